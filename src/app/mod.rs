@@ -1,0 +1,1 @@
+//! The use cases: each joins rooms into what one command does; prints nothing.

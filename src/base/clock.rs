@@ -1,0 +1,20 @@
+//! The one place that reads the clock. Pure rooms take time as an argument.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Monotonic now.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Wall clock.
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+pub fn wall() -> SystemTime {
+    SystemTime::now()
+}
+
+/// UNIX seconds; 0 on a clock before 1970.
+pub fn unix_seconds() -> u64 {
+    wall().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+}

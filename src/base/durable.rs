@@ -1,0 +1,206 @@
+//! The one place that makes files durable: temporary name in the same directory, write, sync, rename, sync the directory.
+//! Nobody else calls rename or fsync.
+
+use std::{
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::{Context, Error, Result};
+
+/// Suffix of a file that is not yet complete.
+pub const PART_SUFFIX: &str = ".part";
+
+/// `FILE.part` beside `FILE`.
+pub fn part_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(PART_SUFFIX);
+    PathBuf::from(name)
+}
+
+/// Replaces `path` by `bytes` with the given mode: after a crash there is the old file or the new one, never a mixture.
+///
+/// # Errors
+/// When the directory cannot be written or the disk is full; nothing is left under the final name.
+pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    let part = part_path(path);
+    let written = (|| {
+        let mut file = create_new(&part, mode)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    })();
+    if let Err(e) = written {
+        let _ = fs::remove_file(&part);
+        return Err(Error::failed(format!("cannot write {}", path.display())).because(e));
+    }
+    rename(&part, path)
+}
+
+/// Creates (or empties) a file that is private from its first byte on.
+fn create_new(path: &Path, mode: u32) -> io::Result<File> {
+    // A left-over of a crash may have another mode or be a link: never write through it.
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    // The umask may have taken bits away.
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    Ok(file)
+}
+
+/// Opens a fresh `path` for writing with exactly this mode, for streams that are renamed when complete.
+pub fn create_part(path: &Path, mode: u32) -> Result<File> {
+    create_new(path, mode).or_failed(|| format!("cannot create {}", path.display()))
+}
+
+/// Gives a complete, synced file or directory its final name and makes the name durable.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).or_failed(|| format!("cannot rename {} to {}", from.display(), to.display()))?;
+    sync_directory(parent(to))
+}
+
+/// Syncs a file's bytes and length.
+pub fn sync_file(file: &File, path: &Path) -> Result<()> {
+    file.sync_data().or_failed(|| format!("cannot sync {}", path.display()))
+}
+
+/// Makes the names in a directory durable.
+pub fn sync_directory(path: &Path) -> Result<()> {
+    File::open(path).and_then(|d| d.sync_all()).or_failed(|| format!("cannot sync directory {}", path.display()))
+}
+
+/// The directory that holds `path`; `.` for a bare name.
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(p) if !p.as_os_str().is_empty() => p,
+        _ => Path::new("."),
+    }
+}
+
+/// Makes a directory and its parents; the last one with `mode` if it is new.
+pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .or_failed(|| format!("cannot make directory {}", path.display()))
+}
+
+/// An exclusive lock on a file, held until dropped. Ends with the process, also after `kill -9`.
+#[derive(Debug)]
+pub struct Lock {
+    _file: Flock<File>,
+}
+
+impl Lock {
+    /// Takes the lock, or says at once that another process has it.
+    ///
+    /// # Errors
+    /// [`super::Kind::Refused`] when it is held by another process, with that process's id.
+    pub fn acquire(path: &Path, what: &str) -> Result<Self> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .or_failed(|| format!("cannot open lock file {}", path.display()))?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(mut locked) => {
+                let pid = std::process::id().to_string();
+                locked.set_len(0).and_then(|()| locked.write_all(pid.as_bytes())).or_failed(|| "cannot write lock file")?;
+                Ok(Lock { _file: locked })
+            }
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
+                let holder = fs::read_to_string(path).unwrap_or_default();
+                let holder = if holder.is_empty() { "another process".to_owned() } else { format!("process {holder}") };
+                Err(Error::refused(format!("{what} is in use by {holder}"))
+                    .hint("wait for it or stop it; two processes must not work on one directory"))
+            }
+            Err((_, errno)) => Err(Error::failed(format!("cannot lock {}", path.display())).because(errno)),
+        }
+    }
+}
+
+/// Bytes that an ordinary user can still write on the file system of `path` (or of its nearest existing parent).
+pub fn free_space(path: &Path) -> Result<u64> {
+    let mut existing = path;
+    while !existing.exists() {
+        existing = parent(existing);
+    }
+    let stat = nix::sys::statvfs::statvfs(existing).or_failed(|| format!("cannot read free space of {}", path.display()))?;
+    // Field widths differ between platforms.
+    #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+    Ok(stat.blocks_available() as u64 * stat.fragment_size() as u64)
+}
+
+/// Refuses when fewer than `needed` bytes are free where `path` is or will be.
+pub fn require_space(path: &Path, needed: u64, what: &str) -> Result<()> {
+    let free = free_space(path)?;
+    if free < needed {
+        return Err(Error::failed(format!(
+            "{what} needs {} in {}, but only {} are free",
+            super::text::bytes(needed),
+            path.display(),
+            super::text::bytes(free)
+        ))
+        .hint("free some space or choose a directory on another disk"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn write_atomically_sets_mode_and_replaces() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key");
+        fs::write(&path, "old").unwrap();
+        write_atomically(&path, b"new", 0o600).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(!part_path(&path).exists());
+    }
+
+    #[test]
+    fn write_atomically_does_not_follow_a_planted_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let path = dir.path().join("out");
+        std::os::unix::fs::symlink(&victim, part_path(&path)).unwrap();
+        write_atomically(&path, b"data", 0o644).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+    }
+
+    #[test]
+    fn second_lock_is_refused_and_names_the_holder() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::acquire(&path, "directory x").unwrap();
+        let refused = Lock::acquire(&path, "directory x").unwrap_err();
+        assert_eq!(refused.kind(), crate::base::Kind::Refused);
+        assert!(refused.to_string().contains(&std::process::id().to_string()), "{refused}");
+        drop(held);
+        Lock::acquire(&path, "directory x").unwrap();
+    }
+
+    #[test]
+    fn more_than_the_disk_holds_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("not/yet/there");
+        assert!(require_space(&path, u64::MAX, "the snapshot").is_err());
+        require_space(&path, 1, "the snapshot").unwrap();
+    }
+}

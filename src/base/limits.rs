@@ -1,0 +1,32 @@
+//! Every bound in one place: value, unit, reason, and who enforces it.
+
+use std::time::Duration;
+
+/// A manifest file or message. 2^20 chunk ids are 32 MiB; one artifact of 500 GB in 4 MiB chunks needs 4 MiB. `manifest`.
+pub const MANIFEST_SIZE_BYTES_MAX: usize = 8 << 20;
+/// A genesis file. Real ones are kilobytes; allocs may be many. `kwil`, `manifest`.
+pub const GENESIS_SIZE_BYTES_MAX: usize = 16 << 20;
+/// A key file. `kwil`.
+pub const KEY_FILE_SIZE_BYTES_MAX: usize = 16 << 10;
+/// A ticket string. `manifest`.
+pub const TICKET_SIZE_BYTES_MAX: usize = 8 << 10;
+/// Smallest and largest chunk. `manifest`.
+pub const CHUNK_SIZE_BYTES_MIN: u64 = 256 << 10;
+/// See [`CHUNK_SIZE_BYTES_MIN`].
+pub const CHUNK_SIZE_BYTES_MAX: u64 = 4 << 20;
+/// Chunks an artifact should have where its size allows, so that a swarm's tail stays short. `manifest`.
+pub const CHUNK_COUNT_WANTED: u64 = 2000;
+/// One control message on the wire. `swarm`.
+pub const CONTROL_MESSAGE_SIZE_BYTES_MAX: usize = 256 << 10;
+/// The membership handshake, all of it. `swarm`.
+pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Handshakes that one address may fail before its connections are refused for a while. `swarm`.
+pub const HANDSHAKE_FAILURES_MAX: u32 = 5;
+/// Bytes in flight from one peer. `schedule`.
+pub const WINDOW_BYTES: u64 = 16 << 20;
+/// Members of one swarm that a node is connected to. `swarm`.
+pub const PEERS_MAX: usize = 256;
+/// Addresses in one peer-exchange message. `swarm`.
+pub const PEER_EXCHANGE_ADDRESSES_MAX: usize = 512;
+/// How far ahead of this machine's clock a manifest's sequence may be. `manifest`.
+pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);

@@ -1,0 +1,69 @@
+//! Text for people: sizes, rates, and strings of strangers made harmless.
+
+/// Escapes control characters and anything else that could drive a terminal, and cuts after 200 characters.
+/// Everything that comes from a peer, a server or a file passes through here before it is shown.
+pub fn escape(text: &str) -> String {
+    const SHOWN_CHARS_MAX: usize = 200;
+    let mut out = String::with_capacity(text.len().min(SHOWN_CHARS_MAX));
+    for (i, c) in text.chars().enumerate() {
+        if i == SHOWN_CHARS_MAX {
+            out.push('…');
+            break;
+        }
+        // Bidirectional and zero-width characters can make a line read as another one.
+        let tricky = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if c.is_control() || tricky {
+            out.extend(c.escape_unicode());
+        } else {
+            out.push(c);
+        }
+    }
+    out
+}
+
+/// `1.5 GiB`, `312 B`.
+pub fn bytes(n: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if n < 1024 {
+        return format!("{n} B");
+    }
+    let mut value = n as f64 / 1024.0;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", UNITS[unit])
+}
+
+/// Megabytes (10^6) a second, as disks and links are rated.
+pub fn megabytes_per_second(bytes: u64, seconds: f64) -> f64 {
+    if seconds > 0.0 { bytes as f64 / 1e6 / seconds } else { 0.0 }
+}
+
+/// `1 peer`, `3 peers`.
+pub fn count(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_disarms_terminal_sequences() {
+        assert_eq!(escape("a\u{1b}[2Jb\r\n"), "a\\u{1b}[2Jb\\u{d}\\u{a}");
+        assert_eq!(escape("ключ ✓"), "ключ ✓");
+        assert!(escape(&"x".repeat(1000)).chars().count() <= 201);
+        assert_eq!(escape("\u{202e}txt"), "\\u{202e}txt");
+    }
+
+    #[test]
+    fn sizes_read_well() {
+        assert_eq!(bytes(0), "0 B");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(3 << 30), "3.0 GiB");
+        assert_eq!(count(1, "peer"), "1 peer");
+        assert_eq!(count(0, "peer"), "0 peers");
+    }
+}

@@ -1,0 +1,153 @@
+//! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
+//! The only place that names clap and prints.
+
+mod output;
+mod progress;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+
+pub(crate) use output::Output;
+
+use crate::base::{Progress, Result, task::CancellationToken};
+
+/// Moves a Kwil network to a new genesis, peer-to-peer.
+#[derive(Debug, Parser)]
+#[command(
+    name = "regenesis",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true,
+    after_help = "Two commands make a migration:\n  \
+        lead$       regenesis publish --dbname kwild --user kwild --key lead.key --snapdir ./network_snapshot\n  \
+        validator$  regenesis join <ticket> --root-dir ~/.kwild-new --key-file ./private_key\n\n\
+        Try it on this machine first: regenesis demo"
+)]
+struct Program {
+    #[command(flatten)]
+    globals: Globals,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Globals {
+    /// What stdout carries: words for people, or one JSON object {"result": …, "error": ""}
+    #[arg(long, global = true, value_enum, default_value_t = OutputFormat::Text, hide_possible_values = true, value_name = "text|json")]
+    output: OutputFormat,
+    /// Less on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+    /// As --quiet (Kwil's spelling)
+    #[arg(short = 'S', long, global = true, hide = true)]
+    silence: bool,
+    /// More on stderr
+    #[arg(long, global = true)]
+    verbose: bool,
+    /// How progress is shown on stderr
+    #[arg(long, global = true, value_enum, default_value_t = ProgressStyle::Auto, hide_possible_values = true, value_name = "auto|bar|plain|json|none")]
+    progress: ProgressStyle,
+    /// Colour on stderr; NO_COLOR is respected
+    #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto, hide_possible_values = true, value_name = "auto|always|never")]
+    color: ColorChoice,
+    /// Form of the log on stderr (what is logged: REGENESIS_LOG, a tracing filter)
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, hide_possible_values = true, value_name = "text|json")]
+    log_format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    Auto,
+    Bar,
+    Plain,
+    Json,
+    None,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ColorChoice {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+/// What a running command has at hand.
+#[derive(Debug)]
+pub(crate) struct Session {
+    /// Where the result goes.
+    pub(crate) output: Output,
+    /// Where progress goes.
+    pub(crate) progress: Progress,
+    /// Cancelled by the first signal.
+    pub(crate) cancel: CancellationToken,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+impl Command {
+    async fn run(self, _session: &Session) -> Result<()> {
+        match self {}
+    }
+}
+
+/// Parses the arguments, runs the command, prints its error, and says which exit code that is.
+pub fn main() -> ExitCode {
+    let matches = match Program::command().try_get_matches() {
+        Ok(matches) => matches,
+        Err(e) => return output::usage_error(&e),
+    };
+    let program = match Program::from_arg_matches(&matches) {
+        Ok(program) => program,
+        Err(e) => return output::usage_error(&e),
+    };
+    let globals = &program.globals;
+    output::start_log(globals);
+    let output = Output::new(globals.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            let error = crate::base::Error::failed("cannot start the runtime").because(e);
+            return output.error(&error);
+        }
+    };
+    let code = runtime.block_on(async {
+        let signals = signals::Signals::install();
+        let session =
+            Session { output: output.clone(), progress: progress::sink(globals), cancel: signals.cancel.clone() };
+        let result = program.command.run(&session).await;
+        match result {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(e) => output.error(&signals.explain(e)),
+        }
+    });
+    // A blocking thread stuck in a system call must not hold up the exit.
+    runtime.shutdown_background();
+    code
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_and_flag_is_well_formed() {
+        Program::command().debug_assert();
+    }
+}

@@ -1,0 +1,92 @@
+//! stdout carries the result and nothing else; errors and the log go to stderr.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+use tracing_subscriber::EnvFilter;
+
+use super::{ColorChoice, Globals, LogFormat, OutputFormat};
+use crate::base::{Context, Error, Kind, Result};
+
+/// Prints results in the chosen form.
+#[derive(Debug, Clone)]
+pub(crate) struct Output {
+    format: OutputFormat,
+}
+
+#[derive(Serialize)]
+struct Envelope<T> {
+    result: T,
+    error: String,
+}
+
+impl Output {
+    pub(crate) fn new(format: OutputFormat) -> Self {
+        Output { format }
+    }
+
+    /// Prints a command's one result.
+    pub(crate) fn result<T: Serialize + Display>(&self, value: &T) -> Result<()> {
+        let text = match self.format {
+            OutputFormat::Text => value.to_string(),
+            OutputFormat::Json => {
+                let envelope = Envelope { result: value, error: String::new() };
+                serde_json::to_string_pretty(&envelope).or_failed(|| "cannot write the result as JSON")?
+            }
+        };
+        let mut stdout = io::stdout().lock();
+        match writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush()) {
+            // The reader has seen enough.
+            Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            other => other.or_failed(|| "cannot write the result"),
+        }
+    }
+
+    /// Prints an error and gives its exit code.
+    pub(crate) fn error(&self, error: &Error) -> ExitCode {
+        let chain = error.chain();
+        if self.format == OutputFormat::Json {
+            let envelope = Envelope { result: (), error: chain.replace('\n', " ") };
+            let text = serde_json::to_string_pretty(&envelope).unwrap_or_default();
+            let _ = writeln!(io::stdout().lock(), "{text}");
+        }
+        let mut stderr = io::stderr().lock();
+        let _ = writeln!(stderr, "error: {chain}");
+        if let Some(hint) = error.advice() {
+            let _ = writeln!(stderr, "  next: {hint}");
+        }
+        ExitCode::from(error.kind().exit_code())
+    }
+}
+
+/// What clap says, with its own exit code for help and version.
+pub(crate) fn usage_error(error: &clap::Error) -> ExitCode {
+    let _ = error.print();
+    ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
+}
+
+/// Whether stderr may carry colour.
+pub(crate) fn colour(choice: ColorChoice) -> bool {
+    match choice {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+    }
+}
+
+/// Starts the log.
+pub(crate) fn start_log(globals: &Globals) {
+    let default = if globals.verbose { "regenesis=debug" } else { "off" };
+    let filter = EnvFilter::try_from_env("REGENESIS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour(globals.color));
+    // A second start only happens in tests.
+    let _ = match globals.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+}

@@ -1,0 +1,51 @@
+//! SIGINT, SIGTERM, SIGHUP: the first one stops cleanly, a second one at once.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::base::{Error, Kind, task::CancellationToken};
+
+/// Watches for signals while a command runs.
+pub(crate) struct Signals {
+    pub(crate) cancel: CancellationToken,
+    seen: Arc<AtomicU8>,
+}
+
+impl Signals {
+    /// Starts watching; must be called inside the runtime.
+    pub(crate) fn install() -> Self {
+        let signals = Signals { cancel: CancellationToken::new(), seen: Arc::new(AtomicU8::new(0)) };
+        for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)] {
+            let (cancel, seen) = (signals.cancel.clone(), signals.seen.clone());
+            let Ok(mut stream) = signal(kind) else { continue };
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    if seen.swap(number, Ordering::SeqCst) != 0 {
+                        std::process::exit(i32::from(Kind::Interrupted(number).exit_code()));
+                    }
+                    cancel.cancel();
+                }
+            });
+        }
+        signals
+    }
+
+    /// An error that came up after a signal is the signal's doing.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.seen.load(Ordering::SeqCst) {
+            0 => error,
+            number if matches!(error.kind(), Kind::Interrupted(_)) => {
+                let explained = Error::new(Kind::Interrupted(number), error.chain());
+                match error.advice() {
+                    Some(hint) => explained.hint(hint),
+                    None => explained,
+                }
+            }
+            number => Error::new(Kind::Interrupted(number), "interrupted").because(error),
+        }
+    }
+}

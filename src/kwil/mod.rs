@@ -1,0 +1,1 @@
+//! PURE: both families' formats: dump filter, statement scanner, genesis, keys, config, database queries as text.

@@ -1,0 +1,10 @@
+//! Arguments -> run -> exit code.
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    regenesis::cli::main()
+}

@@ -1,0 +1,1 @@
+//! PURE: the signed manifest: layout, canonical bytes, signatures, trust rules, ticket.

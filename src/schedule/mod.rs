@@ -1,0 +1,1 @@
+//! PURE: who sends which chunk to whom. Time is an argument, randomness a seed.

@@ -1,0 +1,1 @@
+//! Plans and applies a node root. Knows neither swarm nor database.

@@ -1,0 +1,1 @@
+//! The pipeline database -> filter -> hash -> parallel gzip -> file, and the one-pass check of such a file.

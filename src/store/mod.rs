@@ -1,0 +1,1 @@
+//! Chunks on disk, the have-journal, resume. Takes only verified chunks.
