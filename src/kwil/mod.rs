@@ -1,5 +1,7 @@
 //! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out.
 
+pub mod key;
+
 use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
