@@ -14,6 +14,8 @@ pub const TICKET_SIZE_BYTES_MAX: usize = 8 << 10;
 pub const CHUNK_SIZE_BYTES_MIN: u64 = 256 << 10;
 /// See [`CHUNK_SIZE_BYTES_MIN`].
 pub const CHUNK_SIZE_BYTES_MAX: u64 = 4 << 20;
+/// Chunks of one artifact: half a manifest of ids. 512 GiB in the largest chunks. `manifest`.
+pub const CHUNK_COUNT_MAX: u32 = 1 << 17;
 /// Chunks an artifact should have where its size allows, so that a swarm's tail stays short. `manifest`.
 pub const CHUNK_COUNT_WANTED: u64 = 2000;
 /// One control message on the wire. `swarm`.
