@@ -66,7 +66,12 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 
 /// Syncs a file's bytes and length.
 pub fn sync_file(file: &File, path: &Path) -> Result<()> {
-    file.sync_data().or_failed(|| format!("cannot sync {}", path.display()))
+    sync_data(file).or_failed(|| format!("cannot sync {}", path.display()))
+}
+
+/// [`sync_file`] for callers that look at the cause themselves.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
 }
 
 /// Makes the names in a directory durable.

@@ -2,3 +2,6 @@
 
 pub mod chunk;
 pub mod layout;
+
+pub use chunk::{VerifiedChunk, chunk_id, verify_chunk};
+pub use layout::{ChunkIndex, Layout};
