@@ -32,3 +32,11 @@ pub const PEERS_MAX: usize = 256;
 pub const PEER_EXCHANGE_ADDRESSES_MAX: usize = 512;
 /// How far ahead of this machine's clock a manifest's sequence may be. `manifest`.
 pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Messages waiting to be written to one peer; a peer that lets more pile up is dropped. `swarm`.
+pub const CONTROL_QUEUE_MESSAGES: usize = 1024;
+/// Handshakes going on at once. `swarm`.
+pub const HANDSHAKES_MAX: usize = 64;
+/// Connections to one peer: two sides may dial at once. `swarm`.
+pub const CONNECTIONS_PER_PEER_MAX: u32 = 4;
+/// How long an address that failed too many handshakes is kept out. `swarm`.
+pub const HANDSHAKE_FAILURE_PENALTY: Duration = Duration::from_secs(60);

@@ -343,11 +343,11 @@ impl Scheduler {
         }
         self.announce.push(chunk);
         for other in sources.into_iter().filter(|s| *s != id) {
-            if let Some(peer) = self.peers.get_mut(&other) {
-                if peer.asked.remove(&chunk).is_some() {
-                    peer.cancelled.insert(chunk);
-                    self.effects.push_back(Effect::Cancel(other, vec![chunk]));
-                }
+            if let Some(peer) = self.peers.get_mut(&other)
+                && peer.asked.remove(&chunk).is_some()
+            {
+                peer.cancelled.insert(chunk);
+                self.effects.push_back(Effect::Cancel(other, vec![chunk]));
             }
         }
         if self.have.is_full() && !self.complete_told {

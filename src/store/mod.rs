@@ -81,8 +81,7 @@ impl Store {
     ) -> Result<Opened> {
         require_room(directory, &contents)?;
         let journal_bytes = private.read(JOURNAL_NAME)?;
-        let entries =
-            journal_bytes.and_then(|b| journal::read(&b, &contents.manifest_id(), contents.chunk_count()));
+        let entries = journal_bytes.and_then(|b| journal::read(&b, &contents.manifest_id(), contents.chunk_count()));
         let mut have = ChunkSet::empty(contents.chunk_count());
         let mut to_hash = Vec::new();
         let mut slots = Vec::with_capacity(contents.files().len());
@@ -94,8 +93,7 @@ impl Store {
             let disk = if final_path.symlink_metadata().is_ok() {
                 finals.push(i);
                 to_hash.extend(contents.chunks_of(i));
-                let disk =
-                    disks.open(&final_path).or_failed(|| format!("cannot open {}", final_path.display()))?;
+                let disk = disks.open(&final_path).or_failed(|| format!("cannot open {}", final_path.display()))?;
                 let (found, _) = disk.stamp().or_failed(|| format!("cannot read {}", final_path.display()))?;
                 if found != size {
                     return Err(not_the_artifact(&final_path, format!("it has {found} bytes, not {size}")));
@@ -152,9 +150,8 @@ impl Store {
             let (found, _) = store.stamp(slot)?;
             let expected = store.contents.files()[i].layout.size_bytes();
             let edited = |detail: String| {
-                Error::verify(format!("{} is not the file that was signed: {detail}", slot.final_path.display())).hint(
-                    "put the signed file back, or sign and serve the new one with `regenesis publish --dir`",
-                )
+                Error::verify(format!("{} is not the file that was signed: {detail}", slot.final_path.display()))
+                    .hint("put the signed file back, or sign and serve the new one with `regenesis publish --dir`")
             };
             if found != expected {
                 return Err(edited(format!("it has {found} bytes, not {expected}")));
@@ -184,11 +181,11 @@ impl Store {
             return Err(Error::failed(format!("there is no chunk {chunk}")));
         };
         let slot = &self.slots[artifact];
-        if let Some(sealed) = slot.sealed.get() {
-            if self.stamp(slot)? != *sealed {
-                return Err(Error::verify(format!("{} was changed while it was being served", slot.final_path.display()))
-                    .hint("stop, and sign and serve the new files with `regenesis publish --dir`"));
-            }
+        if let Some(sealed) = slot.sealed.get()
+            && self.stamp(slot)? != *sealed
+        {
+            return Err(Error::verify(format!("{} was changed while it was being served", slot.final_path.display()))
+                .hint("stop, and sign and serve the new files with `regenesis publish --dir`"));
         }
         self.read_at(slot, artifact, index).or_failed(|| format!("cannot read {}", slot.final_path.display()))
     }

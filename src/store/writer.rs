@@ -131,14 +131,17 @@ impl Writer {
         };
         let sync = {
             let store = opened.store.clone();
-            spawn("chunk-sync", Box::new(move || {
-                let done = sync_chunks(&store, &journal, &to_sync);
-                if let Err(e) = &done {
-                    // The error itself is the result of the thread; the swarm must hear of it now.
-                    let _ = outcomes.blocking_send(Outcome::Failed(Error::failed(e.chain())));
-                }
-                done
-            }))?
+            spawn(
+                "chunk-sync",
+                Box::new(move || {
+                    let done = sync_chunks(&store, &journal, &to_sync);
+                    if let Err(e) = &done {
+                        // The error itself is the result of the thread; the swarm must hear of it now.
+                        let _ = outcomes.blocking_send(Outcome::Failed(Error::failed(e.chain())));
+                    }
+                    done
+                }),
+            )?
         };
         Ok(Writer { queue, threads: vec![write, sync], store: opened.store, private_journal })
     }
