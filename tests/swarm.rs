@@ -79,6 +79,7 @@ impl World {
             manifest_id: self.id(),
             secret: Some(Zeroizing::new(SECRET)),
             listen: vec![listen.to_owned()],
+            optional_listen: Vec::new(),
             external: Vec::new(),
             connect: connect.to_vec(),
             allow: Vec::new(),

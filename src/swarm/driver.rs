@@ -123,6 +123,13 @@ impl Driver {
             let parsed: Multiaddr = address.parse().map_err(|_| Error::usage(format!("{address} is no address")))?;
             swarm.listen_on(parsed).or_failed(|| format!("cannot listen on {address}"))?;
         }
+        for address in &config.optional_listen {
+            if let Ok(parsed) = address.parse::<Multiaddr>()
+                && let Err(e) = swarm.listen_on(parsed)
+            {
+                tracing::debug!("not listening on {address}: {e}");
+            }
+        }
         let mut book = Book::new(us);
         for address in &config.connect {
             let Some((peer, address)) = book::parse(address) else {

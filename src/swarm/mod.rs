@@ -73,6 +73,8 @@ pub struct Config {
     pub secret: Option<Zeroizing<[u8; 32]>>,
     /// Multiaddresses to listen on.
     pub listen: Vec<String>,
+    /// Multiaddresses to listen on where the machine has that family of addresses.
+    pub optional_listen: Vec<String>,
     /// Addresses under which others reach us, if we cannot see them ourselves.
     pub external: Vec<String>,
     /// Multiaddresses with peer ids to connect to.
