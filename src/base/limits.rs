@@ -8,6 +8,16 @@ pub const MANIFEST_SIZE_BYTES_MAX: usize = 8 << 20;
 pub const GENESIS_SIZE_BYTES_MAX: usize = 16 << 20;
 /// A key file. `kwil`.
 pub const KEY_FILE_SIZE_BYTES_MAX: usize = 16 << 10;
+/// A chain id; v0.9 allows 50 characters, v0.10 does not say. `manifest`.
+pub const CHAIN_ID_SIZE_BYTES_MAX: usize = 128;
+/// Keys that may sign a manifest beside its lead. `manifest`.
+pub const COSIGNERS_MAX: usize = 64;
+/// An attestation or readiness statement. `manifest`.
+pub const STATEMENT_SIZE_BYTES_MAX: usize = 1 << 10;
+/// Addresses in a ticket, and bytes of one. `manifest`.
+pub const TICKET_ADDRESSES_MAX: usize = 32;
+/// See [`TICKET_ADDRESSES_MAX`].
+pub const ADDRESS_SIZE_BYTES_MAX: usize = 256;
 /// A ticket string. `manifest`.
 pub const TICKET_SIZE_BYTES_MAX: usize = 8 << 10;
 /// Smallest and largest chunk. `manifest`.

@@ -1,9 +1,11 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod manifest;
 mod output;
 mod progress;
 mod signals;
+mod ticket;
 
 use std::process::ExitCode;
 
@@ -99,11 +101,21 @@ pub(crate) struct Session {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Sign, read and check the manifest: what the files are, and whose word that is
+    #[command(subcommand)]
+    Manifest(manifest::ManifestCommand),
+    /// Read a ticket: which network and manifest, whom it trusts, where it leads
+    #[command(subcommand)]
+    Ticket(ticket::TicketCommand),
+}
 
 impl Command {
-    async fn run(self, _session: &Session) -> Result<()> {
-        match self {}
+    async fn run(self, session: &Session) -> Result<()> {
+        match self {
+            Command::Manifest(command) => command.run(session).await,
+            Command::Ticket(command) => command.run(session).await,
+        }
     }
 }
 

@@ -1,5 +1,8 @@
 //! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out.
 
+pub mod duration;
+pub mod genesis;
+pub mod json;
 pub mod key;
 
 use std::{fmt, str::FromStr};
