@@ -174,6 +174,10 @@ pub fn sign(
     if candidate.trust.attestations == Attestations::None {
         progress.warning(NO_ATTESTATIONS);
     }
+    if options.threshold > 1 {
+        let needed = options.threshold;
+        progress.warning(format!("the lead's is 1 of the {needed} signatures needed: co-signers must sign, too"));
+    }
 
     let path = dir.join(MANIFEST_FILE_NAME);
     let seen = state.seen(&candidate.network.new_chain_id, &key.public())?;

@@ -289,12 +289,6 @@ impl ShowResult {
     }
 }
 
-fn time(unix_seconds: u64) -> String {
-    // Beyond year 9999 there is no RFC 3339.
-    let time = std::time::UNIX_EPOCH + Duration::from_secs(unix_seconds.min(253_402_300_799));
-    humantime::format_rfc3339_seconds(time).to_string()
-}
-
 fn validators(f: &mut fmt::Formatter<'_>, what: &str, validators: &[Validator]) -> fmt::Result {
     let total: u64 = validators.iter().map(|v| v.power).sum();
     writeln!(f, "\n{what}: {} with power {total}", text::count(validators.len() as u64, "validator"))?;
@@ -310,9 +304,9 @@ impl fmt::Display for ShowResult {
         writeln!(f, "manifest    {}", self.id)?;
         let old = self.old_chain_id.as_deref().unwrap_or("(old chain id not known)");
         writeln!(f, "network     {old} -> {} ({}), at height {}", self.new_chain_id, self.family, self.height)?;
-        writeln!(f, "sequence    {}, made {}", self.sequence, time(self.created_unix_seconds))?;
+        writeln!(f, "sequence    {}, made {}", self.sequence, text::time(self.created_unix_seconds))?;
         match self.not_after_unix_seconds {
-            Some(t) => writeln!(f, "expires     {}", time(t))?,
+            Some(t) => writeln!(f, "expires     {}", text::time(t))?,
             None => writeln!(f, "expires     never")?,
         }
         if let Some(id) = self.supersedes {

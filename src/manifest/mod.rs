@@ -18,7 +18,7 @@ use std::{cmp::Ordering, fmt};
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, verify_chunk};
 pub use layout::{ChunkIndex, Layout, LayoutError};
 use serde::Serialize;
-pub use signed::{Signature, SignedManifest, Signers};
+pub use signed::{Signature, SignedManifest, SignerError, Signers};
 pub use ticket::Ticket;
 pub use trust::{Attestations, TrustRules};
 pub use verify::{Step, TrustPolicy, VerifiedManifest, VerifyError};

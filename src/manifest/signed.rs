@@ -104,7 +104,7 @@ impl SignedManifest {
         Ok(())
     }
 
-    /// Checks every signature; see [`Signers::check`].
+    /// Who signed: every signature must hold and be of a key that may sign; each key counts once.
     ///
     /// # Errors
     /// The first signature that does not hold.

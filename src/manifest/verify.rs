@@ -4,7 +4,10 @@ use std::fmt;
 
 use super::{ArtifactName, DecodeError, Manifest, SignedManifest, Signers, chunk, signed::SignerError};
 use crate::{
-    base::{Blake3Hash, Error, Sha256Hash, limits, text::escape},
+    base::{
+        Blake3Hash, Error, Sha256Hash, limits,
+        text::{self, escape},
+    },
     kwil::{genesis::Genesis, genesis::GenesisError, key::PublicKey},
 };
 
@@ -181,7 +184,7 @@ pub enum VerifyError {
         sequence: u64,
     },
     /// Step 7.
-    #[error("it expired at {} (UNIX time {not_after}; now {now})", time(*not_after))]
+    #[error("it expired at {} (UNIX time {not_after}; now {now})", text::time(*not_after))]
     Expired {
         /// Last second.
         not_after: u64,
@@ -235,14 +238,6 @@ pub enum VerifyError {
 fn keys(keys: &[PublicKey]) -> String {
     let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
     if names.is_empty() { "none".to_owned() } else { names.join(", ") }
-}
-
-fn time(unix_seconds: u64) -> String {
-    // Beyond year 9999 there is no RFC 3339.
-    match std::time::UNIX_EPOCH.checked_add(std::time::Duration::from_secs(unix_seconds.min(253_402_300_799))) {
-        Some(time) => humantime::format_rfc3339_seconds(time).to_string(),
-        None => unix_seconds.to_string(),
-    }
 }
 
 impl VerifyError {
