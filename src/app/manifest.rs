@@ -16,11 +16,12 @@ use super::{files::read_bounded, state::StateDirectory};
 use crate::{
     base::{
         Context, Error, Kind, Progress, Result, Sha256Hash, clock,
-        durable::{self, Lock},
+        durable,
         limits,
         task::CancellationToken,
         text,
     },
+    store::PrivateDirectory,
     kwil::{
         GENESIS_FILE_NAME,
         genesis::Genesis,
@@ -130,8 +131,7 @@ pub fn sign(
     })?;
     let genesis = Genesis::parse(&genesis_bytes)?;
     genesis.check()?;
-    let private = private_directory(dir)?;
-    let _lock = Lock::acquire(&private.join(durable::LOCK_FILE_NAME), &format!("directory {}", dir.display()))?;
+    let private = PrivateDirectory::lock(dir)?;
 
     progress.step("reading the snapshot");
     let snapshot_path = dir.join(genesis.family().snapshot_file_name());
@@ -188,7 +188,7 @@ pub fn sign(
         && seen.highest().is_none_or(|highest| highest <= existing.manifest().sequence)
         && seen.equivocated != Some(existing.manifest().sequence)
     {
-        swarm_secret(dir)?;
+        swarm_secret(&private)?;
         state.remember(&existing.to_bytes())?;
         return Ok(Signed { path, manifest: existing.clone(), reused: true });
     }
@@ -198,7 +198,7 @@ pub fn sign(
     let signed = candidate.sign(key).map_err(|e| {
         Error::usage("this manifest would be refused by everyone").because(e).hint("correct the flags named there")
     })?;
-    swarm_secret(dir)?;
+    swarm_secret(&private)?;
     let bytes = signed.to_bytes();
     durable::write_atomically(&path, &bytes, 0o644)?;
     state.remember(&bytes)?;
@@ -288,29 +288,22 @@ fn next_sequence(asked: Option<u64>, last: Option<u64>, now: u64) -> Result<u64>
     Ok(sequence)
 }
 
-fn private_directory(dir: &Path) -> Result<PathBuf> {
-    let path = dir.join(durable::PRIVATE_DIRECTORY_NAME);
-    durable::create_directory(&path, 0o700)?;
-    Ok(path)
-}
-
 /// The swarm's secret of a directory: made once, used again by every later seed.
 ///
 /// # Errors
 /// When it cannot be read or made, or is damaged.
-pub fn swarm_secret(dir: &Path) -> Result<Zeroizing<[u8; 32]>> {
-    let path = private_directory(dir)?.join(durable::SECRET_FILE_NAME);
+pub fn swarm_secret(private: &PrivateDirectory) -> Result<Zeroizing<[u8; 32]>> {
     let mut secret = Zeroizing::new([0; 32]);
-    if path.exists() {
-        let bytes = Zeroizing::new(read_bounded(&path, secret.len(), "swarm secret")?);
+    if let Some(bytes) = private.read(durable::SECRET_FILE_NAME)?.map(Zeroizing::new) {
         if bytes.len() != secret.len() {
+            let path = private.file(durable::SECRET_FILE_NAME);
             return Err(Error::verify(format!("the swarm secret {} is damaged", path.display()))
                 .hint("remove it to get a new one; tickets given out before then no longer open the swarm"));
         }
         secret.copy_from_slice(&bytes);
     } else {
         rand::rngs::OsRng.try_fill_bytes(&mut *secret).or_failed(|| "the system gives no randomness")?;
-        durable::write_atomically(&path, &*secret, 0o600)?;
+        private.write(durable::SECRET_FILE_NAME, &*secret)?;
     }
     Ok(secret)
 }

@@ -1,5 +1,7 @@
 //! The use cases: each joins rooms into what one command does; prints nothing.
 
+pub mod fetch;
 pub mod files;
 pub mod manifest;
+pub mod node;
 pub mod state;

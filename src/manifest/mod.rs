@@ -15,7 +15,7 @@ mod wire;
 
 use std::{cmp::Ordering, fmt};
 
-pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, verify_chunk};
+pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
 pub use layout::{ChunkIndex, Layout, LayoutError};
 use serde::Serialize;
 pub use signed::{Signature, SignedManifest, SignerError, Signers};

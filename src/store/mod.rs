@@ -22,7 +22,7 @@ use std::{
 
 pub use contents::{ArtifactFile, Contents};
 pub use disk::{Disk, FileSystem, OpenDisk};
-pub use private::{PRIVATE_DIRECTORY_NAME, PrivateDirectory};
+pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
 
 use crate::{

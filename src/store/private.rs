@@ -5,10 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::base::{Context, Result, durable};
-
-/// Name of the private directory.
-pub const PRIVATE_DIRECTORY_NAME: &str = ".regenesis";
+use crate::base::{
+    Context, Result,
+    durable::{self, LOCK_FILE_NAME, PRIVATE_DIRECTORY_NAME},
+};
 
 /// The locked private directory of one data directory.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl PrivateDirectory {
         let path = data_directory.join(PRIVATE_DIRECTORY_NAME);
         durable::create_directory(data_directory, 0o755)?;
         durable::create_directory(&path, 0o700)?;
-        let lock = durable::Lock::acquire(&path.join("lock"), &format!("directory {}", data_directory.display()))?;
+        let lock = durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &format!("directory {}", data_directory.display()))?;
         Ok(PrivateDirectory { path, _lock: lock })
     }
 

@@ -241,6 +241,14 @@ impl Driver {
             Happening::Report(report) => self.report(report),
             Happening::Outcome(outcome) => self.outcome(outcome),
             Happening::Command(Some(Command::Activate(content))) => self.activate(content),
+            Happening::Command(Some(Command::Deactivate(done))) => {
+                // Readers of bulk streams hold ends of the writer's queue: their sessions go with it.
+                for id in self.sessions.keys().copied().collect::<Vec<_>>() {
+                    self.drop_peer(id, "this node stops");
+                }
+                self.active = None;
+                let _ = done.send(());
+            }
             Happening::Command(Some(Command::Blame(peer, reason))) => {
                 if let Ok(peer) = peer.parse() {
                     self.ban(peer, &reason);
@@ -820,7 +828,9 @@ impl Driver {
         }
         for (_, counters) in self.totals.values() {
             status.sent_bytes += counters.sent.load(Ordering::Relaxed);
-            status.received_bytes += counters.received.load(Ordering::Relaxed);
+            let received = counters.received.load(Ordering::Relaxed);
+            status.received_bytes += received;
+            status.sources += usize::from(received > 0);
         }
         self.status.send_replace(status);
     }

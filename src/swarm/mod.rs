@@ -144,6 +144,8 @@ pub struct Status {
     pub peers: usize,
     /// Of these, members that have everything.
     pub seeds: usize,
+    /// Members that have given something.
+    pub sources: usize,
     /// Chunk bytes sent so far.
     pub sent_bytes: u64,
     /// Chunk bytes received so far.
@@ -165,6 +167,7 @@ pub struct PeerTotal {
 
 enum Command {
     Activate(Content),
+    Deactivate(oneshot::Sender<()>),
     Blame(String, String),
     Stop(oneshot::Sender<Vec<PeerTotal>>),
 }
@@ -206,6 +209,13 @@ impl Handle {
         self.command(Command::Activate(content)).await
     }
 
+    /// Takes back what [`Handle::activate`] gave: nothing more is stored or served.
+    pub async fn deactivate(&self) -> Result<()> {
+        let (reply, done) = oneshot::channel();
+        self.command(Command::Deactivate(reply)).await?;
+        done.await.map_err(|_| Error::failed("the swarm has stopped"))
+    }
+
     /// Ends the session with a peer that lied, for good.
     pub async fn blame(&self, peer: &str, reason: &str) -> Result<()> {
         self.command(Command::Blame(peer.to_owned(), reason.to_owned())).await
@@ -229,6 +239,7 @@ impl std::fmt::Debug for Command {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Command::Activate(_) => "Activate",
+            Command::Deactivate(_) => "Deactivate",
             Command::Blame(..) => "Blame",
             Command::Stop(_) => "Stop",
         })

@@ -102,7 +102,7 @@ fn what_is_signed_verifies_with_its_files() {
 fn signing_again_changes_nothing_until_something_changed() {
     let world = World::new();
     let first = world.sign(&SignOptions::default()).unwrap();
-    let secret = swarm_secret(world.dir.path()).unwrap();
+    let secret = swarm_secret(&PrivateDirectory::lock(world.dir.path()).unwrap()).unwrap();
     let again = world.sign(&SignOptions::default()).unwrap();
     assert!(again.reused);
     assert_eq!(again.manifest, first.manifest);
@@ -116,7 +116,7 @@ fn signing_again_changes_nothing_until_something_changed() {
     assert!(!edited.reused);
     let sequence = |s: &Signed| s.manifest.manifest().sequence;
     assert!(sequence(&edited) > sequence(&superseding) && sequence(&superseding) > sequence(&first));
-    assert_eq!(*swarm_secret(world.dir.path()).unwrap(), *secret);
+    assert_eq!(*swarm_secret(&PrivateDirectory::lock(world.dir.path()).unwrap()).unwrap(), *secret);
 
     // Another rule is another manifest; an expiry given again is not.
     let month = SignOptions { expires: Some(Duration::from_secs(30 * 86_400)), ..SignOptions::default() };
@@ -254,8 +254,7 @@ fn an_unreadable_manifest_is_replaced_with_a_word() {
 #[test]
 fn a_directory_in_use_is_not_signed() {
     let world = World::new();
-    let private = private_directory(world.dir.path()).unwrap();
-    let _held = Lock::acquire(&private.join(durable::LOCK_FILE_NAME), "it").unwrap();
+    let _held = PrivateDirectory::lock(world.dir.path()).unwrap();
     let error = world.sign(&SignOptions::default()).unwrap_err();
     assert!(error.kind() == Kind::Refused && error.chain().contains("in use by process"), "{}", error.chain());
 }
@@ -276,7 +275,7 @@ fn a_damaged_secret_or_state_is_said() {
     let world = World::new();
     let signed = world.sign(&SignOptions::default()).unwrap();
     fs::write(world.dir.path().join(".regenesis/secret"), "short").unwrap();
-    assert!(swarm_secret(world.dir.path()).unwrap_err().chain().contains("secret"));
+    assert!(swarm_secret(&PrivateDirectory::lock(world.dir.path()).unwrap()).unwrap_err().chain().contains("secret"));
     let newest = walk(world.state.path()).into_iter().find(|p| p.ends_with("newest.regenesis")).unwrap();
     fs::write(newest, "x").unwrap();
     let error = world.verify(&signed.manifest.to_bytes()).unwrap_err();
