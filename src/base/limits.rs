@@ -30,3 +30,8 @@ pub const PEERS_MAX: usize = 256;
 pub const PEER_EXCHANGE_ADDRESSES_MAX: usize = 512;
 /// How far ahead of this machine's clock a manifest's sequence may be. `manifest`.
 pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+/// A libpq password file, or one that holds only a password. `database`, `cli`.
+pub const PASSWORD_FILE_SIZE_BYTES_MAX: u64 = 1 << 20;
+/// Uncompressed text of a snapshot, unless `--max-bytes` says otherwise: far above any Kwil database, and an end to a
+/// file that unpacks for ever. `snapshot`.
+pub const SNAPSHOT_TEXT_BYTES_MAX: u64 = 1 << 44;
