@@ -117,7 +117,10 @@ impl Lock {
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut locked) => {
                 let pid = std::process::id().to_string();
-                locked.set_len(0).and_then(|()| locked.write_all(pid.as_bytes())).or_failed(|| "cannot write lock file")?;
+                locked
+                    .set_len(0)
+                    .and_then(|()| locked.write_all(pid.as_bytes()))
+                    .or_failed(|| "cannot write lock file")?;
                 Ok(Lock { _file: locked })
             }
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => {
@@ -137,7 +140,8 @@ pub fn free_space(path: &Path) -> Result<u64> {
     while !existing.exists() {
         existing = parent(existing);
     }
-    let stat = nix::sys::statvfs::statvfs(existing).or_failed(|| format!("cannot read free space of {}", path.display()))?;
+    let stat =
+        nix::sys::statvfs::statvfs(existing).or_failed(|| format!("cannot read free space of {}", path.display()))?;
     // Field widths differ between platforms.
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
     Ok(stat.blocks_available() as u64 * stat.fragment_size() as u64)

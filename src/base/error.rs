@@ -168,10 +168,11 @@ mod tests {
 
     #[test]
     fn exit_codes_are_those_of_the_table() {
-        let codes: Vec<u8> = [Kind::Failed, Kind::Usage, Kind::Verify, Kind::Refused, Kind::GaveUp, Kind::Interrupted(2)]
-            .into_iter()
-            .map(Kind::exit_code)
-            .collect();
+        let codes: Vec<u8> =
+            [Kind::Failed, Kind::Usage, Kind::Verify, Kind::Refused, Kind::GaveUp, Kind::Interrupted(2)]
+                .into_iter()
+                .map(Kind::exit_code)
+                .collect();
         assert_eq!(codes, [1, 2, 3, 4, 5, 130]);
     }
 }

@@ -30,3 +30,10 @@ pub const PEERS_MAX: usize = 256;
 pub const PEER_EXCHANGE_ADDRESSES_MAX: usize = 512;
 /// How far ahead of this machine's clock a manifest's sequence may be. `manifest`.
 pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+/// One SQL statement outside COPY data; the longest are function bodies and literals, bounded by a chain's transactions.
+/// `kwil`.
+pub const SQL_STATEMENT_SIZE_BYTES_MAX: usize = 16 << 20;
+/// One row of the voters table: an id, a public key and a number. `kwil`.
+pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
+/// Rows of the voters table. `kwil`.
+pub const VOTERS_MAX: usize = 100_000;

@@ -11,7 +11,8 @@ pub fn escape(text: &str) -> String {
             break;
         }
         // Bidirectional and zero-width characters can make a line read as another one.
-        let tricky = matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        let tricky =
+            matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
         if c.is_control() || tricky {
             out.extend(c.escape_unicode());
         } else {
