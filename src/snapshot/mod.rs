@@ -3,9 +3,10 @@
 
 mod create;
 mod gzip;
+mod part;
 mod pipeline;
 mod verify;
 
-pub use create::{ChainId, CreateOptions, Created, create};
+pub use create::{CreateOptions, Created, create};
 pub use gzip::Compression;
 pub use verify::{Finding, Level, Verified, VerifyOptions, read_genesis, verify, verify_reader};
