@@ -1,9 +1,12 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod database;
 mod output;
 mod progress;
 mod signals;
+mod snapshot;
+mod values;
 
 use std::process::ExitCode;
 
@@ -99,11 +102,17 @@ pub(crate) struct Session {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Make and check snapshots
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+}
 
 impl Command {
-    async fn run(self, _session: &Session) -> Result<()> {
-        match self {}
+    async fn run(self, session: &Session) -> Result<()> {
+        match self {
+            Command::Snapshot(command) => command.run(session).await,
+        }
     }
 }
 
