@@ -160,7 +160,7 @@ impl Reader<'_> {
     async fn begin(&self) -> Result<()> {
         // A cut of a large database outlives any such limit of the role or the server; not every version has each.
         // An empty search path: nobody's objects stand in for the system's.
-        const BEGIN: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN \
+        const PREPARE: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN \
              ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout'); \
              SELECT pg_catalog.set_config('search_path', '', false); \
              BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
