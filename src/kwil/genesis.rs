@@ -1,0 +1,515 @@
+//! genesis.json of both families: read as strictly as kwild reads it, written in exactly Kwil's layout,
+//! checked for what kwild would refuse at start, and made for a snapshot.
+
+pub mod v010;
+pub mod v09;
+
+use super::{
+    Family, VoterRow,
+    json::{self, Json},
+    key::{KeyError, KeyType, PublicKey},
+};
+use crate::base::{Error, Sha256Hash, limits, text::escape};
+
+/// A validator of the new network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validator {
+    /// Its key.
+    pub key: PublicKey,
+    /// Its voting power.
+    pub power: i64,
+    /// v0.9's name, such as `validator-0`.
+    pub name: Option<String>,
+}
+
+/// Why a genesis cannot be read, made or used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GenesisError {
+    /// Larger than any genesis.
+    #[error("the genesis file has {0} bytes, more than {max}", max = limits::GENESIS_SIZE_BYTES_MAX)]
+    Large(usize),
+    /// No JSON.
+    #[error("the genesis is no JSON: {0}")]
+    Json(#[from] json::JsonError),
+    /// JSON, but of neither family.
+    #[error("this JSON is no Kwil genesis: it has neither v0.9's keys (consensus_params) nor v0.10's (leader)")]
+    NotGenesis,
+    /// More text behind the JSON value, which v0.9 refuses.
+    #[error("there is more text after the genesis object")]
+    Trailing,
+    /// A key of the wrong type or form.
+    #[error("{path}: {what}")]
+    Field {
+        /// Where, such as `validators[0].power`.
+        path: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A key that v0.10 does not know.
+    #[error("{}: v0.10 knows no such key, and kwild refuses the file", escape(.0))]
+    UnknownField(String),
+    /// kwild reads the file but refuses to start on it.
+    #[error("the genesis cannot be used: {path}: {what}")]
+    Check {
+        /// Which key.
+        path: &'static str,
+        /// Why.
+        what: String,
+    },
+    /// The database's parameters cannot be read.
+    #[error("network parameter {name}: {what}")]
+    Parameter {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// A voter whose name is no key.
+    #[error("voter {index} of kwild_voting.voters: {error}")]
+    Voter {
+        /// Row in COPY order.
+        index: usize,
+        /// Why its key is refused.
+        error: KeyError,
+    },
+    /// Parameters of one family, state of the other.
+    #[error("the state is of {state}, its parameters are of {parameters}")]
+    FamilyMismatch {
+        /// Of the voters and heights.
+        state: Family,
+        /// Of the parameters.
+        parameters: Family,
+    },
+    /// v0.10 must know the owner.
+    #[error("the database names no owner")]
+    NoOwner,
+    /// The new chain id cannot be used.
+    #[error("chain id {:?}: {what}", escape(.id))]
+    ChainId {
+        /// The id.
+        id: String,
+        /// Why.
+        what: &'static str,
+    },
+    /// The height does not fit.
+    #[error("height {0} cannot be kept")]
+    Height(i64),
+}
+
+impl From<GenesisError> for Error {
+    fn from(error: GenesisError) -> Self {
+        let text = error.to_string();
+        match error {
+            GenesisError::Check { .. } => {
+                Error::refused(text).hint("correct the genesis and give every node the same file, or ask the lead for a corrected one")
+            }
+            GenesisError::ChainId { .. } | GenesisError::Height(_) => Error::usage(text).hint("choose another with --chain-id, or leave --keep-height out"),
+            GenesisError::NoOwner => Error::refused(text).hint(
+                "without an owner nobody could administer the new network; name one in info.user_roles, or set db_owner in the genesis",
+            ),
+            GenesisError::Parameter { .. } | GenesisError::Voter { .. } | GenesisError::FamilyMismatch { .. } => {
+                Error::verify(text).hint("is this the node's database, written by a kwild of this family?")
+            }
+            GenesisError::UnknownField(_) => {
+                Error::verify(text).hint("remove the key, or use the genesis with the family (or fork) it was written for")
+            }
+            _ => Error::verify(text).hint("take the genesis file again from where it came from, byte for byte"),
+        }
+    }
+}
+
+/// A genesis of either family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Genesis {
+    /// kwil-admin, CometBFT.
+    V09(v09::Genesis),
+    /// kwild subcommands, TRUF too.
+    V010(v010::Genesis),
+}
+
+impl Genesis {
+    /// Reads a genesis; the family is found by looking.
+    ///
+    /// # Errors
+    /// Where the family's kwild would refuse the file on reading.
+    pub fn parse(bytes: &[u8]) -> Result<Self, GenesisError> {
+        if bytes.len() > limits::GENESIS_SIZE_BYTES_MAX {
+            return Err(GenesisError::Large(bytes.len()));
+        }
+        let (value, rest) = Json::read_first(bytes)?;
+        match family_of(&value)? {
+            Family::V09 => {
+                // Go's whole-document reader; v0.10 reads a stream and never sees what follows.
+                if !rest.trim_ascii().is_empty() {
+                    return Err(GenesisError::Trailing);
+                }
+                Ok(Genesis::V09(v09::Genesis::from_json(&value)?))
+            }
+            Family::V010 => Ok(Genesis::V010(v010::Genesis::from_json(&value)?)),
+        }
+    }
+
+    /// Exactly Kwil's layout.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Genesis::V09(genesis) => genesis.to_json().to_pretty(),
+            Genesis::V010(genesis) => genesis.to_json().to_pretty(),
+        }
+    }
+
+    /// Its family.
+    pub fn family(&self) -> Family {
+        match self {
+            Genesis::V09(_) => Family::V09,
+            Genesis::V010(_) => Family::V010,
+        }
+    }
+
+    /// The network's id.
+    pub fn chain_id(&self) -> &str {
+        match self {
+            Genesis::V09(genesis) => &genesis.chain_id,
+            Genesis::V010(genesis) => &genesis.chain_id,
+        }
+    }
+
+    /// Gives the network another id.
+    pub fn set_chain_id(&mut self, id: impl Into<String>) {
+        match self {
+            Genesis::V09(genesis) => genesis.chain_id = id.into(),
+            Genesis::V010(genesis) => genesis.chain_id = id.into(),
+        }
+    }
+
+    /// As the file says; the first block is this one in v0.9, the next one in v0.10.
+    pub fn initial_height(&self) -> i64 {
+        match self {
+            Genesis::V09(genesis) => genesis.initial_height,
+            Genesis::V010(genesis) => genesis.initial_height,
+        }
+    }
+
+    /// Sets the initial height.
+    pub fn set_initial_height(&mut self, height: i64) {
+        match self {
+            Genesis::V09(genesis) => genesis.initial_height = height,
+            Genesis::V010(genesis) => genesis.initial_height = height,
+        }
+    }
+
+    /// SHA-256 of the snapshot's text, where one of the right length is there.
+    pub fn state_hash(&self) -> Option<Sha256Hash> {
+        let bytes = match self {
+            Genesis::V09(genesis) => genesis.app_hash.as_deref().unwrap_or_default(),
+            Genesis::V010(genesis) => &genesis.state_hash,
+        };
+        bytes.try_into().ok().map(Sha256Hash::from_bytes)
+    }
+
+    /// Pins a snapshot.
+    pub fn set_state_hash(&mut self, hash: Sha256Hash) {
+        let bytes = hash.as_bytes().to_vec();
+        match self {
+            Genesis::V09(genesis) => genesis.app_hash = Some(bytes),
+            Genesis::V010(genesis) => genesis.state_hash = bytes,
+        }
+    }
+
+    /// The validators, in the file's order.
+    ///
+    /// # Errors
+    /// When a key is none of its type.
+    pub fn validators(&self) -> Result<Vec<Validator>, GenesisError> {
+        match self {
+            Genesis::V09(genesis) => genesis.validators(),
+            Genesis::V010(genesis) => genesis.validators(),
+        }
+    }
+
+    /// v0.10's leader.
+    pub fn leader(&self) -> Option<&PublicKey> {
+        match self {
+            Genesis::V09(_) => None,
+            Genesis::V010(genesis) => genesis.leader.as_ref(),
+        }
+    }
+
+    /// What kwild refuses at start, and what would fork the network at once.
+    ///
+    /// # Errors
+    /// The first fault, as [`GenesisError::Check`].
+    pub fn check(&self) -> Result<(), GenesisError> {
+        match self {
+            Genesis::V09(genesis) => genesis.check()?,
+            Genesis::V010(genesis) => genesis.check()?,
+        }
+        let mut keys: Vec<PublicKey> = self.validators()?.into_iter().map(|validator| validator.key).collect();
+        keys.sort_unstable();
+        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => refuse("validators", format!("{} is there twice", pair[0])),
+            None => Ok(()),
+        }
+    }
+
+    /// The genesis of the network that goes on from a snapshot: validators, owner and parameters are the old network's,
+    /// or, as a template, only what Kwil's own tool carries over.
+    ///
+    /// # Errors
+    /// When a voter is no key, the owner is unknown, or the chain id cannot be one.
+    pub fn for_snapshot(
+        state: &NetworkState,
+        state_hash: Sha256Hash,
+        options: &GenesisOptions,
+    ) -> Result<Genesis, GenesisError> {
+        check_chain_id(state.family, &options.chain_id)?;
+        let mut voters = Vec::with_capacity(state.voters.len());
+        for (index, row) in state.voters.iter().enumerate() {
+            let key = PublicKey::from_voter_name(state.family, &row.name)
+                .map_err(|error| GenesisError::Voter { index, error })?;
+            voters.push((key, row.power));
+        }
+        let mut genesis = match (&state.parameters, state.family) {
+            (Parameters::V09(parameters), Family::V09) => {
+                Genesis::V09(v09::Genesis::for_snapshot(&voters, parameters, options)?)
+            }
+            (Parameters::V010(parameters), Family::V010) => {
+                let owner = state.owner.as_deref().ok_or(GenesisError::NoOwner)?;
+                Genesis::V010(v010::Genesis::for_snapshot(&voters, parameters, owner, options))
+            }
+            (parameters, state) => {
+                return Err(GenesisError::FamilyMismatch { state, parameters: parameters.family() });
+            }
+        };
+        genesis.set_state_hash(state_hash);
+        if options.keep_height {
+            // v0.9 begins with the initial height itself, v0.10 with the one after it.
+            let first = match state.family {
+                Family::V09 => state.height.checked_add(1),
+                Family::V010 => Some(state.height),
+            };
+            genesis.set_initial_height(first.filter(|_| state.height >= 0).ok_or(GenesisError::Height(state.height))?);
+        }
+        Ok(genesis)
+    }
+}
+
+/// What a database tells about its network; a new genesis is made from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkState {
+    /// Which formats.
+    pub family: Family,
+    /// Last committed block; -1 on an empty chain.
+    pub height: i64,
+    /// Rows of `kwild_voting.voters` in COPY order.
+    pub voters: Vec<VoterRow>,
+    /// The network's parameters.
+    pub parameters: Parameters,
+    /// v0.10: the user with role `owner`.
+    pub owner: Option<String>,
+}
+
+/// Network parameters as the database keeps them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Parameters {
+    /// `kwild_chain.consensus_params`.
+    V09(v09::Parameters),
+    /// `kwild_chain.params`.
+    V010(v010::Parameters),
+}
+
+impl Parameters {
+    /// Whose they are.
+    pub fn family(&self) -> Family {
+        match self {
+            Parameters::V09(_) => Family::V09,
+            Parameters::V010(_) => Family::V010,
+        }
+    }
+}
+
+/// What a new genesis takes from the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GenesisOptions {
+    /// Id of the new network.
+    pub chain_id: String,
+    /// v0.9: the instant the network begins, the same on every node.
+    pub genesis_time_rfc3339: String,
+    /// Block numbers go on from the old height.
+    pub keep_height: bool,
+    /// Parameters as Kwil's own tool writes them: its defaults.
+    pub template: bool,
+}
+
+/// Longest chain id CometBFT takes, in bytes.
+const V09_CHAIN_ID_SIZE_BYTES_MAX: usize = 50;
+
+/// The id of the network after `old`: its last number raised by one, or `-2` behind it. Digits that letters follow are
+/// part of a word, not a number. None where the result would be longer than CometBFT takes.
+pub fn next_chain_id(old: &str) -> Option<String> {
+    if old.is_empty() {
+        return None;
+    }
+    let next = match last_number(old) {
+        Some((start, end)) => format!("{}{}{}", &old[..start], raised(&old[start..end]), &old[end..]),
+        None => format!("{old}-2"),
+    };
+    (next.len() <= V09_CHAIN_ID_SIZE_BYTES_MAX).then_some(next)
+}
+
+fn last_number(text: &str) -> Option<(usize, usize)> {
+    let bytes = text.as_bytes();
+    let mut end = bytes.len();
+    while end > 0 {
+        if !bytes[end - 1].is_ascii_digit() {
+            end -= 1;
+            continue;
+        }
+        let start = bytes[..end].iter().rposition(|b| !b.is_ascii_digit()).map_or(0, |at| at + 1);
+        if !text[end..].starts_with(char::is_alphabetic) {
+            return Some((start, end));
+        }
+        end = start;
+    }
+    None
+}
+
+/// Decimal digits plus one; leading zeros keep the width.
+fn raised(digits: &str) -> String {
+    let mut out = digits.as_bytes().to_vec();
+    for digit in out.iter_mut().rev() {
+        if *digit < b'9' {
+            *digit += 1;
+            return String::from_utf8_lossy(&out).into_owned();
+        }
+        *digit = b'0';
+    }
+    format!("1{}", String::from_utf8_lossy(&out))
+}
+
+fn check_chain_id(family: Family, id: &str) -> Result<(), GenesisError> {
+    let what = match family {
+        _ if id.is_empty() => "a network must have an id",
+        Family::V09 if id.len() > V09_CHAIN_ID_SIZE_BYTES_MAX => "v0.9 takes 50 characters at most",
+        _ => return Ok(()),
+    };
+    Err(GenesisError::ChainId { id: id.to_owned(), what })
+}
+
+fn family_of(value: &Json) -> Result<Family, GenesisError> {
+    let Json::Object(entries) = value else {
+        return Err(GenesisError::Field {
+            path: "genesis".into(),
+            what: format!("{} where an object must stand", value.kind()),
+        });
+    };
+    let has = |names: &[&str]| entries.iter().any(|(key, _)| names.contains(&json::fold(key).as_str()));
+    if has(&["consensus_params", "genesis_time"]) {
+        Ok(Family::V09)
+    } else if has(&["leader", "db_owner", "state_hash", "max_block_size", "join_expiry", "disabled_gas_costs"]) {
+        Ok(Family::V010)
+    } else if has(&["app_hash", "activations"]) {
+        Ok(Family::V09)
+    } else {
+        Err(GenesisError::NotGenesis)
+    }
+}
+
+/// Shared reading of values, as Go's decoder fills its structs: `null` changes nothing.
+mod read {
+    use super::*;
+
+    pub(super) fn wrong<T>(path: &str, value: &Json, wanted: &str) -> Result<T, GenesisError> {
+        let shown = match value {
+            Json::Number(text) => format!("number {}", escape(text)),
+            other => other.kind().to_owned(),
+        };
+        field(path, format!("{shown} where {wanted} must stand"))
+    }
+
+    pub(super) fn field<T>(path: &str, what: impl Into<String>) -> Result<T, GenesisError> {
+        Err(GenesisError::Field { path: path.to_owned(), what: what.into() })
+    }
+
+    pub(super) fn int(path: &str, value: &Json, into: &mut i64) -> Result<(), GenesisError> {
+        match value {
+            Json::Null => Ok(()),
+            Json::Number(text) => match text.parse() {
+                Ok(number) => {
+                    *into = number;
+                    Ok(())
+                }
+                Err(_) => wrong(path, value, "a 64-bit integer in plain digits"),
+            },
+            _ => wrong(path, value, "an integer"),
+        }
+    }
+
+    pub(super) fn bool(path: &str, value: &Json, into: &mut bool) -> Result<(), GenesisError> {
+        match value {
+            Json::Null => Ok(()),
+            Json::Bool(flag) => {
+                *into = *flag;
+                Ok(())
+            }
+            _ => wrong(path, value, "true or false"),
+        }
+    }
+
+    pub(super) fn string(path: &str, value: &Json, into: &mut String) -> Result<(), GenesisError> {
+        match value {
+            Json::Null => Ok(()),
+            Json::String(text) => {
+                *into = text.clone();
+                Ok(())
+            }
+            _ => wrong(path, value, "a string"),
+        }
+    }
+
+    /// Big integers: plain digits of any length; None for null.
+    pub(super) fn big(path: &str, value: &Json) -> Result<Option<String>, GenesisError> {
+        match value {
+            Json::Null => Ok(None),
+            Json::Number(text) if text.bytes().all(|b| b == b'-' || b.is_ascii_digit()) => {
+                Ok(Some(if text == "-0" { "0".into() } else { text.clone() }))
+            }
+            _ => wrong(path, value, "an integer in plain digits"),
+        }
+    }
+
+    pub(super) fn hex(path: &str, text: &str) -> Result<Vec<u8>, GenesisError> {
+        match hex::decode(text) {
+            Ok(bytes) => Ok(bytes),
+            Err(_) if text.starts_with("0x") => field(path, "hex is written without 0x here"),
+            Err(e) => field(path, format!("no hex: {e}")),
+        }
+    }
+
+    pub(super) fn object<'a>(path: &str, value: &'a Json) -> Result<&'a [(String, Json)], GenesisError> {
+        match value {
+            Json::Null => Ok(&[]),
+            Json::Object(entries) => Ok(entries),
+            _ => wrong(path, value, "an object"),
+        }
+    }
+
+    pub(super) fn array<'a>(path: &str, value: &'a Json) -> Result<&'a [Json], GenesisError> {
+        match value {
+            Json::Array(items) => Ok(items),
+            _ => wrong(path, value, "an array"),
+        }
+    }
+}
+
+fn refuse<T>(path: &'static str, what: impl Into<String>) -> Result<T, GenesisError> {
+    Err(GenesisError::Check { path, what: what.into() })
+}
+
+/// A validator's key in a genesis, where the text of the file is at hand.
+fn genesis_key(index: usize, kind: KeyType, bytes: &[u8]) -> Result<PublicKey, GenesisError> {
+    PublicKey::new(kind, bytes)
+        .map_err(|error| GenesisError::Field { path: format!("validators[{index}]"), what: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,742 @@
+//! Node keys of both families.
+//!
+//! | | file | private key | node id |
+//! |---|---|---|---|
+//! | v0.9 | `private_key`: 128 hex digits | ed25519 seed and public key | 40 hex digits of SHA-256 of the public key |
+//! | v0.10 | `nodekey.json`: `{"key":"…","type":"…"}` | ed25519 as above, or the 32 bytes of a secp256k1 scalar | `hex#type` |
+//!
+//! Secrets are wiped when dropped and never reach an error or a `Debug` text.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use k256::ecdsa::signature::{Signer, Verifier};
+use rand::CryptoRng;
+use serde::{Deserialize, Serialize};
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+use sha3::Keccak256;
+use zeroize::{Zeroize, Zeroizing};
+
+use super::Family;
+use crate::base::{Error, limits, text::escape};
+
+/// Curve of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum KeyType {
+    /// The only one of v0.9.
+    Ed25519,
+    /// Default of v0.10.
+    Secp256k1,
+}
+
+impl fmt::Display for KeyType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            KeyType::Ed25519 => "ed25519",
+            KeyType::Secp256k1 => "secp256k1",
+        })
+    }
+}
+
+impl FromStr for KeyType {
+    type Err = KeyError;
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        match text {
+            "ed25519" => Ok(KeyType::Ed25519),
+            "secp256k1" => Ok(KeyType::Secp256k1),
+            _ => Err(KeyError::UnknownType(text.chars().take(40).collect())),
+        }
+    }
+}
+
+impl Serialize for KeyType {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Why bytes or text are no key. Never holds any of a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Neither ed25519 nor secp256k1.
+    #[error("unknown key type {}: expected ed25519 or secp256k1", escape(.0))]
+    UnknownType(String),
+    /// A public key of another length.
+    #[error("{kind} public key has {got} bytes, expected {}", public_key_size_bytes(*.kind))]
+    PublicLength {
+        /// What it was said to be.
+        kind: KeyType,
+        /// Its length.
+        got: usize,
+    },
+    /// Right length, but no point of the curve.
+    #[error("the {0} public key is not a point of its curve")]
+    NotAPoint(KeyType),
+    /// The name of a voter that holds no key.
+    #[error("voter name of {0} bytes is too short for a key type")]
+    VoterNameShort(usize),
+    /// A voter's key type that no family knows.
+    #[error("voter has an unknown key type number {0}")]
+    VoterNameType(u32),
+    /// Text of a public key that is not `hex#type`.
+    #[error("a public key is written HEX#TYPE, such as 03a1…#ed25519")]
+    PublicText,
+    /// Empty key file.
+    #[error("the key file is empty")]
+    FileEmpty,
+    /// Far too large to be a key file.
+    #[error("the key file has {0} bytes: this is something else")]
+    FileLarge(usize),
+    /// Text of neither family.
+    #[error("the key file is neither v0.9's hex text nor v0.10's JSON{}", .0.map(|what| format!(" (it looks like {what})")).unwrap_or_default())]
+    FileForm(Option<&'static str>),
+    /// Hex text of another length than 128.
+    #[error("the key file has {0} hex digits, but a v0.9 key has 128: seed and public key")]
+    FileHexLength(usize),
+    /// JSON, but not a key file's.
+    #[error("the key file is JSON, but not {{\"key\":\"HEX\",\"type\":\"…\"}}: {0}")]
+    FileJson(&'static str),
+    /// A private key of another length.
+    #[error("the {kind} private key has {got} bytes, expected {}", private_key_size_bytes(*.kind))]
+    PrivateLength {
+        /// What it was said to be.
+        kind: KeyType,
+        /// Its length.
+        got: usize,
+    },
+    /// The second half of an ed25519 key does not belong to its first half.
+    #[error("the ed25519 key file is damaged: its public half does not belong to its seed")]
+    Mismatch,
+    /// Zero, or beyond the curve's order.
+    #[error("these 32 bytes are no secp256k1 private key")]
+    NotAScalar,
+    /// v0.9 knows ed25519 only.
+    #[error("the key is {0}, but v0.9 knows ed25519 only")]
+    FamilyCannotHold(KeyType),
+}
+
+impl From<KeyError> for Error {
+    fn from(error: KeyError) -> Self {
+        let hint = match &error {
+            KeyError::FileForm(Some(_)) | KeyError::FileForm(None) | KeyError::FileEmpty | KeyError::FileLarge(_) => {
+                "give the node's own key file (v0.9: private_key, v0.10: nodekey.json), or make one with `regenesis key gen`"
+            }
+            KeyError::FileHexLength(64) => {
+                "64 digits are a bare seed or a secp256k1 key: v0.10 wants it as {\"key\":\"HEX\",\"type\":\"secp256k1\"}, \
+                 v0.9 as seed and public key together"
+            }
+            KeyError::FileHexLength(_) | KeyError::PrivateLength { .. } | KeyError::Mismatch | KeyError::NotAScalar => {
+                "the file is cut or damaged: copy it again from the node or from a backup"
+            }
+            KeyError::FileJson(_) => "compare it with a nodekey.json that `regenesis key gen -o FILE` writes",
+            KeyError::UnknownType(_) | KeyError::FamilyCannotHold(_) => {
+                "use an ed25519 key: `regenesis key gen ed25519 -o FILE`"
+            }
+            KeyError::PublicText => "copy it from `regenesis key info` or from the genesis",
+            _ => "the file or the database that this key came from is damaged, or of the other family",
+        };
+        Error::verify(error.to_string()).hint(hint)
+    }
+}
+
+const fn public_key_size_bytes(kind: KeyType) -> usize {
+    match kind {
+        KeyType::Ed25519 => 32,
+        KeyType::Secp256k1 => 33,
+    }
+}
+
+const fn private_key_size_bytes(kind: KeyType) -> usize {
+    match kind {
+        KeyType::Ed25519 => 64,
+        KeyType::Secp256k1 => 32,
+    }
+}
+
+/// Namespace of `kwild_voting.voters.id`.
+const VOTER_NAMESPACE: [u8; 16] =
+    [0xcc, 0x1c, 0xd9, 0x0f, 0xb4, 0xdb, 0x47, 0xf4, 0xb6, 0xdf, 0x4b, 0xbe, 0x5f, 0xca, 0x88, 0xeb];
+
+/// `voters.id` of a voter's name: UUIDv5 in Kwil's namespace.
+pub fn voter_id(name: &[u8]) -> [u8; 16] {
+    let digest = Sha1::new().chain_update(VOTER_NAMESPACE).chain_update(name).finalize();
+    let mut id = [0; 16];
+    id.copy_from_slice(&digest[..16]);
+    id[6] = id[6] & 0x0f | 0x50;
+    id[8] = id[8] & 0x3f | 0x80;
+    id
+}
+
+/// Twenty bytes as Ethereum writes them: `0x` and mixed case that is a checksum.
+pub fn eip55(address: &[u8; 20]) -> String {
+    let lower = hex::encode(address);
+    let digest = Keccak256::digest(lower.as_bytes());
+    let mut text = String::from("0x");
+    for (i, c) in lower.chars().enumerate() {
+        let nibble = digest[i / 2] >> (if i % 2 == 0 { 4 } else { 0 }) & 0x0f;
+        text.push(if nibble >= 8 { c.to_ascii_uppercase() } else { c });
+    }
+    text
+}
+
+/// A checked public key: right length, a point of its curve.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PublicKey(PublicBytes);
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum PublicBytes {
+    Ed25519([u8; 32]),
+    Secp256k1([u8; 33]),
+}
+
+impl PublicKey {
+    /// Checks length and curve point.
+    pub fn new(kind: KeyType, bytes: &[u8]) -> Result<Self, KeyError> {
+        let wrong_length = |_| KeyError::PublicLength { kind, got: bytes.len() };
+        let not_a_point = |_| KeyError::NotAPoint(kind);
+        Ok(PublicKey(match kind {
+            KeyType::Ed25519 => {
+                let bytes: [u8; 32] = bytes.try_into().map_err(wrong_length)?;
+                ed25519_dalek::VerifyingKey::from_bytes(&bytes).map_err(not_a_point)?;
+                PublicBytes::Ed25519(bytes)
+            }
+            KeyType::Secp256k1 => {
+                let bytes: [u8; 33] = bytes.try_into().map_err(wrong_length)?;
+                k256::ecdsa::VerifyingKey::from_sec1_bytes(&bytes).map_err(not_a_point)?;
+                PublicBytes::Secp256k1(bytes)
+            }
+        }))
+    }
+
+    /// The curve.
+    pub fn key_type(&self) -> KeyType {
+        match self.0 {
+            PublicBytes::Ed25519(_) => KeyType::Ed25519,
+            PublicBytes::Secp256k1(_) => KeyType::Secp256k1,
+        }
+    }
+
+    /// 32 bytes of ed25519, 33 compressed bytes of secp256k1.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.0 {
+            PublicBytes::Ed25519(bytes) => bytes,
+            PublicBytes::Secp256k1(bytes) => bytes,
+        }
+    }
+
+    /// Lower-case hex.
+    pub fn to_hex(&self) -> String {
+        hex::encode(self.bytes())
+    }
+
+    /// How peers of the family name this node.
+    pub fn node_id(&self, family: Family) -> String {
+        match family {
+            Family::V09 => hex::encode(self.comet_address()),
+            Family::V010 => self.to_string(),
+        }
+    }
+
+    /// CometBFT's address of a validator: the first twenty bytes of SHA-256.
+    pub fn comet_address(&self) -> [u8; 20] {
+        let digest = Sha256::digest(self.bytes());
+        let mut address = [0; 20];
+        address.copy_from_slice(&digest[..20]);
+        address
+    }
+
+    /// The key in `kwild_voting.voters.name`.
+    pub fn from_voter_name(family: Family, name: &[u8]) -> Result<Self, KeyError> {
+        match family {
+            Family::V09 => Self::new(KeyType::Ed25519, name),
+            Family::V010 => {
+                let (number, bytes) = name.split_first_chunk().ok_or(KeyError::VoterNameShort(name.len()))?;
+                match u32::from_le_bytes(*number) {
+                    0 => Self::new(KeyType::Secp256k1, bytes),
+                    1 => Self::new(KeyType::Ed25519, bytes),
+                    other => Err(KeyError::VoterNameType(other)),
+                }
+            }
+        }
+    }
+
+    /// The key as `kwild_voting.voters.name` holds it.
+    pub fn to_voter_name(&self, family: Family) -> Vec<u8> {
+        let mut name = match (family, self.key_type()) {
+            (Family::V09, _) => Vec::new(),
+            (Family::V010, KeyType::Secp256k1) => 0u32.to_le_bytes().to_vec(),
+            (Family::V010, KeyType::Ed25519) => 1u32.to_le_bytes().to_vec(),
+        };
+        name.extend_from_slice(self.bytes());
+        name
+    }
+
+    /// Whether `signature` over `message` is this key's. ed25519: strict. secp256k1: 64-byte compact ECDSA over SHA-256,
+    /// the low half of s only, so that a signature has one form.
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.0 {
+            PublicBytes::Ed25519(bytes) => {
+                let Ok(key) = ed25519_dalek::VerifyingKey::from_bytes(bytes) else { return false };
+                let Ok(signature) = ed25519_dalek::Signature::from_slice(signature) else { return false };
+                key.verify_strict(message, &signature).is_ok()
+            }
+            PublicBytes::Secp256k1(bytes) => {
+                let Ok(key) = k256::ecdsa::VerifyingKey::from_sec1_bytes(bytes) else { return false };
+                let Ok(signature) = k256::ecdsa::Signature::from_slice(signature) else { return false };
+                signature.normalize_s().is_none() && key.verify(message, &signature).is_ok()
+            }
+        }
+    }
+
+    /// The account of a secp256k1 key: EIP-55 text.
+    pub fn user_address(&self) -> Option<String> {
+        let PublicBytes::Secp256k1(bytes) = &self.0 else { return None };
+        let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).ok()?;
+        let point = key.to_encoded_point(false);
+        let digest = Keccak256::digest(&point.as_bytes()[1..]);
+        let mut address = [0; 20];
+        address.copy_from_slice(&digest[12..]);
+        Some(eip55(&address))
+    }
+
+    /// How Kwil's engine names this key's user: the EIP-55 address for secp256k1, hex for ed25519.
+    pub fn user_identifier(&self) -> String {
+        self.user_address().unwrap_or_else(|| self.to_hex())
+    }
+}
+
+impl fmt::Display for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}#{}", self.to_hex(), self.key_type())
+    }
+}
+
+impl fmt::Debug for PublicKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PublicKey({self})")
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = KeyError;
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let (digits, kind) = text.split_once('#').ok_or(KeyError::PublicText)?;
+        let bytes = hex::decode(digits).map_err(|_| KeyError::PublicText)?;
+        Self::new(kind.parse()?, &bytes)
+    }
+}
+
+impl Serialize for PublicKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a key file looked like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyFileForm {
+    /// v0.9: hex text.
+    HexText,
+    /// v0.10: JSON.
+    Json,
+}
+
+impl KeyFileForm {
+    /// The family whose nodes read this form.
+    pub fn family(self) -> Family {
+        match self {
+            KeyFileForm::HexText => Family::V09,
+            KeyFileForm::Json => Family::V010,
+        }
+    }
+}
+
+/// A private key. Wiped when dropped.
+#[derive(Clone)]
+pub struct PrivateKey(Secret);
+
+#[derive(Clone)]
+enum Secret {
+    Ed25519(ed25519_dalek::SigningKey),
+    Secp256k1(k256::ecdsa::SigningKey),
+}
+
+impl fmt::Debug for PrivateKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PrivateKey(of {}, redacted)", self.public())
+    }
+}
+
+/// Borrowed, so that parsing makes no copy of the secret.
+#[derive(Deserialize)]
+struct KeyJson<'a> {
+    #[serde(borrow)]
+    key: Cow<'a, str>,
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+impl Drop for KeyJson<'_> {
+    fn drop(&mut self) {
+        if let Cow::Owned(key) = &mut self.key {
+            key.zeroize();
+        }
+    }
+}
+
+impl PrivateKey {
+    /// A fresh key from the caller's generator.
+    pub fn generate(kind: KeyType, random: &mut impl CryptoRng) -> Self {
+        let mut seed = Zeroizing::new([0; 32]);
+        loop {
+            random.fill_bytes(seed.as_mut_slice());
+            // Fails for a secp256k1 scalar beyond the order, once in 2^127.
+            if let Ok(key) = Self::from_seed(kind, &seed) {
+                return key;
+            }
+        }
+    }
+
+    /// The key of an ed25519 seed or of a secp256k1 scalar.
+    pub fn from_seed(kind: KeyType, seed: &[u8; 32]) -> Result<Self, KeyError> {
+        Ok(PrivateKey(match kind {
+            KeyType::Ed25519 => Secret::Ed25519(ed25519_dalek::SigningKey::from_bytes(seed)),
+            KeyType::Secp256k1 => {
+                Secret::Secp256k1(k256::ecdsa::SigningKey::from_slice(seed).map_err(|_| KeyError::NotAScalar)?)
+            }
+        }))
+    }
+
+    /// The key of Kwil's private bytes: ed25519 64 (seed and public key), secp256k1 32.
+    pub fn from_bytes(kind: KeyType, bytes: &[u8]) -> Result<Self, KeyError> {
+        if bytes.len() != private_key_size_bytes(kind) {
+            return Err(KeyError::PrivateLength { kind, got: bytes.len() });
+        }
+        let (seed, public) = bytes.split_first_chunk().ok_or(KeyError::PrivateLength { kind, got: bytes.len() })?;
+        let key = Self::from_seed(kind, seed)?;
+        if kind == KeyType::Ed25519 && key.public().bytes() != public {
+            return Err(KeyError::Mismatch);
+        }
+        Ok(key)
+    }
+
+    /// Reads either family's key file, and says which it was.
+    pub fn parse_file(text: &[u8]) -> Result<(Self, KeyFileForm), KeyError> {
+        if text.len() > limits::KEY_FILE_SIZE_BYTES_MAX {
+            return Err(KeyError::FileLarge(text.len()));
+        }
+        let trimmed = text.trim_ascii();
+        if trimmed.is_empty() {
+            return Err(KeyError::FileEmpty);
+        }
+        if trimmed[0] == b'{' {
+            return Ok((Self::parse_json(trimmed)?, KeyFileForm::Json));
+        }
+        if trimmed.iter().all(u8::is_ascii_hexdigit) {
+            if trimmed.len() != 2 * private_key_size_bytes(KeyType::Ed25519) {
+                return Err(KeyError::FileHexLength(trimmed.len()));
+            }
+            let mut bytes = Zeroizing::new([0; 64]);
+            hex::decode_to_slice(trimmed, bytes.as_mut_slice()).map_err(|_| KeyError::FileForm(None))?;
+            return Ok((Self::from_bytes(KeyType::Ed25519, bytes.as_slice())?, KeyFileForm::HexText));
+        }
+        Err(KeyError::FileForm(look_alike(trimmed)))
+    }
+
+    fn parse_json(text: &[u8]) -> Result<Self, KeyError> {
+        // serde's own words may quote the text, so only their kind is told.
+        let file: KeyJson<'_> = serde_json::from_slice(text).map_err(|e| match e.classify() {
+            serde_json::error::Category::Data => KeyError::FileJson("a key is missing, twice there, or no string"),
+            _ => KeyError::FileJson("the text is cut or no valid JSON"),
+        })?;
+        let kind: KeyType = file.kind.parse()?;
+        let mut bytes = Zeroizing::new(vec![0; file.key.len() / 2]);
+        hex::decode_to_slice(file.key.as_bytes(), bytes.as_mut_slice())
+            .map_err(|_| KeyError::FileJson("\"key\" is not hex"))?;
+        Self::from_bytes(kind, &bytes)
+    }
+
+    /// The family's key file, byte for byte as Kwil writes it.
+    pub fn to_file(&self, family: Family) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+        let digits = self.to_hex();
+        match (family, self.key_type()) {
+            (Family::V09, KeyType::Ed25519) => Ok(Zeroizing::new(digits.as_bytes().to_vec())),
+            (Family::V09, kind) => Err(KeyError::FamilyCannotHold(kind)),
+            (Family::V010, kind) => {
+                let mut file = Zeroizing::new(Vec::with_capacity(digits.len() + 40));
+                file.extend_from_slice(b"{\"key\":\"");
+                file.extend_from_slice(digits.as_bytes());
+                file.extend_from_slice(b"\",\"type\":\"");
+                file.extend_from_slice(kind.to_string().as_bytes());
+                file.extend_from_slice(b"\"}");
+                Ok(file)
+            }
+        }
+    }
+
+    /// Kwil's private bytes: ed25519 seed and public key, secp256k1 scalar. For key files and `key info` only.
+    pub fn expose_bytes(&self) -> Zeroizing<Vec<u8>> {
+        Zeroizing::new(match &self.0 {
+            Secret::Ed25519(key) => Zeroizing::new(key.to_keypair_bytes()).to_vec(),
+            Secret::Secp256k1(key) => {
+                let mut scalar = key.to_bytes();
+                let bytes = scalar.to_vec();
+                scalar.as_mut_slice().zeroize();
+                bytes
+            }
+        })
+    }
+
+    /// [`PrivateKey::expose_bytes`] as lower-case hex.
+    pub fn to_hex(&self) -> Zeroizing<String> {
+        Zeroizing::new(hex::encode(self.expose_bytes().as_slice()))
+    }
+
+    /// The curve.
+    pub fn key_type(&self) -> KeyType {
+        match self.0 {
+            Secret::Ed25519(_) => KeyType::Ed25519,
+            Secret::Secp256k1(_) => KeyType::Secp256k1,
+        }
+    }
+
+    /// The public key.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(match &self.0 {
+            Secret::Ed25519(key) => PublicBytes::Ed25519(key.verifying_key().to_bytes()),
+            Secret::Secp256k1(key) => {
+                let point = key.verifying_key().to_encoded_point(true);
+                let mut bytes = [0; 33];
+                bytes.copy_from_slice(point.as_bytes());
+                PublicBytes::Secp256k1(bytes)
+            }
+        })
+    }
+
+    /// 64 bytes that [`PublicKey::verify`] accepts; the same for the same message.
+    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
+        match &self.0 {
+            Secret::Ed25519(key) => key.sign(message).to_bytes().to_vec(),
+            Secret::Secp256k1(key) => {
+                let signature: k256::ecdsa::Signature = key.sign(message);
+                signature.normalize_s().unwrap_or(signature).to_bytes().to_vec()
+            }
+        }
+    }
+}
+
+/// Files that people take for key files.
+fn look_alike(text: &[u8]) -> Option<&'static str> {
+    if text.starts_with(b"-----BEGIN") {
+        Some("a PEM file")
+    } else if text.starts_with(b"0x") || text.starts_with(b"0X") {
+        Some("hex with 0x in front; Kwil writes it without")
+    } else if text.contains(&b'#') {
+        Some("a node id or public key")
+    } else if text.starts_with(&[0x1f, 0x8b]) {
+        Some("a gzip file")
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use rand::SeedableRng;
+
+    use super::*;
+
+    const SEED_HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+    const PUBLIC_HEX: &str = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";
+
+    fn vector_key() -> PrivateKey {
+        let mut seed = [0; 32];
+        hex::decode_to_slice(SEED_HEX, &mut seed).unwrap();
+        PrivateKey::from_seed(KeyType::Ed25519, &seed).unwrap()
+    }
+
+    /// What follows `label: ` in a recorded text.
+    fn field<'a>(text: &'a str, label: &str) -> &'a str {
+        let start = text.find(label).unwrap_or_else(|| panic!("{label} is recorded")) + label.len();
+        text[start..].lines().next().unwrap().trim()
+    }
+
+    #[test]
+    fn v09_recorded_keys_have_the_recorded_ids() {
+        let recordings = [
+            include_str!("../../tests/data/v0.9/keys/vector1.txt"),
+            include_str!("../../tests/data/v0.9/keys/vector2.txt"),
+            include_str!("../../tests/data/v0.9/keys/vector3.txt"),
+            include_str!("../../tests/data/v0.9/keys/vector4.txt"),
+        ];
+        for recording in recordings {
+            let private = field(recording, "Private key (hex):");
+            let (key, form) = PrivateKey::parse_file(format!(" {private}\r\n").as_bytes()).unwrap();
+            assert_eq!(form, KeyFileForm::HexText);
+            assert_eq!(key.to_file(Family::V09).unwrap().as_slice(), private.as_bytes());
+            assert_eq!(key.public().to_hex(), field(recording, "Public key (plain hex):"));
+            assert_eq!(key.public().node_id(Family::V09), field(recording, "Node ID:"));
+            assert_eq!(hex::encode_upper(key.public().comet_address()), field(recording, "Address (string):"));
+        }
+    }
+
+    #[test]
+    fn v010_recorded_cases() {
+        let cases: serde_json::Value =
+            serde_json::from_str(include_str!("../../tests/data/v0.10/keys/cases.json")).unwrap();
+        let (mut infos, mut files) = (0, 0);
+        for case in cases.as_array().unwrap() {
+            let stdout = case["stdout"].as_str().unwrap();
+            for (name, file) in case["files"].as_object().unwrap() {
+                let text = file["bytes"].as_str().unwrap();
+                let parsed = PrivateKey::parse_file(text.as_bytes());
+                if name == "n3.json" {
+                    // Kwil: "invalid character 'f' after top-level value".
+                    assert_eq!(parsed.unwrap_err(), KeyError::FileHexLength(64));
+                    continue;
+                }
+                let (key, form) = parsed.unwrap();
+                assert_eq!(form.family(), Family::V010);
+                files += 1;
+                if file["mode"] == "0o600" {
+                    assert_eq!(key.to_file(Family::V010).unwrap().as_slice(), text.as_bytes(), "{name}");
+                }
+            }
+            if !stdout.starts_with("Key type:") {
+                continue;
+            }
+            infos += 1;
+            let kind: KeyType = field(stdout, "Key type:").parse().unwrap();
+            let key = PrivateKey::from_bytes(kind, &hex::decode(field(stdout, "Private key (hex):")).unwrap()).unwrap();
+            assert_eq!(key.public().to_hex(), field(stdout, "Public key (plain hex):"));
+            assert_eq!(key.public().node_id(Family::V010), field(stdout, "Node ID:"));
+            match key.public().user_address() {
+                Some(address) => assert_eq!(address, field(stdout, "Equivalent User Address:")),
+                None => assert!(!stdout.contains("Address")),
+            }
+        }
+        assert!(infos >= 10 && files >= 10, "{infos} {files}");
+    }
+
+    #[test]
+    fn voter_ids_and_names() {
+        let public = vector_key().public();
+        assert_eq!(public.to_hex(), PUBLIC_HEX);
+        for (family, id) in
+            [(Family::V09, "9184e6ff80ac5534bc2255f5089986a2"), (Family::V010, "9da50814959358659ccc85b799d7220d")]
+        {
+            let name = public.to_voter_name(family);
+            assert_eq!(hex::encode(voter_id(&name)), id);
+            assert_eq!(PublicKey::from_voter_name(family, &name), Ok(public));
+        }
+        // Recorded: v0.10 quartet, a secp256k1 voter.
+        let name = hex::decode("00000000035d343395b25882734844ff6a9d3572c50aa9ea48d5f8cc759035053537e2499c").unwrap();
+        assert_eq!(hex::encode(voter_id(&name)), "e7b47a0076b55d1a99fb3102d92b9d77");
+        assert_eq!(PublicKey::from_voter_name(Family::V010, &name).unwrap().key_type(), KeyType::Secp256k1);
+        assert_eq!(PublicKey::from_voter_name(Family::V010, &[9, 0, 0, 0, 1]), Err(KeyError::VoterNameType(9)));
+        assert_eq!(PublicKey::from_voter_name(Family::V010, &[0, 0]), Err(KeyError::VoterNameShort(2)));
+        assert_eq!(
+            PublicKey::from_voter_name(Family::V09, &name),
+            Err(KeyError::PublicLength { kind: KeyType::Ed25519, got: 37 })
+        );
+    }
+
+    #[test]
+    fn bad_key_files_are_told_apart_and_never_quoted() {
+        let secret = "deadbeef".repeat(16);
+        let json = |key: &str, kind: &str| format!("{{\"key\":\"{key}\",\"type\":\"{kind}\"}}");
+        let cases: Vec<(String, KeyError)> = vec![
+            (String::new(), KeyError::FileEmpty),
+            (" \n".into(), KeyError::FileEmpty),
+            ("x".repeat(limits::KEY_FILE_SIZE_BYTES_MAX + 1), KeyError::FileLarge(limits::KEY_FILE_SIZE_BYTES_MAX + 1)),
+            ("hello".into(), KeyError::FileForm(None)),
+            (format!("0x{secret}"), KeyError::FileForm(Some("hex with 0x in front; Kwil writes it without"))),
+            ("-----BEGIN PRIVATE KEY-----".into(), KeyError::FileForm(Some("a PEM file"))),
+            (format!("{PUBLIC_HEX}#ed25519"), KeyError::FileForm(Some("a node id or public key"))),
+            (secret[..64].to_owned(), KeyError::FileHexLength(64)),
+            (secret[..127].to_owned(), KeyError::FileHexLength(127)),
+            (secret.clone(), KeyError::Mismatch),
+            (json(&secret, "ed25519"), KeyError::Mismatch),
+            (json(&secret, "rsa"), KeyError::UnknownType("rsa".into())),
+            (json(&secret[..64], "ed25519"), KeyError::PrivateLength { kind: KeyType::Ed25519, got: 32 }),
+            (json(&secret, "secp256k1"), KeyError::PrivateLength { kind: KeyType::Secp256k1, got: 64 }),
+            (json(&"f".repeat(64), "secp256k1"), KeyError::NotAScalar),
+            (json(&"0".repeat(64), "secp256k1"), KeyError::NotAScalar),
+            (json(&format!("z{secret}"), "ed25519"), KeyError::FileJson("\"key\" is not hex")),
+            (format!("{{\"key\":\"{secret}\""), KeyError::FileJson("the text is cut or no valid JSON")),
+            (format!("{{\"key\":\"{secret}\"}}"), KeyError::FileJson("a key is missing, twice there, or no string")),
+        ];
+        for (text, expected) in cases {
+            let error = PrivateKey::parse_file(text.as_bytes()).unwrap_err();
+            assert_eq!(error, expected, "{text}");
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("deadbeef"), "{shown}");
+            assert!(Error::from(error).advice().is_some());
+        }
+    }
+
+    #[test]
+    fn debug_does_not_show_the_secret() {
+        let shown = format!("{:?}", vector_key());
+        assert!(shown.contains("redacted") && !shown.contains(SEED_HEX), "{shown}");
+    }
+
+    #[test]
+    fn v09_holds_no_secp256k1_key() {
+        let key = PrivateKey::from_seed(KeyType::Secp256k1, &[7; 32]).unwrap();
+        assert_eq!(key.to_file(Family::V09).unwrap_err(), KeyError::FamilyCannotHold(KeyType::Secp256k1));
+    }
+
+    #[test]
+    fn public_keys_off_the_curve_are_refused() {
+        assert_eq!(
+            PublicKey::new(KeyType::Secp256k1, &[[2].as_slice(), &[0xff; 32]].concat()),
+            Err(KeyError::NotAPoint(KeyType::Secp256k1))
+        );
+        let mut off_curve = [0; 32];
+        off_curve[0] = 2;
+        assert_eq!(PublicKey::new(KeyType::Ed25519, &off_curve), Err(KeyError::NotAPoint(KeyType::Ed25519)));
+    }
+
+    #[test]
+    fn the_high_half_of_s_is_refused() {
+        let key = PrivateKey::from_seed(KeyType::Secp256k1, &[1; 32]).unwrap();
+        let signature = k256::ecdsa::Signature::from_slice(&key.sign(b"m")).unwrap();
+        let (r, s) = signature.split_scalars();
+        let high = k256::ecdsa::Signature::from_scalars(r.to_bytes(), (-*s).to_bytes()).unwrap();
+        assert!(key.public().verify(b"m", &signature.to_bytes()));
+        assert!(!key.public().verify(b"m", &high.to_bytes()));
+    }
+
+    proptest! {
+        #[test]
+        fn keys_round_trip_and_sign(number in any::<u64>(), ed25519 in any::<bool>(), message in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let kind = if ed25519 { KeyType::Ed25519 } else { KeyType::Secp256k1 };
+            let key = PrivateKey::generate(kind, &mut rand::rngs::StdRng::seed_from_u64(number));
+            let (again, form) = PrivateKey::parse_file(&key.to_file(Family::V010).unwrap()).unwrap();
+            prop_assert_eq!(form, KeyFileForm::Json);
+            prop_assert_eq!(again.public(), key.public());
+            prop_assert_eq!(key.public().to_string().parse::<PublicKey>(), Ok(key.public()));
+            let name = key.public().to_voter_name(Family::V010);
+            prop_assert_eq!(PublicKey::from_voter_name(Family::V010, &name), Ok(key.public()));
+            let signature = key.sign(&message);
+            prop_assert_eq!(signature.len(), 64);
+            prop_assert!(key.public().verify(&message, &signature));
+            let mut other = message.clone();
+            other.push(0);
+            prop_assert!(!key.public().verify(&other, &signature));
+            for i in [0, 31, 32, 63] {
+                let mut bad = signature.clone();
+                bad[i] ^= 1;
+                prop_assert!(!key.public().verify(&message, &bad));
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_no_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = PrivateKey::parse_file(&bytes);
+            let _ = PublicKey::from_voter_name(Family::V010, &bytes);
+        }
+    }
+}
