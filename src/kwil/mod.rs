@@ -1,10 +1,15 @@
-//! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out.
+//! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out. This room opens
+//! no file, reads no clock, and makes no randomness of its own.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
+pub mod duration;
 pub mod filter;
+pub mod genesis;
+pub mod json;
+pub mod key;
 mod sql;
 mod token;
 
@@ -24,32 +29,6 @@ pub const GENESIS_STATE_FILE_NAME: &str = "genesis-state.sql.gz";
 
 impl Family {
     /// The snapshot's name in a snapshot directory, as Kwil's own tool of this family calls it.
-//! PURE: the bytes of both Kwil families: keys, genesis files, configuration, dump text.
-//! Bytes in, values or bytes out. This room opens no file, reads no clock, and makes no randomness of its own.
-
-pub mod duration;
-pub mod genesis;
-pub mod json;
-pub mod key;
-
-use std::{fmt, str::FromStr};
-
-/// Which of Kwil's formats apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Family {
-    /// kwil-admin, CometBFT, `app_hash`.
-    V09,
-    /// kwild subcommands, `state_hash`; TRUF too.
-    V010,
-}
-
-/// The genesis file's name, in a snapshot and in a root.
-pub const GENESIS_FILE_NAME: &str = "genesis.json";
-/// The snapshot's name inside a root.
-pub const GENESIS_STATE_FILE_NAME: &str = "genesis-state.sql.gz";
-
-impl Family {
-    /// The name Kwil's `snapshot create` gives its file.
     pub fn snapshot_file_name(self) -> &'static str {
         match self {
             Family::V09 => "kwildb-snapshot.sql.gz",
@@ -85,25 +64,6 @@ impl FromStr for Family {
             "v0.9" => Ok(Family::V09),
             "v0.10" => Ok(Family::V010),
             _ => Err(UnknownFamily),
-        f.write_str(match self {
-            Family::V09 => "v0.9",
-            Family::V010 => "v0.10",
-        })
-    }
-}
-
-/// Text that names no family.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown family {0:?}: expected v0.9 or v0.10")]
-pub struct FamilyTextError(String);
-
-impl FromStr for Family {
-    type Err = FamilyTextError;
-    fn from_str(text: &str) -> Result<Self, FamilyTextError> {
-        match text {
-            "v0.9" => Ok(Family::V09),
-            "v0.10" => Ok(Family::V010),
-            _ => Err(FamilyTextError(text.chars().take(80).collect())),
         }
     }
 }
@@ -111,9 +71,6 @@ impl FromStr for Family {
 impl Serialize for Family {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())
-impl serde::Serialize for Family {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
     }
 }
 
@@ -123,9 +80,6 @@ pub struct VoterRow {
     /// The voter's id, a UUID over its name.
     pub id: Vec<u8>,
     /// The public key; in v0.10 with four bytes of key type before it.
-    /// UUIDv5 of the name, 16 bytes.
-    pub id: Vec<u8>,
-    /// The public key: bare in v0.9, behind four type bytes in v0.10.
     pub name: Vec<u8>,
     /// Voting power.
     pub power: i64,
