@@ -6,6 +6,9 @@ mod output;
 mod progress;
 mod signals;
 mod ticket;
+mod database;
+mod snapshot;
+mod values;
 
 use std::process::ExitCode;
 
@@ -108,6 +111,9 @@ enum Command {
     /// Read a ticket: which network and manifest, whom it trusts, where it leads
     #[command(subcommand)]
     Ticket(ticket::TicketCommand),
+    /// Make and check snapshots
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
 }
 
 impl Command {
@@ -115,6 +121,7 @@ impl Command {
         match self {
             Command::Manifest(command) => command.run(session).await,
             Command::Ticket(command) => command.run(session).await,
+            Command::Snapshot(command) => command.run(session).await,
         }
     }
 }

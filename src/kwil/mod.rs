@@ -1,9 +1,13 @@
-//! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out.
+//! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out. This room opens
+//! no file, reads no clock, and makes no randomness of its own.
 
 pub mod duration;
+pub mod filter;
 pub mod genesis;
 pub mod json;
 pub mod key;
+mod sql;
+mod token;
 
 use std::{fmt, str::FromStr};
 
