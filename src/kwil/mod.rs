@@ -1,6 +1,7 @@
 //! PURE: the bytes of both Kwil families: keys, genesis files, configuration, dump text.
 //! Bytes in, values or bytes out. This room opens no file, reads no clock, and makes no randomness of its own.
 
+pub mod config;
 pub mod duration;
 pub mod genesis;
 pub mod json;
