@@ -1,6 +1,7 @@
 //! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out. This room opens
 //! no file, reads no clock, and makes no randomness of its own.
 
+pub mod config;
 pub mod duration;
 pub mod filter;
 pub mod genesis;
