@@ -2,6 +2,8 @@
 
 pub mod fetch;
 pub mod files;
+pub mod join;
 pub mod manifest;
 pub mod node;
+pub mod publish;
 pub mod state;

@@ -8,6 +8,7 @@ mod signals;
 mod ticket;
 mod database;
 mod snapshot;
+mod swarm;
 mod values;
 
 use std::process::ExitCode;
@@ -111,6 +112,10 @@ enum Command {
     /// Read a ticket: which network and manifest, whom it trusts, where it leads
     #[command(subcommand)]
     Ticket(ticket::TicketCommand),
+    /// Serve a directory that is complete and signed; prints the ticket
+    Seed(Box<swarm::SeedArgs>),
+    /// Fetch and verify what a ticket names, without setting anything up
+    Fetch(Box<swarm::FetchArgs>),
     /// Make and check snapshots
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
@@ -121,6 +126,8 @@ impl Command {
         match self {
             Command::Manifest(command) => command.run(session).await,
             Command::Ticket(command) => command.run(session).await,
+            Command::Seed(args) => args.run(session).await,
+            Command::Fetch(args) => args.run(session).await,
             Command::Snapshot(command) => command.run(session).await,
         }
     }
