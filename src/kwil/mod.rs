@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Serialize, Serializer};
 
 pub mod filter;
+pub mod scan;
 mod sql;
 mod token;
 
