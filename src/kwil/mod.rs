@@ -14,6 +14,8 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
+pub mod scan;
+
 /// Which Kwil formats apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
