@@ -1,8 +1,10 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod key;
 mod output;
 mod progress;
+mod setup_init;
 mod signals;
 
 use std::process::ExitCode;
@@ -99,11 +101,21 @@ pub(crate) struct Session {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Node keys of both families
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(key::KeyCommand),
+    /// Roots of nodes
+    #[command(subcommand, arg_required_else_help = true)]
+    Setup(setup_init::SetupCommand),
+}
 
 impl Command {
-    async fn run(self, _session: &Session) -> Result<()> {
-        match self {}
+    async fn run(self, session: &Session) -> Result<()> {
+        match self {
+            Command::Key(command) => command.run(session).await,
+            Command::Setup(command) => command.run(session).await,
+        }
     }
 }
 
