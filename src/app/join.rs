@@ -170,7 +170,8 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
             root: root.clone(),
             genesis: GenesisSource::File(staging.join(GENESIS_FILE_NAME)),
             snapshot: Some(SnapshotSource::InPlace(
-                node::artifact_name(ArtifactName::Snapshot, complete.manifest.manifest().network.family, true).to_owned(),
+                node::artifact_name(ArtifactName::Snapshot, complete.manifest.manifest().network.family, true)
+                    .to_owned(),
             )),
             key: options.key,
             config: options.config,

@@ -6,4 +6,5 @@ pub mod join;
 pub mod manifest;
 pub mod node;
 pub mod publish;
+pub mod setup;
 pub mod state;

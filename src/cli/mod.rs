@@ -1,14 +1,16 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod database;
+mod key;
 mod manifest;
 mod output;
 mod progress;
+mod setup_init;
 mod signals;
-mod ticket;
-mod database;
 mod snapshot;
 mod swarm;
+mod ticket;
 mod values;
 
 use std::process::ExitCode;
@@ -119,6 +121,12 @@ enum Command {
     /// Make and check snapshots
     #[command(subcommand)]
     Snapshot(snapshot::SnapshotCommand),
+    /// Node keys of both families
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(key::KeyCommand),
+    /// Roots of nodes
+    #[command(subcommand, arg_required_else_help = true)]
+    Setup(setup_init::SetupCommand),
 }
 
 impl Command {
@@ -129,6 +137,8 @@ impl Command {
             Command::Seed(args) => args.run(session).await,
             Command::Fetch(args) => args.run(session).await,
             Command::Snapshot(command) => command.run(session).await,
+            Command::Key(command) => command.run(session).await,
+            Command::Setup(command) => command.run(session).await,
         }
     }
 }

@@ -7,14 +7,13 @@ pub mod filter;
 pub mod genesis;
 pub mod json;
 pub mod key;
+pub mod scan;
 mod sql;
 mod token;
 
 use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
-
-pub mod scan;
 
 /// Which Kwil formats apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

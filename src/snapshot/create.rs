@@ -19,9 +19,7 @@ use super::{
     pipeline::{JOBS_MAX, Job, Written},
 };
 use crate::{
-    base::{
-        Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text,
-    },
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
     database::{Cut, CutOptions, Facts, PgDump, Settings, StoredParameters},
     kwil::{
         Family, GENESIS_FILE_NAME, VoterRow,
@@ -225,7 +223,10 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         progress.warning(format!("kwild will not start on this genesis: {fault}; correct it before it is signed"));
     }
     let genesis_part = Part::create(&plan.genesis)?;
-    genesis_part.file().write_all(&genesis.to_bytes()).or_failed(|| format!("cannot write {}", plan.genesis.display()))?;
+    genesis_part
+        .file()
+        .write_all(&genesis.to_bytes())
+        .or_failed(|| format!("cannot write {}", plan.genesis.display()))?;
     genesis_part.sync()?;
     part.sync()?;
     // From here on both are whole. An old genesis goes first, so that it never stands beside a snapshot not its own.
@@ -337,7 +338,9 @@ impl Plan {
         for path in [&self.snapshot, &self.genesis] {
             let Ok(metadata) = fs::symlink_metadata(path) else { continue };
             if metadata.is_dir() {
-                return Err(Error::failed(format!("{} is a directory", path.display())).hint("choose another --snapdir"));
+                return Err(
+                    Error::failed(format!("{} is a directory", path.display())).hint("choose another --snapdir")
+                );
             }
             if !force {
                 return Err(Error::refused(format!("{} exists already", path.display()))

@@ -209,11 +209,9 @@ fn verify_buffered(
     };
     progress.done("verify");
     if read.state_hash != expected {
-        let error = Error::verify(format!(
-            "the snapshot's state hash is {}, but the genesis pins {expected}",
-            read.state_hash
-        ))
-        .hint("one of the two is not the file it should be: fetch both again from where they came from");
+        let error =
+            Error::verify(format!("the snapshot's state hash is {}, but the genesis pins {expected}", read.state_hash))
+                .hint("one of the two is not the file it should be: fetch both again from where they came from");
         return Err(match read.scan {
             Ok(_) => error,
             Err(why) => error.because(why),
@@ -346,11 +344,8 @@ fn unpack(
         }
         bytes += filled as u64;
         if bytes > options.max_bytes {
-            return Err(Error::verify(format!(
-                "the snapshot unpacks to more than {} bytes",
-                options.max_bytes
-            ))
-            .hint("a real one this large needs a higher --max-bytes"));
+            return Err(Error::verify(format!("the snapshot unpacks to more than {} bytes", options.max_bytes))
+                .hint("a real one this large needs a higher --max-bytes"));
         }
         piece.truncate(filled);
         if !give(Arc::new(piece)) {
