@@ -132,8 +132,7 @@ impl CreateArgs {
             force: self.force,
             ..CreateOptions::new(expand_home(self.snapdir))
         };
-        let created =
-            snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
+        let created = snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
         session.output.result(&created)
     }
 }
@@ -147,10 +146,9 @@ impl VerifyArgs {
             cancel: session.cancel.clone(),
         };
         let (file, progress) = (self.file, session.progress.clone());
-        let verified =
-            tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))
-                .await
-                .or_failed(|| "the check ended unexpectedly")??;
+        let verified = tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))
+            .await
+            .or_failed(|| "the check ended unexpectedly")??;
         session.output.result(&verified)
     }
 }

@@ -16,7 +16,9 @@ impl FromStr for FamilyChoice {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "auto" => Ok(FamilyChoice(None)),
-            other => other.parse().map(|f| FamilyChoice(Some(f))).map_err(|_| "expected auto, v0.9 or v0.10".to_owned()),
+            other => {
+                other.parse().map(|f| FamilyChoice(Some(f))).map_err(|_| "expected auto, v0.9 or v0.10".to_owned())
+            }
         }
     }
 }
@@ -86,7 +88,9 @@ mod tests {
 
     #[test]
     fn sizes_are_read() {
-        for (text, bytes) in [("0", 0), ("512", 512), ("64M", 64 << 20), ("1.5G", 3 << 29), ("2KiB", 2048), ("3mb", 3 << 20)] {
+        for (text, bytes) in
+            [("0", 0), ("512", 512), ("64M", 64 << 20), ("1.5G", 3 << 29), ("2KiB", 2048), ("3mb", 3 << 20)]
+        {
             assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
         }
         for bad in ["", "M", "-1", "1X", "1.2.3", "99999999999T"] {

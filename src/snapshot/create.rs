@@ -11,7 +11,6 @@ use std::{
 
 use serde::Serialize;
 use tokio::sync::oneshot;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     gzip::Compression,
@@ -19,9 +18,7 @@ use super::{
     pipeline::{JOBS_MAX, Job, Written},
 };
 use crate::{
-    base::{
-        Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text,
-    },
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
     database::{Cut, CutOptions, Facts, PgDump, Settings, StoredParameters},
     kwil::{
         Family, GENESIS_FILE_NAME, VoterRow,
@@ -225,7 +222,10 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         progress.warning(format!("kwild will not start on this genesis: {fault}; correct it before it is signed"));
     }
     let genesis_part = Part::create(&plan.genesis)?;
-    genesis_part.file().write_all(&genesis.to_bytes()).or_failed(|| format!("cannot write {}", plan.genesis.display()))?;
+    genesis_part
+        .file()
+        .write_all(&genesis.to_bytes())
+        .or_failed(|| format!("cannot write {}", plan.genesis.display()))?;
     genesis_part.sync()?;
     part.sync()?;
     // From here on both are whole. An old genesis goes first, so that it never stands beside a snapshot not its own.
@@ -337,7 +337,9 @@ impl Plan {
         for path in [&self.snapshot, &self.genesis] {
             let Ok(metadata) = fs::symlink_metadata(path) else { continue };
             if metadata.is_dir() {
-                return Err(Error::failed(format!("{} is a directory", path.display())).hint("choose another --snapdir"));
+                return Err(
+                    Error::failed(format!("{} is a directory", path.display())).hint("choose another --snapdir")
+                );
             }
             if !force {
                 return Err(Error::refused(format!("{} exists already", path.display()))
@@ -432,10 +434,12 @@ async fn write(
     let mut dump = program.start(cut)?;
     let pg_dump_text = dump.take_text()?;
     let (end, at_end) = oneshot::channel();
-    // Dropping the handle ends pg_dump, and with it the text.
-    let watcher = AbortOnDropHandle::new(tokio::spawn(async move {
+    // The dump stays in this frame: dropping the future ends pg_dump, and with it the text.
+    let watch = async {
         let _ = end.send(dump.wait().await);
-    }));
+        // Whatever it was, the writer says it.
+        std::future::pending::<()>().await;
+    };
     let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
     let processors = thread::available_parallelism().map_or(2, usize::from);
     let (family, compression) = (facts.family, options.compression);
@@ -458,8 +462,10 @@ async fn write(
         };
         job.run(&file, &path)
     });
-    let done = work.await;
-    drop(watcher);
+    let done = tokio::select! {
+        done = work => done,
+        () = watch => unreachable!("it only watches"),
+    };
     progress.done("snapshot");
     done.or_failed(|| "the snapshot's writer ended unexpectedly")?
 }

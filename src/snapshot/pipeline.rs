@@ -180,11 +180,7 @@ mod tests {
         \\\\x9184e6ff80ac5534bc2255f5089986a2\t\\\\x03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\t1\n\
         \\.\n";
 
-    fn job<R: Read + Send>(
-        text: R,
-        ended: fn() -> Result<()>,
-        progress: &Progress,
-    ) -> Job<'_, R, fn() -> Result<()>> {
+    fn job<R: Read + Send>(text: R, ended: fn() -> Result<()>, progress: &Progress) -> Job<'_, R, fn() -> Result<()>> {
         Job {
             text,
             ended,
@@ -232,7 +228,8 @@ mod tests {
         let path = dir.path().join("out.gz");
         let file = File::create(&path).unwrap();
         let cut = &DUMP.as_bytes()[..DUMP.len() / 2];
-        let e = job(cut, || Err(Error::failed("pg_dump was ended by signal 9")), &progress).run(&file, &path).unwrap_err();
+        let e =
+            job(cut, || Err(Error::failed("pg_dump was ended by signal 9")), &progress).run(&file, &path).unwrap_err();
         assert_eq!(e.to_string(), "pg_dump was ended by signal 9");
     }
 

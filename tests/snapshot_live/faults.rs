@@ -78,7 +78,9 @@ fn permission_denied() {
     let role = fresh_name();
     server().query(&db, &format!("CREATE ROLE {role} LOGIN")).unwrap();
     let place = Place::new();
-    place.create(&db, &["--user", &role]).failed(1, &["may not read the chain's height", "permission denied", "--user"]);
+    place
+        .create(&db, &["--user", &role])
+        .failed(1, &["may not read the chain's height", "permission denied", "--user"]);
     place.is_untouched();
 }
 
