@@ -5,6 +5,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
+pub mod config;
 pub mod duration;
 pub mod filter;
 pub mod genesis;
