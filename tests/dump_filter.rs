@@ -10,6 +10,7 @@ use flate2::read::MultiGzDecoder;
 use regenesis::kwil::{
     Family,
     filter::{DumpFilter, FilterReport, LineRules},
+    scan::StatementScanner,
 };
 use serde_json::Value;
 
@@ -159,4 +160,20 @@ fn faithful_is_compat_plus_what_it_rescued() {
         rescued_any |= more > 0;
     }
     assert!(rescued_any, "v0.9 function bodies hold blank lines");
+}
+
+#[test]
+fn what_the_filter_writes_passes_the_statement_scanner() {
+    for (family, raw, _) in RECORDINGS {
+        let dump = unzip(&data(raw));
+        for rules in [LineRules::Faithful, LineRules::Compat] {
+            let (text, filtered) = filter(family, rules, &dump, 7, 1 << 16);
+            let mut scanner = StatementScanner::new();
+            scanner.push(&text).unwrap_or_else(|e| panic!("{raw}: {e}"));
+            let scanned = scanner.finish().unwrap_or_else(|e| panic!("{raw}: {e}"));
+            assert_eq!((scanned.family, scanned.height), (family, Some(7)), "{raw}");
+            assert_eq!(scanned.rows, filtered.rows, "{raw}");
+            assert_eq!(scanned.table_rows.len() as u64, filtered.tables, "{raw}");
+        }
+    }
 }

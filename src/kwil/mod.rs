@@ -11,6 +11,7 @@ pub mod filter;
 pub mod genesis;
 pub mod json;
 pub mod key;
+pub mod scan;
 mod sql;
 mod token;
 

@@ -66,11 +66,31 @@ pub(super) struct Tokens<'a> {
     text: &'a str,
     at: usize,
     after_literal: bool,
+    /// Inside a function's body, where psql does not look: comments, `:=` and `$1` may stand.
+    body: bool,
 }
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Tokens { text, at: 0, after_literal: false }
+        Tokens { text, at: 0, after_literal: false, body: false }
+    }
+
+    /// Reads the text of a function's body.
+    pub(super) fn of_body(text: &'a str) -> Self {
+        Tokens { body: true, ..Self::new(text) }
+    }
+
+    /// Passes blanks, and in a body comments too.
+    fn skip(&mut self) -> Result<(), &'static str> {
+        loop {
+            self.at += self.run(0, |b| matches!(b, b' ' | b'\n' | b'\t') || (self.body && b == b'\r'));
+            match (self.body, self.byte(0), self.byte(1)) {
+                (true, Some(b'-'), Some(b'-')) => self.at += self.run(0, |b| b != b'\n'),
+                // Nesting is where readers differ.
+                (true, Some(b'/'), Some(b'*')) => return Err("a comment of several lines"),
+                _ => return Ok(()),
+            }
+        }
     }
 
     fn byte(&self, offset: usize) -> Option<u8> {
@@ -164,8 +184,9 @@ impl<'a> Tokens<'a> {
     }
 
     fn next_token(&mut self) -> Option<Result<Token<'a>, &'static str>> {
-        let blanks = self.run(0, |b| matches!(b, b' ' | b'\n' | b'\t'));
-        self.at += blanks;
+        if let Err(reason) = self.skip() {
+            return Some(Err(reason));
+        }
         let b = self.byte(0)?;
         let second = self.byte(1);
         let symbol = |tokens: &mut Self, length| Some(Ok(Token::Symbol(tokens.take(length))));
@@ -173,6 +194,10 @@ impl<'a> Tokens<'a> {
             b'\'' => Some(self.literal(0)),
             b'e' | b'E' if second == Some(b'\'') => Some(self.literal(1)),
             b'"' => Some(self.quoted()),
+            b'$' if self.body && second.is_some_and(|b| b.is_ascii_digit()) => {
+                let length = 1 + self.run(1, |b| b.is_ascii_digit());
+                symbol(self, length)
+            }
             b'$' => Some(self.body()),
             b'0'..=b'9' => Some(self.number()),
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
@@ -187,6 +212,7 @@ impl<'a> Tokens<'a> {
                 }
             }
             b':' if second == Some(b':') && self.byte(2) != Some(b':') => symbol(self, 2),
+            b':' if self.body && second == Some(b'=') => symbol(self, 2),
             // Array slices; psql reads `:name`, `:'name'`, `:"name"` and `:{?name}` as variables.
             b':' if second.is_some_and(|b| matches!(b, b'(' | b']') || b.is_ascii_digit()) => symbol(self, 1),
             b':' => Some(Err("a colon that psql would read as a variable")),

@@ -94,7 +94,7 @@ fn a_row_like_the_voters_header_is_a_row() {
 #[test]
 fn compat_refuses_every_look_alike() {
     for dump in [
-        format!("CREATE SCHEMA s;\nCOPY s.t (a) FROM stdin;\n \u{3000}COPY kwild_voting.votersFROM stdin;\n\\.\n"),
+        "CREATE SCHEMA s;\nCOPY s.t (a) FROM stdin;\n \u{3000}COPY kwild_voting.votersFROM stdin;\n\\.\n".to_owned(),
         format!(
             "CREATE SCHEMA s;\nCOPY s.t (a) FROM stdin;\nCOPY kwild_voting.voters{}FROM stdin;\n\\.\n",
             "x".repeat(500)

@@ -155,7 +155,10 @@ mod tests {
     #[test]
     fn columns_are_found_by_name() {
         let want = VoterRow { id: vec![1, 2], name: b"key".to_vec(), power: -7 };
-        assert_eq!(read(&["id", "name", "power"], "\\\\x0102\t\\\\x6b6579\t-7\n").unwrap(), [want.clone()]);
+        assert_eq!(
+            read(&["id", "name", "power"], "\\\\x0102\t\\\\x6b6579\t-7\n").unwrap(),
+            std::slice::from_ref(&want)
+        );
         assert_eq!(read(&["power", "name", "id"], "-7\t\\\\x6b6579\t\\\\x0102\n").unwrap(), [want]);
     }
 
