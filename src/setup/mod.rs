@@ -144,7 +144,7 @@ pub fn key_in_root(root: &Path) -> bool {
 
 impl Initialised {
     /// Where the key stands in the genesis.
-    fn seat(genesis: &Genesis, key: &PublicKey) -> Result<Option<Seat>> {
+    pub fn seat(genesis: &Genesis, key: &PublicKey) -> Result<Option<Seat>> {
         let validators = genesis.validators()?;
         let total_power = validators.iter().fold(0i64, |sum, validator| sum.saturating_add(validator.power));
         let own = validators.iter().find(|validator| validator.key == *key);
