@@ -189,12 +189,14 @@ fn read_limited(path: &Path, size_bytes_max: usize, what: &str) -> Result<Vec<u8
         .or_failed(unreadable)
         .map_err(|e| e.hint("check the path and that this user may read it"))?;
     if file.metadata().or_failed(unreadable)?.is_dir() {
-        return Err(Error::failed(format!("{} is a directory, not the {what} file", path.display())));
+        return Err(Error::failed(format!("{} is a directory, not the {what} file", path.display()))
+            .hint("name the file inside it"));
     }
     let mut bytes = Vec::new();
     file.take(size_bytes_max as u64 + 1).read_to_end(&mut bytes).or_failed(unreadable)?;
     if bytes.len() > size_bytes_max {
-        return Err(Error::verify(format!("{} is larger than any {what} file", path.display())));
+        return Err(Error::verify(format!("{} is larger than any {what} file", path.display()))
+            .hint("this is something else: check the path"));
     }
     Ok(bytes)
 }
