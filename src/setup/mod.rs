@@ -125,7 +125,8 @@ impl fmt::Display for Initialised {
                 seat.total_power
             ),
             None => writeln!(f, "This key is no validator in the genesis: the node will follow, but not vote."),
-        }
+        }?;
+        writeln!(f, "Start it on an empty database with: {}", self.start_command())
     }
 }
 
@@ -143,6 +144,18 @@ pub fn key_in_root(root: &Path) -> bool {
 }
 
 impl Initialised {
+    /// The command that starts kwild on this root.
+    pub fn start_command(&self) -> String {
+        let root = self.root.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+        let quoted =
+            if root.chars().all(plain) { root.into_owned() } else { format!("'{}'", root.replace('\'', "'\\''")) };
+        match self.family {
+            Family::V09 => format!("kwild --root-dir {quoted}"),
+            Family::V010 => format!("kwild start -r {quoted}"),
+        }
+    }
+
     /// Where the key stands in the genesis.
     fn seat(genesis: &Genesis, key: &PublicKey) -> Result<Option<Seat>> {
         let validators = genesis.validators()?;
