@@ -125,7 +125,8 @@ impl fmt::Display for Initialised {
                 seat.total_power
             ),
             None => writeln!(f, "This key is no validator in the genesis: the node will follow, but not vote."),
-        }
+        }?;
+        writeln!(f, "Start it on an empty database with: {}", self.start_command())
     }
 }
 
@@ -142,7 +143,23 @@ pub fn key_in_root(root: &Path) -> bool {
     [Family::V09, Family::V010].iter().any(|family| root.join(key_file_name(*family)).exists())
 }
 
+/// The command that starts kwild on a root, as it can be pasted into a shell.
+pub fn start_command(family: Family, root: &Path) -> String {
+    let root = root.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    let quoted = if root.chars().all(plain) { root.into_owned() } else { format!("'{}'", root.replace('\'', r"'\''")) };
+    match family {
+        Family::V09 => format!("kwild --root-dir {quoted}"),
+        Family::V010 => format!("kwild start -r {quoted}"),
+    }
+}
+
 impl Initialised {
+    /// The command that starts kwild on this root.
+    pub fn start_command(&self) -> String {
+        start_command(self.family, &self.root)
+    }
+
     /// Where the key stands in the genesis.
     pub fn seat(genesis: &Genesis, key: &PublicKey) -> Result<Option<Seat>> {
         let validators = genesis.validators()?;
@@ -189,12 +206,14 @@ fn read_limited(path: &Path, size_bytes_max: usize, what: &str) -> Result<Vec<u8
         .or_failed(unreadable)
         .map_err(|e| e.hint("check the path and that this user may read it"))?;
     if file.metadata().or_failed(unreadable)?.is_dir() {
-        return Err(Error::failed(format!("{} is a directory, not the {what} file", path.display())));
+        return Err(Error::failed(format!("{} is a directory, not the {what} file", path.display()))
+            .hint("name the file inside it"));
     }
     let mut bytes = Vec::new();
     file.take(size_bytes_max as u64 + 1).read_to_end(&mut bytes).or_failed(unreadable)?;
     if bytes.len() > size_bytes_max {
-        return Err(Error::verify(format!("{} is larger than any {what} file", path.display())));
+        return Err(Error::verify(format!("{} is larger than any {what} file", path.display()))
+            .hint("this is something else: check the path"));
     }
     Ok(bytes)
 }
