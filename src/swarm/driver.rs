@@ -404,7 +404,12 @@ impl Driver {
                 }
                 if !self.by_peer.contains_key(&peer) {
                     let _ = self.swarm.disconnect_peer_id(peer);
-                    self.outbox.push_back(Event::Warning(format!("no session with {peer} at {at}: {why}")));
+                    if at.is_empty() {
+                        // It left by itself.
+                        tracing::debug!("no session with {peer}: {why}");
+                    } else {
+                        self.outbox.push_back(Event::Warning(format!("no session with {peer} at {at}: {why}")));
+                    }
                 }
             }
         }
