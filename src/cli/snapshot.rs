@@ -10,7 +10,8 @@ use super::{
     values::{FamilyChoice, Size, expand_home},
 };
 use crate::{
-    base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
+    base::{Context, Progress, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
+    database::Settings,
     kwil::GENESIS_FILE_NAME,
     snapshot::{self, Compression, CreateOptions, VerifyOptions},
 };
@@ -66,8 +67,8 @@ pub(crate) struct CreateArgs {
     /// Go on although kwild seems to be running, or was stopped in the middle of a block
     #[arg(long)]
     allow_live: bool,
-    /// Leave out the state digest
-    #[arg(long)]
+    /// Leave out the state digest (none is made yet)
+    #[arg(long, hide = true)]
     no_digest: bool,
     /// The pg_dump to run [default: the best one on PATH or among the installed versions]
     #[arg(long, value_name = "PATH")]
@@ -108,8 +109,9 @@ impl SnapshotCommand {
 }
 
 impl CreateArgs {
-    async fn run(self, session: &Session) -> Result<()> {
-        let resolved = self.database.resolve(&session.progress)?;
+    /// What was typed, as the settings and options it means; `publish` takes the same flags.
+    pub(crate) fn prepare(self, progress: &Progress) -> Result<(Settings, CreateOptions)> {
+        let resolved = self.database.resolve(progress)?;
         let old_genesis = match self.genesis {
             Some(path) => Some(snapshot::read_genesis(&expand_home(path))?),
             None => resolved.genesis,
@@ -128,11 +130,16 @@ impl CreateArgs {
             genesis_time: self.genesis_time,
             keep_height: self.keep_height,
             allow_live: self.allow_live,
-            pg_dump: self.pg_dump,
+            pg_dump: self.pg_dump.map(expand_home),
             force: self.force,
             ..CreateOptions::new(expand_home(self.snapdir))
         };
-        let created = snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
+        Ok((resolved.settings, options))
+    }
+
+    async fn run(self, session: &Session) -> Result<()> {
+        let (settings, options) = self.prepare(&session.progress)?;
+        let created = snapshot::create(&settings, options, &session.progress, session.cancel.clone()).await?;
         session.output.result(&created)
     }
 }
