@@ -1,1 +1,10 @@
 //! The use cases: each joins rooms into what one command does; prints nothing.
+
+pub mod fetch;
+pub mod files;
+pub mod join;
+pub mod manifest;
+pub mod node;
+pub mod publish;
+pub mod setup;
+pub mod state;

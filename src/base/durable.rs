@@ -15,6 +15,13 @@ use super::{Context, Error, Result};
 /// Suffix of a file that is not yet complete.
 pub const PART_SUFFIX: &str = ".part";
 
+/// Identity, swarm secret and journal of a directory that is served or filled lie here, 0700.
+pub const PRIVATE_DIRECTORY_NAME: &str = ".regenesis";
+/// The lock in it: one process works on a directory at a time.
+pub const LOCK_FILE_NAME: &str = "lock";
+/// The swarm's secret in it: 32 bytes, 0600.
+pub const SECRET_FILE_NAME: &str = "secret";
+
 /// `FILE.part` beside `FILE`.
 pub fn part_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -66,7 +73,12 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
 
 /// Syncs a file's bytes and length.
 pub fn sync_file(file: &File, path: &Path) -> Result<()> {
-    file.sync_data().or_failed(|| format!("cannot sync {}", path.display()))
+    sync_data(file).or_failed(|| format!("cannot sync {}", path.display()))
+}
+
+/// [`sync_file`] for callers that look at the cause themselves.
+pub fn sync_data(file: &File) -> io::Result<()> {
+    file.sync_data()
 }
 
 /// Makes the names in a directory durable.
@@ -106,14 +118,7 @@ impl Lock {
     /// # Errors
     /// [`super::Kind::Refused`] when it is held by another process, with that process's id.
     pub fn acquire(path: &Path, what: &str) -> Result<Self> {
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(path)
-            .or_failed(|| format!("cannot open lock file {}", path.display()))?;
+        let file = Self::open(path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
             Ok(mut locked) => {
                 let pid = std::process::id().to_string();
@@ -131,6 +136,25 @@ impl Lock {
             }
             Err((_, errno)) => Err(Error::failed(format!("cannot lock {}", path.display())).because(errno)),
         }
+    }
+
+    /// Takes the lock as soon as whoever has it lets go; for files that are held for an instant only.
+    pub fn wait(path: &Path) -> Result<Self> {
+        match Flock::lock(Self::open(path)?, FlockArg::LockExclusive) {
+            Ok(locked) => Ok(Lock { _file: locked }),
+            Err((_, errno)) => Err(Error::failed(format!("cannot lock {}", path.display())).because(errno)),
+        }
+    }
+
+    fn open(path: &Path) -> Result<File> {
+        OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path)
+            .or_failed(|| format!("cannot open lock file {}", path.display()))
     }
 }
 

@@ -8,12 +8,24 @@ pub const MANIFEST_SIZE_BYTES_MAX: usize = 8 << 20;
 pub const GENESIS_SIZE_BYTES_MAX: usize = 16 << 20;
 /// A key file. `kwil`.
 pub const KEY_FILE_SIZE_BYTES_MAX: usize = 16 << 10;
+/// A chain id; v0.9 allows 50 characters, v0.10 does not say. `manifest`.
+pub const CHAIN_ID_SIZE_BYTES_MAX: usize = 128;
+/// Keys that may sign a manifest beside its lead. `manifest`.
+pub const COSIGNERS_MAX: usize = 64;
+/// An attestation or readiness statement. `manifest`.
+pub const STATEMENT_SIZE_BYTES_MAX: usize = 1 << 10;
+/// Addresses in a ticket, and bytes of one. `manifest`.
+pub const TICKET_ADDRESSES_MAX: usize = 32;
+/// See [`TICKET_ADDRESSES_MAX`].
+pub const ADDRESS_SIZE_BYTES_MAX: usize = 256;
 /// A ticket string. `manifest`.
 pub const TICKET_SIZE_BYTES_MAX: usize = 8 << 10;
 /// Smallest and largest chunk. `manifest`.
 pub const CHUNK_SIZE_BYTES_MIN: u64 = 256 << 10;
 /// See [`CHUNK_SIZE_BYTES_MIN`].
 pub const CHUNK_SIZE_BYTES_MAX: u64 = 4 << 20;
+/// Chunks of one artifact: half a manifest of ids. 512 GiB in the largest chunks. `manifest`.
+pub const CHUNK_COUNT_MAX: u32 = 1 << 17;
 /// Chunks an artifact should have where its size allows, so that a swarm's tail stays short. `manifest`.
 pub const CHUNK_COUNT_WANTED: u64 = 2000;
 /// One control message on the wire. `swarm`.
@@ -30,6 +42,14 @@ pub const PEERS_MAX: usize = 256;
 pub const PEER_EXCHANGE_ADDRESSES_MAX: usize = 512;
 /// How far ahead of this machine's clock a manifest's sequence may be. `manifest`.
 pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Messages waiting to be written to one peer; a peer that lets more pile up is dropped. `swarm`.
+pub const CONTROL_QUEUE_MESSAGES: usize = 1024;
+/// Handshakes going on at once. `swarm`.
+pub const HANDSHAKES_MAX: usize = 64;
+/// Connections to one peer: two sides may dial at once. `swarm`.
+pub const CONNECTIONS_PER_PEER_MAX: u32 = 4;
+/// How long an address that failed too many handshakes is kept out. `swarm`.
+pub const HANDSHAKE_FAILURE_PENALTY: Duration = Duration::from_secs(60);
 /// A libpq password file, or one that holds only a password. `database`, `cli`.
 pub const PASSWORD_FILE_SIZE_BYTES_MAX: u64 = 1 << 20;
 /// Uncompressed text of a snapshot, unless `--max-bytes` says otherwise: far above any Kwil database, and an end to a

@@ -2,10 +2,17 @@
 //! The only place that names clap and prints.
 
 mod database;
+mod join;
+mod key;
+mod manifest;
 mod output;
 mod progress;
+mod publish;
+mod setup_init;
 mod signals;
 mod snapshot;
+mod swarm;
+mod ticket;
 mod values;
 
 use std::process::ExitCode;
@@ -103,15 +110,43 @@ pub(crate) struct Session {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Lead: snapshot the old database, sign it, serve it, print the ticket
+    Publish(Box<publish::PublishArgs>),
+    /// Validator: fetch what a ticket names, verify it, and set the new node's root up
+    Join(Box<join::JoinArgs>),
+    /// Serve a directory that is complete and signed; prints the ticket
+    Seed(Box<swarm::SeedArgs>),
+    /// Fetch and verify what a ticket names, without setting anything up
+    Fetch(Box<swarm::FetchArgs>),
     /// Make and check snapshots
-    #[command(subcommand)]
+    #[command(subcommand, arg_required_else_help = true)]
     Snapshot(snapshot::SnapshotCommand),
+    /// Sign, read and check the manifest: what the files are, and whose word that is
+    #[command(subcommand, arg_required_else_help = true)]
+    Manifest(manifest::ManifestCommand),
+    /// Read a ticket: which network and manifest, whom it trusts, where it leads
+    #[command(subcommand, arg_required_else_help = true)]
+    Ticket(ticket::TicketCommand),
+    /// Make a node's root from files
+    #[command(subcommand, arg_required_else_help = true)]
+    Setup(setup_init::SetupCommand),
+    /// Make keys of both families
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(key::KeyCommand),
 }
 
 impl Command {
     async fn run(self, session: &Session) -> Result<()> {
         match self {
+            Command::Publish(args) => args.run(session).await,
+            Command::Join(args) => args.run(session).await,
+            Command::Seed(args) => args.run(session).await,
+            Command::Fetch(args) => args.run(session).await,
             Command::Snapshot(command) => command.run(session).await,
+            Command::Manifest(command) => command.run(session).await,
+            Command::Ticket(command) => command.run(session).await,
+            Command::Setup(command) => command.run(session).await,
+            Command::Key(command) => command.run(session).await,
         }
     }
 }

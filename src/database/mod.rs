@@ -9,8 +9,10 @@ mod live;
 mod pgpass;
 pub mod scratch;
 mod settings;
+mod target;
 
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};
 pub use dump::{Dump, PgDump};
 pub use live::LiveSign;
 pub use settings::{DBNAME_DEFAULT, PartialSettings, Settings, SslMode};
+pub use target::Target;

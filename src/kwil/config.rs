@@ -99,6 +99,11 @@ pub fn keys(family: Family) -> Vec<(String, bool)> {
     found
 }
 
+/// Whether the key holds a list.
+pub fn is_list(family: Family, key: &str) -> bool {
+    Config::new(family).get(key).is_some_and(Value::is_array)
+}
+
 fn collect(item: &Item, path: &str, found: &mut Vec<(String, bool)>) {
     let Some(table) = item.as_table_like() else { return };
     for (key, value) in table.iter() {

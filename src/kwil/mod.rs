@@ -1,10 +1,6 @@
 //! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out. This room opens
 //! no file, reads no clock, and makes no randomness of its own.
 
-use std::{fmt, str::FromStr};
-
-use serde::{Serialize, Serializer};
-
 pub mod config;
 pub mod duration;
 pub mod filter;
@@ -14,6 +10,10 @@ pub mod key;
 pub mod scan;
 mod sql;
 mod token;
+
+use std::{fmt, str::FromStr};
+
+use serde::{Serialize, Serializer};
 
 /// Which Kwil formats apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

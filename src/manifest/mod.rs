@@ -1,1 +1,309 @@
-//! PURE: the signed manifest: layout, canonical bytes, signatures, trust rules, ticket.
+//! PURE: the signed manifest: layout, canonical bytes, signatures, trust rules, statements, ticket.
+//!
+//! Bytes of a stranger come in; a [`VerifiedManifest`] comes out, or the numbered step that failed. Whoever holds one
+//! knows which bytes each chunk must have, and by whose word. This room opens no file and reads no clock; generated
+//! protobuf types do not leave `wire.rs`.
+
+pub mod chunk;
+pub mod layout;
+mod signed;
+pub mod statement;
+pub mod ticket;
+mod trust;
+pub mod verify;
+mod wire;
+
+use std::{cmp::Ordering, fmt};
+
+pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
+pub use layout::{ChunkIndex, Layout, LayoutError};
+use serde::Serialize;
+pub use signed::{Signature, SignedManifest, SignerError, Signers};
+pub use ticket::Ticket;
+pub use trust::{Attestations, TrustRules};
+pub use verify::{Step, TrustPolicy, VerifiedManifest, VerifyError};
+pub use wire::DecodeError;
+
+use crate::{
+    base::{Blake3Hash, Sha256Hash, limits},
+    kwil::{
+        Family, GENESIS_FILE_NAME,
+        genesis::{Genesis, GenesisError},
+        key::{PrivateKey, PublicKey},
+    },
+};
+
+/// The manifest's name beside the files it describes.
+pub const MANIFEST_FILE_NAME: &str = "manifest.regenesis";
+
+/// The fixed set of artifacts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ArtifactName {
+    /// The new genesis.
+    Genesis,
+    /// The gzip file of SQL text.
+    Snapshot,
+}
+
+impl ArtifactName {
+    /// Every artifact, in the manifest's order.
+    pub const ALL: [ArtifactName; 2] = [ArtifactName::Genesis, ArtifactName::Snapshot];
+
+    /// The file's name in a snapshot directory.
+    pub fn file_name(self, family: Family) -> &'static str {
+        match self {
+            ArtifactName::Genesis => GENESIS_FILE_NAME,
+            ArtifactName::Snapshot => family.snapshot_file_name(),
+        }
+    }
+}
+
+impl fmt::Display for ArtifactName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            ArtifactName::Genesis => "genesis",
+            ArtifactName::Snapshot => "snapshot",
+        })
+    }
+}
+
+impl Serialize for ArtifactName {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// One file of the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Which file.
+    pub name: ArtifactName,
+    /// Its size and chunks.
+    pub layout: Layout,
+    /// BLAKE3 of the file, as `b3sum` prints it.
+    pub root: Blake3Hash,
+    /// SHA-256 of the file.
+    pub sha256: Sha256Hash,
+    /// One id a chunk.
+    pub chunk_ids: Vec<Blake3Hash>,
+}
+
+impl Artifact {
+    /// The artifact that these bytes are.
+    pub fn new(name: ArtifactName, description: ArtifactDescription) -> Self {
+        let ArtifactDescription { layout, root, sha256, chunk_ids } = description;
+        Artifact { name, layout, root, sha256, chunk_ids }
+    }
+
+    /// The id of a chunk; of its layout's index there is always one.
+    pub fn chunk_id(&self, index: ChunkIndex) -> Option<&Blake3Hash> {
+        self.chunk_ids.get(index.get() as usize)
+    }
+
+    /// Proves that bytes are the chunk that this artifact has at `index`.
+    ///
+    /// # Errors
+    /// When length or id differ.
+    pub fn verify_chunk(&self, index: ChunkIndex, data: Vec<u8>) -> Result<VerifiedChunk, ChunkError> {
+        match self.chunk_id(index) {
+            Some(id) => verify_chunk(&self.layout, id, index, data),
+            None => Err(ChunkError::Length { index, expected: 0, got: data.len() }),
+        }
+    }
+
+    /// Whether bytes that were described are this artifact's.
+    pub fn matches(&self, description: &ArtifactDescription) -> bool {
+        self.layout.size_bytes() == description.layout.size_bytes()
+            && self.root == description.root
+            && self.sha256 == description.sha256
+    }
+}
+
+/// Which networks the migration goes between.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Network {
+    /// Which Kwil formats apply.
+    pub family: Family,
+    /// Chain id of the old network, where the lead knew it.
+    pub old_chain_id: Option<String>,
+    /// Chain id of the new genesis.
+    pub new_chain_id: String,
+    /// Last block of the old chain.
+    pub height: i64,
+}
+
+/// A validator with its voting power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Validator {
+    /// Its node key.
+    pub key: PublicKey,
+    /// Its voting power, above 0.
+    pub power: u64,
+}
+
+/// Digest of the rows and the schema; equal for two databases in the same logical state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct StateDigest {
+    /// Over all tables.
+    pub digest: Blake3Hash,
+    /// Over the DDL; compared only between equal majors.
+    pub schema_digest: Blake3Hash,
+    /// Major version of the Postgres server.
+    pub server_major: u32,
+    /// Major version of pg_dump.
+    pub dump_major: u32,
+    /// Sorted by name.
+    pub tables: Vec<TableDigest>,
+}
+
+/// One table of a [`StateDigest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TableDigest {
+    /// `schema.table`
+    pub name: String,
+    /// Columns of the COPY, in its order.
+    pub columns: Vec<String>,
+    /// How many rows.
+    pub rows: u64,
+    /// Over the sorted row hashes.
+    pub digest: Blake3Hash,
+}
+
+/// What the lead signs: the files, the networks, and the rules by which others trust them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Manifest {
+    /// Old and new network.
+    pub network: Network,
+    /// `max(last + 1, UNIX seconds)`: later manifests replace earlier ones.
+    pub sequence: u64,
+    /// When it was made.
+    pub created_unix_seconds: u64,
+    /// After this it is refused; `None`: never.
+    pub not_after_unix_seconds: Option<u64>,
+    /// Each of [`ArtifactName::ALL`], in that order.
+    pub artifacts: Vec<Artifact>,
+    /// SHA-256 of the uncompressed SQL text; what the genesis pins.
+    pub state_hash: Sha256Hash,
+    /// Length of that text.
+    pub text_size_bytes: u64,
+    /// What validators compare with their own databases; `None`: not computed.
+    pub state_digest: Option<StateDigest>,
+    /// Validators of the old network, who may attest. Sorted by key.
+    pub old_validators: Vec<Validator>,
+    /// Validators of the new genesis. Sorted by key.
+    pub new_validators: Vec<Validator>,
+    /// Who must have signed, who must attest.
+    pub trust: TrustRules,
+    /// The manifest that this one replaces.
+    pub supersedes: Option<Blake3Hash>,
+}
+
+impl Manifest {
+    /// What the manifest says about one artifact.
+    ///
+    /// # Panics
+    /// When a manifest was put together by hand without it; one that was read or signed has each.
+    pub fn artifact(&self, name: ArtifactName) -> &Artifact {
+        self.artifacts.iter().find(|a| a.name == name).expect("checked when it was read or signed")
+    }
+
+    /// Bytes of all artifacts.
+    pub fn size_bytes(&self) -> u64 {
+        self.artifacts.iter().map(|a| a.layout.size_bytes()).sum()
+    }
+
+    /// Chunks of all artifacts.
+    pub fn chunk_count(&self) -> u32 {
+        self.artifacts.iter().map(|a| a.layout.chunk_count()).sum()
+    }
+
+    /// Signs the manifest. What is signed can be read: the rules of the reader hold for the writer.
+    ///
+    /// # Errors
+    /// When a reader would refuse it.
+    pub fn sign(&self, key: &PrivateKey) -> Result<SignedManifest, DecodeError> {
+        SignedManifest::sign(self, key)
+    }
+
+    /// What the fields must be among themselves, beyond what each is alone.
+    fn check(&self) -> Result<(), DecodeError> {
+        let rule = |field, problem| Err(DecodeError::Rule { field, problem });
+        let names: Vec<_> = self.artifacts.iter().map(|a| a.name).collect();
+        if names != ArtifactName::ALL {
+            return rule("artifacts", "not exactly genesis and snapshot, in this order");
+        }
+        for artifact in &self.artifacts {
+            let (expected, got) = (artifact.layout.chunk_count() as usize, artifact.chunk_ids.len());
+            if expected != got {
+                return Err(DecodeError::ChunkCount { artifact: artifact.name, expected, got });
+            }
+        }
+        let genesis = self.artifact(ArtifactName::Genesis).layout.size_bytes();
+        if genesis > limits::GENESIS_SIZE_BYTES_MAX as u64 {
+            return rule("artifacts", "the genesis is larger than any genesis may be");
+        }
+        check_chain_id("network.new_chain_id", &self.network.new_chain_id)?;
+        if let Some(old) = &self.network.old_chain_id {
+            check_chain_id("network.old_chain_id", old)?;
+            if *old == self.network.new_chain_id {
+                return rule("network.new_chain_id", "the same as the old network's");
+            }
+        }
+        if self.network.height < 0 {
+            return rule("network.height", "below 0");
+        }
+        check_validators("old_validators", &self.old_validators)?;
+        check_validators("new_validators", &self.new_validators)?;
+        if self.new_validators.is_empty() {
+            return rule("new_validators", "empty: the new network could not make a block");
+        }
+        if let Some(digest) = &self.state_digest
+            && !strictly_sorted(&digest.tables, |a, b| a.name.cmp(&b.name))
+        {
+            return Err(DecodeError::NotSorted("state_digest.tables"));
+        }
+        self.trust.check(&self.old_validators)
+    }
+}
+
+fn check_chain_id(field: &'static str, id: &str) -> Result<(), DecodeError> {
+    if id.is_empty() || id.len() > limits::CHAIN_ID_SIZE_BYTES_MAX || id.chars().any(char::is_control) {
+        return Err(DecodeError::Rule { field, problem: "empty, too long, or with control characters" });
+    }
+    Ok(())
+}
+
+fn check_validators(field: &'static str, validators: &[Validator]) -> Result<(), DecodeError> {
+    if !strictly_sorted(validators, |a, b| a.key.cmp(&b.key)) {
+        return Err(DecodeError::NotSorted(field));
+    }
+    if validators.iter().any(|v| v.power == 0) {
+        return Err(DecodeError::Rule { field, problem: "a validator without power" });
+    }
+    // Sums of power must fit Kwil's own integers.
+    let total = validators.iter().try_fold(0_u64, |sum, v| sum.checked_add(v.power));
+    if total.is_none_or(|t| i64::try_from(t).is_err()) {
+        return Err(DecodeError::Rule { field, problem: "more power than a number holds" });
+    }
+    Ok(())
+}
+
+/// The validators of a genesis, as a manifest lists them.
+///
+/// # Errors
+/// When one has a key that is none.
+pub fn genesis_validators(genesis: &Genesis) -> Result<Vec<Validator>, GenesisError> {
+    // A negative power becomes 0, which neither `Genesis::check` nor `Manifest::check` lets pass.
+    let validator = |key, power| Validator { key, power: u64::try_from(power).unwrap_or(0) };
+    let mut validators: Vec<_> = genesis.validators()?.into_iter().map(|v| validator(v.key, v.power)).collect();
+    validators.sort_by_key(|v| v.key);
+    Ok(validators)
+}
+
+/// Sorted, each once.
+fn strictly_sorted<T>(items: &[T], compare: impl Fn(&T, &T) -> Ordering) -> bool {
+    items.windows(2).all(|pair| compare(&pair[0], &pair[1]) == Ordering::Less)
+}
+
+#[cfg(test)]
+mod tests;

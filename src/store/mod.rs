@@ -1,1 +1,290 @@
-//! Chunks on disk, the have-journal, resume. Takes only verified chunks.
+//! Chunks on disk. Verified chunks go in, a complete set of files comes out.
+//!
+//! A file is written in place as `NAME.part`, its space taken first; the have-journal says what of it is synced. So a
+//! crash at any instant loses at most the unsynced tail, which is hashed again and never trusted. A file gets its final
+//! name when every chunk of it is verified and synced. The store knows nothing of peers: blame is the swarm's business.
+
+mod contents;
+mod disk;
+mod journal;
+mod private;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+use std::{
+    fmt, fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::{Arc, OnceLock},
+    time::SystemTime,
+};
+
+pub use contents::{ArtifactFile, Contents};
+pub use disk::{Disk, FileSystem, OpenDisk};
+pub use private::PrivateDirectory;
+pub use writer::{Outcome, Untrusted, Writer};
+
+use crate::{
+    base::{Context, Error, Progress, Result, durable},
+    manifest::{ChunkIndex, VerifiedChunk, verify_chunk},
+    schedule::{ChunkSet, ranges},
+};
+
+const JOURNAL_NAME: &str = "journal";
+
+/// An artifact's open file.
+struct Slot {
+    disk: Box<dyn Disk>,
+    final_path: PathBuf,
+    /// Size and time of change when the file was last known to be whole; set once it has its final name.
+    sealed: OnceLock<(u64, SystemTime)>,
+}
+
+/// The files of one manifest in one directory, open for reading and, while incomplete, for writing.
+pub struct Store {
+    contents: Contents,
+    slots: Vec<Slot>,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("manifest_id", &self.contents.manifest_id()).finish_non_exhaustive()
+    }
+}
+
+/// A store that is being filled.
+#[derive(Debug)]
+pub struct Opened {
+    /// The files.
+    pub store: Arc<Store>,
+    /// What is there already.
+    pub have: ChunkSet,
+    /// Bytes that need not be fetched again.
+    pub resumed_bytes: u64,
+    /// Of these, bytes that had to be hashed again.
+    pub rehashed_bytes: u64,
+    journal: writer::Journal,
+}
+
+impl Store {
+    /// Opens or begins the files of `contents` in `directory`, and finds out what of them is there.
+    ///
+    /// # Errors
+    /// When the disk has not the space, a file of a final name is not the artifact, or the directory cannot be written.
+    pub fn open(
+        directory: &Path,
+        private: &PrivateDirectory,
+        contents: Contents,
+        disks: &dyn OpenDisk,
+        progress: &Progress,
+    ) -> Result<Opened> {
+        require_room(directory, &contents)?;
+        let journal_bytes = private.read(JOURNAL_NAME)?;
+        let entries = journal_bytes.and_then(|b| journal::read(&b, &contents.manifest_id(), contents.chunk_count()));
+        let mut have = ChunkSet::empty(contents.chunk_count());
+        let mut to_hash = Vec::new();
+        let mut slots = Vec::with_capacity(contents.files().len());
+        let mut finals = Vec::new();
+        for (i, file) in contents.files().iter().enumerate() {
+            let final_path = directory.join(&file.name);
+            let part = durable::part_path(&final_path);
+            let size = file.layout.size_bytes();
+            let disk = if final_path.symlink_metadata().is_ok() {
+                finals.push(i);
+                to_hash.extend(contents.chunks_of(i));
+                let disk = disks.open(&final_path).or_failed(|| format!("cannot open {}", final_path.display()))?;
+                let (found, _) = disk.stamp().or_failed(|| format!("cannot read {}", final_path.display()))?;
+                if found != size {
+                    return Err(not_the_artifact(&final_path, format!("it has {found} bytes, not {size}")));
+                }
+                disk
+            } else {
+                let resumed = part.symlink_metadata().is_ok();
+                if resumed {
+                    let chunks = contents.chunks_of(i);
+                    match &entries {
+                        Some(e) => {
+                            for chunk in chunks.clone().filter(|c| e.synced.contains(*c)) {
+                                have.insert(chunk);
+                            }
+                            to_hash.extend(chunks.filter(|c| e.written.contains(*c)));
+                        }
+                        // Without a journal of this manifest nothing is known, but much may be right.
+                        None => to_hash.extend(chunks),
+                    }
+                }
+                disks.create(&part, size).or_failed(|| format!("cannot create {}", part.display()))?
+            };
+            slots.push(Slot { disk, final_path, sealed: OnceLock::new() });
+        }
+        let store = Store { contents, slots };
+        let rehashed_bytes = store.rehash(&to_hash, &mut have, progress)?;
+        for i in finals {
+            let slot = &store.slots[i];
+            if let Some(bad) = store.contents.chunks_of(i).find(|c| !have.contains(*c)) {
+                let first = store.contents.chunks_of(i).start;
+                return Err(not_the_artifact(&slot.final_path, format!("chunk {} differs", bad - first)));
+            }
+            store.seal(slot)?;
+        }
+        let resumed_bytes = have.iter().map(|c| store.contents.chunk_len(c) as u64).sum();
+        let journal = writer::Journal::begin(private, JOURNAL_NAME, &store, &have)?;
+        Ok(Opened { store: Arc::new(store), have, resumed_bytes, rehashed_bytes, journal })
+    }
+
+    /// Opens complete files for serving and checks every chunk of them against the manifest, so that an edited file is
+    /// its owner's error and not a lie told to others.
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Verify`] when a file is missing or is not what was signed.
+    pub fn open_complete(directory: &Path, contents: Contents, progress: &Progress) -> Result<Store> {
+        let mut slots = Vec::with_capacity(contents.files().len());
+        for file in contents.files() {
+            let final_path = directory.join(&file.name);
+            let disk = FileSystem.open(&final_path).or_failed(|| format!("cannot open {}", final_path.display()))?;
+            slots.push(Slot { disk, final_path, sealed: OnceLock::new() });
+        }
+        let store = Store { contents, slots };
+        for (i, slot) in store.slots.iter().enumerate() {
+            let (found, _) = store.stamp(slot)?;
+            let expected = store.contents.files()[i].layout.size_bytes();
+            let edited = |detail: String| {
+                Error::verify(format!("{} is not the file that was signed: {detail}", slot.final_path.display()))
+                    .hint("put the signed file back, or sign and serve the new one with `regenesis publish --dir`")
+            };
+            if found != expected {
+                return Err(edited(format!("it has {found} bytes, not {expected}")));
+            }
+            let mut have = ChunkSet::empty(store.contents.chunk_count());
+            let chunks: Vec<u32> = store.contents.chunks_of(i).collect();
+            store.rehash(&chunks, &mut have, progress)?;
+            if let Some(bad) = chunks.iter().find(|c| !have.contains(**c)) {
+                return Err(edited(format!("chunk {} differs", bad - chunks[0])));
+            }
+            store.seal(slot)?;
+        }
+        Ok(store)
+    }
+
+    /// What the files are.
+    pub fn contents(&self) -> &Contents {
+        &self.contents
+    }
+
+    /// Reads a chunk that is there.
+    ///
+    /// # Errors
+    /// When the disk fails, or a complete file was changed since it was checked: then it is not served any more.
+    pub fn read(&self, chunk: u32) -> Result<Vec<u8>> {
+        let Some((artifact, index)) = self.contents.locate(chunk) else {
+            return Err(Error::failed(format!("there is no chunk {chunk}")));
+        };
+        let slot = &self.slots[artifact];
+        if let Some(sealed) = slot.sealed.get()
+            && self.stamp(slot)? != *sealed
+        {
+            return Err(Error::verify(format!("{} was changed while it was being served", slot.final_path.display()))
+                .hint("stop, and sign and serve the new files with `regenesis publish --dir`"));
+        }
+        self.read_at(slot, artifact, index).or_failed(|| format!("cannot read {}", slot.final_path.display()))
+    }
+
+    fn read_at(&self, slot: &Slot, artifact: usize, index: ChunkIndex) -> io::Result<Vec<u8>> {
+        let layout = &self.contents.files()[artifact].layout;
+        let mut data = vec![0; layout.len(index)];
+        slot.disk.read_at(&mut data, layout.offset(index))?;
+        Ok(data)
+    }
+
+    /// Writes a chunk; only bytes whose id was proved get here.
+    fn write(&self, artifact: usize, chunk: &VerifiedChunk) -> io::Result<()> {
+        let layout = &self.contents.files()[artifact].layout;
+        self.slots[artifact].disk.write_at(chunk.data(), layout.offset(chunk.index()))
+    }
+
+    fn sync(&self) -> Result<()> {
+        for slot in self.slots.iter().filter(|s| s.sealed.get().is_none()) {
+            slot.disk.sync().map_err(|e| disk_error("cannot sync", &slot.final_path, e))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the complete and synced files their final names.
+    fn finish(&self) -> Result<()> {
+        for slot in self.slots.iter().filter(|s| s.sealed.get().is_none()) {
+            durable::rename(&durable::part_path(&slot.final_path), &slot.final_path)?;
+            self.seal(slot)?;
+        }
+        Ok(())
+    }
+
+    fn seal(&self, slot: &Slot) -> Result<()> {
+        let stamp = self.stamp(slot)?;
+        slot.sealed.get_or_init(|| stamp);
+        Ok(())
+    }
+
+    fn stamp(&self, slot: &Slot) -> Result<(u64, SystemTime)> {
+        slot.disk.stamp().or_failed(|| format!("cannot read {}", slot.final_path.display()))
+    }
+
+    /// Adds to `have` those of `chunks` whose bytes on disk are right; gives how many bytes were read.
+    fn rehash(&self, chunks: &[u32], have: &mut ChunkSet, progress: &Progress) -> Result<u64> {
+        let total: u64 = chunks.iter().map(|c| self.contents.chunk_len(*c) as u64).sum();
+        let mut done = 0;
+        for chunk in chunks {
+            let Some((artifact, index)) = self.contents.locate(*chunk) else { continue };
+            let slot = &self.slots[artifact];
+            let data = self
+                .read_at(slot, artifact, index)
+                .or_failed(|| format!("cannot read {}", slot.final_path.display()))?;
+            done += data.len() as u64;
+            let file = &self.contents.files()[artifact];
+            if verify_chunk(&file.layout, self.contents.chunk_id(artifact, index), index, data).is_ok() {
+                have.insert(*chunk);
+            }
+            progress.bytes("check", done, Some(total), "");
+        }
+        progress.done("check");
+        Ok(done)
+    }
+}
+
+fn require_room(directory: &Path, contents: &Contents) -> Result<()> {
+    let mut needed = 0;
+    for file in contents.files() {
+        let path = directory.join(&file.name);
+        // Blocks of 512 bytes that are taken already.
+        let taken = [durable::part_path(&path), path]
+            .iter()
+            .filter_map(|p| fs::symlink_metadata(p).ok())
+            .map(|m| m.blocks() * 512)
+            .max()
+            .unwrap_or(0);
+        needed += file.layout.size_bytes().saturating_sub(taken);
+    }
+    durable::require_space(directory, needed, "what the manifest describes")
+}
+
+fn not_the_artifact(path: &Path, detail: String) -> Error {
+    Error::refused(format!("{} is already there and is not what the manifest describes: {detail}", path.display()))
+        .hint("move it away or choose an empty directory")
+}
+
+/// A full disk has its own words: nothing is lost and the work can go on.
+fn disk_error(what: &str, path: &Path, error: io::Error) -> Error {
+    let full = error.kind() == io::ErrorKind::StorageFull || error.kind() == io::ErrorKind::QuotaExceeded;
+    let e = Error::failed(if full {
+        format!("paused: the disk of {} is full", path.display())
+    } else {
+        format!("{what} {}", path.display())
+    });
+    let e = e.because(error);
+    if full { e.hint("free some space and run the same command again: it goes on where it stopped") } else { e }
+}
+
+/// The set as journal ranges.
+fn synced_ranges(have: &ChunkSet) -> Vec<std::ops::Range<u32>> {
+    ranges(have.iter())
+}

@@ -1,1 +1,261 @@
-//! libp2p: transport, membership handshake, chunk streams. The only place that names libp2p.
+//! libp2p: transport, membership, sessions, chunk streams. The only place that names it.
+//!
+//! In: a ticket's secret and addresses, and later a store. Out: [`Event`]s and a [`Status`]. One task, the driver, owns
+//! the libp2p swarm and the scheduler: it selects what happened and applies it without waiting for anyone. A peer is a
+//! stranger until its handshake holds; a stranger hears nothing (`handshake.rs`). Every byte that comes in is
+//! [`crate::store::Untrusted`] until the store's writer has proved its chunk id.
+
+mod book;
+mod driver;
+mod handshake;
+mod session;
+mod transport;
+mod wire;
+
+use std::sync::Arc;
+
+use libp2p::{Multiaddr, StreamProtocol, identity::Keypair};
+use tokio::sync::{mpsc, oneshot, watch};
+use zeroize::Zeroizing;
+
+use crate::{
+    base::{Blake3Hash, Context, Error, Result},
+    schedule::ChunkSet,
+    store::{Outcome, Store, Untrusted},
+};
+
+const SESSION_PROTOCOL: StreamProtocol = StreamProtocol::new("/regenesis/1/session");
+const BULK_PROTOCOL: StreamProtocol = StreamProtocol::new("/regenesis/1/bulk");
+
+/// The port that seeds listen on unless told otherwise.
+pub const DEFAULT_PORT: u16 = 6690;
+
+/// A node's key in the swarm. Kept with the data it serves, so that tickets stay good.
+#[derive(Clone)]
+pub struct Identity(Keypair);
+
+impl std::fmt::Debug for Identity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Identity({})", self.peer_id())
+    }
+}
+
+impl Identity {
+    /// A new one.
+    pub fn generate() -> Self {
+        Identity(Keypair::generate_ed25519())
+    }
+
+    /// The bytes to keep, 0600.
+    pub fn to_bytes(&self) -> Result<Zeroizing<Vec<u8>>> {
+        self.0.to_protobuf_encoding().map(Zeroizing::new).or_failed(|| "cannot encode the swarm identity")
+    }
+
+    /// Reads kept bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
+        Keypair::from_protobuf_encoding(bytes).map(Identity).or_failed(|| "the swarm identity file is damaged")
+    }
+
+    /// The peer id, as others see it.
+    pub fn peer_id(&self) -> String {
+        self.0.public().to_peer_id().to_string()
+    }
+}
+
+/// How a node enters a swarm.
+#[derive(Debug)]
+pub struct Config {
+    /// Its key.
+    pub identity: Identity,
+    /// Which manifest the swarm is about.
+    pub manifest_id: Blake3Hash,
+    /// The swarm's secret; `None` for a public swarm.
+    pub secret: Option<Zeroizing<[u8; 32]>>,
+    /// Multiaddresses to listen on.
+    pub listen: Vec<String>,
+    /// Multiaddresses to listen on where the machine has that family of addresses.
+    pub optional_listen: Vec<String>,
+    /// Addresses under which others reach us, if we cannot see them ourselves.
+    pub external: Vec<String>,
+    /// Multiaddresses with peer ids to connect to.
+    pub connect: Vec<String>,
+    /// Only these peers may come in; empty: every member.
+    pub allow: Vec<String>,
+    /// Members connected at once.
+    pub peers_max: usize,
+}
+
+/// What a node serves and fills.
+#[derive(Debug)]
+pub struct Content {
+    /// The files.
+    pub store: Arc<Store>,
+    /// What is there.
+    pub have: ChunkSet,
+    /// The signed manifest, for members that ask.
+    pub manifest: Vec<u8>,
+    /// Where fetched chunks go, and their outcomes come back; `None` for a seed.
+    pub sink: Option<Sink>,
+}
+
+/// The way to the store's writer and back.
+#[derive(Debug)]
+pub struct Sink {
+    /// Chunks to verify and write.
+    pub queue: mpsc::Sender<Untrusted>,
+    /// What became of them.
+    pub outcomes: mpsc::Receiver<Outcome>,
+}
+
+/// What the application hears.
+#[derive(Debug)]
+pub enum Event {
+    /// The node can be reached here.
+    Listening(String),
+    /// A member sent what it says is the manifest. Check it; then [`Handle::activate`] or [`Handle::blame`].
+    Manifest {
+        /// Who sent it.
+        peer: String,
+        /// What it sent.
+        bytes: Vec<u8>,
+    },
+    /// Something worth a line.
+    Note(String),
+    /// Something the operator should look at.
+    Warning(String),
+    /// Nobody has been reached for a while: each address and why it failed.
+    Unreachable(Vec<(String, String)>),
+    /// Every chunk is stored.
+    Complete,
+    /// Every chunk is with someone else, too.
+    EveryChunkOut,
+    /// Our disk failed; nothing more is fetched.
+    Failed(Error),
+}
+
+/// Where the node stands.
+#[derive(Debug, Clone, Default)]
+pub struct Status {
+    /// Bytes of chunks that are stored.
+    pub have_bytes: u64,
+    /// Bytes of all chunks; 0 before the manifest is known.
+    pub total_bytes: u64,
+    /// Members connected.
+    pub peers: usize,
+    /// Of these, members that have everything.
+    pub seeds: usize,
+    /// Members that have given something.
+    pub sources: usize,
+    /// Chunk bytes sent so far.
+    pub sent_bytes: u64,
+    /// Chunk bytes received so far.
+    pub received_bytes: u64,
+}
+
+/// What went to and came from one peer.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct PeerTotal {
+    /// Its id.
+    pub peer: String,
+    /// Where it was last seen.
+    pub address: String,
+    /// Chunk bytes sent to it.
+    pub sent_bytes: u64,
+    /// Chunk bytes received from it.
+    pub received_bytes: u64,
+}
+
+enum Command {
+    Activate(Content),
+    Deactivate(oneshot::Sender<()>),
+    Blame(String, String),
+    Stop(oneshot::Sender<Vec<PeerTotal>>),
+}
+
+/// The application's end of a node. Dropping it ends the node.
+#[derive(Debug)]
+pub struct Handle {
+    commands: mpsc::Sender<Command>,
+    events: mpsc::Receiver<Event>,
+    status: watch::Receiver<Status>,
+}
+
+/// Starts a node.
+///
+/// # Errors
+/// When an address is not understood or cannot be listened on.
+pub async fn start(config: Config) -> Result<Handle> {
+    let (commands, command_queue) = mpsc::channel(8);
+    let (event_queue, events) = mpsc::channel(256);
+    let (status_sender, status) = watch::channel(Status::default());
+    let driver = driver::Driver::new(config, event_queue, status_sender)?;
+    tokio::spawn(driver.run(command_queue));
+    Ok(Handle { commands, events, status })
+}
+
+impl Handle {
+    /// The next event; `None` when the node has ended.
+    pub async fn event(&mut self) -> Option<Event> {
+        self.events.recv().await
+    }
+
+    /// Where the node stands now.
+    pub fn status(&self) -> Status {
+        self.status.borrow().clone()
+    }
+
+    /// Gives the node something to serve and fill.
+    pub async fn activate(&self, content: Content) -> Result<()> {
+        self.command(Command::Activate(content)).await
+    }
+
+    /// Takes back what [`Handle::activate`] gave: nothing more is stored or served.
+    pub async fn deactivate(&self) -> Result<()> {
+        let (reply, done) = oneshot::channel();
+        self.command(Command::Deactivate(reply)).await?;
+        done.await.map_err(|_| Error::failed("the swarm has stopped"))
+    }
+
+    /// Ends the session with a peer that lied, for good.
+    pub async fn blame(&self, peer: &str, reason: &str) -> Result<()> {
+        self.command(Command::Blame(peer.to_owned(), reason.to_owned())).await
+    }
+
+    /// Says goodbye, ends the node and tells what went to and came from whom.
+    pub async fn stop(self) -> Vec<PeerTotal> {
+        let (reply, totals) = oneshot::channel();
+        if self.command(Command::Stop(reply)).await.is_err() {
+            return Vec::new();
+        }
+        totals.await.unwrap_or_default()
+    }
+
+    async fn command(&self, command: Command) -> Result<()> {
+        self.commands.send(command).await.map_err(|_| Error::failed("the swarm has stopped"))
+    }
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Command::Activate(_) => "Activate",
+            Command::Deactivate(_) => "Deactivate",
+            Command::Blame(..) => "Blame",
+            Command::Stop(_) => "Stop",
+        })
+    }
+}
+
+/// Checks an address as an operator gives it.
+///
+/// # Errors
+/// Usage, with an example.
+pub fn check_address(text: &str, with_peer: bool) -> Result<()> {
+    let good = if with_peer { book::parse(text).is_some() } else { text.parse::<Multiaddr>().is_ok() };
+    if good {
+        return Ok(());
+    }
+    let example = if with_peer { "/ip4/203.0.113.5/tcp/6690/p2p/12D3KooW…" } else { "/ip4/0.0.0.0/tcp/6690" };
+    Err(Error::usage(format!("{} is not an address", crate::base::text::escape(text)))
+        .hint(format!("write it like {example}")))
+}

@@ -1,0 +1,394 @@
+//! Fetching: from a ticket to complete, verified files; the node keeps serving them.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    files::read_bounded,
+    manifest::NO_ATTESTATIONS,
+    node::{self, Heard, Node, Patience, SwarmOptions},
+    state::StateDirectory,
+};
+use crate::{
+    base::{Context, Error, Kind, Progress, Result, clock, durable, limits, task::CancellationToken, text},
+    kwil::GENESIS_FILE_NAME,
+    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest},
+    schedule::ChunkSet,
+    snapshot::{self, Verified, VerifyOptions},
+    store::{FileSystem, OpenDisk, Outcome, PrivateDirectory, Store, Writer},
+    swarm::{Content, Sink},
+};
+
+/// Looks at a verified manifest before the first chunk is fetched.
+pub type Accept<'a> = &'a (dyn Fn(&VerifiedManifest) -> Result<()> + Sync);
+
+/// How to fetch.
+#[derive(Debug, Clone)]
+pub struct FetchOptions {
+    /// Where the files go.
+    pub directory: PathBuf,
+    /// The directory is to become a node root: the snapshot gets the name that kwild looks for.
+    pub in_root: bool,
+    /// What to fetch and from whom.
+    pub ticket: Ticket,
+    /// How to enter the swarm.
+    pub swarm: SwarmOptions,
+    /// Where the highest sequence seen is kept.
+    pub state: StateDirectory,
+    /// Check the snapshot's text at the end; `false` where the next step does.
+    pub check_text: bool,
+}
+
+/// A fetch that is complete and checked; its node still serves.
+#[derive(Debug)]
+pub struct Complete {
+    /// The node.
+    pub node: Node,
+    /// What was fetched.
+    pub manifest: VerifiedManifest,
+    /// Where the files are.
+    pub directory: PathBuf,
+    /// What the check of the snapshot's text found, where it was asked for.
+    pub verified: Option<Verified>,
+    /// Bytes that came from peers.
+    pub received_bytes: u64,
+    /// Bytes that were there before and were not fetched again.
+    pub resumed_bytes: u64,
+    /// Peers that gave something.
+    pub sources: usize,
+    /// From the start to the last check.
+    pub seconds: f64,
+    private: PrivateDirectory,
+}
+
+impl Complete {
+    /// Path of an artifact.
+    pub fn artifact(&self, name: ArtifactName, in_root: bool) -> PathBuf {
+        self.directory.join(node::artifact_name(name, self.manifest.manifest().network.family, in_root))
+    }
+
+    /// Serves for `linger` (`None`: until a signal), then ends the node.
+    ///
+    /// # Errors
+    /// When the files cannot be read any more.
+    pub async fn linger(mut self, linger: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
+        let served = self.node.serve(linger, cancel).await;
+        self.node.stop().await;
+        drop(self.private);
+        served
+    }
+
+    /// Ends the node after what came next has failed.
+    pub async fn abandon(self) {
+        self.node.stop().await;
+    }
+}
+
+/// What the ticket makes of a reader's trust.
+fn policy(ticket: &Ticket) -> TrustPolicy {
+    TrustPolicy {
+        keys: vec![ticket.lead],
+        manifest_id: Some(ticket.manifest_id),
+        chain_id: Some(ticket.new_chain_id.clone()),
+        ..TrustPolicy::default()
+    }
+}
+
+/// Fetches and checks everything, or goes on where an earlier fetch stopped.
+///
+/// # Errors
+/// [`Kind::GaveUp`] when nobody is reached in time, [`Kind::Verify`] when something is not what was signed,
+/// [`Kind::Interrupted`] after a signal; all resumable.
+pub async fn fetch(
+    options: FetchOptions,
+    accept: Accept<'_>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Complete> {
+    fetch_onto(options, accept, &FileSystem, progress, cancel).await
+}
+
+/// [`fetch`] onto any kind of disk.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn fetch_onto(
+    options: FetchOptions,
+    accept: Accept<'_>,
+    disks: &dyn OpenDisk,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Complete> {
+    let began = clock::now();
+    let FetchOptions { directory, in_root, ticket, swarm, state, check_text } = options;
+    let private = PrivateDirectory::lock(&directory)?;
+    if let Some(secret) = &ticket.secret {
+        private.write(durable::SECRET_FILE_NAME, &secret[..])?;
+    }
+    let known = known_manifest(&directory, &ticket, &state)?;
+    let mut node = Node::start(&private, &ticket, &swarm, progress).await?;
+    let outcome = async {
+        let manifest = match known {
+            Some(manifest) => manifest,
+            None => manifest_from_peers(&mut node, &ticket, &state, swarm.timeout, progress, cancel).await?,
+        };
+        let manifest_path = directory.join(MANIFEST_FILE_NAME);
+        if !manifest_path.exists() || read_manifest(&manifest_path)? != manifest.bytes() {
+            durable::write_atomically(&manifest_path, manifest.bytes(), 0o644)?;
+        }
+        tell_manifest(&manifest, progress);
+        accept(&manifest)?;
+        let got = chunks(&mut node, &manifest, in_root, &directory, &private, disks, &swarm, progress, cancel).await?;
+        let verified = check(&manifest, &directory, in_root, check_text, progress, cancel).await?;
+        Ok((manifest, got, verified))
+    };
+    match outcome.await {
+        Ok((manifest, got, verified)) => {
+            let status = node.status();
+            Ok(Complete {
+                node,
+                manifest,
+                directory,
+                verified,
+                received_bytes: status.received_bytes,
+                resumed_bytes: got.resumed_bytes,
+                sources: got.sources,
+                seconds: clock::now().duration_since(began).as_secs_f64(),
+                private,
+            })
+        }
+        Err(error) => {
+            node.stop().await;
+            Err(error)
+        }
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<Vec<u8>> {
+    read_bounded(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
+}
+
+/// The manifest that an earlier fetch left, if it is the ticket's.
+fn known_manifest(directory: &Path, ticket: &Ticket, state: &StateDirectory) -> Result<Option<VerifiedManifest>> {
+    let path = directory.join(MANIFEST_FILE_NAME);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = read_manifest(&path)?;
+    match SignedManifest::decode(&bytes) {
+        // It was verified before it was kept, but time has passed: a newer one may have been seen.
+        Ok(signed) if signed.id() == ticket.manifest_id => {
+            state.verify(&bytes, &policy(ticket), clock::unix_seconds()).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+async fn manifest_from_peers(
+    node: &mut Node,
+    ticket: &Ticket,
+    state: &StateDirectory,
+    give_up: Option<Duration>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<VerifiedManifest> {
+    progress.step(format!("looking for {} at {}", text::escape(&ticket.new_chain_id), ticket.addresses.join(", ")));
+    let mut patience = Patience::new(give_up);
+    loop {
+        let heard = tokio::select! {
+            () = cancel.cancelled() => return Err(interrupted()),
+            heard = node.next() => heard?,
+        };
+        if let Heard::Manifest { peer, bytes } = heard {
+            let is_it = SignedManifest::decode(&bytes).is_ok_and(|signed| signed.id() == ticket.manifest_id);
+            if !is_it {
+                // Whoever proved membership of this manifest's swarm has no excuse.
+                node.handle().blame(&peer, "it sent another manifest than the ticket names").await?;
+                continue;
+            }
+            return state.verify(&bytes, &policy(ticket), clock::unix_seconds());
+        }
+        patience.check(&node.status())?;
+    }
+}
+
+fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
+    for line in node::manifest_words(manifest.manifest()) {
+        progress.note(line);
+    }
+    if matches!(manifest.manifest().trust.attestations, Attestations::None) {
+        progress.warning(NO_ATTESTATIONS);
+    }
+}
+
+struct Got {
+    resumed_bytes: u64,
+    sources: usize,
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is a different thing, used once")]
+async fn chunks(
+    node: &mut Node,
+    manifest: &VerifiedManifest,
+    in_root: bool,
+    directory: &Path,
+    private: &PrivateDirectory,
+    disks: &dyn OpenDisk,
+    swarm: &SwarmOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Got> {
+    let contents = node::contents(manifest, in_root);
+    let opened = tokio::task::block_in_place(|| Store::open(directory, private, contents, disks, progress))?;
+    let (store, have, resumed_bytes) = (opened.store.clone(), opened.have.clone(), opened.resumed_bytes);
+    if resumed_bytes > 0 {
+        progress.note(format!(
+            "going on with {} that are already here; {} of them were hashed again",
+            text::bytes(resumed_bytes),
+            text::bytes(opened.rehashed_bytes)
+        ));
+    }
+    let complete = have.is_full();
+    let (outcome_sender, outcomes) = tokio::sync::mpsc::channel::<Outcome>(256);
+    let writer = Writer::start(opened, outcome_sender)?;
+    let sink = (!complete).then(|| Sink { queue: writer.queue(), outcomes });
+    let content = Content { store, have, manifest: manifest.bytes().to_vec(), sink };
+    let result = async {
+        node.handle().activate(content).await?;
+        if complete {
+            return Ok(());
+        }
+        progress.step("fetching");
+        wait_for_chunks(node, swarm.timeout, progress, cancel).await
+    }
+    .await;
+    let sources = node.status().sources;
+    if let Err(error) = result {
+        // The writer keeps what it has; its own error, if any, is the cause and says more.
+        let stopped = node.handle().deactivate().await;
+        let written = tokio::task::spawn_blocking(move || writer.stop()).await.or_failed(|| "the writer panicked")?;
+        stopped?;
+        return Err(match written {
+            Err(cause) if error.kind() == Kind::Failed => cause,
+            _ => error,
+        });
+    }
+    tokio::task::spawn_blocking(move || writer.finish()).await.or_failed(|| "the writer panicked")??;
+    Ok(Got { resumed_bytes, sources })
+}
+
+async fn wait_for_chunks(
+    node: &mut Node,
+    give_up: Option<Duration>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let mut patience = Patience::new(give_up);
+    let began: Instant = clock::now();
+    loop {
+        let heard = tokio::select! {
+            () = cancel.cancelled() => return Err(interrupted()),
+            heard = node.next() => heard?,
+        };
+        let status = node.status();
+        node::tell_progress(progress, &status, began);
+        if let Heard::Complete = heard {
+            progress.done("fetch");
+            return Ok(());
+        }
+        patience.check(&status)?;
+    }
+}
+
+/// The last two steps of the manifest, and the snapshot's text against the genesis.
+async fn check(
+    manifest: &VerifiedManifest,
+    directory: &Path,
+    in_root: bool,
+    check_text: bool,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Option<Verified>> {
+    let genesis_path = directory.join(GENESIS_FILE_NAME);
+    let genesis_bytes = read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
+    let genesis = manifest.check_genesis(&genesis_bytes)?;
+    if !check_text {
+        return Ok(None);
+    }
+    progress.step("checking the snapshot: hash, and every statement");
+    let snapshot_name = node::artifact_name(ArtifactName::Snapshot, genesis.family(), in_root);
+    let path = directory.join(snapshot_name);
+    let options = VerifyOptions {
+        max_bytes: manifest.manifest().text_size_bytes,
+        cancel: cancel.clone(),
+        ..VerifyOptions::default()
+    };
+    let progress = progress.clone();
+    tokio::task::spawn_blocking(move || {
+        let file = std::fs::File::open(&path).or_failed(|| format!("cannot open {}", path.display()))?;
+        snapshot::verify_reader(file, &genesis, &options, &progress).map(Some)
+    })
+    .await
+    .or_failed(|| "the check panicked")?
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted(2), "interrupted").hint("run the same command again: it goes on where it stopped")
+}
+
+/// Serves a complete set of files.
+#[derive(Debug)]
+pub struct Serving {
+    /// The node.
+    pub node: Node,
+    /// The ticket that brings others here.
+    pub ticket: Ticket,
+    /// What is served.
+    pub manifest: VerifiedManifest,
+    _private: PrivateDirectory,
+}
+
+/// Checks a complete directory against its manifest and begins to serve it.
+///
+/// # Errors
+/// [`Kind::Verify`] when a file is not what was signed; refused when another process serves the directory.
+pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -> Result<Serving> {
+    let private = PrivateDirectory::lock(directory)?;
+    let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| {
+        e.hint("sign the directory first with `regenesis manifest sign` or serve it with `regenesis publish --dir`")
+    })?;
+    let signed = SignedManifest::decode(&bytes).or_verify(|| "manifest.regenesis is damaged")?;
+    // Our own files: pinned is whoever signed them; a validator pins the lead by the ticket.
+    let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
+    let manifest = crate::manifest::verify::verify(&bytes, &trust, clock::unix_seconds())?;
+    let in_root = node::is_root(directory);
+    progress.step("checking the files against the manifest");
+    let contents = node::contents(&manifest, in_root);
+    let store = tokio::task::block_in_place(|| Store::open_complete(directory, contents, progress))?;
+    let genesis_path = directory.join(GENESIS_FILE_NAME);
+    manifest.check_genesis(&read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?)?;
+    let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
+    let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
+    let node = Node::start(&private, &ticket, swarm, progress).await?;
+    let ticket = node.ticket(&ticket)?;
+    let have = ChunkSet::full(store.contents().chunk_count());
+    let content = Content { store: Arc::new(store), have, manifest: bytes, sink: None };
+    node.handle().activate(content).await?;
+    tell_manifest(&manifest, progress);
+    Ok(Serving { node, ticket, manifest, _private: private })
+}
+
+impl Serving {
+    /// Serves for `until` (`None`: for ever) or until a signal comes; both are good ends.
+    ///
+    /// # Errors
+    /// When the files cannot be read any more.
+    pub async fn run(mut self, until: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
+        let served = self.node.serve(until, cancel).await;
+        self.node.stop().await;
+        served
+    }
+}

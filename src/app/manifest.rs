@@ -1,0 +1,459 @@
+//! Signs the files of a snapshot directory, and checks a manifest with the files it names.
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use flate2::bufread::MultiGzDecoder;
+use rand::TryRngCore;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use super::{files::read_bounded, state::StateDirectory};
+use crate::{
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, limits, task::CancellationToken, text},
+    kwil::{
+        GENESIS_FILE_NAME,
+        genesis::Genesis,
+        key::{PrivateKey, PublicKey},
+        scan::StatementScanner,
+    },
+    manifest::{
+        Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, MANIFEST_FILE_NAME,
+        Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, Validator, VerifiedManifest,
+        genesis_validators,
+    },
+    store::PrivateDirectory,
+};
+
+const READ_SIZE_BYTES: usize = 256 << 10;
+
+/// What the lead decides when it signs.
+#[derive(Debug, Clone)]
+pub struct SignOptions {
+    /// `None`: one more than the last, and at least the time.
+    pub sequence: Option<u64>,
+    /// After this time the manifest is refused; `None`: never.
+    pub expires: Option<Duration>,
+    /// How many distinct keys must have signed.
+    pub threshold: u32,
+    /// Who may sign beside the lead.
+    pub cosigners: Vec<PublicKey>,
+    /// What the old network must have said.
+    pub attestations: Attestations,
+    /// Makes a new manifest even where nothing changed.
+    pub supersede: bool,
+    /// Validators of the old network with their power, where the lead knows them.
+    pub old_validators: Vec<(PublicKey, u64)>,
+    /// The old chain id, where the lead knows it.
+    pub old_chain_id: Option<String>,
+    /// Last block of the old chain; `None`: as the snapshot's last line has it.
+    pub height: Option<i64>,
+    /// What validators compare, where it was computed.
+    pub state_digest: Option<StateDigest>,
+}
+
+impl Default for SignOptions {
+    fn default() -> Self {
+        SignOptions {
+            sequence: None,
+            expires: None,
+            threshold: 1,
+            cosigners: Vec::new(),
+            attestations: Attestations::None,
+            supersede: false,
+            old_validators: Vec::new(),
+            old_chain_id: None,
+            height: None,
+            state_digest: None,
+        }
+    }
+}
+
+/// What signing made, or found unchanged.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// `manifest.regenesis`.
+    pub path: PathBuf,
+    /// What lies in it.
+    pub manifest: SignedManifest,
+    /// Nothing had changed: it is the one that was there.
+    pub reused: bool,
+}
+
+impl Signed {
+    /// A ticket that identifies the manifest: no address, no secret. Those who serve add theirs.
+    pub fn ticket(&self) -> Ticket {
+        ticket(&self.manifest)
+    }
+}
+
+/// A ticket that identifies the manifest: no address, no secret.
+pub fn ticket(signed: &SignedManifest) -> Ticket {
+    let manifest = signed.manifest();
+    Ticket {
+        new_chain_id: manifest.network.new_chain_id.clone(),
+        manifest_id: signed.id(),
+        lead: manifest.trust.lead,
+        policy: manifest.trust.clone(),
+        secret: None,
+        addresses: Vec::new(),
+    }
+}
+
+/// Said to everyone where a manifest asks for no attestation.
+pub const NO_ATTESTATIONS: &str =
+    "ATTESTATIONS: NONE. No validator of the old network has to confirm this state: it is the lead's word alone";
+
+/// Signs genesis and snapshot in `dir`, and makes the swarm's secret if there is none.
+///
+/// # Errors
+/// When a file is missing or no snapshot, when the genesis does not pin it, or when the directory is in use.
+pub fn sign(
+    dir: &Path,
+    key: &PrivateKey,
+    options: &SignOptions,
+    state: &StateDirectory,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Signed> {
+    let genesis_path = dir.join(GENESIS_FILE_NAME);
+    let genesis_bytes = read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis").map_err(|e| {
+        e.hint("give --snapdir the directory that `regenesis snapshot create` wrote: genesis.json and the snapshot")
+    })?;
+    let genesis = Genesis::parse(&genesis_bytes)?;
+    genesis.check()?;
+    let private = PrivateDirectory::lock(dir)?;
+
+    progress.step("reading the snapshot");
+    let snapshot_path = dir.join(genesis.family().snapshot_file_name());
+    let snapshot = read_snapshot(&snapshot_path, None, progress, cancel)?;
+    check_pins(&genesis, &genesis_path, snapshot.state_hash)?;
+
+    let now = clock::unix_seconds();
+    let mut candidate = Manifest {
+        network: Network {
+            family: genesis.family(),
+            old_chain_id: options.old_chain_id.clone(),
+            new_chain_id: genesis.chain_id().to_owned(),
+            height: options.height.or(snapshot.height).ok_or_else(|| {
+                Error::verify(format!("{} does not say at which height it was made", snapshot_path.display()))
+                    .hint("make it with `regenesis snapshot create`, or give --height")
+            })?,
+        },
+        sequence: 0,
+        created_unix_seconds: now,
+        not_after_unix_seconds: options.expires.map(|e| now.saturating_add(e.as_secs())),
+        artifacts: vec![
+            Artifact::new(ArtifactName::Genesis, describe(&genesis_bytes)?),
+            Artifact::new(ArtifactName::Snapshot, snapshot.description),
+        ],
+        state_hash: snapshot.state_hash,
+        text_size_bytes: snapshot.text_size_bytes,
+        state_digest: options.state_digest.clone(),
+        old_validators: sorted(&options.old_validators),
+        new_validators: genesis_validators(&genesis)?,
+        trust: TrustRules {
+            lead: key.public(),
+            threshold: options.threshold,
+            cosigners: options.cosigners.clone(),
+            attestations: options.attestations.clone(),
+        },
+        supersedes: None,
+    };
+    candidate.trust.cosigners.sort();
+    candidate.trust.cosigners.dedup();
+    if candidate.trust.attestations == Attestations::None {
+        progress.warning(NO_ATTESTATIONS);
+    }
+    if options.threshold > 1 {
+        let needed = options.threshold;
+        progress.warning(format!("the lead's is 1 of the {needed} signatures needed: co-signers must sign, too"));
+    }
+
+    let path = dir.join(MANIFEST_FILE_NAME);
+    let seen = state.seen(&candidate.network.new_chain_id, &key.public())?;
+    let existing = existing_of(&path, &candidate, progress)?;
+    if let Some(existing) = &existing
+        && !options.supersede
+        && is_unchanged(existing.manifest(), &candidate, options, now)
+        && seen.highest().is_none_or(|highest| highest <= existing.manifest().sequence)
+        && seen.equivocated != Some(existing.manifest().sequence)
+    {
+        swarm_secret(&private)?;
+        state.remember(&existing.to_bytes())?;
+        return Ok(Signed { path, manifest: existing.clone(), reused: true });
+    }
+    let last = existing.as_ref().map(|e| e.manifest().sequence).max(seen.highest());
+    candidate.sequence = next_sequence(options.sequence, last, now)?;
+    candidate.supersedes = existing.as_ref().map(SignedManifest::id);
+    let signed = candidate.sign(key).map_err(|e| {
+        Error::usage("this manifest would be refused by everyone").because(e).hint("correct the flags named there")
+    })?;
+    swarm_secret(&private)?;
+    let bytes = signed.to_bytes();
+    durable::write_atomically(&path, &bytes, 0o644)?;
+    state.remember(&bytes)?;
+    Ok(Signed { path, manifest: signed, reused: false })
+}
+
+fn sorted(validators: &[(PublicKey, u64)]) -> Vec<Validator> {
+    let mut sorted: Vec<_> = validators.iter().map(|(key, power)| Validator { key: *key, power: *power }).collect();
+    sorted.sort_by_key(|v| v.key);
+    sorted
+}
+
+fn describe(bytes: &[u8]) -> Result<ArtifactDescription> {
+    let mut hasher = ArtifactHasher::new(bytes.len() as u64).or_verify(|| "the genesis cannot be described")?;
+    hasher.update(bytes);
+    hasher.finish().or_failed(|| "the genesis cannot be described")
+}
+
+fn check_pins(genesis: &Genesis, path: &Path, state_hash: Sha256Hash) -> Result<()> {
+    let says = match genesis.state_hash() {
+        Some(pinned) if pinned == state_hash => return Ok(()),
+        Some(pinned) => format!("pins state hash {pinned}"),
+        None => "pins no state hash".to_owned(),
+    };
+    Err(Error::verify(format!("{} {says}, but the snapshot beside it has {state_hash}", path.display()))
+        .hint("they do not belong together: take both from one `regenesis snapshot create`"))
+}
+
+/// The manifest of the same lead and network that lies there. Another one is not continued, an unreadable one replaced.
+fn existing_of(path: &Path, candidate: &Manifest, progress: &Progress) -> Result<Option<SignedManifest>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = read_bounded(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
+    match SignedManifest::decode(&bytes) {
+        Err(e) => progress.warning(format!("{} cannot be read and is replaced: {e}", path.display())),
+        Ok(existing) if existing.signers().is_err() => {
+            progress.warning(format!("{} has a signature that does not hold and is replaced", path.display()));
+        }
+        Ok(existing) => {
+            let (network, trust) = (&existing.manifest().network, &existing.manifest().trust);
+            if network.new_chain_id == candidate.network.new_chain_id && trust.lead == candidate.trust.lead {
+                return Ok(Some(existing));
+            }
+            progress.warning(format!(
+                "{} was for network {} by {} and is replaced",
+                path.display(),
+                text::escape(&network.new_chain_id),
+                trust.lead
+            ));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether signing `candidate` would say nothing that `existing` does not.
+fn is_unchanged(existing: &Manifest, candidate: &Manifest, options: &SignOptions, now: u64) -> bool {
+    let lifetime = existing.not_after_unix_seconds.map(|t| t.saturating_sub(existing.created_unix_seconds));
+    let same = Manifest {
+        sequence: existing.sequence,
+        created_unix_seconds: existing.created_unix_seconds,
+        not_after_unix_seconds: existing.not_after_unix_seconds,
+        supersedes: existing.supersedes,
+        ..candidate.clone()
+    };
+    same == *existing
+        && lifetime == options.expires.map(|e| e.as_secs())
+        && existing.not_after_unix_seconds.is_none_or(|t| t > now)
+        && options.sequence.is_none_or(|s| s == existing.sequence)
+}
+
+/// `max(last + 1, UNIX seconds)`, or the one asked for.
+fn next_sequence(asked: Option<u64>, last: Option<u64>, now: u64) -> Result<u64> {
+    let after_last = last.map_or(0, |l| l.saturating_add(1));
+    let sequence = asked.unwrap_or(after_last.max(now));
+    if sequence < after_last {
+        return Err(Error::refused(format!(
+            "sequence {sequence} is not above {}, which was signed before",
+            after_last - 1
+        ))
+        .hint("leave --sequence out: everyone who saw the last manifest would refuse this one"));
+    }
+    if sequence > now.saturating_add(limits::SEQUENCE_AHEAD_MAX.as_secs()) {
+        return Err(Error::refused(format!("sequence {sequence} is more than a day ahead of this machine's clock"))
+            .hint("everyone would refuse it: check the clock, or give --sequence near the UNIX time"));
+    }
+    Ok(sequence)
+}
+
+/// The swarm's secret of a directory: made once, used again by every later seed.
+///
+/// # Errors
+/// When it cannot be read or made, or is damaged.
+pub fn swarm_secret(private: &PrivateDirectory) -> Result<Zeroizing<[u8; 32]>> {
+    let mut secret = Zeroizing::new([0; 32]);
+    if let Some(bytes) = private.read(durable::SECRET_FILE_NAME)?.map(Zeroizing::new) {
+        if bytes.len() != secret.len() {
+            let path = private.file(durable::SECRET_FILE_NAME);
+            return Err(Error::verify(format!("the swarm secret {} is damaged", path.display()))
+                .hint("remove it to get a new one; tickets given out before then no longer open the swarm"));
+        }
+        secret.copy_from_slice(&bytes);
+    } else {
+        rand::rngs::OsRng.try_fill_bytes(&mut *secret).or_failed(|| "the system gives no randomness")?;
+        private.write(durable::SECRET_FILE_NAME, &*secret)?;
+    }
+    Ok(secret)
+}
+
+/// What one pass over a snapshot's file tells.
+#[derive(Debug, Clone)]
+pub struct SnapshotFacts {
+    /// Its chunks and hashes.
+    pub description: ArtifactDescription,
+    /// SHA-256 of the text inside.
+    pub state_hash: Sha256Hash,
+    /// Length of that text.
+    pub text_size_bytes: u64,
+    /// Last block of the old chain, as its last line has it.
+    pub height: Option<i64>,
+}
+
+/// Reads a snapshot once: the file's chunks and hashes, the text's hash, statements and height. `layout`: that of a manifest whose
+/// file is checked; `None`: the one that a new manifest gives it.
+///
+/// # Errors
+/// When it cannot be read, is no whole gzip file, or changes meanwhile.
+pub fn read_snapshot(
+    path: &Path,
+    layout: Option<Layout>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<SnapshotFacts> {
+    let cannot = || format!("cannot read the snapshot {}", path.display());
+    let file = File::open(path).or_failed(cannot).map_err(|e| e.hint("give the directory that holds the snapshot"))?;
+    let size = file.metadata().or_failed(cannot)?.len();
+    let hasher = match layout {
+        Some(layout) => ArtifactHasher::with_layout(layout),
+        None => ArtifactHasher::new(size).or_verify(|| format!("{} cannot be described", path.display()))?,
+    };
+    let tee = Tee { file, hasher, taken: 0 };
+    let mut gunzip = MultiGzDecoder::new(BufReader::with_capacity(READ_SIZE_BYTES, tee));
+    let mut text_hash = Sha256::new();
+    let mut scanner = StatementScanner::new();
+    let mut text_size_bytes = 0;
+    let mut buffer = vec![0; READ_SIZE_BYTES];
+    loop {
+        if cancel.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted(2), "interrupted while the snapshot was read"));
+        }
+        let read = match gunzip.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(read) => read,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+            Err(e) if e.raw_os_error().is_some() => return Err(Error::failed(cannot()).because(e)),
+            Err(e) => {
+                return Err(Error::verify(format!("{} is no whole gzip file", path.display()))
+                    .because(e)
+                    .hint("it was cut or changed: take it again from where it came from"));
+            }
+        };
+        text_hash.update(&buffer[..read]);
+        // The text is code: nobody is asked to run what everyone would refuse.
+        scanner.push(&buffer[..read])?;
+        text_size_bytes += read as u64;
+        progress.bytes("hash", gunzip.get_ref().get_ref().taken, Some(size), "");
+    }
+    progress.done("hash");
+    let tee = gunzip.into_inner().into_inner();
+    let description = tee.hasher.finish().or_verify(|| format!("{} is not what it should be", path.display()))?;
+    let state_hash = Sha256Hash::from_bytes(text_hash.finalize().into());
+    let height = scanner.finish()?.height;
+    Ok(SnapshotFacts { description, state_hash, text_size_bytes, height })
+}
+
+/// Hashes what is read through it.
+struct Tee {
+    file: File,
+    hasher: ArtifactHasher,
+    taken: u64,
+}
+
+impl Read for Tee {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        self.taken += read as u64;
+        Ok(read)
+    }
+}
+
+/// What `verify` found, beyond that every step passed.
+#[derive(Debug)]
+pub struct Checked {
+    /// The manifest.
+    pub manifest: VerifiedManifest,
+    /// The genesis that was checked, if one was given.
+    pub genesis: Option<PathBuf>,
+    /// The snapshot that was checked, if one was given.
+    pub snapshot: Option<PathBuf>,
+}
+
+/// Checks a manifest step by step; steps 9 and 10 and the snapshot where their files are given.
+///
+/// # Errors
+/// The first thing that is not as it must be.
+pub fn verify(
+    bytes: &[u8],
+    policy: &TrustPolicy,
+    genesis: Option<&Path>,
+    snapshot: Option<&Path>,
+    state: &StateDirectory,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Checked> {
+    let verified = state.verify(bytes, policy, clock::unix_seconds())?;
+    if let Some(path) = genesis {
+        verified.check_genesis(&read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?)?;
+    }
+    if let Some(path) = snapshot {
+        check_snapshot(&verified, path, progress, cancel)?;
+    }
+    let path = |p: Option<&Path>| p.map(Path::to_owned);
+    Ok(Checked { manifest: verified, genesis: path(genesis), snapshot: path(snapshot) })
+}
+
+fn check_snapshot(
+    verified: &VerifiedManifest,
+    path: &Path,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let manifest = verified.manifest();
+    let artifact = manifest.artifact(ArtifactName::Snapshot);
+    let wrong = |what: &str, got: String, expected: String| {
+        Err(Error::verify(format!(
+            "{} is not the manifest's snapshot: its {what} is {got}, not {expected}",
+            path.display()
+        ))
+        .hint("fetch it again, or give the file that belongs to this manifest"))
+    };
+    let size = std::fs::metadata(path).or_failed(|| format!("cannot read the snapshot {}", path.display()))?.len();
+    if size != artifact.layout.size_bytes() {
+        return wrong("size", format!("{size} bytes"), artifact.layout.size_bytes().to_string());
+    }
+    let facts = read_snapshot(path, Some(artifact.layout), progress, cancel)?;
+    if facts.description.root != artifact.root {
+        return wrong("BLAKE3", facts.description.root.to_string(), artifact.root.to_string());
+    }
+    if facts.description.sha256 != artifact.sha256 {
+        return wrong("SHA-256", facts.description.sha256.to_string(), artifact.sha256.to_string());
+    }
+    if facts.state_hash != manifest.state_hash {
+        return wrong("state hash", facts.state_hash.to_string(), manifest.state_hash.to_string());
+    }
+    if facts.text_size_bytes != manifest.text_size_bytes {
+        return wrong("text size", facts.text_size_bytes.to_string(), manifest.text_size_bytes.to_string());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

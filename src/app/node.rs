@@ -1,0 +1,419 @@
+//! A node of ours in a swarm: its identity and port, kept with the data; what happens to it, told as progress.
+
+use std::{
+    net::{TcpListener, UdpSocket},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::time::timeout;
+
+use crate::{
+    base::{
+        Context, Error, Kind, Progress, Result, clock, limits,
+        task::CancellationToken,
+        text::{self, megabytes_per_second},
+    },
+    kwil::{Family, GENESIS_STATE_FILE_NAME},
+    manifest::{ArtifactName, Manifest, Ticket, VerifiedManifest},
+    store::{ArtifactFile, Contents, PrivateDirectory},
+    swarm::{self, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
+};
+
+const IDENTITY_NAME: &str = "identity";
+const PORT_NAME: &str = "port";
+/// When no more listening addresses come for this long, the ticket is made.
+const ADDRESSES_QUIET: Duration = Duration::from_millis(200);
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How a node enters a swarm, as the operator says it.
+#[derive(Debug, Clone)]
+pub struct SwarmOptions {
+    /// Multiaddresses to listen on; empty: the documented port on every interface, TCP and QUIC.
+    pub listen: Vec<String>,
+    /// Addresses under which others reach this node, if it cannot see them itself.
+    pub external: Vec<String>,
+    /// Members to connect to beside the ticket's.
+    pub connect: Vec<String>,
+    /// The node's key file; `None`: kept with the data.
+    pub identity: Option<PathBuf>,
+    /// Whoever knows the manifest id may come in.
+    pub public: bool,
+    /// Only these peers may come in; empty: every member.
+    pub allow: Vec<String>,
+    /// Members connected at once.
+    pub peers_max: usize,
+    /// Gives up when no byte has come for this long; `None`: never.
+    pub timeout: Option<Duration>,
+}
+
+impl Default for SwarmOptions {
+    fn default() -> Self {
+        SwarmOptions {
+            listen: Vec::new(),
+            external: Vec::new(),
+            connect: Vec::new(),
+            identity: None,
+            public: false,
+            allow: Vec::new(),
+            peers_max: limits::PEERS_MAX,
+            timeout: None,
+        }
+    }
+}
+
+/// A node that runs.
+#[derive(Debug)]
+pub struct Node {
+    handle: Handle,
+    /// Where it listens, peer id included.
+    addresses: Vec<String>,
+    external: Vec<String>,
+    progress: Progress,
+}
+
+/// What a step of waiting brought.
+#[derive(Debug)]
+pub enum Heard {
+    /// See [`Event::Manifest`].
+    Manifest {
+        /// Who sent it.
+        peer: String,
+        /// What it sent.
+        bytes: Vec<u8>,
+    },
+    /// Every chunk is stored.
+    Complete,
+    /// Every chunk is with someone else, too.
+    EveryChunkOut,
+    /// Time passed, or something that was told already.
+    Nothing,
+}
+
+impl Node {
+    /// Starts a node for the data whose private directory this is, and waits until it knows where it listens.
+    ///
+    /// # Errors
+    /// When an address is wrong or taken.
+    pub async fn start(
+        private: &PrivateDirectory,
+        ticket: &Ticket,
+        options: &SwarmOptions,
+        progress: &Progress,
+    ) -> Result<Self> {
+        for address in options.listen.iter().chain(&options.external) {
+            swarm::check_address(address, false)?;
+        }
+        for address in &options.connect {
+            swarm::check_address(address, true)?;
+        }
+        let (listen, optional_listen) = listen_addresses(private, options, progress)?;
+        let config = swarm::Config {
+            identity: identity(private, options)?,
+            manifest_id: ticket.manifest_id,
+            secret: ticket.secret.clone(),
+            listen,
+            optional_listen,
+            external: options.external.clone(),
+            connect: ticket.addresses.iter().chain(&options.connect).cloned().collect(),
+            allow: options.allow.clone(),
+            peers_max: options.peers_max,
+        };
+        let mut node = Node {
+            handle: swarm::start(config).await?,
+            addresses: Vec::new(),
+            external: options.external.clone(),
+            progress: progress.clone(),
+        };
+        while let Ok(Some(event)) = timeout(ADDRESSES_QUIET, node.handle.event()).await {
+            node.hear(event)?;
+        }
+        if node.addresses.is_empty() {
+            progress.warning("this node listens nowhere: it can fetch, but nobody can fetch from it");
+        }
+        Ok(node)
+    }
+
+    /// The ticket that brings others here: with the secret and the addresses that others can use.
+    ///
+    /// # Errors
+    /// When it would be longer than a reader takes.
+    pub fn ticket(&self, ticket: &Ticket) -> Result<Ticket> {
+        let peer = self.addresses.first().and_then(|a| a.rsplit_once("/p2p/")).map(|(_, peer)| peer);
+        let mut addresses: Vec<String> = self
+            .external
+            .iter()
+            .map(|a| match peer {
+                Some(peer) if !a.contains("/p2p/") => format!("{a}/p2p/{peer}"),
+                _ => a.clone(),
+            })
+            .collect();
+        let local = |a: &&String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
+        let mut reachable: Vec<&String> = self.addresses.iter().filter(|a| !local(a)).collect();
+        if reachable.is_empty() && addresses.is_empty() {
+            reachable = self.addresses.iter().collect();
+        }
+        // TCP first: it is the faster one.
+        reachable.sort_by_key(|a| a.contains("/quic"));
+        addresses.extend(reachable.into_iter().cloned());
+        addresses.truncate(limits::TICKET_ADDRESSES_MAX);
+        let ticket = Ticket { addresses, ..ticket.clone() };
+        ticket.to_text()?;
+        Ok(ticket)
+    }
+
+    /// The swarm's end, for activating and blaming.
+    pub fn handle(&self) -> &Handle {
+        &self.handle
+    }
+
+    /// Where the node stands.
+    pub fn status(&self) -> Status {
+        self.handle.status()
+    }
+
+    /// Waits for something that needs a decision, at most a moment; the rest becomes progress.
+    ///
+    /// # Errors
+    /// When our disk failed or the node ended.
+    pub async fn next(&mut self) -> Result<Heard> {
+        match timeout(PROGRESS_INTERVAL, self.handle.event()).await {
+            Err(_) => Ok(Heard::Nothing),
+            Ok(Some(event)) => self.hear(event),
+            Ok(None) => Err(Error::failed("the swarm has stopped")),
+        }
+    }
+
+    fn hear(&mut self, event: Event) -> Result<Heard> {
+        match event {
+            Event::Listening(address) => {
+                if !self.addresses.contains(&address) {
+                    self.addresses.push(address);
+                }
+            }
+            Event::Note(text) => self.progress.note(text),
+            Event::Warning(text) => self.progress.warning(text),
+            Event::Unreachable(tried) => self.progress.warning(unreachable_text(&tried)),
+            Event::Manifest { peer, bytes } => return Ok(Heard::Manifest { peer, bytes }),
+            Event::Complete => return Ok(Heard::Complete),
+            Event::EveryChunkOut => return Ok(Heard::EveryChunkOut),
+            Event::Failed(error) => return Err(error),
+        }
+        Ok(Heard::Nothing)
+    }
+
+    /// Serves until `until` passes or a signal comes; both are good ends.
+    ///
+    /// # Errors
+    /// When our files cannot be read any more.
+    pub async fn serve(&mut self, until: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
+        let began = clock::now();
+        loop {
+            if until.is_some_and(|limit| clock::now().duration_since(began) >= limit) {
+                return Ok(());
+            }
+            tokio::select! {
+                () = cancel.cancelled() => return Ok(()),
+                heard = self.next() => {
+                    if let Heard::EveryChunkOut = heard? {
+                        self.progress.note("every chunk is out once: the swarm can finish without this node");
+                    }
+                }
+            }
+            let status = self.status();
+            let detail = text::count(status.peers as u64, "peer");
+            self.progress.bytes("serve", status.sent_bytes, None, detail);
+        }
+    }
+
+    /// Serves until other work is done, and gives its result.
+    ///
+    /// # Errors
+    /// When our files cannot be read any more.
+    pub async fn serve_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                heard = self.next() => { heard?; }
+            }
+        }
+    }
+
+    /// Ends the node and says what went to and came from whom.
+    pub async fn stop(self) -> Vec<PeerTotal> {
+        self.progress.done("serve");
+        let totals = self.handle.stop().await;
+        for total in totals.iter().filter(|t| t.sent_bytes + t.received_bytes > 0) {
+            self.progress.note(format!(
+                "{} at {}: sent {}, received {}",
+                total.peer,
+                total.address,
+                text::bytes(total.sent_bytes),
+                text::bytes(total.received_bytes)
+            ));
+        }
+        totals
+    }
+}
+
+/// Each address and why it failed, for people.
+pub fn unreachable_text(tried: &[(String, String)]) -> String {
+    if tried.is_empty() {
+        return "nobody can be reached: the ticket has no address; add one with --connect".to_owned();
+    }
+    let mut text = String::from("nobody can be reached yet; tried:");
+    for (address, why) in tried {
+        text.push_str(&format!("\n  {}: {why}", if address.is_empty() { "(no address)" } else { address }));
+    }
+    text
+}
+
+/// Watches that bytes keep coming.
+#[derive(Debug)]
+pub struct Patience {
+    limit: Option<Duration>,
+    last_bytes: u64,
+    since: std::time::Instant,
+}
+
+impl Patience {
+    /// Gives up after `limit` without a byte.
+    pub fn new(limit: Option<Duration>) -> Self {
+        Patience { limit, last_bytes: 0, since: clock::now() }
+    }
+
+    /// # Errors
+    /// [`Kind::GaveUp`] when the limit has passed.
+    pub fn check(&mut self, status: &Status) -> Result<()> {
+        if status.received_bytes != self.last_bytes {
+            self.last_bytes = status.received_bytes;
+            self.since = clock::now();
+        }
+        let waited = clock::now().duration_since(self.since);
+        match self.limit {
+            Some(limit) if waited >= limit => {
+                let limit = humantime::format_duration(limit);
+                let what = if status.peers == 0 {
+                    format!("no peer was reached for {limit}")
+                } else {
+                    format!("no byte came for {limit} from {}", text::count(status.peers as u64, "peer"))
+                };
+                Err(Error::new(Kind::GaveUp, what).hint(
+                    "check the addresses above and that the lead still serves, then run the same command again: it \
+                     goes on where it stopped",
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A line on how a fetch goes.
+pub fn tell_progress(progress: &Progress, status: &Status, began: std::time::Instant) {
+    if status.total_bytes == 0 {
+        return;
+    }
+    let seconds = clock::now().duration_since(began).as_secs_f64();
+    let rate = megabytes_per_second(status.received_bytes, seconds);
+    let detail = format!(
+        "{}, {}; {rate:.0} MB/s in all",
+        text::count(status.peers as u64, "peer"),
+        text::count(status.seeds as u64, "seed"),
+    );
+    progress.bytes("fetch", status.have_bytes, Some(status.total_bytes), detail);
+}
+
+fn identity(private: &PrivateDirectory, options: &SwarmOptions) -> Result<Identity> {
+    if let Some(path) = &options.identity {
+        let bytes = super::files::read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "swarm identity")?;
+        return Identity::from_bytes(&bytes);
+    }
+    if let Some(bytes) = private.read(IDENTITY_NAME)? {
+        return Identity::from_bytes(&bytes).map_err(|e| {
+            e.hint(format!(
+                "remove {} to get a new one; tickets that name this node are then no longer good",
+                private.file(IDENTITY_NAME).display()
+            ))
+        });
+    }
+    let identity = Identity::generate();
+    private.write(IDENTITY_NAME, &identity.to_bytes()?)?;
+    Ok(identity)
+}
+
+/// Where to listen: what the operator says, or the port this directory had before, or the documented one; another only
+/// if that is taken.
+fn listen_addresses(
+    private: &PrivateDirectory,
+    options: &SwarmOptions,
+    progress: &Progress,
+) -> Result<(Vec<String>, Vec<String>)> {
+    if !options.listen.is_empty() {
+        return Ok((options.listen.clone(), Vec::new()));
+    }
+    let kept: Option<u16> =
+        private.read(PORT_NAME)?.and_then(|b| String::from_utf8(b).ok()).and_then(|t| t.trim().parse().ok());
+    let wanted = kept.unwrap_or(DEFAULT_PORT);
+    let free = |port: u16| TcpListener::bind(("0.0.0.0", port)).is_ok() && UdpSocket::bind(("0.0.0.0", port)).is_ok();
+    let port = if free(wanted) {
+        wanted
+    } else {
+        let listener = TcpListener::bind(("0.0.0.0", 0)).or_failed(|| "no port is free")?;
+        let port = listener.local_addr().or_failed(|| "no port is free")?.port();
+        progress.warning(format!(
+            "port {wanted} is taken, listening on {port} instead: open that one in the firewall, or choose with --listen"
+        ));
+        port
+    };
+    if kept != Some(port) {
+        private.write(PORT_NAME, port.to_string().as_bytes())?;
+    }
+    let both = |host: &str| vec![format!("/{host}/tcp/{port}"), format!("/{host}/udp/{port}/quic-v1")];
+    Ok((both("ip4/0.0.0.0"), both("ip6/::")))
+}
+
+/// The manifest's artifacts under the names they have in `directory`: those of a snapshot directory, or those of a node
+/// root that was set up from it.
+pub fn contents(manifest: &VerifiedManifest, in_root: bool) -> Contents {
+    let family = manifest.manifest().network.family;
+    let files = manifest
+        .manifest()
+        .artifacts
+        .iter()
+        .map(|artifact| ArtifactFile {
+            name: artifact_name(artifact.name, family, in_root).to_owned(),
+            layout: artifact.layout,
+            chunk_ids: artifact.chunk_ids.clone(),
+        })
+        .collect();
+    Contents::new(manifest.id(), files)
+}
+
+/// A file's name, by artifact and kind of directory.
+pub fn artifact_name(name: ArtifactName, family: Family, in_root: bool) -> &'static str {
+    match name {
+        ArtifactName::Snapshot if in_root => GENESIS_STATE_FILE_NAME,
+        other => other.file_name(family),
+    }
+}
+
+/// Whether `directory` is a node root rather than a snapshot directory.
+pub fn is_root(directory: &Path) -> bool {
+    directory.join("config.toml").exists() || directory.join(GENESIS_STATE_FILE_NAME).exists()
+}
+
+/// What a manifest is about, in lines for the operator.
+pub fn manifest_words(manifest: &Manifest) -> Vec<String> {
+    let network = &manifest.network;
+    let from = network.old_chain_id.as_deref().map_or_else(String::new, |old| format!("{} -> ", text::escape(old)));
+    vec![format!(
+        "manifest {}: {} network {from}{}, height {}, {} in {} chunks",
+        manifest.sequence,
+        network.family,
+        text::escape(&network.new_chain_id),
+        network.height,
+        text::bytes(manifest.size_bytes()),
+        manifest.chunk_count()
+    )]
+}

@@ -1,0 +1,265 @@
+//! The flags of every command that enters a swarm, and `seed` and `fetch`.
+
+use std::{fmt, path::PathBuf, time::Duration};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Session, manifest::StateArgs, ticket::TicketArgs};
+use crate::{
+    app::{
+        fetch::{self, Complete, FetchOptions},
+        node::SwarmOptions,
+    },
+    base::{Blake3Hash, Error, Result, Sha256Hash, limits, text},
+    manifest::{ArtifactName, Ticket},
+};
+
+/// How to enter the swarm.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Swarm")]
+pub(crate) struct SwarmArgs {
+    /// Address to listen on (repeatable) [default: TCP and QUIC on port 6690 of every interface]
+    #[arg(long, value_name = "MULTIADDR")]
+    listen: Vec<String>,
+    /// Address under which others reach this node, if it stands behind a translator (repeatable)
+    #[arg(long, value_name = "MULTIADDR")]
+    external_address: Vec<String>,
+    /// Member to connect to beside the ticket's, /p2p/ID included (repeatable)
+    #[arg(long, value_name = "MULTIADDR")]
+    connect: Vec<String>,
+    /// Key of this node in the swarm [default: made once and kept in .regenesis/ beside the files]
+    #[arg(long, value_name = "FILE")]
+    identity: Option<PathBuf>,
+    /// Open the swarm: whoever knows the manifest's id may come in, without the ticket's secret
+    #[arg(long)]
+    public: bool,
+    /// Let only these peer ids in (repeatable) [default: every member]
+    #[arg(long, value_name = "PEER")]
+    allow: Vec<String>,
+    /// Members connected at once
+    #[arg(long, value_name = "N", default_value_t = limits::PEERS_MAX)]
+    max_peers: usize,
+    /// Give up (exit 5) when no byte has come for this long, such as 30m [default: never]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    timeout: Option<Duration>,
+}
+
+impl SwarmArgs {
+    pub(crate) fn options(self) -> SwarmOptions {
+        SwarmOptions {
+            listen: self.listen,
+            external: self.external_address,
+            connect: self.connect,
+            identity: self.identity,
+            public: self.public,
+            allow: self.allow,
+            peers_max: self.max_peers.max(1),
+            timeout: self.timeout,
+        }
+    }
+}
+
+/// How long to go on serving.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Linger {
+    None,
+    For(Duration),
+}
+
+impl Linger {
+    pub(crate) fn duration(self) -> Duration {
+        match self {
+            Linger::None => Duration::ZERO,
+            Linger::For(duration) => duration,
+        }
+    }
+}
+
+impl std::str::FromStr for Linger {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "none" => Ok(Linger::None),
+            other => humantime::parse_duration(other)
+                .map(Linger::For)
+                .map_err(|e| format!("{e}: write none or a duration such as 10m or 2h")),
+        }
+    }
+}
+
+/// Flags of `seed`.
+#[derive(Debug, Args)]
+pub(crate) struct SeedArgs {
+    /// Directory with genesis, snapshot and manifest: of a publish, a finished fetch, or a root that join made
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    #[command(flatten)]
+    swarm: SwarmArgs,
+}
+
+impl SeedArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let serving = fetch::seed(&self.dir, &self.swarm.options(), &session.progress).await?;
+        serve(serving, session).await
+    }
+}
+
+/// Prints the ticket, the only thing on stdout, and serves.
+pub(crate) async fn serve(serving: fetch::Serving, session: &Session) -> Result<()> {
+    session.output.result(&TicketResult::new(&serving.ticket, serving.manifest.id())?)?;
+    session.progress.note("serving; give the ticket to the validators, over a channel you trust. Stop with Ctrl-C");
+    serving.run(None, &session.cancel).await
+}
+
+#[derive(Debug, Serialize)]
+struct TicketResult {
+    ticket: String,
+    manifest_id: Blake3Hash,
+    chain_id: String,
+    addresses: Vec<String>,
+}
+
+impl TicketResult {
+    fn new(ticket: &Ticket, manifest_id: Blake3Hash) -> Result<Self> {
+        Ok(TicketResult {
+            ticket: ticket.to_text()?,
+            manifest_id,
+            chain_id: ticket.new_chain_id.clone(),
+            addresses: ticket.addresses.clone(),
+        })
+    }
+}
+
+impl fmt::Display for TicketResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.ticket)
+    }
+}
+
+/// Flags of `fetch`.
+#[derive(Debug, Args)]
+pub(crate) struct FetchArgs {
+    #[command(flatten)]
+    ticket: TicketArgs,
+    /// Where the files go
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// How long to serve others afterwards
+    #[arg(long, value_name = "none|DURATION", default_value = "10m")]
+    linger: Linger,
+    #[command(flatten)]
+    state: StateArgs,
+    #[command(flatten)]
+    swarm: SwarmArgs,
+}
+
+impl FetchArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let options = FetchOptions {
+            directory: self.dir,
+            in_root: false,
+            ticket: read_ticket(&self.ticket, &self.swarm)?,
+            swarm: self.swarm.options(),
+            state: self.state.open()?,
+            check_text: true,
+        };
+        let complete = fetch::fetch(options, &|_| Ok(()), &session.progress, &session.cancel).await?;
+        session.output.result(&FetchResult::new(&complete))?;
+        tell_linger(self.linger, session);
+        complete.linger(Some(self.linger.duration()), &session.cancel).await
+    }
+}
+
+/// Says that the work is done and what goes on.
+pub(crate) fn tell_linger(linger: Linger, session: &Session) {
+    if let Linger::For(duration) = linger {
+        let shown = humantime::format_duration(duration);
+        session.progress.note(format!("serving others for {shown} more (--linger); Ctrl-C ends it"));
+    }
+}
+
+/// The ticket, which must lead somewhere.
+pub(crate) fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket> {
+    let mut ticket = args.read()?;
+    if swarm.public {
+        ticket.secret = None;
+    } else if ticket.secret.is_none() && !ticket.addresses.is_empty() {
+        // Whoever serves a public swarm gives out tickets without a secret.
+        return Ok(ticket);
+    } else if ticket.secret.is_none() {
+        return Err(Error::usage("this ticket only identifies a manifest: it has no secret and leads nowhere")
+            .hint("ask the lead for the ticket that `regenesis publish` or `regenesis seed` printed"));
+    }
+    if ticket.addresses.is_empty() && swarm.connect.is_empty() {
+        return Err(Error::usage("this ticket has no address")
+            .hint("ask the lead for the ticket that `regenesis seed` printed, or give an address with --connect"));
+    }
+    Ok(ticket)
+}
+
+#[derive(Debug, Serialize)]
+struct FetchResult {
+    dir: PathBuf,
+    genesis: PathBuf,
+    snapshot: PathBuf,
+    manifest_id: Blake3Hash,
+    chain_id: String,
+    state_hash: Sha256Hash,
+    bytes: u64,
+    received_bytes: u64,
+    resumed_bytes: u64,
+    sources: usize,
+    seconds: f64,
+}
+
+impl FetchResult {
+    fn new(complete: &Complete) -> Self {
+        let manifest = complete.manifest.manifest();
+        FetchResult {
+            dir: complete.directory.clone(),
+            genesis: complete.artifact(ArtifactName::Genesis, false),
+            snapshot: complete.artifact(ArtifactName::Snapshot, false),
+            manifest_id: complete.manifest.id(),
+            chain_id: manifest.network.new_chain_id.clone(),
+            state_hash: manifest.state_hash,
+            bytes: manifest.size_bytes(),
+            received_bytes: complete.received_bytes,
+            resumed_bytes: complete.resumed_bytes,
+            sources: complete.sources,
+            seconds: complete.seconds,
+        }
+    }
+}
+
+impl fmt::Display for FetchResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "fetched and verified {} in {:.1} s from {}",
+            text::bytes(self.bytes),
+            self.seconds,
+            text::count(self.sources as u64, "peer")
+        )?;
+        if self.resumed_bytes > 0 {
+            writeln!(f, "  not fetched again  {}", text::bytes(self.resumed_bytes))?;
+        }
+        writeln!(f, "  genesis     {}", self.genesis.display())?;
+        writeln!(f, "  snapshot    {}", self.snapshot.display())?;
+        writeln!(f, "  state hash  {}", self.state_hash)?;
+        writeln!(f, "  manifest    {}", self.manifest_id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn linger_takes_none_and_durations() {
+        assert_eq!("none".parse(), Ok(Linger::None));
+        assert_eq!("90s".parse(), Ok(Linger::For(Duration::from_secs(90))));
+        assert!("soon".parse::<Linger>().is_err());
+    }
+}

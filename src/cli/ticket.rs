@@ -1,0 +1,127 @@
+//! `ticket show`, and how every command takes a ticket.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    path::PathBuf,
+};
+
+use clap::{Args, Subcommand};
+use serde::Serialize;
+
+use super::Session;
+use crate::{
+    app::files::read_bounded,
+    base::{Blake3Hash, Context, Error, Result, limits, text},
+    kwil::key::PublicKey,
+    manifest::Ticket,
+};
+
+/// Room for the line breaks that a mail program adds.
+const INPUT_SIZE_BYTES_MAX: usize = 2 * limits::TICKET_SIZE_BYTES_MAX;
+
+/// Where a ticket comes from.
+#[derive(Debug, Args)]
+pub(crate) struct TicketArgs {
+    /// The ticket: the line that begins with regenesis1, or - for stdin
+    #[arg(env = "REGENESIS_TICKET", hide_env_values = true, value_name = "TICKET")]
+    pub(crate) ticket: Option<String>,
+    /// Reads the ticket from a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ticket_file: Option<PathBuf>,
+}
+
+impl TicketArgs {
+    /// The ticket that was given, if one was.
+    pub(crate) fn read_if_given(&self) -> Result<Option<Ticket>> {
+        let text = match (&self.ticket_file, self.ticket.as_deref()) {
+            (Some(path), _) => {
+                String::from_utf8_lossy(&read_bounded(path, INPUT_SIZE_BYTES_MAX, "ticket")?).into_owned()
+            }
+            (None, Some("-")) => {
+                let mut text = String::new();
+                let stdin = io::stdin().lock().take(INPUT_SIZE_BYTES_MAX as u64 + 1);
+                { stdin }.read_to_string(&mut text).or_failed(|| "cannot read the ticket from stdin")?;
+                text
+            }
+            (None, Some(text)) => text.to_owned(),
+            (None, None) => return Ok(None),
+        };
+        Ok(Some(text.parse::<Ticket>()?))
+    }
+
+    /// The ticket, which must be given.
+    pub(crate) fn read(&self) -> Result<Ticket> {
+        self.read_if_given()?.ok_or_else(|| {
+            Error::usage("no ticket is given")
+                .hint("give it as the argument, - for stdin, --ticket-file FILE or REGENESIS_TICKET")
+        })
+    }
+}
+
+/// Commands about tickets.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TicketCommand {
+    /// Say in words what a ticket says; its secret is not shown
+    Show(TicketArgs),
+}
+
+impl TicketCommand {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let TicketCommand::Show(args) = self;
+        session.output.result(&Shown::new(&args.read()?))
+    }
+}
+
+/// What the string says.
+#[derive(Debug, Serialize)]
+struct Shown {
+    chain_id: String,
+    manifest_id: Blake3Hash,
+    lead: PublicKey,
+    threshold: u32,
+    cosigners: Vec<PublicKey>,
+    attestations: String,
+    has_secret: bool,
+    addresses: Vec<String>,
+}
+
+impl Shown {
+    fn new(ticket: &Ticket) -> Self {
+        Shown {
+            chain_id: text::escape(&ticket.new_chain_id),
+            manifest_id: ticket.manifest_id,
+            lead: ticket.lead,
+            threshold: ticket.policy.threshold,
+            cosigners: ticket.policy.cosigners.clone(),
+            attestations: ticket.policy.attestations.to_string(),
+            has_secret: ticket.secret.is_some(),
+            addresses: ticket.addresses.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "network       {}", self.chain_id)?;
+        writeln!(f, "manifest      {}", self.manifest_id)?;
+        writeln!(f, "lead          {}", self.lead)?;
+        writeln!(f, "needs         {} of lead and co-signers", text::count(u64::from(self.threshold), "signature"))?;
+        for key in &self.cosigners {
+            writeln!(f, "co-signer     {key}")?;
+        }
+        writeln!(f, "attestations  {}", self.attestations)?;
+        let secret = match self.has_secret {
+            true => "yes: whoever has this ticket can join the swarm; pass it on to validators only",
+            false => "no",
+        };
+        writeln!(f, "secret        {secret}")?;
+        for address in &self.addresses {
+            writeln!(f, "address       {address}")?;
+        }
+        if self.addresses.is_empty() {
+            writeln!(f, "address       none: this ticket only identifies a manifest")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,342 @@
+//! Chunk ids: BLAKE3 subtree chaining values that merge to the root that `b3sum` prints. Bytes are untrusted until
+//! [`verify_chunk`] has made a [`VerifiedChunk`] of them.
+
+use std::fmt;
+
+use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
+use sha2::{Digest, Sha256};
+
+use super::layout::{ChunkIndex, Layout, LayoutError};
+use crate::base::{Blake3Hash, Sha256Hash};
+
+/// The id of one chunk: the chaining value of its subtree, or the root where it is the only chunk.
+/// `data` must have the chunk's length.
+pub fn chunk_id(layout: &Layout, index: ChunkIndex, data: &[u8]) -> Blake3Hash {
+    debug_assert_eq!(data.len(), layout.len(index));
+    let mut hasher = chunk_hasher(layout, index);
+    hasher.update(data);
+    finish_chunk(layout, &hasher)
+}
+
+/// A hasher that stands where the chunk begins: the place is part of the id, so a chunk cannot be moved.
+fn chunk_hasher(layout: &Layout, index: ChunkIndex) -> blake3::Hasher {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(layout.offset(index));
+    hasher
+}
+
+fn finish_chunk(layout: &Layout, hasher: &blake3::Hasher) -> Blake3Hash {
+    if layout.chunk_count() == 1 {
+        Blake3Hash::from_bytes(*hasher.finalize().as_bytes())
+    } else {
+        Blake3Hash::from_bytes(hasher.finalize_non_root())
+    }
+}
+
+/// The artifact's root, from all its chunk ids.
+///
+/// # Panics
+/// When there are not as many ids as the layout has chunks; readers of a manifest check that first.
+pub fn merge(layout: &Layout, ids: &[Blake3Hash]) -> Blake3Hash {
+    assert_eq!(ids.len(), layout.chunk_count() as usize, "one id a chunk");
+    if let [only] = ids {
+        return *only;
+    }
+    let (left, right) = ids.split_at(left_count(ids.len()));
+    let root = merge_subtrees_root(&merge_subtree(left), &merge_subtree(right), Mode::Hash);
+    Blake3Hash::from_bytes(*root.as_bytes())
+}
+
+fn merge_subtree(ids: &[Blake3Hash]) -> ChainingValue {
+    if let [only] = ids {
+        return *only.as_bytes();
+    }
+    let (left, right) = ids.split_at(left_count(ids.len()));
+    merge_subtrees_non_root(&merge_subtree(left), &merge_subtree(right), Mode::Hash)
+}
+
+/// BLAKE3's tree leans left: the left side is the largest power of two that leaves something for the right.
+fn left_count(count: usize) -> usize {
+    count.next_power_of_two() / 2
+}
+
+/// A chunk whose bytes have the manifest's id. Only these are stored and passed on.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VerifiedChunk {
+    index: ChunkIndex,
+    data: Vec<u8>,
+}
+
+impl VerifiedChunk {
+    /// Which chunk it is.
+    pub fn index(&self) -> ChunkIndex {
+        self.index
+    }
+
+    /// Its bytes.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Its bytes, without a copy.
+    pub fn into_data(self) -> Vec<u8> {
+        self.data
+    }
+}
+
+impl fmt::Debug for VerifiedChunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VerifiedChunk({}, {} bytes)", self.index, self.data.len())
+    }
+}
+
+/// Bytes that are not the chunk they should be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    /// Not as long as the chunk.
+    #[error("chunk {index} has {got} bytes, not {expected}")]
+    Length {
+        /// Which chunk it should be.
+        index: ChunkIndex,
+        /// Its length.
+        expected: usize,
+        /// The length of what came.
+        got: usize,
+    },
+    /// Other bytes.
+    #[error("chunk {index} has id {got}, not {expected}")]
+    Id {
+        /// Which chunk it should be.
+        index: ChunkIndex,
+        /// The id in the manifest.
+        expected: Blake3Hash,
+        /// The id of what came.
+        got: Blake3Hash,
+    },
+}
+
+impl ChunkError {
+    /// Which chunk it should have been.
+    pub fn index(&self) -> ChunkIndex {
+        match self {
+            ChunkError::Length { index, .. } | ChunkError::Id { index, .. } => *index,
+        }
+    }
+}
+
+/// Proves that `data` is the chunk that the manifest names.
+///
+/// # Errors
+/// When length or id differ.
+pub fn verify_chunk(
+    layout: &Layout,
+    id: &Blake3Hash,
+    index: ChunkIndex,
+    data: Vec<u8>,
+) -> Result<VerifiedChunk, ChunkError> {
+    let expected = layout.len(index);
+    // The index may come from another layout: an offset past the end gives length 0.
+    if data.len() != expected || layout.index(index.get()).is_none() {
+        return Err(ChunkError::Length { index, expected, got: data.len() });
+    }
+    let got = chunk_id(layout, index, &data);
+    if got != *id {
+        return Err(ChunkError::Id { index, expected: *id, got });
+    }
+    Ok(VerifiedChunk { index, data })
+}
+
+/// What a manifest says about one artifact's bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArtifactDescription {
+    /// Size and chunks.
+    pub layout: Layout,
+    /// BLAKE3 of the file.
+    pub root: Blake3Hash,
+    /// SHA-256 of the file.
+    pub sha256: Sha256Hash,
+    /// One id a chunk.
+    pub chunk_ids: Vec<Blake3Hash>,
+}
+
+/// A file that is not as long as it was said to be: it changed while it was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the file was {expected} bytes long when it was opened, but {got} were read: it changed meanwhile")]
+pub struct SizeError {
+    /// Size said at the beginning.
+    pub expected: u64,
+    /// Bytes that came; where more came than expected, at least as many.
+    pub got: u64,
+}
+
+/// Describes an artifact in one pass over its bytes; keeps nothing but 32 bytes a chunk.
+pub struct ArtifactHasher {
+    layout: Layout,
+    /// Bytes taken so far; also those beyond the layout's size.
+    taken: u64,
+    current: Option<(ChunkIndex, blake3::Hasher)>,
+    chunk_ids: Vec<Blake3Hash>,
+    sha256: Sha256,
+}
+
+impl ArtifactHasher {
+    /// Begins an artifact of exactly `size_bytes`, in the layout a new manifest gives it.
+    ///
+    /// # Errors
+    /// When it is too large for a manifest.
+    pub fn new(size_bytes: u64) -> Result<Self, LayoutError> {
+        Layout::for_size(size_bytes).map(Self::with_layout)
+    }
+
+    /// Begins an artifact of a given layout, such as that of a manifest whose file is checked.
+    pub fn with_layout(layout: Layout) -> Self {
+        let first = layout.index(0).map(|index| (index, chunk_hasher(&layout, index)));
+        ArtifactHasher { layout, taken: 0, current: first, chunk_ids: Vec::new(), sha256: Sha256::new() }
+    }
+
+    /// Takes the next bytes, cut anywhere.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.sha256.update(bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let Some((index, hasher)) = &mut self.current else { break };
+            let end = self.layout.offset(*index) + self.layout.len(*index) as u64;
+            let take = rest.len().min(usize::try_from(end - self.taken).unwrap_or(usize::MAX));
+            hasher.update(&rest[..take]);
+            self.taken += take as u64;
+            rest = &rest[take..];
+            if self.taken == end {
+                self.chunk_ids.push(finish_chunk(&self.layout, hasher));
+                let next = self.layout.index(index.get() + 1);
+                self.current = next.map(|index| (index, chunk_hasher(&self.layout, index)));
+            }
+            // An empty artifact's only chunk takes nothing.
+            if take == 0 {
+                break;
+            }
+        }
+        self.taken += rest.len() as u64;
+    }
+
+    /// Ends the artifact.
+    ///
+    /// # Errors
+    /// When not exactly the announced number of bytes came.
+    pub fn finish(mut self) -> Result<ArtifactDescription, SizeError> {
+        if self.taken != self.layout.size_bytes() {
+            return Err(SizeError { expected: self.layout.size_bytes(), got: self.taken });
+        }
+        // Only an empty artifact still has its chunk open here.
+        if let Some((_, hasher)) = &self.current {
+            self.chunk_ids.push(finish_chunk(&self.layout, hasher));
+        }
+        let root = merge(&self.layout, &self.chunk_ids);
+        let sha256 = Sha256Hash::from_bytes(self.sha256.finalize().into());
+        Ok(ArtifactDescription { layout: self.layout, root, sha256, chunk_ids: self.chunk_ids })
+    }
+}
+
+impl fmt::Debug for ArtifactHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ArtifactHasher({} of {} bytes)", self.taken, self.layout.size_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{base::limits, manifest::layout::tests::interesting_sizes};
+
+    const CHUNK: u64 = limits::CHUNK_SIZE_BYTES_MIN;
+
+    fn bytes(size: u64) -> Vec<u8> {
+        (0..size).map(|i| (i % 251) as u8 ^ (i >> 13) as u8).collect()
+    }
+
+    fn describe(data: &[u8], piece: usize) -> ArtifactDescription {
+        let mut hasher = ArtifactHasher::new(data.len() as u64).unwrap();
+        data.chunks(piece).for_each(|p| hasher.update(p));
+        hasher.finish().unwrap()
+    }
+
+    #[test]
+    fn root_is_what_b3sum_prints() {
+        for size in interesting_sizes() {
+            let data = bytes(size);
+            let described = describe(&data, 70_001);
+            assert_eq!(described.root.as_bytes(), blake3::hash(&data).as_bytes(), "size {size}");
+            assert_eq!(described.sha256.as_bytes(), &<[u8; 32]>::from(Sha256::digest(&data)), "size {size}");
+            assert_eq!(described.chunk_ids.len(), described.layout.chunk_count() as usize);
+        }
+    }
+
+    #[test]
+    fn larger_chunks_merge_to_the_same_root() {
+        let data = bytes(9 * (1 << 20) + 12_345);
+        for chunk_size in [256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20] {
+            let layout = Layout::new(data.len() as u64, chunk_size).unwrap();
+            let ids: Vec<_> = layout.indexes().map(|i| chunk_id(&layout, i, piece(&layout, i, &data))).collect();
+            assert_eq!(merge(&layout, &ids).as_bytes(), blake3::hash(&data).as_bytes(), "{chunk_size}");
+        }
+    }
+
+    fn piece<'a>(layout: &Layout, index: ChunkIndex, data: &'a [u8]) -> &'a [u8] {
+        let start = layout.offset(index) as usize;
+        &data[start..start + layout.len(index)]
+    }
+
+    #[test]
+    fn every_chunk_verifies_alone_and_only_in_its_place() {
+        let data = bytes(4 * CHUNK + 77);
+        let described = describe(&data, data.len());
+        let layout = &described.layout;
+        for index in layout.indexes() {
+            let id = &described.chunk_ids[index.get() as usize];
+            let good = piece(layout, index, &data).to_vec();
+            let verified = verify_chunk(layout, id, index, good.clone()).unwrap();
+            assert_eq!((verified.index(), verified.data()), (index, &good[..]));
+
+            let mut flipped = good.clone();
+            *flipped.last_mut().unwrap() ^= 1;
+            let error = verify_chunk(layout, id, index, flipped).unwrap_err();
+            assert!(matches!(error, ChunkError::Id { .. }) && error.index() == index, "{error}");
+
+            let short = good[1..].to_vec();
+            assert!(matches!(verify_chunk(layout, id, index, short), Err(ChunkError::Length { .. })));
+        }
+        // The same bytes in another place are another chunk.
+        let (first, second) = (layout.index(0).unwrap(), layout.index(1).unwrap());
+        let moved = piece(layout, first, &data).to_vec();
+        assert!(verify_chunk(layout, &described.chunk_ids[0], second, moved).is_err());
+    }
+
+    #[test]
+    fn an_index_of_another_layout_is_refused() {
+        let (long, short) = (Layout::new(3 * CHUNK, CHUNK).unwrap(), Layout::new(CHUNK, CHUNK).unwrap());
+        let foreign = long.index(2).unwrap();
+        let id = Blake3Hash::from_bytes(*blake3::hash(b"").as_bytes());
+        assert!(matches!(verify_chunk(&short, &id, foreign, Vec::new()), Err(ChunkError::Length { .. })));
+    }
+
+    #[test]
+    fn a_file_that_shrinks_or_grows_meanwhile_is_refused() {
+        for (announced, came) in [(CHUNK, CHUNK - 1), (CHUNK, CHUNK + 1), (0, 1), (3 * CHUNK, 5 * CHUNK), (1, 0)] {
+            let mut hasher = ArtifactHasher::new(announced).unwrap();
+            hasher.update(&bytes(came));
+            assert_eq!(hasher.finish(), Err(SizeError { expected: announced, got: came }));
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn cuts_do_not_matter(size in 0..(3 * CHUNK), piece in 1_usize..300_000) {
+            let data = bytes(size);
+            let described = describe(&data, piece);
+            prop_assert_eq!(&described, &describe(&data, usize::MAX));
+            prop_assert_eq!(described.root, Blake3Hash::from_bytes(*blake3::hash(&data).as_bytes()));
+        }
+    }
+}

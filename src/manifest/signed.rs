@@ -1,0 +1,186 @@
+//! A manifest with its signatures. The payload is signed as bytes and never re-encoded.
+
+use std::collections::BTreeSet;
+
+use super::{DecodeError, Manifest, TrustRules, strictly_sorted, wire};
+use crate::{
+    base::{Blake3Hash, limits},
+    kwil::key::{PrivateKey, PublicKey},
+};
+
+/// What is put before the payload, so that a signature over a manifest is never one over something else.
+const DOMAIN: &[u8] = b"regenesis/manifest/v1\0";
+
+/// One key's signature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// Who signed.
+    pub key: PublicKey,
+    /// 64 bytes.
+    pub signature: [u8; 64],
+}
+
+impl Signature {
+    pub(super) fn new(key: &PrivateKey, message: &[u8]) -> Self {
+        let mut signature = [0; 64];
+        signature.copy_from_slice(&key.sign(message));
+        Signature { key: key.public(), signature }
+    }
+}
+
+/// A manifest that could be read. Nothing is said about who signed it: see [`super::verify`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedManifest {
+    payload: Vec<u8>,
+    manifest: Manifest,
+    /// Sorted by key, each key once.
+    signatures: Vec<Signature>,
+}
+
+impl SignedManifest {
+    pub(super) fn sign(manifest: &Manifest, key: &PrivateKey) -> Result<Self, DecodeError> {
+        manifest.check()?;
+        let payload = wire::encode_manifest(manifest);
+        let signatures = vec![Signature::new(key, &signed_input(&payload))];
+        let signed = SignedManifest { payload, manifest: manifest.clone(), signatures };
+        // Read back what others will read: size caps and lengths hold for the writer, too.
+        Self::decode(&signed.to_bytes())
+    }
+
+    /// Reads `manifest.regenesis` strictly, without trusting it.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly what this program would write for some manifest.
+    pub fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        if bytes.len() > limits::MANIFEST_SIZE_BYTES_MAX {
+            return Err(DecodeError::TooLarge { size: bytes.len(), max: limits::MANIFEST_SIZE_BYTES_MAX });
+        }
+        let (payload, signatures) = wire::decode_signed(bytes)?;
+        let manifest = wire::decode_manifest(&payload)?;
+        if signatures.is_empty() {
+            return Err(DecodeError::Missing("signatures"));
+        }
+        if signatures.len() > 1 + limits::COSIGNERS_MAX {
+            return Err(DecodeError::Rule { field: "signatures", problem: "too many" });
+        }
+        if !strictly_sorted(&signatures, |a, b| a.key.cmp(&b.key)) {
+            return Err(DecodeError::NotSorted("signatures"));
+        }
+        Ok(SignedManifest { payload, manifest, signatures })
+    }
+
+    /// What lies in `manifest.regenesis`.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        wire::encode_signed(&self.payload, &self.signatures)
+    }
+
+    /// What the manifest says, unverified.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The manifest's id: BLAKE3 over what is signed. Signatures do not change it.
+    pub fn id(&self) -> Blake3Hash {
+        Blake3Hash::from_bytes(*blake3::hash(&signed_input(&self.payload)).as_bytes())
+    }
+
+    /// The signatures, unverified.
+    pub fn signatures(&self) -> &[Signature] {
+        &self.signatures
+    }
+
+    /// Adds (or replaces) the signature of a lead or co-signer.
+    ///
+    /// # Errors
+    /// When the manifest does not name this key.
+    pub fn add_signature(&mut self, key: &PrivateKey) -> Result<(), DecodeError> {
+        let signature = Signature::new(key, &signed_input(&self.payload));
+        if !self.manifest.trust.may_sign(&signature.key) {
+            return Err(DecodeError::Rule { field: "signatures", problem: "a key that is neither lead nor co-signer" });
+        }
+        self.signatures.retain(|s| s.key != signature.key);
+        self.signatures.push(signature);
+        self.signatures.sort_by_key(|s| s.key);
+        Ok(())
+    }
+
+    /// Who signed: every signature must hold and be of a key that may sign; each key counts once.
+    ///
+    /// # Errors
+    /// The first signature that does not hold.
+    pub fn signers(&self) -> Result<Signers, SignerError> {
+        Signers::check(&self.manifest.trust, &signed_input(&self.payload), &self.signatures)
+    }
+}
+
+fn signed_input(payload: &[u8]) -> Vec<u8> {
+    [DOMAIN, payload].concat()
+}
+
+/// A signature that must not be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignerError {
+    /// The key is neither lead nor co-signer.
+    Foreign(PublicKey),
+    /// The signature is not one of these bytes by this key.
+    Bad(PublicKey),
+}
+
+/// Distinct keys of lead and co-signers whose signatures hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signers(BTreeSet<PublicKey>);
+
+impl Signers {
+    /// The only place that counts signatures: each must hold and be of a key that may sign; a key counts once,
+    /// however often it signed.
+    fn check(rules: &TrustRules, message: &[u8], signatures: &[Signature]) -> Result<Self, SignerError> {
+        let mut keys = BTreeSet::new();
+        for Signature { key, signature } in signatures {
+            if !rules.may_sign(key) {
+                return Err(SignerError::Foreign(*key));
+            }
+            if !key.verify(message, signature) {
+                return Err(SignerError::Bad(*key));
+            }
+            keys.insert(*key);
+        }
+        Ok(Signers(keys))
+    }
+
+    /// How many distinct keys.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// The keys, sorted.
+    pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
+        self.0.iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{kwil::key::KeyType, manifest::Attestations};
+
+    #[test]
+    fn a_key_that_signed_twice_counts_once() {
+        let lead = PrivateKey::from_seed(KeyType::Ed25519, &[1; 32]).unwrap();
+        let second = PrivateKey::from_seed(KeyType::Secp256k1, &[2; 32]).unwrap();
+        let rules = TrustRules {
+            lead: lead.public(),
+            threshold: 2,
+            cosigners: vec![second.public()],
+            attestations: Attestations::None,
+        };
+        let signature = |key| Signature::new(key, b"words");
+        let twice = [signature(&lead), signature(&lead)];
+        assert_eq!(Signers::check(&rules, b"words", &twice).unwrap().count(), 1);
+        let both = [signature(&lead), signature(&second)];
+        assert_eq!(Signers::check(&rules, b"words", &both).unwrap().count(), 2);
+        assert_eq!(Signers::check(&rules, b"other", &both), Err(SignerError::Bad(lead.public())));
+        let stranger = PrivateKey::from_seed(KeyType::Ed25519, &[3; 32]).unwrap();
+        let foreign = [signature(&stranger)];
+        assert_eq!(Signers::check(&rules, b"words", &foreign), Err(SignerError::Foreign(stranger.public())));
+    }
+}

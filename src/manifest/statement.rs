@@ -1,0 +1,134 @@
+//! What validators say about a manifest: an old one that its own database agrees, a new one that it is ready. Each
+//! kind is signed under its own domain, so that one is never taken for the other.
+
+use super::{DecodeError, Signature, wire};
+use crate::{
+    base::{Blake3Hash, limits},
+    kwil::key::{PrivateKey, PublicKey},
+};
+
+/// A validator of the OLD network: my own database gives this state digest at this height.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attestation {
+    /// Which manifest it is about.
+    pub manifest_id: Blake3Hash,
+    /// What the validator's own database gives.
+    pub state_digest: Blake3Hash,
+    /// Last block of that database.
+    pub height: i64,
+    /// When it was said.
+    pub created_unix_seconds: u64,
+}
+
+/// A validator of the NEW network: I hold the verified snapshot and my root is initialised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Readiness {
+    /// Which manifest it is about.
+    pub manifest_id: Blake3Hash,
+    /// When it was said.
+    pub created_unix_seconds: u64,
+}
+
+/// Why bytes are no statement of a validator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StatementError {
+    /// Not readable as one.
+    #[error("no statement of this kind: {0}")]
+    Decode(#[from] DecodeError),
+    /// Readable, but the signature is not of this key over these bytes.
+    #[error("the signature by {0} does not hold")]
+    Signature(PublicKey),
+}
+
+/// A statement whose signature holds, and who made it. Whether that key may make it is the electorate's matter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed<T> {
+    /// What was said.
+    pub statement: T,
+    /// By whom.
+    pub signer: PublicKey,
+}
+
+impl Attestation {
+    const DOMAIN: &[u8] = b"regenesis/attestation/v1\0";
+
+    /// Signs the statement; the bytes are what is passed around.
+    pub fn sign(&self, key: &PrivateKey) -> Vec<u8> {
+        sign(Self::DOMAIN, &wire::encode_attestation(self), key)
+    }
+
+    /// Reads a signed attestation.
+    ///
+    /// # Errors
+    /// When it is not one, or its signature does not hold.
+    pub fn verify(bytes: &[u8]) -> Result<Signed<Self>, StatementError> {
+        let (payload, signer) = verify(Self::DOMAIN, bytes)?;
+        Ok(Signed { statement: wire::decode_attestation(&payload)?, signer })
+    }
+}
+
+impl Readiness {
+    const DOMAIN: &[u8] = b"regenesis/readiness/v1\0";
+
+    /// Signs the statement; the bytes are what is passed around.
+    pub fn sign(&self, key: &PrivateKey) -> Vec<u8> {
+        sign(Self::DOMAIN, &wire::encode_readiness(self), key)
+    }
+
+    /// Reads a signed readiness statement.
+    ///
+    /// # Errors
+    /// When it is not one, or its signature does not hold.
+    pub fn verify(bytes: &[u8]) -> Result<Signed<Self>, StatementError> {
+        let (payload, signer) = verify(Self::DOMAIN, bytes)?;
+        Ok(Signed { statement: wire::decode_readiness(&payload)?, signer })
+    }
+}
+
+fn sign(domain: &[u8], payload: &[u8], key: &PrivateKey) -> Vec<u8> {
+    wire::encode_statement(payload, &Signature::new(key, &[domain, payload].concat()))
+}
+
+fn verify(domain: &[u8], bytes: &[u8]) -> Result<(Vec<u8>, PublicKey), StatementError> {
+    if bytes.len() > limits::STATEMENT_SIZE_BYTES_MAX {
+        return Err(DecodeError::TooLarge { size: bytes.len(), max: limits::STATEMENT_SIZE_BYTES_MAX }.into());
+    }
+    let (payload, Signature { key, signature }) = wire::decode_statement(bytes)?;
+    if !key.verify(&[domain, &payload[..]].concat(), &signature) {
+        return Err(StatementError::Signature(key));
+    }
+    Ok((payload, key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kwil::key::KeyType;
+
+    const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
+
+    #[test]
+    fn statements_round_trip_and_no_byte_can_change() {
+        for kind in [KeyType::Ed25519, KeyType::Secp256k1] {
+            let key = PrivateKey::from_seed(kind, &[9; 32]).unwrap();
+            let said = Attestation { manifest_id: ID, state_digest: ID, height: 12, created_unix_seconds: 34 };
+            let bytes = said.sign(&key);
+            assert_eq!(Attestation::verify(&bytes), Ok(Signed { statement: said, signer: key.public() }));
+            for i in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[i] ^= 1;
+                assert!(Attestation::verify(&other).is_err(), "byte {i}");
+            }
+            let ready = Readiness { manifest_id: ID, created_unix_seconds: 34 };
+            assert_eq!(Readiness::verify(&ready.sign(&key)), Ok(Signed { statement: ready, signer: key.public() }));
+        }
+    }
+
+    #[test]
+    fn one_kind_is_never_taken_for_the_other() {
+        let key = PrivateKey::from_seed(KeyType::Ed25519, &[9; 32]).unwrap();
+        let ready = Readiness { manifest_id: ID, created_unix_seconds: 0 }.sign(&key);
+        assert_eq!(Attestation::verify(&ready), Err(StatementError::Signature(key.public())));
+        assert!(Readiness::verify(&vec![0; 5000]).is_err());
+    }
+}

@@ -1,0 +1,362 @@
+//! The ticket: one line that names a manifest, whom to trust, and where to find it.
+//!
+//! ```text
+//! regenesis1 ‖ lower-case base32 without padding of
+//!   length of the message (2 bytes, big-endian) ‖ message (`Ticket` in proto/manifest.proto) ‖ checksum (4 bytes)
+//! ```
+//!
+//! The length tells a cut ticket from a changed one; the checksum is BLAKE3 over length and message. Tickets are
+//! pasted from chats and mails: letter case does not matter and white space is skipped.
+
+use std::{fmt, str::FromStr};
+
+use data_encoding::BASE32_NOPAD;
+use zeroize::Zeroizing;
+
+use super::{DecodeError, TrustRules, check_chain_id, wire};
+use crate::{
+    base::{Blake3Hash, Error, limits},
+    kwil::key::PublicKey,
+};
+
+/// What every ticket begins with, before its version.
+const PREFIX: &str = "regenesis";
+/// The form of the text; the message inside has a version of its own.
+const VERSION: char = '1';
+const LENGTH_SIZE_BYTES: usize = 2;
+const CHECKSUM_SIZE_BYTES: usize = 4;
+/// Line breaks and indentation that a mail program adds are read over, but not without end.
+const TEXT_SIZE_BYTES_MAX: usize = 2 * limits::TICKET_SIZE_BYTES_MAX;
+
+/// What an operator is sent.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Ticket {
+    /// Chain id of the new network.
+    pub new_chain_id: String,
+    /// The manifest it is about.
+    pub manifest_id: Blake3Hash,
+    /// Whose manifest.
+    pub lead: PublicKey,
+    /// Summary of the manifest's rules, for words only; the manifest decides. Its lead is [`Ticket::lead`].
+    pub policy: TrustRules,
+    /// Proves membership of the swarm. `None`: the ticket only identifies, or the swarm is public.
+    pub secret: Option<Zeroizing<[u8; 32]>>,
+    /// Multiaddresses with peer ids, as text. The swarm reads them.
+    pub addresses: Vec<String>,
+}
+
+impl Ticket {
+    /// A ticket that says which manifest, but opens nothing.
+    #[must_use]
+    pub fn without_secret(&self) -> Self {
+        Ticket { secret: None, addresses: Vec::new(), ..self.clone() }
+    }
+
+    fn check(&self) -> Result<(), DecodeError> {
+        let rule = |field, problem| Err(DecodeError::Rule { field, problem });
+        check_chain_id("new_chain_id", &self.new_chain_id)?;
+        if self.policy.lead != self.lead {
+            return rule("policy", "of another lead");
+        }
+        self.policy.check_signers()?;
+        if self.addresses.len() > limits::TICKET_ADDRESSES_MAX {
+            return rule("addresses", "too many");
+        }
+        if self.addresses.iter().any(|a| !is_address(a)) {
+            return rule("addresses", "one is no multiaddress: it must begin with / and be printable ASCII");
+        }
+        Ok(())
+    }
+
+    /// The one line, which contains the secret. `Display` gives the same.
+    ///
+    /// # Errors
+    /// When a reader would refuse it: too many or too long addresses.
+    pub fn to_text(&self) -> Result<String, TicketError> {
+        self.check().map_err(TicketError::Decode)?;
+        let text = self.encode();
+        if text.len() > limits::TICKET_SIZE_BYTES_MAX {
+            return Err(TicketError::TooLong(text.len()));
+        }
+        Ok(text)
+    }
+
+    fn encode(&self) -> String {
+        let message = wire::encode_ticket(self);
+        let mut frame = Zeroizing::new(Vec::with_capacity(message.len() + LENGTH_SIZE_BYTES + CHECKSUM_SIZE_BYTES));
+        // Longer ones are refused by their text's length.
+        frame.extend_from_slice(&u16::try_from(message.len()).unwrap_or(u16::MAX).to_be_bytes());
+        frame.extend_from_slice(&message);
+        let sum = checksum(&frame);
+        frame.extend_from_slice(&sum);
+        format!("{PREFIX}{VERSION}{}", BASE32_NOPAD.encode(&frame).to_ascii_lowercase())
+    }
+}
+
+/// The swarm knows multiaddresses; here only that nothing harmful or absurd hides in one.
+fn is_address(text: &str) -> bool {
+    text.starts_with('/') && text.len() <= limits::ADDRESS_SIZE_BYTES_MAX && text.bytes().all(|b| b.is_ascii_graphic())
+}
+
+fn checksum(length_and_message: &[u8]) -> [u8; CHECKSUM_SIZE_BYTES] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"regenesis/ticket/v1\0").update(length_and_message);
+    let mut sum = [0; CHECKSUM_SIZE_BYTES];
+    sum.copy_from_slice(&hasher.finalize().as_bytes()[..CHECKSUM_SIZE_BYTES]);
+    sum
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.encode())
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket")
+            .field("new_chain_id", &self.new_chain_id)
+            .field("manifest_id", &self.manifest_id)
+            .field("lead", &self.lead)
+            .field("policy", &self.policy)
+            .field("secret", &self.secret.as_ref().map(|_| "redacted"))
+            .field("addresses", &self.addresses)
+            .finish()
+    }
+}
+
+/// Why a text is no ticket. Never quotes the text, which may hold a secret.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    /// Begins with something else.
+    #[error("this is not a ticket: a ticket begins with {PREFIX}{VERSION}")]
+    NotATicket,
+    /// Another form of text.
+    #[error("the ticket has version {0}; this regenesis reads version {VERSION}")]
+    OtherVersion(char),
+    /// More than any ticket.
+    #[error("the ticket has {0} characters; at most {max} are read", max = limits::TICKET_SIZE_BYTES_MAX)]
+    TooLong(usize),
+    /// A character that no ticket has.
+    #[error("the ticket has a character at place {0} that no ticket contains")]
+    Character(usize),
+    /// The end is missing.
+    #[error("the ticket is cut: {missing} characters are missing at its end")]
+    Cut {
+        /// How many.
+        missing: usize,
+    },
+    /// More than the ticket follows.
+    #[error("the ticket is followed by {0} characters that do not belong to it")]
+    Longer(usize),
+    /// The checksum does not fit.
+    #[error("the ticket was changed: its checksum does not fit")]
+    Changed,
+    /// Whole, but its content is not right.
+    #[error("the ticket is whole, but cannot be used: {0}")]
+    Decode(DecodeError),
+}
+
+impl From<TicketError> for Error {
+    fn from(error: TicketError) -> Self {
+        let hint = match &error {
+            TicketError::OtherVersion(_) | TicketError::Decode(DecodeError::Newer(_)) => {
+                "use the same version of regenesis as the lead"
+            }
+            TicketError::Decode(_) => "ask the lead for a new ticket",
+            TicketError::NotATicket => "give the whole line that `regenesis publish` or `seed` printed",
+            _ => "copy the whole line again from where the lead posted it",
+        };
+        Error::verify(error.to_string()).hint(hint)
+    }
+}
+
+/// Characters of base32 that `bytes` bytes take.
+fn text_length(bytes: usize) -> usize {
+    (bytes * 8).div_ceil(5)
+}
+
+impl FromStr for Ticket {
+    type Err = TicketError;
+
+    fn from_str(pasted: &str) -> Result<Self, TicketError> {
+        if pasted.len() > TEXT_SIZE_BYTES_MAX {
+            return Err(TicketError::TooLong(pasted.len()));
+        }
+        let text: Zeroizing<String> =
+            Zeroizing::new(pasted.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect());
+        let rest = text.strip_prefix(&PREFIX.to_ascii_uppercase()).ok_or(TicketError::NotATicket)?;
+        let mut rest = rest.chars();
+        match rest.next() {
+            Some(VERSION) => {}
+            Some(other) if other.is_ascii_digit() => return Err(TicketError::OtherVersion(other)),
+            _ => return Err(TicketError::NotATicket),
+        }
+        let digits = rest.as_str();
+        if text.len() > limits::TICKET_SIZE_BYTES_MAX {
+            return Err(TicketError::TooLong(text.len()));
+        }
+        if let Some(bad) = digits.chars().position(|c| !matches!(c, 'A'..='Z' | '2'..='7')) {
+            return Err(TicketError::Character(PREFIX.len() + 2 + bad));
+        }
+        // The first 16 bits say how long the whole is.
+        let head_length = text_length(LENGTH_SIZE_BYTES);
+        let head = digits.get(..head_length).ok_or_else(|| TicketError::Cut { missing: head_length - digits.len() })?;
+        let bits = head.bytes().fold(0_u32, |bits, c| bits << 5 | base32_value(c));
+        let message_length = (bits >> (head_length * 5 - 16)) as usize;
+        let frame_length = LENGTH_SIZE_BYTES + message_length + CHECKSUM_SIZE_BYTES;
+        let expected = text_length(frame_length);
+        if expected > limits::TICKET_SIZE_BYTES_MAX {
+            return Err(TicketError::Changed);
+        }
+        if digits.len() < expected {
+            return Err(TicketError::Cut { missing: expected - digits.len() });
+        }
+        if digits.len() > expected {
+            return Err(TicketError::Longer(digits.len() - expected));
+        }
+        let frame = BASE32_NOPAD.decode(digits.as_bytes()).map_err(|_| TicketError::Changed)?;
+        let frame = Zeroizing::new(frame);
+        let (content, sum) = frame.split_last_chunk::<CHECKSUM_SIZE_BYTES>().ok_or(TicketError::Changed)?;
+        if checksum(content) != *sum {
+            return Err(TicketError::Changed);
+        }
+        let ticket = wire::decode_ticket(&content[LENGTH_SIZE_BYTES..]).map_err(TicketError::Decode)?;
+        ticket.check().map_err(TicketError::Decode)?;
+        Ok(ticket)
+    }
+}
+
+fn base32_value(c: u8) -> u32 {
+    u32::from(if c.is_ascii_uppercase() { c - b'A' } else { c - b'2' + 26 })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::{
+        kwil::key::{KeyType, PrivateKey},
+        manifest::Attestations,
+    };
+
+    fn key(seed: u8, kind: KeyType) -> PublicKey {
+        PrivateKey::from_seed(kind, &[seed; 32]).unwrap().public()
+    }
+
+    fn ticket() -> Ticket {
+        let lead = key(1, KeyType::Ed25519);
+        Ticket {
+            new_chain_id: "kwil-demo-2".into(),
+            manifest_id: Blake3Hash::from_bytes([0xa5; 32]),
+            lead,
+            policy: TrustRules {
+                lead,
+                threshold: 2,
+                cosigners: vec![key(2, KeyType::Secp256k1)],
+                attestations: Attestations::PowerOver { numerator: 2, denominator: 3 },
+            },
+            secret: Some(Zeroizing::new([0x5e; 32])),
+            addresses: vec!["/ip4/192.0.2.7/tcp/6690/p2p/12D3KooWPeer".into(), "/dns/lead.example/tcp/6690".into()],
+        }
+    }
+
+    #[test]
+    fn one_lower_case_line_that_reads_back() {
+        let text = ticket().to_text().unwrap();
+        assert!(text.starts_with("regenesis1a"), "{text}");
+        assert!(text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9')));
+        assert_eq!(text.parse(), Ok(ticket()));
+        let bare = ticket().without_secret();
+        assert_eq!(bare.to_string().parse(), Ok(bare));
+    }
+
+    #[test]
+    fn pasted_from_a_chat_it_still_reads() {
+        let text = ticket().to_text().unwrap();
+        assert_eq!(text.to_uppercase().parse(), Ok(ticket()));
+        let broken: String = text
+            .chars()
+            .enumerate()
+            .flat_map(|(i, c)| [if i % 60 == 59 { "\r\n\t " } else { "" }.into(), c.to_string()])
+            .collect();
+        assert_eq!(format!("  {broken}\u{a0}\n").parse(), Ok(ticket()));
+    }
+
+    #[test]
+    fn each_way_to_be_wrong_has_its_own_words() {
+        let text = ticket().to_text().unwrap();
+        let read = |t: &str| t.parse::<Ticket>().unwrap_err();
+        assert_eq!(read(""), TicketError::NotATicket);
+        assert_eq!(read("https://example.org"), TicketError::NotATicket);
+        assert_eq!(read("regenesis"), TicketError::NotATicket);
+        assert_eq!(read(&text.replacen('1', "2", 1)), TicketError::OtherVersion('2'));
+        assert_eq!(read(&text[..text.len() - 7]), TicketError::Cut { missing: 7 });
+        assert_eq!(read("regenesis1ab"), TicketError::Cut { missing: 2 });
+        assert_eq!(read(&format!("{text}aa")), TicketError::Longer(2));
+        assert_eq!(
+            read(&text.replacen(&text[20..21], "!", 1)),
+            TicketError::Character(text.find(&text[20..21]).unwrap() + 1)
+        );
+        assert_eq!(read(&"a".repeat(100_000)), TicketError::TooLong(100_000));
+        let error: Error = read(&text[..text.len() - 7]).into();
+        assert_eq!(error.kind(), crate::base::Kind::Verify);
+        assert!(error.advice().unwrap().contains("whole line"));
+    }
+
+    #[test]
+    fn the_secret_is_in_no_debug_text() {
+        let text = format!("{:?} {:#?}", ticket(), ticket());
+        assert!(text.contains("redacted") && !text.contains("5e5e") && !text.contains("94, 94"), "{text}");
+        assert!(ticket().without_secret().addresses.is_empty());
+    }
+
+    #[test]
+    fn content_that_no_reader_takes_is_not_written() {
+        let refused = |change: fn(&mut Ticket)| {
+            let mut ticket = ticket();
+            change(&mut ticket);
+            let error = ticket.to_text().unwrap_err();
+            // A text that was made all the same is refused as well.
+            assert!(ticket.to_string().parse::<Ticket>().is_err());
+            error.to_string()
+        };
+        assert!(refused(|t| t.addresses = vec!["10.0.0.1:6690".into()]).contains("no multiaddress"));
+        assert!(refused(|t| t.addresses = vec!["/ip4/\u{1b}[2J".into()]).contains("no multiaddress"));
+        assert!(refused(|t| t.addresses = vec!["/a".into(); 33]).contains("too many"));
+        assert!(refused(|t| t.addresses = vec![format!("/{}", "a".repeat(255)); 32]).contains("characters"));
+        assert!(refused(|t| t.new_chain_id.clear()).contains("new_chain_id"));
+        assert!(refused(|t| t.policy.threshold = 3).contains("threshold"));
+    }
+
+    #[test]
+    fn a_newer_message_says_so() {
+        let mut message = wire::encode_ticket(&ticket()).to_vec();
+        assert_eq!(message[..2], [0x08, 0x01]);
+        message[1] = 2;
+        let mut frame = u16::try_from(message.len()).unwrap().to_be_bytes().to_vec();
+        frame.extend(message);
+        frame.extend(checksum(&frame));
+        let text = format!("regenesis1{}", BASE32_NOPAD.encode(&frame));
+        assert_eq!(text.parse::<Ticket>(), Err(TicketError::Decode(DecodeError::Newer(2))));
+    }
+
+    proptest! {
+        #[test]
+        fn any_changed_character_is_found(place in any::<prop::sample::Index>(), with in "[a-z2-7!0 ]") {
+            let text = ticket().to_text().unwrap();
+            let place = place.index(text.len());
+            prop_assume!(text[place..=place] != with);
+            let mut changed = text.clone();
+            changed.replace_range(place..=place, &with);
+            prop_assert!(changed.parse::<Ticket>().is_err());
+        }
+
+        #[test]
+        fn reading_never_panics(text in "\\PC{0,200}", tail in "(regenesis1)?[a-zA-Z2-7]{0,80}") {
+            let _ = text.parse::<Ticket>();
+            let _ = tail.parse::<Ticket>();
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! Verification in numbered steps, each with its own error. Only this file makes a [`VerifiedManifest`].
+
+use std::fmt;
+
+use super::{ArtifactName, DecodeError, Manifest, SignedManifest, Signers, chunk, signed::SignerError};
+use crate::{
+    base::{
+        Blake3Hash, Error, Sha256Hash, limits,
+        text::{self, escape},
+    },
+    kwil::{genesis::Genesis, genesis::GenesisError, key::PublicKey},
+};
+
+/// The steps, in their order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Step {
+    /// 1. Not larger than any manifest.
+    Size,
+    /// 2. Strictly readable.
+    Decode,
+    /// 3. Every signature holds, and one is by a pinned key.
+    Signature,
+    /// 4. As many distinct keys as the manifest's own rules ask for.
+    Threshold,
+    /// 5. The manifest and network that were asked for.
+    Network,
+    /// 6. Neither older than what was seen, nor from the future, nor one of two with the same number.
+    Sequence,
+    /// 7. Not expired.
+    Expiry,
+    /// 8. Chunk ids merge to the roots.
+    Chunks,
+    /// 9. The genesis is the manifest's, parses, and kwild would start on it.
+    Genesis,
+    /// 10. The genesis pins the state hash and says what the manifest says.
+    State,
+}
+
+impl Step {
+    /// Every step, in order.
+    pub const ALL: [Step; 10] = [
+        Step::Size,
+        Step::Decode,
+        Step::Signature,
+        Step::Threshold,
+        Step::Network,
+        Step::Sequence,
+        Step::Expiry,
+        Step::Chunks,
+        Step::Genesis,
+        Step::State,
+    ];
+
+    /// From 1.
+    pub fn number(self) -> usize {
+        self as usize + 1
+    }
+
+    /// As operators read it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Step::Size => "size caps",
+            Step::Decode => "decoding",
+            Step::Signature => "signature by a pinned key",
+            Step::Threshold => "threshold of distinct keys",
+            Step::Network => "network",
+            Step::Sequence => "sequence",
+            Step::Expiry => "not expired",
+            Step::Chunks => "chunk ids merge to roots",
+            Step::Genesis => "genesis parses and lints",
+            Step::State => "genesis pins the state hash",
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "step {} ({})", self.number(), self.name())
+    }
+}
+
+/// What the reader knows beforehand.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TrustPolicy {
+    /// Pinned keys: one of them must have signed. From the ticket or `--trust`.
+    pub keys: Vec<PublicKey>,
+    /// The manifest that was asked for, if one was.
+    pub manifest_id: Option<Blake3Hash>,
+    /// The new chain id that was asked for, if one was.
+    pub chain_id: Option<String>,
+    /// The newest manifest seen of this network and lead.
+    pub highest_sequence_seen: Option<(u64, Blake3Hash)>,
+    /// Of this sequence two manifests were seen: neither is good, only a higher one heals.
+    pub equivocated_sequence: Option<u64>,
+}
+
+/// Why a manifest is not to be trusted.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VerifyError {
+    /// Step 1.
+    #[error("it has {size} bytes; at most {max} are read")]
+    TooLarge {
+        /// Its size.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
+    /// Step 2.
+    #[error("{0}")]
+    Decode(DecodeError),
+    /// Step 3: signed by someone who may not.
+    #[error("{0} signed it, but is neither its lead nor one of its co-signers")]
+    ForeignSigner(PublicKey),
+    /// Step 3: a signature that does not hold.
+    #[error("the signature by {0} does not hold: the manifest was changed after it was signed")]
+    BadSignature(PublicKey),
+    /// Step 3: by others than those the reader trusts.
+    #[error("it is signed by {}, not by the pinned {}", keys(signers), keys(pinned))]
+    NotPinned {
+        /// Keys the reader pins.
+        pinned: Vec<PublicKey>,
+        /// Keys that signed.
+        signers: Vec<PublicKey>,
+    },
+    /// Step 4.
+    #[error("{got} of the {needed} distinct keys that it needs have signed it")]
+    Threshold {
+        /// Keys its rules ask for.
+        needed: u32,
+        /// Distinct keys that signed.
+        got: usize,
+    },
+    /// Step 5: another manifest.
+    #[error("it is manifest {got}, not {expected}")]
+    OtherManifest {
+        /// Asked for.
+        expected: Blake3Hash,
+        /// What came.
+        got: Blake3Hash,
+    },
+    /// Step 5: another network.
+    #[error("it is for network {}, not {}", escape(got), escape(expected))]
+    OtherNetwork {
+        /// Asked for.
+        expected: String,
+        /// What came.
+        got: String,
+    },
+    /// Step 6: older than what was seen.
+    #[error("its sequence {got} is lower than {seen}, which was seen before: a rollback")]
+    Rollback {
+        /// Highest seen.
+        seen: u64,
+        /// What came.
+        got: u64,
+    },
+    /// Step 6: from the future.
+    #[error("its sequence {sequence} is more than a day ahead of this machine's clock ({now})")]
+    FarFuture {
+        /// What came.
+        sequence: u64,
+        /// The reader's clock, in UNIX seconds.
+        now: u64,
+    },
+    /// Step 6: two manifests with one number.
+    #[error("{lead} signed two different manifests with sequence {sequence}, {first} and {second}: neither is good")]
+    Equivocation {
+        /// Who did it.
+        lead: PublicKey,
+        /// The number of both.
+        sequence: u64,
+        /// The one that was seen before.
+        first: Blake3Hash,
+        /// The one that came.
+        second: Blake3Hash,
+    },
+    /// Step 6: one of two with the same number, as was found out earlier.
+    #[error("of sequence {sequence} two different manifests by {lead} were seen: neither is good")]
+    KnownEquivocation {
+        /// Who did it.
+        lead: PublicKey,
+        /// The number of both.
+        sequence: u64,
+    },
+    /// Step 7.
+    #[error("it expired at {} (UNIX time {not_after}; now {now})", text::time(*not_after))]
+    Expired {
+        /// Last second.
+        not_after: u64,
+        /// The reader's clock.
+        now: u64,
+    },
+    /// Step 8.
+    #[error("the chunk ids of the {artifact} merge to {got}, not to its root {expected}")]
+    Chunks {
+        /// Which artifact.
+        artifact: ArtifactName,
+        /// Its root.
+        expected: Blake3Hash,
+        /// What the ids give.
+        got: Blake3Hash,
+    },
+    /// Step 9: another file.
+    #[error("the genesis file has BLAKE3 {got}, not {expected}: it is not the manifest's")]
+    OtherGenesis {
+        /// The manifest's.
+        expected: Blake3Hash,
+        /// What came.
+        got: Blake3Hash,
+    },
+    /// Step 9: kwild would not start on it.
+    #[error("the genesis cannot be used")]
+    Genesis(#[source] Box<GenesisError>),
+    /// Step 10: the genesis pins nothing.
+    #[error("the genesis pins no state hash; the manifest says {0}")]
+    NotPinning(Sha256Hash),
+    /// Step 10: the genesis pins another state.
+    #[error("the genesis pins state hash {got}, the manifest says {expected}")]
+    StateHash {
+        /// The manifest's.
+        expected: Sha256Hash,
+        /// The genesis's.
+        got: Sha256Hash,
+    },
+    /// Step 10: the genesis says something else.
+    #[error("the {what} of the genesis is not the manifest's: {genesis} there, {manifest} here")]
+    Disagrees {
+        /// What differs.
+        what: &'static str,
+        /// As the manifest has it.
+        manifest: String,
+        /// As the genesis has it.
+        genesis: String,
+    },
+}
+
+fn keys(keys: &[PublicKey]) -> String {
+    let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+impl VerifyError {
+    /// Which step failed; those before it passed, those after it were not tried.
+    pub fn step(&self) -> Step {
+        match self {
+            Self::TooLarge { .. } => Step::Size,
+            Self::Decode(_) => Step::Decode,
+            Self::ForeignSigner(_) | Self::BadSignature(_) | Self::NotPinned { .. } => Step::Signature,
+            Self::Threshold { .. } => Step::Threshold,
+            Self::OtherManifest { .. } | Self::OtherNetwork { .. } => Step::Network,
+            Self::Rollback { .. } | Self::FarFuture { .. } => Step::Sequence,
+            Self::Equivocation { .. } | Self::KnownEquivocation { .. } => Step::Sequence,
+            Self::Expired { .. } => Step::Expiry,
+            Self::Chunks { .. } => Step::Chunks,
+            Self::OtherGenesis { .. } | Self::Genesis(_) => Step::Genesis,
+            Self::NotPinning(_) | Self::StateHash { .. } | Self::Disagrees { .. } => Step::State,
+        }
+    }
+
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "this is no manifest; give the manifest.regenesis that the lead made",
+            Self::Decode(DecodeError::Newer(_)) => "use the same version of regenesis as the lead",
+            Self::Decode(_) => "the file is damaged or something else: fetch manifest.regenesis again",
+            Self::ForeignSigner(_) | Self::BadSignature(_) => "do not use it; get the manifest from the lead again",
+            Self::NotPinned { .. } => {
+                "compare the key with the lead over another channel before you pin it with --trust"
+            }
+            Self::Threshold { .. } => "the lead gets the co-signers' signatures first",
+            Self::OtherManifest { .. } => "use the newest ticket of the lead",
+            Self::OtherNetwork { .. } => "check which network this manifest is meant for",
+            Self::Rollback { .. } => "use the newest ticket of the lead; an older snapshot is never taken again",
+            Self::FarFuture { .. } => "compare this machine's clock with the lead's",
+            Self::Equivocation { .. } | Self::KnownEquivocation { .. } => {
+                "warn the other validators; the lead must sign again with a higher sequence and explain"
+            }
+            Self::Expired { .. } => "ask the lead to sign again",
+            Self::Chunks { .. } => "do not use it; the lead must sign again",
+            Self::OtherGenesis { .. } => "use the genesis.json that came with the manifest",
+            Self::Genesis(_) => "the lead must correct the genesis and sign again",
+            Self::NotPinning(_) | Self::StateHash { .. } | Self::Disagrees { .. } => {
+                "genesis and snapshot do not belong together: the lead must sign the right pair"
+            }
+        }
+    }
+}
+
+impl From<VerifyError> for Error {
+    fn from(error: VerifyError) -> Self {
+        let what = format!("the manifest fails {}: {error}", error.step());
+        let hint = error.hint();
+        let made = match error {
+            VerifyError::Rollback { .. } => Error::refused(what),
+            VerifyError::Genesis(source) => Error::verify(what).because(source),
+            _ => Error::verify(what),
+        };
+        made.hint(hint)
+    }
+}
+
+/// A manifest that passed steps 1 to 8.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedManifest {
+    signed: SignedManifest,
+    id: Blake3Hash,
+    bytes: Vec<u8>,
+    signers: Signers,
+}
+
+/// Steps 1 to 8: everything that can be said without the files.
+///
+/// # Errors
+/// The first step that fails.
+pub fn verify(bytes: &[u8], policy: &TrustPolicy, now_unix_seconds: u64) -> Result<VerifiedManifest, VerifyError> {
+    // 1. Size caps.
+    if bytes.len() > limits::MANIFEST_SIZE_BYTES_MAX {
+        return Err(VerifyError::TooLarge { size: bytes.len(), max: limits::MANIFEST_SIZE_BYTES_MAX });
+    }
+    // 2. Decoding.
+    let signed = SignedManifest::decode(bytes).map_err(VerifyError::Decode)?;
+    let (manifest, id) = (signed.manifest(), signed.id());
+    // 3. Signature by a pinned key.
+    let signers = signed.signers().map_err(|e| match e {
+        SignerError::Foreign(key) => VerifyError::ForeignSigner(key),
+        SignerError::Bad(key) => VerifyError::BadSignature(key),
+    })?;
+    if !signers.keys().any(|key| policy.keys.contains(key)) {
+        let signers = signers.keys().copied().collect();
+        return Err(VerifyError::NotPinned { pinned: policy.keys.clone(), signers });
+    }
+    // 4. Threshold of distinct keys.
+    let needed = manifest.trust.threshold;
+    if signers.count() < needed as usize {
+        return Err(VerifyError::Threshold { needed, got: signers.count() });
+    }
+    // 5. Network.
+    check_network(manifest, id, policy)?;
+    // 6. Sequence.
+    check_sequence(manifest, id, policy, now_unix_seconds)?;
+    // 7. Not expired.
+    if let Some(not_after) = manifest.not_after_unix_seconds.filter(|t| *t < now_unix_seconds) {
+        return Err(VerifyError::Expired { not_after, now: now_unix_seconds });
+    }
+    // 8. Chunk ids merge to roots.
+    for artifact in &manifest.artifacts {
+        let got = chunk::merge(&artifact.layout, &artifact.chunk_ids);
+        if got != artifact.root {
+            return Err(VerifyError::Chunks { artifact: artifact.name, expected: artifact.root, got });
+        }
+    }
+    Ok(VerifiedManifest { signed, id, bytes: bytes.to_vec(), signers })
+}
+
+fn check_network(manifest: &Manifest, id: Blake3Hash, policy: &TrustPolicy) -> Result<(), VerifyError> {
+    if let Some(expected) = &policy.chain_id
+        && *expected != manifest.network.new_chain_id
+    {
+        let got = manifest.network.new_chain_id.clone();
+        return Err(VerifyError::OtherNetwork { expected: expected.clone(), got });
+    }
+    match policy.manifest_id {
+        Some(expected) if expected != id => Err(VerifyError::OtherManifest { expected, got: id }),
+        _ => Ok(()),
+    }
+}
+
+fn check_sequence(manifest: &Manifest, id: Blake3Hash, policy: &TrustPolicy, now: u64) -> Result<(), VerifyError> {
+    let (lead, sequence) = (manifest.trust.lead, manifest.sequence);
+    if policy.equivocated_sequence == Some(sequence) {
+        return Err(VerifyError::KnownEquivocation { lead, sequence });
+    }
+    let seen = policy.highest_sequence_seen.map(|(seen, _)| seen).max(policy.equivocated_sequence);
+    if let Some(seen) = seen.filter(|seen| *seen > sequence) {
+        return Err(VerifyError::Rollback { seen, got: sequence });
+    }
+    if let Some((_, first)) = policy.highest_sequence_seen.filter(|(seen, first)| *seen == sequence && *first != id) {
+        return Err(VerifyError::Equivocation { lead, sequence, first, second: id });
+    }
+    if sequence > now.saturating_add(limits::SEQUENCE_AHEAD_MAX.as_secs()) {
+        return Err(VerifyError::FarFuture { sequence, now });
+    }
+    Ok(())
+}
+
+impl VerifiedManifest {
+    /// What it says.
+    pub fn manifest(&self) -> &Manifest {
+        self.signed.manifest()
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Blake3Hash {
+        self.id
+    }
+
+    /// The bytes that were verified, to be passed on unchanged.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Who signed it.
+    pub fn signers(&self) -> &Signers {
+        &self.signers
+    }
+
+    /// Steps 9 and 10: the genesis is the manifest's, kwild would start on it, and it says what the manifest says.
+    ///
+    /// # Errors
+    /// The first step that fails.
+    pub fn check_genesis(&self, genesis_bytes: &[u8]) -> Result<Genesis, VerifyError> {
+        let expected = self.manifest().artifact(ArtifactName::Genesis).root;
+        let got = Blake3Hash::from_bytes(*blake3::hash(genesis_bytes).as_bytes());
+        if got != expected {
+            return Err(VerifyError::OtherGenesis { expected, got });
+        }
+        // 9. Genesis parses and lints.
+        let genesis = Genesis::parse(genesis_bytes).map_err(|e| VerifyError::Genesis(Box::new(e)))?;
+        genesis.check().map_err(|e| VerifyError::Genesis(Box::new(e)))?;
+        // 10. Genesis pins the same state hash.
+        check_state(self.manifest(), &genesis)?;
+        Ok(genesis)
+    }
+}
+
+fn check_state(manifest: &Manifest, genesis: &Genesis) -> Result<(), VerifyError> {
+    let expected = manifest.state_hash;
+    match genesis.state_hash() {
+        None => return Err(VerifyError::NotPinning(expected)),
+        Some(got) if got != expected => return Err(VerifyError::StateHash { expected, got }),
+        Some(_) => {}
+    }
+    let agree = |what, manifest: String, genesis: String| match manifest == genesis {
+        true => Ok(()),
+        false => Err(VerifyError::Disagrees { what, manifest: escape(&manifest), genesis: escape(&genesis) }),
+    };
+    agree("family", manifest.network.family.to_string(), genesis.family().to_string())?;
+    agree("chain id", manifest.network.new_chain_id.clone(), genesis.chain_id().to_owned())?;
+    let validators = super::genesis_validators(genesis).map_err(|e| VerifyError::Genesis(Box::new(e)))?;
+    let list = |validators: &[super::Validator]| {
+        let each: Vec<_> = validators.iter().map(|v| format!("{} with power {}", v.key, v.power)).collect();
+        each.join(", ")
+    };
+    if validators != manifest.new_validators {
+        // Which one differs says more than two long lists.
+        let only = |a: &[super::Validator], b: &[super::Validator]| {
+            let rest: Vec<_> = a.iter().filter(|v| !b.contains(v)).copied().collect();
+            if rest.is_empty() { "nothing more".to_owned() } else { escape(&list(&rest)) }
+        };
+        return Err(VerifyError::Disagrees {
+            what: "validator set",
+            manifest: only(&manifest.new_validators, &validators),
+            genesis: only(&validators, &manifest.new_validators),
+        });
+    }
+    Ok(())
+}

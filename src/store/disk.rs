@@ -1,0 +1,100 @@
+//! The few file operations the store needs, so that tests can put a failing disk underneath.
+
+use std::{
+    fs::{File, OpenOptions},
+    io,
+    os::{
+        fd::AsFd,
+        unix::fs::{FileExt, OpenOptionsExt},
+    },
+    path::Path,
+    time::SystemTime,
+};
+
+/// A file of fixed size, read and written at places. Sync, because it is used on threads of its own.
+pub trait Disk: Send + Sync {
+    /// Fills `buf` from `offset`.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `buf` at `offset`.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    /// Returns when everything written is on the disk.
+    fn sync(&self) -> io::Result<()>;
+    /// Size and time of last change: differ when someone has edited the file.
+    fn stamp(&self) -> io::Result<(u64, SystemTime)>;
+}
+
+/// Opens files. The product has one of these; tests wrap it.
+pub trait OpenDisk: Send + Sync {
+    /// Opens an existing file for reading.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Disk>>;
+    /// Opens or makes a file for reading and writing, of that size, its space taken.
+    fn create(&self, path: &Path, size_bytes: u64) -> io::Result<Box<dyn Disk>>;
+}
+
+/// The machine's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct FileSystem;
+
+impl OpenDisk for FileSystem {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Disk>> {
+        Ok(Box::new(OpenOptions::new().read(true).custom_flags(NO_FOLLOW).open(path)?))
+    }
+
+    fn create(&self, path: &Path, size_bytes: u64) -> io::Result<Box<dyn Disk>> {
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            // A link planted under this name must not send our bytes elsewhere.
+            .custom_flags(NO_FOLLOW)
+            .open(path)?;
+        if file.metadata()?.len() != size_bytes {
+            file.set_len(size_bytes)?;
+        }
+        preallocate(&file, size_bytes)?;
+        Ok(Box::new(file))
+    }
+}
+
+const NO_FOLLOW: i32 = nix::fcntl::OFlag::O_NOFOLLOW.bits();
+
+/// Takes the space now, so that a full disk shows before hours of fetching.
+#[cfg(target_os = "linux")]
+fn preallocate(file: &File, size_bytes: u64) -> io::Result<()> {
+    use nix::{errno::Errno, fcntl::FallocateFlags};
+    let Ok(len) = i64::try_from(size_bytes) else { return Err(io::ErrorKind::FileTooLarge.into()) };
+    if len == 0 {
+        return Ok(());
+    }
+    match nix::fcntl::fallocate(file.as_fd(), FallocateFlags::empty(), 0, len) {
+        // Not every file system can; the length alone must do there.
+        Ok(()) | Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn preallocate(_file: &File, _size_bytes: u64) -> io::Result<()> {
+    Ok(())
+}
+
+impl Disk for File {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.read_exact_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.write_all_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        crate::base::durable::sync_data(self)
+    }
+
+    fn stamp(&self) -> io::Result<(u64, SystemTime)> {
+        let meta = self.metadata()?;
+        Ok((meta.len(), meta.modified()?))
+    }
+}

@@ -1,0 +1,251 @@
+//! The store on good, full, torn and edited disks.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::{contents::tests::describe, *};
+use crate::{
+    base::{Kind, limits::CHUNK_SIZE_BYTES_MIN},
+    manifest::chunk::ChunkError,
+};
+
+const CHUNK: usize = CHUNK_SIZE_BYTES_MIN as usize;
+
+fn data(len: usize, salt: u8) -> Vec<u8> {
+    (0..len).map(|i| (i / 7) as u8 ^ salt).collect()
+}
+
+fn cut(contents: &Contents, files: &[&[u8]], chunk: u32) -> Vec<u8> {
+    let (artifact, index) = contents.locate(chunk).unwrap();
+    let layout = contents.files()[artifact].layout;
+    let at = layout.offset(index) as usize;
+    files[artifact][at..at + layout.len(index)].to_vec()
+}
+
+struct Fixture {
+    dir: tempfile::TempDir,
+    genesis: Vec<u8>,
+    snapshot: Vec<u8>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        Fixture { dir: tempfile::tempdir().unwrap(), genesis: data(900, 1), snapshot: data(CHUNK * 5 + 77, 2) }
+    }
+
+    fn contents(&self) -> Contents {
+        describe(&[("genesis.json", &self.genesis), ("snapshot.sql.gz", &self.snapshot)])
+    }
+
+    fn chunk(&self, chunk: u32) -> Vec<u8> {
+        cut(&self.contents(), &[&self.genesis, &self.snapshot], chunk)
+    }
+
+    fn open(&self, disks: &dyn OpenDisk) -> Result<(PrivateDirectory, Opened)> {
+        let private = PrivateDirectory::lock(self.dir.path())?;
+        let opened = Store::open(self.dir.path(), &private, self.contents(), disks, &Progress::silent())?;
+        Ok((private, opened))
+    }
+
+    /// Gives the writer these chunks and waits for every outcome.
+    fn put(&self, disks: &dyn OpenDisk, chunks: &[(u32, Vec<u8>)]) -> (Vec<Outcome>, Result<Arc<Store>>) {
+        let (_private, opened) = self.open(disks).unwrap();
+        let (tx, mut rx) = tokio::sync::mpsc::channel(64);
+        let writer = Writer::start(opened, tx).unwrap();
+        let queue = writer.queue();
+        for (chunk, data) in chunks {
+            let _ = queue.blocking_send(Untrusted { source: 9, chunk: *chunk, data: data.clone() });
+        }
+        drop(queue);
+        let store = writer.stop();
+        let mut outcomes = Vec::new();
+        while let Some(outcome) = rx.blocking_recv() {
+            outcomes.push(outcome);
+        }
+        (outcomes, store)
+    }
+}
+
+/// A disk that says "no space" once so many bytes are written.
+struct FullDisk {
+    left: Arc<AtomicI64>,
+}
+
+struct FullFile(Box<dyn Disk>, Arc<AtomicI64>);
+
+impl OpenDisk for FullDisk {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Disk>> {
+        FileSystem.open(path)
+    }
+    fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn Disk>> {
+        Ok(Box::new(FullFile(FileSystem.create(path, size)?, self.left.clone())))
+    }
+}
+
+impl Disk for FullFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        if self.1.fetch_sub(buf.len() as i64, Ordering::SeqCst) < buf.len() as i64 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.0.write_at(buf, offset)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn stamp(&self) -> io::Result<(u64, SystemTime)> {
+        self.0.stamp()
+    }
+}
+
+#[test]
+fn chunks_in_any_order_make_the_files() {
+    let f = Fixture::new();
+    let (_private, opened) = f.open(&FileSystem).unwrap();
+    assert!(opened.have.is_empty());
+    let (tx, mut rx) = tokio::sync::mpsc::channel(64);
+    let writer = Writer::start(opened, tx).unwrap();
+    for chunk in [3, 0, 6, 1, 5, 2, 4] {
+        writer.queue().blocking_send(Untrusted { source: 1, chunk, data: f.chunk(chunk) }).unwrap();
+        assert!(matches!(rx.blocking_recv(), Some(Outcome::Stored { source: 1, .. })));
+    }
+    let store = writer.finish().unwrap();
+    assert_eq!(fs::read(f.dir.path().join("genesis.json")).unwrap(), f.genesis);
+    assert_eq!(fs::read(f.dir.path().join("snapshot.sql.gz")).unwrap(), f.snapshot);
+    assert_eq!(store.read(6).unwrap(), f.chunk(6));
+    assert!(!f.dir.path().join("snapshot.sql.gz.part").exists());
+}
+
+#[test]
+fn a_wrong_chunk_is_named_with_its_source_and_not_written() {
+    let f = Fixture::new();
+    let mut bad = f.chunk(2);
+    bad[100] ^= 1;
+    let (outcomes, store) = f.put(&FileSystem, &[(2, bad), (3, f.chunk(3)[1..].to_vec())]);
+    assert!(store.is_ok());
+    assert!(matches!(outcomes[0], Outcome::Bad { source: 9, chunk: 2, error: ChunkError::Id { .. } }));
+    assert!(matches!(outcomes[1], Outcome::Bad { source: 9, chunk: 3, error: ChunkError::Length { .. } }));
+    let (_p, again) = f.open(&FileSystem).unwrap();
+    assert!(again.have.is_empty());
+}
+
+#[test]
+fn what_was_synced_is_trusted_and_what_was_only_written_is_hashed_again() {
+    let f = Fixture::new();
+    let (outcomes, _) = f.put(&FileSystem, &[(0, f.chunk(0)), (1, f.chunk(1)), (4, f.chunk(4))]);
+    assert_eq!(outcomes.len(), 3);
+    let journal = f.dir.path().join(".regenesis/journal");
+    {
+        let (_p, again) = f.open(&FileSystem).unwrap();
+        assert_eq!(again.have.ranges(), [0..2, 4..5]);
+        assert_eq!(again.rehashed_bytes, 0);
+        assert_eq!(again.resumed_bytes, 900 + 2 * CHUNK as u64);
+    }
+    // As after a power cut: chunk 4 is only known to have been written, chunk 1's bytes never reached the disk.
+    let id = f.contents().manifest_id();
+    let mut bytes = journal::header(&id);
+    for range in [0..1, 1..2, 4..5] {
+        bytes.extend_from_slice(&journal::record(&id, journal::Kind::Written, &range));
+    }
+    fs::write(&journal, bytes).unwrap();
+    let part = fs::OpenOptions::new().write(true).open(f.dir.path().join("snapshot.sql.gz.part")).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&part, &[0; 4096], 0).unwrap();
+    let (_p, again) = f.open(&FileSystem).unwrap();
+    assert_eq!(again.have.ranges(), [0..1, 4..5]);
+    assert_eq!(again.rehashed_bytes, 900 + 2 * CHUNK as u64);
+}
+
+#[test]
+fn a_lost_journal_costs_a_hash_and_no_fetch() {
+    let f = Fixture::new();
+    let _ = f.put(&FileSystem, &[(0, f.chunk(0)), (2, f.chunk(2))]);
+    fs::remove_file(f.dir.path().join(".regenesis/journal")).unwrap();
+    let (_p, again) = f.open(&FileSystem).unwrap();
+    assert_eq!(again.have.ranges(), [0..1, 2..3]);
+}
+
+#[test]
+fn a_disk_that_fills_pauses_with_a_clear_error_and_goes_on_later() {
+    let f = Fixture::new();
+    let disk = FullDisk { left: Arc::new(AtomicI64::new(2 * CHUNK as i64 + 1000)) };
+    let (outcomes, store) = f.put(&disk, &[(0, f.chunk(0)), (1, f.chunk(1)), (2, f.chunk(2)), (3, f.chunk(3))]);
+    let stored = outcomes.iter().filter(|o| matches!(o, Outcome::Stored { .. })).count();
+    assert_eq!(stored, 3);
+    let Some(Outcome::Failed(e)) = outcomes.iter().find(|o| matches!(o, Outcome::Failed(_))) else {
+        panic!("no failure told: {outcomes:?}")
+    };
+    assert!(e.chain().contains("is full"), "{}", e.chain());
+    assert!(e.advice().unwrap().contains("goes on where it stopped"));
+    assert_eq!(store.unwrap_err().kind(), Kind::Failed);
+    let (_p, again) = f.open(&FileSystem).unwrap();
+    assert_eq!(again.have.ranges(), [0..3]);
+}
+
+#[test]
+fn a_second_process_on_the_directory_is_refused() {
+    let f = Fixture::new();
+    let _held = f.open(&FileSystem).unwrap();
+    let e = f.open(&FileSystem).unwrap_err();
+    assert_eq!(e.kind(), Kind::Refused);
+    assert!(e.chain().contains("in use by process"), "{}", e.chain());
+}
+
+#[test]
+fn a_foreign_file_under_a_final_name_is_not_overwritten() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), b"mine").unwrap();
+    let e = f.open(&FileSystem).unwrap_err();
+    assert_eq!(e.kind(), Kind::Refused);
+    assert_eq!(fs::read(f.dir.path().join("genesis.json")).unwrap(), b"mine");
+    let same_size = vec![0; 900];
+    fs::write(f.dir.path().join("genesis.json"), &same_size).unwrap();
+    let e = f.open(&FileSystem).unwrap_err();
+    assert!(e.chain().contains("chunk 0 differs"), "{}", e.chain());
+}
+
+#[test]
+fn an_edited_file_is_the_seeders_own_error() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &f.snapshot).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents(), &Progress::silent()).unwrap();
+    assert_eq!(store.read(3).unwrap(), f.chunk(3));
+    // Edited while it is being served.
+    let mut edited = f.snapshot.clone();
+    edited.push(0);
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &edited).unwrap();
+    let e = store.read(3).unwrap_err();
+    assert!(e.chain().contains("changed while it was being served"), "{}", e.chain());
+    // Edited before: one bit of the right length.
+    edited.pop();
+    edited[CHUNK * 3] ^= 4;
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &edited).unwrap();
+    let e = Store::open_complete(f.dir.path(), f.contents(), &Progress::silent()).unwrap_err();
+    assert_eq!(e.kind(), Kind::Verify);
+    assert!(e.chain().contains("chunk 3 differs"), "{}", e.chain());
+}
+
+#[test]
+fn a_planted_link_is_not_written_through() {
+    let f = Fixture::new();
+    let victim = f.dir.path().join("victim");
+    fs::write(&victim, b"precious").unwrap();
+    std::os::unix::fs::symlink(&victim, f.dir.path().join("snapshot.sql.gz.part")).unwrap();
+    assert!(f.open(&FileSystem).is_err());
+    assert_eq!(fs::read(&victim).unwrap(), b"precious");
+}
+
+#[test]
+fn more_than_the_disk_holds_is_said_before_the_first_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let free = crate::base::durable::free_space(dir.path()).unwrap();
+    let layout = crate::manifest::Layout::new(free + (1 << 30), crate::base::limits::CHUNK_SIZE_BYTES_MAX).unwrap();
+    let ids = vec![crate::base::Blake3Hash::from_bytes([0; 32]); layout.chunk_count() as usize];
+    let file = ArtifactFile { name: "snapshot.sql.gz".into(), layout, chunk_ids: ids };
+    let contents = Contents::new(crate::base::Blake3Hash::from_bytes([1; 32]), vec![file]);
+    let private = PrivateDirectory::lock(dir.path()).unwrap();
+    let e = Store::open(dir.path(), &private, contents, &FileSystem, &Progress::silent()).unwrap_err();
+    assert!(e.chain().contains("needs"), "{}", e.chain());
+    assert!(!dir.path().join("snapshot.sql.gz.part").exists());
+}

@@ -1,0 +1,248 @@
+//! The thread that verifies and writes, and the one that syncs behind it.
+//!
+//! Order on disk: bytes, then a *written* record, then sync of the bytes, then a *synced* record, then sync of the
+//! journal. So a record never claims more than the disk holds.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::Write,
+    path::PathBuf,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
+    },
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::mpsc;
+
+use super::{
+    PrivateDirectory, Store, disk_error,
+    journal::{self, Kind},
+    synced_ranges,
+};
+use crate::{
+    base::{Context, Error, Result, durable},
+    manifest::{chunk::ChunkError, verify_chunk},
+    schedule::{ChunkSet, ranges},
+};
+
+/// How many bytes may be unsynced before they are synced.
+const SYNC_BYTES: u64 = 64 << 20;
+/// How long bytes may be unsynced.
+const SYNC_TIME: Duration = Duration::from_secs(2);
+/// Chunks received and not yet written.
+const QUEUE_CHUNKS: usize = 4;
+
+/// Bytes from a peer or a medium that are said to be a chunk.
+#[derive(Debug)]
+pub struct Untrusted {
+    /// Who gave them; comes back in the [`Outcome`].
+    pub source: u64,
+    /// Which chunk they are said to be.
+    pub chunk: u32,
+    /// The bytes.
+    pub data: Vec<u8>,
+}
+
+/// What became of one.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Verified and written.
+    Stored {
+        /// Who gave it.
+        source: u64,
+        /// Which chunk.
+        chunk: u32,
+    },
+    /// Not the chunk: its source lied, or its disk did.
+    Bad {
+        /// Who gave it.
+        source: u64,
+        /// Which chunk.
+        chunk: u32,
+        /// What was wrong.
+        error: ChunkError,
+    },
+    /// Our disk failed; nothing more is written.
+    Failed(Error),
+}
+
+/// The open journal.
+#[derive(Debug)]
+pub(super) struct Journal {
+    file: File,
+    path: PathBuf,
+    manifest_id: crate::base::Blake3Hash,
+}
+
+impl Journal {
+    /// Writes a journal that claims exactly `have`, whose bytes are synced first, and opens it for more.
+    pub(super) fn begin(private: &PrivateDirectory, name: &str, store: &Store, have: &ChunkSet) -> Result<Self> {
+        store.sync()?;
+        let manifest_id = store.contents().manifest_id();
+        let mut bytes = journal::header(&manifest_id);
+        for range in synced_ranges(have) {
+            bytes.extend_from_slice(&journal::record(&manifest_id, Kind::Synced, &range));
+        }
+        private.write(name, &bytes)?;
+        let path = private.file(name);
+        let file =
+            OpenOptions::new().append(true).open(&path).or_failed(|| format!("cannot open {}", path.display()))?;
+        Ok(Journal { file, path, manifest_id })
+    }
+
+    fn append(&self, kind: Kind, chunks: impl IntoIterator<Item = u32>) -> Result<()> {
+        let mut bytes = Vec::new();
+        for range in ranges(chunks) {
+            bytes.extend_from_slice(&journal::record(&self.manifest_id, kind, &range));
+        }
+        (&self.file).write_all(&bytes).map_err(|e| disk_error("cannot write", &self.path, e))
+    }
+
+    fn sync(&self) -> Result<()> {
+        durable::sync_file(&self.file, &self.path)
+    }
+}
+
+/// Takes untrusted chunks, verifies, writes and syncs them.
+#[derive(Debug)]
+pub struct Writer {
+    queue: mpsc::Sender<Untrusted>,
+    threads: Vec<JoinHandle<Result<()>>>,
+    store: Arc<Store>,
+    private_journal: PathBuf,
+}
+
+impl Writer {
+    /// Starts the threads; each chunk's outcome goes to `outcomes`, whose reader must never wait for this writer.
+    pub fn start(opened: super::Opened, outcomes: mpsc::Sender<Outcome>) -> Result<Self> {
+        let (queue, chunks) = mpsc::channel(QUEUE_CHUNKS);
+        let (written, to_sync) = sync_channel(1024);
+        let journal = Arc::new(opened.journal);
+        let private_journal = journal.path.clone();
+        let spawn = |name: &str, work: Box<dyn FnOnce() -> Result<()> + Send>| {
+            std::thread::Builder::new().name(name.to_owned()).spawn(work).or_failed(|| "cannot start a thread")
+        };
+        let write = {
+            let (store, journal, outcomes) = (opened.store.clone(), journal.clone(), outcomes.clone());
+            spawn("chunk-writer", Box::new(move || write_chunks(&store, &journal, chunks, &outcomes, &written)))?
+        };
+        let sync = {
+            let store = opened.store.clone();
+            spawn(
+                "chunk-sync",
+                Box::new(move || {
+                    let done = sync_chunks(&store, &journal, &to_sync);
+                    if let Err(e) = &done {
+                        // The error itself is the result of the thread; the swarm must hear of it now.
+                        let _ = outcomes.blocking_send(Outcome::Failed(Error::failed(e.chain())));
+                    }
+                    done
+                }),
+            )?
+        };
+        Ok(Writer { queue, threads: vec![write, sync], store: opened.store, private_journal })
+    }
+
+    /// Where chunks go in; waits when the disk is slower than the peers.
+    pub fn queue(&self) -> mpsc::Sender<Untrusted> {
+        self.queue.clone()
+    }
+
+    /// Waits until everything taken in is on the disk. All clones of the queue must be gone.
+    ///
+    /// # Errors
+    /// The first thing that went wrong on disk.
+    pub fn stop(self) -> Result<Arc<Store>> {
+        drop(self.queue);
+        let mut result = Ok(());
+        for thread in self.threads {
+            let ended = thread.join().unwrap_or_else(|_| Err(Error::failed("a writing thread panicked")));
+            result = result.and(ended);
+        }
+        result.map(|()| self.store)
+    }
+
+    /// [`Writer::stop`] for a complete set: the files get their final names.
+    pub fn finish(self) -> Result<Arc<Store>> {
+        let journal = self.private_journal.clone();
+        let store = self.stop()?;
+        store.finish()?;
+        // From now on the files speak for themselves: they are hashed whenever they are opened.
+        let _ = std::fs::remove_file(journal);
+        Ok(store)
+    }
+}
+
+fn write_chunks(
+    store: &Store,
+    journal: &Journal,
+    mut chunks: mpsc::Receiver<Untrusted>,
+    outcomes: &mpsc::Sender<Outcome>,
+    written: &SyncSender<u32>,
+) -> Result<()> {
+    while let Some(Untrusted { source, chunk, data }) = chunks.blocking_recv() {
+        let Some((artifact, index)) = store.contents().locate(chunk) else { continue };
+        let layout = &store.contents().files()[artifact].layout;
+        let outcome = match verify_chunk(layout, store.contents().chunk_id(artifact, index), index, data) {
+            Err(error) => Outcome::Bad { source, chunk, error },
+            Ok(verified) => {
+                let put = store
+                    .write(artifact, &verified)
+                    .map_err(|e| disk_error("cannot write", &store.slots[artifact].final_path, e))
+                    .and_then(|()| journal.append(Kind::Written, [chunk]));
+                match put {
+                    Ok(()) => {
+                        // The sync thread only ends early when the disk failed, which it reports.
+                        let _ = written.send(chunk);
+                        Outcome::Stored { source, chunk }
+                    }
+                    Err(e) => {
+                        let told = Error::failed(e.chain());
+                        let told = match e.advice() {
+                            Some(hint) => told.hint(hint),
+                            None => told,
+                        };
+                        let _ = outcomes.blocking_send(Outcome::Failed(told));
+                        return Err(e);
+                    }
+                }
+            }
+        };
+        if outcomes.blocking_send(outcome).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn sync_chunks(store: &Store, journal: &Journal, written: &Receiver<u32>) -> Result<()> {
+    let mut pending: Vec<u32> = Vec::new();
+    let mut bytes = 0;
+    loop {
+        let ended = match written.recv_timeout(SYNC_TIME) {
+            Ok(chunk) => {
+                bytes += store.contents().chunk_len(chunk) as u64;
+                pending.push(chunk);
+                if bytes < SYNC_BYTES {
+                    continue;
+                }
+                false
+            }
+            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Disconnected) => true,
+        };
+        if !pending.is_empty() {
+            pending.sort_unstable();
+            store.sync()?;
+            journal.append(Kind::Synced, pending.drain(..))?;
+            journal.sync()?;
+            bytes = 0;
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}
