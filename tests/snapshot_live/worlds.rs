@@ -219,6 +219,40 @@ fn a_kept_height_goes_on_and_takes_nothing_off_the_expiry() {
 }
 
 #[test]
+fn json_results_have_the_keys_that_scripts_read() {
+    let db = database("v0.10/worlds/quartet/database.sql.gz");
+    let place = Place::new();
+    let created = place.create_json(&db, &["--max-row-size", "4", "--no-digest"]);
+    for key in [
+        "logs",
+        "snapshot",
+        "genesis",
+        "family",
+        "state_hash",
+        "height",
+        "bytes",
+        "file_bytes",
+        "state_digest",
+        "tables",
+        "rows",
+        "rescued_rows",
+        "validators",
+        "seconds",
+    ] {
+        assert!(created.get(key).is_some(), "no {key} in {created}");
+    }
+    let file = created["snapshot"].as_str().unwrap();
+    assert_eq!(created["file_bytes"], fs::metadata(file).unwrap().len());
+    assert_eq!(created["logs"].as_array().unwrap().len(), 2);
+    let verified = place.verify(&[file, "--deep", "--output", "json"]).result();
+    for key in ["ok", "family", "state_hash", "expected", "height", "bytes", "tables", "rows", "findings", "table_rows"]
+    {
+        assert!(verified.get(key).is_some(), "no {key} in {verified}");
+    }
+    assert_eq!(verified["table_rows"]["kwild_voting.voters"], 0);
+}
+
+#[test]
 fn text_output_is_in_kwils_words_and_the_files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let db = database("v0.10/worlds/solo/database.sql.gz");
