@@ -48,9 +48,13 @@ const EARLY_MESSAGES_MAX: usize = 256;
 struct Met {
     peer: PeerId,
     role: Role,
+    /// Where the peer was when it began: it may be gone by the end.
+    address: Multiaddr,
     result: std::result::Result<Stream, String>,
     /// The address may be trying secrets.
     suspicious: bool,
+    /// The other side broke off, which is its own affair.
+    quiet: bool,
 }
 
 /// What is served and filled, once the manifest is known.

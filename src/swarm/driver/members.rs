@@ -110,6 +110,7 @@ impl Driver {
 
     pub(super) fn meet_as_dialler(&mut self, peer: PeerId) {
         let mut control = self.swarm.behaviour().streams.new_control();
+        let address = self.connected.get(&peer).map_or_else(Multiaddr::empty, |(address, _)| address.clone());
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
         tokio::spawn(async move {
             let work = async {
@@ -123,65 +124,64 @@ impl Driver {
             let result = timeout(HANDSHAKE_TIME_MAX, work)
                 .await
                 .unwrap_or_else(|_| Err("it did not finish the handshake in time".to_owned()));
-            let _ = met.send(Met { peer, role: Role::Dialler, result, suspicious: false }).await;
+            let _ = met.send(Met { peer, role: Role::Dialler, address, result, suspicious: false, quiet: false }).await;
         });
     }
 
     pub(super) fn meet_as_listener(&mut self, peer: PeerId, mut stream: Stream) {
-        if self.banned.contains(&peer) || !self.connected.contains_key(&peer) {
+        let Some((address, _)) = self.connected.get(&peer).filter(|_| !self.banned.contains(&peer)).cloned() else {
             return;
-        }
+        };
         // Too many at once: the stranger may try again.
         let Ok(permit) = self.handshakes.clone().try_acquire_owned() else { return };
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
         tokio::spawn(async move {
             let _permit = permit;
             let run = membership.run(&mut stream, Role::Listener, us, peer, nonce);
-            let (result, suspicious) = match timeout(HANDSHAKE_TIME_MAX, run).await {
-                Ok(Ok(())) => (Ok(stream), false),
+            let (result, suspicious, quiet) = match timeout(HANDSHAKE_TIME_MAX, run).await {
+                Ok(Ok(())) => (Ok(stream), false, false),
                 Ok(Err(e)) => {
                     let suspicious = matches!(e, HandshakeError::WrongSecret);
+                    let quiet = matches!(e, HandshakeError::Broken(_));
                     let words = match e {
                         HandshakeError::OtherManifest => {
                             "it has a ticket of another manifest: give it the current ticket".to_owned()
                         }
                         other => other.to_string(),
                     };
-                    (Err(words), suspicious)
+                    (Err(words), suspicious, quiet)
                 }
-                Err(_) => (Err("it did not finish the handshake in time".to_owned()), true),
+                Err(_) => (Err("it did not finish the handshake in time".to_owned()), true, false),
             };
-            let _ = met.send(Met { peer, role: Role::Listener, result, suspicious }).await;
+            let _ = met.send(Met { peer, role: Role::Listener, address, result, suspicious, quiet }).await;
         });
     }
 
-    pub(super) fn met(&mut self, Met { peer, role, result, suspicious }: Met) {
+    pub(super) fn met(&mut self, met: Met) {
+        let Met { peer, role, address, result, suspicious, quiet } = met;
         if role == Role::Dialler {
             self.meeting.remove(&peer);
         }
-        let address = self.connected.get(&peer).map(|(a, _)| a.clone());
-        match result {
-            Ok(stream) => self.begin_session(peer, role, stream),
-            Err(why) => {
-                let at = address.as_ref().map_or_else(String::new, ToString::to_string);
-                if suspicious && let Some(ip) = address.as_ref().and_then(book::ip) {
-                    let now = self.now();
-                    let entry = self.failures.entry(ip).or_insert((0, now));
-                    *entry = if now > entry.1 + HANDSHAKE_FAILURE_PENALTY { (1, now) } else { (entry.0 + 1, now) };
-                }
-                if role == Role::Dialler {
-                    self.book.failed(&peer, &with_peer(&at, peer), why.clone());
-                }
-                if !self.by_peer.contains_key(&peer) {
-                    let _ = self.swarm.disconnect_peer_id(peer);
-                    if at.is_empty() {
-                        // It left by itself.
-                        tracing::debug!("no session with {peer}: {why}");
-                    } else {
-                        self.outbox.push_back(Event::Warning(format!("no session with {peer} at {at}: {why}")));
-                    }
-                }
-            }
+        let why = match result {
+            Ok(stream) => return self.begin_session(peer, role, stream),
+            Err(why) => why,
+        };
+        if suspicious && let Some(ip) = book::ip(&address) {
+            let now = self.now();
+            let entry = self.failures.entry(ip).or_insert((0, now));
+            *entry = if now > entry.1 + HANDSHAKE_FAILURE_PENALTY { (1, now) } else { (entry.0 + 1, now) };
+        }
+        if role == Role::Dialler {
+            self.book.failed(&peer, &with_peer_id(address.clone(), peer).to_string(), why.clone());
+        }
+        if self.by_peer.contains_key(&peer) {
+            return;
+        }
+        let _ = self.swarm.disconnect_peer_id(peer);
+        if quiet {
+            tracing::debug!("no session with {peer} at {address}: {why}");
+        } else {
+            self.outbox.push_back(Event::Warning(format!("no session with {peer} at {address}: {why}")));
         }
     }
 
@@ -357,10 +357,6 @@ fn dialler_words(error: &HandshakeError) -> String {
 
 fn with_peer_id(address: Multiaddr, peer: PeerId) -> Multiaddr {
     if address.iter().any(|p| matches!(p, Protocol::P2p(_))) { address } else { address.with(Protocol::P2p(peer)) }
-}
-
-fn with_peer(address: &str, peer: PeerId) -> String {
-    address.parse::<Multiaddr>().map_or_else(|_| address.to_owned(), |a| with_peer_id(a, peer).to_string())
 }
 
 /// The cause at the bottom of a chain: "connection refused" rather than four layers around it.
