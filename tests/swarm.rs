@@ -398,8 +398,7 @@ async fn a_fetch_goes_on_where_it_stopped() {
     // A first fetch that is cut off: half of the chunks are written by hand.
     {
         let private = PrivateDirectory::lock(dir.path()).unwrap();
-        let opened =
-            Store::open(dir.path(), &private, world.contents(), &FileSystem, &Progress::silent()).unwrap();
+        let opened = Store::open(dir.path(), &private, world.contents(), &FileSystem, &Progress::silent()).unwrap();
         let contents = world.contents();
         let (tx, mut outcomes) = tokio::sync::mpsc::channel(64);
         let writer = Writer::start(opened, tx).unwrap();

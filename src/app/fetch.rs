@@ -15,9 +15,7 @@ use super::{
 use crate::{
     base::{Context, Error, Kind, Progress, Result, clock, durable, limits, task::CancellationToken, text},
     kwil::GENESIS_FILE_NAME,
-    manifest::{
-        ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest,
-    },
+    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest},
     schedule::ChunkSet,
     snapshot::{self, Verified, VerifyOptions},
     store::{FileSystem, OpenDisk, Outcome, PrivateDirectory, Store, Writer},
@@ -317,8 +315,7 @@ async fn check(
 }
 
 fn interrupted() -> Error {
-    Error::new(Kind::Interrupted(2), "interrupted")
-        .hint("run the same command again: it goes on where it stopped")
+    Error::new(Kind::Interrupted(2), "interrupted").hint("run the same command again: it goes on where it stopped")
 }
 
 /// Serves a complete set of files.

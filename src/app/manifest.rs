@@ -14,14 +14,7 @@ use zeroize::Zeroizing;
 
 use super::{files::read_bounded, state::StateDirectory};
 use crate::{
-    base::{
-        Context, Error, Kind, Progress, Result, Sha256Hash, clock,
-        durable,
-        limits,
-        task::CancellationToken,
-        text,
-    },
-    store::PrivateDirectory,
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, limits, task::CancellationToken, text},
     kwil::{
         GENESIS_FILE_NAME,
         genesis::Genesis,
@@ -32,6 +25,7 @@ use crate::{
         Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, Validator, VerifiedManifest,
         genesis_validators,
     },
+    store::PrivateDirectory,
 };
 
 const READ_SIZE_BYTES: usize = 256 << 10;

@@ -26,7 +26,8 @@ impl PrivateDirectory {
         let path = data_directory.join(PRIVATE_DIRECTORY_NAME);
         durable::create_directory(data_directory, 0o755)?;
         durable::create_directory(&path, 0o700)?;
-        let lock = durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &format!("directory {}", data_directory.display()))?;
+        let lock =
+            durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &format!("directory {}", data_directory.display()))?;
         Ok(PrivateDirectory { path, _lock: lock })
     }
 
