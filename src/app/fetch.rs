@@ -35,6 +35,8 @@ pub struct FetchOptions {
     pub swarm: SwarmOptions,
     /// Where the highest sequence seen is kept.
     pub state: StateDirectory,
+    /// Check the snapshot's text at the end; `false` where the next step does.
+    pub check_text: bool,
 }
 
 /// A fetch that is complete and checked; its node still serves.
@@ -46,8 +48,8 @@ pub struct Complete {
     pub manifest: VerifiedManifest,
     /// Where the files are.
     pub directory: PathBuf,
-    /// What the check of the snapshot found.
-    pub verified: Verified,
+    /// What the check of the snapshot's text found, where it was asked for.
+    pub verified: Option<Verified>,
     /// Bytes that came from peers.
     pub received_bytes: u64,
     /// Bytes that were there before and were not fetched again.
@@ -75,12 +77,17 @@ impl Complete {
         drop(self.private);
         served
     }
+
+    /// Ends the node after what came next has failed.
+    pub async fn abandon(self) {
+        self.node.stop().await;
+    }
 }
 
 /// What the ticket makes of a reader's trust.
 fn policy(ticket: &Ticket) -> TrustPolicy {
     TrustPolicy {
-        keys: vec![ticket.lead.clone()],
+        keys: vec![ticket.lead],
         manifest_id: Some(ticket.manifest_id),
         chain_id: Some(ticket.new_chain_id.clone()),
         ..TrustPolicy::default()
@@ -107,7 +114,7 @@ pub async fn fetch_onto(
     cancel: &CancellationToken,
 ) -> Result<Complete> {
     let began = clock::now();
-    let FetchOptions { directory, in_root, ticket, swarm, state } = options;
+    let FetchOptions { directory, in_root, ticket, swarm, state, check_text } = options;
     let private = PrivateDirectory::lock(&directory)?;
     if let Some(secret) = &ticket.secret {
         private.write(durable::SECRET_FILE_NAME, &secret[..])?;
@@ -125,7 +132,7 @@ pub async fn fetch_onto(
         }
         tell_manifest(&manifest, progress);
         let got = chunks(&mut node, &manifest, in_root, &directory, &private, disks, &swarm, progress, cancel).await?;
-        let verified = check(&manifest, &directory, in_root, progress, cancel).await?;
+        let verified = check(&manifest, &directory, in_root, check_text, progress, cancel).await?;
         Ok((manifest, got, verified))
     };
     match outcome.await {
@@ -291,13 +298,17 @@ async fn check(
     manifest: &VerifiedManifest,
     directory: &Path,
     in_root: bool,
+    check_text: bool,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Verified> {
-    progress.step("checking the snapshot: hash, and every statement");
+) -> Result<Option<Verified>> {
     let genesis_path = directory.join(GENESIS_FILE_NAME);
     let genesis_bytes = read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
     let genesis = manifest.check_genesis(&genesis_bytes)?;
+    if !check_text {
+        return Ok(None);
+    }
+    progress.step("checking the snapshot: hash, and every statement");
     let snapshot_name = node::artifact_name(ArtifactName::Snapshot, genesis.family(), in_root);
     let path = directory.join(snapshot_name);
     let options = VerifyOptions {
@@ -308,7 +319,7 @@ async fn check(
     let progress = progress.clone();
     tokio::task::spawn_blocking(move || {
         let file = std::fs::File::open(&path).or_failed(|| format!("cannot open {}", path.display()))?;
-        snapshot::verify_reader(file, &genesis, &options, &progress)
+        snapshot::verify_reader(file, &genesis, &options, &progress).map(Some)
     })
     .await
     .or_failed(|| "the check panicked")?
@@ -341,7 +352,7 @@ pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -
     })?;
     let signed = SignedManifest::decode(&bytes).or_verify(|| "manifest.regenesis is damaged")?;
     // Our own files: pinned is whoever signed them; a validator pins the lead by the ticket.
-    let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead.clone()], ..TrustPolicy::default() };
+    let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
     let manifest = crate::manifest::verify::verify(&bytes, &trust, clock::unix_seconds())?;
     let in_root = node::is_root(directory);
     progress.step("checking the files against the manifest");
@@ -361,12 +372,12 @@ pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -
 }
 
 impl Serving {
-    /// Serves until a signal comes, which is a good end.
+    /// Serves for `until` (`None`: for ever) or until a signal comes; both are good ends.
     ///
     /// # Errors
     /// When the files cannot be read any more.
-    pub async fn run(mut self, cancel: &CancellationToken) -> Result<()> {
-        let served = self.node.serve(None, cancel).await;
+    pub async fn run(mut self, until: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
+        let served = self.node.serve(until, cancel).await;
         self.node.stop().await;
         served
     }

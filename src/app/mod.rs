@@ -2,6 +2,9 @@
 
 pub mod fetch;
 pub mod files;
+pub mod join;
 pub mod manifest;
 pub mod node;
+pub mod publish;
+pub mod setup;
 pub mod state;

@@ -226,6 +226,20 @@ impl Node {
         }
     }
 
+    /// Serves until other work is done, and gives its result.
+    ///
+    /// # Errors
+    /// When our files cannot be read any more.
+    pub async fn serve_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T> {
+        tokio::pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return Ok(done),
+                heard = self.next() => { heard?; }
+            }
+        }
+    }
+
     /// Ends the node and says what went to and came from whom.
     pub async fn stop(self) -> Vec<PeerTotal> {
         self.progress.done("serve");

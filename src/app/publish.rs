@@ -37,7 +37,10 @@ pub async fn from_database(
     sign.height = Some(created.height);
     let signed = sign_directory(&snapdir, key, &sign, state, progress, cancel).map_err(|e| {
         let advice = e.advice().unwrap_or("see above").to_owned();
-        e.hint(format!("{advice}; the snapshot is complete: go on with `regenesis publish --dir {}`", snapdir.display()))
+        e.hint(format!(
+            "{advice}; the snapshot is complete: go on with `regenesis publish --dir {}`",
+            snapdir.display()
+        ))
     })?;
     Ok((created, signed))
 }
@@ -59,4 +62,3 @@ pub fn sign_directory(
     progress.note(format!("{words}: {}", signed.path.display()));
     Ok(signed)
 }
-

@@ -50,3 +50,15 @@ pub const HANDSHAKES_MAX: usize = 64;
 pub const CONNECTIONS_PER_PEER_MAX: u32 = 4;
 /// How long an address that failed too many handshakes is kept out. `swarm`.
 pub const HANDSHAKE_FAILURE_PENALTY: Duration = Duration::from_secs(60);
+/// A libpq password file, or one that holds only a password. `database`, `cli`.
+pub const PASSWORD_FILE_SIZE_BYTES_MAX: u64 = 1 << 20;
+/// Uncompressed text of a snapshot, unless `--max-bytes` says otherwise: far above any Kwil database, and an end to a
+/// file that unpacks for ever. `snapshot`.
+pub const SNAPSHOT_TEXT_BYTES_MAX: u64 = 1 << 44;
+/// One SQL statement outside COPY data; the longest are function bodies and literals, bounded by a chain's transactions.
+/// `kwil`.
+pub const SQL_STATEMENT_SIZE_BYTES_MAX: usize = 16 << 20;
+/// One row of the voters table: an id, a public key and a number. `kwil`.
+pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
+/// Rows of the voters table. `kwil`.
+pub const VOTERS_MAX: usize = 100_000;

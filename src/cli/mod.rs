@@ -1,11 +1,17 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod database;
+mod key;
 mod manifest;
 mod output;
 mod progress;
+mod setup_init;
 mod signals;
+mod snapshot;
+mod swarm;
 mod ticket;
+mod values;
 
 use std::process::ExitCode;
 
@@ -108,6 +114,19 @@ enum Command {
     /// Read a ticket: which network and manifest, whom it trusts, where it leads
     #[command(subcommand)]
     Ticket(ticket::TicketCommand),
+    /// Serve a directory that is complete and signed; prints the ticket
+    Seed(Box<swarm::SeedArgs>),
+    /// Fetch and verify what a ticket names, without setting anything up
+    Fetch(Box<swarm::FetchArgs>),
+    /// Make and check snapshots
+    #[command(subcommand)]
+    Snapshot(snapshot::SnapshotCommand),
+    /// Node keys of both families
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(key::KeyCommand),
+    /// Roots of nodes
+    #[command(subcommand, arg_required_else_help = true)]
+    Setup(setup_init::SetupCommand),
 }
 
 impl Command {
@@ -115,6 +134,11 @@ impl Command {
         match self {
             Command::Manifest(command) => command.run(session).await,
             Command::Ticket(command) => command.run(session).await,
+            Command::Seed(args) => args.run(session).await,
+            Command::Fetch(args) => args.run(session).await,
+            Command::Snapshot(command) => command.run(session).await,
+            Command::Key(command) => command.run(session).await,
+            Command::Setup(command) => command.run(session).await,
         }
     }
 }

@@ -110,7 +110,7 @@ impl SeedArgs {
 pub(crate) async fn serve(serving: fetch::Serving, session: &Session) -> Result<()> {
     session.output.result(&TicketResult::new(&serving.ticket, serving.manifest.id())?)?;
     session.progress.note("serving; give the ticket to the validators, over a channel you trust. Stop with Ctrl-C");
-    serving.run(&session.cancel).await
+    serving.run(None, &session.cancel).await
 }
 
 #[derive(Debug, Serialize)]
@@ -163,6 +163,7 @@ impl FetchArgs {
             ticket: read_ticket(&self.ticket, &self.swarm)?,
             swarm: self.swarm.options(),
             state: self.state.open()?,
+            check_text: true,
         };
         let complete = fetch::fetch(options, &session.progress, &session.cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;

@@ -1,9 +1,15 @@
-//! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out.
+//! PURE: both families' formats. What Kwil's tools and nodes read and write, as bytes in and bytes out. This room opens
+//! no file, reads no clock, and makes no randomness of its own.
 
+pub mod config;
 pub mod duration;
+pub mod filter;
 pub mod genesis;
 pub mod json;
 pub mod key;
+pub mod scan;
+mod sql;
+mod token;
 
 use std::{fmt, str::FromStr};
 

@@ -1,1 +1,12 @@
-//! The pipeline database -> filter -> hash -> parallel gzip -> file, and the one-pass check of such a file.
+//! The pipeline database -> filter -> hash -> parallel gzip -> file, and the one-pass check of such a file. In go a
+//! database or a file, out come a snapshot directory or a verdict; nothing here talks to a network or sets up a root.
+
+mod create;
+mod gzip;
+mod part;
+mod pipeline;
+mod verify;
+
+pub use create::{CreateOptions, Created, create};
+pub use gzip::Compression;
+pub use verify::{Finding, Level, Verified, VerifyOptions, read_genesis, verify, verify_reader};

@@ -1,0 +1,340 @@
+//! Joining: fetch into the directory that becomes the root, check, set up, and say what to do next.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::{
+    fetch::{self, Complete, FetchOptions, Serving},
+    files::{read_bounded, read_private_key},
+    node::{self, SwarmOptions},
+    state::StateDirectory,
+};
+use crate::{
+    base::{Blake3Hash, Context, Error, Progress, Result, Sha256Hash, clock, limits, task::CancellationToken, text},
+    database::{PartialSettings, Target},
+    kwil::{
+        Family, GENESIS_FILE_NAME,
+        config::{self, CONFIG_FILE_NAME},
+    },
+    manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, Ticket},
+    setup::{self, GenesisSource, InitOptions, Initialised, KeySource, SnapshotSource},
+};
+
+/// What an operator gives to `join`.
+#[derive(Debug)]
+pub struct JoinOptions {
+    /// The ticket.
+    pub ticket: Ticket,
+    /// The root to make.
+    pub root: PathBuf,
+    /// The node's key.
+    pub key: KeySource,
+    /// Values for the new config.toml.
+    pub config: Vec<(String, String)>,
+    /// How to enter the swarm.
+    pub swarm: SwarmOptions,
+    /// Where the highest sequence seen is kept.
+    pub state: StateDirectory,
+}
+
+/// What `join` made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Joined {
+    /// The root.
+    pub root: PathBuf,
+    /// Which formats.
+    pub family: Family,
+    /// Id of the new network.
+    pub chain_id: String,
+    /// What genesis pins and the snapshot has.
+    pub state_hash: Sha256Hash,
+    /// What was fetched.
+    pub manifest_id: Blake3Hash,
+    /// How peers name this node.
+    pub node_id: String,
+    /// This key's voting power in the genesis; null: it is no validator there.
+    pub power: Option<i64>,
+    /// Whether this key leads the new network (v0.10).
+    pub leader: bool,
+    /// The root was complete before.
+    pub already_joined: bool,
+    /// Bytes of the artifacts.
+    pub bytes: u64,
+    /// Bytes that came from peers.
+    pub received_bytes: u64,
+    /// Bytes that were there and not fetched again.
+    pub resumed_bytes: u64,
+    /// Peers that gave something.
+    pub sources: usize,
+    /// Until everything was fetched.
+    pub fetch_seconds: f64,
+    /// Until the root was complete.
+    pub seconds: f64,
+    /// What stands in the target database, or why that is not known.
+    pub database: String,
+    /// Whether kwild may be started as it is.
+    pub database_ready: bool,
+    /// What to do next, in order.
+    pub next: Vec<String>,
+}
+
+impl fmt::Display for Joined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.already_joined {
+            writeln!(f, "root is complete and checked: {}", self.root.display())?;
+        } else {
+            writeln!(
+                f,
+                "root ready: {} ({} in {:.1} s from {})",
+                self.root.display(),
+                text::bytes(self.bytes),
+                self.seconds,
+                text::count(self.sources as u64, "peer")
+            )?;
+        }
+        if self.resumed_bytes > 0 && !self.already_joined {
+            writeln!(f, "  not fetched again  {}", text::bytes(self.resumed_bytes))?;
+        }
+        writeln!(f, "  network     {} ({})", text::escape(&self.chain_id), self.family)?;
+        writeln!(f, "  state hash  {}", self.state_hash)?;
+        writeln!(f, "  node id     {}", self.node_id)?;
+        match self.power {
+            Some(power) if self.leader => writeln!(f, "  this key    leads the new network, with power {power}")?,
+            Some(power) => writeln!(f, "  this key    is a validator in the genesis, with power {power}")?,
+            None => writeln!(f, "  this key    is NO validator in the genesis: the node will follow, not vote")?,
+        }
+        writeln!(f, "  database    {}", self.database)?;
+        writeln!(f, "next:")?;
+        for line in &self.next {
+            writeln!(f, "  {line}")?;
+        }
+        Ok(())
+    }
+}
+
+/// A join that is done and still serves.
+#[derive(Debug)]
+pub enum Joining {
+    /// Fetched just now.
+    Fetched(Box<Complete>),
+    /// Was complete; serves.
+    Serving(Box<Serving>),
+}
+
+impl Joining {
+    /// Serves others for a while, then ends.
+    ///
+    /// # Errors
+    /// When the files cannot be read any more.
+    pub async fn linger(self, linger: Duration, cancel: &CancellationToken) -> Result<()> {
+        match self {
+            Joining::Fetched(complete) => complete.linger(Some(linger), cancel).await,
+            Joining::Serving(serving) => serving.run(Some(linger), cancel).await,
+        }
+    }
+}
+
+/// Makes a root from a ticket. On its own finished root it checks and serves.
+///
+/// # Errors
+/// As [`fetch::fetch`] and [`setup::init`]; resumable until the root stands under its name.
+pub async fn join(options: JoinOptions, progress: &Progress, cancel: &CancellationToken) -> Result<(Joined, Joining)> {
+    let began = clock::now();
+    let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
+    // A key that cannot be used is said before hours of fetching.
+    if let KeySource::File(path) = &options.key {
+        read_private_key(path)?;
+    }
+    if is_finished(&root) {
+        return on_finished_root(root, options, progress).await;
+    }
+    let staging = setup::staging_directory(&root)?;
+    let fetch = FetchOptions {
+        directory: staging.clone(),
+        in_root: true,
+        ticket: options.ticket,
+        swarm: options.swarm,
+        state: options.state,
+        check_text: false,
+    };
+    let mut complete = fetch::fetch(fetch, progress, cancel).await?;
+    let initialised = {
+        progress.step("checking the snapshot (hash, and every statement) and setting the root up");
+        let init = InitOptions {
+            root: root.clone(),
+            genesis: GenesisSource::File(staging.join(GENESIS_FILE_NAME)),
+            snapshot: Some(SnapshotSource::InPlace(
+                node::artifact_name(ArtifactName::Snapshot, complete.manifest.manifest().network.family, true)
+                    .to_owned(),
+            )),
+            key: options.key,
+            config: options.config,
+            family: None,
+            progress: progress.clone(),
+            cancel: cancel.clone(),
+        };
+        // The node goes on serving meanwhile.
+        let work = tokio::task::spawn_blocking(move || super::setup::init(&init));
+        complete.node.serve_while(work).await?.or_failed(|| "setting up panicked")?
+    };
+    let initialised = match initialised {
+        Ok(initialised) => initialised,
+        Err(error) => {
+            complete.abandon().await;
+            return Err(error);
+        }
+    };
+    complete.directory = root;
+    let manifest = complete.manifest.manifest();
+    let (database, database_ready) = look_at_database(&initialised.root, progress).await;
+    let joined = Joined {
+        next: next_steps(&initialised, database_ready),
+        family: initialised.family,
+        chain_id: initialised.chain_id.clone(),
+        state_hash: manifest.state_hash,
+        manifest_id: complete.manifest.id(),
+        power: initialised.validator.as_ref().map(|seat| seat.power),
+        leader: initialised.validator.as_ref().is_some_and(|seat| seat.leader),
+        node_id: initialised.node_id,
+        root: initialised.root,
+        already_joined: false,
+        bytes: manifest.size_bytes(),
+        received_bytes: complete.received_bytes,
+        resumed_bytes: complete.resumed_bytes,
+        sources: complete.sources,
+        fetch_seconds: complete.seconds,
+        seconds: clock::now().duration_since(began).as_secs_f64(),
+        database,
+        database_ready,
+    };
+    Ok((joined, Joining::Fetched(Box::new(complete))))
+}
+
+/// A root that `join` made: it has everything that kwild starts on, and the manifest.
+fn is_finished(root: &Path) -> bool {
+    [MANIFEST_FILE_NAME, GENESIS_FILE_NAME, CONFIG_FILE_NAME].iter().all(|name| root.join(name).exists())
+}
+
+async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progress) -> Result<(Joined, Joining)> {
+    let began = clock::now();
+    let bytes = read_bounded(&root.join(MANIFEST_FILE_NAME), limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
+    let signed = SignedManifest::decode(&bytes).or_verify(|| "the root's manifest is damaged")?;
+    if signed.id() != options.ticket.manifest_id {
+        return Err(Error::refused(format!("{} was set up from another manifest, {}", root.display(), signed.id()))
+            .hint("choose a new root for the new ticket; a root is never overwritten"));
+    }
+    let mut swarm = options.swarm;
+    swarm.connect.extend(options.ticket.addresses.iter().cloned());
+    let serving = fetch::seed(&root, &swarm, progress).await?;
+    let key_path = root.join(setup::key_file_name(signed.manifest().network.family));
+    let key = read_private_key(&key_path)?.public();
+    let genesis = crate::snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?;
+    let seat = Initialised::seat(&genesis, &key)?;
+    let (database, database_ready) = look_at_database(&root, progress).await;
+    let manifest = signed.manifest();
+    let family = manifest.network.family;
+    let joined = Joined {
+        next: vec![start_command(family, &root)],
+        family,
+        chain_id: manifest.network.new_chain_id.clone(),
+        state_hash: manifest.state_hash,
+        manifest_id: signed.id(),
+        node_id: key.node_id(family),
+        power: seat.as_ref().map(|s| s.power),
+        leader: seat.as_ref().is_some_and(|s| s.leader),
+        root,
+        already_joined: true,
+        bytes: manifest.size_bytes(),
+        received_bytes: 0,
+        resumed_bytes: manifest.size_bytes(),
+        sources: 0,
+        fetch_seconds: 0.0,
+        seconds: clock::now().duration_since(began).as_secs_f64(),
+        database,
+        // Once kwild has run on it, its database holds the state, as it should.
+        database_ready,
+    };
+    Ok((joined, Joining::Serving(Box::new(serving))))
+}
+
+/// What is in the database that the new node will use.
+async fn look_at_database(root: &Path, progress: &Progress) -> (String, bool) {
+    let looked = async {
+        let path = root.join(CONFIG_FILE_NAME);
+        let text = Zeroizing::new(fs::read_to_string(&path).or_failed(|| format!("cannot read {}", path.display()))?);
+        let settings = PartialSettings::from(config::database_settings(&text)?).complete(None, |_| {})?;
+        let target = Target::look(&settings).await;
+        Ok::<_, Error>((settings, target))
+    };
+    match looked.await {
+        Err(e) => (format!("not looked at: {}", text::escape(&e.chain())), false),
+        Ok((settings, target)) => {
+            let place = format!("\"{}\" at {}:{}", text::escape(&settings.dbname), settings.host, settings.port);
+            match target {
+                Ok(Target::Empty) => (format!("{place} is there and empty of Kwil's state"), true),
+                Ok(Target::Missing) => (format!("{place} does not exist yet: create it, empty"), false),
+                Ok(Target::HoldsState) => {
+                    progress.warning(format!(
+                        "the database {place} ALREADY HOLDS a node's state (perhaps the OLD network's). kwild would start \
+                         on that state and ignore the snapshot without a word"
+                    ));
+                    (format!("{place} ALREADY HOLDS a node's state: do not start kwild on it"), false)
+                }
+                Err(e) => (format!("{place} could not be looked at: {}", text::escape(&e.chain())), false),
+            }
+        }
+    }
+}
+
+fn next_steps(initialised: &Initialised, database_ready: bool) -> Vec<String> {
+    let mut next = Vec::new();
+    if !database_ready {
+        let key = match initialised.family {
+            Family::V09 => "[app] pg_db_name",
+            Family::V010 => "[db] dbname",
+        };
+        next.push(format!(
+            "see that the database named by {key} in {} exists and is empty",
+            initialised.root.join(CONFIG_FILE_NAME).display()
+        ));
+    }
+    next.push(start_command(initialised.family, &initialised.root));
+    next
+}
+
+/// The exact command that starts the node.
+pub fn start_command(family: Family, root: &Path) -> String {
+    let root = shell_quoted(&root.to_string_lossy());
+    match family {
+        Family::V09 => format!("kwild --root-dir {root}"),
+        Family::V010 => format!("kwild start -r {root}"),
+    }
+}
+
+fn shell_quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_start_command_can_be_pasted() {
+        let command = |root: &str| start_command(Family::V010, Path::new(root));
+        assert_eq!(command("/srv/kwild-new"), "kwild start -r /srv/kwild-new");
+        assert_eq!(command("/srv/it's new"), r"kwild start -r '/srv/it'\''s new'");
+        assert_eq!(start_command(Family::V09, Path::new("/r")), "kwild --root-dir /r");
+    }
+}

@@ -1,0 +1,141 @@
+//! The flags of every command that reads a database, and which of the sources counts.
+
+use std::{
+    fs,
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use zeroize::Zeroizing;
+
+use super::values::{Secret, expand_home, home};
+use crate::{
+    base::{Context, Error, Progress, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX},
+    database::{PartialSettings, Settings, SslMode},
+    kwil::{GENESIS_FILE_NAME, config, genesis::Genesis},
+    snapshot,
+};
+
+/// A node's configuration file in its root.
+const CONFIG_FILE_NAME: &str = "config.toml";
+/// Larger than any node's configuration.
+const CONFIG_SIZE_BYTES_MAX: u64 = 1 << 20;
+
+/// Which database, and how to reach it.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Database (flag > --from-root > PG… variables > default)")]
+pub(crate) struct DatabaseArgs {
+    /// Database of the old node [default: kwild]
+    #[arg(long, value_name = "NAME")]
+    dbname: Option<String>,
+    /// Host; a path is the directory of a unix socket [default: 127.0.0.1]
+    #[arg(long)]
+    host: Option<String>,
+    /// Port [default: 5432]
+    #[arg(long)]
+    port: Option<u16>,
+    /// Role [default: kwild]
+    #[arg(long, value_name = "ROLE")]
+    user: Option<String>,
+    /// Password, in sight of everyone on this machine; better PGPASSWORD, ~/.pgpass or --password-file
+    #[arg(long, conflicts_with = "password_file", hide = true)]
+    password: Option<Secret>,
+    /// File that holds nothing but the password (or use PGPASSWORD, ~/.pgpass)
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// How much TLS: disable, prefer, require (no certificate is checked) or verify-full [default: prefer]
+    #[arg(long, value_name = "MODE")]
+    sslmode: Option<SslMode>,
+    /// Root of the old node: its config.toml says where the database is, its genesis which network it is
+    #[arg(long, value_name = "DIR")]
+    from_root: Option<PathBuf>,
+}
+
+/// What the flags and the other sources come to.
+#[derive(Debug)]
+pub(crate) struct Resolved {
+    pub(crate) settings: Settings,
+    /// Genesis of the old node, where `--from-root` names it.
+    pub(crate) genesis: Option<Genesis>,
+}
+
+impl DatabaseArgs {
+    /// Reads the sources in their order.
+    pub(crate) fn resolve(self, progress: &Progress) -> Result<Resolved> {
+        if self.password.is_some() {
+            progress.warning(
+                "--password can be read by everyone on this machine (ps); use PGPASSWORD, ~/.pgpass or --password-file",
+            );
+        }
+        let password = match (self.password, &self.password_file) {
+            (Some(password), _) => Some(password.0),
+            (None, Some(path)) => Some(read_password(path, progress)?),
+            (None, None) => None,
+        };
+        let flags = PartialSettings {
+            host: self.host,
+            port: self.port,
+            user: self.user,
+            dbname: self.dbname,
+            password,
+            ssl_mode: self.sslmode,
+            ..PartialSettings::default()
+        };
+        let (root, genesis) = match self.from_root.map(expand_home) {
+            Some(root) => (root_settings(&root)?, root_genesis(&root, progress)?),
+            None => (PartialSettings::default(), None),
+        };
+        let environment = PartialSettings::from_environment(|name| std::env::var_os(name))?;
+        let settings =
+            flags.or(root).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))?;
+        Ok(Resolved { settings, genesis })
+    }
+}
+
+/// The file's text without its line end.
+fn read_password(path: &Path, progress: &Progress) -> Result<Zeroizing<String>> {
+    let what = || format!("cannot read the password file {}", path.display());
+    let file = fs::File::open(path).or_failed(what)?;
+    let metadata = file.metadata().or_failed(what)?;
+    if metadata.is_file() && metadata.permissions().mode() & 0o077 != 0 {
+        progress.warning(format!("others can read {}; make it private with chmod 0600", path.display()));
+    }
+    let mut text = Zeroizing::new(String::new());
+    file.take(PASSWORD_FILE_SIZE_BYTES_MAX).read_to_string(&mut text).or_failed(what)?;
+    let password = text.trim_end_matches(['\r', '\n']);
+    if password.is_empty() || password.contains(['\n', '\0']) {
+        return Err(Error::failed(format!("{} does not hold one password on one line", path.display()))
+            .hint("write the password alone into it"));
+    }
+    Ok(Zeroizing::new(password.to_owned()))
+}
+
+/// Where the node at `root` has its database.
+fn root_settings(root: &Path) -> Result<PartialSettings> {
+    let path = root.join(CONFIG_FILE_NAME);
+    let what = || format!("cannot read the old node's configuration {}", path.display());
+    let mut text = Zeroizing::new(String::new());
+    fs::File::open(&path)
+        .and_then(|file| file.take(CONFIG_SIZE_BYTES_MAX).read_to_string(&mut text))
+        .map_err(|e| Error::failed(what()).because(e).hint("--from-root names the root directory of the old node"))?;
+    let database = config::database(&text)?;
+    Ok(PartialSettings {
+        host: database.host,
+        port: database.port,
+        user: database.user,
+        dbname: database.dbname,
+        password: database.password,
+        ..PartialSettings::default()
+    })
+}
+
+fn root_genesis(root: &Path, progress: &Progress) -> Result<Option<Genesis>> {
+    let path = root.join(GENESIS_FILE_NAME);
+    if !path.exists() {
+        progress.warning(format!("{} is missing, so the old chain id is not known", path.display()));
+        return Ok(None);
+    }
+    snapshot::read_genesis(&path).map(Some)
+}

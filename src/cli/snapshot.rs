@@ -1,0 +1,154 @@
+//! `snapshot create` and `snapshot verify`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum};
+
+use super::{
+    Session,
+    database::DatabaseArgs,
+    values::{FamilyChoice, Size, expand_home},
+};
+use crate::{
+    base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
+    kwil::GENESIS_FILE_NAME,
+    snapshot::{self, Compression, CreateOptions, VerifyOptions},
+};
+
+/// Make and check snapshots
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Make a snapshot of a stopped node's database, and the new network's genesis beside it
+    Create(Box<CreateArgs>),
+    /// Check a snapshot against its genesis: state hash, and that it holds nothing but a Kwil dump's statements
+    Verify(VerifyArgs),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CompressChoice {
+    Fast,
+    Small,
+}
+
+/// Flags of `snapshot create`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// Directory for the snapshot and its genesis.json
+    #[arg(long, value_name = "DIR", default_value = "kwild-snaps")]
+    snapdir: PathBuf,
+    /// Which formats the network has: auto, v0.9 or v0.10
+    #[arg(long, default_value = "auto", value_name = "FAMILY")]
+    family: FamilyChoice,
+    /// Id of the new network [default: the old id with its number raised; a fresh one if the old is not known]
+    #[arg(long, value_name = "ID")]
+    chain_id: Option<String>,
+    /// Genesis of the old network, where there is no --from-root
+    #[arg(long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// When the new network begins, RFC 3339 (v0.9 only) [default: now]
+    #[arg(long, value_name = "TIME")]
+    genesis_time: Option<String>,
+    /// Go on counting blocks where the old network stopped
+    #[arg(long)]
+    keep_height: bool,
+    /// Write the genesis exactly as Kwil's tool does: its default parameters instead of the old network's
+    #[arg(long)]
+    template: bool,
+    /// Small takes two to three times as long and saves about six percent
+    #[arg(long, value_enum, default_value_t = CompressChoice::Fast, hide_possible_values = true, value_name = "fast|small")]
+    compress: CompressChoice,
+    /// Compressing threads, at most 16 [default: one for each processor, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Kwil's own line rules, with the rows and lines they lose
+    #[arg(long)]
+    kwil_compat: bool,
+    /// Go on although kwild seems to be running, or was stopped in the middle of a block
+    #[arg(long)]
+    allow_live: bool,
+    /// Leave out the state digest
+    #[arg(long)]
+    no_digest: bool,
+    /// The pg_dump to run [default: the best one on PATH or among the installed versions]
+    #[arg(long, value_name = "PATH")]
+    pg_dump: Option<PathBuf>,
+    /// Replace files that are there already
+    #[arg(long)]
+    force: bool,
+    /// Accepted for Kwil's sake; rows may have any size
+    #[arg(long, value_name = "BYTES", hide = true)]
+    max_row_size: Option<String>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// Flags of `snapshot verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The snapshot, gzip or plain SQL text
+    file: PathBuf,
+    /// The genesis it belongs to [default: genesis.json beside it]
+    #[arg(long, short, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// List the rows of every table
+    #[arg(long)]
+    deep: bool,
+    /// Refuse a file that unpacks to more than this, such as 200G
+    #[arg(long, value_name = "SIZE")]
+    max_bytes: Option<Size>,
+}
+
+impl SnapshotCommand {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        match self {
+            SnapshotCommand::Create(args) => args.run(session).await,
+            SnapshotCommand::Verify(args) => args.run(session).await,
+        }
+    }
+}
+
+impl CreateArgs {
+    async fn run(self, session: &Session) -> Result<()> {
+        let resolved = self.database.resolve(&session.progress)?;
+        let old_genesis = match self.genesis {
+            Some(path) => Some(snapshot::read_genesis(&expand_home(path))?),
+            None => resolved.genesis,
+        };
+        let options = CreateOptions {
+            family: self.family.0,
+            compression: match self.compress {
+                CompressChoice::Fast => Compression::Fast,
+                CompressChoice::Small => Compression::Small,
+            },
+            jobs: self.jobs.map(usize::from),
+            kwil_compat: self.kwil_compat,
+            template: self.template,
+            chain_id: self.chain_id,
+            old_genesis,
+            genesis_time: self.genesis_time,
+            keep_height: self.keep_height,
+            allow_live: self.allow_live,
+            pg_dump: self.pg_dump,
+            force: self.force,
+            ..CreateOptions::new(expand_home(self.snapdir))
+        };
+        let created = snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
+        session.output.result(&created)
+    }
+}
+
+impl VerifyArgs {
+    async fn run(self, session: &Session) -> Result<()> {
+        let genesis = self.genesis.unwrap_or_else(|| durable::parent(&self.file).join(GENESIS_FILE_NAME));
+        let options = VerifyOptions {
+            deep: self.deep,
+            max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
+            cancel: session.cancel.clone(),
+        };
+        let (file, progress) = (self.file, session.progress.clone());
+        let verified = tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))
+            .await
+            .or_failed(|| "the check ended unexpectedly")??;
+        session.output.result(&verified)
+    }
+}

@@ -1,0 +1,113 @@
+//! Values of flags that more than one command takes.
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use zeroize::Zeroizing;
+
+use crate::kwil::Family;
+
+/// `--family`: one of the two, or what is found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FamilyChoice(pub(crate) Option<Family>);
+
+impl FromStr for FamilyChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(FamilyChoice(None)),
+            other => {
+                other.parse().map(|f| FamilyChoice(Some(f))).map_err(|_| "expected auto, v0.9 or v0.10".to_owned())
+            }
+        }
+    }
+}
+
+/// A number of bytes, such as `64M` or `1.5G`; powers of 1024.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Size(pub(crate) u64);
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || "expected a size such as 500K, 64M or 1.5G".to_owned();
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let shift = match unit.trim().to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
+            "" => 0,
+            "k" => 10,
+            "m" => 20,
+            "g" => 30,
+            "t" => 40,
+            _ => return Err(bad()),
+        };
+        if let Ok(whole) = number.parse::<u64>() {
+            return whole.checked_mul(1 << shift).map(Size).ok_or_else(|| "too large".to_owned());
+        }
+        let number: f64 = number.parse().map_err(|_| bad())?;
+        let bytes = number * (1_u64 << shift) as f64;
+        if bytes < u64::MAX as f64 { Ok(Size(bytes as u64)) } else { Err("too large".to_owned()) }
+    }
+}
+
+/// Text that is never shown.
+#[derive(Clone)]
+pub(crate) struct Secret(pub(crate) Zeroizing<String>);
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Secret(Zeroizing::new(text.to_owned())))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
+}
+
+/// The caller's home directory.
+pub(crate) fn home() -> Option<PathBuf> {
+    std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from)
+}
+
+/// A leading `~`, which a shell leaves alone in `--flag=~/x`, as Kwil's tools read it.
+pub(crate) fn expand_home(path: PathBuf) -> PathBuf {
+    match (path.strip_prefix("~"), home()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => path,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read() {
+        for (text, bytes) in
+            [("0", 0), ("512", 512), ("64M", 64 << 20), ("1.5G", 3 << 29), ("2KiB", 2048), ("3mb", 3 << 20)]
+        {
+            assert_eq!(text.parse(), Ok(Size(bytes)), "{text}");
+        }
+        for bad in ["", "M", "-1", "1X", "1.2.3", "99999999999T"] {
+            assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn families_are_read() {
+        assert_eq!("auto".parse(), Ok(FamilyChoice(None)));
+        assert_eq!("v0.9".parse(), Ok(FamilyChoice(Some(Family::V09))));
+        assert!("0.9".parse::<FamilyChoice>().is_err());
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let secret: Secret = "hunter2".parse().unwrap();
+        assert!(!format!("{secret:?}").contains("hunter2"));
+    }
+}

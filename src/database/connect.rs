@@ -1,0 +1,260 @@
+//! One connection, with or without TLS, and what its failures mean in words.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
+use tokio_postgres::{Client, Config, NoTls, error::SqlState};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::settings::{Settings, SslMode};
+use crate::base::{Context, Error, Result, text::escape};
+
+/// How long a server may take to answer a connection.
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// A client and the task that moves its bytes, which ends with it.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    pub(crate) client: Client,
+    _io: AbortOnDropHandle<()>,
+}
+
+impl Connection {
+    /// Connects and logs in.
+    pub(crate) async fn open(settings: &Settings) -> Result<Self> {
+        let mut config = Config::new();
+        config
+            .host(&settings.host)
+            .port(settings.port)
+            .user(&settings.user)
+            .dbname(&settings.dbname)
+            .application_name("regenesis")
+            .connect_timeout(CONNECT_TIME_MAX)
+            .keepalives_idle(Duration::from_secs(60));
+        if let Some(password) = &settings.password {
+            config.password(password.as_str());
+        }
+        let attempt = async {
+            // As libpq: a unix socket has no TLS.
+            if settings.ssl_mode == SslMode::Disable || settings.is_socket() {
+                return plain(&mut config).await;
+            }
+            let mode = match settings.ssl_mode {
+                SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+                _ => tokio_postgres::config::SslMode::Require,
+            };
+            config.ssl_mode(mode);
+            let tls = MakeRustlsConnect::new(tls_config(settings)?);
+            match config.connect(tls).await {
+                Ok((client, io)) => Ok(spawn(client, io)),
+                // "prefer" means what it says: a server with a TLS that is none is talked to in plain text.
+                Err(e) if settings.ssl_mode == SslMode::Prefer && is_tls(&e) => plain(&mut config).await,
+                Err(e) => Err(Failure::Postgres(e)),
+            }
+        };
+        match tokio::time::timeout(CONNECT_TIME_MAX, attempt).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(Failure::Ours(e))) => Err(e),
+            Ok(Err(Failure::Postgres(e))) => Err(explain_connect(e, settings)),
+            Err(_) => Err(unreachable(settings).because(format!("no answer within {CONNECT_TIME_MAX:?}"))),
+        }
+    }
+}
+
+enum Failure {
+    Ours(Error),
+    Postgres(tokio_postgres::Error),
+}
+
+impl From<Error> for Failure {
+    fn from(e: Error) -> Self {
+        Failure::Ours(e)
+    }
+}
+
+async fn plain(config: &mut Config) -> Result<Connection, Failure> {
+    config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+    let (client, io) = config.connect(NoTls).await.map_err(Failure::Postgres)?;
+    Ok(spawn(client, io))
+}
+
+fn spawn<S, T>(client: Client, io: tokio_postgres::Connection<S, T>) -> Connection
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
+{
+    let task = tokio::spawn(async move {
+        if let Err(e) = io.await {
+            tracing::debug!("database connection ended: {}", words(&e));
+        }
+    });
+    Connection { client, _io: AbortOnDropHandle::new(task) }
+}
+
+fn is_tls(e: &tokio_postgres::Error) -> bool {
+    e.as_db_error().is_none() && e.to_string().contains("TLS")
+}
+
+/// libpq's meaning of the modes: only `verify-full` looks at the certificate.
+fn tls_config(settings: &Settings) -> Result<ClientConfig> {
+    let provider = Arc::new(ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .or_failed(|| "cannot set up TLS")?;
+    if settings.ssl_mode == SslMode::VerifyFull {
+        let roots = roots(settings.root_certificate.as_deref())?;
+        Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    } else {
+        let verifier = Arc::new(Unverified(provider));
+        Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
+    }
+}
+
+fn roots(file: Option<&Path>) -> Result<RootCertStore> {
+    let mut store = RootCertStore::empty();
+    match file.filter(|f| *f != Path::new("system")) {
+        Some(path) => {
+            let what = || format!("cannot read the root certificates in {}", path.display());
+            let bytes = std::fs::read(path).or_failed(what)?;
+            for certificate in rustls_pemfile::certs(&mut bytes.as_slice()) {
+                store.add(certificate.or_failed(what)?).or_failed(what)?;
+            }
+            if store.is_empty() {
+                return Err(Error::failed(format!("{} holds no certificate", path.display()))
+                    .hint("PGSSLROOTCERT must name a PEM file with the server's root certificate, or be \"system\""));
+            }
+        }
+        None => {
+            let found = rustls_native_certs::load_native_certs();
+            store.add_parsable_certificates(found.certs);
+            if store.is_empty() {
+                return Err(Error::failed("no root certificate was found to verify the database server with")
+                    .hint("name a PEM file with PGSSLROOTCERT, or put it at ~/.postgresql/root.crt"));
+            }
+        }
+    }
+    Ok(store)
+}
+
+/// Takes any certificate, as libpq does below `verify-full`; the handshake's signatures still have to be right.
+#[derive(Debug)]
+struct Unverified(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Unverified {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// The server's own words, made harmless; without them the driver's.
+pub(crate) fn words(e: &tokio_postgres::Error) -> String {
+    if let Some(db) = e.as_db_error() {
+        return escape(&format!("{} (SQLSTATE {})", db.message(), db.code().code()));
+    }
+    let mut text = e.to_string();
+    let mut next = std::error::Error::source(e);
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    escape(&text)
+}
+
+fn unreachable(settings: &Settings) -> Error {
+    Error::failed(format!("cannot reach Postgres at {}", settings.place()))
+        .hint("is the server running, and are --host and --port (or --from-root) those of the old node's database?")
+}
+
+fn explain_connect(e: tokio_postgres::Error, settings: &Settings) -> Error {
+    let words = words(&e);
+    let (place, user, dbname) = (settings.place(), escape(&settings.user), escape(&settings.dbname));
+    match e.code() {
+        Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
+            Error::failed(format!("there is no database \"{dbname}\" at {place}"))
+                .hint("name the old node's database with --dbname; psql --list shows those that exist")
+        }
+        Some(code) if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            Error::failed(format!("Postgres at {place} does not let \"{user}\" in"))
+                .because(words)
+                .hint("check --user, and the password in PGPASSWORD, ~/.pgpass or --password-file")
+        }
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            Error::failed(format!("\"{user}\" may not connect to the database \"{dbname}\" at {place}"))
+                .because(words)
+                .hint("use the role that owns the Kwil database, or a superuser (--user)")
+        }
+        Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => {
+            Error::failed(format!("Postgres at {place} has no connection left"))
+                .because(words)
+                .hint("stop other clients of that server; a stopped kwild holds none")
+        }
+        Some(_) => Error::failed(format!("Postgres at {place} refuses the connection"))
+            .because(words)
+            .hint("see the server's log; try again once it is up"),
+        None if words.contains("password missing") => {
+            Error::failed(format!("Postgres at {place} wants a password for \"{user}\", and none was given"))
+                .hint("put it into PGPASSWORD, ~/.pgpass or --password-file")
+        }
+        None if is_tls(&e) => Error::failed(format!("no TLS connection to Postgres at {place}"))
+            .because(words)
+            .hint("check --sslmode; verify-full needs the server's root certificate in PGSSLROOTCERT"),
+        None => unreachable(settings).because(words),
+    }
+}
+
+/// Explains a query's failure; `doing` is a clause such as "read the chain's height".
+pub(crate) fn explain_query(e: tokio_postgres::Error, doing: &str, settings: &Settings) -> Error {
+    let words = words(&e);
+    let (user, dbname) = (escape(&settings.user), escape(&settings.dbname));
+    match e.code() {
+        Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+            Error::failed(format!("\"{user}\" may not {doing} in the database \"{dbname}\""))
+                .because(words)
+                .hint("use the role that owns the Kwil database, or a superuser (--user)")
+        }
+        Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN => {
+            Error::failed(format!("cannot {doing}: the database \"{dbname}\" lacks a part of Kwil's tables"))
+                .because(words)
+                .hint("name the old node's database with --dbname; one that a restore left half-filled cannot be used")
+        }
+        _ => Error::failed(format!("cannot {doing} in the database \"{dbname}\""))
+            .because(words)
+            .hint("is the server still running? the snapshot can simply be made again"),
+    }
+}

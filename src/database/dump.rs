@@ -1,0 +1,422 @@
+//! pg_dump: which one, its arguments, and its text as a stream.
+
+use std::{
+    env,
+    ffi::{OsStr, OsString},
+    fs,
+    os::unix::{fs::PermissionsExt, process::ExitStatusExt},
+    path::{Path, PathBuf},
+    process::{ExitStatus, Stdio},
+};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt},
+    process::{Child, Command},
+    task::JoinHandle,
+};
+
+use super::{
+    cut::{Cut, SENTRY_TABLE},
+    settings::Settings,
+};
+use crate::{
+    base::{Context, Error, Result, text::escape},
+    kwil::Family,
+};
+
+/// The oldest pg_dump that knows `--no-table-access-method`.
+const MAJOR_MIN: u32 = 15;
+/// From here on `--blobs` is called `--large-objects`.
+const MAJOR_OF_LARGE_OBJECTS: u32 = 16;
+/// How much of pg_dump's complaints is kept: the end is what matters.
+const STDERR_BYTES_MAX: usize = 4096;
+
+/// A pg_dump that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PgDump {
+    path: PathBuf,
+    major: u32,
+    version: String,
+}
+
+impl PgDump {
+    /// The program at `explicit`, or the best one on the machine, for a server of the given major version.
+    ///
+    /// # Errors
+    /// When there is none, or none that is new enough.
+    pub async fn find(explicit: Option<&Path>, server_major: u32) -> Result<Self> {
+        let paths = match explicit {
+            Some(path) => vec![path.to_owned()],
+            None => candidates("pg_dump", env::var_os("PATH").as_deref()),
+        };
+        let mut found = Vec::new();
+        for path in paths {
+            match PgDump::examine(&path).await {
+                Ok(program) => found.push(program),
+                // One that was named must work; others may be broken.
+                Err(e) if explicit.is_some() => return Err(e),
+                Err(e) => tracing::debug!("{}", e.chain()),
+            }
+        }
+        choose(found, server_major)
+    }
+
+    async fn examine(path: &Path) -> Result<Self> {
+        let mut command = Command::new(path);
+        clean_environment(&mut command);
+        command.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
+        let output = command.output().await.map_err(|e| {
+            Error::failed(format!("cannot run pg_dump at {}", path.display()))
+                .because(e)
+                .hint("give the path of a working pg_dump with --pg-dump")
+        })?;
+        let text = String::from_utf8_lossy(&output.stdout);
+        let version = text.trim().strip_prefix("pg_dump (PostgreSQL) ").filter(|_| output.status.success());
+        version.and_then(|v| Some((v, leading_number(v)?))).map_or_else(
+            || {
+                Err(Error::failed(format!(
+                    "{} is not a pg_dump: it answers \"{}\"",
+                    path.display(),
+                    escape(text.trim())
+                ))
+                .hint("give the path of a working pg_dump with --pg-dump"))
+            },
+            |(version, major)| Ok(PgDump { path: path.to_owned(), major, version: escape(version) }),
+        )
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its major version.
+    pub fn major(&self) -> u32 {
+        self.major
+    }
+
+    /// Its version as it says it.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Kwil's own argument list, plus the exported snapshot; schema names quoted so that each matches only itself.
+    fn arguments(&self, settings: &Settings, family: Family, schemas: &[String], snapshot_id: &str) -> Vec<OsString> {
+        let large_objects = if self.major >= MAJOR_OF_LARGE_OBJECTS { "--large-objects" } else { "--blobs" };
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(OsString::from));
+        add(&["--dbname", &connection_string(&settings.dbname), "--format", "plain"]);
+        let own = match family {
+            Family::V09 => 3,
+            Family::V010 => 4,
+        };
+        let (own, users) = schemas.split_at(own.min(schemas.len()));
+        for schema in own {
+            add(&["--schema", &pattern(schema)]);
+        }
+        add(&["-T", SENTRY_TABLE]);
+        add(&["--no-unlogged-table-data", "--no-comments", "--create", "--no-publications"]);
+        add(&["--no-tablespaces", "--no-table-access-method", "--no-security-labels", "--no-subscriptions"]);
+        add(&[large_objects, "--no-owner", "--username", &settings.user, "--host", &settings.host]);
+        add(&["--port", &settings.port.to_string(), "--no-password", "--snapshot", snapshot_id]);
+        for schema in users {
+            add(&["--schema", &pattern(schema)]);
+        }
+        arguments
+    }
+
+    /// Starts dumping the cut.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn start(&self, cut: &Cut) -> Result<Dump> {
+        let settings = cut.settings();
+        let facts = cut.facts();
+        let mut command = Command::new(&self.path);
+        clean_environment(&mut command);
+        command.args(self.arguments(settings, facts.family, &facts.schemas, cut.snapshot_id()));
+        command.env("PGSSLMODE", settings.ssl_mode.as_str());
+        if let Some(password) = &settings.password {
+            command.env("PGPASSWORD", password.as_str());
+        }
+        if let Some(path) = &settings.root_certificate {
+            command.env("PGSSLROOTCERT", path);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        // Its own group: a terminal's Ctrl-C comes to us, and we end it with everything it started.
+        command.process_group(0).kill_on_drop(true);
+        let mut child = command.spawn().map_err(|e| {
+            Error::failed(format!("cannot run pg_dump at {}", self.path.display()))
+                .because(e)
+                .hint("give the path of a working pg_dump with --pg-dump")
+        })?;
+        let stdout = child.stdout.take().ok_or_else(|| Error::failed("pg_dump has no output"))?;
+        let stdout = stdout.into_owned_fd().or_failed(|| "cannot read pg_dump's output")?;
+        let stderr = child.stderr.take().ok_or_else(|| Error::failed("pg_dump has no error output"))?;
+        Ok(Dump {
+            stdout: Some(fs::File::from(stdout)),
+            stderr: tokio::spawn(tail(stderr)),
+            group: Group::of(&child),
+            child,
+        })
+    }
+}
+
+/// A running pg_dump. Dropping it ends it.
+#[derive(Debug)]
+pub struct Dump {
+    stdout: Option<fs::File>,
+    stderr: JoinHandle<String>,
+    group: Group,
+    child: Child,
+}
+
+impl Dump {
+    /// Its text, for a thread of its own to read; can be taken once.
+    pub fn take_text(&mut self) -> Result<fs::File> {
+        self.stdout.take().ok_or_else(|| Error::failed("pg_dump's output is already being read"))
+    }
+
+    /// Waits for the end, which must be a good one.
+    ///
+    /// # Errors
+    /// With the end of what pg_dump said when it failed. Cancel safe.
+    pub async fn wait(&mut self) -> Result<()> {
+        let status = self.child.wait().await.or_failed(|| "cannot wait for pg_dump")?;
+        self.group.0 = None;
+        if status.success() {
+            return Ok(());
+        }
+        let said = (&mut self.stderr).await.unwrap_or_default();
+        Err(explain(status, &said))
+    }
+}
+
+/// The process group to end with the dump; none once it has ended by itself.
+#[derive(Debug)]
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Group(child.id().and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0 {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+    }
+}
+
+fn explain(status: ExitStatus, said: &str) -> Error {
+    let said = said.trim();
+    let how = match (status.code(), status.signal()) {
+        (Some(code), _) => format!("pg_dump failed with exit code {code}"),
+        (None, Some(signal)) => format!("pg_dump was ended by signal {signal}"),
+        (None, None) => "pg_dump failed".to_owned(),
+    };
+    let error = if said.is_empty() { Error::failed(how) } else { Error::failed(how).because(one_line(said)) };
+    error.hint(if said.contains("permission denied") {
+        "use the role that owns the Kwil database, or a superuser (--user)"
+    } else if said.contains("password") || said.contains("authentication") {
+        "check the password in PGPASSWORD, ~/.pgpass or --password-file"
+    } else {
+        "remove the cause and run the command again; nothing half-made was left"
+    })
+}
+
+/// Several lines of another program as one, each made harmless.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).filter(|line| !line.is_empty()).map(escape).collect::<Vec<_>>().join(" | ")
+}
+
+async fn tail(mut from: impl AsyncRead + Unpin) -> String {
+    let mut kept: Vec<u8> = Vec::new();
+    let mut buffer = [0; 1024];
+    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+        kept.extend_from_slice(&buffer[..n]);
+        let excess = kept.len().saturating_sub(STDERR_BYTES_MAX);
+        kept.drain(..excess);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// Every variable that libpq or pg_dump would obey goes: the settings are ours alone. Messages in English.
+fn clean_environment(command: &mut Command) {
+    for (name, _) in env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PG") {
+            command.env_remove(name);
+        }
+    }
+    command.env("LC_ALL", "C").env("PGAPPNAME", "regenesis").env("PGCONNECT_TIMEOUT", "15");
+}
+
+/// A schema as a pattern that matches that name alone: within double quotes neither case nor wildcards count.
+fn pattern(schema: &str) -> String {
+    format!("\"{}\"", schema.replace('"', "\"\""))
+}
+
+/// pg_dump takes a database name with `=` in it, or one that begins like a URI, for a connection string.
+fn connection_string(dbname: &str) -> String {
+    if dbname.contains('=') || dbname.starts_with("postgres://") || dbname.starts_with("postgresql://") {
+        format!("dbname='{}'", dbname.replace('\\', "\\\\").replace('\'', "\\'"))
+    } else {
+        dbname.to_owned()
+    }
+}
+
+fn leading_number(text: &str) -> Option<u32> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text[..end].parse().ok()
+}
+
+/// The one of the server's own version, else the first on the list that is newer.
+fn choose(found: Vec<PgDump>, server_major: u32) -> Result<PgDump> {
+    let Some(newest) = found.iter().max_by_key(|p| p.major).cloned() else {
+        return Err(Error::failed("pg_dump was not found on PATH or among the installed PostgreSQL versions")
+            .hint(format!("install postgresql-client-{server_major} or newer, or give its path with --pg-dump")));
+    };
+    let wanted = server_major.max(MAJOR_MIN);
+    let mut usable: Vec<PgDump> = found.into_iter().filter(|p| p.major >= wanted).collect();
+    usable.sort_by_key(|p| p.major != server_major);
+    match usable.into_iter().next() {
+        Some(program) => Ok(program),
+        None if newest.major < MAJOR_MIN => Err(Error::failed(format!(
+            "pg_dump {} at {} is too old: {MAJOR_MIN} or newer is needed",
+            newest.version,
+            newest.path.display()
+        ))
+        .hint(format!("install postgresql-client-{wanted}, or give the path of a newer one with --pg-dump"))),
+        None => Err(Error::failed(format!(
+            "pg_dump {} at {} is older than the server, which is PostgreSQL {server_major}",
+            newest.version,
+            newest.path.display()
+        ))
+        .hint(format!("install postgresql-client-{wanted}, or give the path of a newer one with --pg-dump"))),
+    }
+}
+
+/// Where a program of PostgreSQL's may be: PATH first, then the directories of the packages, newest version first.
+pub(crate) fn candidates(name: &str, path: Option<&OsStr>) -> Vec<PathBuf> {
+    let mut directories: Vec<PathBuf> = path.map(|p| env::split_paths(p).collect()).unwrap_or_default();
+    directories.extend(versioned_directories());
+    let mut seen = Vec::new();
+    for directory in directories {
+        let program = directory.join(name);
+        let executable = fs::metadata(&program).is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0);
+        if executable && program.is_absolute() && !seen.contains(&program) {
+            seen.push(program);
+        }
+    }
+    seen
+}
+
+/// `bin` directories of installed PostgreSQL versions, newest first.
+pub(crate) fn versioned_directories() -> Vec<PathBuf> {
+    let mut found: Vec<(u32, PathBuf)> = Vec::new();
+    // Debian and Ubuntu; Red Hat's packages; Homebrew.
+    for (parent, prefix) in [
+        ("/usr/lib/postgresql", ""),
+        ("/usr", "pgsql-"),
+        ("/opt/homebrew/opt", "postgresql@"),
+        ("/usr/local/opt", "postgresql@"),
+    ] {
+        for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if let Some(major) = name.to_str().and_then(|n| n.strip_prefix(prefix)).and_then(|v| v.parse().ok()) {
+                found.push((major, entry.path().join("bin")));
+            }
+        }
+    }
+    found.sort_by_key(|(major, _)| std::cmp::Reverse(*major));
+    found.into_iter().map(|(_, path)| path).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::settings::PartialSettings;
+
+    fn program(path: &str, version: &str) -> PgDump {
+        PgDump { path: path.into(), major: leading_number(version).unwrap(), version: version.into() }
+    }
+
+    fn arguments(major: &str, family: Family, schemas: &[&str]) -> Vec<String> {
+        let settings = PartialSettings::default().complete(None, |_| {}).unwrap();
+        let schemas: Vec<String> = schemas.iter().map(|s| (*s).to_owned()).collect();
+        let arguments = program("/x", major).arguments(&settings, family, &schemas, "0001-1");
+        arguments.into_iter().map(|a| a.into_string().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_servers_own_version_is_chosen_then_a_newer_one() {
+        let found = || vec![program("/a", "17.2"), program("/b", "15.18"), program("/c", "16.2")];
+        assert_eq!(choose(found(), 16).unwrap().path(), Path::new("/c"));
+        assert_eq!(choose(found(), 14).unwrap().path(), Path::new("/a"), "PATH's order");
+        let e = choose(found(), 18).unwrap_err();
+        assert!(e.to_string().contains("older than the server, which is PostgreSQL 18"), "{e}");
+        assert!(e.advice().unwrap().contains("postgresql-client-18"));
+    }
+
+    #[test]
+    fn old_and_missing_programs_are_said() {
+        let e = choose(vec![program("/a", "14.9")], 13).unwrap_err();
+        assert!(e.to_string().contains("too old"), "{e}");
+        let e = choose(Vec::new(), 16).unwrap_err();
+        assert!(e.to_string().contains("not found"), "{e}");
+    }
+
+    #[test]
+    fn large_objects_are_spelt_as_the_version_knows_them() {
+        let old = arguments("15.3", Family::V09, &["kwild_voting", "kwild_accts", "kwild_internal"]);
+        assert!(old.contains(&"--blobs".to_owned()) && !old.contains(&"--large-objects".to_owned()));
+        let new = arguments("16.0", Family::V09, &["kwild_voting", "kwild_accts", "kwild_internal"]);
+        assert!(new.contains(&"--large-objects".to_owned()) && !new.contains(&"--blobs".to_owned()));
+    }
+
+    #[test]
+    fn schemas_match_only_themselves() {
+        let all = ["kwild_voting", "kwild_accts", "kwild_engine", "kwild_internal", "Od\"d*", "main"];
+        let arguments = arguments("16.2", Family::V010, &all);
+        let patterns: Vec<&str> = arguments.windows(2).filter(|w| w[0] == "--schema").map(|w| w[1].as_str()).collect();
+        assert_eq!(
+            patterns,
+            [
+                "\"kwild_voting\"",
+                "\"kwild_accts\"",
+                "\"kwild_engine\"",
+                "\"kwild_internal\"",
+                "\"Od\"\"d*\"",
+                "\"main\""
+            ]
+        );
+        let sentry = arguments.iter().position(|a| a == "-T").unwrap();
+        assert_eq!(arguments[sentry + 1], "kwild_internal.sentry");
+    }
+
+    #[test]
+    fn a_database_named_like_a_connection_string_is_still_a_name() {
+        assert_eq!(connection_string("kwild"), "kwild");
+        assert_eq!(connection_string("a=b'c"), r"dbname='a=b\'c'");
+    }
+
+    #[test]
+    fn what_pg_dump_says_becomes_one_harmless_line() {
+        let e = explain(ExitStatus::from_raw(1 << 8), "pg_dump: error: bad\npg_dump: detail: \u{1b}[31m\n");
+        assert_eq!(e.chain(), "pg_dump failed with exit code 1: pg_dump: error: bad | pg_dump: detail: \\u{1b}[31m");
+        assert_eq!(explain(ExitStatus::from_raw(9), "").chain(), "pg_dump was ended by signal 9");
+    }
+
+    #[test]
+    fn version_texts_are_read() {
+        assert_eq!(leading_number("15.18 (Debian 15.18-0+deb12u1)"), Some(15));
+        assert_eq!(leading_number("17beta1"), Some(17));
+        assert_eq!(leading_number("x"), None);
+    }
+}

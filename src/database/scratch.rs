@@ -1,0 +1,584 @@
+//! A throw-away Postgres server of our own: for the tests, and for the product's `demo`. It lives in one temporary
+//! directory, runs as an ordinary user also when we are root, and is gone when the value is dropped, or when this process
+//! dies in any way: a small guardian shell waits for that and clears up.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    io::{self, Write},
+    net::TcpListener,
+    os::unix::{
+        fs::{MetadataExt, PermissionsExt},
+        process::CommandExt,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::Duration,
+};
+
+use flate2::read::MultiGzDecoder;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::{Gid, Pid, Uid, User, chown},
+};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+use super::{
+    dump,
+    settings::{PartialSettings, Settings, SslMode},
+};
+use crate::base::{Context, Error, Result, clock, text::escape};
+
+/// Name of the server's superuser.
+const SUPERUSER: &str = "postgres";
+/// How long a step of the server may take on a busy machine.
+const START_TIME_MAX: Duration = Duration::from_secs(120);
+const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(15);
+/// Tries when another program takes the port between choosing and binding it.
+const PORT_TRIES_MAX: u32 = 20;
+/// `sun_path` has 104 bytes on some systems; the socket's own name takes up to 20 of them.
+const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
+
+/// How the server is made.
+#[derive(Debug, Clone, Default)]
+pub struct ScratchOptions {
+    /// Directory with `postgres`, `initdb` and `psql`; otherwise the newest on the machine.
+    pub binaries: Option<PathBuf>,
+    /// Settings of `postgresql.conf` beyond ours: name and value.
+    pub parameters: Vec<(String, String)>,
+    /// The superuser's password, asked for on every connection; none: everyone on this machine is let in.
+    pub password: Option<Zeroizing<String>>,
+    /// Files put into the data directory: name and bytes (certificates, for instance), private to the server.
+    pub files: Vec<(String, Vec<u8>)>,
+}
+
+/// A running server.
+#[derive(Debug)]
+pub struct Scratch {
+    port: u16,
+    password: Option<Zeroizing<String>>,
+    programs: Programs,
+    // Dropped in this order: the server stops, then the guardian, then the directory goes.
+    server: Server,
+    guardian: Guardian,
+    directory: TempDir,
+}
+
+impl Scratch {
+    /// Makes and starts a server.
+    ///
+    /// # Errors
+    /// When no PostgreSQL is installed, no ordinary user exists to run it, or it does not start.
+    pub fn start(options: ScratchOptions) -> Result<Self> {
+        let programs = Programs::find(options.binaries.as_deref())?;
+        let account = Account::find()?;
+        let directory = temporary_directory(&account)?;
+        let guardian = Guardian::start(directory.path(), &account)?;
+        let data = directory.path().join("data");
+        initialise(&programs, &account, directory.path(), &data, options.password.as_ref())?;
+        for (name, bytes) in &options.files {
+            account.write(&data.join(name), bytes)?;
+        }
+        let mut tries = 0;
+        let (server, port) = loop {
+            let port = free_port()?;
+            match Server::start(&programs, &account, directory.path(), &data, port, &options.parameters) {
+                Ok(server) => break (server, port),
+                Err(Start::PortTaken) if tries < PORT_TRIES_MAX => tries += 1,
+                Err(Start::PortTaken) => return Err(Error::failed("found no free port for a throw-away Postgres")),
+                Err(Start::Failed(e)) => return Err(e),
+            }
+        };
+        Ok(Scratch { port, password: options.password, programs, server, guardian, directory })
+    }
+
+    /// The TCP port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// The directory of the unix socket.
+    pub fn socket_directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A program of the same PostgreSQL, such as `pg_dump`.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.0.join(name)
+    }
+
+    /// Process id of the server.
+    pub fn pid(&self) -> u32 {
+        self.server.child.id()
+    }
+
+    /// How a client reaches `dbname` over TCP as superuser.
+    pub fn settings(&self, dbname: &str) -> Settings {
+        Settings {
+            host: "127.0.0.1".to_owned(),
+            port: self.port,
+            user: SUPERUSER.to_owned(),
+            dbname: dbname.to_owned(),
+            password: self.password.clone(),
+            ssl_mode: SslMode::Prefer,
+            root_certificate: None,
+        }
+    }
+
+    /// The same as one source among several.
+    pub fn partial_settings(&self, dbname: &str) -> PartialSettings {
+        let settings = self.settings(dbname);
+        PartialSettings {
+            host: Some(settings.host),
+            port: Some(settings.port),
+            user: Some(settings.user),
+            dbname: Some(settings.dbname),
+            password: settings.password,
+            ..PartialSettings::default()
+        }
+    }
+
+    /// Makes an empty UTF8 database.
+    ///
+    /// # Errors
+    /// When there is one of that name.
+    pub fn create_database(&self, dbname: &str) -> Result<()> {
+        let name = dbname.replace('"', "\"\"");
+        self.query("postgres", &format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8'")).map(drop)
+    }
+
+    /// Makes a database and loads SQL text into it, plain or gzip, stopping at the first error.
+    ///
+    /// # Errors
+    /// When a statement fails, with what psql says.
+    pub fn load(&self, dbname: &str, sql: &[u8]) -> Result<()> {
+        self.create_database(dbname)?;
+        self.run(dbname, sql, true).map(drop)
+    }
+
+    /// Runs SQL text from psql's standard input and gives what it printed: unaligned, rows only.
+    ///
+    /// # Errors
+    /// When a statement fails, with what psql says.
+    pub fn query(&self, dbname: &str, sql: &str) -> Result<String> {
+        self.run(dbname, sql.as_bytes(), true)
+    }
+
+    /// Runs SQL text (plain or gzip) as kwild does: statements that fail are passed over. Gives what psql complained of.
+    ///
+    /// # Errors
+    /// When psql cannot run or connect.
+    pub fn restore(&self, dbname: &str, sql: &[u8]) -> Result<String> {
+        let output = self.psql(dbname, sql, false)?;
+        if !output.status.success() {
+            return Err(psql_failed(&output));
+        }
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    fn run(&self, dbname: &str, sql: &[u8], stop_at_error: bool) -> Result<String> {
+        let output = self.psql(dbname, sql, stop_at_error)?;
+        if !output.status.success() {
+            return Err(psql_failed(&output));
+        }
+        String::from_utf8(output.stdout).or_failed(|| "psql printed what is not UTF-8")
+    }
+
+    fn psql(&self, dbname: &str, sql: &[u8], stop_at_error: bool) -> Result<Output> {
+        let mut command = Command::new(self.program("psql"));
+        clean(&mut command);
+        command.args(["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password"]);
+        if stop_at_error {
+            command.args(["--set", "ON_ERROR_STOP=1"]);
+        }
+        command.arg("--host").arg(self.socket_directory()).args(["--port", &self.port.to_string()]);
+        command.args(["--username", SUPERUSER, "--dbname", dbname]);
+        if let Some(password) = &self.password {
+            command.env("PGPASSWORD", password.as_str());
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().or_failed(|| "cannot run psql")?;
+        let mut stdin = child.stdin.take().ok_or_else(|| Error::failed("psql has no input"))?;
+        thread::scope(|scope| {
+            let feeder = scope.spawn(move || feed(sql, &mut stdin));
+            let output = child.wait_with_output().or_failed(|| "cannot read psql's output")?;
+            match feeder.join() {
+                // psql that stops early closes its input; its own words say why.
+                Ok(Err(e)) if e.kind() != io::ErrorKind::BrokenPipe => {
+                    Err(Error::failed("cannot feed psql").because(e))
+                }
+                Ok(_) => Ok(output),
+                Err(_) => Err(Error::failed("cannot feed psql")),
+            }
+        })
+    }
+
+    /// Stops the server and removes its directory. Dropping does the same, without a word when it fails.
+    ///
+    /// # Errors
+    /// When the directory cannot be removed.
+    pub fn stop(mut self) -> Result<()> {
+        self.server.stop();
+        self.guardian.dismiss();
+        self.directory.close().or_failed(|| "cannot remove the throw-away server's directory")
+    }
+}
+
+fn feed(sql: &[u8], to: &mut impl Write) -> io::Result<()> {
+    if sql.starts_with(&[0x1f, 0x8b]) {
+        io::copy(&mut MultiGzDecoder::new(sql), to).map(drop)
+    } else {
+        to.write_all(sql)
+    }
+}
+
+fn psql_failed(output: &Output) -> Error {
+    let said = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<String> = said.lines().filter(|l| !l.trim().is_empty()).take(3).map(escape).collect();
+    Error::failed("psql failed").because(lines.join(" | "))
+}
+
+/// Directory of the server's programs.
+#[derive(Debug, Clone)]
+struct Programs(PathBuf);
+
+impl Programs {
+    const NEEDED: [&'static str; 3] = ["postgres", "initdb", "psql"];
+
+    /// One directory that has all of them: what was named, the newest installed version, `pg_config`'s, or PATH's.
+    fn find(named: Option<&Path>) -> Result<Self> {
+        let complete = |directory: &PathBuf| Self::NEEDED.iter().all(|name| directory.join(name).is_file());
+        if let Some(named) = named {
+            let named = named.to_owned();
+            return Some(named.clone()).filter(complete).map(Programs).ok_or_else(|| {
+                Error::failed(format!("{} does not hold postgres, initdb and psql", named.display()))
+                    .hint("give the bin directory of a PostgreSQL server")
+            });
+        }
+        let mut directories = dump::versioned_directories();
+        let mut ask = Command::new("pg_config");
+        if let Ok(output) = ask.arg("--bindir").stdin(Stdio::null()).stderr(Stdio::null()).output() {
+            directories.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
+        }
+        let on_path = dump::candidates("postgres", std::env::var_os("PATH").as_deref());
+        directories.extend(on_path.iter().filter_map(|p| p.parent()).map(Path::to_owned));
+        directories.into_iter().find(complete).map(Programs).ok_or_else(|| {
+            Error::failed("no PostgreSQL server is installed on this machine")
+                .hint("install it (Debian, Ubuntu: apt-get install postgresql)")
+        })
+    }
+
+    fn command(&self, name: &str, account: &Account) -> Command {
+        let mut command = Command::new(self.0.join(name));
+        clean(&mut command);
+        account.apply(&mut command);
+        command.stdin(Stdio::null());
+        command
+    }
+}
+
+/// Takes away what libpq and the server would obey.
+fn clean(command: &mut Command) {
+    for (name, _) in std::env::vars_os() {
+        let bytes = name.as_encoded_bytes();
+        if bytes.starts_with(b"PG") || bytes.starts_with(b"PSQL") {
+            command.env_remove(name);
+        }
+    }
+    command.env("LC_ALL", "C");
+}
+
+/// The ordinary user that the server runs as; none when we are one ourselves.
+#[derive(Debug)]
+struct Account(Option<(Uid, Gid)>);
+
+impl Account {
+    /// PostgreSQL refuses to run as root.
+    fn find() -> Result<Self> {
+        if !Uid::effective().is_root() {
+            return Ok(Account(None));
+        }
+        for name in ["postgres", "nobody"] {
+            if let Ok(Some(user)) = User::from_name(name)
+                && !user.uid.is_root()
+            {
+                return Ok(Account(Some((user.uid, user.gid))));
+            }
+        }
+        Err(Error::failed("Postgres does not run as root, and there is no user postgres or nobody to run it as")
+            .hint("run the command as an ordinary user"))
+    }
+
+    fn apply(&self, command: &mut Command) {
+        if let Some((uid, gid)) = self.0 {
+            command.uid(uid.as_raw()).gid(gid.as_raw());
+        }
+        // The user may have no right to the directory we stand in.
+        command.current_dir("/");
+    }
+
+    fn own(&self, path: &Path) -> Result<()> {
+        match self.0 {
+            Some((uid, gid)) => {
+                chown(path, Some(uid), Some(gid)).or_failed(|| format!("cannot give {} away", path.display()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
+        let what = || format!("cannot write {}", path.display());
+        fs::write(path, bytes).or_failed(what)?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).or_failed(what)?;
+        self.own(path)
+    }
+}
+
+/// A directory with a short name that the server's user can reach.
+fn temporary_directory(account: &Account) -> Result<TempDir> {
+    let wanted = std::env::temp_dir();
+    let usable = |parent: &Path| {
+        parent.is_absolute()
+            && parent.as_os_str().len() + 16 < SOCKET_DIRECTORY_BYTES_MAX
+            && (account.0.is_none() || parent.ancestors().all(|p| fs::metadata(p).is_ok_and(|m| m.mode() & 0o001 != 0)))
+    };
+    let parent = if usable(&wanted) { wanted.as_path() } else { Path::new("/tmp") };
+    let directory = tempfile::Builder::new()
+        .prefix("regenesis-pg")
+        .rand_bytes(6)
+        .tempdir_in(parent)
+        .or_failed(|| format!("cannot make a directory in {}", parent.display()))?;
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700))
+        .or_failed(|| "cannot make a private directory")?;
+    account.own(directory.path())?;
+    Ok(directory)
+}
+
+fn initialise(
+    programs: &Programs,
+    account: &Account,
+    directory: &Path,
+    data: &Path,
+    password: Option<&Zeroizing<String>>,
+) -> Result<()> {
+    let mut command = programs.command("initdb", account);
+    command.arg("--pgdata").arg(data).args(["--username", SUPERUSER, "--encoding", "UTF8", "--locale", "C"]);
+    command.args(["--no-sync", "--no-instructions"]);
+    match password {
+        Some(password) => {
+            let file = directory.join("password");
+            account.write(&file, password.as_bytes())?;
+            command.args(["--auth", "scram-sha-256", "--pwfile"]).arg(file);
+        }
+        None => {
+            command.args(["--auth", "trust"]);
+        }
+    }
+    let output = command.output().or_failed(|| "cannot run initdb")?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let last = said.lines().rfind(|l| !l.trim().is_empty()).map(escape).unwrap_or_default();
+    Err(Error::failed("cannot make a throw-away Postgres: initdb failed").because(last))
+}
+
+fn free_port() -> Result<u16> {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).or_failed(|| "cannot bind a port on 127.0.0.1")?;
+    Ok(listener.local_addr().or_failed(|| "cannot read the port that was bound")?.port())
+}
+
+enum Start {
+    PortTaken,
+    Failed(Error),
+}
+
+impl From<Error> for Start {
+    fn from(e: Error) -> Self {
+        Start::Failed(e)
+    }
+}
+
+/// The postmaster.
+#[derive(Debug)]
+struct Server {
+    child: Child,
+    stopped: bool,
+}
+
+impl Server {
+    fn start(
+        programs: &Programs,
+        account: &Account,
+        directory: &Path,
+        data: &Path,
+        port: u16,
+        parameters: &[(String, String)],
+    ) -> Result<Server, Start> {
+        let log = directory.join("log");
+        let what = || "cannot start a throw-away Postgres";
+        let log_file = fs::File::create(&log).or_failed(what)?;
+        let mut command = programs.command("postgres", account);
+        command.arg("-D").arg(data).arg("-k").arg(directory);
+        let ours = [
+            ("port", port.to_string()),
+            ("listen_addresses", "127.0.0.1".to_owned()),
+            // Nothing of it outlives us.
+            ("fsync", "off".to_owned()),
+            ("synchronous_commit", "off".to_owned()),
+            ("full_page_writes", "off".to_owned()),
+            ("shared_buffers", "16MB".to_owned()),
+            ("max_connections", "64".to_owned()),
+            // What a Kwil database's own objects ask for.
+            ("wal_level", "logical".to_owned()),
+            ("max_prepared_transactions", "16".to_owned()),
+            ("max_wal_senders", "8".to_owned()),
+            ("max_replication_slots", "8".to_owned()),
+        ];
+        for (name, value) in
+            ours.iter().map(|(n, v)| (*n, v.as_str())).chain(parameters.iter().map(|(n, v)| (n.as_str(), v.as_str())))
+        {
+            command.arg("-c").arg(format!("{name}={value}"));
+        }
+        command.stdout(Stdio::null()).stderr(log_file).process_group(0);
+        let child = command.spawn().or_failed(what)?;
+        let mut server = Server { child, stopped: false };
+        server.wait_until_ready(data, &log)?;
+        Ok(server)
+    }
+
+    /// The postmaster writes its state into its pid file, as pg_ctl reads it too.
+    fn wait_until_ready(&mut self, data: &Path, log: &Path) -> Result<(), Start> {
+        let began = clock::now();
+        loop {
+            let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+            let mut lines = state.lines();
+            let pid = lines.next().and_then(|l| l.trim().parse().ok());
+            if pid == Some(self.child.id()) && lines.nth(6).is_some_and(|l| l.trim() == "ready") {
+                return Ok(());
+            }
+            let ended = self.child.try_wait().or_failed(|| "cannot wait for Postgres")?.is_some();
+            if ended || began.elapsed() > START_TIME_MAX {
+                self.stopped = ended;
+                let said = fs::read_to_string(log).unwrap_or_default();
+                if said.contains("could not bind") || said.contains("could not create any TCP/IP sockets") {
+                    return Err(Start::PortTaken);
+                }
+                let tail: Vec<String> = said.lines().rev().take(3).map(escape).collect();
+                let what = if ended { "it ended at once" } else { "it does not come up" };
+                return Err(Error::failed(format!("a throw-away Postgres does not start: {what}"))
+                    .because(tail.into_iter().rev().collect::<Vec<_>>().join(" | "))
+                    .into());
+            }
+            thread::sleep(POLL_INTERVAL);
+        }
+    }
+
+    /// Stops at once: there is nothing worth writing out.
+    fn stop(&mut self) {
+        if self.stopped {
+            return;
+        }
+        self.stopped = true;
+        if let Ok(pid) = i32::try_from(self.child.id()) {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGQUIT);
+        }
+        let began = clock::now();
+        while began.elapsed() < STOP_TIME_MAX {
+            match self.child.try_wait() {
+                Ok(None) => thread::sleep(POLL_INTERVAL),
+                _ => return,
+            }
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A shell that sleeps until our end of its input closes, which happens also when we are killed.
+#[derive(Debug)]
+struct Guardian(Option<Child>);
+
+impl Guardian {
+    const SCRIPT: &'static str = r#"
+        read -r _
+        pid=$(head -n 1 "$1/data/postmaster.pid" 2>/dev/null)
+        if [ -n "$pid" ]; then
+            kill -QUIT "$pid" 2>/dev/null
+            tries=0
+            while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
+            kill -KILL "$pid" 2>/dev/null
+        fi
+        rm -rf "$1"
+    "#;
+
+    fn start(directory: &Path, account: &Account) -> Result<Self> {
+        let mut command = Command::new("/bin/sh");
+        account.apply(&mut command);
+        command.arg("-c").arg(Self::SCRIPT).arg("sh").arg(AsRef::<OsStr>::as_ref(directory));
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        Ok(Guardian(Some(command.spawn().or_failed(|| "cannot start a shell")?)))
+    }
+
+    /// Ends it before its input closes: the work is done.
+    fn dismiss(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        self.dismiss();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_starts_answers_and_leaves_nothing() {
+        let scratch = Scratch::start(ScratchOptions::default()).unwrap();
+        scratch.load("one", b"CREATE TABLE t (a int); INSERT INTO t VALUES (7);").unwrap();
+        assert_eq!(scratch.query("one", "SELECT a FROM t").unwrap().trim(), "7");
+        let e = scratch.query("one", "SELECT nothing FROM nowhere").unwrap_err();
+        assert!(e.chain().contains("nowhere"), "{}", e.chain());
+        let (directory, pid) = (scratch.socket_directory().to_owned(), scratch.pid());
+        assert!(directory.exists());
+        scratch.stop().unwrap();
+        assert!(!directory.exists());
+        assert!(kill(Pid::from_raw(pid.try_into().unwrap()), None).is_err(), "the server still runs");
+    }
+
+    #[test]
+    fn the_guardian_clears_up_when_nobody_else_does() {
+        let mut scratch = Scratch::start(ScratchOptions::default()).unwrap();
+        let directory = scratch.socket_directory().to_owned();
+        // As if this process had died: only the guardian's input closes.
+        let mut guardian = scratch.guardian.0.take().unwrap();
+        drop(guardian.stdin.take());
+        guardian.wait().unwrap();
+        assert!(!directory.exists());
+        scratch.server.child.wait().unwrap();
+        scratch.server.stopped = true;
+    }
+
+    #[test]
+    fn a_directory_without_programs_is_refused() {
+        let options = ScratchOptions { binaries: Some("/nonexistent".into()), ..Default::default() };
+        let e = Scratch::start(options).unwrap_err();
+        assert!(e.to_string().contains("/nonexistent"), "{e}");
+    }
+}

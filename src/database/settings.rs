@@ -1,0 +1,353 @@
+//! How to reach the old database: what was typed, what the node's config and the environment say, and Kwil's defaults.
+
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use zeroize::Zeroizing;
+
+use super::pgpass::{self, Wanted};
+use crate::base::{Error, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX, text::escape};
+
+/// Kwil's default database, and its default role.
+pub const DBNAME_DEFAULT: &str = "kwild";
+const USER_DEFAULT: &str = "kwild";
+const HOST_DEFAULT: &str = "127.0.0.1";
+const PORT_DEFAULT: u16 = 5432;
+
+/// How much TLS, as libpq counts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SslMode {
+    /// Never.
+    Disable,
+    /// If the server has it; no certificate is checked.
+    Prefer,
+    /// Always; no certificate is checked.
+    Require,
+    /// Always; certificate and host name are checked.
+    VerifyFull,
+}
+
+impl SslMode {
+    /// libpq's word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            SslMode::Disable => "disable",
+            SslMode::Prefer => "prefer",
+            SslMode::Require => "require",
+            SslMode::VerifyFull => "verify-full",
+        }
+    }
+}
+
+impl FromStr for SslMode {
+    type Err = String;
+
+    /// libpq's `allow` and `verify-ca` become the next stricter mode that exists here.
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "disable" => Ok(SslMode::Disable),
+            "allow" | "prefer" => Ok(SslMode::Prefer),
+            "require" => Ok(SslMode::Require),
+            "verify-ca" | "verify-full" => Ok(SslMode::VerifyFull),
+            _ => Err("expected disable, prefer, require or verify-full".to_owned()),
+        }
+    }
+}
+
+/// What one source says; the rest is left to the next source.
+#[derive(Clone, Default)]
+pub struct PartialSettings {
+    /// Host name or address; a path is the directory of a unix socket.
+    pub host: Option<String>,
+    /// Port, also part of a unix socket's name.
+    pub port: Option<u16>,
+    /// Role to log in as.
+    pub user: Option<String>,
+    /// Database.
+    pub dbname: Option<String>,
+    /// Password.
+    pub password: Option<Zeroizing<String>>,
+    /// How much TLS.
+    pub ssl_mode: Option<SslMode>,
+    /// Root certificates for `verify-full`; `system` means the system's.
+    pub root_certificate: Option<PathBuf>,
+    /// A password file other than `~/.pgpass`.
+    pub password_file: Option<PathBuf>,
+}
+
+impl fmt::Debug for PartialSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PartialSettings")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .field("user", &self.user)
+            .field("dbname", &self.dbname)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("ssl_mode", &self.ssl_mode)
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialSettings {
+    /// The `PG…` variables, read through `variable`.
+    ///
+    /// # Errors
+    /// When a variable holds what it cannot mean.
+    pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
+        let text = |name: &str| -> Result<Option<String>> {
+            // libpq takes an empty variable for none.
+            match variable(name).filter(|v| !v.is_empty()) {
+                None => Ok(None),
+                Some(value) => value.into_string().map(Some).map_err(|_| {
+                    Error::usage(format!("the variable {name} is not UTF-8")).hint(format!("unset {name}"))
+                }),
+            }
+        };
+        let bad = |name: &str, value: &str, why: &str| {
+            Error::usage(format!("the variable {name} holds \"{}\": {why}", escape(value)))
+                .hint(format!("correct or unset {name}, or give the flag"))
+        };
+        let port = text("PGPORT")?
+            .map(|p| p.trim().parse().map_err(|_| bad("PGPORT", &p, "expected a port number")))
+            .transpose()?;
+        let ssl_mode =
+            text("PGSSLMODE")?.map(|m| m.parse().map_err(|why: String| bad("PGSSLMODE", &m, &why))).transpose()?;
+        Ok(PartialSettings {
+            host: text("PGHOST")?,
+            port,
+            user: text("PGUSER")?,
+            dbname: text("PGDATABASE")?,
+            password: text("PGPASSWORD")?.map(Zeroizing::new),
+            ssl_mode,
+            root_certificate: text("PGSSLROOTCERT")?.map(PathBuf::from),
+            password_file: text("PGPASSFILE")?.map(PathBuf::from),
+        })
+    }
+
+    /// Fills what is missing from a source that counts less.
+    #[must_use]
+    pub fn or(self, lower: PartialSettings) -> Self {
+        PartialSettings {
+            host: self.host.or(lower.host),
+            port: self.port.or(lower.port),
+            user: self.user.or(lower.user),
+            dbname: self.dbname.or(lower.dbname),
+            password: self.password.or(lower.password),
+            ssl_mode: self.ssl_mode.or(lower.ssl_mode),
+            root_certificate: self.root_certificate.or(lower.root_certificate),
+            password_file: self.password_file.or(lower.password_file),
+        }
+    }
+
+    /// Adds Kwil's defaults and, where no password was given, looks into the password file below `home`.
+    /// What is odd about that file is told to `warn`.
+    ///
+    /// # Errors
+    /// When a value cannot be used, or a password file that was named cannot be read.
+    pub fn complete(self, home: Option<&Path>, mut warn: impl FnMut(String)) -> Result<Settings> {
+        let mut settings = Settings {
+            host: self.host.unwrap_or_else(|| HOST_DEFAULT.to_owned()),
+            port: self.port.unwrap_or(PORT_DEFAULT),
+            user: self.user.unwrap_or_else(|| USER_DEFAULT.to_owned()),
+            dbname: self.dbname.unwrap_or_else(|| DBNAME_DEFAULT.to_owned()),
+            // libpq takes an empty password for none.
+            password: self.password.filter(|p| !p.is_empty()),
+            ssl_mode: self.ssl_mode.unwrap_or(SslMode::Prefer),
+            root_certificate: self
+                .root_certificate
+                .or_else(|| home.map(|h| h.join(".postgresql/root.crt")).filter(|p| p.exists())),
+        };
+        for (flag, value) in [("--host", &settings.host), ("--user", &settings.user), ("--dbname", &settings.dbname)] {
+            if value.is_empty() || value.contains('\0') {
+                return Err(Error::usage(format!("{flag} is empty")).hint(format!("give {flag} a value")));
+            }
+        }
+        if settings.password.is_none() {
+            let named = self.password_file.is_some();
+            let path = self.password_file.or_else(|| home.map(|h| h.join(".pgpass")));
+            if let Some(path) = path {
+                settings.password = password_from_file(&path, named, &settings, &mut warn)?;
+            }
+        }
+        Ok(settings)
+    }
+}
+
+fn password_from_file(
+    path: &Path,
+    named: bool,
+    settings: &Settings,
+    warn: &mut impl FnMut(String),
+) -> Result<Option<Zeroizing<String>>> {
+    let metadata = match fs::metadata(path) {
+        Ok(metadata) => metadata,
+        Err(_) if !named => return Ok(None),
+        Err(e) => {
+            return Err(Error::failed(format!("cannot read the password file {}", path.display()))
+                .because(e)
+                .hint("correct or unset PGPASSFILE"));
+        }
+    };
+    if !metadata.is_file() {
+        return Ok(None);
+    }
+    // libpq's own rule, so that both connections see the same password.
+    if metadata.permissions().mode() & 0o077 != 0 {
+        warn(format!("{} is ignored: others can read it; make it private with chmod 0600", path.display()));
+        return Ok(None);
+    }
+    if metadata.len() > PASSWORD_FILE_SIZE_BYTES_MAX {
+        warn(format!("{} is ignored: it is too large for a password file", path.display()));
+        return Ok(None);
+    }
+    let text = match fs::read(path) {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(e) => {
+            warn(format!("{} is ignored: {e}", path.display()));
+            return Ok(None);
+        }
+    };
+    let text = Zeroizing::new(String::from_utf8_lossy(&text).into_owned());
+    let wanted = Wanted { host: &settings.host, port: settings.port, dbname: &settings.dbname, user: &settings.user };
+    Ok(pgpass::find(&text, wanted))
+}
+
+/// Everything a connection needs.
+#[derive(Clone)]
+pub struct Settings {
+    /// Host name or address; a path is the directory of a unix socket.
+    pub host: String,
+    /// Port, also part of a unix socket's name.
+    pub port: u16,
+    /// Role to log in as.
+    pub user: String,
+    /// Database.
+    pub dbname: String,
+    /// Password, if any.
+    pub password: Option<Zeroizing<String>>,
+    /// How much TLS.
+    pub ssl_mode: SslMode,
+    /// Root certificates for `verify-full`; none or `system` means the system's.
+    pub root_certificate: Option<PathBuf>,
+}
+
+impl Settings {
+    /// Whether `host` names the directory of a unix socket.
+    pub fn is_socket(&self) -> bool {
+        self.host.starts_with('/')
+    }
+
+    /// Where the server is, for messages.
+    pub fn place(&self) -> String {
+        let host = escape(&self.host);
+        if self.is_socket() {
+            format!("{}/.s.PGSQL.{}", host.trim_end_matches('/'), self.port)
+        } else if host.contains(':') {
+            format!("[{host}]:{}", self.port)
+        } else {
+            format!("{host}:{}", self.port)
+        }
+    }
+}
+
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("place", &self.place())
+            .field("user", &self.user)
+            .field("dbname", &self.dbname)
+            .field("password", &self.password.as_ref().map(|_| "…"))
+            .field("ssl_mode", &self.ssl_mode)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> Result<PartialSettings> {
+        let map: HashMap<String, OsString> = pairs.iter().map(|(k, v)| ((*k).to_owned(), OsString::from(v))).collect();
+        PartialSettings::from_environment(|name| map.get(name).cloned())
+    }
+
+    fn complete(partial: PartialSettings) -> Settings {
+        partial.complete(None, |w| panic!("{w}")).unwrap()
+    }
+
+    #[test]
+    fn defaults_are_kwils() {
+        let settings = complete(PartialSettings::default());
+        assert_eq!(settings.place(), "127.0.0.1:5432");
+        assert_eq!((settings.user.as_str(), settings.dbname.as_str()), ("kwild", "kwild"));
+        assert_eq!(settings.ssl_mode, SslMode::Prefer);
+        assert!(settings.password.is_none());
+    }
+
+    #[test]
+    fn flag_beats_root_beats_environment_beats_default() {
+        let flags = PartialSettings { host: Some("flag".into()), ..Default::default() };
+        let root = PartialSettings { host: Some("root".into()), user: Some("root-user".into()), ..Default::default() };
+        let env =
+            environment(&[("PGHOST", "env"), ("PGUSER", "env-user"), ("PGPORT", "5999"), ("PGPASSWORD", "s")]).unwrap();
+        let settings = complete(flags.or(root).or(env));
+        assert_eq!((settings.host.as_str(), settings.user.as_str(), settings.port), ("flag", "root-user", 5999));
+        assert_eq!(settings.password.as_ref().map(|p| p.as_str()), Some("s"));
+        assert_eq!(settings.dbname, "kwild");
+    }
+
+    #[test]
+    fn bad_variables_are_named() {
+        let e = environment(&[("PGPORT", "many")]).unwrap_err();
+        assert_eq!(e.kind(), crate::base::Kind::Usage);
+        assert!(e.to_string().contains("PGPORT"), "{e}");
+        assert!(environment(&[("PGSSLMODE", "maybe")]).unwrap_err().to_string().contains("PGSSLMODE"));
+        assert_eq!(environment(&[("PGSSLMODE", "verify-ca")]).unwrap().ssl_mode, Some(SslMode::VerifyFull));
+        assert_eq!(environment(&[("PGPORT", "")]).unwrap().port, None);
+    }
+
+    #[test]
+    fn the_password_file_is_used_only_when_private() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(".pgpass");
+        fs::write(&path, "*:*:*:*:from-file\n").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        let mut warnings = Vec::new();
+        let open = PartialSettings::default().complete(Some(home.path()), |w| warnings.push(w)).unwrap();
+        assert!(open.password.is_none());
+        assert!(warnings[0].contains("chmod 0600"), "{warnings:?}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let private = PartialSettings::default().complete(Some(home.path()), |w| panic!("{w}")).unwrap();
+        assert_eq!(private.password.unwrap().as_str(), "from-file");
+    }
+
+    #[test]
+    fn a_named_password_file_that_is_missing_is_an_error() {
+        let partial = PartialSettings { password_file: Some("/no/such/file".into()), ..Default::default() };
+        let e = partial.complete(None, |w| panic!("{w}")).unwrap_err();
+        assert!(e.to_string().contains("/no/such/file"), "{e}");
+    }
+
+    #[test]
+    fn passwords_are_not_in_debug_text() {
+        let partial = PartialSettings { password: Some(Zeroizing::new("hunter2".into())), ..Default::default() };
+        assert!(!format!("{partial:?}").contains("hunter2"));
+        assert!(!format!("{:?}", complete(partial)).contains("hunter2"));
+    }
+
+    #[test]
+    fn places_read_well() {
+        let mut settings = complete(PartialSettings::default());
+        settings.host = "/var/run/postgresql".into();
+        assert_eq!(settings.place(), "/var/run/postgresql/.s.PGSQL.5432");
+        settings.host = "::1".into();
+        assert_eq!(settings.place(), "[::1]:5432");
+    }
+}

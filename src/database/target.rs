@@ -1,0 +1,68 @@
+//! A look at the database that a new node will use: kwild does not load a snapshot into one that holds a node's state
+//! already, and starts on the old state without a word.
+
+use tokio_postgres::error::SqlState;
+
+use super::{
+    connect::Connection,
+    settings::{PartialSettings, Settings},
+};
+use crate::{
+    base::{Context, Error, Result},
+    kwil::config::DatabaseSettings,
+};
+
+/// What stands where kwild will look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// There is no such database yet.
+    Missing,
+    /// It is there and holds nothing of Kwil.
+    Empty,
+    /// It holds a node's state: kwild would go on with that and ignore the snapshot.
+    HoldsState,
+}
+
+impl Target {
+    /// Looks; changes nothing.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or asked.
+    pub async fn look(settings: &Settings) -> Result<Self> {
+        let connection = match Connection::open(settings).await {
+            Ok(connection) => connection,
+            Err(e) if missing_database(&e) => return Ok(Target::Missing),
+            Err(e) => return Err(e),
+        };
+        // The same test as kwild's own; a schema of datasets that is left over does as much harm.
+        let query = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_namespace \
+                     WHERE nspname IN ('kwild_voting', 'kwild_accts', 'kwild_internal', 'kwild_engine'))";
+        let row = connection.client.query_one(query, &[]).await.or_failed(|| "cannot ask the target database")?;
+        Ok(if row.get::<_, bool>(0) { Target::HoldsState } else { Target::Empty })
+    }
+}
+
+fn missing_database(error: &Error) -> bool {
+    let mut cause = std::error::Error::source(error);
+    while let Some(e) = cause {
+        if let Some(postgres) = e.downcast_ref::<tokio_postgres::Error>() {
+            return postgres.code() == Some(&SqlState::UNDEFINED_DATABASE);
+        }
+        cause = e.source();
+    }
+    // Where the cause was put in words already.
+    error.chain().contains("does not exist") && error.chain().contains("database")
+}
+
+impl From<DatabaseSettings> for PartialSettings {
+    fn from(config: DatabaseSettings) -> Self {
+        PartialSettings {
+            host: Some(config.host),
+            port: Some(config.port),
+            user: Some(config.user),
+            dbname: Some(config.dbname),
+            password: config.password,
+            ..PartialSettings::default()
+        }
+    }
+}

@@ -1,0 +1,398 @@
+//! From pg_dump's plain text to the text of a snapshot, as a stream cut anywhere.
+//!
+//! Two sets of rules:
+//!
+//! * [`LineRules::Faithful`]: between `COPY … FROM stdin;` and `\.` every byte passes, and so does every line that begins
+//!   inside a string literal, a quoted name or a dollar-quoted body. Outside, Kwil's line rules hold: blank lines, comment
+//!   lines and the session's leading `SET`/`SELECT`/`\connect`/`CREATE DATABASE` go.
+//! * [`LineRules::Compat`]: Kwil's own rules for every line, data or not, with their losses. Where they would take data
+//!   for the voters table (a forged validator), or tear a literal open by dropping the line that ends it, the filter
+//!   refuses.
+//!
+//! With both, the real voters table's rows become the genesis' validators and its block is emptied, psql's
+//! `\restrict`/`\unrestrict` lines (a random token) go, and so do statements about the database itself, which would change
+//! the database of a validator: the one point where the compat text is not Kwil's. TRUF's `kwild_internal.sentry_seq`,
+//! which honest nodes differ in and kwild makes again, goes in faithful mode only.
+
+use std::collections::BTreeMap;
+
+use super::{
+    Family, VoterRow,
+    sql::{Next, Sink, SplitError, Splitter, Statement, short},
+    token::{CopyHeader, Token, Tokens, qualified_name},
+};
+use crate::base::{Error, Kind, text::escape};
+
+mod rows;
+mod rules;
+#[cfg(test)]
+mod tests;
+mod voters;
+
+use rows::{CompatRows, FaithfulRows};
+use rules::{KwilRules, Verdict};
+use voters::VoterReader;
+
+/// Which lines stay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LineRules {
+    /// No row and no line of a literal or body is lost.
+    Faithful,
+    /// Kwil's own rules, losses included.
+    Compat,
+}
+
+/// Why a dump gives no snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// The text is not what pg_dump writes, or ends too early.
+    #[error("line {line} of the dump: {reason}: {}", escape(.text))]
+    Unexpected {
+        /// Line of the dump, from 1.
+        line: u64,
+        /// The beginning of the statement or line.
+        text: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A row of the voters table cannot be read.
+    #[error("line {line} of the dump: the voters table {reason}")]
+    Voters {
+        /// Line of the dump, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Kwil's rules would take data for the voters table.
+    #[error(
+        "line {line} of the dump: {place} looks like the voters table to Kwil's own rules, which would make validators of \
+         the lines after it: {}", escape(.text)
+    )]
+    Forgery {
+        /// Line of the dump, from 1.
+        line: u64,
+        /// Where the line stands.
+        place: &'static str,
+        /// The line's beginning.
+        text: String,
+    },
+    /// Kwil's rules would drop a line on which a literal or body begins or ends.
+    #[error("line {line} of the dump: Kwil's own rules drop a line on which a literal begins or ends: {}", escape(.text))]
+    TornLiteral {
+        /// Line of the dump, from 1.
+        line: u64,
+        /// The line's beginning.
+        text: String,
+    },
+    /// The chain has no blocks.
+    #[error("the chain has no height ({height}): it has made no block")]
+    NoBlocks {
+        /// The height that was given.
+        height: i64,
+    },
+}
+
+impl From<SplitError> for FilterError {
+    fn from(e: SplitError) -> Self {
+        FilterError::Unexpected { line: e.line, text: e.text, reason: e.reason }
+    }
+}
+
+impl From<FilterError> for Error {
+    fn from(e: FilterError) -> Self {
+        let (kind, hint) = match &e {
+            FilterError::Unexpected { .. } => {
+                (Kind::Failed, "check that pg_dump is 15 or newer and ended without an error, then try again")
+            }
+            FilterError::Voters { .. } => {
+                (Kind::Verify, "check that this is a Kwil database and that its family was recognised (--family)")
+            }
+            FilterError::Forgery { .. } | FilterError::TornLiteral { .. } => {
+                (Kind::Refused, "leave --kwil-compat out: the default rules keep this text as the data it is")
+            }
+            FilterError::NoBlocks { .. } => (Kind::Refused, "make the snapshot from a network that has made blocks"),
+        };
+        Error::new(kind, e.to_string()).hint(hint)
+    }
+}
+
+/// What went through.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FilterReport {
+    /// Rows of the voters table, in the table's order.
+    pub voters: Vec<VoterRow>,
+    /// COPY blocks, the emptied one included.
+    pub tables: u64,
+    /// COPY rows written.
+    pub rows: u64,
+    /// Rows by table that Kwil's own rules would have dropped; only with [`LineRules::Faithful`].
+    pub rescued_rows: BTreeMap<String, u64>,
+    /// Lines of literals, quoted names and bodies by object that Kwil's own rules would have dropped; only with
+    /// [`LineRules::Faithful`].
+    pub rescued_lines: BTreeMap<String, u64>,
+}
+
+/// The filter.
+#[derive(Debug)]
+pub struct DumpFilter {
+    splitter: Splitter,
+    core: Core,
+}
+
+impl DumpFilter {
+    /// A filter at the dump's first byte.
+    pub fn new(family: Family, rules: LineRules) -> Self {
+        let core = Core {
+            family,
+            rules,
+            kwil: KwilRules::default(),
+            report: FilterReport::default(),
+            block: None,
+            voters_seen: false,
+        };
+        DumpFilter { splitter: Splitter::new(), core }
+    }
+
+    /// Takes any piece of pg_dump's text and appends what stays to `out`. Holds at most one statement, never a row.
+    ///
+    /// # Errors
+    /// When the text is not pg_dump's or a rule refuses; `out` is of no use then.
+    pub fn push(&mut self, dump: &[u8], out: &mut Vec<u8>) -> Result<(), FilterError> {
+        self.splitter.push(dump, &mut self.core, out)
+    }
+
+    /// Appends the line that takes the height off the resolutions' expiry, as Kwil's tool does in both families.
+    ///
+    /// # Errors
+    /// When the dump ends in the middle of something, or the chain has no blocks.
+    pub fn finish(self, height: i64, out: &mut Vec<u8>) -> Result<FilterReport, FilterError> {
+        self.splitter.finish()?;
+        // Kwil writes `expiration--1;` for an empty chain: a comment that swallows the statement's end.
+        if height < -1 || (height < 0 && self.core.rules == LineRules::Faithful) {
+            return Err(FilterError::NoBlocks { height });
+        }
+        out.extend_from_slice(
+            format!("UPDATE kwild_voting.resolutions SET expiration = expiration-{height};\n").as_bytes(),
+        );
+        Ok(self.core.report)
+    }
+}
+
+/// An open COPY block.
+#[derive(Debug)]
+enum Block {
+    Voters(VoterReader),
+    Faithful(FaithfulRows),
+    Compat(CompatRows),
+}
+
+#[derive(Debug)]
+struct Core {
+    family: Family,
+    rules: LineRules,
+    kwil: KwilRules,
+    report: FilterReport,
+    block: Option<(String, Block)>,
+    voters_seen: bool,
+}
+
+/// What a statement is to the filter.
+enum Role {
+    Keep,
+    Drop,
+    Copy(CopyHeader),
+}
+
+impl Core {
+    fn role(&self, statement: &Statement<'_>) -> Result<Role, FilterError> {
+        // A statement's head is enough; what the strict reader stops at is no statement that matters here.
+        let text = String::from_utf8_lossy(statement.text);
+        let tokens: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).take(HEAD_TOKENS).collect();
+        if is_about_database(&tokens) {
+            return Ok(Role::Drop);
+        }
+        if self.rules == LineRules::Faithful && is_sentry_sequence(&tokens) {
+            return Ok(Role::Drop);
+        }
+        if tokens.first().is_some_and(|t| t.is("COPY")) {
+            let all: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).collect();
+            return CopyHeader::read(&all).map(Role::Copy).ok_or_else(|| FilterError::Unexpected {
+                line: statement.line,
+                text: short(statement.text),
+                reason: "a COPY statement of another form than pg_dump's",
+            });
+        }
+        Ok(Role::Keep)
+    }
+
+    fn write_faithful(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) {
+        let mut rescued = 0;
+        for (i, (line, text)) in statement.lines().enumerate() {
+            let verdict = self.kwil.verdict(text);
+            if line.begins_in_data {
+                rescued += u64::from(verdict == Verdict::Drop);
+            } else if verdict == Verdict::Drop {
+                // The session's leading statements go as a whole, also where a value has line breaks.
+                if i == 0 && !rules::is_blank_or_comment(text) {
+                    return;
+                }
+                continue;
+            } else {
+                self.kwil.keep(text);
+            }
+            out.extend_from_slice(text);
+        }
+        if rescued > 0 {
+            let object = String::from_utf8_lossy(statement.text);
+            *self.report.rescued_lines.entry(object_name(&object)).or_default() += rescued;
+        }
+    }
+
+    fn write_compat(
+        &mut self,
+        statement: &Statement<'_>,
+        header: Option<&CopyHeader>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), FilterError> {
+        let voters = header.is_some_and(|h| h.table.is("kwild_voting", "voters")) && statement.lines.len() == 1;
+        for (number, (line, text)) in (statement.line..).zip(statement.lines()) {
+            if self.kwil.verdict(text) == Verdict::Drop {
+                let torn = line.begins_in_data != line.ends_in_data || (line.begins_in_data && line.touches_code);
+                if torn {
+                    return Err(FilterError::TornLiteral { line: number, text: short(text) });
+                }
+                continue;
+            }
+            if rules::looks_like_voters(text) && !voters {
+                let place = if line.begins_in_data { "text inside a literal or body" } else { "another statement" };
+                return Err(FilterError::Forgery { line: number, place, text: short(text) });
+            }
+            self.kwil.keep(text);
+            out.extend_from_slice(text);
+        }
+        Ok(())
+    }
+
+    fn open_block(&mut self, header: CopyHeader, line: u64) -> Result<(), FilterError> {
+        self.report.tables += 1;
+        let table = header.table.to_string();
+        let block = if header.table.is("kwild_voting", "voters") {
+            if std::mem::replace(&mut self.voters_seen, true) {
+                return Err(FilterError::Voters { line, reason: "appears twice".to_owned() });
+            }
+            Block::Voters(VoterReader::new(self.family, &header.columns, line)?)
+        } else {
+            match self.rules {
+                LineRules::Faithful => Block::Faithful(FaithfulRows::default()),
+                LineRules::Compat => Block::Compat(CompatRows::default()),
+            }
+        };
+        self.block = Some((table, block));
+        Ok(())
+    }
+}
+
+impl Sink for Core {
+    type Error = FilterError;
+
+    fn blank(&mut self, _: u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), FilterError> {
+        Ok(())
+    }
+
+    fn command(&mut self, line: u64, text: &[u8], _: &mut Vec<u8>) -> Result<(), FilterError> {
+        let word = text.split(|b| b.is_ascii_whitespace()).find(|w| !w.is_empty()).unwrap_or_default();
+        match word {
+            b"\\restrict" | b"\\unrestrict" => Ok(()),
+            b"\\connect" if !self.kwil.started() => Ok(()),
+            _ => Err(FilterError::Unexpected {
+                line,
+                text: short(text),
+                reason: "a psql command that pg_dump does not write",
+            }),
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Next, FilterError> {
+        let header = match self.role(statement)? {
+            Role::Drop => return Ok(Next::Statement),
+            Role::Keep => None,
+            Role::Copy(header) => Some(header),
+        };
+        match self.rules {
+            LineRules::Faithful => self.write_faithful(statement, out),
+            LineRules::Compat => self.write_compat(statement, header.as_ref(), out)?,
+        }
+        let Some(header) = header else { return Ok(Next::Statement) };
+        self.open_block(header, statement.line)?;
+        Ok(Next::CopyData)
+    }
+
+    fn data(&mut self, line: u64, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, FilterError> {
+        let Some((table, block)) = &mut self.block else { return Ok(Some(0)) };
+        let end = match block {
+            Block::Voters(voters) => voters.take(line, data, &mut self.report.voters)?,
+            Block::Faithful(rows) => rows.take(data, out),
+            Block::Compat(rows) => rows.take(line, data, &self.kwil, out)?,
+        };
+        if end.is_some() {
+            match block {
+                Block::Voters(_) => out.extend_from_slice(b"\\.\n"),
+                Block::Faithful(rows) => {
+                    self.report.rows += rows.rows();
+                    if rows.rescued() > 0 {
+                        *self.report.rescued_rows.entry(table.clone()).or_default() += rows.rescued();
+                    }
+                }
+                Block::Compat(rows) => self.report.rows += rows.rows(),
+            }
+            self.block = None;
+        }
+        Ok(end)
+    }
+}
+
+/// Tokens looked at to tell what a statement is; privilege lists are the longest heads.
+const HEAD_TOKENS: usize = 64;
+
+/// `ALTER DATABASE`, and `COMMENT`, `SECURITY LABEL`, `GRANT`, `REVOKE` … `ON DATABASE`.
+fn is_about_database(tokens: &[Token<'_>]) -> bool {
+    match tokens {
+        [alter, database, ..] if alter.is("ALTER") && database.is("DATABASE") => true,
+        [first, ..] if ["COMMENT", "SECURITY", "GRANT", "REVOKE"].iter().any(|w| first.is(w)) => {
+            let on = tokens.iter().position(|t| t.is("ON"));
+            on.is_some_and(|at| tokens.get(at + 1).is_some_and(|t| t.is("DATABASE")))
+        }
+        _ => false,
+    }
+}
+
+/// The statements about TRUF's `kwild_internal.sentry_seq`.
+fn is_sentry_sequence(tokens: &[Token<'_>]) -> bool {
+    let is_sentry = |tokens| qualified_name(tokens).is_some_and(|n| n.is("kwild_internal", "sentry_seq"));
+    match tokens {
+        [verb, sequence, rest @ ..] if (verb.is("CREATE") || verb.is("ALTER")) && sequence.is("SEQUENCE") => {
+            is_sentry(rest)
+        }
+        [select, schema, dot, setval, open, Token::Literal(name), ..] => {
+            select.is("SELECT")
+                && schema.is("pg_catalog")
+                && dot.is_symbol(".")
+                && setval.is("setval")
+                && open.is_symbol("(")
+                && *name == "kwild_internal.sentry_seq"
+        }
+        [first, ..] if first.is("GRANT") || first.is("REVOKE") => tokens
+            .iter()
+            .position(|t| t.is("ON"))
+            .is_some_and(|at| tokens.get(at + 1).is_some_and(|t| t.is("SEQUENCE")) && is_sentry(&tokens[at + 2..])),
+        _ => false,
+    }
+}
+
+/// The object a statement is about: its first qualified name.
+fn object_name(text: &str) -> String {
+    let tokens: Vec<Token<'_>> = Tokens::new(text).map_while(Result::ok).take(HEAD_TOKENS).collect();
+    (0..tokens.len())
+        .find_map(|at| qualified_name(&tokens[at..]))
+        .map_or_else(|| short(text.as_bytes()), |name| name.to_string())
+}

@@ -1,0 +1,328 @@
+//! Expressions: defaults, checks, index columns and the queries of views. They run while psql restores (or, in views,
+//! when kwild asks), as a superuser, so they may call only functions that compute.
+
+use super::super::token::Token;
+use super::cursor::Reason;
+
+/// Where an expression stands, and so what it may hold.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Place<'a> {
+    /// A default: no columns.
+    Default,
+    /// A check or an index: the table's columns.
+    Table(&'a [String]),
+    /// A view's query.
+    View,
+}
+
+/// Functions that only compute, as Kwil's two engines offer them and as PostgreSQL prints them.
+const FUNCTIONS: &[&str] = &[
+    "abs",
+    "array_agg",
+    "array_append",
+    "array_cat",
+    "array_length",
+    "array_position",
+    "array_prepend",
+    "array_remove",
+    "avg",
+    "bit_length",
+    "btrim",
+    "cardinality",
+    "ceil",
+    "ceiling",
+    "char_length",
+    "character_length",
+    "coalesce",
+    "concat",
+    "concat_ws",
+    "count",
+    "decode",
+    "digest",
+    "div",
+    "encode",
+    "exp",
+    "factorial",
+    "floor",
+    "format",
+    "format_unix_timestamp",
+    "get_byte",
+    "greatest",
+    "initcap",
+    "least",
+    "left",
+    "length",
+    "ln",
+    "log",
+    "lower",
+    "lpad",
+    "ltrim",
+    "max",
+    "md5",
+    "min",
+    "mod",
+    "nullif",
+    "octet_length",
+    "overlay",
+    "parse_unix_timestamp",
+    "position",
+    "power",
+    "repeat",
+    "replace",
+    "reverse",
+    "right",
+    "round",
+    "row_number",
+    "rpad",
+    "rtrim",
+    "sha256",
+    "sign",
+    "split_part",
+    "sqrt",
+    "starts_with",
+    "strpos",
+    "substr",
+    "substring",
+    "sum",
+    "to_hex",
+    "translate",
+    "trim",
+    "trunc",
+    "unnest",
+    "upper",
+    "uuid_generate_v5",
+];
+
+/// More for views: the catalogue functions of `info`, and the engine's own.
+const VIEW_FUNCTIONS: &[&str] = &["format_pg_type", "format_type", "pg_get_constraintdef", "pg_get_expr"];
+
+/// Words of expressions that are neither columns nor functions.
+const KEYWORDS: &[&str] = &[
+    "all",
+    "and",
+    "any",
+    "array",
+    "asc",
+    "asymmetric",
+    "between",
+    "case",
+    "cast",
+    "collate",
+    "desc",
+    "distinct",
+    "else",
+    "end",
+    "escape",
+    "exists",
+    "false",
+    "first",
+    "from",
+    "ilike",
+    "in",
+    "is",
+    "isnull",
+    "last",
+    "like",
+    "not",
+    "notnull",
+    "null",
+    "nulls",
+    "or",
+    "placing",
+    "row",
+    "similar",
+    "some",
+    "symmetric",
+    "then",
+    "to",
+    "true",
+    "unknown",
+    "when",
+    "for",
+    "both",
+    "leading",
+    "trailing",
+];
+
+/// Words that may stand before a parenthesis in a query.
+const QUERY_KEYWORDS: &[&str] = &[
+    "as",
+    "by",
+    "except",
+    "filter",
+    "having",
+    "intersect",
+    "join",
+    "lateral",
+    "on",
+    "over",
+    "select",
+    "union",
+    "using",
+    "values",
+    "where",
+    "with",
+];
+
+/// Types without a schema that the server has and Kwil's columns and casts use.
+const TYPES: &[&str] =
+    &["bigint", "boolean", "bytea", "integer", "name", "numeric", "regclass", "smallint", "text", "uuid"];
+
+fn is_one_of(list: &[&str], word: &str) -> bool {
+    list.iter().any(|w| w.eq_ignore_ascii_case(word))
+}
+
+/// Is it a built-in type that a column may have?
+pub(super) fn is_column_type(name: &str) -> bool {
+    is_one_of(TYPES, name) && name != "regclass" && name != "name"
+}
+
+/// Checks an expression; types with a schema are looked up with `has_type`.
+pub(super) fn check(
+    tokens: &[Token<'_>],
+    place: Place<'_>,
+    has_type: &dyn Fn(&str, &str) -> bool,
+) -> Result<(), Reason> {
+    if tokens.is_empty() {
+        return Err("an expression is missing".to_owned());
+    }
+    let mut depth = 0i64;
+    let mut at = 0;
+    while let Some(token) = tokens.get(at) {
+        let before = at.checked_sub(1).and_then(|i| tokens.get(i));
+        let after = tokens.get(at + 1);
+        match token {
+            Token::Symbol("(" | "[") => depth += 1,
+            Token::Symbol(")" | "]") => depth -= 1,
+            Token::Symbol(";") => return Err("a semicolon stands inside a statement".to_owned()),
+            Token::Symbol("::") if !matches!(place, Place::View) => {
+                at = check_cast(tokens, at, has_type)?;
+                continue;
+            }
+            Token::Body(_) => return Err("a dollar-quoted text stands in an expression".to_owned()),
+            Token::Word(_) | Token::Quoted(_) => {
+                let name = token.name().unwrap_or_default();
+                if after.is_some_and(|t| t.is_symbol("(")) {
+                    check_call(tokens, at, &name, place)?;
+                } else {
+                    let path = before.is_some_and(|t| t.is_symbol(".")) || after.is_some_and(|t| t.is_symbol("."));
+                    check_word(token, &name, path, place)?;
+                }
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return Err("parentheses do not match".to_owned());
+        }
+        at += 1;
+    }
+    if depth == 0 { Ok(()) } else { Err("parentheses do not match".to_owned()) }
+}
+
+/// `::type` in a table's expression; a literal before it must be a value of the type, or the table would not be made and
+/// its rows would be read as statements. The answer is the position after it.
+fn check_cast(tokens: &[Token<'_>], at: usize, has_type: &dyn Fn(&str, &str) -> bool) -> Result<usize, Reason> {
+    let literal = at.checked_sub(1).and_then(|i| match &tokens[i] {
+        Token::Literal(text) => Some(*text),
+        _ => None,
+    });
+    let unknown = || "a cast to a type that is neither built in nor made by this file".to_owned();
+    let first = tokens.get(at + 1).and_then(Token::name).ok_or_else(unknown)?;
+    let mut next = at + 2;
+    let qualified = tokens.get(next).is_some_and(|t| t.is_symbol("."));
+    if qualified {
+        let object = tokens.get(next + 1).and_then(Token::name).ok_or_else(unknown)?;
+        if !has_type(&first, &object) {
+            return Err(unknown());
+        }
+        next += 2;
+    } else if !is_one_of(TYPES, &first) {
+        return Err(unknown());
+    }
+    // numeric(10,2)
+    if tokens.get(next).is_some_and(|t| t.is_symbol("(")) {
+        let close = tokens[next..].iter().position(|t| t.is_symbol(")")).ok_or_else(unknown)?;
+        let inside = &tokens[next + 1..next + close];
+        if first != "numeric" || !inside.iter().all(|t| matches!(t, Token::Number(_)) || t.is_symbol(",")) {
+            return Err(unknown());
+        }
+        next += close + 1;
+    }
+    let mut array = false;
+    while tokens.get(next).is_some_and(|t| t.is_symbol("[")) && tokens.get(next + 1).is_some_and(|t| t.is_symbol("]")) {
+        array = true;
+        next += 2;
+    }
+    if let Some(text) = literal {
+        let fits =
+            if array { text.starts_with('{') && text.ends_with('}') } else { qualified || literal_fits(&first, text) };
+        if !fits {
+            return Err(format!("a literal is no value of type {first}"));
+        }
+    }
+    Ok(next)
+}
+
+fn literal_fits(kind: &str, text: &str) -> bool {
+    match kind {
+        "bigint" => text.parse::<i64>().is_ok(),
+        "integer" => text.parse::<i32>().is_ok(),
+        "smallint" => text.parse::<i16>().is_ok(),
+        "numeric" => text.parse::<f64>().is_ok() && text.bytes().all(|b| b"0123456789+-.eE".contains(&b)),
+        "boolean" => ["t", "f", "true", "false"].contains(&text),
+        "bytea" => {
+            let digits = text.strip_prefix("\\\\x").or(text.strip_prefix("\\x"));
+            digits.is_some_and(|d| d.len() % 2 == 0 && d.bytes().all(|b| b.is_ascii_hexdigit()))
+        }
+        "uuid" => {
+            let plain: String = text.chars().filter(|c| *c != '-').collect();
+            plain.len() == 32 && text.len() == 36 && plain.bytes().all(|b| b.is_ascii_hexdigit())
+        }
+        // The sequence's name in `nextval('…'::regclass)` is checked where that form is allowed.
+        "regclass" => false,
+        _ => true,
+    }
+}
+
+fn check_call(tokens: &[Token<'_>], at: usize, name: &str, place: Place<'_>) -> Result<(), Reason> {
+    let before = at.checked_sub(1).and_then(|i| tokens.get(i));
+    let keyword = matches!(tokens[at], Token::Word(_)) && before.is_none_or(|t| !t.is_symbol("."));
+    let view = matches!(place, Place::View);
+    if keyword && (is_one_of(KEYWORDS, name) || (view && is_one_of(QUERY_KEYWORDS, name))) {
+        return Ok(());
+    }
+    // `unnest(…) cols(colnum)` and `WITH ORDINALITY x(a, b)` name columns.
+    if view && before.is_some_and(|t| t.is_symbol(")") || t.is("ORDINALITY")) {
+        return Ok(());
+    }
+    let schema = match before {
+        Some(dot) if dot.is_symbol(".") => at.checked_sub(2).and_then(|i| tokens[i].name()),
+        _ => None,
+    };
+    let allowed = match schema.as_deref() {
+        None | Some("pg_catalog" | "public") => {
+            is_one_of(FUNCTIONS, name)
+                || (view && schema.as_deref() != Some("public") && is_one_of(VIEW_FUNCTIONS, name))
+        }
+        Some("kwild_engine") => view && ["format_type", "format_pg_type"].contains(&name),
+        Some(_) => false,
+    };
+    if allowed { Ok(()) } else { Err(format!("a call of the function {name}, which no Kwil dump holds")) }
+}
+
+fn check_word(token: &Token<'_>, name: &str, path: bool, place: Place<'_>) -> Result<(), Reason> {
+    let quoted = matches!(token, Token::Quoted(_));
+    let known = match place {
+        Place::View => return Ok(()),
+        Place::Default => false,
+        Place::Table(columns) => columns.iter().any(|c| c == name),
+    };
+    // `COLLATE public.nocase`, `COLLATE "C"`
+    let collation = ["public", "nocase", "pg_catalog", "default", "C"].contains(&name);
+    let keyword = !quoted && is_one_of(KEYWORDS, name);
+    if known || keyword || collation || (path && name == "char") {
+        Ok(())
+    } else {
+        Err(format!("{name} is neither a column of the table nor a word of an expression"))
+    }
+}

@@ -1,0 +1,121 @@
+//! What is to be done with the directory that is there, and why. Looks, decides, changes nothing.
+
+use std::{
+    ffi::OsString,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::key_file_name;
+use crate::{
+    base::{Context, Error, Result, durable},
+    kwil::{Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME, config::CONFIG_FILE_NAME},
+};
+
+/// Behind a dot and the root's name: the sibling in which a new root is made.
+const STAGING_SUFFIX: &str = ".regenesis-part";
+
+/// What stands where the root shall be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing.
+    Nothing,
+    /// A directory with nothing but, perhaps, key files and what a killed run of ours left.
+    Usable {
+        /// Names that a killed run had already moved in.
+        leftovers: Vec<OsString>,
+    },
+    /// A file, a link to nowhere, a device.
+    NoDirectory,
+    /// A directory with something else in it.
+    Foreign(OsString),
+}
+
+/// How the finished files come to their final names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Way {
+    /// The staging directory is renamed to the root in one step.
+    Whole,
+    /// The root stays (it may be a mount point) and the files are moved into it, the genesis last: without it no kwild of
+    /// either family starts.
+    MoveIn {
+        /// Removed first: a killed run of ours left them.
+        leftovers: Vec<OsString>,
+    },
+}
+
+/// Where the files are made, and how they get to their place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Plan {
+    pub(super) staging: PathBuf,
+    pub(super) way: Way,
+}
+
+/// The directory in which a root is put together: beside a root that does not exist yet, inside one that does.
+///
+/// # Errors
+/// When an existing root must not be touched.
+pub fn staging_directory(root: &Path) -> Result<PathBuf> {
+    Ok(plan(root, look(root)?)?.staging)
+}
+
+/// Decides from what was found.
+pub(super) fn plan(root: &Path, found: Found) -> Result<Plan> {
+    let shown = root.display();
+    match found {
+        Found::Nothing => {
+            let name = root.file_name().ok_or_else(|| {
+                Error::usage(format!("{shown} cannot be a root directory")).hint("name a new directory")
+            })?;
+            let mut staging = OsString::from(".");
+            staging.push(name);
+            staging.push(STAGING_SUFFIX);
+            Ok(Plan { staging: durable::parent(root).join(staging), way: Way::Whole })
+        }
+        Found::Usable { leftovers } => Ok(Plan { staging: root.join(STAGING_SUFFIX), way: Way::MoveIn { leftovers } }),
+        Found::NoDirectory => Err(Error::refused(format!("{shown} exists and is no directory"))
+            .hint("choose another root, or move that file away")),
+        Found::Foreign(name) => Err(Error::refused(format!(
+            "{shown} already holds {:?}: an existing root is never overwritten",
+            name.to_string_lossy()
+        ))
+        .hint("choose a new root, or empty this one (a node key alone may stay in it)")),
+    }
+}
+
+/// Looks at the place of the root.
+pub(super) fn look(root: &Path) -> Result<Found> {
+    match fs::metadata(root) {
+        Ok(data) if data.is_dir() => {}
+        Ok(_) => return Ok(Found::NoDirectory),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            let dangling = fs::symlink_metadata(root).is_ok();
+            return Ok(if dangling { Found::NoDirectory } else { Found::Nothing });
+        }
+        Err(e) => return Err(Error::failed(format!("cannot look at {}", root.display())).because(e)),
+    }
+    let unreadable = || format!("cannot read directory {}", root.display());
+    let mut names = Vec::new();
+    for entry in fs::read_dir(root).or_failed(unreadable)? {
+        names.push(entry.or_failed(unreadable)?.file_name());
+    }
+    names.sort();
+    let is = |name: &OsString, texts: &[&str]| texts.iter().any(|text| name == text);
+    let keys = [key_file_name(Family::V09), key_file_name(Family::V010)];
+    let interrupted = names.iter().any(|name| is(name, &[STAGING_SUFFIX]));
+    let mut leftovers = Vec::new();
+    for name in names {
+        if is(&name, &keys) || is(&name, &[STAGING_SUFFIX]) {
+            continue;
+        }
+        // Only a run of ours that was killed while moving has both its staging directory and some of these; it had no
+        // genesis yet, for that one is moved last.
+        let ours = interrupted && is(&name, &[CONFIG_FILE_NAME, GENESIS_STATE_FILE_NAME, "abci"]);
+        if !ours {
+            return Ok(Found::Foreign(name));
+        }
+        leftovers.push(name);
+    }
+    debug_assert!(!leftovers.iter().any(|name| name == GENESIS_FILE_NAME));
+    Ok(Found::Usable { leftovers })
+}

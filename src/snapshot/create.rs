@@ -1,0 +1,508 @@
+//! From a database to a snapshot directory: the file and the genesis beside it, both named only when both are whole.
+
+use std::{
+    collections::BTreeMap,
+    fmt, fs,
+    io::Write,
+    path::{Path, PathBuf, absolute},
+    thread,
+    time::SystemTime,
+};
+
+use serde::Serialize;
+use tokio::sync::oneshot;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::{
+    gzip::Compression,
+    part::Part,
+    pipeline::{JOBS_MAX, Job, Written},
+};
+use crate::{
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
+    database::{Cut, CutOptions, Facts, PgDump, Settings, StoredParameters},
+    kwil::{
+        Family, GENESIS_FILE_NAME, VoterRow,
+        filter::{DumpFilter, LineRules},
+        genesis::{Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
+    },
+};
+
+/// More compressing threads than this are not started unasked.
+const JOBS_DEFAULT_MAX: usize = 8;
+
+/// What the operator wants.
+#[derive(Debug, Clone)]
+pub struct CreateOptions {
+    /// Directory for both files; made if it is missing.
+    pub snapdir: PathBuf,
+    /// The family the operator expects; otherwise found by looking.
+    pub family: Option<Family>,
+    /// How small.
+    pub compression: Compression,
+    /// Compressing threads; otherwise one for each processor.
+    pub jobs: Option<usize>,
+    /// Kwil's own line rules, losses included.
+    pub kwil_compat: bool,
+    /// A genesis exactly as Kwil's tool writes it: its default parameters.
+    pub template: bool,
+    /// Id of the new network.
+    pub chain_id: Option<String>,
+    /// The old network's genesis, where it is known.
+    pub old_genesis: Option<Genesis>,
+    /// v0.9: when the new network begins, RFC 3339; otherwise now.
+    pub genesis_time: Option<String>,
+    /// Block numbers go on.
+    pub keep_height: bool,
+    /// Go on although kwild seems to be at work.
+    pub allow_live: bool,
+    /// The pg_dump to use.
+    pub pg_dump: Option<PathBuf>,
+    /// Replace files that are there.
+    pub force: bool,
+}
+
+impl CreateOptions {
+    /// The defaults, for a directory.
+    pub fn new(snapdir: impl Into<PathBuf>) -> Self {
+        CreateOptions {
+            snapdir: snapdir.into(),
+            family: None,
+            compression: Compression::Fast,
+            jobs: None,
+            kwil_compat: false,
+            template: false,
+            chain_id: None,
+            old_genesis: None,
+            genesis_time: None,
+            keep_height: false,
+            allow_live: false,
+            pg_dump: None,
+            force: false,
+        }
+    }
+}
+
+/// What was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct Created {
+    /// Two lines as Kwil's own tool prints them.
+    pub logs: [String; 2],
+    /// The snapshot file.
+    pub snapshot: PathBuf,
+    /// The genesis file.
+    pub genesis: PathBuf,
+    /// Which formats.
+    pub family: Family,
+    /// SHA-256 of the text, which the genesis pins.
+    pub state_hash: Sha256Hash,
+    /// Last block of the old network that is in it.
+    pub height: i64,
+    /// Of the text.
+    pub bytes: u64,
+    /// Of the file.
+    pub file_bytes: u64,
+    /// Order-independent digest of the state; null until it is computed.
+    pub state_digest: Option<String>,
+    /// COPY blocks.
+    pub tables: u64,
+    /// COPY rows.
+    pub rows: u64,
+    /// Rows that Kwil's own tool would have dropped.
+    pub rescued_rows: u64,
+    /// The same by table.
+    pub rescued_tables: BTreeMap<String, u64>,
+    /// Lines of literals and function bodies that Kwil's own tool would have dropped, by object.
+    pub rescued_lines: BTreeMap<String, u64>,
+    /// Validators in the genesis.
+    pub validators: u64,
+    /// Id of the old network, where it is known.
+    pub old_chain_id: Option<String>,
+    /// Id of the new network.
+    pub chain_id: String,
+    /// Whether the old network's parameters are in the genesis, not Kwil's defaults.
+    pub parameters_carried_over: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl fmt::Display for Created {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Kwil's own line ends in a blank.
+        writeln!(f, "Snapshot created successfully at height: {} ", self.height)?;
+        for line in &self.logs {
+            writeln!(f, "{line}")?;
+        }
+        writeln!(f)?;
+        writeln!(
+            f,
+            "  {} of text as {}: {} in {}, in {:.1} s",
+            text::bytes(self.bytes),
+            text::bytes(self.file_bytes),
+            text::count(self.rows, "row"),
+            text::count(self.tables, "table"),
+            self.seconds
+        )?;
+        let old = match &self.old_chain_id {
+            Some(old) => format!("\"{}\" becomes", text::escape(old)),
+            None => "(the old one is not known)".to_owned(),
+        };
+        writeln!(f, "  chain id    {old} \"{}\"", text::escape(&self.chain_id))?;
+        writeln!(f, "  validators  {} carried over", self.validators)?;
+        let parameters = if self.parameters_carried_over {
+            "carried over from the old network"
+        } else {
+            "Kwil's defaults (--template)"
+        };
+        writeln!(f, "  parameters  {parameters}")?;
+        if self.rescued_rows > 0 || !self.rescued_lines.is_empty() {
+            writeln!(f, "  kept, where Kwil's own tool would have lost it:")?;
+            for (table, rows) in &self.rescued_tables {
+                writeln!(f, "    {} of {}", text::count(*rows, "row"), text::escape(table))?;
+            }
+            for (object, lines) in &self.rescued_lines {
+                writeln!(f, "    {} in {}", text::count(*lines, "line"), text::escape(object))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a snapshot. Either both files are there afterwards, or neither.
+///
+/// # Errors
+/// When the database, pg_dump or the disk fails; `Kind::Refused` on a live node and on files that are there already.
+pub async fn create(
+    settings: &Settings,
+    options: CreateOptions,
+    progress: &Progress,
+    cancel: CancellationToken,
+) -> Result<Created> {
+    // Whatever is waited for, a signal ends it; what was begun goes away as it is dropped: the transaction, pg_dump, and
+    // with its text the writing thread, whose file has no name any more.
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(interrupted()),
+        created = make(settings, options, progress) => created,
+    }
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted(2), "interrupted while making the snapshot")
+        .hint("run the command again; nothing half-made was left")
+}
+
+async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) -> Result<Created> {
+    let began = clock::now();
+    let snapdir = absolute(&options.snapdir).or_failed(|| "cannot tell the current directory")?;
+    progress.step(format!("Reading the database \"{}\" at {}", text::escape(&settings.dbname), settings.place()));
+    let cut_options = CutOptions { family: options.family, allow_live: options.allow_live };
+    let cut = Cut::open(settings, cut_options, progress).await?;
+    let facts = cut.facts().clone();
+    let plan = Plan::new(&options, &facts, &snapdir, progress)?;
+    let program = PgDump::find(options.pg_dump.as_deref(), facts.server_major).await?;
+    progress.note(format!(
+        "{} network at height {}, {} schemas; PostgreSQL {}, pg_dump {}",
+        facts.family,
+        facts.height,
+        facts.schemas.len(),
+        facts.server_version,
+        program.version()
+    ));
+    plan.check_existing(options.force)?;
+    check_space(&facts, &snapdir, progress)?;
+    let directory = Directory::make(&snapdir)?;
+    let part = Part::create(&plan.snapshot)?;
+
+    progress.step("Writing the snapshot");
+    let written = write(&cut, &program, &part, &options, progress).await?;
+    // After this nothing is asked of the database any more.
+    cut.finish(progress).await?;
+    let genesis = plan.genesis(&facts, &written)?;
+    if let Err(fault) = genesis.check() {
+        progress.warning(format!("kwild will not start on this genesis: {fault}; correct it before it is signed"));
+    }
+    let genesis_part = Part::create(&plan.genesis)?;
+    genesis_part
+        .file()
+        .write_all(&genesis.to_bytes())
+        .or_failed(|| format!("cannot write {}", plan.genesis.display()))?;
+    genesis_part.sync()?;
+    part.sync()?;
+    // From here on both are whole. An old genesis goes first, so that it never stands beside a snapshot not its own.
+    match fs::remove_file(&plan.genesis) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::failed(format!("cannot replace {}", plan.genesis.display())).because(e));
+        }
+        _ => {}
+    }
+    part.finish()?;
+    if let Err(e) = genesis_part.finish() {
+        let _ = fs::remove_file(&plan.snapshot);
+        return Err(e);
+    }
+    directory.keep();
+
+    let Written { report, state_hash, bytes, file_bytes } = written;
+    Ok(Created {
+        logs: [
+            format!("Snapshot created at: {}, Total bytes written: {bytes}", plan.snapshot.display()),
+            format!("Genesis config created at: {}, Genesis hash: {state_hash}", plan.genesis.display()),
+        ],
+        snapshot: plan.snapshot,
+        genesis: plan.genesis,
+        family: facts.family,
+        state_hash,
+        height: facts.height,
+        bytes,
+        file_bytes,
+        state_digest: None,
+        tables: report.tables,
+        rows: report.rows,
+        rescued_rows: report.rescued_rows.values().sum(),
+        rescued_tables: report.rescued_rows,
+        rescued_lines: report.rescued_lines,
+        validators: report.voters.len() as u64,
+        old_chain_id: plan.old_chain_id,
+        chain_id: plan.genesis_options.chain_id,
+        parameters_carried_over: !options.template,
+        seconds: began.elapsed().as_secs_f64(),
+    })
+}
+
+/// What is settled before the first byte is written.
+struct Plan {
+    snapshot: PathBuf,
+    genesis: PathBuf,
+    old_chain_id: Option<String>,
+    parameters: Parameters,
+    genesis_options: GenesisOptions,
+}
+
+impl Plan {
+    fn new(options: &CreateOptions, facts: &Facts, snapdir: &Path, progress: &Progress) -> Result<Self> {
+        let family = facts.family;
+        if let Some(old) = &options.old_genesis
+            && old.family() != family
+        {
+            return Err(Error::refused(format!(
+                "the old genesis is of family {}, but the database of {family}",
+                old.family()
+            ))
+            .hint("name the genesis and the database of the same node"));
+        }
+        let old_chain_id = options.old_genesis.as_ref().map(|g| g.chain_id().to_owned());
+        let chain_id = new_chain_id(options.chain_id.as_deref(), old_chain_id.as_deref(), progress)?;
+        let genesis_time_rfc3339 = match &options.genesis_time {
+            Some(time) => time.clone(),
+            None => humantime::format_rfc3339_nanos(SystemTime::max(clock::wall(), SystemTime::UNIX_EPOCH)).to_string(),
+        };
+        let parameters = match &facts.parameters {
+            StoredParameters::V09(rows) => Parameters::V09(v09::Parameters::from_rows(rows)?),
+            StoredParameters::V010(json) => Parameters::V010(v010::Parameters::from_json(json)?),
+        };
+        let plan = Plan {
+            snapshot: snapdir.join(family.snapshot_file_name()),
+            genesis: snapdir.join(GENESIS_FILE_NAME),
+            old_chain_id,
+            parameters,
+            genesis_options: GenesisOptions {
+                chain_id,
+                genesis_time_rfc3339,
+                keep_height: options.keep_height,
+                template: options.template,
+            },
+        };
+        // A chain id, time or owner that cannot be used is said now, not after hours of dumping.
+        let state = plan.state(facts, Vec::new());
+        Genesis::for_snapshot(&state, Sha256Hash::from_bytes([0; 32]), &plan.genesis_options)?;
+        Ok(plan)
+    }
+
+    fn state(&self, facts: &Facts, voters: Vec<VoterRow>) -> NetworkState {
+        NetworkState {
+            family: facts.family,
+            height: facts.height,
+            voters,
+            parameters: self.parameters.clone(),
+            owner: facts.owner.clone(),
+        }
+    }
+
+    fn genesis(&self, facts: &Facts, written: &Written) -> Result<Genesis> {
+        let state = self.state(facts, written.report.voters.clone());
+        Ok(Genesis::for_snapshot(&state, written.state_hash, &self.genesis_options)?)
+    }
+
+    fn check_existing(&self, force: bool) -> Result<()> {
+        for path in [&self.snapshot, &self.genesis] {
+            let Ok(metadata) = fs::symlink_metadata(path) else { continue };
+            if metadata.is_dir() {
+                return Err(
+                    Error::failed(format!("{} is a directory", path.display())).hint("choose another --snapdir")
+                );
+            }
+            if !force {
+                return Err(Error::refused(format!("{} exists already", path.display()))
+                    .hint("choose another --snapdir, or replace it with --force"));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn new_chain_id(given: Option<&str>, old: Option<&str>, progress: &Progress) -> Result<String> {
+    match (given, old) {
+        (Some(given), Some(old)) if given == old => {
+            Err(Error::refused(format!("the new chain id is the old one: \"{}\"", text::escape(old)))
+                .hint("a new network needs a new chain id, or its nodes and transactions mix with the old one's"))
+        }
+        (Some(given), _) => Ok(given.to_owned()),
+        (None, Some(old)) => next_chain_id(old).ok_or_else(|| {
+            Error::usage(format!("the old chain id \"{}\" has no successor of the same form", text::escape(old)))
+                .hint("give the new one with --chain-id")
+        }),
+        (None, None) => {
+            let id = fresh_chain_id();
+            progress.warning(format!(
+                "the old chain id is not known, so the new network is called {id}; to carry it on, give --from-root or \
+                 --genesis, or name it with --chain-id"
+            ));
+            Ok(id)
+        }
+    }
+}
+
+/// As Kwil's own tool makes them: eight letters and digits, the first a letter.
+fn fresh_chain_id() -> String {
+    use rand::Rng;
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+    let mut rng = rand::rng();
+    let mut pick = |n: usize| char::from(LETTERS[rng.random_range(..n)]);
+    let first = pick(26);
+    let rest: String = (0..7).map(|_| pick(LETTERS.len())).collect();
+    format!("kwil-chain-{first}{rest}")
+}
+
+/// Text compresses to a third of what the tables take, and to the same only where they hold random bytes.
+fn check_space(facts: &Facts, snapdir: &Path, progress: &Progress) -> Result<()> {
+    let tables = facts.tables_size_bytes;
+    let free = durable::free_space(snapdir)?;
+    durable::require_space(snapdir, tables / 2, "the snapshot")?;
+    progress.note(format!(
+        "The tables take {} on the server; the snapshot usually takes a third of that, {} are free",
+        text::bytes(tables),
+        text::bytes(free)
+    ));
+    if free < tables {
+        progress.warning("the disk may become full if the tables hold random bytes; nothing is left then");
+    }
+    Ok(())
+}
+
+/// The snapshot directory; removed again if it is new and stays empty.
+struct Directory(Option<PathBuf>);
+
+impl Directory {
+    fn make(path: &Path) -> Result<Self> {
+        let is_new = !path.exists();
+        durable::create_directory(path, 0o755)?;
+        Ok(Directory(is_new.then(|| path.to_owned())))
+    }
+
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            let _ = fs::remove_dir(path);
+        }
+    }
+}
+
+/// Runs pg_dump and the pipeline. Either ends when the other fails; dropping the future ends both.
+async fn write(
+    cut: &Cut,
+    program: &PgDump,
+    part: &Part,
+    options: &CreateOptions,
+    progress: &Progress,
+) -> Result<Written> {
+    let facts = cut.facts();
+    let mut dump = program.start(cut)?;
+    let pg_dump_text = dump.take_text()?;
+    let (end, at_end) = oneshot::channel();
+    // Dropping the handle ends pg_dump, and with it the text.
+    let watcher = AbortOnDropHandle::new(tokio::spawn(async move {
+        let _ = end.send(dump.wait().await);
+    }));
+    let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
+    let processors = thread::available_parallelism().map_or(2, usize::from);
+    let (family, compression) = (facts.family, options.compression);
+    let jobs = options.jobs.unwrap_or(processors.min(JOBS_DEFAULT_MAX)).min(JOBS_MAX);
+    // A v0.9 network that goes on counting must not take the height off its resolutions' expiry.
+    let height = if options.keep_height && family == Family::V09 { 0 } else { facts.height };
+    let expected_bytes = Some(facts.tables_size_bytes).filter(|n| *n > 0);
+    let file = part.file().try_clone().or_failed(|| "cannot write the snapshot")?;
+    let (path, reporter) = (part.part().to_owned(), progress.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let job = Job {
+            text: pg_dump_text,
+            ended: move || at_end.blocking_recv().unwrap_or_else(|_| Err(Error::failed("pg_dump was stopped"))),
+            filter: DumpFilter::new(family, rules),
+            height,
+            compression,
+            jobs,
+            expected_bytes,
+            progress: &reporter,
+        };
+        job.run(&file, &path)
+    });
+    let done = work.await;
+    drop(watcher);
+    progress.done("snapshot");
+    done.or_failed(|| "the snapshot's writer ended unexpectedly")?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_new_chain_id_is_never_the_old_one() {
+        let silent = Progress::silent();
+        let e = new_chain_id(Some("net-1"), Some("net-1"), &silent).unwrap_err();
+        assert_eq!(e.kind(), Kind::Refused);
+        assert_eq!(new_chain_id(None, Some("net-1"), &silent).unwrap(), "net-2");
+        assert_eq!(new_chain_id(Some("other"), Some("net-1"), &silent).unwrap(), "other");
+    }
+
+    #[test]
+    fn a_fresh_chain_id_has_kwils_form_and_is_said_aloud() {
+        use std::sync::{Arc, Mutex};
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let sink = said.clone();
+        let progress = Progress::new(move |item| sink.lock().unwrap().push(format!("{item:?}")));
+        let id = new_chain_id(None, None, &progress).unwrap();
+        let tail = id.strip_prefix("kwil-chain-").unwrap();
+        assert_eq!(tail.len(), 8);
+        assert!(tail.starts_with(|c: char| c.is_ascii_lowercase()), "{id}");
+        assert!(tail.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{id}");
+        assert!(said.lock().unwrap()[0].contains("--from-root"));
+    }
+
+    #[test]
+    fn a_new_directory_goes_with_a_failure_but_not_one_that_holds_something() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("snaps");
+        drop(Directory::make(&path).unwrap());
+        assert!(!path.exists());
+        let directory = Directory::make(&path).unwrap();
+        fs::write(path.join("other"), "x").unwrap();
+        drop(directory);
+        assert!(path.exists());
+    }
+}

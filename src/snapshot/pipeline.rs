@@ -1,0 +1,260 @@
+//! pg_dump's text -> filter -> SHA-256 -> blocks -> members in parallel -> file, in order. Every queue has a bound, so
+//! memory does not grow with the database; whoever fails ends the others by letting go of its queue.
+
+use std::{
+    fs::File,
+    io::{Read, Write},
+    path::Path,
+    sync::{
+        Mutex,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::gzip::{BLOCK_BYTES, Compression, MemberWriter};
+use crate::{
+    base::{Context, Error, Progress, Result, Sha256Hash},
+    kwil::filter::{DumpFilter, FilterReport},
+};
+
+/// What is read from pg_dump at once; no more than a pipe holds comes anyway.
+const READ_BYTES: usize = 128 << 10;
+/// Blocks on their way beyond those being compressed.
+const BLOCKS_WAITING: usize = 2;
+/// More threads than this would only take memory: pg_dump does not bring more.
+pub(crate) const JOBS_MAX: usize = 16;
+
+/// What became of a dump.
+#[derive(Debug)]
+pub(crate) struct Written {
+    pub(crate) report: FilterReport,
+    pub(crate) state_hash: Sha256Hash,
+    /// Of the text.
+    pub(crate) bytes: u64,
+    /// Of the file.
+    pub(crate) file_bytes: u64,
+}
+
+/// A dump to be written.
+pub(crate) struct Job<'a, R, E> {
+    /// pg_dump's text.
+    pub(crate) text: R,
+    /// Called at the text's end: whether that was a good end.
+    pub(crate) ended: E,
+    pub(crate) filter: DumpFilter,
+    /// Height in the last line.
+    pub(crate) height: i64,
+    pub(crate) compression: Compression,
+    /// Compressing threads.
+    pub(crate) jobs: usize,
+    /// How long the text may become, as far as one knows.
+    pub(crate) expected_bytes: Option<u64>,
+    pub(crate) progress: &'a Progress,
+}
+
+/// A block on its way to a compressing thread, and where its member is awaited.
+type Order = (Vec<u8>, SyncSender<Result<Vec<u8>>>);
+/// Members in the text's order.
+type Line = SyncSender<Receiver<Result<Vec<u8>>>>;
+
+/// A thread let go of its queue; its own error says why.
+fn stopped() -> Error {
+    Error::failed("the snapshot was not finished")
+}
+
+impl<R: Read + Send, E: FnOnce() -> Result<()> + Send> Job<'_, R, E> {
+    /// Writes the file. Blocking; the file is not yet synced.
+    pub(crate) fn run(self, mut file: &File, path: &Path) -> Result<Written> {
+        let jobs = self.jobs.clamp(1, JOBS_MAX);
+        let compression = self.compression;
+        let (orders, take_order) = sync_channel::<Order>(1);
+        let take_order = Mutex::new(take_order);
+        let (line, in_order) = sync_channel::<Receiver<Result<Vec<u8>>>>(jobs + BLOCKS_WAITING);
+        thread::scope(|scope| {
+            let take_order = &take_order;
+            for _ in 0..jobs {
+                scope.spawn(move || compress(take_order, compression));
+            }
+            let reader = scope.spawn(move || self.read(&orders, &line));
+            let mut file_bytes = 0;
+            let written: Result<()> = (|| {
+                for member in &in_order {
+                    let member = member.recv().map_err(|_| stopped())??;
+                    file.write_all(&member).or_failed(|| format!("cannot write {}", path.display()))?;
+                    file_bytes += member.len() as u64;
+                }
+                Ok(())
+            })();
+            // Ends the reader where writing failed, before it is waited for.
+            drop(in_order);
+            let read = reader.join().map_err(|_| stopped());
+            // The reader only says "stopped" when writing failed: that error is the real one.
+            written?;
+            let (report, state_hash, bytes) = read??;
+            Ok(Written { report, state_hash, bytes, file_bytes })
+        })
+    }
+
+    fn read(mut self, orders: &SyncSender<Order>, line: &Line) -> Result<(FilterReport, Sha256Hash, u64)> {
+        let mut buffer = vec![0; READ_BYTES];
+        let mut out = Out { block: Vec::new(), hash: Sha256::new(), bytes: 0, orders, line };
+        loop {
+            let n = match self.text.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(n) => n,
+                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(Error::failed("cannot read pg_dump's output").because(e)),
+            };
+            self.filter.push(&buffer[..n], &mut out.block)?;
+            if out.block.len() >= BLOCK_BYTES {
+                out.send_whole_blocks()?;
+                let total = self.expected_bytes.map(|t| t.max(out.bytes));
+                self.progress.bytes("snapshot", out.bytes, total, "");
+            }
+        }
+        // A text that ends early is an error of pg_dump's, not of the text.
+        (self.ended)()?;
+        let report = self.filter.finish(self.height, &mut out.block)?;
+        out.send_whole_blocks()?;
+        let rest = std::mem::take(&mut out.block);
+        if !rest.is_empty() {
+            out.send(rest)?;
+        }
+        self.progress.done("snapshot");
+        Ok((report, Sha256Hash::from_bytes(out.hash.finalize().into()), out.bytes))
+    }
+}
+
+struct Out<'a> {
+    block: Vec<u8>,
+    hash: Sha256,
+    bytes: u64,
+    orders: &'a SyncSender<Order>,
+    line: &'a Line,
+}
+
+impl Out<'_> {
+    fn send_whole_blocks(&mut self) -> Result<()> {
+        while self.block.len() >= BLOCK_BYTES {
+            let mut block = Vec::with_capacity(BLOCK_BYTES + READ_BYTES);
+            block.extend_from_slice(&self.block[BLOCK_BYTES..]);
+            std::mem::swap(&mut block, &mut self.block);
+            block.truncate(BLOCK_BYTES);
+            self.send(block)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, block: Vec<u8>) -> Result<()> {
+        self.hash.update(&block);
+        self.bytes += block.len() as u64;
+        let (done, member) = sync_channel(1);
+        // The place in the line first: its bound is the bound on blocks in memory.
+        self.line.send(member).map_err(|_| stopped())?;
+        self.orders.send((block, done)).map_err(|_| stopped())
+    }
+}
+
+fn compress(take_order: &Mutex<Receiver<Order>>, compression: Compression) {
+    let mut writer = MemberWriter::new(compression);
+    loop {
+        let Ok(order) = take_order.lock().map(|queue| queue.recv()) else { return };
+        let Ok((block, done)) = order else { return };
+        // Nobody waits any more: the next order's end says so too.
+        let _ = done.send(writer.member(&block));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, io};
+
+    use super::*;
+    use crate::kwil::{Family, filter::LineRules};
+
+    const DUMP: &str = "CREATE SCHEMA kwild_voting;\nCREATE TABLE kwild_voting.voters (\n    id bytea NOT NULL,\n    \
+        name bytea NOT NULL,\n    power bigint NOT NULL\n);\nCOPY kwild_voting.voters (id, name, power) FROM stdin;\n\
+        \\\\x9184e6ff80ac5534bc2255f5089986a2\t\\\\x03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\t1\n\
+        \\.\n";
+
+    fn job<R: Read + Send>(text: R, ended: fn() -> Result<()>, progress: &Progress) -> Job<'_, R, fn() -> Result<()>> {
+        Job {
+            text,
+            ended,
+            filter: DumpFilter::new(Family::V09, LineRules::Faithful),
+            height: 42,
+            compression: Compression::Fast,
+            jobs: 3,
+            expected_bytes: None,
+            progress,
+        }
+    }
+
+    fn grown_dump(rows: usize) -> String {
+        let mut text = format!("{DUMP}COPY ds_x.t (a, b) FROM stdin;\n");
+        for i in 0..rows {
+            text.push_str(&format!("{i}\t{}\n", "x".repeat(i % 200)));
+        }
+        text.push_str("\\.\n");
+        text
+    }
+
+    #[test]
+    fn the_file_unpacks_to_the_text_that_was_hashed() {
+        let text = grown_dump(40_000);
+        let progress = Progress::silent();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.gz");
+        let file = File::create(&path).unwrap();
+        let written = job(text.as_bytes(), || Ok(()), &progress).run(&file, &path).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        let mut unpacked = Vec::new();
+        flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked.len() > 3 * BLOCK_BYTES, "several members");
+        assert_eq!(written.bytes, unpacked.len() as u64);
+        assert_eq!(written.file_bytes, bytes.len() as u64);
+        assert_eq!(written.state_hash.as_bytes(), Sha256::digest(&unpacked).as_slice());
+        assert!(unpacked.ends_with(b"\\.\nUPDATE kwild_voting.resolutions SET expiration = expiration-42;\n"));
+        assert_eq!(written.report.voters.len(), 1);
+    }
+
+    #[test]
+    fn a_dump_that_ends_badly_is_its_programs_error() {
+        let progress = Progress::silent();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.gz");
+        let file = File::create(&path).unwrap();
+        let cut = &DUMP.as_bytes()[..DUMP.len() / 2];
+        let e =
+            job(cut, || Err(Error::failed("pg_dump was ended by signal 9")), &progress).run(&file, &path).unwrap_err();
+        assert_eq!(e.to_string(), "pg_dump was ended by signal 9");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_ends_an_endless_dump() {
+        let progress = Progress::silent();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.gz");
+        fs::write(&path, "").unwrap();
+        let read_only = File::open(&path).unwrap();
+        struct Endless(io::Cursor<Vec<u8>>, usize);
+        impl Read for Endless {
+            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+                let n = self.0.read(out)?;
+                if n > 0 {
+                    return Ok(n);
+                }
+                self.1 += 1;
+                let row = format!("{}\tx\n", self.1);
+                out[..row.len()].copy_from_slice(row.as_bytes());
+                Ok(row.len())
+            }
+        }
+        let head = format!("{DUMP}COPY ds_x.t (a, b) FROM stdin;\n").into_bytes();
+        let e = job(Endless(io::Cursor::new(head), 0), || Ok(()), &progress).run(&read_only, &path).unwrap_err();
+        assert!(e.to_string().contains("out.gz"), "{e}");
+    }
+}

@@ -1,0 +1,367 @@
+//! The one-pass check of a snapshot: unpack, hash, and read every statement. The same for `snapshot verify`, `join` and
+//! `setup init`. Unpacking, hashing and reading run on a thread each.
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    fmt, fs,
+    io::{self, BufReader, Read},
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+};
+
+use flate2::bufread::MultiGzDecoder;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    base::{
+        Context, Error, Kind, Progress, Result, Sha256Hash,
+        limits::{GENESIS_SIZE_BYTES_MAX, SNAPSHOT_TEXT_BYTES_MAX},
+        task::CancellationToken,
+        text,
+    },
+    kwil::{
+        Family,
+        genesis::Genesis,
+        scan::{ScanError, ScanReport, StatementScanner},
+    },
+};
+
+/// Text handed from thread to thread at once.
+const PIECE_BYTES: usize = 256 << 10;
+/// Pieces waiting for a thread.
+const PIECES_WAITING: usize = 8;
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// How a snapshot is checked.
+#[derive(Debug, Clone)]
+pub struct VerifyOptions {
+    /// List every table with its rows in the result.
+    pub deep: bool,
+    /// Uncompressed text beyond which the file is refused.
+    pub max_bytes: u64,
+    /// Ends the check.
+    pub cancel: CancellationToken,
+}
+
+impl Default for VerifyOptions {
+    fn default() -> Self {
+        VerifyOptions { deep: false, max_bytes: SNAPSHOT_TEXT_BYTES_MAX, cancel: CancellationToken::new() }
+    }
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// To be looked at.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+/// Something about a snapshot that passed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub level: Level,
+    /// A word for scripts.
+    pub code: &'static str,
+    /// A sentence for people.
+    pub text: String,
+}
+
+/// A snapshot that passed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Verified {
+    /// Always true: what does not pass is an error.
+    pub ok: bool,
+    /// Which formats.
+    pub family: Family,
+    /// SHA-256 of the text.
+    pub state_hash: Sha256Hash,
+    /// What the genesis pins: the same.
+    pub expected: Sha256Hash,
+    /// Height in the last line, if there is one.
+    pub height: Option<i64>,
+    /// Of the text.
+    pub bytes: u64,
+    /// COPY blocks.
+    pub tables: u64,
+    /// COPY rows.
+    pub rows: u64,
+    /// Rows of every table; only where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table_rows: Option<BTreeMap<String, u64>>,
+    /// What is worth knowing.
+    pub findings: Vec<Finding>,
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "The snapshot is what its genesis pins, and holds nothing but a Kwil dump's statements.")?;
+        writeln!(f, "  family      {}", self.family)?;
+        writeln!(f, "  state hash  {}", self.state_hash)?;
+        if let Some(height) = self.height {
+            writeln!(f, "  height      {height}")?;
+        }
+        writeln!(f, "  text        {} in {} bytes", text::bytes(self.bytes), self.bytes)?;
+        writeln!(f, "  data        {} in {}", text::count(self.rows, "row"), text::count(self.tables, "table"))?;
+        for (table, rows) in self.table_rows.iter().flatten() {
+            writeln!(f, "    {rows:>12}  {}", text::escape(table))?;
+        }
+        for finding in &self.findings {
+            let level = match finding.level {
+                Level::Warning => "warning",
+                Level::Note => "note",
+            };
+            writeln!(f, "{level}: {}", finding.text)?;
+        }
+        Ok(())
+    }
+}
+
+/// Reads a genesis file, with a bound on its size.
+///
+/// # Errors
+/// When it cannot be read, or is no genesis.
+pub fn read_genesis(path: &Path) -> Result<Genesis> {
+    let what = || format!("cannot read the genesis {}", path.display());
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).or_failed(what)?;
+    file.take(GENESIS_SIZE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).or_failed(what)?;
+    Ok(Genesis::parse(&bytes)?)
+}
+
+/// Checks a snapshot file against a genesis file. Blocking.
+///
+/// # Errors
+/// `Kind::Verify` with both hashes, or with the line and the statement that no Kwil dump has; `Kind::Failed` when a file
+/// cannot be read.
+pub fn verify(snapshot: &Path, genesis: &Path, options: &VerifyOptions, progress: &Progress) -> Result<Verified> {
+    let genesis = read_genesis(genesis)?;
+    let file = fs::File::open(snapshot).or_failed(|| format!("cannot open {}", snapshot.display()))?;
+    if file.metadata().is_ok_and(|m| m.is_dir()) {
+        return Err(Error::failed(format!("{} is a directory", snapshot.display()))
+            .hint("name the snapshot file in it (kwildb-snapshot.sql.gz or snapshot.sql.gz)"));
+    }
+    let mut reader = BufReader::with_capacity(PIECE_BYTES, file);
+    let gzip = is_gzip(&mut reader).or_failed(|| format!("cannot read {}", snapshot.display()))?;
+    // kwild decides by the name, and reads the wrong bytes where it does not fit.
+    let named_gzip = snapshot.extension() == Some(OsStr::new("gz"));
+    if named_gzip && !gzip {
+        return Err(Error::verify(format!("{} is named .gz but is no gzip file", snapshot.display()))
+            .hint("fetch it again; plain SQL text must have a name that ends in .sql"));
+    }
+    let mut verified = verify_buffered(reader, gzip, &genesis, options, progress)?;
+    if gzip && !named_gzip {
+        verified.findings.push(Finding {
+            level: Level::Warning,
+            code: "name",
+            text: format!(
+                "{} is a gzip file, but kwild unpacks only a file whose name ends in .gz: rename it before kwild reads it",
+                snapshot.display()
+            ),
+        });
+    }
+    Ok(verified)
+}
+
+/// Checks a snapshot, gzip or plain, that comes from any reader. Blocking.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_reader(
+    reader: impl Read,
+    genesis: &Genesis,
+    options: &VerifyOptions,
+    progress: &Progress,
+) -> Result<Verified> {
+    let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
+    let gzip = is_gzip(&mut reader).or_failed(|| "cannot read the snapshot")?;
+    verify_buffered(reader, gzip, genesis, options, progress)
+}
+
+fn is_gzip(reader: &mut impl io::BufRead) -> io::Result<bool> {
+    Ok(reader.fill_buf()?.starts_with(&GZIP_MAGIC))
+}
+
+fn verify_buffered(
+    reader: impl io::BufRead,
+    gzip: bool,
+    genesis: &Genesis,
+    options: &VerifyOptions,
+    progress: &Progress,
+) -> Result<Verified> {
+    let expected = genesis.state_hash().ok_or_else(|| {
+        Error::verify("the genesis pins no state hash, so no snapshot belongs to it")
+            .hint("use the genesis that was made with the snapshot")
+    })?;
+    let read = if gzip {
+        read_text(MultiGzDecoder::new(reader), options, progress)?
+    } else {
+        read_text(reader, options, progress)?
+    };
+    progress.done("verify");
+    if read.state_hash != expected {
+        let error =
+            Error::verify(format!("the snapshot's state hash is {}, but the genesis pins {expected}", read.state_hash))
+                .hint("one of the two is not the file it should be: fetch both again from where they came from");
+        return Err(match read.scan {
+            Ok(_) => error,
+            Err(why) => error.because(why),
+        });
+    }
+    let report = read.scan?;
+    if report.family != genesis.family() {
+        return Err(Error::verify(format!(
+            "the snapshot is of family {}, its genesis of {}",
+            report.family,
+            genesis.family()
+        ))
+        .hint("use the genesis that was made with the snapshot"));
+    }
+    if report.voters_rows > 0 {
+        return Err(Error::verify(format!(
+            "the snapshot holds {} of kwild_voting.voters, which belong into the genesis",
+            text::count(report.voters_rows, "row")
+        ))
+        .hint("do not use this snapshot: validators of the old network would stay in the new one"));
+    }
+    Ok(Verified {
+        ok: true,
+        family: report.family,
+        state_hash: read.state_hash,
+        expected,
+        height: report.height,
+        bytes: read.bytes,
+        tables: report.tables,
+        rows: report.rows,
+        findings: findings(&report),
+        table_rows: options.deep.then_some(report.table_rows),
+    })
+}
+
+fn findings(report: &ScanReport) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if report.height.is_none() {
+        findings.push(Finding {
+            level: Level::Warning,
+            code: "no-height",
+            text: "the last line, which lowers the resolutions' expiry by the height, is missing: pending resolutions \
+                   would expire late"
+                .to_owned(),
+        });
+    }
+    let votes = report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0);
+    if votes > 0 {
+        findings.push(Finding {
+            level: Level::Note,
+            code: "votes",
+            text: format!(
+                "kwild_voting.votes has {}, so the constraint votes_voter_id_fkey cannot be made again: expected, harmless",
+                text::count(votes, "row")
+            ),
+        });
+    }
+    findings
+}
+
+struct Text {
+    state_hash: Sha256Hash,
+    bytes: u64,
+    scan: Result<ScanReport, ScanError>,
+}
+
+type Piece = Arc<Vec<u8>>;
+
+fn read_text(mut reader: impl Read, options: &VerifyOptions, progress: &Progress) -> Result<Text> {
+    thread::scope(|scope| {
+        let (to_hash, hashed) = queue();
+        let (to_scan, scanned) = queue();
+        let hashing = scope.spawn(move || {
+            let mut hash = Sha256::new();
+            for piece in hashed {
+                hash.update(&*piece);
+            }
+            Sha256Hash::from_bytes(hash.finalize().into())
+        });
+        let scanning = scope.spawn(move || scan(&scanned));
+        let bytes = unpack(&mut reader, options, progress, |piece| {
+            // The scanner lets go at its first finding; the hash is still wanted.
+            let _ = to_scan.send(piece.clone());
+            to_hash.send(piece).is_ok()
+        });
+        drop((to_hash, to_scan));
+        let gone = || Error::failed("a thread of the check ended early");
+        let state_hash = hashing.join().map_err(|_| gone())?;
+        let scan = scanning.join().map_err(|_| gone())?;
+        Ok(Text { state_hash, bytes: bytes?, scan })
+    })
+}
+
+fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
+    sync_channel(PIECES_WAITING)
+}
+
+fn scan(pieces: &Receiver<Piece>) -> Result<ScanReport, ScanError> {
+    let mut scanner = StatementScanner::new();
+    for piece in pieces {
+        scanner.push(&piece)?;
+    }
+    scanner.finish()
+}
+
+/// Reads everything there is and gives it out in pieces; says how much it was.
+fn unpack(
+    reader: &mut impl Read,
+    options: &VerifyOptions,
+    progress: &Progress,
+    mut give: impl FnMut(Piece) -> bool,
+) -> Result<u64> {
+    let mut bytes = 0;
+    loop {
+        if options.cancel.is_cancelled() {
+            return Err(Error::new(Kind::Interrupted(2), "interrupted while verifying the snapshot"));
+        }
+        let mut piece = vec![0; PIECE_BYTES];
+        let mut filled = 0;
+        while filled < piece.len() {
+            match reader.read(&mut piece[filled..]) {
+                Ok(0) => break,
+                Ok(n) => filled += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(unpack_error(e, bytes + filled as u64)),
+            }
+        }
+        if filled == 0 {
+            return Ok(bytes);
+        }
+        bytes += filled as u64;
+        if bytes > options.max_bytes {
+            return Err(Error::verify(format!("the snapshot unpacks to more than {} bytes", options.max_bytes))
+                .hint("a real one this large needs a higher --max-bytes"));
+        }
+        piece.truncate(filled);
+        if !give(Arc::new(piece)) {
+            return Err(Error::failed("a thread of the check ended early"));
+        }
+        progress.bytes("verify", bytes, None, "");
+    }
+}
+
+fn unpack_error(e: io::Error, at: u64) -> Error {
+    let what = match e.kind() {
+        io::ErrorKind::UnexpectedEof => format!("the snapshot is cut off after {at} bytes of text"),
+        io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData => {
+            format!("the snapshot is damaged: no valid gzip after {at} bytes of text")
+        }
+        _ => return Error::failed("cannot read the snapshot").because(e),
+    };
+    Error::verify(what).because(e).hint("fetch the snapshot again from where it came from")
+}

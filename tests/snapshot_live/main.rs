@@ -1,0 +1,6 @@
+//! `snapshot create` and `snapshot verify` on a real Postgres, with the real binary.
+
+mod connection;
+mod faults;
+mod support;
+mod worlds;
