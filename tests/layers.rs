@@ -54,7 +54,7 @@ const OWNED: [(&str, &[&str]); 19] = [
 ];
 
 /// Macros that only some places may call.
-const OWNED_MACROS: [(&str, &[&str]); 7] = [
+const OWNED_MACROS: [(&str, &[&str]); 6] = [
     ("println", &["cli/"]),
     ("eprintln", &["cli/"]),
     ("print", &["cli/"]),
@@ -62,7 +62,6 @@ const OWNED_MACROS: [(&str, &[&str]); 7] = [
     ("dbg", &[]),
     // The generated messages come in by it.
     ("include", &["manifest/wire.rs", "swarm/wire.rs"]),
-    ("include_str", &["app/demo/", "app/demo.rs"]),
 ];
 
 /// Functions and methods that only `base/durable.rs` may call, on whatever; `durable::…` is the way for everyone else.
