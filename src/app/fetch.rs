@@ -22,6 +22,9 @@ use crate::{
     swarm::{Content, Sink},
 };
 
+/// Looks at a verified manifest before the first chunk is fetched.
+pub type Accept<'a> = &'a (dyn Fn(&VerifiedManifest) -> Result<()> + Sync);
+
 /// How to fetch.
 #[derive(Debug, Clone)]
 pub struct FetchOptions {
@@ -99,8 +102,13 @@ fn policy(ticket: &Ticket) -> TrustPolicy {
 /// # Errors
 /// [`Kind::GaveUp`] when nobody is reached in time, [`Kind::Verify`] when something is not what was signed,
 /// [`Kind::Interrupted`] after a signal; all resumable.
-pub async fn fetch(options: FetchOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Complete> {
-    fetch_onto(options, &FileSystem, progress, cancel).await
+pub async fn fetch(
+    options: FetchOptions,
+    accept: Accept<'_>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Complete> {
+    fetch_onto(options, accept, &FileSystem, progress, cancel).await
 }
 
 /// [`fetch`] onto any kind of disk.
@@ -109,6 +117,7 @@ pub async fn fetch(options: FetchOptions, progress: &Progress, cancel: &Cancella
 /// As [`fetch`].
 pub async fn fetch_onto(
     options: FetchOptions,
+    accept: Accept<'_>,
     disks: &dyn OpenDisk,
     progress: &Progress,
     cancel: &CancellationToken,
@@ -131,6 +140,7 @@ pub async fn fetch_onto(
             durable::write_atomically(&manifest_path, manifest.bytes(), 0o644)?;
         }
         tell_manifest(&manifest, progress);
+        accept(&manifest)?;
         let got = chunks(&mut node, &manifest, in_root, &directory, &private, disks, &swarm, progress, cancel).await?;
         let verified = check(&manifest, &directory, in_root, check_text, progress, cancel).await?;
         Ok((manifest, got, verified))

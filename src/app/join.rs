@@ -21,13 +21,16 @@ use crate::{
     kwil::{
         Family, GENESIS_FILE_NAME,
         config::{self, CONFIG_FILE_NAME},
+        key::{KeyFileForm, PrivateKey},
     },
-    manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, Ticket},
+    manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, SnapshotSource},
 };
 
+/// Values for the new config.toml; which flags mean something depends on the family, which the manifest tells.
+pub type ConfigOf = Box<dyn Fn(Family) -> Result<Vec<(String, String)>> + Send + Sync>;
+
 /// What an operator gives to `join`.
-#[derive(Debug)]
 pub struct JoinOptions {
     /// The ticket.
     pub ticket: Ticket,
@@ -36,7 +39,7 @@ pub struct JoinOptions {
     /// The node's key.
     pub key: KeySource,
     /// Values for the new config.toml.
-    pub config: Vec<(String, String)>,
+    pub config: ConfigOf,
     /// How to enter the swarm.
     pub swarm: SwarmOptions,
     /// Where the highest sequence seen is kept.
@@ -147,10 +150,23 @@ impl Joining {
 pub async fn join(options: JoinOptions, progress: &Progress, cancel: &CancellationToken) -> Result<(Joined, Joining)> {
     let began = clock::now();
     let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
-    // A key that cannot be used is said before hours of fetching.
-    if let KeySource::File(path) = &options.key {
-        read_private_key(path)?;
-    }
+    // What cannot be used is said before hours of fetching.
+    let key_form = match &options.key {
+        KeySource::File(path) => Some(read_key_form(path)?),
+        _ => None,
+    };
+    let accept = |manifest: &VerifiedManifest| {
+        let family = manifest.manifest().network.family;
+        (options.config)(family)?;
+        match &key_form {
+            Some(form) if form.family() != family => Err(Error::refused(format!(
+                "the key file is one of {}, but the new network is of {family}",
+                form.family()
+            ))
+            .hint(format!("give a key file of {family}; `regenesis key gen --family {family}` makes one"))),
+            _ => Ok(()),
+        }
+    };
     if is_finished(&root) {
         return on_finished_root(root, options, progress).await;
     }
@@ -158,12 +174,13 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     let fetch = FetchOptions {
         directory: staging.clone(),
         in_root: true,
-        ticket: options.ticket,
-        swarm: options.swarm,
-        state: options.state,
+        ticket: options.ticket.clone(),
+        swarm: options.swarm.clone(),
+        state: options.state.clone(),
         check_text: false,
     };
-    let mut complete = fetch::fetch(fetch, progress, cancel).await?;
+    let mut complete = fetch::fetch(fetch, &accept, progress, cancel).await?;
+    let config = (options.config)(complete.manifest.manifest().network.family)?;
     let initialised = {
         progress.step("checking the snapshot (hash, and every statement) and setting the root up");
         let init = InitOptions {
@@ -173,8 +190,8 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
                 node::artifact_name(ArtifactName::Snapshot, complete.manifest.manifest().network.family, true)
                     .to_owned(),
             )),
-            key: options.key,
-            config: options.config,
+            key: options.key.clone(),
+            config,
             family: None,
             progress: progress.clone(),
             cancel: cancel.clone(),
@@ -214,6 +231,15 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         database_ready,
     };
     Ok((joined, Joining::Fetched(Box::new(complete))))
+}
+
+fn read_key_form(path: &Path) -> Result<KeyFileForm> {
+    let text = Zeroizing::new(read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file")?);
+    let (_, form) = PrivateKey::parse_file(&text).map_err(|_| match read_private_key(path) {
+        Err(explained) => explained,
+        Ok(_) => Error::verify(format!("{} holds no key", path.display())),
+    })?;
+    Ok(form)
 }
 
 /// A root that `join` made: it has everything that kwild starts on, and the manifest.

@@ -19,6 +19,7 @@ use crate::{
         GENESIS_FILE_NAME,
         genesis::Genesis,
         key::{PrivateKey, PublicKey},
+        scan::StatementScanner,
     },
     manifest::{
         Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, MANIFEST_FILE_NAME,
@@ -315,7 +316,7 @@ pub struct SnapshotFacts {
     pub height: Option<i64>,
 }
 
-/// Reads a snapshot once: the file's chunks and hashes, the text's hash and height. `layout`: that of a manifest whose
+/// Reads a snapshot once: the file's chunks and hashes, the text's hash, statements and height. `layout`: that of a manifest whose
 /// file is checked; `None`: the one that a new manifest gives it.
 ///
 /// # Errors
@@ -336,7 +337,7 @@ pub fn read_snapshot(
     let tee = Tee { file, hasher, taken: 0 };
     let mut gunzip = MultiGzDecoder::new(BufReader::with_capacity(READ_SIZE_BYTES, tee));
     let mut text_hash = Sha256::new();
-    let mut tail = Tail::default();
+    let mut scanner = StatementScanner::new();
     let mut text_size_bytes = 0;
     let mut buffer = vec![0; READ_SIZE_BYTES];
     loop {
@@ -355,7 +356,8 @@ pub fn read_snapshot(
             }
         };
         text_hash.update(&buffer[..read]);
-        tail.push(&buffer[..read]);
+        // The text is code: nobody is asked to run what everyone would refuse.
+        scanner.push(&buffer[..read])?;
         text_size_bytes += read as u64;
         progress.bytes("hash", gunzip.get_ref().get_ref().taken, Some(size), "");
     }
@@ -363,7 +365,8 @@ pub fn read_snapshot(
     let tee = gunzip.into_inner().into_inner();
     let description = tee.hasher.finish().or_verify(|| format!("{} is not what it should be", path.display()))?;
     let state_hash = Sha256Hash::from_bytes(text_hash.finalize().into());
-    Ok(SnapshotFacts { description, state_hash, text_size_bytes, height: tail.height() })
+    let height = scanner.finish()?.height;
+    Ok(SnapshotFacts { description, state_hash, text_size_bytes, height })
 }
 
 /// Hashes what is read through it.
@@ -379,29 +382,6 @@ impl Read for Tee {
         self.hasher.update(&buffer[..read]);
         self.taken += read as u64;
         Ok(read)
-    }
-}
-
-/// The last bytes of a text.
-#[derive(Default)]
-struct Tail(Vec<u8>);
-
-impl Tail {
-    const SIZE_BYTES: usize = 256;
-
-    fn push(&mut self, text: &[u8]) {
-        let from = text.len().saturating_sub(Self::SIZE_BYTES);
-        self.0.extend_from_slice(&text[from..]);
-        let surplus = self.0.len().saturating_sub(Self::SIZE_BYTES);
-        self.0.drain(..surplus);
-    }
-
-    /// Kwil's last line takes the height off every expiration.
-    fn height(&self) -> Option<i64> {
-        let text = std::str::from_utf8(&self.0[self.0.iter().rposition(|b| *b >= 0x80).map_or(0, |i| i + 1)..]).ok()?;
-        let line = text.trim_end().rsplit('\n').next()?;
-        let number = line.strip_prefix("UPDATE kwild_voting.resolutions SET expiration = expiration-")?;
-        number.strip_suffix(';')?.parse().ok()
     }
 }
 

@@ -1,43 +1,51 @@
-//! `setup init`: a root from files.
-
-use std::io::{self, Read};
-
-use flate2::read::MultiGzDecoder;
-use sha2::{Digest, Sha256};
+//! `setup init`: a root from files, checked as every snapshot is.
 
 use crate::{
-    base::{Error, Result, Sha256Hash},
-    kwil::genesis::Genesis,
+    base::Result,
     setup::{self, InitOptions, Initialised},
+    snapshot::{self, VerifyOptions},
 };
 
-/// Makes a root; the snapshot is checked while it is copied.
+/// Makes a root; hash and every statement of the snapshot are checked while it is copied.
+///
+/// # Errors
+/// As [`setup::init`] and [`snapshot::verify_reader`].
 pub fn init(options: &InitOptions) -> Result<Initialised> {
-    setup::init(options, &check_snapshot)
+    let verify = VerifyOptions { cancel: options.cancel.clone(), ..VerifyOptions::default() };
+    setup::init(options, &|file, genesis| {
+        snapshot::verify_reader(file, genesis, &verify, &options.progress).map(|_| ())
+    })
 }
 
-/// Reads a snapshot file to its end and compares the hash of its text with the one the genesis pins.
-fn check_snapshot(file: &mut dyn Read, genesis: &Genesis) -> Result<()> {
-    let expected = genesis.state_hash().ok_or_else(|| Error::refused("the genesis pins no state hash"))?;
-    let damaged = |e: io::Error| {
-        Error::verify("the snapshot is no whole gzip file").because(e).hint("copy it again from where it came from")
-    };
-    let mut text = MultiGzDecoder::new(io::BufReader::with_capacity(1 << 16, file));
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match text.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => hasher.update(&buffer[..count]),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(damaged(e)),
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+    use crate::base::Kind;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn only_the_pinned_text_passes() {
+        let mut genesis =
+            Genesis::parse(include_bytes!("../../tests/data/v0.10/worlds/solo/kwild-snapshot/genesis.json")).unwrap();
+        let text = b"some text";
+        genesis.set_state_hash(Sha256Hash::from_bytes(Sha256::digest(text).into()));
+        check_snapshot(&mut gzip(text).as_slice(), &genesis).unwrap();
+        // Several members are one text.
+        check_snapshot(&mut [gzip(b"some "), gzip(b"text")].concat().as_slice(), &genesis).unwrap();
+        let error = check_snapshot(&mut gzip(b"other text").as_slice(), &genesis).unwrap_err();
+        assert_eq!(error.kind(), Kind::Verify);
+        assert!(error.to_string().contains(&genesis.state_hash().unwrap().to_string()), "{error}");
+        for bad in [gzip(text)[..12].to_vec(), b"no gzip".to_vec(), [gzip(text), b"tail".to_vec()].concat()] {
+            assert_eq!(check_snapshot(&mut bad.as_slice(), &genesis).unwrap_err().kind(), Kind::Verify);
         }
     }
-    let got = Sha256Hash::from_bytes(hasher.finalize().into());
-    if got != expected {
-        return Err(Error::verify(format!("the snapshot has state hash {got}, but the genesis pins {expected}")).hint(
-            "genesis and snapshot do not belong together, or the file is damaged: get both again from one place",
-        ));
-    }
-    Ok(())
 }

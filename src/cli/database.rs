@@ -120,12 +120,12 @@ fn root_settings(root: &Path) -> Result<PartialSettings> {
     fs::File::open(&path)
         .and_then(|file| file.take(CONFIG_SIZE_BYTES_MAX).read_to_string(&mut text))
         .map_err(|e| Error::failed(what()).because(e).hint("--from-root names the root directory of the old node"))?;
-    let database = config::database(&text)?;
+    let database = config::database_settings(&text)?;
     Ok(PartialSettings {
-        host: database.host,
-        port: database.port,
-        user: database.user,
-        dbname: database.dbname,
+        host: Some(database.host),
+        port: Some(database.port),
+        user: Some(database.user),
+        dbname: Some(database.dbname),
         password: database.password,
         ..PartialSettings::default()
     })

@@ -43,6 +43,20 @@ pub(crate) struct SignArgs {
     /// Private key of the lead, in either family's form
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
+    /// Genesis of the old network: its chain id and validators go into the manifest
+    #[arg(long, value_name = "FILE")]
+    old_genesis: Option<PathBuf>,
+    /// Last block of the old chain [default: as the snapshot says]
+    #[arg(long, value_name = "N")]
+    height: Option<i64>,
+    #[command(flatten)]
+    flags: SignFlags,
+}
+
+/// What the lead decides when it signs; also part of `publish`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Manifest")]
+pub(crate) struct SignFlags {
     /// Number of the manifest; later ones replace earlier ones [default: one more than the last, at least the UNIX time]
     #[arg(long, value_name = "N")]
     sequence: Option<u64>,
@@ -61,14 +75,32 @@ pub(crate) struct SignArgs {
     /// Sign again even where nothing changed; the new manifest replaces the old one
     #[arg(long)]
     supersede: bool,
-    /// Genesis of the old network: its chain id and validators go into the manifest
-    #[arg(long, value_name = "FILE")]
-    old_genesis: Option<PathBuf>,
-    /// Last block of the old chain [default: as the snapshot says]
-    #[arg(long, value_name = "N")]
-    height: Option<i64>,
     #[command(flatten)]
     state: StateArgs,
+}
+
+impl SignFlags {
+    /// The options, with what the old genesis tells.
+    pub(crate) fn options(&self, old: Option<&Genesis>) -> Result<SignOptions> {
+        let old_validators = old.map(genesis_validators).transpose()?.unwrap_or_default();
+        Ok(SignOptions {
+            sequence: self.sequence,
+            expires: self.expires,
+            threshold: self.threshold,
+            cosigners: self.cosigners.clone(),
+            attestations: self.attestations.clone(),
+            supersede: self.supersede,
+            old_validators: old_validators.iter().map(|v| (v.key, v.power)).collect(),
+            old_chain_id: old.map(|g| g.chain_id().to_owned()),
+            height: None,
+            state_digest: None,
+        })
+    }
+
+    /// Where the highest sequence is kept.
+    pub(crate) fn state(&self) -> Result<StateDirectory> {
+        self.state.open()
+    }
 }
 
 /// Where the highest sequences are remembered.
@@ -139,20 +171,8 @@ fn sign(args: &SignArgs, session: &Session) -> Result<()> {
             Genesis::parse(&read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "old genesis")?).map_err(Error::from)?,
         ),
     };
-    let old_validators = old.as_ref().map(genesis_validators).transpose()?.unwrap_or_default();
-    let options = SignOptions {
-        sequence: args.sequence,
-        expires: args.expires,
-        threshold: args.threshold,
-        cosigners: args.cosigners.clone(),
-        attestations: args.attestations.clone(),
-        supersede: args.supersede,
-        old_validators: old_validators.iter().map(|v| (v.key, v.power)).collect(),
-        old_chain_id: old.map(|g| g.chain_id().to_owned()),
-        height: args.height,
-        state_digest: None,
-    };
-    let state = args.state.open()?;
+    let options = SignOptions { height: args.height, ..args.flags.options(old.as_ref())? };
+    let state = args.flags.state()?;
     let signed = use_case::sign(&args.snapdir, &key, &options, &state, &session.progress, &session.cancel)?;
     session.output.result(&SignResult::new(&signed)?)
 }

@@ -165,19 +165,19 @@ impl FetchArgs {
             state: self.state.open()?,
             check_text: true,
         };
-        let complete = fetch::fetch(options, &session.progress, &session.cancel).await?;
+        let complete = fetch::fetch(options, &|_| Ok(()), &session.progress, &session.cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;
-        linger(complete, self.linger, session).await
+        tell_linger(self.linger, session);
+        complete.linger(Some(self.linger.duration()), &session.cancel).await
     }
 }
 
-/// Serves for a while after the work is done; a signal then is a good end.
-pub(crate) async fn linger(complete: Complete, linger: Linger, session: &Session) -> Result<()> {
+/// Says that the work is done and what goes on.
+pub(crate) fn tell_linger(linger: Linger, session: &Session) {
     if let Linger::For(duration) = linger {
         let shown = humantime::format_duration(duration);
         session.progress.note(format!("serving others for {shown} more (--linger); Ctrl-C ends it"));
     }
-    complete.linger(Some(linger.duration()), &session.cancel).await
 }
 
 /// The ticket, which must lead somewhere.

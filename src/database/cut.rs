@@ -162,9 +162,14 @@ impl Reader<'_> {
         // An empty search path: nobody's objects stand in for the system's.
         const PREPARE: &str = "SELECT pg_catalog.set_config(name, '0', false) FROM pg_catalog.pg_settings WHERE name IN \
              ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout'); \
-             SELECT pg_catalog.set_config('search_path', '', false); \
-             BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
-        self.client.batch_execute(BEGIN).await.map_err(|e| explain_query(e, "open a consistent cut", self.settings))
+             SELECT pg_catalog.set_config('search_path', '', false)";
+        // Apart from the above: several statements sent at once are a transaction of their own.
+        const BEGIN: &str = "BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+        for sql in [PREPARE, BEGIN] {
+            let done = self.client.batch_execute(sql).await;
+            done.map_err(|e| explain_query(e, "open a consistent cut", self.settings))?;
+        }
+        Ok(())
     }
 
     async fn rows(&self, sql: &str, doing: &str) -> Result<Vec<Row>> {

@@ -23,7 +23,7 @@ pub(crate) fn find(text: &str, wanted: Wanted<'_>) -> Option<Zeroizing<String>> 
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let mut rest = line;
         let host = field(&mut rest)?;
-        let host_fits = fits(&host, wanted.host) || (local && &*host == LOCAL_HOST);
+        let host_fits = fits(&host, wanted.host) || (local && *host == LOCAL_HOST);
         let others = [port.as_str(), wanted.dbname, wanted.user];
         let mut all_fit = host_fits;
         for value in others {

@@ -43,40 +43,22 @@ pub fn init(options: &InitOptions, check: CheckSnapshot<'_>) -> Result<Initialis
     let (genesis_bytes, genesis) = options.genesis.read()?;
     let family = genesis.family();
     check_genesis(&genesis, options)?;
-    let config = configuration(family, options)?;
+    // A wrong value is told before the snapshot is read.
+    configuration(family, options)?;
     let key = load_key(&root, family, options)?;
 
-    let made = Staging::open(&plan, matches!(options.snapshot, Some(SnapshotSource::InPlace(_))))?;
-    let staging = &made.path;
-    match &options.snapshot {
-        Some(SnapshotSource::File(source)) => copy_snapshot(source, staging, &genesis, options, check)?,
-        Some(SnapshotSource::InPlace(name)) => adopt_snapshot(&staging.join(name), staging, &genesis, options, check)?,
-        None => {}
-    }
-    if family == Family::V09 {
-        for directory in ["abci", "abci/data"] {
-            durable::create_directory(&staging.join(directory), DIRECTORY_MODE)?;
+    let in_place = matches!(options.snapshot, Some(SnapshotSource::InPlace(_)));
+    let made = Staging::open(&plan, in_place)?;
+    if let Err(error) = fill(&made.path, genesis_bytes, &genesis, &key, options, check) {
+        // What was fetched stays; what was copied is made anew.
+        if !in_place {
+            let _ = remove(&made.path);
         }
-    }
-    let in_place = fs::read(staging.join(GENESIS_FILE_NAME)).is_ok_and(|bytes| bytes == genesis_bytes);
-    if !in_place {
-        // Kwil's v0.9 copies the bytes, its v0.10 writes them anew.
-        let bytes = if family == Family::V09 { genesis_bytes } else { genesis.to_bytes() };
-        durable::write_atomically(&staging.join(GENESIS_FILE_NAME), &bytes, FILE_MODE)?;
-    }
-    let key_name = key_file_name(family);
-    if let Some(bytes) = &key.file {
-        durable::write_atomically(&staging.join(key_name), bytes, KEY_MODE)?;
-    }
-    // A password in it is nobody else's business.
-    let mode = if config.has_secret() { KEY_MODE } else { FILE_MODE };
-    durable::write_atomically(&staging.join(CONFIG_FILE_NAME), config.to_text().as_bytes(), mode)?;
-    if options.cancel.is_cancelled() {
-        return Err(interrupted());
+        return Err(error);
     }
     made.finish(&root, &plan)?;
     if key.file.is_none() {
-        tighten(&root.join(key_name), options)?;
+        tighten(&root.join(key_file_name(family)), options)?;
     }
 
     let public_key = key.key.public();
@@ -90,6 +72,45 @@ pub fn init(options: &InitOptions, check: CheckSnapshot<'_>) -> Result<Initialis
         validator: Initialised::seat(&genesis, &public_key)?,
         public_key,
     })
+}
+
+/// Puts everything into the staging directory.
+fn fill(
+    staging: &Path,
+    genesis_bytes: Vec<u8>,
+    genesis: &Genesis,
+    key: &NodeKey,
+    options: &InitOptions,
+    check: CheckSnapshot<'_>,
+) -> Result<()> {
+    let family = genesis.family();
+    let config = configuration(family, options)?;
+    match &options.snapshot {
+        Some(SnapshotSource::File(source)) => copy_snapshot(source, staging, genesis, options, check)?,
+        Some(SnapshotSource::InPlace(name)) => adopt_snapshot(&staging.join(name), staging, genesis, options, check)?,
+        None => {}
+    }
+    if family == Family::V09 {
+        for directory in ["abci", "abci/data"] {
+            durable::create_directory(&staging.join(directory), DIRECTORY_MODE)?;
+        }
+    }
+    let there = fs::read(staging.join(GENESIS_FILE_NAME)).is_ok_and(|bytes| bytes == genesis_bytes);
+    if !there {
+        // Kwil's v0.9 copies the bytes, its v0.10 writes them anew.
+        let bytes = if family == Family::V09 { genesis_bytes } else { genesis.to_bytes() };
+        durable::write_atomically(&staging.join(GENESIS_FILE_NAME), &bytes, FILE_MODE)?;
+    }
+    if let Some(bytes) = &key.file {
+        durable::write_atomically(&staging.join(key_file_name(family)), bytes, KEY_MODE)?;
+    }
+    // A password in it is nobody else's business.
+    let mode = if config.has_secret() { KEY_MODE } else { FILE_MODE };
+    durable::write_atomically(&staging.join(CONFIG_FILE_NAME), config.to_text().as_bytes(), mode)?;
+    if options.cancel.is_cancelled() {
+        return Err(interrupted());
+    }
+    Ok(())
 }
 
 fn check_genesis(genesis: &Genesis, options: &InitOptions) -> Result<()> {

@@ -125,7 +125,8 @@ impl fmt::Display for Initialised {
                 seat.total_power
             ),
             None => writeln!(f, "This key is no validator in the genesis: the node will follow, but not vote."),
-        }
+        }?;
+        writeln!(f, "Start it on an empty database with: {}", self.start_command())
     }
 }
 
@@ -143,8 +144,20 @@ pub fn key_in_root(root: &Path) -> bool {
 }
 
 impl Initialised {
+    /// The command that starts kwild on this root.
+    pub fn start_command(&self) -> String {
+        let root = self.root.to_string_lossy();
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+        let quoted =
+            if root.chars().all(plain) { root.into_owned() } else { format!("'{}'", root.replace('\'', "'\\''")) };
+        match self.family {
+            Family::V09 => format!("kwild --root-dir {quoted}"),
+            Family::V010 => format!("kwild start -r {quoted}"),
+        }
+    }
+
     /// Where the key stands in the genesis.
-    fn seat(genesis: &Genesis, key: &PublicKey) -> Result<Option<Seat>> {
+    pub fn seat(genesis: &Genesis, key: &PublicKey) -> Result<Option<Seat>> {
         let validators = genesis.validators()?;
         let total_power = validators.iter().fold(0i64, |sum, validator| sum.saturating_add(validator.power));
         let own = validators.iter().find(|validator| validator.key == *key);
@@ -189,12 +202,14 @@ fn read_limited(path: &Path, size_bytes_max: usize, what: &str) -> Result<Vec<u8
         .or_failed(unreadable)
         .map_err(|e| e.hint("check the path and that this user may read it"))?;
     if file.metadata().or_failed(unreadable)?.is_dir() {
-        return Err(Error::failed(format!("{} is a directory, not the {what} file", path.display())));
+        return Err(Error::failed(format!("{} is a directory, not the {what} file", path.display()))
+            .hint("name the file inside it"));
     }
     let mut bytes = Vec::new();
     file.take(size_bytes_max as u64 + 1).read_to_end(&mut bytes).or_failed(unreadable)?;
     if bytes.len() > size_bytes_max {
-        return Err(Error::verify(format!("{} is larger than any {what} file", path.display())));
+        return Err(Error::verify(format!("{} is larger than any {what} file", path.display()))
+            .hint("this is something else: check the path"));
     }
     Ok(bytes)
 }

@@ -11,7 +11,6 @@ use std::{
 
 use serde::Serialize;
 use tokio::sync::oneshot;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::{
     gzip::Compression,
@@ -435,10 +434,12 @@ async fn write(
     let mut dump = program.start(cut)?;
     let pg_dump_text = dump.take_text()?;
     let (end, at_end) = oneshot::channel();
-    // Dropping the handle ends pg_dump, and with it the text.
-    let watcher = AbortOnDropHandle::new(tokio::spawn(async move {
+    // The dump stays in this frame: dropping the future ends pg_dump, and with it the text.
+    let watch = async {
         let _ = end.send(dump.wait().await);
-    }));
+        // Whatever it was, the writer says it.
+        std::future::pending::<()>().await;
+    };
     let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
     let processors = thread::available_parallelism().map_or(2, usize::from);
     let (family, compression) = (facts.family, options.compression);
@@ -461,8 +462,10 @@ async fn write(
         };
         job.run(&file, &path)
     });
-    let done = work.await;
-    drop(watcher);
+    let done = tokio::select! {
+        done = work => done,
+        () = watch => unreachable!("it only watches"),
+    };
     progress.done("snapshot");
     done.or_failed(|| "the snapshot's writer ended unexpectedly")?
 }

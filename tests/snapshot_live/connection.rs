@@ -120,3 +120,35 @@ fn a_unix_socket_and_the_environment_are_enough() {
     command.env("PGCLIENTENCODING", "LATIN1").env("PGOPTIONS", "-c default_transaction_read_only=nonsense");
     succeeds(command);
 }
+
+#[test]
+fn the_old_nodes_root_says_where_the_database_is_and_flags_say_otherwise() {
+    let place = Place::new();
+    let server = crate::support::server();
+    let db = crate::support::database("v0.10/worlds/quartet/database.sql.gz");
+    let root = place.home.path().join("old-root");
+    fs::create_dir(&root).unwrap();
+    let config = format!(
+        "[db]\nhost = '127.0.0.1'\nport = '{}'\nuser = 'postgres'\npass = ''\ndbname = '{db}'\n",
+        server.port()
+    );
+    fs::write(root.join("config.toml"), &config).unwrap();
+    fs::copy(data("v0.10/worlds/quartet/genesis.original.json"), root.join("genesis.json")).unwrap();
+    let from_root = |flags: &[&str]| {
+        let mut command = program(place.home.path());
+        command.args(["snapshot", "create", "--output", "json", "--snapdir"]).arg(&place.snapdir);
+        command.arg("--from-root").arg(&root).args(flags);
+        // The root counts more than the environment.
+        command.env("PGDATABASE", "no_such_database").env("PGPORT", "1");
+        run(command)
+    };
+    let created = from_root(&[]).result();
+    let old: serde_json::Value = serde_json::from_slice(&read("v0.10/worlds/quartet/genesis.original.json")).unwrap();
+    assert_eq!(created["old_chain_id"], old["chain_id"]);
+    assert_ne!(created["chain_id"], old["chain_id"]);
+    let other = from_root(&["--force", "--dbname", "no_such_database"]);
+    assert!(other.stderr.contains("no database \"no_such_database\""), "{other:?}");
+    fs::write(root.join("config.toml"), "not [ toml").unwrap();
+    let broken = from_root(&["--force"]);
+    assert!(broken.stderr.contains("config.toml") && broken.code != Some(0), "{broken:?}");
+}

@@ -131,8 +131,7 @@ impl Place {
         let mut command = program(self.home.path());
         command.args(["snapshot", "create", "--progress", "none", "--snapdir"]).arg(&self.snapdir);
         command.args(["--host", "127.0.0.1", "--port", &server().port().to_string()]);
-        command.args(["--user", "postgres", "--dbname", dbname]);
-        command.args(flags);
+        command.env("PGUSER", "postgres").args(["--dbname", dbname]).args(flags);
         command
     }
 

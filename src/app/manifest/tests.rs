@@ -29,12 +29,23 @@ impl World {
         let state = StateDirectory::new(Some(&dir.path().join("state"))).unwrap();
         let key = PrivateKey::from_seed(KeyType::Ed25519, &[7; 32]).unwrap();
         let world = World { dir, state, key, said: Arc::default() };
-        world.write_snapshot("SELECT 1;\n");
+        world.write_snapshot("a row\n");
         world
     }
 
-    fn write_snapshot(&self, line: &str) {
-        let text = format!("{}UPDATE kwild_voting.resolutions SET expiration = expiration-76;\n", line.repeat(50_000));
+    /// A snapshot of one table with many such rows.
+    fn write_snapshot(&self, row: &str) {
+        self.write_snapshot_with(row, "");
+    }
+
+    fn write_snapshot_with(&self, row: &str, statement: &str) {
+        let text = format!(
+            "CREATE SCHEMA kwild_engine;\nCREATE SCHEMA kwild_voting;\nCREATE SCHEMA main;\n\
+             CREATE TABLE kwild_voting.resolutions (\n    expiration bigint NOT NULL\n);\n\
+             CREATE TABLE main.t (\n    x text\n);\nCOPY main.t (x) FROM stdin;\n{}\\.\n{statement}\
+             UPDATE kwild_voting.resolutions SET expiration = expiration-76;\n",
+            row.repeat(50_000)
+        );
         let (first, second) = text.split_at(text.len() / 2);
         let file: Vec<u8> = [first, second].iter().flat_map(|t| gzip(t.as_bytes())).collect();
         fs::write(self.snapshot(), file).unwrap();
@@ -111,7 +122,7 @@ fn signing_again_changes_nothing_until_something_changed() {
     assert!(!superseding.reused);
     assert_eq!(superseding.manifest.manifest().supersedes, Some(first.manifest.id()));
 
-    world.write_snapshot("SELECT 2;\n");
+    world.write_snapshot("another row\n");
     let edited = world.sign(&SignOptions::default()).unwrap();
     assert!(!edited.reused);
     let sequence = |s: &Signed| s.manifest.manifest().sequence;
@@ -201,7 +212,7 @@ fn damaged_missing_and_foreign_files_are_said() {
     fs::remove_file(world.snapshot()).unwrap();
     let error = world.sign(&SignOptions::default()).unwrap_err();
     assert!(error.kind() == Kind::Failed && error.chain().contains("snapshot.sql.gz"), "{}", error.chain());
-    fs::write(world.snapshot(), gzip(b"SELECT 1;\n")).unwrap();
+    fs::write(world.snapshot(), gzip(b"a row\n")).unwrap();
     fs::remove_file(world.genesis()).unwrap();
     let error = world.sign(&SignOptions::default()).unwrap_err();
     assert!(error.advice().unwrap().contains("--snapdir"));
@@ -283,18 +294,11 @@ fn a_damaged_secret_or_state_is_said() {
 }
 
 #[test]
-fn the_height_is_in_the_last_line_only() {
-    let height = |text: &[u8], piece: usize| {
-        let mut tail = Tail::default();
-        text.chunks(piece).for_each(|p| tail.push(p));
-        tail.height()
-    };
-    let last = b"UPDATE kwild_voting.resolutions SET expiration = expiration-1234567;\n";
-    let long = [&vec![b'x'; 1000][..], b"\n", last].concat();
-    for piece in [1, 7, 300, 5000] {
-        assert_eq!(height(&long, piece), Some(1_234_567));
-        assert_eq!(height(&[last, &b"SELECT 1;\n"[..]].concat(), piece), None);
-        assert_eq!(height(&["ключ\n".as_bytes(), last].concat(), piece), Some(1_234_567));
-    }
-    assert_eq!(height(b"", 1), None);
+fn a_text_that_everyone_would_refuse_is_not_signed() {
+    let world = World::new();
+    world.write_snapshot_with("a row\n", "DROP TABLE main.t;\n");
+    let error = world.sign(&SignOptions::default()).unwrap_err();
+    assert_eq!(error.kind(), Kind::Verify);
+    assert!(error.chain().contains("DROP TABLE"), "{}", error.chain());
+    assert!(!world.dir.path().join("manifest.regenesis").exists());
 }

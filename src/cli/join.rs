@@ -1,0 +1,76 @@
+//! `join`: fetch, verify, set the root up, serve others for a while.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{
+    Session,
+    manifest::StateArgs,
+    setup_init::ConfigFlags,
+    swarm::{self, Linger, SwarmArgs},
+    ticket::TicketArgs,
+    values::expand_home,
+};
+use crate::{
+    app::join::{self, JoinOptions},
+    base::{Error, Result},
+    setup::{self, KeySource},
+};
+
+/// Flags of `join`.
+#[derive(Debug, Args)]
+#[command(after_help = "Every configuration flag of Kwil's `setup init` is taken too, such as --db.dbname or \
+    --app.pg-db-name; --help lists them all.\n\n\
+    Example:\n  regenesis join regenesis1… --root-dir ~/.kwild-new --key-file ./nodekey.json --db.dbname kwild_new")]
+pub(crate) struct JoinArgs {
+    #[command(flatten)]
+    ticket: TicketArgs,
+    /// The root to make; an existing one must be empty or hold only the node's key
+    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR")]
+    root: PathBuf,
+    /// The node's key file [default: the key in the root]
+    #[arg(short = 'k', long, value_name = "FILE", conflicts_with = "new_key")]
+    key_file: Option<PathBuf>,
+    /// Make a new node key
+    #[arg(long)]
+    new_key: bool,
+    /// How long to serve others afterwards
+    #[arg(long, value_name = "none|DURATION", default_value = "10m")]
+    linger: Linger,
+    #[command(flatten)]
+    state: StateArgs,
+    #[command(flatten)]
+    swarm: SwarmArgs,
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+impl JoinArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let root = expand_home(self.root);
+        let key = match self.key_file {
+            Some(path) => KeySource::File(expand_home(path)),
+            None if self.new_key => KeySource::New,
+            None if setup::key_in_root(&root) => KeySource::InRoot,
+            None => {
+                return Err(Error::usage("no node key is given").hint(
+                    "give the validator's key with --key-file FILE, or --new-key for a node that has none yet",
+                ));
+            }
+        };
+        let config = self.config;
+        let options = JoinOptions {
+            ticket: swarm::read_ticket(&self.ticket, &self.swarm)?,
+            root,
+            key,
+            config: Box::new(move |family| config.values(family)),
+            swarm: self.swarm.options(),
+            state: self.state.open()?,
+        };
+        let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
+        session.output.result(&joined)?;
+        swarm::tell_linger(self.linger, session);
+        joining.linger(self.linger.duration(), &session.cancel).await
+    }
+}

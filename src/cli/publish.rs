@@ -1,0 +1,71 @@
+//! `publish`: snapshot, sign and serve; with `--dir`: sign and serve files that are there already.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{
+    Session,
+    database::DatabaseArgs,
+    manifest::SignFlags,
+    snapshot::CreateFlags,
+    swarm::{self, SwarmArgs},
+    values::expand_home,
+};
+use crate::{
+    app::{fetch, files::read_private_key, publish},
+    base::Result,
+};
+
+/// Flags of `publish`.
+#[derive(Debug, Args)]
+#[command(after_help = "Prints the ticket, alone on stdout, when serving begins; serves until it is stopped.\n\n\
+    Examples:\n  \
+    regenesis publish --dbname kwild --user kwild --key lead.key --snapdir ./network_snapshot --from-root ~/.kwild\n  \
+    regenesis publish --dir ./network_snapshot --key lead.key      (after editing genesis.json)")]
+pub(crate) struct PublishArgs {
+    /// Private key of the lead, in either family's form; `regenesis key gen ed25519 -o lead.key` makes one
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// Sign and serve the genesis.json and snapshot in this directory instead of taking a new snapshot
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["snapdir", "CreateFlags", "DatabaseArgs"])]
+    dir: Option<PathBuf>,
+    /// Directory for the new snapshot, its genesis.json and the manifest
+    #[arg(long, value_name = "DIR", default_value = "kwild-snaps")]
+    snapdir: PathBuf,
+    #[command(flatten)]
+    sign: SignFlags,
+    #[command(flatten)]
+    create: CreateFlags,
+    #[command(flatten)]
+    database: DatabaseArgs,
+    #[command(flatten)]
+    swarm: SwarmArgs,
+}
+
+impl PublishArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        // Whatever is wrong with the key is said before the snapshot is taken.
+        let key = read_private_key(&expand_home(self.key))?;
+        let (options, state) = (self.sign.options(None)?, self.sign.state()?);
+        let (progress, cancel) = (&session.progress, &session.cancel);
+        let directory = match self.dir {
+            Some(dir) => {
+                let dir = expand_home(dir);
+                publish::sign_directory(&dir, &key, &options, &state, progress, cancel)?;
+                dir
+            }
+            None => {
+                let snapdir = expand_home(self.snapdir);
+                let resolved = self.database.resolve(progress)?;
+                let create = self.create.options(snapdir.clone(), resolved.genesis)?;
+                let (created, _) =
+                    publish::from_database(&resolved.settings, create, options, &key, &state, progress, cancel).await?;
+                progress.note(created.to_string());
+                snapdir
+            }
+        };
+        let serving = fetch::seed(&directory, &self.swarm.options(), progress).await?;
+        swarm::serve(serving, session).await
+    }
+}
