@@ -2,6 +2,7 @@
 //! The only place that names clap and prints.
 
 mod database;
+mod demo;
 mod key;
 mod manifest;
 mod output;
@@ -127,6 +128,8 @@ enum Command {
     /// Roots of nodes
     #[command(subcommand, arg_required_else_help = true)]
     Setup(setup_init::SetupCommand),
+    /// Show a whole migration on this machine, on a throw-away Postgres
+    Demo(demo::DemoArgs),
 }
 
 impl Command {
@@ -139,6 +142,7 @@ impl Command {
             Command::Snapshot(command) => command.run(session).await,
             Command::Key(command) => command.run(session).await,
             Command::Setup(command) => command.run(session).await,
+            Command::Demo(args) => args.run(session).await,
         }
     }
 }
