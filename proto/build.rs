@@ -30,6 +30,8 @@ fn note_commit() {
         None => "unknown commit".to_owned(),
     };
     println!("cargo:rustc-env=REGENESIS_COMMIT={text}");
+    // Edited sources are no longer the commit's.
+    println!("cargo:rerun-if-changed=src");
     // A commit moves HEAD itself, or the branch that it names; packed references lie in one file.
     for name in ["HEAD", "packed-refs"].map(str::to_owned).into_iter().chain(git(&["symbolic-ref", "HEAD"])) {
         if let Some(path) = git(&["rev-parse", "--git-path", &name]).filter(|path| std::path::Path::new(path).exists())

@@ -20,7 +20,6 @@ use self::{
     member::{Guardian, Member, Talk},
     world::World,
 };
-use super::join::start_command;
 use crate::{
     base::{
         Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable,
@@ -29,7 +28,7 @@ use crate::{
     },
     database::scratch::{Scratch, ScratchOptions},
     kwil::{Family, GENESIS_FILE_NAME, genesis::Genesis},
-    setup::key_file_name,
+    setup::{key_file_name, start_command},
 };
 
 /// Fewest and most validators of a demo. The recorded networks have four; more are nodes that follow.
@@ -192,8 +191,11 @@ pub async fn run(options: DemoOptions, progress: &Progress, cancel: &Cancellatio
 #[derive(Debug)]
 enum Place {
     Kept(PathBuf),
-    // The guardian removes the directory where we cannot, killed as we are.
-    Temporary(TempDir, Guardian),
+    Temporary {
+        directory: TempDir,
+        /// Removes the directory where we cannot, killed as we are.
+        _guardian: Guardian,
+    },
 }
 
 impl Place {
@@ -201,8 +203,8 @@ impl Place {
         let Some(keep) = keep else {
             let what = || format!("cannot make a directory in {}", std::env::temp_dir().display());
             let directory = tempfile::Builder::new().prefix("regenesis-demo-").tempdir().or_failed(what)?;
-            let guardian = Guardian::of_directory(directory.path())?;
-            return Ok(Place::Temporary(directory, guardian));
+            let _guardian = Guardian::of_directory(directory.path())?;
+            return Ok(Place::Temporary { directory, _guardian });
         };
         let keep = std::path::absolute(keep).or_failed(|| "cannot find the current directory")?;
         durable::create_directory(&keep, 0o700)?;
@@ -216,14 +218,14 @@ impl Place {
     fn path(&self) -> &Path {
         match self {
             Place::Kept(path) => path,
-            Place::Temporary(directory, _) => directory.path(),
+            Place::Temporary { directory, .. } => directory.path(),
         }
     }
 
     fn close(self) -> Result<Option<PathBuf>> {
         match self {
             Place::Kept(path) => Ok(Some(path)),
-            Place::Temporary(directory, _) => {
+            Place::Temporary { directory, .. } => {
                 directory.close().or_failed(|| "cannot remove the demo's temporary directory")?;
                 Ok(None)
             }

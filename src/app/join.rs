@@ -46,6 +46,12 @@ pub struct JoinOptions {
     pub state: StateDirectory,
 }
 
+impl fmt::Debug for JoinOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JoinOptions").field("ticket", &self.ticket).field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
 /// What `join` made.
 #[derive(Debug, Clone, Serialize)]
 pub struct Joined {
@@ -266,7 +272,7 @@ async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progre
     let manifest = signed.manifest();
     let family = manifest.network.family;
     let joined = Joined {
-        next: vec![start_command(family, &root)],
+        next: vec![setup::start_command(family, &root)],
         family,
         chain_id: manifest.network.new_chain_id.clone(),
         state_hash: manifest.state_hash,
@@ -330,37 +336,6 @@ fn next_steps(initialised: &Initialised, database_ready: bool) -> Vec<String> {
             initialised.root.join(CONFIG_FILE_NAME).display()
         ));
     }
-    next.push(start_command(initialised.family, &initialised.root));
+    next.push(initialised.start_command());
     next
-}
-
-/// The exact command that starts the node.
-pub fn start_command(family: Family, root: &Path) -> String {
-    let root = shell_quoted(&root.to_string_lossy());
-    match family {
-        Family::V09 => format!("kwild --root-dir {root}"),
-        Family::V010 => format!("kwild start -r {root}"),
-    }
-}
-
-fn shell_quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
-    if !text.is_empty() && text.chars().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', r"'\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_start_command_can_be_pasted() {
-        let command = |root: &str| start_command(Family::V010, Path::new(root));
-        assert_eq!(command("/srv/kwild-new"), "kwild start -r /srv/kwild-new");
-        assert_eq!(command("/srv/it's new"), r"kwild start -r '/srv/it'\''s new'");
-        assert_eq!(start_command(Family::V09, Path::new("/r")), "kwild --root-dir /r");
-    }
 }

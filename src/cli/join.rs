@@ -54,9 +54,8 @@ impl JoinArgs {
             None if self.new_key => KeySource::New,
             None if setup::key_in_root(&root) => KeySource::InRoot,
             None => {
-                return Err(Error::usage("no node key is given").hint(
-                    "give the validator's key with --key-file FILE, or --new-key for a node that has none yet",
-                ));
+                return Err(Error::usage("no node key is given")
+                    .hint("give the validator's key with --key-file FILE, or --new-key for a node that has none yet"));
             }
         };
         let config = self.config;

@@ -3,10 +3,12 @@
 
 mod database;
 mod demo;
+mod join;
 mod key;
 mod manifest;
 mod output;
 mod progress;
+mod publish;
 mod setup_init;
 mod signals;
 mod snapshot;
@@ -22,11 +24,14 @@ pub(crate) use output::Output;
 
 use crate::base::{Progress, Result, task::CancellationToken};
 
+/// What `--version` says. The crate has no optional features.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("REGENESIS_COMMIT"), "; features: none)");
+
 /// Moves a Kwil network to a new genesis, peer-to-peer.
 #[derive(Debug, Parser)]
 #[command(
     name = "regenesis",
-    version,
+    version = VERSION,
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = "Two commands make a migration:\n  \
@@ -109,25 +114,29 @@ pub(crate) struct Session {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Sign, read and check the manifest: what the files are, and whose word that is
-    #[command(subcommand)]
-    Manifest(manifest::ManifestCommand),
-    /// Read a ticket: which network and manifest, whom it trusts, where it leads
-    #[command(subcommand)]
-    Ticket(ticket::TicketCommand),
+    /// Lead: snapshot the old database, sign it, serve it, print the ticket
+    Publish(Box<publish::PublishArgs>),
+    /// Validator: fetch what a ticket names, verify it, and set the new node's root up
+    Join(Box<join::JoinArgs>),
     /// Serve a directory that is complete and signed; prints the ticket
     Seed(Box<swarm::SeedArgs>),
     /// Fetch and verify what a ticket names, without setting anything up
     Fetch(Box<swarm::FetchArgs>),
     /// Make and check snapshots
-    #[command(subcommand)]
-    Snapshot(snapshot::SnapshotCommand),
-    /// Node keys of both families
     #[command(subcommand, arg_required_else_help = true)]
-    Key(key::KeyCommand),
-    /// Roots of nodes
+    Snapshot(snapshot::SnapshotCommand),
+    /// Sign, read and check the manifest: what the files are, and whose word that is
+    #[command(subcommand, arg_required_else_help = true)]
+    Manifest(manifest::ManifestCommand),
+    /// Read a ticket: which network and manifest, whom it trusts, where it leads
+    #[command(subcommand, arg_required_else_help = true)]
+    Ticket(ticket::TicketCommand),
+    /// Make a node's root from files
     #[command(subcommand, arg_required_else_help = true)]
     Setup(setup_init::SetupCommand),
+    /// Make keys of both families
+    #[command(subcommand, arg_required_else_help = true)]
+    Key(key::KeyCommand),
     /// Show a whole migration on this machine, on a throw-away Postgres
     Demo(demo::DemoArgs),
 }
@@ -135,13 +144,15 @@ enum Command {
 impl Command {
     async fn run(self, session: &Session) -> Result<()> {
         match self {
-            Command::Manifest(command) => command.run(session).await,
-            Command::Ticket(command) => command.run(session).await,
+            Command::Publish(args) => args.run(session).await,
+            Command::Join(args) => args.run(session).await,
             Command::Seed(args) => args.run(session).await,
             Command::Fetch(args) => args.run(session).await,
             Command::Snapshot(command) => command.run(session).await,
-            Command::Key(command) => command.run(session).await,
+            Command::Manifest(command) => command.run(session).await,
+            Command::Ticket(command) => command.run(session).await,
             Command::Setup(command) => command.run(session).await,
+            Command::Key(command) => command.run(session).await,
             Command::Demo(args) => args.run(session).await,
         }
     }

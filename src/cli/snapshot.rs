@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
-    kwil::GENESIS_FILE_NAME,
+    kwil::{GENESIS_FILE_NAME, genesis::Genesis},
     snapshot::{self, Compression, CreateOptions, VerifyOptions},
 };
 
@@ -36,6 +36,16 @@ pub(crate) struct CreateArgs {
     /// Directory for the snapshot and its genesis.json
     #[arg(long, value_name = "DIR", default_value = "kwild-snaps")]
     snapdir: PathBuf,
+    #[command(flatten)]
+    flags: CreateFlags,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+/// What a new snapshot is to be like; also part of `publish`.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Snapshot")]
+pub(crate) struct CreateFlags {
     /// Which formats the network has: auto, v0.9 or v0.10
     #[arg(long, default_value = "auto", value_name = "FAMILY")]
     family: FamilyChoice,
@@ -78,8 +88,6 @@ pub(crate) struct CreateArgs {
     /// Accepted for Kwil's sake; rows may have any size
     #[arg(long, value_name = "BYTES", hide = true)]
     max_row_size: Option<String>,
-    #[command(flatten)]
-    database: DatabaseArgs,
 }
 
 /// Flags of `snapshot verify`.
@@ -110,11 +118,20 @@ impl SnapshotCommand {
 impl CreateArgs {
     async fn run(self, session: &Session) -> Result<()> {
         let resolved = self.database.resolve(&session.progress)?;
+        let options = self.flags.options(expand_home(self.snapdir), resolved.genesis)?;
+        let created = snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
+        session.output.result(&created)
+    }
+}
+
+impl CreateFlags {
+    /// The options for a directory; `of_old_root` is the genesis that `--from-root` found.
+    pub(crate) fn options(self, snapdir: PathBuf, of_old_root: Option<Genesis>) -> Result<CreateOptions> {
         let old_genesis = match self.genesis {
             Some(path) => Some(snapshot::read_genesis(&expand_home(path))?),
-            None => resolved.genesis,
+            None => of_old_root,
         };
-        let options = CreateOptions {
+        Ok(CreateOptions {
             family: self.family.0,
             compression: match self.compress {
                 CompressChoice::Fast => Compression::Fast,
@@ -130,10 +147,8 @@ impl CreateArgs {
             allow_live: self.allow_live,
             pg_dump: self.pg_dump,
             force: self.force,
-            ..CreateOptions::new(expand_home(self.snapdir))
-        };
-        let created = snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
-        session.output.result(&created)
+            ..CreateOptions::new(snapdir)
+        })
     }
 }
 

@@ -143,17 +143,21 @@ pub fn key_in_root(root: &Path) -> bool {
     [Family::V09, Family::V010].iter().any(|family| root.join(key_file_name(*family)).exists())
 }
 
+/// The command that starts kwild on a root, as it can be pasted into a shell.
+pub fn start_command(family: Family, root: &Path) -> String {
+    let root = root.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
+    let quoted = if root.chars().all(plain) { root.into_owned() } else { format!("'{}'", root.replace('\'', r"'\''")) };
+    match family {
+        Family::V09 => format!("kwild --root-dir {quoted}"),
+        Family::V010 => format!("kwild start -r {quoted}"),
+    }
+}
+
 impl Initialised {
     /// The command that starts kwild on this root.
     pub fn start_command(&self) -> String {
-        let root = self.root.to_string_lossy();
-        let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
-        let quoted =
-            if root.chars().all(plain) { root.into_owned() } else { format!("'{}'", root.replace('\'', "'\\''")) };
-        match self.family {
-            Family::V09 => format!("kwild --root-dir {quoted}"),
-            Family::V010 => format!("kwild start -r {quoted}"),
-        }
+        start_command(self.family, &self.root)
     }
 
     /// Where the key stands in the genesis.
