@@ -426,6 +426,7 @@ impl Migrating {
 
     /// Ends every process.
     async fn stop(&mut self) -> Result<()> {
+        self.talk.end();
         let mut outcome = Ok(());
         // The lead last: the others take leave of it.
         for mut member in self.members.drain(..).rev() {

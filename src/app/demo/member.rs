@@ -176,6 +176,7 @@ struct Shared {
     warnings: BTreeSet<String>,
     /// Bytes there are and bytes in all, of each process that fetches.
     fetched: BTreeMap<String, (u64, u64)>,
+    over: bool,
 }
 
 /// An item as `--progress json` writes it.
@@ -199,11 +200,15 @@ impl Talk {
     fn hear(&self, name: &str, aloud: bool, line: &str) -> Option<String> {
         let Ok(item) = serde_json::from_str::<Line>(line) else { return Some(escape(line.trim())) };
         let Line { step, note, warning, task, done, total } = item;
-        if let Some(text) = step.or(note).filter(|_| aloud) {
-            self.progress.note(format!("  {name}: {}", escape(&text)));
+        // Who ends first is missed by the others; that is nothing to be told.
+        if self.shared.lock().expect("no panic while held").over {
+            return None;
+        }
+        for text in step.or(note).filter(|_| aloud).iter().flat_map(|text| text.lines()) {
+            self.progress.note(format!("  {name}: {}", plain(text)));
         }
         if let Some(text) = warning {
-            let text = escape(&text);
+            let text = plain(&text);
             // What one is told the others are told, too.
             if self.shared.lock().expect("no panic while held").warnings.insert(text.clone()) {
                 self.progress.warning(format!("{name}: {text}"));
@@ -218,11 +223,29 @@ impl Talk {
         None
     }
 
+    /// From now on only errors are listened to.
+    pub(super) fn end(&self) {
+        self.shared.lock().expect("no panic while held").over = true;
+    }
+
     /// The fetching is over.
     pub(super) fn fetched(&self) {
         self.shared.lock().expect("no panic while held").fetched.clear();
         self.progress.done("fetch");
     }
+}
+
+/// A line without what a reader of the demo stumbles over: of a peer id its last digits are enough.
+fn plain(text: &str) -> String {
+    const PEER_ID_START: &str = "12D3KooW";
+    let words = text.split(' ').map(|word| {
+        let word = word.split("/p2p/").next().unwrap_or(word);
+        match word.strip_prefix(PEER_ID_START).and_then(|id| id.get(id.len().saturating_sub(7)..)) {
+            Some(end) => format!("peer …{end}"),
+            None => word.to_owned(),
+        }
+    });
+    escape(words.collect::<Vec<_>>().join(" ").trim_end())
 }
 
 async fn listen(
@@ -276,5 +299,14 @@ mod tests {
                 fetch(60, 200),
             ]
         );
+    }
+    #[test]
+    fn peer_ids_are_short() {
+        let id = "12D3KooWMf6VkAg1RHfhz5GmrPD2NKqvRB8qgArHfyZdk3SbGtXJ";
+        assert_eq!(
+            plain(&format!("connected to {id} at /ip4/127.0.0.1/tcp/1/p2p/{id}")),
+            "connected to peer …3SbGtXJ at /ip4/127.0.0.1/tcp/1"
+        );
+        assert_eq!(plain("12D3KooWé"), "12D3KooWé");
     }
 }
