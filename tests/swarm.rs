@@ -219,7 +219,8 @@ async fn one_fetcher_gets_every_byte_over_tcp() {
     let world = World::new(40);
     let seed = seed(&world, world.config(TCP, &[])).await;
     let dir = tempfile::tempdir().unwrap();
-    let got = within(fetch(&world, world.config(TCP, &[seed.address.clone()]), dir.path(), now())).await.unwrap();
+    let got =
+        within(fetch(&world, world.config(TCP, std::slice::from_ref(&seed.address)), dir.path(), now())).await.unwrap();
     let size = (world.genesis.len() + world.snapshot.len()) as u64;
     assert_eq!(got.totals.len(), 1);
     assert_eq!(got.totals[0].received_bytes, size, "each chunk comes once");
@@ -234,7 +235,7 @@ async fn one_fetcher_gets_every_byte_over_quic() {
     let seed = seed(&world, world.config(QUIC, &[])).await;
     let dir = tempfile::tempdir().unwrap();
     assert!(seed.address.contains("quic-v1"));
-    within(fetch(&world, world.config(QUIC, &[seed.address.clone()]), dir.path(), now())).await.unwrap();
+    within(fetch(&world, world.config(QUIC, std::slice::from_ref(&seed.address)), dir.path(), now())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -283,7 +284,7 @@ async fn a_peer_without_the_secret_gets_nothing() {
     let world = World::new(4);
     let mut seed = seed(&world, world.config(TCP, &[])).await;
     let dir = tempfile::tempdir().unwrap();
-    let mut config = world.config(TCP, &[seed.address.clone()]);
+    let mut config = world.config(TCP, std::slice::from_ref(&seed.address));
     config.secret = Some(Zeroizing::new([1; 32]));
     let mut stranger = swarm::start(config).await.unwrap();
     let warning = within(async {
@@ -315,7 +316,7 @@ async fn a_peer_without_the_secret_gets_nothing() {
 async fn a_stale_ticket_has_its_own_sentence() {
     let (old, new) = (World::new(2), World { manifest: b"signed later".to_vec(), ..World::new(2) });
     let seed = seed(&new, new.config(TCP, &[])).await;
-    let mut stale = swarm::start(old.config(TCP, &[seed.address.clone()])).await.unwrap();
+    let mut stale = swarm::start(old.config(TCP, std::slice::from_ref(&seed.address))).await.unwrap();
     let warning = within(async {
         loop {
             match stale.event().await.unwrap() {
@@ -335,7 +336,7 @@ async fn a_public_swarm_needs_no_secret() {
     let public = |connect: &[String]| Config { secret: None, ..world.config(TCP, connect) };
     let seed = seed(&world, public(&[])).await;
     let dir = tempfile::tempdir().unwrap();
-    within(fetch(&world, public(&[seed.address.clone()]), dir.path(), now())).await.unwrap();
+    within(fetch(&world, public(std::slice::from_ref(&seed.address)), dir.path(), now())).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -345,9 +346,9 @@ async fn only_allowed_peers_come_in() {
     let config = Config { allow: vec![friend.peer_id()], ..world.config(TCP, &[]) };
     let seed = seed(&world, config).await;
     let dir = tempfile::tempdir().unwrap();
-    let config = Config { identity: friend, ..world.config(TCP, &[seed.address.clone()]) };
+    let config = Config { identity: friend, ..world.config(TCP, std::slice::from_ref(&seed.address)) };
     within(fetch(&world, config, dir.path(), now())).await.unwrap();
-    let mut other = swarm::start(world.config(TCP, &[seed.address.clone()])).await.unwrap();
+    let mut other = swarm::start(world.config(TCP, std::slice::from_ref(&seed.address))).await.unwrap();
     within(async {
         loop {
             match other.event().await.unwrap() {
@@ -367,7 +368,7 @@ async fn nobody_there_names_each_address_and_its_cause() {
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let address = format!("/ip4/127.0.0.1/tcp/{port}/p2p/{}", Identity::generate().peer_id());
     let dir = tempfile::tempdir().unwrap();
-    let result = within(fetch(&world, world.config(TCP, &[address.clone()]), dir.path(), now())).await;
+    let result = within(fetch(&world, world.config(TCP, std::slice::from_ref(&address)), dir.path(), now())).await;
     let Err(error) = result else { panic!("fetched from nobody") };
     let text = error.chain();
     assert!(text.contains(&address) && text.to_lowercase().contains("refused"), "{text}");
@@ -414,7 +415,8 @@ async fn a_fetch_goes_on_where_it_stopped() {
         tokio::task::spawn_blocking(|| writer.stop()).await.unwrap().unwrap();
     }
     let seed = seed(&world, world.config(TCP, &[])).await;
-    let got = within(fetch(&world, world.config(TCP, &[seed.address.clone()]), dir.path(), now())).await.unwrap();
+    let got =
+        within(fetch(&world, world.config(TCP, std::slice::from_ref(&seed.address)), dir.path(), now())).await.unwrap();
     let size = (world.genesis.len() + world.snapshot.len()) as u64;
     assert_eq!(got.totals[0].received_bytes, size - 30 * CHUNK as u64);
 }

@@ -1,6 +1,7 @@
 //! A node of ours in a swarm: its identity and port, kept with the data; what happens to it, told as progress.
 
 use std::{
+    collections::VecDeque,
     net::{TcpListener, UdpSocket},
     path::{Path, PathBuf},
     time::Duration,
@@ -69,6 +70,8 @@ pub struct Node {
     /// Where it listens, peer id included.
     addresses: Vec<String>,
     external: Vec<String>,
+    /// Heard while the node was starting.
+    early: VecDeque<Heard>,
     progress: Progress,
 }
 
@@ -123,10 +126,12 @@ impl Node {
             handle: swarm::start(config).await?,
             addresses: Vec::new(),
             external: options.external.clone(),
+            early: VecDeque::new(),
             progress: progress.clone(),
         };
         while let Ok(Some(event)) = timeout(ADDRESSES_QUIET, node.handle.event()).await {
-            node.hear(event)?;
+            let heard = node.hear(event)?;
+            node.early.push_back(heard);
         }
         if node.addresses.is_empty() {
             progress.warning("this node listens nowhere: it can fetch, but nobody can fetch from it");
@@ -177,6 +182,9 @@ impl Node {
     /// # Errors
     /// When our disk failed or the node ended.
     pub async fn next(&mut self) -> Result<Heard> {
+        if let Some(heard) = self.early.pop_front() {
+            return Ok(heard);
+        }
         match timeout(PROGRESS_INTERVAL, self.handle.event()).await {
             Err(_) => Ok(Heard::Nothing),
             Ok(Some(event)) => self.hear(event),
