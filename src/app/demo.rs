@@ -175,13 +175,8 @@ pub async fn run(options: DemoOptions, progress: &Progress, cancel: &Cancellatio
             progress: progress.clone(),
             members: Vec::new(),
         };
-        let done = tokio::select! {
-            done = migrating.run(&options) => done,
-            () = cancel.cancelled() => Err(Error::new(Kind::Interrupted(2), "interrupted")),
-        };
-        let stopped = migrating.stop().await;
+        let done = migrating.run(&options, cancel).await;
         families.push(done?);
-        stopped?;
     }
     let kept = place.close()?;
     Ok(Demonstration { families, seconds: clock::now().duration_since(began).as_secs_f64(), kept })
@@ -273,10 +268,26 @@ struct Migrating {
 }
 
 impl Migrating {
-    async fn run(&mut self, options: &DemoOptions) -> Result<Migration> {
-        let family = self.world.family;
+    async fn run(&mut self, options: &DemoOptions, cancel: &CancellationToken) -> Result<Migration> {
         let old_chain_id = Genesis::parse(self.world.genesis)?.chain_id().to_owned();
-        let scratch = self.old_network(&old_chain_id, options.size_bytes).await?;
+        // A server that is half made is not left alone: this part ends by itself.
+        let scratch = self.old_network(&old_chain_id, options.size_bytes, cancel).await?;
+        let done = tokio::select! {
+            done = self.migrate(options, old_chain_id, &scratch) => done,
+            () = cancel.cancelled() => Err(interrupted()),
+        };
+        // The processes go before the server that they use.
+        let stopped = self.stop().await;
+        let gone = match Arc::try_unwrap(scratch) {
+            Ok(scratch) => blocking(move || scratch.stop()).await,
+            Err(_) => Ok(()),
+        };
+        let done = done?;
+        stopped.and(gone).map(|()| done)
+    }
+
+    async fn migrate(&mut self, options: &DemoOptions, old_chain_id: String, scratch: &Scratch) -> Result<Migration> {
+        let family = self.world.family;
         let genesis = self.directory.join("old-genesis.json");
         durable::write_atomically(&genesis, self.world.genesis, 0o644)?;
         let began = clock::now();
@@ -309,7 +320,7 @@ impl Migrating {
                 true => join.extend(["--key-file".into(), self.key(number)?.into()]),
                 false => join.push("--new-key".into()),
             }
-            join.extend(self.configuration(number, &scratch));
+            join.extend(self.configuration(number, scratch));
             // One of them speaks for all: they do the same at the same time.
             self.start(number, &join, number == 1)?;
         }
@@ -320,7 +331,7 @@ impl Migrating {
         self.talk.fetched();
 
         self.progress.step(format!("{family}: {lead} sets its own root up from its own files (regenesis setup init)"));
-        let own = self.lead_root(&key, &snapdir, &scratch).await?;
+        let own = self.lead_root(&key, &snapdir, scratch).await?;
         let seconds = clock::now().duration_since(began).as_secs_f64();
 
         self.progress.step(format!("{family}: comparing state hashes and roots"));
@@ -357,7 +368,12 @@ impl Migrating {
     }
 
     /// The recorded network's database in a Postgres of our own, grown if that was asked for.
-    async fn old_network(&self, chain_id: &str, size_bytes: Option<u64>) -> Result<Arc<Scratch>> {
+    async fn old_network(
+        &self,
+        chain_id: &str,
+        size_bytes: Option<u64>,
+        cancel: &CancellationToken,
+    ) -> Result<Arc<Scratch>> {
         let (family, progress) = (self.world.family, self.progress.clone());
         progress.step(format!("{family}: starting a throw-away Postgres with the recorded network {chain_id}"));
         let dump = self.world.database;
@@ -375,6 +391,9 @@ impl Migrating {
         let batches = self.world.growth(size_bytes);
         let count = batches.len() as u64;
         for (done, batch) in batches.into_iter().enumerate() {
+            if cancel.is_cancelled() {
+                return Err(interrupted());
+            }
             let server = scratch.clone();
             blocking(move || server.query(OLD_DATABASE, &batch)).await?;
             progress.bytes("grow", size_bytes * (done as u64 + 1) / count, Some(size_bytes), "");
@@ -493,6 +512,10 @@ impl Migrating {
         let all = database.chain(self.addresses(number));
         all.flat_map(|(key, value)| [format!("--{key}").into(), value.into()]).collect()
     }
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted(2), "interrupted")
 }
 
 fn arguments<const N: usize>(texts: [&str; N]) -> Vec<OsString> {

@@ -529,7 +529,13 @@ impl Guardian {
             while kill -0 "$pid" 2>/dev/null && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
             kill -KILL "$pid" 2>/dev/null
         fi
-        rm -rf "$1"
+        # What still runs, initdb for instance, may write while we remove.
+        tries=0
+        while rm -rf "$1" 2>/dev/null; [ "$tries" -lt 10 ]; do
+            sleep 1
+            [ -e "$1" ] || exit
+            tries=$((tries + 1))
+        done
     "#;
 
     fn start(directory: &Path, account: &Account) -> Result<Self> {

@@ -240,7 +240,7 @@ fn plain(text: &str) -> String {
     const PEER_ID_START: &str = "12D3KooW";
     let words = text.split(' ').map(|word| {
         let word = word.split("/p2p/").next().unwrap_or(word);
-        match word.strip_prefix(PEER_ID_START).and_then(|id| id.get(id.len().saturating_sub(7)..)) {
+        match word.strip_prefix(PEER_ID_START).filter(|id| id.len() > 40).and_then(|id| id.get(id.len() - 7..)) {
             Some(end) => format!("peer …{end}"),
             None => word.to_owned(),
         }
