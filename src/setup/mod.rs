@@ -13,7 +13,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use apply::init;
+pub use apply::{check_key, init};
 pub use plan::staging_directory;
 
 use crate::{
