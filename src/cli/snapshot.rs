@@ -76,8 +76,8 @@ pub(crate) struct CreateFlags {
     /// Go on although kwild seems to be running, or was stopped in the middle of a block
     #[arg(long)]
     allow_live: bool,
-    /// Leave out the state digest
-    #[arg(long)]
+    /// Leave out the state digest (none is made yet)
+    #[arg(long, hide = true)]
     no_digest: bool,
     /// The pg_dump to run [default: the best one on PATH or among the installed versions]
     #[arg(long, value_name = "PATH")]
@@ -145,7 +145,7 @@ impl CreateFlags {
             genesis_time: self.genesis_time,
             keep_height: self.keep_height,
             allow_live: self.allow_live,
-            pg_dump: self.pg_dump,
+            pg_dump: self.pg_dump.map(expand_home),
             force: self.force,
             ..CreateOptions::new(snapdir)
         })

@@ -4,7 +4,7 @@
 
 use std::{
     ffi::OsStr,
-    fs,
+    fmt, fs,
     io::{self, Write},
     net::TcpListener,
     os::unix::{
@@ -43,7 +43,7 @@ const PORT_TRIES_MAX: u32 = 20;
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
 
 /// How the server is made.
-#[derive(Debug, Clone, Default)]
+#[derive(Clone, Default)]
 pub struct ScratchOptions {
     /// Directory with `postgres`, `initdb` and `psql`; otherwise the newest on the machine.
     pub binaries: Option<PathBuf>,
@@ -55,8 +55,13 @@ pub struct ScratchOptions {
     pub files: Vec<(String, Vec<u8>)>,
 }
 
+impl fmt::Debug for ScratchOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ScratchOptions").field("parameters", &self.parameters).finish_non_exhaustive()
+    }
+}
+
 /// A running server.
-#[derive(Debug)]
 pub struct Scratch {
     port: u16,
     password: Option<Zeroizing<String>>,
@@ -65,6 +70,12 @@ pub struct Scratch {
     server: Server,
     guardian: Guardian,
     directory: TempDir,
+}
+
+impl fmt::Debug for Scratch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Scratch").field("port", &self.port).field("server", &self.server).finish_non_exhaustive()
+    }
 }
 
 impl Scratch {

@@ -96,7 +96,11 @@ fn fill(
         }
     }
     let there = fs::read(staging.join(GENESIS_FILE_NAME)).is_ok_and(|bytes| bytes == genesis_bytes);
-    if !there {
+    if there {
+        let path = staging.join(GENESIS_FILE_NAME);
+        fs::set_permissions(&path, fs::Permissions::from_mode(FILE_MODE))
+            .or_failed(|| format!("cannot set the mode of {}", path.display()))?;
+    } else {
         // Kwil's v0.9 copies the bytes, its v0.10 writes them anew.
         let bytes = if family == Family::V09 { genesis_bytes } else { genesis.to_bytes() };
         durable::write_atomically(&staging.join(GENESIS_FILE_NAME), &bytes, FILE_MODE)?;

@@ -6,7 +6,7 @@ use std::{
     io::Write,
     path::{Path, PathBuf, absolute},
     thread,
-    time::SystemTime,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use serde::Serialize;
@@ -121,6 +121,8 @@ pub struct Created {
     pub chain_id: String,
     /// Whether the old network's parameters are in the genesis, not Kwil's defaults.
     pub parameters_carried_over: bool,
+    /// Why `snapshot verify` and every join will refuse it, if they will.
+    pub refusal: Option<String>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -242,7 +244,13 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     }
     directory.keep();
 
-    let Written { report, state_hash, bytes, file_bytes } = written;
+    let Written { report, state_hash, bytes, file_bytes, refusal } = written;
+    if let Some(refusal) = &refusal {
+        progress.warning(format!(
+            "snapshot verify, and with it every join, will refuse this snapshot, since the database holds what a Kwil \
+             network does not make: {refusal}"
+        ));
+    }
     Ok(Created {
         logs: [
             format!("Snapshot created at: {}, Total bytes written: {bytes}", plan.snapshot.display()),
@@ -265,6 +273,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         old_chain_id: plan.old_chain_id,
         chain_id: plan.genesis_options.chain_id,
         parameters_carried_over: !options.template,
+        refusal: refusal.map(|refusal| refusal.to_string()),
         seconds: began.elapsed().as_secs_f64(),
     })
 }
@@ -290,11 +299,17 @@ impl Plan {
             ))
             .hint("name the genesis and the database of the same node"));
         }
+        if options.genesis_time.is_some() && family == Family::V010 {
+            progress.warning("--genesis-time has no effect: a v0.10 genesis holds no time");
+        }
         let old_chain_id = options.old_genesis.as_ref().map(|g| g.chain_id().to_owned());
         let chain_id = new_chain_id(options.chain_id.as_deref(), old_chain_id.as_deref(), progress)?;
         let genesis_time_rfc3339 = match &options.genesis_time {
             Some(time) => time.clone(),
-            None => humantime::format_rfc3339_nanos(SystemTime::max(clock::wall(), SystemTime::UNIX_EPOCH)).to_string(),
+            None => {
+                let now = UNIX_EPOCH + Duration::from_secs(clock::unix_seconds());
+                humantime::format_rfc3339_seconds(now).to_string()
+            }
         };
         let parameters = match &facts.parameters {
             StoredParameters::V09(rows) => Parameters::V09(v09::Parameters::from_rows(rows)?),

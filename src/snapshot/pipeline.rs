@@ -1,12 +1,13 @@
-//! pg_dump's text -> filter -> SHA-256 -> blocks -> members in parallel -> file, in order. Every queue has a bound, so
-//! memory does not grow with the database; whoever fails ends the others by letting go of its queue.
+//! pg_dump's text -> filter -> SHA-256 -> blocks -> members in parallel -> file, in order; and beside it the statement
+//! allow-list that every validator's check will apply. Every queue has a bound, so memory does not grow with the database;
+//! whoever fails ends the others by letting go of its queue.
 
 use std::{
     fs::File,
     io::{Read, Write},
     path::Path,
     sync::{
-        Mutex,
+        Arc, Mutex,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -17,7 +18,10 @@ use sha2::{Digest, Sha256};
 use super::gzip::{BLOCK_BYTES, Compression, MemberWriter};
 use crate::{
     base::{Context, Error, Progress, Result, Sha256Hash},
-    kwil::filter::{DumpFilter, FilterReport},
+    kwil::{
+        filter::{DumpFilter, FilterReport},
+        scan::{ScanError, StatementScanner},
+    },
 };
 
 /// What is read from pg_dump at once; no more than a pipe holds comes anyway.
@@ -36,6 +40,8 @@ pub(crate) struct Written {
     pub(crate) bytes: u64,
     /// Of the file.
     pub(crate) file_bytes: u64,
+    /// Why `snapshot verify` and every join will refuse the text, if they will.
+    pub(crate) refusal: Option<ScanError>,
 }
 
 /// A dump to be written.
@@ -55,8 +61,9 @@ pub(crate) struct Job<'a, R, E> {
     pub(crate) progress: &'a Progress,
 }
 
+type Block = Arc<Vec<u8>>;
 /// A block on its way to a compressing thread, and where its member is awaited.
-type Order = (Vec<u8>, SyncSender<Result<Vec<u8>>>);
+type Order = (Block, SyncSender<Result<Vec<u8>>>);
 /// Members in the text's order.
 type Line = SyncSender<Receiver<Result<Vec<u8>>>>;
 
@@ -78,7 +85,9 @@ impl<R: Read + Send, E: FnOnce() -> Result<()> + Send> Job<'_, R, E> {
             for _ in 0..jobs {
                 scope.spawn(move || compress(take_order, compression));
             }
-            let reader = scope.spawn(move || self.read(&orders, &line));
+            let (to_scan, scanned) = sync_channel::<Block>(BLOCKS_WAITING);
+            let scanner = scope.spawn(move || scan(&scanned));
+            let reader = scope.spawn(move || self.read(&orders, &line, &to_scan));
             let mut file_bytes = 0;
             let written: Result<()> = (|| {
                 for member in &in_order {
@@ -94,13 +103,19 @@ impl<R: Read + Send, E: FnOnce() -> Result<()> + Send> Job<'_, R, E> {
             // The reader only says "stopped" when writing failed: that error is the real one.
             written?;
             let (report, state_hash, bytes) = read??;
-            Ok(Written { report, state_hash, bytes, file_bytes })
+            let refusal = scanner.join().map_err(|_| stopped())?;
+            Ok(Written { report, state_hash, bytes, file_bytes, refusal })
         })
     }
 
-    fn read(mut self, orders: &SyncSender<Order>, line: &Line) -> Result<(FilterReport, Sha256Hash, u64)> {
+    fn read(
+        mut self,
+        orders: &SyncSender<Order>,
+        line: &Line,
+        to_scan: &SyncSender<Block>,
+    ) -> Result<(FilterReport, Sha256Hash, u64)> {
         let mut buffer = vec![0; READ_BYTES];
-        let mut out = Out { block: Vec::new(), hash: Sha256::new(), bytes: 0, orders, line };
+        let mut out = Out { block: Vec::new(), hash: Sha256::new(), bytes: 0, orders, line, to_scan };
         loop {
             let n = match self.text.read(&mut buffer) {
                 Ok(0) => break,
@@ -134,6 +149,7 @@ struct Out<'a> {
     bytes: u64,
     orders: &'a SyncSender<Order>,
     line: &'a Line,
+    to_scan: &'a SyncSender<Block>,
 }
 
 impl Out<'_> {
@@ -151,11 +167,24 @@ impl Out<'_> {
     fn send(&mut self, block: Vec<u8>) -> Result<()> {
         self.hash.update(&block);
         self.bytes += block.len() as u64;
+        let block = Arc::new(block);
         let (done, member) = sync_channel(1);
         // The place in the line first: its bound is the bound on blocks in memory.
         self.line.send(member).map_err(|_| stopped())?;
+        // The scanner lets go at its first finding.
+        let _ = self.to_scan.send(block.clone());
         self.orders.send((block, done)).map_err(|_| stopped())
     }
+}
+
+fn scan(blocks: &Receiver<Block>) -> Option<ScanError> {
+    let mut scanner = StatementScanner::new();
+    for block in blocks {
+        if let Err(refusal) = scanner.push(&block) {
+            return Some(refusal);
+        }
+    }
+    scanner.finish().err()
 }
 
 fn compress(take_order: &Mutex<Receiver<Order>>, compression: Compression) {

@@ -8,7 +8,9 @@
 mod book;
 mod driver;
 mod handshake;
+mod muxer;
 mod session;
+mod tls;
 mod transport;
 mod wire;
 

@@ -11,12 +11,13 @@ use libp2p::{
         transport::{Boxed, OrTransport},
         upgrade::Version,
     },
-    dns, identity, noise, quic,
+    dns, identity, quic,
     swarm::NetworkBehaviour,
-    tcp, yamux,
+    tcp,
 };
 
-use crate::base::{Context, Result, limits};
+use super::{muxer::LargeFrames, tls::Tls};
+use crate::base::{Result, limits};
 
 /// How long a connection may take to be set up.
 const SETUP_TIME: Duration = Duration::from_secs(20);
@@ -44,11 +45,10 @@ fn transport(key: &identity::Keypair) -> Result<Connections> {
 }
 
 fn without_names(key: &identity::Keypair) -> Result<Connections> {
-    let security = noise::Config::new(key).or_failed(|| "cannot set up encryption")?;
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .upgrade(Version::V1Lazy)
-        .authenticate(security)
-        .multiplex(yamux::Config::default())
+        .authenticate(Tls::new(key)?)
+        .multiplex(LargeFrames::new())
         .timeout(SETUP_TIME);
     let quic = quic::tokio::Transport::new(quic::Config::new(key));
     let both = OrTransport::new(quic, tcp).map(|either, _| match either {

@@ -134,6 +134,7 @@ fn what_the_file_restores_to_is_what_was_there() {
         let source = database(world.database);
         let place = Place::new();
         let created = place.create_json(&source, &["--chain-id", "another"]);
+        assert_eq!(created["refusal"], serde_json::Value::Null);
         let file = created["snapshot"].as_str().unwrap();
         let genesis = created["genesis"].as_str().unwrap();
 
@@ -202,6 +203,56 @@ fn the_old_genesis_gives_the_next_chain_id_and_parameters_come_along() {
 }
 
 #[test]
+fn a_kept_height_goes_on_and_takes_nothing_off_the_expiry() {
+    let db = database("v0.9/worlds/solo/database.sql.gz");
+    let place = Place::new();
+    let created = place.create_json(&db, &["--keep-height", "--genesis-time", "2030-01-02T03:04:05Z"]);
+    let genesis: serde_json::Value =
+        serde_json::from_slice(&fs::read(created["genesis"].as_str().unwrap()).unwrap()).unwrap();
+    let height = created["height"].as_i64().unwrap();
+    assert_eq!(genesis["initial_height"].to_string().trim_matches('"'), (height + 1).to_string());
+    assert!(genesis["genesis_time"].as_str().unwrap().starts_with("2030-01-02T03:04:05"), "{genesis}");
+    let text = unzip(&fs::read(created["snapshot"].as_str().unwrap()).unwrap());
+    assert!(text.ends_with(b"SET expiration = expiration-0;\n"));
+    let verified = place.verify(&[created["snapshot"].as_str().unwrap(), "--output", "json"]).result();
+    assert_eq!(verified["height"], height);
+}
+
+#[test]
+fn json_results_have_the_keys_that_scripts_read() {
+    let db = database("v0.10/worlds/quartet/database.sql.gz");
+    let place = Place::new();
+    let created = place.create_json(&db, &["--max-row-size", "4", "--no-digest"]);
+    for key in [
+        "logs",
+        "snapshot",
+        "genesis",
+        "family",
+        "state_hash",
+        "height",
+        "bytes",
+        "file_bytes",
+        "state_digest",
+        "tables",
+        "rows",
+        "rescued_rows",
+        "validators",
+        "seconds",
+    ] {
+        assert!(created.get(key).is_some(), "no {key} in {created}");
+    }
+    let file = created["snapshot"].as_str().unwrap();
+    assert_eq!(created["file_bytes"], fs::metadata(file).unwrap().len());
+    assert_eq!(created["logs"].as_array().unwrap().len(), 2);
+    let verified = place.verify(&[file, "--deep", "--output", "json"]).result();
+    for key in ["ok", "family", "state_hash", "expected", "height", "bytes", "tables", "rows", "findings", "table_rows"]
+    {
+        assert!(verified.get(key).is_some(), "no {key} in {verified}");
+    }
+    assert_eq!(verified["table_rows"]["kwild_voting.voters"], 0);
+}
+
+#[test]
 fn text_output_is_in_kwils_words_and_the_files_are_private() {
     use std::os::unix::fs::PermissionsExt;
     let db = database("v0.10/worlds/solo/database.sql.gz");
@@ -220,6 +271,18 @@ fn text_output_is_in_kwils_words_and_the_files_are_private() {
     }
     let verify = place.verify(&[place.snapdir.join("snapshot.sql.gz").to_str().unwrap()]);
     assert_eq!(verify.code, Some(0), "{verify:?}");
+}
+
+#[test]
+fn what_every_join_would_refuse_is_said_when_it_is_made() {
+    let db = database("v0.10/worlds/solo/database.sql.gz");
+    server().query(&db, "CREATE FUNCTION main.surprise() RETURNS int LANGUAGE sql AS 'SELECT 1'").unwrap();
+    let place = Place::new();
+    let run = place.create(&db, &["--output", "json"]);
+    let created = run.result();
+    assert!(run.stderr.contains("every join, will refuse this snapshot"), "{}", run.stderr);
+    assert!(created["refusal"].as_str().unwrap().contains("line "), "{created}");
+    place.verify(&[created["snapshot"].as_str().unwrap()]).failed(3, &["line ", "surprise"]);
 }
 
 #[test]

@@ -96,7 +96,7 @@ fn what_is_signed_verifies_with_its_files() {
     let signed = world.sign(&SignOptions::default()).unwrap();
     assert!(!signed.reused);
     let manifest = signed.manifest.manifest();
-    assert_eq!((manifest.network.height, manifest.text_size_bytes), (76, 50_000 * 10 + 64));
+    assert_eq!((manifest.network.height, manifest.text_size_bytes), (76, 50_000 * 6 + 281));
     let bytes = fs::read(&signed.path).unwrap();
     let checked = world.verify(&bytes).unwrap();
     assert_eq!(checked.manifest.id(), signed.manifest.id());
