@@ -15,7 +15,10 @@ use super::{
 use crate::{
     base::{Context, Error, Kind, Progress, Result, clock, durable, limits, task::CancellationToken, text},
     kwil::GENESIS_FILE_NAME,
-    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest, VerifyError},
+    manifest::{
+        ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest,
+        VerifyError,
+    },
     schedule::ChunkSet,
     snapshot::{self, Verified, VerifyOptions},
     store::{FileSystem, OpenDisk, Outcome, PrivateDirectory, Store, Writer},

@@ -22,9 +22,7 @@ use crate::{
         Family, GENESIS_FILE_NAME,
         config::{self, CONFIG_FILE_NAME},
     },
-    manifest::{
-        ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError,
-    },
+    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, SnapshotSource},
 };
 
@@ -163,7 +161,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     }
     let accept = |manifest: &VerifiedManifest| {
         let family = manifest.manifest().network.family;
-        (options.config)(family)?;
+        setup::check_config(family, &(options.config)(family)?)?;
         setup::check_key(&root, family, &options.key)?;
         match &manifest.manifest().trust.attestations {
             Attestations::None => Ok(()),

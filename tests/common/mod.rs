@@ -140,7 +140,9 @@ impl Process {
                 found.is_none() && heard.open > 0
             })
             .unwrap();
-        found.unwrap_or_else(|| panic!("waited for {what}; stdout: {}; stderr: {}", heard.stdout, heard.stderr))
+        let (stdout, stderr) = (heard.stdout.clone(), heard.stderr.clone());
+        drop(heard);
+        found.unwrap_or_else(|| panic!("waited for {what}; stdout: {stdout}; stderr: {stderr}"))
     }
 
     /// Waits until stderr says this.
@@ -155,14 +157,19 @@ impl Process {
         self.wait_for("a ticket", |stdout, _| stdout.split_once('\n').map(|(line, _)| line.to_owned()))
     }
 
-    /// A sign of progress: stderr's newest whole line about `task`, with what is done and the total.
+    /// Waits for `more` further lines of progress about `task` and gives what the last one says: done, and the total.
     #[track_caller]
-    pub(crate) fn wait_for_progress(&self, task: &str, enough: impl Fn(u64, u64) -> bool) {
-        self.wait_for(task, |_, stderr| {
+    pub(crate) fn progress(&self, task: &str, more: usize) -> (u64, u64) {
+        let lines = |stderr: &str| -> Vec<(u64, u64)> {
             let whole = stderr.rsplit_once('\n').map_or("", |(whole, _)| whole);
-            let line = whole.lines().rev().filter_map(|l| serde_json::from_str::<Value>(l).ok()).find(|v| v["task"] == task)?;
-            enough(line["done"].as_u64()?, line["total"].as_u64()?).then_some(())
-        });
+            let values = whole.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            values
+                .filter(|v| v["task"] == task)
+                .filter_map(|v| Some((v["done"].as_u64()?, v["total"].as_u64()?)))
+                .collect()
+        };
+        let before = lines(&self.heard.0.lock().unwrap().stderr).len();
+        self.wait_for(task, |_, stderr| lines(stderr).get(before + more - 1..)?.last().copied())
     }
 
     pub(crate) fn id(&self) -> u32 {
@@ -176,14 +183,11 @@ impl Process {
     /// Waits for its end.
     #[track_caller]
     pub(crate) fn finish(mut self) -> Run {
-        let (heard, late) = self
-            .heard
-            .1
-            .wait_timeout_while(self.heard.0.lock().unwrap(), LIMIT, |heard| heard.open > 0)
-            .unwrap();
-        assert!(!late.timed_out(), "it does not end; stdout: {}; stderr: {}", heard.stdout, heard.stderr);
+        let (heard, late) =
+            self.heard.1.wait_timeout_while(self.heard.0.lock().unwrap(), LIMIT, |heard| heard.open > 0).unwrap();
         let (stdout, stderr) = (heard.stdout.clone(), heard.stderr.clone());
         drop(heard);
+        assert!(!late.timed_out(), "it does not end; stdout: {stdout}; stderr: {stderr}");
         let status = self.child.wait().unwrap();
         let code = status.code().or(status.signal().map(|s| 128 + s)).unwrap();
         Run { code, stdout, stderr }
@@ -204,11 +208,7 @@ impl Drop for Process {
     }
 }
 
-fn listen(
-    pipe: impl Read + Send + 'static,
-    heard: Arc<(Mutex<Heard>, Condvar)>,
-    place: fn(&mut Heard) -> &mut String,
-) {
+fn listen(pipe: impl Read + Send + 'static, heard: Arc<(Mutex<Heard>, Condvar)>, place: fn(&mut Heard) -> &mut String) {
     thread::spawn(move || {
         let mut pipe = BufReader::new(pipe);
         let mut line = Vec::new();

@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Rows that no compressor makes small; the chunks they make are many.
-const ROWS: u32 = 96 << 10;
+const ROWS: u32 = 160 << 10;
 const ROW_SIZE_BYTES: usize = 1000;
 
 /// A lead that serves a large and legal snapshot.
@@ -23,7 +23,11 @@ fn large() -> (Party, Process, String) {
     for row in 0..ROWS {
         random.fill(&mut bytes);
         text.extend_from_slice(format!("{}\t", 1_000_000 + row).as_bytes());
-        text.extend(bytes.iter().map(|b| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[usize::from(b & 63)]));
+        text.extend(
+            bytes
+                .iter()
+                .map(|b| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[usize::from(b & 63)]),
+        );
         text.extend_from_slice(b"\t\\N\n");
     }
     text.extend_from_slice(&tail);
@@ -35,6 +39,23 @@ fn large() -> (Party, Process, String) {
     (lead, publish, ticket)
 }
 
+/// Stops the lead in the middle of a fetch, so that the fetch stays there until it has been dealt with.
+fn in_the_middle<T>(lead: &Process, fetch: Process, then: impl FnOnce(Process) -> T) -> T {
+    fetch.wait_for_words("\"fetching\"");
+    loop {
+        lead.signal(Signal::SIGSTOP);
+        let (done, total) = fetch.progress("fetch", 2);
+        assert!(done < total, "it was too fast");
+        if done > 0 {
+            break;
+        }
+        lead.signal(Signal::SIGCONT);
+    }
+    let result = then(fetch);
+    lead.signal(Signal::SIGCONT);
+    result
+}
+
 #[test]
 fn killed_interrupted_and_doubled_fetches_go_on_where_they_stopped() {
     let (lead, publish, ticket) = large();
@@ -42,28 +63,27 @@ fn killed_interrupted_and_doubled_fetches_go_on_where_they_stopped() {
     let validator = Party::new();
     let join = || validator.join(&ticket, "root", &["--new-key", "--progress", "json", "--output", "json"]);
 
-    // Cut off at a third by a signal that can be handled: it says that and how it can go on.
-    let first = join();
-    first.wait_for_progress("fetch", |done, total| done > 0 && done < total);
-    // Meanwhile nobody else works on that directory.
-    let second = join().finish();
-    assert_eq!(second.code, 4, "{second:?}");
-    let process = format!("is in use by process {}", first.id());
-    assert!(second.stderr.contains(&process) && second.stderr.contains("next: "), "{second:?}");
-    let stopped = first.stop(Signal::SIGTERM);
+    // A signal that can be handled: it says that, and how it can go on.
+    let stopped = in_the_middle(&publish, join(), |first| {
+        // Meanwhile nobody else works on that directory.
+        let second = join().finish();
+        assert_eq!(second.code, 4, "{second:?}");
+        let process = format!("is in use by process {}", first.id());
+        assert!(second.stderr.contains(&process) && second.stderr.contains("next: "), "{second:?}");
+        first.stop(Signal::SIGTERM)
+    });
     assert_eq!(stopped.code, 143, "{stopped:?}");
     assert!(stopped.stderr.contains("run the same command again"), "{stopped:?}");
     assert!(!validator.path("root").exists());
 
-    // Killed half-way.
-    let killed = join();
-    killed.wait_for_progress("fetch", |done, total| done > total / 3 && done < total);
-    assert_eq!(killed.stop(Signal::SIGKILL).code, 128 + 9);
+    // One that cannot.
+    let killed = in_the_middle(&publish, join(), |killed| killed.stop(Signal::SIGKILL));
+    assert_eq!(killed.code, 128 + 9);
     assert!(!validator.path("root").exists());
 
     let joined = join().finish().result();
     let (resumed, received) = (joined["resumed_bytes"].as_u64().unwrap(), joined["received_bytes"].as_u64().unwrap());
-    assert!(resumed > size / 10 && resumed < size, "{joined}");
+    assert!(resumed > 0 && resumed < size, "{joined}");
     assert!(received >= size - resumed && received < size, "{joined}");
     assert_eq!(joined["bytes"], size);
     assert!(validator.read("root/genesis-state.sql.gz") == lead.read("snaps/snapshot.sql.gz"));
@@ -72,9 +92,8 @@ fn killed_interrupted_and_doubled_fetches_go_on_where_they_stopped() {
     // In words, too; and a fetch is interrupted as a join is.
     let reader = Party::new();
     let fetch = || reader.swarm(&["fetch", &ticket, "--dir", "files", "--linger", "none", "--progress", "json"]);
-    let interrupted = fetch();
-    interrupted.wait_for_progress("fetch", |done, total| done > 0 && done < total);
-    assert_eq!(interrupted.stop(Signal::SIGINT).code, 130);
+    let interrupted = in_the_middle(&publish, fetch(), |fetch| fetch.stop(Signal::SIGINT));
+    assert_eq!(interrupted.code, 130);
     let fetched = fetch().finish().done();
     assert!(fetched.stdout.contains("not fetched again"), "{}", fetched.stdout);
     assert!(fetched.stderr.contains("that are already here"), "{}", fetched.stderr);

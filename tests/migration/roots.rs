@@ -1,9 +1,9 @@
 //! What stands where the root shall be, which key the node gets, and which database it will find.
 
-use std::fs;
+use std::{fs, net::TcpListener};
 
 use nix::sys::signal::Signal;
-use regenesis::kwil::Family;
+use regenesis::{kwil::Family, swarm::Identity};
 
 use crate::common::{Party, Process, change, data, mode, server};
 
@@ -32,7 +32,7 @@ fn a_place_or_key_that_cannot_be_used_is_said_before_anybody_is_asked() {
         party.join(&ticket, root, flags).finish().failed(code, words);
     };
     refused("root", &[], 2, &["no node key is given", "--key-file", "--new-key"]);
-    refused("root", &["--key-file", "missing"], 1, &["cannot read the key file missing"]);
+    refused("root", &["--key-file", "missing"], 1, &["cannot read the key file missing", "check the path"]);
     fs::create_dir(party.path("directory")).unwrap();
     refused("root", &["--key-file", "directory"], 1, &["directory"]);
     party.write("words", "no key at all");
@@ -55,19 +55,23 @@ fn a_key_or_flag_of_the_other_family_is_refused_before_a_chunk_is_fetched() {
     let refused = |root: &str, flags: &[&str], code: i32, words: &[&str]| {
         party.join(&ticket, root, flags).finish().failed(code, words);
     };
-    refused("root", &["--key-file", "old.key"], 4, &["v0.9", "v0.10"]);
+    refused("root", &["--key-file", "old.key"], 4, &["old.key is a key file of v0.9, but the genesis is of v0.10"]);
     refused("rooted", &[], 4, &["private_key is a key of v0.9"]);
     refused("full", &["--key-file", "other.json"], 4, &["already holds another key"]);
     refused("full", &["--new-key"], 4, &["already holds a key"]);
     refused("root", &["--new-key", "--app.pg-db-name", "x"], 2, &["--app.pg-db-name is no flag of v0.10"]);
-    refused("root", &["--new-key", "--db.port", "many"], 2, &["db.port"]);
+    refused("root", &["--new-key", "--db.port", "many"], 2, &["db.port: many is not a port number"]);
+    refused("root", &["--new-key", "--p2p.pex=perhaps"], 2, &["p2p.pex: perhaps is not true or false"]);
     assert!(!party.path("root").exists());
     let published = publish.stop(Signal::SIGTERM).done();
     assert!(!published.stderr.contains("sent"), "a chunk went out: {}", published.stderr);
 
     let (_lead, _publish, ticket) = serving(Family::V09);
     party.join(&ticket, "root", &["--key-file", "other.json"]).finish().failed(4, &["v0.9", "v0.10"]);
-    party.join(&ticket, "root", &["--new-key", "--db.dbname", "x"]).finish().failed(2, &["--db.dbname is no flag of v0.9"]);
+    party
+        .join(&ticket, "root", &["--new-key", "--db.dbname", "x"])
+        .finish()
+        .failed(2, &["--db.dbname is no flag of v0.9"]);
 }
 
 #[test]
@@ -109,7 +113,9 @@ fn the_target_database_is_looked_at() {
         let run = party.join(&ticket, root, &[&["--new-key", "--output", "json"], &database[..]].concat()).finish();
         (run.result(), run.stderr)
     };
-    let says = |joined: &serde_json::Value| (joined["database"].as_str().unwrap().to_owned(), joined["database_ready"] == true);
+    let says = |joined: &serde_json::Value| {
+        (joined["database"].as_str().unwrap().to_owned(), joined["database_ready"] == true)
+    };
     let (joined, stderr) = join("one", "roots_old", &port);
     let (text, ready) = says(&joined);
     assert!(text.contains("ALREADY HOLDS") && !ready, "{joined}");
@@ -133,12 +139,12 @@ fn a_public_swarm_stays_public_on_the_finished_root() {
     let party = Party::new();
     party.join(&ticket, "root", &["--new-key"]).finish().done();
     publish.stop(Signal::SIGTERM).done();
-    let serve = ["join", &ticket, "--root-dir", "root", "--linger", "1h"];
-    let again = party.swarm(&serve);
-    again.ticket();
-    let address = again.wait_for("an address", |_, stderr| {
-        stderr.lines().find_map(|l| l.strip_prefix("listening on ").map(str::to_owned))
-    });
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("/ip4/127.0.0.1/tcp/{port}");
+    let again = party.spawn(&["join", &ticket, "--root-dir", "root", "--linger", "1h", "--listen", &listen]);
+    again.wait_for_words("serving others");
+    let identity = Identity::from_bytes(&party.read("root/.regenesis/identity")).unwrap();
+    let address = format!("{listen}/p2p/{}", identity.peer_id());
     let next = Party::new();
     next.fetch(&change(&ticket, |t| t.addresses = vec![address]), "files").finish().done();
     again.stop(Signal::SIGTERM).done();

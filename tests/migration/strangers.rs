@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 
 use futures::StreamExt;
-use libp2p::{Multiaddr, Swarm, SwarmBuilder, noise, swarm::SwarmEvent, swarm::dummy, tcp, yamux};
+use libp2p::{Multiaddr, Swarm, SwarmBuilder, swarm::SwarmEvent, swarm::dummy};
 use nix::sys::signal::Signal;
 use regenesis::{kwil::Family, manifest::Ticket, swarm::Identity};
 use zeroize::Zeroizing;
@@ -22,8 +22,7 @@ fn serving() -> (Party, Process, String) {
 fn stranger() -> Swarm<dummy::Behaviour> {
     SwarmBuilder::with_new_identity()
         .with_tokio()
-        .with_tcp(tcp::Config::default(), noise::Config::new, yamux::Config::default)
-        .unwrap()
+        .with_quic()
         .with_behaviour(|_| dummy::Behaviour)
         .unwrap()
         .with_swarm_config(|config| config.with_idle_connection_timeout(std::time::Duration::from_secs(600)))
@@ -100,7 +99,7 @@ fn an_address_where_another_node_answers_says_so() {
 #[tokio::test]
 async fn a_peer_of_another_version_has_its_own_sentence() {
     let mut peer = stranger();
-    peer.listen_on("/ip4/127.0.0.1/tcp/0".parse().unwrap()).unwrap();
+    peer.listen_on("/ip4/127.0.0.1/udp/0/quic-v1".parse().unwrap()).unwrap();
     let address = loop {
         if let SwarmEvent::NewListenAddr { address, .. } = peer.select_next_some().await {
             break format!("{address}/p2p/{}", peer.local_peer_id());
@@ -124,7 +123,15 @@ async fn a_peer_of_another_version_has_its_own_sentence() {
 
 #[tokio::test]
 async fn a_dialler_that_proves_nothing_is_dropped_and_told_of() {
-    let (_lead, publish, ticket) = tokio::task::spawn_blocking(serving).await.unwrap();
+    let (_lead, publish, ticket) = tokio::task::spawn_blocking(|| {
+        let (lead, publish, _) = serving();
+        publish.stop(Signal::SIGTERM).done();
+        let seed = lead.spawn(&["seed", "--dir", "snaps", "--listen", "/ip4/127.0.0.1/udp/0/quic-v1"]);
+        let ticket = seed.ticket();
+        (lead, seed, ticket)
+    })
+    .await
+    .unwrap();
     let address: Multiaddr = ticket.parse::<Ticket>().unwrap().addresses[0].parse().unwrap();
     let mut peer = stranger();
     let id = *peer.local_peer_id();

@@ -46,8 +46,23 @@ fn migrate(family: Family, world: &str, keys: [usize; 3], port_flag: &str, port_
     let old_genesis = data(&format!("{world}/genesis.original.json"));
     let port = server().port().to_string();
     let publish = lead.swarm(&[
-        "publish", "--host", "127.0.0.1", "--port", &port, "--user", "postgres", "--dbname", &database, "--key",
-        "lead.key", "--snapdir", "snaps", "--genesis", old_genesis.to_str().unwrap(), "--progress", "json",
+        "publish",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        &port,
+        "--user",
+        "postgres",
+        "--dbname",
+        &database,
+        "--key",
+        "lead.key",
+        "--snapdir",
+        "snaps",
+        "--genesis",
+        old_genesis.to_str().unwrap(),
+        "--progress",
+        "json",
     ]);
     let ticket = publish.ticket();
 
@@ -119,7 +134,9 @@ fn migrate(family: Family, world: &str, keys: [usize; 3], port_flag: &str, port_
 
 #[test]
 fn a_v0_9_quartet_moves_from_its_database_to_new_roots() {
-    migrate(Family::V09, "v0.9/worlds/quartet", [1, 2, 3], "--chain.p2p.listen-addr", |i| format!("tcp://0.0.0.0:2700{i}"));
+    migrate(Family::V09, "v0.9/worlds/quartet", [1, 2, 3], "--chain.p2p.listen-addr", |i| {
+        format!("tcp://0.0.0.0:2700{i}")
+    });
 }
 
 #[test]
