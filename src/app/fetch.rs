@@ -1,10 +1,13 @@
 //! Fetching: from a ticket to complete, verified files; the node keeps serving them.
 
 use std::{
+    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
+
+use tokio::task::JoinHandle;
 
 use super::{
     files::read_bounded,
@@ -21,7 +24,7 @@ use crate::{
     },
     schedule::ChunkSet,
     snapshot::{self, Verified, VerifyOptions},
-    store::{FileSystem, OpenDisk, Outcome, PrivateDirectory, Store, Writer},
+    store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
     swarm::{Content, Sink},
 };
 
@@ -41,8 +44,6 @@ pub struct FetchOptions {
     pub swarm: SwarmOptions,
     /// Where the highest sequence seen is kept.
     pub state: StateDirectory,
-    /// Check the snapshot's text at the end; `false` where the next step does.
-    pub check_text: bool,
 }
 
 /// A fetch that is complete and checked; its node still serves.
@@ -54,8 +55,8 @@ pub struct Complete {
     pub manifest: VerifiedManifest,
     /// Where the files are.
     pub directory: PathBuf,
-    /// What the check of the snapshot's text found, where it was asked for.
-    pub verified: Option<Verified>,
+    /// What the check of the snapshot's text found.
+    pub verified: Verified,
     /// Bytes that came from peers.
     pub received_bytes: u64,
     /// Bytes that were there before and were not fetched again.
@@ -126,7 +127,7 @@ pub async fn fetch_onto(
     cancel: &CancellationToken,
 ) -> Result<Complete> {
     let began = clock::now();
-    let FetchOptions { directory, in_root, ticket, swarm, state, check_text } = options;
+    let FetchOptions { directory, in_root, ticket, swarm, state } = options;
     let private = PrivateDirectory::lock(&directory)?;
     if let Some(secret) = &ticket.secret {
         private.write(durable::SECRET_FILE_NAME, &secret[..])?;
@@ -144,18 +145,27 @@ pub async fn fetch_onto(
         }
         tell_manifest(&manifest, progress);
         accept(&manifest)?;
-        let got = chunks(&mut node, &manifest, in_root, &directory, &private, disks, &swarm, progress, cancel).await?;
-        let verified = check(&manifest, &directory, in_root, check_text, progress, cancel).await?;
-        Ok((manifest, got, verified))
+        let fetching = Fetching {
+            manifest: &manifest,
+            directory: &directory,
+            in_root,
+            private: &private,
+            disks,
+            give_up: swarm.timeout,
+            progress,
+            cancel,
+        };
+        let got = fetching.run(&mut node).await?;
+        Ok((manifest, got))
     };
     match outcome.await {
-        Ok((manifest, got, verified)) => {
+        Ok((manifest, got)) => {
             let status = node.status();
             Ok(Complete {
                 node,
                 manifest,
                 directory,
-                verified,
+                verified: got.verified,
                 received_bytes: status.received_bytes,
                 resumed_bytes: got.resumed_bytes,
                 sources: got.sources,
@@ -228,114 +238,125 @@ fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
 }
 
 struct Got {
+    verified: Verified,
     resumed_bytes: u64,
     sources: usize,
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a different thing, used once")]
-async fn chunks(
-    node: &mut Node,
-    manifest: &VerifiedManifest,
+/// What stays the same while chunks come.
+struct Fetching<'a> {
+    manifest: &'a VerifiedManifest,
+    directory: &'a Path,
     in_root: bool,
-    directory: &Path,
-    private: &PrivateDirectory,
-    disks: &dyn OpenDisk,
-    swarm: &SwarmOptions,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Got> {
-    let contents = node::contents(manifest, in_root);
-    let opened = tokio::task::block_in_place(|| Store::open(directory, private, contents, disks, progress))?;
-    let (store, have, resumed_bytes) = (opened.store.clone(), opened.have.clone(), opened.resumed_bytes);
-    if resumed_bytes > 0 {
-        progress.note(format!(
-            "going on with {} that are already here; {} of them were hashed again",
-            text::bytes(resumed_bytes),
-            text::bytes(opened.rehashed_bytes)
-        ));
-    }
-    let complete = have.is_full();
-    let (outcome_sender, outcomes) = tokio::sync::mpsc::channel::<Outcome>(256);
-    let writer = Writer::start(opened, outcome_sender)?;
-    let sink = (!complete).then(|| Sink { queue: writer.queue(), outcomes });
-    let content = Content { store, have, manifest: manifest.bytes().to_vec(), sink };
-    let result = async {
-        node.handle().activate(content).await?;
-        if complete {
-            return Ok(());
-        }
-        progress.step("fetching");
-        wait_for_chunks(node, swarm.timeout, progress, cancel).await
-    }
-    .await;
-    let sources = node.status().sources;
-    if let Err(error) = result {
-        // The writer keeps what it has; its own error, if any, is the cause and says more.
-        let stopped = node.handle().deactivate().await;
-        let written = tokio::task::spawn_blocking(move || writer.stop()).await.or_failed(|| "the writer panicked")?;
-        stopped?;
-        return Err(match written {
-            Err(cause) if error.kind() == Kind::Failed => cause,
-            _ => error,
-        });
-    }
-    tokio::task::spawn_blocking(move || writer.finish()).await.or_failed(|| "the writer panicked")??;
-    Ok(Got { resumed_bytes, sources })
-}
-
-async fn wait_for_chunks(
-    node: &mut Node,
+    private: &'a PrivateDirectory,
+    disks: &'a dyn OpenDisk,
     give_up: Option<Duration>,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<()> {
-    let mut patience = Patience::new(give_up);
-    let began: Instant = clock::now();
-    loop {
-        let heard = tokio::select! {
-            () = cancel.cancelled() => return Err(interrupted()),
-            heard = node.next() => heard?,
-        };
-        let status = node.status();
-        node::tell_progress(progress, &status, began);
-        if let Heard::Complete = heard {
-            progress.done("fetch");
-            return Ok(());
-        }
-        patience.check(&status)?;
-    }
+    progress: &'a Progress,
+    cancel: &'a CancellationToken,
 }
 
-/// The last two steps of the manifest, and the snapshot's text against the genesis.
-async fn check(
-    manifest: &VerifiedManifest,
-    directory: &Path,
-    in_root: bool,
-    check_text: bool,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Option<Verified>> {
-    let genesis_path = directory.join(GENESIS_FILE_NAME);
-    let genesis_bytes = read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
-    let genesis = manifest.check_genesis(&genesis_bytes)?;
-    if !check_text {
-        return Ok(None);
+impl Fetching<'_> {
+    /// Fetches what is missing and reads the text behind it as its chunks come, so that the check ends soon after the
+    /// last chunk.
+    async fn run(&self, node: &mut Node) -> Result<Got> {
+        let contents = node::contents(self.manifest, self.in_root);
+        let opened = tokio::task::block_in_place(|| {
+            Store::open(self.directory, self.private, contents, self.disks, self.progress)
+        })?;
+        let (store, have, resumed_bytes) = (opened.store.clone(), opened.have.clone(), opened.resumed_bytes);
+        if resumed_bytes > 0 {
+            self.progress.note(format!(
+                "going on with {} that are already here; {} of them were hashed again",
+                text::bytes(resumed_bytes),
+                text::bytes(opened.rehashed_bytes)
+            ));
+        }
+        let complete = have.is_full();
+        let mut check = self.start_check(&opened, complete);
+        let (outcome_sender, outcomes) = tokio::sync::mpsc::channel::<Outcome>(256);
+        let writer = Writer::start(opened, outcome_sender)?;
+        let sink = (!complete).then(|| Sink { queue: writer.queue(), outcomes });
+        let content = Content { store, have, manifest: self.manifest.bytes().to_vec(), sink };
+        node.handle().activate(content).await?;
+        let fetched = if complete { Ok(None) } else { self.wait_for_chunks(node, &mut check).await };
+        let sources = node.status().sources;
+        let early = match fetched {
+            Ok(early) => early,
+            Err(error) => {
+                // The writer keeps what it has; its own error, if any, is the cause and says more.
+                let stopped = node.handle().deactivate().await;
+                let written = tokio::task::spawn_blocking(move || writer.stop()).await;
+                stopped?;
+                return Err(match written.or_failed(|| "the writer panicked")? {
+                    Err(cause) if error.kind() == Kind::Failed => cause,
+                    _ => error,
+                });
+            }
+        };
+        tokio::task::spawn_blocking(move || writer.finish()).await.or_failed(|| "the writer panicked")??;
+        let verified = match early {
+            Some(verified) => verified,
+            None => {
+                self.progress.step("checking the snapshot: its hash, and every statement");
+                node.serve_while(check).await?.or_failed(|| "the check panicked")??
+            }
+        };
+        Ok(Got { verified, resumed_bytes, sources })
     }
-    progress.step("checking the snapshot: hash, and every statement");
-    let snapshot_name = node::artifact_name(ArtifactName::Snapshot, genesis.family(), in_root);
-    let path = directory.join(snapshot_name);
-    let options = VerifyOptions {
-        max_bytes: manifest.manifest().text_size_bytes,
-        cancel: cancel.clone(),
-        ..VerifyOptions::default()
-    };
-    let progress = progress.clone();
-    tokio::task::spawn_blocking(move || {
-        let file = std::fs::File::open(&path).or_failed(|| format!("cannot open {}", path.display()))?;
-        snapshot::verify_reader(file, &genesis, &options, &progress).map(Some)
-    })
-    .await
-    .or_failed(|| "the check panicked")?
+
+    /// The manifest's last two steps, and the snapshot's text against the genesis, on a thread of its own.
+    fn start_check(&self, opened: &Opened, complete: bool) -> JoinHandle<Result<Verified>> {
+        let reader = |artifact| ArtifactReader::new(opened.store.clone(), opened.frontier.clone(), artifact);
+        let place = |name| self.manifest.manifest().artifacts.iter().position(|a| a.name == name).unwrap_or_default();
+        let genesis = reader(place(ArtifactName::Genesis));
+        let snapshot = reader(place(ArtifactName::Snapshot));
+        let options = VerifyOptions {
+            max_bytes: self.manifest.manifest().text_size_bytes,
+            cancel: self.cancel.clone(),
+            ..VerifyOptions::default()
+        };
+        // While chunks come, their progress says enough.
+        let progress = if complete { self.progress.clone() } else { Progress::silent() };
+        let manifest = self.manifest.clone();
+        tokio::task::spawn_blocking(move || {
+            let mut bytes = Vec::new();
+            genesis
+                .take(limits::GENESIS_SIZE_BYTES_MAX as u64)
+                .read_to_end(&mut bytes)
+                .or_failed(|| "cannot read the genesis")?;
+            let genesis = manifest.check_genesis(&bytes)?;
+            snapshot::verify_reader(snapshot, &genesis, &options, &progress)
+        })
+    }
+
+    /// Waits for the last chunk, or for the check to fail; the check may also be done by then.
+    async fn wait_for_chunks(
+        &self,
+        node: &mut Node,
+        check: &mut JoinHandle<Result<Verified>>,
+    ) -> Result<Option<Verified>> {
+        self.progress.step("fetching");
+        let mut patience = Patience::new(self.give_up);
+        let began = clock::now();
+        let mut verified = None;
+        loop {
+            let heard = tokio::select! {
+                () = self.cancel.cancelled() => return Err(interrupted()),
+                checked = &mut *check, if verified.is_none() => {
+                    verified = Some(checked.or_failed(|| "the check panicked")??);
+                    continue;
+                }
+                heard = node.next() => heard?,
+            };
+            let status = node.status();
+            node::tell_progress(self.progress, &status, began);
+            if let Heard::Complete = heard {
+                self.progress.done("fetch");
+                return Ok(verified);
+            }
+            patience.check(&status)?;
+        }
+    }
 }
 
 fn interrupted() -> Error {

@@ -181,16 +181,16 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         ticket: options.ticket.clone(),
         swarm: options.swarm.clone(),
         state: options.state.clone(),
-        check_text: false,
     };
     let mut complete = fetch::fetch(fetch, &accept, progress, cancel).await?;
     let config = (options.config)(complete.manifest.manifest().network.family)?;
     let initialised = {
-        progress.step("checking the snapshot (hash, and every statement) and setting the root up");
+        progress.step("setting the root up");
         let init = InitOptions {
             root: root.clone(),
             genesis: GenesisSource::File(staging.join(GENESIS_FILE_NAME)),
-            snapshot: Some(SnapshotSource::InPlace(
+            // Its chunks and its text were checked as they came.
+            snapshot: Some(SnapshotSource::Verified(
                 node::artifact_name(ArtifactName::Snapshot, complete.manifest.manifest().network.family, true)
                     .to_owned(),
             )),

@@ -56,6 +56,13 @@ macro_rules! hash_type {
                 serializer.collect_str(self)
             }
         }
+
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <String as serde::Deserialize>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
     };
 }
 
@@ -76,6 +83,8 @@ mod tests {
     fn hex_text_round_trips_and_other_text_is_refused() {
         let hash = Blake3Hash::from_bytes([0xab; 32]);
         assert_eq!(hash.to_string().parse::<Blake3Hash>(), Ok(hash));
+        assert_eq!(serde_json::from_str::<Blake3Hash>(&serde_json::to_string(&hash).unwrap()).unwrap(), hash);
+        assert!(serde_json::from_str::<Blake3Hash>("\"ab\"").is_err());
         for bad in ["", "ab", &"g".repeat(64), &"ab".repeat(33)] {
             assert!(bad.parse::<Sha256Hash>().is_err(), "{bad}");
         }

@@ -2,6 +2,7 @@
 //! The only place that names clap and prints.
 
 mod database;
+mod demo;
 mod join;
 mod key;
 mod manifest;
@@ -23,11 +24,14 @@ pub(crate) use output::Output;
 
 use crate::base::{Progress, Result, task::CancellationToken};
 
+/// What `--version` says. The crate has no optional features.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("REGENESIS_COMMIT"), "; features: none)");
+
 /// Moves a Kwil network to a new genesis, peer-to-peer.
 #[derive(Debug, Parser)]
 #[command(
     name = "regenesis",
-    version,
+    version = VERSION,
     disable_help_subcommand = true,
     arg_required_else_help = true,
     after_help = "Two commands make a migration:\n  \
@@ -133,6 +137,8 @@ enum Command {
     /// Make keys of both families
     #[command(subcommand, arg_required_else_help = true)]
     Key(key::KeyCommand),
+    /// Show a whole migration on this machine, on a throw-away Postgres
+    Demo(demo::DemoArgs),
 }
 
 impl Command {
@@ -147,6 +153,7 @@ impl Command {
             Command::Ticket(command) => command.run(session).await,
             Command::Setup(command) => command.run(session).await,
             Command::Key(command) => command.run(session).await,
+            Command::Demo(args) => args.run(session).await,
         }
     }
 }

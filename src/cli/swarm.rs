@@ -163,7 +163,6 @@ impl FetchArgs {
             ticket: read_ticket(&self.ticket, &self.swarm)?,
             swarm: self.swarm.options(),
             state: self.state.open()?,
-            check_text: true,
         };
         let complete = fetch::fetch(options, &|_| Ok(()), &session.progress, &session.cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;

@@ -47,7 +47,7 @@ pub fn init(options: &InitOptions, check: CheckSnapshot<'_>) -> Result<Initialis
     configuration(family, options)?;
     let key = load_key(&root, family, &options.key)?;
 
-    let in_place = matches!(options.snapshot, Some(SnapshotSource::InPlace(_)));
+    let in_place = matches!(options.snapshot, Some(SnapshotSource::Verified(_)));
     let made = Staging::open(&plan, in_place)?;
     if let Err(error) = fill(&made.path, genesis_bytes, &genesis, &key, options, check) {
         // What was fetched stays; what was copied is made anew.
@@ -87,7 +87,7 @@ fn fill(
     let config = configuration(family, options)?;
     match &options.snapshot {
         Some(SnapshotSource::File(source)) => copy_snapshot(source, staging, genesis, options, check)?,
-        Some(SnapshotSource::InPlace(name)) => adopt_snapshot(&staging.join(name), staging, genesis, options, check)?,
+        Some(SnapshotSource::Verified(name)) => adopt_snapshot(&staging.join(name), staging)?,
         None => {}
     }
     if family == Family::V09 {
@@ -354,24 +354,12 @@ fn copy_snapshot(
     durable::rename(&part, &target)
 }
 
-/// The snapshot already lies in the staging directory: read once, renamed.
-fn adopt_snapshot(
-    source: &Path,
-    staging: &Path,
-    genesis: &Genesis,
-    options: &InitOptions,
-    check: CheckSnapshot<'_>,
-) -> Result<()> {
-    options.progress.step("checking the snapshot");
+/// The snapshot already lies in the staging directory and was checked by whoever put it there.
+fn adopt_snapshot(source: &Path, staging: &Path) -> Result<()> {
     let file = File::open(source).or_failed(|| format!("cannot read the snapshot {}", source.display()))?;
     file.set_permissions(fs::Permissions::from_mode(FILE_MODE))
         .or_failed(|| format!("cannot set the mode of {}", source.display()))?;
-    let handle = file.try_clone().or_failed(|| "cannot open the snapshot twice")?;
-    let mut reader = Watched { reader: Box::new(file), copy: None, cancel: &options.cancel, failed: None };
-    let checked = check(&mut reader, genesis);
-    let rest = if checked.is_ok() { io::copy(&mut reader, &mut io::sink()) } else { Ok(0) };
-    reader.verdict(checked, rest, source, source)?;
-    durable::sync_file(&handle, source)?;
+    durable::sync_file(&file, source)?;
     let target = staging.join(GENESIS_STATE_FILE_NAME);
     if source == target { Ok(()) } else { durable::rename(source, &target) }
 }

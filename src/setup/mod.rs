@@ -38,9 +38,9 @@ pub enum GenesisSource {
 pub enum SnapshotSource {
     /// A file, gzip or plain SQL: copied, plain SQL compressed.
     File(PathBuf),
-    /// Already inside [`staging_directory`] under this name; it only gets its final name. Everything else that lies
-    /// there becomes part of the root too.
-    InPlace(String),
+    /// Already inside [`staging_directory`] under this name, and checked against this genesis while it was fetched: it
+    /// only gets its final name. Everything else that lies there becomes part of the root too.
+    Verified(String),
 }
 
 /// Where the node's key comes from.

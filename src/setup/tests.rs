@@ -440,7 +440,7 @@ fn a_snapshot_fetched_into_the_staging_directory_becomes_the_root() {
             fs::write(staging.join(family.snapshot_file_name()), gzip(TEXT)).unwrap();
             fs::copy(world.path("genesis.json"), staging.join("genesis.json")).unwrap();
             let mut options = world.options();
-            options.snapshot = Some(SnapshotSource::InPlace(family.snapshot_file_name().into()));
+            options.snapshot = Some(SnapshotSource::Verified(family.snapshot_file_name().into()));
             options.genesis = GenesisSource::File(staging.join("genesis.json"));
             init(&options, &check).unwrap();
             assert!(!staging.exists());
@@ -449,16 +449,4 @@ fn a_snapshot_fetched_into_the_staging_directory_becomes_the_root() {
             assert_eq!(tree(&root).len(), if family == Family::V09 { 8 } else { 6 });
         }
     }
-}
-
-#[test]
-fn a_wrong_snapshot_in_place_stays_where_it_is() {
-    let world = World::new(Family::V010);
-    let staging = staging_directory(&world.path("root")).unwrap();
-    fs::create_dir_all(&staging).unwrap();
-    fs::write(staging.join("snapshot.sql.gz"), gzip(b"other")).unwrap();
-    let mut options = world.options();
-    options.snapshot = Some(SnapshotSource::InPlace("snapshot.sql.gz".into()));
-    assert_eq!(init(&options, &check).unwrap_err().kind(), Kind::Verify);
-    assert!(staging.join("snapshot.sql.gz").exists() && !world.path("root").exists());
 }

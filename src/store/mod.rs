@@ -6,6 +6,7 @@
 
 mod contents;
 mod disk;
+mod frontier;
 mod journal;
 mod private;
 #[cfg(test)]
@@ -22,6 +23,7 @@ use std::{
 
 pub use contents::{ArtifactFile, Contents};
 pub use disk::{Disk, FileSystem, OpenDisk};
+pub use frontier::{ArtifactReader, Frontier};
 pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
 
@@ -64,6 +66,8 @@ pub struct Opened {
     pub resumed_bytes: u64,
     /// Of these, bytes that had to be hashed again.
     pub rehashed_bytes: u64,
+    /// For reading the files while they are filled.
+    pub frontier: Arc<Frontier>,
     journal: writer::Journal,
 }
 
@@ -130,7 +134,8 @@ impl Store {
         }
         let resumed_bytes = have.iter().map(|c| store.contents.chunk_len(c) as u64).sum();
         let journal = writer::Journal::begin(private, JOURNAL_NAME, &store, &have)?;
-        Ok(Opened { store: Arc::new(store), have, resumed_bytes, rehashed_bytes, journal })
+        let frontier = Arc::new(Frontier::new(have.clone()));
+        Ok(Opened { store: Arc::new(store), have, resumed_bytes, rehashed_bytes, frontier, journal })
     }
 
     /// Opens complete files for serving and checks every chunk of them against the manifest, so that an edited file is

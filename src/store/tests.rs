@@ -249,3 +249,33 @@ fn more_than_the_disk_holds_is_said_before_the_first_byte() {
     assert!(e.chain().contains("needs"), "{}", e.chain());
     assert!(!dir.path().join("snapshot.sql.gz.part").exists());
 }
+
+#[test]
+fn a_file_is_read_in_order_while_its_chunks_come_in_any() {
+    let f = Fixture::new();
+    let (_private, opened) = f.open(&FileSystem).unwrap();
+    let mut reader = ArtifactReader::new(opened.store.clone(), opened.frontier.clone(), 1);
+    let reading = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        io::Read::read_to_end(&mut reader, &mut all).map(|_| all)
+    });
+    let (tx, mut rx) = tokio::sync::mpsc::channel(64);
+    let writer = Writer::start(opened, tx).unwrap();
+    for chunk in [6, 2, 0, 1, 5, 4, 3] {
+        writer.queue().blocking_send(Untrusted { source: 1, chunk, data: f.chunk(chunk) }).unwrap();
+        rx.blocking_recv().unwrap();
+    }
+    assert!(reading.join().unwrap().unwrap() == f.snapshot);
+    writer.finish().unwrap();
+}
+
+#[test]
+fn a_reader_learns_that_no_more_will_come() {
+    let f = Fixture::new();
+    let (_private, opened) = f.open(&FileSystem).unwrap();
+    let mut reader = ArtifactReader::new(opened.store.clone(), opened.frontier.clone(), 1);
+    let reading = std::thread::spawn(move || io::Read::read_to_end(&mut reader, &mut Vec::new()));
+    let (tx, _rx) = tokio::sync::mpsc::channel(64);
+    Writer::start(opened, tx).unwrap().stop().unwrap();
+    assert!(reading.join().unwrap().unwrap_err().to_string().contains("before every chunk"));
+}

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    PrivateDirectory, Store, disk_error,
+    Frontier, PrivateDirectory, Store, disk_error,
     journal::{self, Kind},
     synced_ranges,
 };
@@ -127,7 +127,13 @@ impl Writer {
         };
         let write = {
             let (store, journal, outcomes) = (opened.store.clone(), journal.clone(), outcomes.clone());
-            spawn("chunk-writer", Box::new(move || write_chunks(&store, &journal, chunks, &outcomes, &written)))?
+            let frontier = opened.frontier;
+            let work = move || {
+                let done = write_chunks(&store, &journal, chunks, &outcomes, &written, &frontier);
+                frontier.end();
+                done
+            };
+            spawn("chunk-writer", Box::new(work))?
         };
         let sync = {
             let store = opened.store.clone();
@@ -182,6 +188,7 @@ fn write_chunks(
     mut chunks: mpsc::Receiver<Untrusted>,
     outcomes: &mpsc::Sender<Outcome>,
     written: &SyncSender<u32>,
+    frontier: &Frontier,
 ) -> Result<()> {
     while let Some(Untrusted { source, chunk, data }) = chunks.blocking_recv() {
         let Some((artifact, index)) = store.contents().locate(chunk) else { continue };
@@ -197,6 +204,7 @@ fn write_chunks(
                     Ok(()) => {
                         // The sync thread only ends early when the disk failed, which it reports.
                         let _ = written.send(chunk);
+                        frontier.add(chunk);
                         Outcome::Stored { source, chunk }
                     }
                     Err(e) => {

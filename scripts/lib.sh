@@ -1,0 +1,99 @@
+# What the scripts share: installs what is missing on Debian and Ubuntu, or says what to run. To be sourced.
+
+say() {
+    printf '%s\n' "$*" >&2
+}
+
+die() {
+    say "error: $1"
+    [ $# -lt 2 ] || say "  next: $2"
+    exit 1
+}
+
+# The newest PostgreSQL server's programs lie outside PATH on Debian.
+have_postgres() {
+    local directory
+    for directory in /usr/lib/postgresql/*/bin "$(pg_config --bindir 2>/dev/null || true)" \
+        "$(dirname "$(command -v postgres 2>/dev/null || echo /none/postgres)")"; do
+        if [ -x "$directory/postgres" ] && [ -x "$directory/initdb" ] && [ -x "$directory/psql" ] \
+            && [ -x "$directory/pg_dump" ] && have_postgres_extensions "$directory"; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+# Kwil's databases use two extensions that come with PostgreSQL; some systems have them in a package apart.
+have_postgres_extensions() {
+    local share
+    if [ -x "$1/pg_config" ]; then
+        share=$("$1/pg_config" --sharedir)
+    else
+        # Debian has the server in /usr/lib/postgresql/N/bin and its data in /usr/share/postgresql/N.
+        share=${1%/bin}
+        share=/usr/share/postgresql/${share##*/}
+    fi
+    [ -e "$share/extension/uuid-ossp.control" ] && [ -e "$share/extension/pgcrypto.control" ]
+}
+
+# Names the packages that are missing, one a line.
+missing_packages() {
+    command -v cc >/dev/null 2>&1 || echo build-essential
+    command -v git >/dev/null 2>&1 || echo git
+    have_postgres || echo postgresql
+}
+
+# Installs the packages that are missing; without root or sudo it says which command does it.
+install_packages() {
+    local packages command as_root=()
+    mapfile -t packages < <(missing_packages)
+    [ "${#packages[@]}" -gt 0 ] || return 0
+    command="apt-get update && apt-get install --yes --no-install-recommends ${packages[*]}"
+    command -v apt-get >/dev/null 2>&1 \
+        || die "missing on this machine: ${packages[*]}" "install them (these are the names of Debian's and Ubuntu's packages), then run this script again"
+    if [ "$(id -u)" -ne 0 ]; then
+        if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+            as_root=(sudo)
+        elif command -v sudo >/dev/null 2>&1 && [ -t 0 ]; then
+            as_root=(sudo)
+        else
+            die "missing on this machine: ${packages[*]}" "run as root: $command"
+        fi
+    fi
+    say "installing ${packages[*]}"
+    # We start servers of our own: the package need not make and start one. A choice made before is kept.
+    if [[ " ${packages[*]} " == *" postgresql "* ]] && [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        "${as_root[@]}" mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
+    fi
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update --quiet >&2
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --quiet "${packages[@]}" >&2
+    mapfile -t packages < <(missing_packages)
+    [ "${#packages[@]}" -eq 0 ] || die "still missing after the installation: ${packages[*]}"
+}
+
+# A Rust toolchain that is new enough. Never installed by us, but rustup may add a component.
+need_rust() {
+    local wanted found
+    # rustup puts cargo there, and not every shell has read its profile.
+    command -v cargo >/dev/null 2>&1 || [ ! -x "$HOME/.cargo/bin/cargo" ] || PATH="$HOME/.cargo/bin:$PATH"
+    wanted=$(sed -n 's/^rust-version = "\([0-9.]*\)".*/\1/p' Cargo.toml)
+    command -v cargo >/dev/null 2>&1 && command -v rustc >/dev/null 2>&1 \
+        || die "no Rust toolchain is installed" "install Rust $wanted or newer, see https://rustup.rs, then run this script again"
+    found=$(rustc --version | sed -n 's/^rustc \([0-9.]*\).*/\1/p')
+    if [ "$(printf '%s\n' "$wanted" "$found" | sort -V | head -n 1)" != "$wanted" ]; then
+        die "rustc $found is too old: $wanted or newer is needed" "with rustup: rustup update stable"
+    fi
+}
+
+# cargo fmt and cargo clippy.
+need_rust_components() {
+    local component
+    for component in fmt clippy; do
+        cargo "$component" --version >/dev/null 2>&1 && continue
+        command -v rustup >/dev/null 2>&1 \
+            || die "cargo $component is not installed" "install the $component component of your Rust toolchain"
+        # rustup's name of it is another one.
+        rustup component add "${component/#fmt/rustfmt}" >&2
+    done
+}

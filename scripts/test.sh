@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs what is missing, then: format check, lints, all tests.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/lib.sh
+
+need_rust
+install_packages
+need_rust_components
+
+# A CI machine may keep what was built between runs; a clean checkout has no folder of its own for it.
+if [ -n "${CI:-}" ] && [ -z "${CARGO_TARGET_DIR:-}" ]; then
+    export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/regenesis/target"
+fi
+
+step() {
+    say "== $*"
+    "$@"
+}
+step cargo fmt --check
+step cargo clippy --all-targets --locked -- -D warnings
+step cargo test --locked
+say "all green"

@@ -1,0 +1,505 @@
+//! A whole migration on this machine: a throw-away Postgres with a recorded network, the lead and the other validators as
+//! processes of their own on loopback, and four roots in the end. Nothing is left running, and no file unless asked for.
+
+mod compare;
+mod member;
+mod world;
+
+use std::{
+    ffi::OsString,
+    fmt, fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
+
+use self::{
+    compare::Root,
+    member::{Guardian, Member, Talk},
+    world::World,
+};
+use crate::{
+    base::{
+        Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable,
+        task::CancellationToken,
+        text::{self, megabytes_per_second},
+    },
+    database::scratch::{Scratch, ScratchOptions},
+    kwil::{Family, GENESIS_FILE_NAME, genesis::Genesis},
+    setup::{key_file_name, start_command},
+};
+
+/// Fewest and most validators of a demo. The recorded networks have four; more are nodes that follow.
+pub const VALIDATORS_MIN: usize = 2;
+/// See [`VALIDATORS_MIN`].
+pub const VALIDATORS_MAX: usize = 16;
+
+/// Database of the old network in the throw-away Postgres.
+const OLD_DATABASE: &str = "kwild";
+/// The empty one that stands for each new node's own.
+const NEW_DATABASE: &str = "kwild_new";
+/// How long a validator waits for a byte before it gives up.
+const FETCH_TIMEOUT: &str = "5m";
+
+/// What the demo is asked for.
+#[derive(Debug, Clone)]
+pub struct DemoOptions {
+    /// Processes in the swarm, the lead included.
+    pub validators: usize,
+    /// Rows are added until the compressed snapshot has about this size.
+    pub size_bytes: Option<u64>,
+    /// Which networks, in this order.
+    pub families: Vec<Family>,
+    /// Where everything stays to be looked at; otherwise it is removed.
+    pub keep: Option<PathBuf>,
+}
+
+/// What the demo did.
+#[derive(Debug, Clone, Serialize)]
+pub struct Demonstration {
+    /// One migration a family.
+    pub families: Vec<Migration>,
+    /// Until everything was done.
+    pub seconds: f64,
+    /// Where the files are, if they were kept.
+    pub kept: Option<PathBuf>,
+}
+
+/// One network, moved.
+#[derive(Debug, Clone, Serialize)]
+pub struct Migration {
+    /// Its formats.
+    pub family: Family,
+    /// Id of the recorded network.
+    pub old_chain_id: String,
+    /// Id of the new one.
+    pub chain_id: String,
+    /// Of the snapshot, the same for everyone.
+    pub state_hash: Sha256Hash,
+    /// What every validator fetched: genesis and snapshot.
+    pub bytes: u64,
+    /// From the first process to the last root.
+    pub seconds: f64,
+    /// Everyone, the lead first.
+    pub validators: Vec<Outcome>,
+}
+
+/// What one validator has in the end.
+#[derive(Debug, Clone, Serialize)]
+pub struct Outcome {
+    /// Such as `validator 2`.
+    pub who: String,
+    /// Whether it published.
+    pub lead: bool,
+    /// The lead: until it served; the others: until the root was complete.
+    pub seconds: f64,
+    /// Bytes that came from peers.
+    pub received_bytes: u64,
+    /// Rate of the fetch; null for the lead.
+    pub megabytes_per_second: Option<f64>,
+    /// Peers that gave something.
+    pub sources: usize,
+    /// As this validator's own check has it.
+    pub state_hash: Sha256Hash,
+    /// The node's root.
+    pub root: PathBuf,
+    /// How peers name the node.
+    pub node_id: String,
+    /// The exact command that would start it.
+    pub next: String,
+}
+
+impl fmt::Display for Demonstration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for migration in &self.families {
+            write!(f, "{migration}")?;
+        }
+        match &self.kept {
+            Some(directory) => {
+                writeln!(
+                    f,
+                    "everything is in {}; the throw-away Postgres is gone, so before a node",
+                    directory.display()
+                )?;
+                writeln!(f, "starts, its config.toml needs a database of your own (empty)")?;
+            }
+            None => writeln!(f, "nothing is left running, and the files are removed (--keep DIR keeps them)")?,
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Migration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (family, old, new) = (self.family, text::escape(&self.old_chain_id), text::escape(&self.chain_id));
+        writeln!(f, "{family}: {old} -> {new}, {} to each in {:.1} s", text::bytes(self.bytes), self.seconds)?;
+        let who = self.validators.iter().map(|v| v.who.len()).max().unwrap_or(0).max(3);
+        writeln!(f, "  {:who$}  {:>7}  {:>6}  {:>8}  {:16}  root", "who", "seconds", "MB/s", "sources", "state hash")?;
+        for one in &self.validators {
+            let rate = one.megabytes_per_second.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
+            let sources = if one.lead { "database".to_owned() } else { one.sources.to_string() };
+            let hash = &one.state_hash.to_string()[..16];
+            let (name, seconds, root) = (&one.who, one.seconds, one.root.display());
+            writeln!(f, "  {name:who$}  {seconds:>7.1}  {rate:>6}  {sources:>8}  {hash:16}  {root}")?;
+        }
+        writeln!(f, "  every state hash is {}", self.state_hash)?;
+        writeln!(f, "  the roots are equal but for key and ports")?;
+        writeln!(f, "  next, on each validator's machine:")?;
+        for one in &self.validators {
+            writeln!(f, "    {:who$}  {}", one.who, one.next)?;
+        }
+        writeln!(f)
+    }
+}
+
+/// Runs the demo.
+///
+/// # Errors
+/// When there is no Postgres, a process fails, or hashes or roots are not equal. Nothing is left running then either.
+pub async fn run(options: DemoOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Demonstration> {
+    if !(VALIDATORS_MIN..=VALIDATORS_MAX).contains(&options.validators) {
+        return Err(Error::usage(format!("--validators takes {VALIDATORS_MIN} to {VALIDATORS_MAX}")));
+    }
+    let began = clock::now();
+    let place = Place::new(options.keep.as_deref())?;
+    let mut families = Vec::new();
+    for family in &options.families {
+        let directory = place.path().join(family.to_string());
+        durable::create_directory(&directory, 0o700)?;
+        let mut migrating = Migrating {
+            world: world::world(*family),
+            directory,
+            talk: Talk::new(progress.clone()),
+            progress: progress.clone(),
+            members: Vec::new(),
+        };
+        let done = tokio::select! {
+            done = migrating.run(&options) => done,
+            () = cancel.cancelled() => Err(Error::new(Kind::Interrupted(2), "interrupted")),
+        };
+        let stopped = migrating.stop().await;
+        families.push(done?);
+        stopped?;
+    }
+    let kept = place.close()?;
+    Ok(Demonstration { families, seconds: clock::now().duration_since(began).as_secs_f64(), kept })
+}
+
+/// Where the demo's files are.
+#[derive(Debug)]
+enum Place {
+    Kept(PathBuf),
+    Temporary {
+        directory: TempDir,
+        /// Removes the directory where we cannot, killed as we are.
+        _guardian: Guardian,
+    },
+}
+
+impl Place {
+    fn new(keep: Option<&Path>) -> Result<Self> {
+        let Some(keep) = keep else {
+            let what = || format!("cannot make a directory in {}", std::env::temp_dir().display());
+            let directory = tempfile::Builder::new().prefix("regenesis-demo-").tempdir().or_failed(what)?;
+            let _guardian = Guardian::of_directory(directory.path())?;
+            return Ok(Place::Temporary { directory, _guardian });
+        };
+        let keep = std::path::absolute(keep).or_failed(|| "cannot find the current directory")?;
+        durable::create_directory(&keep, 0o700)?;
+        let what = || format!("cannot read {}", keep.display());
+        if fs::read_dir(&keep).or_failed(what)?.next().is_some() {
+            return Err(Error::refused(format!("{} is not empty", keep.display())).hint("give --keep a new directory"));
+        }
+        Ok(Place::Kept(keep))
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Place::Kept(path) => path,
+            Place::Temporary { directory, .. } => directory.path(),
+        }
+    }
+
+    fn close(self) -> Result<Option<PathBuf>> {
+        match self {
+            Place::Kept(path) => Ok(Some(path)),
+            Place::Temporary { directory, .. } => {
+                directory.close().or_failed(|| "cannot remove the demo's temporary directory")?;
+                Ok(None)
+            }
+        }
+    }
+}
+
+/// What `publish` says on stdout.
+#[derive(Debug, Deserialize)]
+struct Published {
+    ticket: String,
+}
+
+/// What is read of `setup init`'s result.
+#[derive(Debug, Deserialize)]
+struct Initialised {
+    root: PathBuf,
+    chain_id: String,
+    state_hash: Sha256Hash,
+    node_id: String,
+}
+
+/// What is read of `join`'s result.
+#[derive(Debug, Deserialize)]
+struct Joined {
+    root: PathBuf,
+    state_hash: Sha256Hash,
+    node_id: String,
+    bytes: u64,
+    received_bytes: u64,
+    fetch_seconds: f64,
+    seconds: f64,
+    sources: usize,
+    next: Vec<String>,
+}
+
+/// One family's migration, and the processes that it has started.
+#[derive(Debug)]
+struct Migrating {
+    world: World,
+    directory: PathBuf,
+    talk: Talk,
+    progress: Progress,
+    members: Vec<Member>,
+}
+
+impl Migrating {
+    async fn run(&mut self, options: &DemoOptions) -> Result<Migration> {
+        let family = self.world.family;
+        let old_chain_id = Genesis::parse(self.world.genesis)?.chain_id().to_owned();
+        let scratch = self.old_network(&old_chain_id, options.size_bytes).await?;
+        let genesis = self.directory.join("old-genesis.json");
+        durable::write_atomically(&genesis, self.world.genesis, 0o644)?;
+        let began = clock::now();
+
+        let lead = self.name(0);
+        self.progress.step(format!(
+            "{family}: {lead} takes a snapshot of its database, signs the manifest and serves (regenesis publish)"
+        ));
+        let key = self.key(0)?;
+        let snapdir = self.home(0)?.join("network_snapshot");
+        let mut publish = arguments(["publish", "--dbname", OLD_DATABASE, "--host", "127.0.0.1", "--user", "postgres"]);
+        publish.extend(arguments(["--port", &scratch.port().to_string(), "--listen", "/ip4/127.0.0.1/tcp/0"]));
+        for (flag, path) in [("--genesis", &genesis), ("--key", &key), ("--snapdir", &snapdir)] {
+            publish.extend([flag.into(), path.into()]);
+        }
+        publish.extend(["--state-dir".into(), self.home(0)?.join("state").into()]);
+        let Published { ticket } = self.start(0, &publish, true)?.result().await?;
+        let published_seconds = clock::now().duration_since(began).as_secs_f64();
+
+        let others = options.validators - 1;
+        self.progress.step(format!(
+            "{family}: {} at once fetch from the lead and from each other, check, and set their roots up (regenesis join)",
+            text::count(others as u64, "more validator")
+        ));
+        for number in 1..options.validators {
+            let mut join = arguments(["join", &ticket, "--linger", "1h", "--timeout", FETCH_TIMEOUT]);
+            join.extend(arguments(["--listen", "/ip4/127.0.0.1/tcp/0", "--root-dir"]));
+            join.extend([self.root(number)?.into(), "--state-dir".into(), self.home(number)?.join("state").into()]);
+            match number < self.world.keys.len() {
+                true => join.extend(["--key-file".into(), self.key(number)?.into()]),
+                false => join.push("--new-key".into()),
+            }
+            join.extend(self.configuration(number, &scratch));
+            // One of them speaks for all: they do the same at the same time.
+            self.start(number, &join, number == 1)?;
+        }
+        let mut joined: Vec<Joined> = Vec::new();
+        for number in 1..options.validators {
+            joined.push(self.members[number].result().await?);
+        }
+        self.talk.fetched();
+
+        self.progress.step(format!("{family}: {lead} sets its own root up from its own files (regenesis setup init)"));
+        let own = self.lead_root(&key, &snapdir, &scratch).await?;
+        let seconds = clock::now().duration_since(began).as_secs_f64();
+
+        self.progress.step(format!("{family}: comparing state hashes and roots"));
+        self.check(&own, &joined)?;
+        let mut validators = vec![Outcome {
+            who: lead,
+            lead: true,
+            seconds: published_seconds,
+            received_bytes: 0,
+            megabytes_per_second: None,
+            sources: 0,
+            state_hash: own.state_hash,
+            next: start_command(family, &own.root),
+            root: own.root,
+            node_id: own.node_id,
+        }];
+        let bytes = joined.first().map_or(0, |one| one.bytes);
+        for (index, one) in joined.into_iter().enumerate() {
+            validators.push(Outcome {
+                who: self.name(index + 1),
+                lead: false,
+                seconds: one.seconds,
+                received_bytes: one.received_bytes,
+                megabytes_per_second: Some(megabytes_per_second(one.received_bytes, one.fetch_seconds)),
+                sources: one.sources,
+                state_hash: one.state_hash,
+                next: one.next.last().cloned().unwrap_or_else(|| start_command(family, &one.root)),
+                root: one.root,
+                node_id: one.node_id,
+            });
+        }
+        let state_hash = own.state_hash;
+        Ok(Migration { family, old_chain_id, chain_id: own.chain_id, state_hash, bytes, seconds, validators })
+    }
+
+    /// The recorded network's database in a Postgres of our own, grown if that was asked for.
+    async fn old_network(&self, chain_id: &str, size_bytes: Option<u64>) -> Result<Arc<Scratch>> {
+        let (family, progress) = (self.world.family, self.progress.clone());
+        progress.step(format!("{family}: starting a throw-away Postgres with the recorded network {chain_id}"));
+        let dump = self.world.database;
+        let scratch = blocking(move || {
+            let scratch = Scratch::start(ScratchOptions::default())?;
+            scratch.load(OLD_DATABASE, dump)?;
+            scratch.create_database(NEW_DATABASE)?;
+            Ok(Arc::new(scratch))
+        })
+        .await?;
+        let Some(size_bytes) = size_bytes else { return Ok(scratch) };
+        // Postgres holds the data, its log, and the snapshots of everyone.
+        durable::require_space(&self.directory, size_bytes.saturating_mul(8), "the demo")?;
+        progress.step(format!("{family}: adding rows until a snapshot has about {}", text::bytes(size_bytes)));
+        let batches = self.world.growth(size_bytes);
+        let count = batches.len() as u64;
+        for (done, batch) in batches.into_iter().enumerate() {
+            let server = scratch.clone();
+            blocking(move || server.query(OLD_DATABASE, &batch)).await?;
+            progress.bytes("grow", size_bytes * (done as u64 + 1) / count, Some(size_bytes), "");
+        }
+        progress.done("grow");
+        Ok(scratch)
+    }
+
+    /// The lead has the files already; its root comes from them.
+    async fn lead_root(&mut self, key: &Path, snapdir: &Path, scratch: &Scratch) -> Result<Initialised> {
+        let mut init = arguments(["setup", "init"]);
+        for (flag, path) in [
+            ("--root-dir", self.root(0)?),
+            ("--genesis", snapdir.join(GENESIS_FILE_NAME)),
+            ("--genesis-state", snapdir.join(self.world.family.snapshot_file_name())),
+            ("--key-file", key.to_owned()),
+        ] {
+            init.extend([flag.into(), path.into()]);
+        }
+        init.extend(self.configuration(0, scratch));
+        let mut member = Member::start(format!("{}'s setup init", self.name(0)), &init, &self.talk, false)?;
+        let made = member.result().await;
+        member.stop().await?;
+        made
+    }
+
+    /// Everyone has the same state, and roots that are equal but for key and ports.
+    fn check(&self, own: &Initialised, joined: &[Joined]) -> Result<()> {
+        let differs = joined.iter().enumerate().find(|(_, one)| one.state_hash != own.state_hash);
+        if let Some((index, one)) = differs {
+            let (lead, other) = (self.name(0), self.name(index + 1));
+            let what = format!("{other} has state hash {}, but {lead} has {}", one.state_hash, own.state_hash);
+            return Err(Error::verify(what).hint("this should never happen: please report it"));
+        }
+        let paths = std::iter::once(&own.root).chain(joined.iter().map(|one| &one.root));
+        let roots: Vec<Root> = paths
+            .enumerate()
+            .map(|(n, path)| Root { name: self.name(n), path: path.clone(), own: self.addresses(n) })
+            .collect();
+        compare::compare(&roots, key_file_name(self.world.family))
+    }
+
+    /// Starts a process that goes on serving.
+    fn start(&mut self, number: usize, arguments: &[OsString], aloud: bool) -> Result<&mut Member> {
+        let index = self.members.len();
+        self.members.push(Member::start(self.name(number), arguments, &self.talk, aloud)?);
+        Ok(&mut self.members[index])
+    }
+
+    /// Ends every process.
+    async fn stop(&mut self) -> Result<()> {
+        self.talk.end();
+        let mut outcome = Ok(());
+        // The lead last: the others take leave of it.
+        for mut member in self.members.drain(..).rev() {
+            let name = member.name.clone();
+            match member.stop().await {
+                Ok(status) if status.success() || outcome.is_err() => {}
+                Ok(status) => outcome = Err(Error::failed(format!("{name} did not end cleanly: {status}"))),
+                Err(e) => outcome = Err(e),
+            }
+        }
+        outcome
+    }
+
+    fn name(&self, number: usize) -> String {
+        match number {
+            0 => "validator 0 (lead)".to_owned(),
+            n if n < self.world.keys.len() => format!("validator {n}"),
+            n => format!("follower {n}"),
+        }
+    }
+
+    /// Directory of one validator.
+    fn home(&self, number: usize) -> Result<PathBuf> {
+        let path = self.directory.join(format!("node{number}"));
+        durable::create_directory(&path, 0o700)?;
+        Ok(path)
+    }
+
+    fn root(&self, number: usize) -> Result<PathBuf> {
+        Ok(self.home(number)?.join("root"))
+    }
+
+    /// Writes the recorded key, as its operator would have it.
+    fn key(&self, number: usize) -> Result<PathBuf> {
+        let path = self.home(number)?.join(key_file_name(self.world.family));
+        durable::write_atomically(&path, self.world.keys[number], 0o600)?;
+        Ok(path)
+    }
+
+    /// Addresses that four nodes on one machine cannot share: key and value.
+    fn addresses(&self, number: usize) -> Vec<(String, String)> {
+        let port = |base: usize| format!("127.0.0.1:{}", base + 10 * number);
+        let pairs = match self.world.family {
+            Family::V09 => vec![
+                ("chain.p2p.listen-addr", format!("tcp://{}", port(26656))),
+                ("chain.rpc.listen-addr", format!("tcp://{}", port(26657))),
+                ("app.jsonrpc-listen-addr", port(8484)),
+                ("app.admin-listen-addr", port(8485)),
+            ],
+            Family::V010 => vec![("p2p.listen", port(6600)), ("rpc.listen", port(8484)), ("admin.listen", port(8485))],
+        };
+        pairs.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    }
+
+    /// Configuration flags of one node, in Kwil's spelling.
+    fn configuration(&self, number: usize, scratch: &Scratch) -> Vec<OsString> {
+        let names = match self.world.family {
+            Family::V09 => ["app.pg-db-host", "app.pg-db-port", "app.pg-db-user", "app.pg-db-name"],
+            Family::V010 => ["db.host", "db.port", "db.user", "db.dbname"],
+        };
+        let values =
+            ["127.0.0.1".to_owned(), scratch.port().to_string(), "postgres".to_owned(), NEW_DATABASE.to_owned()];
+        let database = names.into_iter().map(str::to_owned).zip(values);
+        let all = database.chain(self.addresses(number));
+        all.flat_map(|(key, value)| [format!("--{key}").into(), value.into()]).collect()
+    }
+}
+
+fn arguments<const N: usize>(texts: [&str; N]) -> Vec<OsString> {
+    texts.into_iter().map(OsString::from).collect()
+}
+
+/// Work that blocks, off the runtime's own threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.or_failed(|| "a part of the demo panicked")?
+}

@@ -1,0 +1,312 @@
+//! The demo's processes: `regenesis` itself, started as operators start it, read by its JSON result and its progress, and
+//! always stopped.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    ffi::OsString,
+    path::Path,
+    process::{self, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+    task::JoinHandle,
+    time::timeout,
+};
+
+use crate::base::{Context, Error, Progress, Result, text::escape};
+
+/// How long a process may take to end after it was asked to.
+const STOP_TIME_MAX: Duration = Duration::from_secs(15);
+/// Last lines of a process that are kept for its error.
+const TAIL_LINES_MAX: usize = 4;
+/// Much longer than any result.
+const RESULT_LINES_MAX: usize = 10_000;
+
+/// One process.
+#[derive(Debug)]
+pub(super) struct Member {
+    /// Such as `validator 2`.
+    pub(super) name: String,
+    child: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    said: JoinHandle<()>,
+    tail: Arc<Mutex<VecDeque<String>>>,
+    guardian: Guardian,
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    result: T,
+}
+
+impl Member {
+    /// Starts `regenesis ARGUMENTS`.
+    pub(super) fn start(name: String, arguments: &[OsString], talk: &Talk, aloud: bool) -> Result<Self> {
+        let program = std::env::current_exe().or_failed(|| "cannot find this program's own file")?;
+        let mut command = Command::new(program);
+        command.args(arguments).args(["--output", "json", "--progress", "json"]);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        // Nothing of the caller's settings reaches the demo's processes.
+        for (variable, _) in std::env::vars_os() {
+            let bytes = variable.as_encoded_bytes();
+            if bytes.starts_with(b"PG") || bytes.starts_with(b"REGENESIS_") {
+                command.env_remove(&variable);
+            }
+        }
+        let mut child = command.spawn().or_failed(|| format!("cannot start the process of {name}"))?;
+        let guardian = Guardian::of_process(child.id())?;
+        let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
+            return Err(Error::failed(format!("cannot read what {name} says")));
+        };
+        let tail = Arc::new(Mutex::new(VecDeque::new()));
+        let said = tokio::spawn(listen(stderr, name.clone(), talk.clone(), aloud, tail.clone()));
+        Ok(Member { name, child, stdout: BufReader::new(stdout).lines(), said, tail, guardian })
+    }
+
+    /// Waits for the result, which the process prints before it goes on serving.
+    pub(super) async fn result<T: DeserializeOwned>(&mut self) -> Result<T> {
+        let mut text = String::new();
+        for _ in 0..RESULT_LINES_MAX {
+            let line = self.stdout.next_line().await.or_failed(|| format!("cannot read what {} says", self.name))?;
+            let Some(line) = line else { break };
+            text.push_str(&line);
+            text.push('\n');
+            if line == "}" {
+                if let Ok(envelope) = serde_json::from_str::<Envelope<T>>(&text) {
+                    return Ok(envelope.result);
+                }
+                break;
+            }
+        }
+        // It failed, and its last words on stderr say why.
+        let status = self.end().await?;
+        let _ = timeout(STOP_TIME_MAX, &mut self.said).await;
+        let tail: Vec<String> = self.tail.lock().expect("no panic while held").iter().cloned().collect();
+        let ended = match status.code() {
+            Some(code) => format!("{} ended with exit code {code}", self.name),
+            None => format!("{} was killed", self.name),
+        };
+        Err(Error::failed(ended).because(if tail.is_empty() { "it said nothing".to_owned() } else { tail.join(" | ") }))
+    }
+
+    /// Waits for an end that is near; asks for it if it does not come.
+    async fn end(&mut self) -> Result<ExitStatus> {
+        match timeout(STOP_TIME_MAX, self.child.wait()).await {
+            Ok(status) => status.or_failed(|| format!("cannot wait for {}", self.name)),
+            Err(_) => self.stop().await,
+        }
+    }
+
+    /// Asks the process to stop, waits, and kills it if it does not.
+    pub(super) async fn stop(&mut self) -> Result<ExitStatus> {
+        let cannot = || format!("cannot stop {}", self.name);
+        if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
+            let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
+        }
+        let status = match timeout(STOP_TIME_MAX, self.child.wait()).await {
+            Ok(status) => status.or_failed(cannot)?,
+            Err(_) => {
+                self.child.kill().await.or_failed(cannot)?;
+                self.child.wait().await.or_failed(cannot)?
+            }
+        };
+        self.guardian.dismiss();
+        Ok(status)
+    }
+}
+
+/// A shell that waits until our end of its input closes, which happens also when we are killed, and then clears up.
+#[derive(Debug)]
+pub(super) struct Guardian(Option<process::Child>);
+
+impl Guardian {
+    fn of_process(id: Option<u32>) -> Result<Self> {
+        let id = id.ok_or_else(|| Error::failed("the process ended at once"))?;
+        Self::start(r#"read -r _; kill "$1" 2>/dev/null"#, id.to_string().into())
+    }
+
+    /// Removes the directory, once the processes that write there have ended.
+    pub(super) fn of_directory(path: &Path) -> Result<Self> {
+        let script =
+            r#"read -r _; for n in 1 2 3 4 5 6 7 8 9; do rm -rf "$1" 2>/dev/null; sleep 1; [ -e "$1" ] || exit; done"#;
+        Self::start(script, path.as_os_str().to_owned())
+    }
+
+    fn start(script: &str, argument: OsString) -> Result<Self> {
+        use std::os::unix::process::CommandExt;
+        let mut command = process::Command::new("/bin/sh");
+        command.arg("-c").arg(script).arg("sh").arg(argument).current_dir("/").process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        Ok(Guardian(Some(command.spawn().or_failed(|| "cannot start a shell")?)))
+    }
+
+    /// Ends it before its input closes: there is nothing left to clear up.
+    fn dismiss(&mut self) {
+        if let Some(mut shell) = self.0.take() {
+            let _ = shell.kill();
+            let _ = shell.wait();
+        }
+    }
+}
+
+impl Drop for Guardian {
+    fn drop(&mut self) {
+        self.dismiss();
+    }
+}
+
+/// What the processes say, brought together for one reader.
+#[derive(Debug, Clone)]
+pub(super) struct Talk {
+    progress: Progress,
+    shared: Arc<Mutex<Shared>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    warnings: BTreeSet<String>,
+    /// Bytes there are and bytes in all, of each process that fetches.
+    fetched: BTreeMap<String, (u64, u64)>,
+    over: bool,
+}
+
+/// An item as `--progress json` writes it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Line {
+    step: Option<String>,
+    note: Option<String>,
+    warning: Option<String>,
+    task: Option<String>,
+    done: u64,
+    total: Option<u64>,
+}
+
+impl Talk {
+    pub(super) fn new(progress: Progress) -> Self {
+        Talk { progress, shared: Arc::default() }
+    }
+
+    /// Passes one line on. What is neither step, note, warning nor progress comes back: it belongs to an error.
+    fn hear(&self, name: &str, aloud: bool, line: &str) -> Option<String> {
+        let Ok(item) = serde_json::from_str::<Line>(line) else { return Some(escape(line.trim())) };
+        let Line { step, note, warning, task, done, total } = item;
+        // Who ends first is missed by the others; that is nothing to be told.
+        if self.shared.lock().expect("no panic while held").over {
+            return None;
+        }
+        for text in step.or(note).filter(|_| aloud).iter().flat_map(|text| text.lines()) {
+            self.progress.note(format!("  {name}: {}", plain(text)));
+        }
+        if let Some(text) = warning {
+            let text = plain(&text);
+            // What one is told the others are told, too.
+            if self.shared.lock().expect("no panic while held").warnings.insert(text.clone()) {
+                self.progress.warning(format!("{name}: {text}"));
+            }
+        }
+        if let (Some("fetch"), Some(total)) = (task.as_deref(), total) {
+            let mut shared = self.shared.lock().expect("no panic while held");
+            shared.fetched.insert(name.to_owned(), (done, total));
+            let (done, total) = shared.fetched.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            self.progress.bytes("fetch", done, Some(total), "all validators");
+        }
+        None
+    }
+
+    /// From now on only errors are listened to.
+    pub(super) fn end(&self) {
+        self.shared.lock().expect("no panic while held").over = true;
+    }
+
+    /// The fetching is over.
+    pub(super) fn fetched(&self) {
+        self.shared.lock().expect("no panic while held").fetched.clear();
+        self.progress.done("fetch");
+    }
+}
+
+/// A line without what a reader of the demo stumbles over: of a peer id its last digits are enough.
+fn plain(text: &str) -> String {
+    const PEER_ID_START: &str = "12D3KooW";
+    let words = text.split(' ').map(|word| {
+        let word = word.split("/p2p/").next().unwrap_or(word);
+        match word.strip_prefix(PEER_ID_START).and_then(|id| id.get(id.len().saturating_sub(7)..)) {
+            Some(end) => format!("peer …{end}"),
+            None => word.to_owned(),
+        }
+    });
+    escape(words.collect::<Vec<_>>().join(" ").trim_end())
+}
+
+async fn listen(
+    stderr: impl AsyncRead + Unpin,
+    name: String,
+    talk: Talk,
+    aloud: bool,
+    tail: Arc<Mutex<VecDeque<String>>>,
+) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        if let Some(words) = talk.hear(&name, aloud, &line).filter(|words| !words.is_empty()) {
+            let mut tail = tail.lock().expect("no panic while held");
+            if tail.len() == TAIL_LINES_MAX {
+                tail.pop_front();
+            }
+            tail.push_back(words);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::progress::Item;
+
+    #[test]
+    fn talk_is_brought_together() {
+        let items = Arc::new(Mutex::new(Vec::new()));
+        let sink = items.clone();
+        let talk = Talk::new(Progress::new(move |item| sink.lock().unwrap().push(item)));
+        assert_eq!(talk.hear("validator 1", true, r#"{"step": "fetching"}"#), None);
+        assert_eq!(talk.hear("validator 2", false, r#"{"step": "fetching"}"#), None);
+        assert_eq!(talk.hear("validator 1", true, r#"{"warning": "mind"}"#), None);
+        assert_eq!(talk.hear("validator 2", false, r#"{"warning": "mind"}"#), None);
+        for (name, done) in [("validator 1", 10), ("validator 2", 20), ("validator 1", 40)] {
+            let line = format!(r#"{{"task": "fetch", "done": {done}, "total": 100, "detail": ""}}"#);
+            assert_eq!(talk.hear(name, true, &line), None);
+        }
+        assert_eq!(talk.hear("validator 1", true, r#"{"task": "fetch", "finished": true}"#), None);
+        assert_eq!(talk.hear("validator 1", true, "error: no\u{1b} way"), Some("error: no\\u{1b} way".into()));
+        let fetch =
+            |done, total| Item::Bytes { task: "fetch", done, total: Some(total), detail: "all validators".into() };
+        assert_eq!(
+            *items.lock().unwrap(),
+            [
+                Item::Note("  validator 1: fetching".into()),
+                Item::Warning("validator 1: mind".into()),
+                fetch(10, 100),
+                fetch(30, 200),
+                fetch(60, 200),
+            ]
+        );
+    }
+    #[test]
+    fn peer_ids_are_short() {
+        let id = "12D3KooWMf6VkAg1RHfhz5GmrPD2NKqvRB8qgArHfyZdk3SbGtXJ";
+        assert_eq!(
+            plain(&format!("connected to {id} at /ip4/127.0.0.1/tcp/1/p2p/{id}")),
+            "connected to peer …3SbGtXJ at /ip4/127.0.0.1/tcp/1"
+        );
+        assert_eq!(plain("12D3KooWé"), "12D3KooWé");
+    }
+}

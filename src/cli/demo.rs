@@ -1,0 +1,61 @@
+//! `demo`: a whole migration on this machine.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{Session, values::Size};
+use crate::{
+    app::demo::{self, DemoOptions, VALIDATORS_MAX, VALIDATORS_MIN},
+    base::Result,
+    kwil::Family,
+};
+
+/// Which recorded networks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Families {
+    Both,
+    #[value(name = "v0.9")]
+    V09,
+    #[value(name = "v0.10")]
+    V010,
+}
+
+/// Flags of `demo`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs a PostgreSQL server on this machine (Debian, Ubuntu: apt-get install postgresql), but no \
+    running one:\nthe demo starts its own, as another user where it is called by root, and removes it afterwards."
+)]
+pub(crate) struct DemoArgs {
+    /// Processes in the swarm, the lead included; beyond four they are nodes that follow
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(VALIDATORS_MIN as i64..=VALIDATORS_MAX as i64))]
+    validators: u8,
+    /// Add rows until the snapshot has about this size, such as 256M [default: the network as it was recorded]
+    #[arg(long, value_name = "SIZE")]
+    size: Option<Size>,
+    /// Which recorded network: v0.9, v0.10, or both in turn
+    #[arg(long, value_enum, default_value_t = Families::Both, hide_possible_values = true, value_name = "both|v0.9|v0.10")]
+    family: Families,
+    /// Keep snapshot, manifest and roots in this new directory
+    #[arg(long, value_name = "DIR")]
+    keep: Option<PathBuf>,
+}
+
+impl DemoArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let families = match self.family {
+            Families::Both => vec![Family::V09, Family::V010],
+            Families::V09 => vec![Family::V09],
+            Families::V010 => vec![Family::V010],
+        };
+        let options = DemoOptions {
+            validators: usize::from(self.validators),
+            size_bytes: self.size.map(|size| size.0),
+            families,
+            keep: self.keep,
+        };
+        let shown = demo::run(options, &session.progress, &session.cancel).await?;
+        session.output.result(&shown)
+    }
+}
