@@ -18,7 +18,10 @@ use super::{
 use crate::{
     base::{Context, Error, Kind, Progress, Result, clock, durable, limits, task::CancellationToken, text},
     kwil::GENESIS_FILE_NAME,
-    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest},
+    manifest::{
+        ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest,
+        VerifyError,
+    },
     schedule::ChunkSet,
     snapshot::{self, Verified, VerifyOptions},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
@@ -381,7 +384,7 @@ pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -
     let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| {
         e.hint("sign the directory first with `regenesis manifest sign` or serve it with `regenesis publish --dir`")
     })?;
-    let signed = SignedManifest::decode(&bytes).or_verify(|| "manifest.regenesis is damaged")?;
+    let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
     // Our own files: pinned is whoever signed them; a validator pins the lead by the ticket.
     let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
     let manifest = crate::manifest::verify::verify(&bytes, &trust, clock::unix_seconds())?;

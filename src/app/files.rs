@@ -32,7 +32,10 @@ pub fn read_bounded(path: &Path, max: usize, what: &str) -> Result<Vec<u8>> {
 /// # Errors
 /// When the file cannot be read or holds no key.
 pub fn read_private_key(path: &Path) -> Result<PrivateKey> {
-    let text = Zeroizing::new(read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file")?);
+    let text = Zeroizing::new(read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file").map_err(|e| {
+        let hint = e.advice().unwrap_or("check the path, and that this user may read the file").to_owned();
+        e.hint(hint)
+    })?);
     match PrivateKey::parse_file(&text) {
         Ok((key, _)) => Ok(key),
         Err(problem) => {

@@ -21,9 +21,8 @@ use crate::{
     kwil::{
         Family, GENESIS_FILE_NAME,
         config::{self, CONFIG_FILE_NAME},
-        key::{KeyFileForm, PrivateKey},
     },
-    manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest},
+    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, SnapshotSource},
 };
 
@@ -157,20 +156,19 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     let began = clock::now();
     let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
     // What cannot be used is said before hours of fetching.
-    let key_form = match &options.key {
-        KeySource::File(path) => Some(read_key_form(path)?),
-        _ => None,
-    };
+    if let KeySource::File(path) = &options.key {
+        read_private_key(path)?;
+    }
     let accept = |manifest: &VerifiedManifest| {
         let family = manifest.manifest().network.family;
-        (options.config)(family)?;
-        match &key_form {
-            Some(form) if form.family() != family => Err(Error::refused(format!(
-                "the key file is one of {}, but the new network is of {family}",
-                form.family()
+        setup::check_config(family, &(options.config)(family)?)?;
+        setup::check_key(&root, family, &options.key)?;
+        match &manifest.manifest().trust.attestations {
+            Attestations::None => Ok(()),
+            rule => Err(Error::refused(format!(
+                "the manifest asks for attestations by {rule} before a root is set up, and there are none"
             ))
-            .hint(format!("give a key file of {family}; `regenesis key gen --family {family}` makes one"))),
-            _ => Ok(()),
+            .hint("use a version of regenesis that collects attestations, or ask the lead to sign without that rule")),
         }
     };
     if is_finished(&root) {
@@ -239,15 +237,6 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     Ok((joined, Joining::Fetched(Box::new(complete))))
 }
 
-fn read_key_form(path: &Path) -> Result<KeyFileForm> {
-    let text = Zeroizing::new(read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file")?);
-    let (_, form) = PrivateKey::parse_file(&text).map_err(|_| match read_private_key(path) {
-        Err(explained) => explained,
-        Ok(_) => Error::verify(format!("{} holds no key", path.display())),
-    })?;
-    Ok(form)
-}
-
 /// A root that `join` made: it has everything that kwild starts on, and the manifest.
 fn is_finished(root: &Path) -> bool {
     [MANIFEST_FILE_NAME, GENESIS_FILE_NAME, CONFIG_FILE_NAME].iter().all(|name| root.join(name).exists())
@@ -256,12 +245,13 @@ fn is_finished(root: &Path) -> bool {
 async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progress) -> Result<(Joined, Joining)> {
     let began = clock::now();
     let bytes = read_bounded(&root.join(MANIFEST_FILE_NAME), limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
-    let signed = SignedManifest::decode(&bytes).or_verify(|| "the root's manifest is damaged")?;
+    let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
     if signed.id() != options.ticket.manifest_id {
         return Err(Error::refused(format!("{} was set up from another manifest, {}", root.display(), signed.id()))
             .hint("choose a new root for the new ticket; a root is never overwritten"));
     }
     let mut swarm = options.swarm;
+    swarm.public = options.ticket.secret.is_none();
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
     let serving = fetch::seed(&root, &swarm, progress).await?;
     let key_path = root.join(setup::key_file_name(signed.manifest().network.family));

@@ -303,7 +303,7 @@ impl Patience {
             Some(limit) if waited >= limit => {
                 let limit = humantime::format_duration(limit);
                 let what = if status.peers == 0 {
-                    format!("no peer was reached for {limit}")
+                    format!("no peer was reached for {limit}; {}", unreachable_text(&status.unreachable))
                 } else {
                     format!("no byte came for {limit} from {}", text::count(status.peers as u64, "peer"))
                 };

@@ -196,6 +196,14 @@ pub(crate) fn words(e: &tokio_postgres::Error) -> String {
     escape(&text)
 }
 
+/// How the error of a database that does not exist begins.
+const NO_DATABASE: &str = "there is no database";
+
+/// Whether [`Connection::open`] reached the server, but the database does not exist.
+pub(super) fn is_missing_database(error: &Error) -> bool {
+    error.to_string().starts_with(NO_DATABASE)
+}
+
 fn unreachable(settings: &Settings) -> Error {
     Error::failed(format!("cannot reach Postgres at {}", settings.place()))
         .hint("is the server running, and are --host and --port (or --from-root) those of the old node's database?")
@@ -206,7 +214,7 @@ fn explain_connect(e: tokio_postgres::Error, settings: &Settings) -> Error {
     let (place, user, dbname) = (settings.place(), escape(&settings.user), escape(&settings.dbname));
     match e.code() {
         Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
-            Error::failed(format!("there is no database \"{dbname}\" at {place}"))
+            Error::failed(format!("{NO_DATABASE} \"{dbname}\" at {place}"))
                 .hint("name the old node's database with --dbname; psql --list shows those that exist")
         }
         Some(code) if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {

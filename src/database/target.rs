@@ -1,14 +1,12 @@
 //! A look at the database that a new node will use: kwild does not load a snapshot into one that holds a node's state
 //! already, and starts on the old state without a word.
 
-use tokio_postgres::error::SqlState;
-
 use super::{
-    connect::Connection,
+    connect::{Connection, is_missing_database},
     settings::{PartialSettings, Settings},
 };
 use crate::{
-    base::{Context, Error, Result},
+    base::{Context, Result},
     kwil::config::DatabaseSettings,
 };
 
@@ -31,7 +29,7 @@ impl Target {
     pub async fn look(settings: &Settings) -> Result<Self> {
         let connection = match Connection::open(settings).await {
             Ok(connection) => connection,
-            Err(e) if missing_database(&e) => return Ok(Target::Missing),
+            Err(e) if is_missing_database(&e) => return Ok(Target::Missing),
             Err(e) => return Err(e),
         };
         // The same test as kwild's own; a schema of datasets that is left over does as much harm.
@@ -40,18 +38,6 @@ impl Target {
         let row = connection.client.query_one(query, &[]).await.or_failed(|| "cannot ask the target database")?;
         Ok(if row.get::<_, bool>(0) { Target::HoldsState } else { Target::Empty })
     }
-}
-
-fn missing_database(error: &Error) -> bool {
-    let mut cause = std::error::Error::source(error);
-    while let Some(e) = cause {
-        if let Some(postgres) = e.downcast_ref::<tokio_postgres::Error>() {
-            return postgres.code() == Some(&SqlState::UNDEFINED_DATABASE);
-        }
-        cause = e.source();
-    }
-    // Where the cause was put in words already.
-    error.chain().contains("does not exist") && error.chain().contains("database")
 }
 
 impl From<DatabaseSettings> for PartialSettings {

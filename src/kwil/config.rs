@@ -189,6 +189,10 @@ impl Config {
 fn typed(key: &str, like: &Value, text: &str) -> Result<Value, ConfigError> {
     let wrong = |wanted| ConfigError::Value { key: key.to_owned(), value: text.to_owned(), wanted };
     Ok(match like {
+        // Both families write ports as text and fail on a wrong one only when they start.
+        Value::String(_) if key.ends_with("port") && text.parse::<u16>().is_err() => {
+            return Err(wrong("a port number"));
+        }
         Value::String(_) => Value::from(text),
         Value::Integer(_) => Value::from(text.parse::<i64>().map_err(|_| wrong("a whole number"))?),
         Value::Float(_) => {

@@ -45,7 +45,7 @@ pub fn init(options: &InitOptions, check: CheckSnapshot<'_>) -> Result<Initialis
     check_genesis(&genesis, options)?;
     // A wrong value is told before the snapshot is read.
     configuration(family, options)?;
-    let key = load_key(&root, family, options)?;
+    let key = load_key(&root, family, &options.key)?;
 
     let in_place = matches!(options.snapshot, Some(SnapshotSource::Verified(_)));
     let made = Staging::open(&plan, in_place)?;
@@ -143,7 +143,15 @@ struct NodeKey {
     file: Option<zeroize::Zeroizing<Vec<u8>>>,
 }
 
-fn load_key(root: &Path, family: Family, options: &InitOptions) -> Result<NodeKey> {
+/// Says what is wrong with a node's key for a root of this family, before anything is made.
+///
+/// # Errors
+/// When the key cannot be read, is of the other family, or the root holds another one.
+pub fn check_key(root: &Path, family: Family, key: &KeySource) -> Result<()> {
+    load_key(root, family, key).map(drop)
+}
+
+fn load_key(root: &Path, family: Family, source: &KeySource) -> Result<NodeKey> {
     let in_root = root.join(key_file_name(family));
     let other = match family {
         Family::V09 => Family::V010,
@@ -181,7 +189,7 @@ fn load_key(root: &Path, family: Family, options: &InitOptions) -> Result<NodeKe
         }
         Ok(key)
     };
-    match &options.key {
+    match source {
         KeySource::InRoot => Ok(NodeKey { key: read(&in_root)?, file: None }),
         KeySource::File(path) => {
             let key = read(path)?;

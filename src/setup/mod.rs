@@ -13,7 +13,7 @@ use std::{
 
 use serde::Serialize;
 
-pub use apply::init;
+pub use apply::{check_key, init};
 pub use plan::staging_directory;
 
 use crate::{
@@ -218,12 +218,25 @@ fn read_limited(path: &Path, size_bytes_max: usize, what: &str) -> Result<Vec<u8
     Ok(bytes)
 }
 
-/// The configuration that the options ask for.
-fn configuration(family: Family, options: &InitOptions) -> Result<Config> {
+/// Says what is wrong with configuration values for this family, before anything is made.
+///
+/// # Errors
+/// When the family has no such key, or the key takes no such value.
+pub fn check_config(family: Family, values: &[(String, String)]) -> Result<()> {
+    config_of(family, values).map(drop)
+}
+
+fn config_of(family: Family, values: &[(String, String)]) -> Result<Config> {
     let mut config = Config::new(family);
-    for (key, value) in &options.config {
+    for (key, value) in values {
         config.set(key, value)?;
     }
+    Ok(config)
+}
+
+/// The configuration that the options ask for.
+fn configuration(family: Family, options: &InitOptions) -> Result<Config> {
+    let mut config = config_of(family, &options.config)?;
     if options.snapshot.is_some() {
         config.set_genesis_state(crate::kwil::GENESIS_STATE_FILE_NAME);
     }

@@ -147,7 +147,16 @@ impl Store {
         let mut slots = Vec::with_capacity(contents.files().len());
         for file in contents.files() {
             let final_path = directory.join(&file.name);
-            let disk = FileSystem.open(&final_path).or_failed(|| format!("cannot open {}", final_path.display()))?;
+            let disk = match FileSystem.open(&final_path) {
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    return Err(Error::verify(format!(
+                        "{} is not the file that was signed: it is missing",
+                        final_path.display()
+                    ))
+                    .hint("put the signed file back, or sign and serve what is there with `regenesis publish --dir`"));
+                }
+                opened => opened.or_failed(|| format!("cannot open {}", final_path.display()))?,
+            };
             slots.push(Slot { disk, final_path, sealed: OnceLock::new() });
         }
         let store = Store { contents, slots };

@@ -300,6 +300,9 @@ impl Driver {
 
     fn publish_status(&self) {
         let mut status = Status { peers: self.sessions.len(), ..Status::default() };
+        if self.sessions.is_empty() {
+            status.unreachable = self.book.failures();
+        }
         if let Some(active) = &self.active {
             let contents = active.content.store.contents();
             status.total_bytes = contents.size_bytes();

@@ -152,6 +152,8 @@ pub struct Status {
     pub sent_bytes: u64,
     /// Chunk bytes received so far.
     pub received_bytes: u64,
+    /// While nobody is connected: each address and why it failed.
+    pub unreachable: Vec<(String, String)>,
 }
 
 /// What went to and came from one peer.

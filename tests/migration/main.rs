@@ -1,0 +1,10 @@
+//! The whole way with real processes, real Postgres and real sockets, and what bad input gets on it.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod edits;
+mod lead;
+mod resume;
+mod roots;
+mod strangers;
+mod whole;

@@ -1,0 +1,151 @@
+//! What stands where the root shall be, which key the node gets, and which database it will find.
+
+use std::{fs, net::TcpListener};
+
+use nix::sys::signal::Signal;
+use regenesis::{kwil::Family, swarm::Identity};
+
+use crate::common::{Party, Process, change, data, mode, server};
+
+/// A lead of that family's recorded quartet, serving.
+fn serving(family: Family) -> (Party, Process, String) {
+    let lead = Party::new();
+    lead.take_recording(family, "snaps");
+    let publish = lead.publish("snaps");
+    let ticket = publish.ticket();
+    (lead, publish, ticket)
+}
+
+/// A ticket that leads nowhere: whatever is refused with it was refused before anybody was asked.
+fn nowhere() -> String {
+    let lead = Party::new();
+    lead.take_recording(Family::V010, "snaps");
+    let publish = lead.publish("snaps");
+    publish.ticket()
+}
+
+#[test]
+fn a_place_or_key_that_cannot_be_used_is_said_before_anybody_is_asked() {
+    let ticket = nowhere();
+    let party = Party::new();
+    let refused = |root: &str, flags: &[&str], code: i32, words: &[&str]| {
+        party.join(&ticket, root, flags).finish().failed(code, words);
+    };
+    refused("root", &[], 2, &["no node key is given", "--key-file", "--new-key"]);
+    refused("root", &["--key-file", "missing"], 1, &["cannot read the key file missing", "check the path"]);
+    fs::create_dir(party.path("directory")).unwrap();
+    refused("root", &["--key-file", "directory"], 1, &["directory"]);
+    party.write("words", "no key at all");
+    refused("root", &["--key-file", "words"], 3, &["words holds no key"]);
+    refused("words", &["--new-key"], 4, &["exists and is no directory"]);
+    party.write("old/config.toml", "x = 1\n");
+    refused("old", &["--new-key"], 4, &["already holds \"config.toml\"", "never overwritten"]);
+    assert_eq!(party.read("old/config.toml"), b"x = 1\n");
+    assert!(!party.path("root").exists());
+}
+
+#[test]
+fn a_key_or_flag_of_the_other_family_is_refused_before_a_chunk_is_fetched() {
+    let (_lead, publish, ticket) = serving(Family::V010);
+    let party = Party::new();
+    party.take_key(Family::V09, 1, "old.key");
+    party.take_key(Family::V09, 1, "rooted/private_key");
+    party.take_key(Family::V010, 1, "full/nodekey.json");
+    party.take_key(Family::V010, 2, "other.json");
+    let refused = |root: &str, flags: &[&str], code: i32, words: &[&str]| {
+        party.join(&ticket, root, flags).finish().failed(code, words);
+    };
+    refused("root", &["--key-file", "old.key"], 4, &["old.key is a key file of v0.9, but the genesis is of v0.10"]);
+    refused("rooted", &[], 4, &["private_key is a key of v0.9"]);
+    refused("full", &["--key-file", "other.json"], 4, &["already holds another key"]);
+    refused("full", &["--new-key"], 4, &["already holds a key"]);
+    refused("root", &["--new-key", "--app.pg-db-name", "x"], 2, &["--app.pg-db-name is no flag of v0.10"]);
+    refused("root", &["--new-key", "--db.port", "many"], 2, &["db.port: many is not a port number"]);
+    refused("root", &["--new-key", "--p2p.pex=perhaps"], 2, &["p2p.pex: perhaps is not true or false"]);
+    assert!(!party.path("root").exists());
+    let published = publish.stop(Signal::SIGTERM).done();
+    assert!(!published.stderr.contains("sent"), "a chunk went out: {}", published.stderr);
+
+    let (_lead, _publish, ticket) = serving(Family::V09);
+    party.join(&ticket, "root", &["--key-file", "other.json"]).finish().failed(4, &["v0.9", "v0.10"]);
+    party
+        .join(&ticket, "root", &["--new-key", "--db.dbname", "x"])
+        .finish()
+        .failed(2, &["--db.dbname is no flag of v0.9"]);
+}
+
+#[test]
+fn a_root_that_holds_only_the_key_keeps_it_and_serves_afterwards() {
+    let (_lead, publish, ticket) = serving(Family::V010);
+    let party = Party::new();
+    party.take_key(Family::V010, 1, "root/nodekey.json");
+    let key = party.read("root/nodekey.json");
+    let joined = party.join(&ticket, "root", &["--output", "json"]).finish().result();
+    assert_eq!(joined["power"], 1);
+    assert_eq!(party.read("root/nodekey.json"), key);
+    assert_eq!(mode(&party.path("root/nodekey.json")), 0o600);
+    assert!(party.path("root/genesis-state.sql.gz").exists());
+    // With a ticket of another manifest the finished root stays what it is.
+    let (_other, _serving, other) = serving(Family::V09);
+    party.join(&other, "root", &[]).finish().failed(4, &["was set up from another manifest"]);
+    publish.stop(Signal::SIGTERM).done();
+    let seed = party.seed("root");
+    let next = Party::new();
+    next.join(&seed.ticket(), "root", &["--new-key"]).finish().done();
+    assert_eq!(mode(&next.path("root/nodekey.json")), 0o600);
+    // A finished root whose files were changed is neither served nor called finished.
+    drop(seed);
+    let genesis = String::from_utf8(next.read("root/genesis.json")).unwrap();
+    next.write("root/genesis.json", genesis.replace("kwil-testnet", "kwil-tastnet"));
+    next.join(&ticket, "root", &[]).finish().failed(3, &["genesis.json is not the file that was signed"]);
+}
+
+#[test]
+fn the_target_database_is_looked_at() {
+    let (_lead, _publish, ticket) = serving(Family::V010);
+    let old = fs::read(data("v0.10/worlds/quartet/database.sql.gz")).unwrap();
+    server().load("roots_old", &old).unwrap();
+    server().create_database("roots_empty").unwrap();
+    let port = server().port().to_string();
+    let party = Party::new();
+    let join = |root: &str, dbname: &str, port: &str| {
+        let database = ["--db.host", "127.0.0.1", "--db.port", port, "--db.user", "postgres", "--db.dbname", dbname];
+        let run = party.join(&ticket, root, &[&["--new-key", "--output", "json"], &database[..]].concat()).finish();
+        (run.result(), run.stderr)
+    };
+    let says = |joined: &serde_json::Value| {
+        (joined["database"].as_str().unwrap().to_owned(), joined["database_ready"] == true)
+    };
+    let (joined, stderr) = join("one", "roots_old", &port);
+    let (text, ready) = says(&joined);
+    assert!(text.contains("ALREADY HOLDS") && !ready, "{joined}");
+    assert!(stderr.contains("warning: ") && stderr.contains("ALREADY HOLDS a node's state"), "{stderr}");
+    assert_eq!(joined["next"].as_array().unwrap().len(), 2, "{joined}");
+    let (joined, _) = join("two", "roots_empty", &port);
+    assert_eq!((says(&joined).1, joined["next"].as_array().unwrap().len()), (true, 1), "{joined}");
+    let (joined, _) = join("three", "roots_missing", &port);
+    assert!(says(&joined).0.contains("does not exist yet") && !says(&joined).1, "{joined}");
+    let (joined, _) = join("four", "roots_empty", "1");
+    assert!(says(&joined).0.contains("could not be looked at") && !says(&joined).1, "{joined}");
+}
+
+#[test]
+fn a_public_swarm_stays_public_on_the_finished_root() {
+    let lead = Party::new();
+    lead.take_recording(Family::V010, "snaps");
+    let publish = lead.swarm(&["publish", "--dir", "snaps", "--key", "lead.key", "--public"]);
+    let ticket = publish.ticket();
+    assert!(ticket.parse::<regenesis::manifest::Ticket>().unwrap().secret.is_none());
+    let party = Party::new();
+    party.join(&ticket, "root", &["--new-key"]).finish().done();
+    publish.stop(Signal::SIGTERM).done();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let listen = format!("/ip4/127.0.0.1/tcp/{port}");
+    let again = party.spawn(&["join", &ticket, "--root-dir", "root", "--linger", "1h", "--listen", &listen]);
+    again.wait_for_words("serving others");
+    let identity = Identity::from_bytes(&party.read("root/.regenesis/identity")).unwrap();
+    let address = format!("{listen}/p2p/{}", identity.peer_id());
+    let next = Party::new();
+    next.fetch(&change(&ticket, |t| t.addresses = vec![address]), "files").finish().done();
+    again.stop(Signal::SIGTERM).done();
+}
