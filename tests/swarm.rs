@@ -188,7 +188,7 @@ async fn fetch(world: &World, config: Config, dir: &Path, stay: impl Future<Outp
                 let (store, have) = (opened.store.clone(), opened.have.clone());
                 let (tx, outcomes) = tokio::sync::mpsc::channel::<Outcome>(64);
                 let started = Writer::start(opened, tx)?;
-                let sink = Some(Sink { queue: started.queue(), outcomes });
+                let sink = Some(Sink { buffers: started.buffers(), queue: started.queue(), outcomes });
                 handle.activate(Content { store, have, manifest: bytes, sink }).await?;
                 writer = Some((started, private));
             }

@@ -275,7 +275,7 @@ impl Fetching<'_> {
         let mut check = self.start_check(&opened, complete);
         let (outcome_sender, outcomes) = tokio::sync::mpsc::channel::<Outcome>(256);
         let writer = Writer::start(opened, outcome_sender)?;
-        let sink = (!complete).then(|| Sink { queue: writer.queue(), outcomes });
+        let sink = (!complete).then(|| Sink { buffers: writer.buffers(), queue: writer.queue(), outcomes });
         let content = Content { store, have, manifest: self.manifest.bytes().to_vec(), sink };
         node.handle().activate(content).await?;
         let fetched = if complete { Ok(None) } else { self.wait_for_chunks(node, &mut check).await };
@@ -396,8 +396,8 @@ pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -
     manifest.check_genesis(&read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?)?;
     let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
     let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
-    let node = Node::start(&private, &ticket, swarm, progress).await?;
-    let ticket = node.ticket(&ticket)?;
+    let mut node = Node::start(&private, &ticket, swarm, progress).await?;
+    let ticket = node.ticket(&ticket).await?;
     let have = ChunkSet::full(store.contents().chunk_count());
     let content = Content { store: Arc::new(store), have, manifest: bytes, sink: None };
     node.handle().activate(content).await?;

@@ -94,7 +94,7 @@ pub enum Heard {
 }
 
 impl Node {
-    /// Starts a node for the data whose private directory this is, and waits until it knows where it listens.
+    /// Starts a node for the data whose private directory this is.
     ///
     /// # Errors
     /// When an address is wrong or taken.
@@ -122,28 +122,29 @@ impl Node {
             allow: options.allow.clone(),
             peers_max: options.peers_max,
         };
-        let mut node = Node {
+        Ok(Node {
             handle: swarm::start(config).await?,
             addresses: Vec::new(),
             external: options.external.clone(),
             early: VecDeque::new(),
             progress: progress.clone(),
-        };
-        while let Ok(Some(event)) = timeout(ADDRESSES_QUIET, node.handle.event()).await {
-            let heard = node.hear(event)?;
-            node.early.push_back(heard);
-        }
-        if node.addresses.is_empty() {
-            progress.warning("this node listens nowhere: it can fetch, but nobody can fetch from it");
-        }
-        Ok(node)
+        })
     }
 
-    /// The ticket that brings others here: with the secret and the addresses that others can use.
+    /// The ticket that brings others here: with the secret and the addresses that others can use. Waits until the node
+    /// knows where it listens.
     ///
     /// # Errors
-    /// When it would be longer than a reader takes.
-    pub fn ticket(&self, ticket: &Ticket) -> Result<Ticket> {
+    /// When it listens nowhere, or the ticket would be longer than a reader takes.
+    pub async fn ticket(&mut self, ticket: &Ticket) -> Result<Ticket> {
+        while let Ok(Some(event)) = timeout(ADDRESSES_QUIET, self.handle.event()).await {
+            let heard = self.hear(event)?;
+            self.early.push_back(heard);
+        }
+        if self.addresses.is_empty() {
+            return Err(Error::failed("this node listens nowhere, so nobody can fetch from it")
+                .hint("give an address of this machine with --listen /ip4/ADDRESS/tcp/PORT"));
+        }
         let peer = self.addresses.first().and_then(|a| a.rsplit_once("/p2p/")).map(|(_, peer)| peer);
         let mut addresses: Vec<String> = self
             .external

@@ -35,7 +35,7 @@ pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Handshakes that one address may fail before its connections are refused for a while. `swarm`.
 pub const HANDSHAKE_FAILURES_MAX: u32 = 5;
 /// Bytes in flight from one peer. `schedule`.
-pub const WINDOW_BYTES: u64 = 8 << 20;
+pub const WINDOW_BYTES: u64 = 16 << 20;
 /// Members of one swarm that a node is connected to. `swarm`.
 pub const PEERS_MAX: usize = 256;
 /// Addresses in one peer-exchange message. `swarm`.

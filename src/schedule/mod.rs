@@ -425,17 +425,26 @@ impl Scheduler {
         }
     }
 
+    /// Chunks that may be in flight from one peer: all of the window from a single source, shared among several, so that
+    /// memory does not grow with the swarm.
+    fn window(&self) -> u32 {
+        let sources = self.peers.values().filter(|p| !p.has.is_empty()).count().max(1) as u32;
+        (self.window_chunks * 3 / 2 / sources)
+            .clamp(2.max(self.window_chunks / 8).min(self.window_chunks), self.window_chunks)
+    }
+
     /// Gives credit to seeds and asks peers with a part, or silent seeds, for chunks.
     fn ask(&mut self, now: Time) {
         if self.have.is_full() {
             return;
         }
         let missing = self.have.len() - self.have.count();
+        let window = self.window();
         let ids: Vec<PeerId> = self.peers.keys().copied().collect();
         for id in ids {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             if peer.is_seed() {
-                let wanted = self.window_chunks.min(missing);
+                let wanted = window.min(missing);
                 if peer.credit_given <= wanted * 3 / 4 && peer.credit_given < wanted {
                     let more = wanted - peer.credit_given;
                     peer.credit_given += more;
@@ -445,15 +454,15 @@ impl Scheduler {
                     continue;
                 }
             }
-            self.request_from(now, id);
+            self.request_from(now, id, window);
         }
     }
 
-    fn request_from(&mut self, now: Time, id: PeerId) {
+    fn request_from(&mut self, now: Time, id: PeerId, window: u32) {
         let mut picked = Vec::new();
         loop {
             let Some(peer) = self.peers.get(&id) else { return };
-            let depth = peer.depth(self.chunk_size_bytes, self.window_chunks);
+            let depth = peer.depth(self.chunk_size_bytes, window);
             if peer.asked.len() >= depth as usize {
                 break;
             }

@@ -79,7 +79,7 @@ impl io::Read for ArtifactReader {
             if !self.frontier.wait(chunk) {
                 return Err(io::Error::other("the fetch ended before every chunk was here"));
             }
-            self.data = self.store.read(chunk).map_err(|e| io::Error::other(e.chain()))?;
+            self.store.read_into(chunk, &mut self.data).map_err(|e| io::Error::other(e.chain()))?;
             self.at = 0;
         }
         let n = buffer.len().min(self.data.len() - self.at);

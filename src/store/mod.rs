@@ -4,6 +4,7 @@
 //! crash at any instant loses at most the unsynced tail, which is hashed again and never trusted. A file gets its final
 //! name when every chunk of it is verified and synced. The store knows nothing of peers: blame is the swarm's business.
 
+mod buffers;
 mod contents;
 mod disk;
 mod frontier;
@@ -21,6 +22,7 @@ use std::{
     time::SystemTime,
 };
 
+pub use buffers::Buffers;
 pub use contents::{ArtifactFile, Contents};
 pub use disk::{Disk, FileSystem, OpenDisk};
 pub use frontier::{ArtifactReader, Frontier};
@@ -191,6 +193,16 @@ impl Store {
     /// # Errors
     /// When the disk fails, or a complete file was changed since it was checked: then it is not served any more.
     pub fn read(&self, chunk: u32) -> Result<Vec<u8>> {
+        let mut data = Vec::new();
+        self.read_into(chunk, &mut data)?;
+        Ok(data)
+    }
+
+    /// [`Store::read`] into a buffer that is used again.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn read_into(&self, chunk: u32, data: &mut Vec<u8>) -> Result<()> {
         let Some((artifact, index)) = self.contents.locate(chunk) else {
             return Err(Error::failed(format!("there is no chunk {chunk}")));
         };
@@ -201,14 +213,13 @@ impl Store {
             return Err(Error::verify(format!("{} was changed while it was being served", slot.final_path.display()))
                 .hint("stop, and sign and serve the new files with `regenesis publish --dir`"));
         }
-        self.read_at(slot, artifact, index).or_failed(|| format!("cannot read {}", slot.final_path.display()))
+        self.read_at(slot, artifact, index, data).or_failed(|| format!("cannot read {}", slot.final_path.display()))
     }
 
-    fn read_at(&self, slot: &Slot, artifact: usize, index: ChunkIndex) -> io::Result<Vec<u8>> {
+    fn read_at(&self, slot: &Slot, artifact: usize, index: ChunkIndex, data: &mut Vec<u8>) -> io::Result<()> {
         let layout = &self.contents.files()[artifact].layout;
-        let mut data = vec![0; layout.len(index)];
-        slot.disk.read_at(&mut data, layout.offset(index))?;
-        Ok(data)
+        data.resize(layout.len(index), 0);
+        slot.disk.read_at(data, layout.offset(index))
     }
 
     /// Writes a chunk; only bytes whose id was proved get here.
@@ -247,15 +258,17 @@ impl Store {
     fn rehash(&self, chunks: &[u32], have: &mut ChunkSet, progress: &Progress) -> Result<u64> {
         let total: u64 = chunks.iter().map(|c| self.contents.chunk_len(*c) as u64).sum();
         let mut done = 0;
+        let mut data = Vec::new();
         for chunk in chunks {
             let Some((artifact, index)) = self.contents.locate(*chunk) else { continue };
             let slot = &self.slots[artifact];
-            let data = self
-                .read_at(slot, artifact, index)
+            self.read_at(slot, artifact, index, &mut data)
                 .or_failed(|| format!("cannot read {}", slot.final_path.display()))?;
             done += data.len() as u64;
             let file = &self.contents.files()[artifact];
-            if verify_chunk(&file.layout, self.contents.chunk_id(artifact, index), index, data).is_ok() {
+            let id = self.contents.chunk_id(artifact, index);
+            if let Ok(verified) = verify_chunk(&file.layout, id, index, std::mem::take(&mut data)) {
+                data = verified.into_data();
                 have.insert(*chunk);
             }
             progress.bytes("check", done, Some(total), "");

@@ -18,7 +18,7 @@ use std::{
 use tokio::sync::mpsc;
 
 use super::{
-    Frontier, PrivateDirectory, Store, disk_error,
+    Buffers, Frontier, PrivateDirectory, Store, disk_error,
     journal::{self, Kind},
     synced_ranges,
 };
@@ -110,6 +110,7 @@ impl Journal {
 #[derive(Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Untrusted>,
+    buffers: Arc<Buffers>,
     threads: Vec<JoinHandle<Result<()>>>,
     store: Arc<Store>,
     private_journal: PathBuf,
@@ -121,15 +122,16 @@ impl Writer {
         let (queue, chunks) = mpsc::channel(QUEUE_CHUNKS);
         let (written, to_sync) = sync_channel(1024);
         let journal = Arc::new(opened.journal);
+        let buffers = Arc::new(Buffers::default());
         let private_journal = journal.path.clone();
         let spawn = |name: &str, work: Box<dyn FnOnce() -> Result<()> + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(work).or_failed(|| "cannot start a thread")
         };
         let write = {
             let (store, journal, outcomes) = (opened.store.clone(), journal.clone(), outcomes.clone());
-            let frontier = opened.frontier;
+            let (frontier, buffers) = (opened.frontier, buffers.clone());
             let work = move || {
-                let done = write_chunks(&store, &journal, chunks, &outcomes, &written, &frontier);
+                let done = write_chunks(&store, &journal, chunks, &outcomes, &written, &frontier, &buffers);
                 frontier.end();
                 done
             };
@@ -149,12 +151,17 @@ impl Writer {
                 }),
             )?
         };
-        Ok(Writer { queue, threads: vec![write, sync], store: opened.store, private_journal })
+        Ok(Writer { queue, buffers, threads: vec![write, sync], store: opened.store, private_journal })
     }
 
     /// Where chunks go in; waits when the disk is slower than the peers.
     pub fn queue(&self) -> mpsc::Sender<Untrusted> {
         self.queue.clone()
+    }
+
+    /// Buffers for what goes in; the writer gives them back.
+    pub fn buffers(&self) -> Arc<Buffers> {
+        self.buffers.clone()
     }
 
     /// Waits until everything taken in is on the disk. All clones of the queue must be gone.
@@ -189,6 +196,7 @@ fn write_chunks(
     outcomes: &mpsc::Sender<Outcome>,
     written: &SyncSender<u32>,
     frontier: &Frontier,
+    buffers: &Buffers,
 ) -> Result<()> {
     while let Some(Untrusted { source, chunk, data }) = chunks.blocking_recv() {
         let Some((artifact, index)) = store.contents().locate(chunk) else { continue };
@@ -205,6 +213,7 @@ fn write_chunks(
                         // The sync thread only ends early when the disk failed, which it reports.
                         let _ = written.send(chunk);
                         frontier.add(chunk);
+                        buffers.put(verified.into_data());
                         Outcome::Stored { source, chunk }
                     }
                     Err(e) => {

@@ -37,6 +37,8 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_millis(100);
+/// How long peers have to hear a goodbye.
+const GOODBYE_TIME: Duration = Duration::from_millis(300);
 /// How often an unreachable swarm is told of.
 const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(10);
 /// How long a member may take to send the manifest before another one is asked.
@@ -327,12 +329,16 @@ impl Driver {
         for session in self.sessions.values() {
             session.say(Message::Goodbye("the operator stopped it".to_owned()));
         }
-        // Long enough for the words to leave, short enough for an impatient operator.
-        let until = tokio::time::Instant::from_std(clock::now() + Duration::from_millis(200));
-        loop {
+        // Whoever hears it hangs up; who does not is not waited for.
+        let until = tokio::time::Instant::from_std(clock::now() + GOODBYE_TIME);
+        while !self.connected.is_empty() {
             tokio::select! {
                 () = sleep_until(until) => return,
-                _ = self.swarm.select_next_some() => {}
+                event = self.swarm.select_next_some() => {
+                    if let SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } = event {
+                        self.connected.remove(&peer_id);
+                    }
+                }
             }
         }
     }

@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::{
     base::{Blake3Hash, Context, Error, Result},
     schedule::ChunkSet,
-    store::{Outcome, Store, Untrusted},
+    store::{Buffers, Outcome, Store, Untrusted},
 };
 
 const SESSION_PROTOCOL: StreamProtocol = StreamProtocol::new("/regenesis/1/session");
@@ -103,6 +103,8 @@ pub struct Content {
 /// The way to the store's writer and back.
 #[derive(Debug)]
 pub struct Sink {
+    /// Buffers for chunks, given back by the writer.
+    pub buffers: Arc<Buffers>,
     /// Chunks to verify and write.
     pub queue: mpsc::Sender<Untrusted>,
     /// What became of them.

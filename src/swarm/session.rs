@@ -24,7 +24,7 @@ use crate::{
         limits::CONTROL_QUEUE_MESSAGES,
         task::{CancellationToken, Tasks},
     },
-    store::{Store, Untrusted},
+    store::{Buffers, Store, Untrusted},
 };
 
 /// Bytes read or written between two looks at the counters.
@@ -58,7 +58,7 @@ pub(super) enum Report {
 #[derive(Debug)]
 pub(super) enum Verdict {
     /// Read it and hand it to the writer.
-    Take(u32, mpsc::Sender<Untrusted>),
+    Take(u32, mpsc::Sender<Untrusted>, Arc<Buffers>),
     /// Read and drop it.
     Skip(u32),
     /// It was never asked for.
@@ -179,9 +179,11 @@ async fn send_chunks(
     reports: &mpsc::Sender<Report>,
 ) -> io::Result<()> {
     let mut stream: Option<Stream> = None;
+    let mut buffer = Vec::new();
     while let Some(SendJob { chunk, offer, store }) = jobs.recv().await {
-        let read = tokio::task::spawn_blocking(move || store.read(chunk)).await.map_err(io::Error::other)?;
-        let data = match read {
+        let mut data = std::mem::take(&mut buffer);
+        let read = tokio::task::spawn_blocking(move || store.read_into(chunk, &mut data).map(|()| data));
+        let data = match read.await.map_err(io::Error::other)? {
             Ok(data) => data,
             Err(e) => {
                 let _ = reports.send(Report::Broken(e)).await;
@@ -198,6 +200,7 @@ async fn send_chunks(
             counters.sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
         }
         stream.flush().await?;
+        buffer = data;
         if reports.send(Report::Sent(id, chunk)).await.is_err() {
             break;
         }
@@ -218,8 +221,8 @@ async fn receive_chunks(
         }
         // The driver has checked the length against the manifest before anything is allocated for it.
         match verdict.await {
-            Ok(Verdict::Take(chunk, writer)) => {
-                let mut data = vec![0; offer.size_bytes as usize];
+            Ok(Verdict::Take(chunk, writer, buffers)) => {
+                let mut data = buffers.take(offer.size_bytes as usize);
                 read_counted(&mut stream, &mut data, counters).await?;
                 if writer.send(Untrusted { source: id, chunk, data }).await.is_err() {
                     return Ok(());

@@ -45,7 +45,7 @@ impl Driver {
             return Verdict::Break;
         }
         match (active.scheduler.offered(now, id, chunk, offer.credited), &active.content.sink) {
-            (Expect::Wanted, Some(sink)) => Verdict::Take(chunk, sink.queue.clone()),
+            (Expect::Wanted, Some(sink)) => Verdict::Take(chunk, sink.queue.clone(), sink.buffers.clone()),
             (Expect::HadAlready, _) | (Expect::Wanted, None) => Verdict::Skip(chunk),
             (Expect::Unasked, _) => Verdict::Break,
         }
