@@ -278,10 +278,18 @@ impl Fetching<'_> {
         let sink = (!complete).then(|| Sink { buffers: writer.buffers(), queue: writer.queue(), outcomes });
         let content = Content { store, have, manifest: self.manifest.bytes().to_vec(), sink };
         node.handle().activate(content).await?;
-        let fetched = if complete { Ok(None) } else { self.wait_for_chunks(node, &mut check).await };
-        let sources = node.status().sources;
-        let early = match fetched {
-            Ok(early) => early,
+        let fetched = async {
+            let early = if complete { None } else { self.wait_for_chunks(node, &mut check).await? };
+            match early {
+                Some(verified) => Ok(verified),
+                None => {
+                    self.progress.step("checking the snapshot: its hash, and every statement");
+                    node.serve_while(check).await?.or_failed(|| "the check panicked")?
+                }
+            }
+        };
+        let verified = match fetched.await {
+            Ok(verified) => verified,
             Err(error) => {
                 // The writer keeps what it has; its own error, if any, is the cause and says more.
                 let stopped = node.handle().deactivate().await;
@@ -293,15 +301,9 @@ impl Fetching<'_> {
                 });
             }
         };
+        // Only what was checked gets a final name.
         tokio::task::spawn_blocking(move || writer.finish()).await.or_failed(|| "the writer panicked")??;
-        let verified = match early {
-            Some(verified) => verified,
-            None => {
-                self.progress.step("checking the snapshot: its hash, and every statement");
-                node.serve_while(check).await?.or_failed(|| "the check panicked")??
-            }
-        };
-        Ok(Got { verified, resumed_bytes, sources })
+        Ok(Got { verified, resumed_bytes, sources: node.status().sources })
     }
 
     /// The manifest's last two steps, and the snapshot's text against the genesis, on a thread of its own.

@@ -250,17 +250,25 @@ async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progre
         return Err(Error::refused(format!("{} was set up from another manifest, {}", root.display(), signed.id()))
             .hint("choose a new root for the new ticket; a root is never overwritten"));
     }
+    let family = signed.manifest().network.family;
+    let key = read_private_key(&root.join(setup::key_file_name(family)))?.public();
+    let other_key = match &options.key {
+        KeySource::File(path) => read_private_key(path)?.public() != key,
+        KeySource::New => true,
+        KeySource::InRoot => false,
+    };
+    if other_key {
+        return Err(Error::refused(format!("{} is complete and holds another key than the one given", root.display()))
+            .hint("leave --key-file and --new-key out to use the key in it, or choose another root"));
+    }
     let mut swarm = options.swarm;
     swarm.public = options.ticket.secret.is_none();
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
     let serving = fetch::seed(&root, &swarm, progress).await?;
-    let key_path = root.join(setup::key_file_name(signed.manifest().network.family));
-    let key = read_private_key(&key_path)?.public();
     let genesis = crate::snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?;
     let seat = Initialised::seat(&genesis, &key)?;
     let (database, database_ready) = look_at_database(&root, progress).await;
     let manifest = signed.manifest();
-    let family = manifest.network.family;
     let joined = Joined {
         next: vec![setup::start_command(family, &root)],
         family,

@@ -154,8 +154,7 @@ impl Node {
                 _ => a.clone(),
             })
             .collect();
-        let local = |a: &&String| a.starts_with("/ip4/127.") || a.starts_with("/ip6/::1/");
-        let mut reachable: Vec<&String> = self.addresses.iter().filter(|a| !local(a)).collect();
+        let mut reachable: Vec<&String> = self.addresses.iter().filter(|a| !is_local(a)).collect();
         if reachable.is_empty() && addresses.is_empty() {
             reachable = self.addresses.iter().collect();
         }
@@ -166,6 +165,11 @@ impl Node {
         let ticket = Ticket { addresses, ..ticket.clone() };
         ticket.to_text()?;
         Ok(ticket)
+    }
+
+    /// The address that is of most use to others.
+    fn shown_address(&self) -> Option<&String> {
+        self.addresses.iter().min_by_key(|a| (is_local(a), a.contains("/quic")))
     }
 
     /// The swarm's end, for activating and blaming.
@@ -217,6 +221,9 @@ impl Node {
     /// When our files cannot be read any more.
     pub async fn serve(&mut self, until: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
         let began = clock::now();
+        if let Some(address) = self.shown_address() {
+            self.progress.note(format!("others reach this node at {address}"));
+        }
         loop {
             if until.is_some_and(|limit| clock::now().duration_since(began) >= limit) {
                 return Ok(());
@@ -264,6 +271,11 @@ impl Node {
         }
         totals
     }
+}
+
+/// Whether only this machine reaches it.
+fn is_local(address: &str) -> bool {
+    address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/")
 }
 
 /// Each address and why it failed, for people.

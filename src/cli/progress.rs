@@ -16,6 +16,8 @@ use crate::base::{
     text::{self, megabytes_per_second},
 };
 
+/// How often a JSON line about one task is written.
+const JSON_INTERVAL: Duration = Duration::from_millis(100);
 /// How often a plain line about one task is worth writing.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -47,7 +49,17 @@ fn words(quiet: bool) -> Progress {
 }
 
 fn json() -> Progress {
-    Progress::new(|item| {
+    let shown: Mutex<HashMap<&'static str, Instant>> = Mutex::default();
+    Progress::new(move |item| {
+        if let Item::Bytes { task, done, total, .. } = &item {
+            let mut shown = shown.lock().expect("no panic while held");
+            let now = clock::now();
+            let due = shown.get(task).is_none_or(|last| now.duration_since(*last) >= JSON_INTERVAL);
+            if !due && *total != Some(*done) {
+                return;
+            }
+            shown.insert(task, now);
+        }
         let value = match item {
             Item::Step(t) => serde_json::json!({"step": t}),
             Item::Note(t) => serde_json::json!({"note": t}),
