@@ -28,7 +28,9 @@ impl World {
         use sha2::Digest;
         use std::io::Write;
         let dir = tempfile::tempdir().unwrap();
-        let text = "SELECT 1;\nUPDATE kwild_voting.resolutions SET expiration = expiration-76;\n";
+        let text = "CREATE SCHEMA kwild_engine;\nCREATE SCHEMA kwild_voting;\n\
+                    CREATE TABLE kwild_voting.resolutions (\n    expiration bigint NOT NULL\n);\n\
+                    UPDATE kwild_voting.resolutions SET expiration = expiration-76;\n";
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(text.as_bytes()).unwrap();
         fs::write(dir.path().join("snapshot.sql.gz"), gzip.finish().unwrap()).unwrap();

@@ -273,9 +273,9 @@ impl Node {
     }
 }
 
-/// Whether only this machine reaches it.
+/// Whether nobody reaches it but this machine, or neighbours who know through which interface.
 fn is_local(address: &str) -> bool {
-    address.starts_with("/ip4/127.") || address.starts_with("/ip6/::1/")
+    ["/ip4/127.", "/ip4/169.254.", "/ip6/::1/", "/ip6/fe80:"].iter().any(|prefix| address.starts_with(prefix))
 }
 
 /// Each address and why it failed, for people.

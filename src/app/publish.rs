@@ -7,9 +7,9 @@ use super::{
     state::StateDirectory,
 };
 use crate::{
-    base::{Progress, Result, task::CancellationToken},
+    base::{Kind, Progress, Result, task::CancellationToken},
     database::Settings,
-    kwil::key::PrivateKey,
+    kwil::{GENESIS_FILE_NAME, key::PrivateKey},
     manifest::genesis_validators,
     snapshot::{self, CreateOptions, Created},
 };
@@ -29,7 +29,13 @@ pub async fn from_database(
 ) -> Result<(Created, Signed)> {
     let snapdir = create.snapdir.clone();
     progress.step("taking a snapshot of the old database");
-    let created = snapshot::create(settings, create, progress, cancel.clone()).await?;
+    let created = snapshot::create(settings, create, progress, cancel.clone()).await.map_err(|e| match e.advice() {
+        Some(advice) if e.kind() == Kind::Refused && snapdir.join(GENESIS_FILE_NAME).exists() => {
+            let hint = format!("{advice}; `regenesis publish --dir {}` serves what is there", snapdir.display());
+            e.hint(hint)
+        }
+        _ => e,
+    })?;
     // The snapshot's genesis holds the validators that the old database had in its last block.
     let genesis = snapshot::read_genesis(&created.genesis)?;
     sign.old_validators = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
