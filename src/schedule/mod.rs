@@ -43,6 +43,8 @@ pub const PIPELINE_TIME: Duration = Duration::from_millis(250);
 pub const SEED_SILENCE: Duration = Duration::from_millis(300);
 /// A peer that sends no byte of what it owes for this long loses what was asked of it.
 pub const STALL: Duration = Duration::from_secs(10);
+/// After so many stalls without a byte the connection is taken for dead: a new one may do better.
+const STALLS_MAX: u32 = 3;
 /// A chunk in flight for longer may be asked for elsewhere too when nothing else is left to ask.
 const ENDGAME_PATIENCE: Duration = Duration::from_secs(2);
 /// How often rates are measured and stalls looked for.
@@ -103,7 +105,7 @@ pub enum Effect {
         /// Whether it spends the peer's credit.
         credited: bool,
     },
-    /// The peer broke the protocol: end its session.
+    /// The peer broke the protocol or is dead: end its session.
     Drop(PeerId, &'static str),
     /// We have every chunk.
     Complete,
@@ -384,6 +386,9 @@ impl Scheduler {
                 }
                 peer.stalls += 1;
                 peer.last_byte = now;
+                if peer.stalls >= STALLS_MAX {
+                    self.effects.push_back(Effect::Drop(*id, "it has sent nothing for half a minute"));
+                }
             }
         }
         let mut cancels: BTreeMap<PeerId, Vec<u32>> = BTreeMap::new();

@@ -35,7 +35,7 @@ pub(super) struct Peer {
     pub(super) last_dealt: Time,
     /// When a byte last came, or was first waited for.
     pub(super) last_byte: Time,
-    /// How often it left us waiting.
+    /// How often it left us waiting since its last byte.
     pub(super) stalls: u32,
     /// Smoothed time between two chunks it dealt us; zero until known.
     deal_gap: Duration,
@@ -91,6 +91,7 @@ impl Peer {
         if total > self.bytes {
             self.bytes = total;
             self.last_byte = now;
+            self.stalls = 0;
         }
     }
 

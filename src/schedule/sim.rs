@@ -36,6 +36,7 @@ struct Node {
     finished: Option<Time>,
     gone: bool,
     silent: bool,
+    dropped: Vec<PeerId>,
     every_chunk_out: bool,
 }
 
@@ -69,6 +70,7 @@ impl Swarm {
                 finished: None,
                 gone: false,
                 silent: false,
+                dropped: Vec::new(),
                 every_chunk_out: false,
             })
             .collect();
@@ -131,7 +133,11 @@ impl Swarm {
                     self.send(done, node, node, What::Left { chunk: chunk | (peer as u32) << 20 });
                     self.send(done + self.latency, node, peer as usize, What::Chunk { chunk, credited });
                 }
-                Effect::Drop(peer, reason) => panic!("honest node {peer} dropped: {reason}"),
+                Effect::Drop(peer, reason) => {
+                    assert!(self.nodes[peer as usize].silent, "honest node {peer} dropped: {reason}");
+                    self.nodes[node].dropped.push(peer);
+                    self.feed(node, Input::Gone(peer));
+                }
                 Effect::Complete => self.nodes[node].finished = Some(now),
                 Effect::EveryChunkOut => {
                     self.nodes[node].every_chunk_out = true;
@@ -303,6 +309,32 @@ fn a_peer_that_takes_requests_and_sends_nothing_delays_but_does_not_stop() {
         assert!(swarm.nodes[1].finished.is_some());
         assert!(swarm.now < Duration::from_secs(40), "{:?}", swarm.now);
     }
+}
+
+#[test]
+fn a_dead_connection_is_given_up_so_that_a_new_one_can_be_made() {
+    let mut swarm = Swarm::new(50, &[1e5, 1e5], 1, 1);
+    swarm.nodes[0].silent = true;
+    // The only source never sends: the time limit of the run is not reached, because the node gives it up.
+    let mut dropped_at = None;
+    for tick in 0..600u32 {
+        swarm.now = TICK * tick;
+        if swarm.nodes[1].dropped.is_empty() {
+            while let Some(event) = swarm.queue.pop() {
+                match event.what {
+                    What::Haves(r) if event.to == 1 => {
+                        swarm.feed(1, Input::Haves(0, r.into_iter().map(|(a, b)| a..b).collect()));
+                    }
+                    _ => {}
+                }
+            }
+            swarm.feed(1, Input::Tick);
+        } else {
+            dropped_at.get_or_insert(swarm.now);
+        }
+    }
+    let at = dropped_at.expect("given up");
+    assert!(at > STALL * 3 && at < STALL * 4, "{at:?}");
 }
 
 #[test]
