@@ -399,10 +399,11 @@ pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -
     let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
     let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
     let mut node = Node::start(&private, &ticket, swarm, progress).await?;
-    let ticket = node.ticket(&ticket).await?;
     let have = ChunkSet::full(store.contents().chunk_count());
     let content = Content { store: Arc::new(store), have, manifest: bytes, sink: None };
+    // First: whoever still has an older ticket's peers among its own is none the less complete.
     node.handle().activate(content).await?;
+    let ticket = node.ticket(&ticket).await?;
     tell_manifest(&manifest, progress);
     Ok(Serving { node, ticket, manifest, _private: private })
 }

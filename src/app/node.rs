@@ -208,6 +208,10 @@ impl Node {
             Event::Warning(text) => self.progress.warning(text),
             Event::Unreachable(tried) => self.progress.warning(unreachable_text(&tried)),
             Event::Manifest { peer, bytes } => return Ok(Heard::Manifest { peer, bytes }),
+            Event::Stale => {
+                return Err(Error::verify("the ticket is stale: everyone it names now serves another manifest")
+                    .hint("ask the lead for the current ticket; what was fetched stays"));
+            }
             Event::Complete => return Ok(Heard::Complete),
             Event::EveryChunkOut => return Ok(Heard::EveryChunkOut),
             Event::Failed(error) => return Err(error),

@@ -88,6 +88,11 @@ impl Book {
         new
     }
 
+    /// The peers of the ticket and the flags.
+    pub(super) fn pinned(&self) -> impl Iterator<Item = &PeerId> {
+        self.entries.iter().filter(|(_, entry)| entry.pinned).map(|(peer, _)| peer)
+    }
+
     /// A peer that is not wanted any more.
     pub(super) fn forget(&mut self, peer: &PeerId) {
         self.entries.remove(peer);

@@ -57,6 +57,8 @@ struct Met {
     suspicious: bool,
     /// The other side broke off, which is its own affair.
     quiet: bool,
+    /// A member says that the swarm now serves another manifest than our ticket names.
+    stale: bool,
 }
 
 /// What is served and filled, once the manifest is known.
@@ -97,6 +99,8 @@ pub(super) struct Driver {
     handshakes: Arc<Semaphore>,
     banned: HashSet<PeerId>,
     known_members: HashSet<PeerId>,
+    /// Peers of the ticket that serve another manifest now.
+    stale: HashSet<PeerId>,
     failures: HashMap<IpAddr, (u32, Duration)>,
     totals: BTreeMap<PeerId, (String, Arc<Counters>)>,
     early: Vec<(u64, Message)>,
@@ -161,6 +165,7 @@ impl Driver {
             handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
             banned: HashSet::new(),
             known_members: HashSet::new(),
+            stale: HashSet::new(),
             failures: HashMap::new(),
             totals: BTreeMap::new(),
             early: Vec::new(),

@@ -129,6 +129,8 @@ pub enum Event {
     Warning(String),
     /// Nobody has been reached for a while: each address and why it failed.
     Unreachable(Vec<(String, String)>),
+    /// Every peer of the ticket is a member and says that it serves another manifest now.
+    Stale,
     /// Every chunk is stored.
     Complete,
     /// Every chunk is with someone else, too.

@@ -115,16 +115,18 @@ impl Driver {
         tokio::spawn(async move {
             let work = async {
                 let mut stream =
-                    control.open_stream(peer, SESSION_PROTOCOL).await.map_err(|e| session::open_failure(&e))?;
+                    control.open_stream(peer, SESSION_PROTOCOL).await.map_err(|e| (session::open_failure(&e), false))?;
                 match membership.run(&mut stream, Role::Dialler, us, peer, nonce).await {
                     Ok(()) => Ok(stream),
-                    Err(e) => Err(dialler_words(&e)),
+                    Err(e) => Err((dialler_words(&e), matches!(e, HandshakeError::OtherManifest))),
                 }
             };
-            let result = timeout(HANDSHAKE_TIME_MAX, work)
-                .await
-                .unwrap_or_else(|_| Err("it did not finish the handshake in time".to_owned()));
-            let _ = met.send(Met { peer, role: Role::Dialler, address, result, suspicious: false, quiet: false }).await;
+            let (result, stale) = match timeout(HANDSHAKE_TIME_MAX, work).await {
+                Ok(Ok(stream)) => (Ok(stream), false),
+                Ok(Err((why, stale))) => (Err(why), stale),
+                Err(_) => (Err("it did not finish the handshake in time".to_owned()), false),
+            };
+            let _ = met.send(Met { peer, role: Role::Dialler, address, result, suspicious: false, quiet: false, stale }).await;
         });
     }
 
@@ -153,12 +155,12 @@ impl Driver {
                 }
                 Err(_) => (Err("it did not finish the handshake in time".to_owned()), true, false),
             };
-            let _ = met.send(Met { peer, role: Role::Listener, address, result, suspicious, quiet }).await;
+            let _ = met.send(Met { peer, role: Role::Listener, address, result, suspicious, quiet, stale: false }).await;
         });
     }
 
     pub(super) fn met(&mut self, met: Met) {
-        let Met { peer, role, address, result, suspicious, quiet } = met;
+        let Met { peer, role, address, result, suspicious, quiet, stale } = met;
         if role == Role::Dialler {
             self.meeting.remove(&peer);
         }
@@ -173,6 +175,13 @@ impl Driver {
         }
         if role == Role::Dialler {
             self.book.failed(&peer, &with_peer_id(address.clone(), peer).to_string(), why.clone());
+        }
+        if stale {
+            self.stale.insert(peer);
+            let incomplete = self.active.as_ref().is_none_or(|a| a.content.sink.is_some());
+            if incomplete && self.sessions.is_empty() && self.book.pinned().all(|p| self.stale.contains(p)) {
+                self.outbox.push_back(Event::Stale);
+            }
         }
         if self.by_peer.contains_key(&peer) {
             return;
