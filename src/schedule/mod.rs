@@ -209,6 +209,8 @@ impl Scheduler {
         } else if !peer.asked.contains_key(&chunk) {
             // A cancelled request may already have been on its way.
             return if peer.cancelled.remove(&chunk) { Expect::HadAlready } else { Expect::Unasked };
+        } else {
+            peer.by_name = peer.by_name.saturating_add(1);
         }
         if had {
             return Expect::HadAlready;
@@ -471,7 +473,16 @@ impl Scheduler {
             if peer.asked.len() >= depth as usize {
                 break;
             }
-            let Some(chunk) = self.pick(id).or_else(|| self.pick_late(now, id)) else { break };
+            // What peers can give each other is mostly left to them: a seed's line is the swarm's scarcest.
+            let spare_it = peer.is_seed() && peer.asked.len() as u32 >= (depth / 4).max(1);
+            let chunk = match self.pick(id) {
+                Some((holders, _)) if spare_it && holders > 0 => break,
+                Some((_, chunk)) => chunk,
+                None => match self.pick_late(now, id) {
+                    Some(chunk) => chunk,
+                    None => break,
+                },
+            };
             let Some(peer) = self.peers.get_mut(&id) else { return };
             if peer.asked.is_empty() {
                 peer.last_byte = now;
@@ -486,8 +497,9 @@ impl Scheduler {
         }
     }
 
-    /// The rarest chunk that nobody is sending us; of a seed, first what no peer with a part can give.
-    fn pick(&mut self, id: PeerId) -> Option<u32> {
+    /// The rarest chunk that nobody is sending us, and how many peers with a part hold it; of a seed, first what none
+    /// of them can give.
+    fn pick(&mut self, id: PeerId) -> Option<(u16, u32)> {
         let count = self.have.len();
         let start = self.rng.random_range(0..count);
         let peer = self.peers.get(&id)?;
@@ -519,7 +531,7 @@ impl Scheduler {
             }
             at = self.have.first_missing(chunk + 1);
         }
-        best.map(|(_, chunk)| chunk)
+        best
     }
 
     /// A chunk that is late from its one source.

@@ -37,6 +37,8 @@ pub(super) struct Peer {
     pub(super) last_byte: Time,
     /// How often it left us waiting since its last byte.
     pub(super) stalls: u32,
+    /// Chunks it sent us by name since it last dealt one.
+    pub(super) by_name: u32,
     /// Smoothed time between two chunks it dealt us; zero until known.
     deal_gap: Duration,
     bytes: u64,
@@ -61,6 +63,7 @@ impl Peer {
             last_dealt: now,
             last_byte: now,
             stalls: 0,
+            by_name: 0,
             deal_gap: Duration::ZERO,
             bytes: 0,
             measured_bytes: 0,
@@ -77,6 +80,7 @@ impl Peer {
     pub(super) fn dealt_to_us(&mut self, now: Time) {
         let gap = now.saturating_sub(self.last_dealt);
         self.last_dealt = now;
+        self.by_name = 0;
         // A longer gap counts at once, shorter ones slowly: asking too early costs a seed's line twice.
         self.deal_gap = gap.max(self.deal_gap.mul_f64(0.8) + gap.mul_f64(0.2));
     }
@@ -123,9 +127,13 @@ impl Peer {
             return 1;
         }
         if self.rate == 0.0 {
-            return FIRST_DEPTH.min(window_chunks);
+            let first = if self.is_seed() { 2 } else { FIRST_DEPTH };
+            return first.min(window_chunks);
         }
         let bytes = self.rate * PIPELINE_TIME.max(Duration::from_millis(1)).as_secs_f64();
-        ((bytes / chunk_size_bytes.max(1) as f64) as u32 + 2).min(window_chunks)
+        let depth = ((bytes / chunk_size_bytes.max(1) as f64) as u32 + 2).min(window_chunks);
+        // A seed that pauses is not one that has nothing to deal: what is asked of it by name at once, others would be
+        // dealt as well. So it begins with little and grows with what comes.
+        if self.is_seed() { depth.min(2 + self.by_name) } else { depth }
     }
 }

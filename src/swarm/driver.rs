@@ -104,6 +104,8 @@ pub(super) struct Driver {
     failures: HashMap<IpAddr, (u32, Duration)>,
     totals: BTreeMap<PeerId, (String, Arc<Counters>)>,
     early: Vec<(u64, Message)>,
+    /// Session streams that were seen before the event of their connection.
+    early_streams: Vec<(PeerId, Stream)>,
     manifest_asked: Option<(u64, Duration)>,
     /// The session that was asked last: the next one gets its turn.
     manifest_last: u64,
@@ -169,6 +171,7 @@ impl Driver {
             failures: HashMap::new(),
             totals: BTreeMap::new(),
             early: Vec::new(),
+            early_streams: Vec::new(),
             manifest_asked: None,
             manifest_last: 0,
             active: None,

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     base::{
-        limits::{HANDSHAKE_FAILURE_PENALTY, HANDSHAKE_FAILURES_MAX, HANDSHAKE_TIME_MAX},
+        limits::{HANDSHAKE_FAILURE_PENALTY, HANDSHAKE_FAILURES_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_MAX},
         text,
     },
     schedule::Input,
@@ -39,6 +39,8 @@ impl Driver {
                 let told = address.clone().with(Protocol::P2p(self.us));
                 if !self.own_addresses.contains(&told) {
                     self.own_addresses.push(told.clone());
+                    // Whoever is here already would not hear of it otherwise.
+                    self.tell_addresses(self.us, std::slice::from_ref(&told));
                 }
                 self.outbox.push_back(Event::Listening(told.to_string()));
             }
@@ -67,12 +69,19 @@ impl Driver {
             || (!self.allow.is_empty() && endpoint.is_listener() && !self.allow.contains(&peer))
             || (endpoint.is_listener() && self.kept_out(&peer, &address));
         if unwelcome {
+            self.early_streams.retain(|(p, _)| *p != peer);
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
         let proven = self.by_peer.contains_key(&peer);
         let deadline = (!proven).then_some(now + HANDSHAKE_TIME_MAX);
         self.connected.entry(peer).or_insert((address, deadline));
+        let (now_due, waiting): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.early_streams).into_iter().partition(|(p, _)| *p == peer);
+        self.early_streams = waiting;
+        for (peer, stream) in now_due {
+            self.meet_as_listener(peer, stream);
+        }
         if endpoint.is_dialer() && !proven && self.meeting.insert(peer) {
             self.meet_as_dialler(peer);
         }
@@ -114,8 +123,10 @@ impl Driver {
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
         tokio::spawn(async move {
             let work = async {
-                let mut stream =
-                    control.open_stream(peer, SESSION_PROTOCOL).await.map_err(|e| (session::open_failure(&e), false))?;
+                let mut stream = control
+                    .open_stream(peer, SESSION_PROTOCOL)
+                    .await
+                    .map_err(|e| (session::open_failure(&e), false))?;
                 match membership.run(&mut stream, Role::Dialler, us, peer, nonce).await {
                     Ok(()) => Ok(stream),
                     Err(e) => Err((dialler_words(&e), matches!(e, HandshakeError::OtherManifest))),
@@ -126,12 +137,21 @@ impl Driver {
                 Ok(Err((why, stale))) => (Err(why), stale),
                 Err(_) => (Err("it did not finish the handshake in time".to_owned()), false),
             };
-            let _ = met.send(Met { peer, role: Role::Dialler, address, result, suspicious: false, quiet: false, stale }).await;
+            let _ = met
+                .send(Met { peer, role: Role::Dialler, address, result, suspicious: false, quiet: false, stale })
+                .await;
         });
     }
 
     pub(super) fn meet_as_listener(&mut self, peer: PeerId, mut stream: Stream) {
-        let Some((address, _)) = self.connected.get(&peer).filter(|_| !self.banned.contains(&peer)).cloned() else {
+        if self.banned.contains(&peer) {
+            return;
+        }
+        let Some((address, _)) = self.connected.get(&peer).cloned() else {
+            // Streams and connections come by different ways: the connection's event is about to follow.
+            if self.early_streams.len() < HANDSHAKES_MAX {
+                self.early_streams.push((peer, stream));
+            }
             return;
         };
         // Too many at once: the stranger may try again.
@@ -155,7 +175,8 @@ impl Driver {
                 }
                 Err(_) => (Err("it did not finish the handshake in time".to_owned()), true, false),
             };
-            let _ = met.send(Met { peer, role: Role::Listener, address, result, suspicious, quiet, stale: false }).await;
+            let _ =
+                met.send(Met { peer, role: Role::Listener, address, result, suspicious, quiet, stale: false }).await;
         });
     }
 
@@ -311,10 +332,15 @@ impl Driver {
         if new.is_empty() {
             return;
         }
+        self.tell_addresses(from, &new);
+    }
+
+    /// Tells everyone but `from` of addresses; this machine's own ones only to members on this machine.
+    fn tell_addresses(&self, from: PeerId, addresses: &[Multiaddr]) {
         for session in self.sessions.values().filter(|s| s.peer != from) {
             let local = self.connected.get(&session.peer).is_some_and(|(a, _)| book::is_loopback(a));
             let told: Vec<String> =
-                new.iter().filter(|a| local || !book::is_loopback(a)).map(ToString::to_string).collect();
+                addresses.iter().filter(|a| local || !book::is_loopback(a)).map(ToString::to_string).collect();
             if !told.is_empty() {
                 session.say(Message::Peers(told));
             }
