@@ -146,6 +146,7 @@ impl CreateFlags {
             keep_height: self.keep_height,
             allow_live: self.allow_live,
             pg_dump: self.pg_dump.map(expand_home),
+            read: None,
             force: self.force,
             ..CreateOptions::new(snapdir)
         })

@@ -1,6 +1,6 @@
 //! One connection, with or without TLS, and what its failures mean in words.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -8,8 +8,13 @@ use rustls::{
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    net::{TcpStream, UnixStream},
+};
 use tokio_postgres::{Client, Config, NoTls, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_rustls::TlsConnector;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::settings::{Settings, SslMode};
@@ -17,6 +22,14 @@ use crate::base::{Context, Error, Result, text::escape};
 
 /// How long a server may take to answer a connection.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// What every session of ours has, pg_dump's too, whatever the role's and the server's defaults are: the same database
+/// gives the same text everywhere.
+pub(super) const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c bytea_output=hex";
+const APPLICATION_NAME: &str = "regenesis";
+
+/// Moves a connection's bytes while it is polled.
+pub(super) type Io = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A client and the task that moves its bytes, which ends with it.
 #[derive(Debug)]
@@ -28,48 +41,73 @@ pub(crate) struct Connection {
 impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
-        let mut config = Config::new();
-        config
-            .host(&settings.host)
-            .port(settings.port)
-            .user(&settings.user)
-            .dbname(&settings.dbname)
-            .application_name("regenesis")
-            .connect_timeout(CONNECT_TIME_MAX)
-            .keepalives_idle(Duration::from_secs(60));
-        if let Some(password) = &settings.password {
-            config.password(password.as_str());
-        }
-        let attempt = async {
-            // As libpq: a unix socket has no TLS.
-            if settings.ssl_mode == SslMode::Disable || settings.is_socket() {
-                return plain(&mut config).await;
-            }
-            let mode = match settings.ssl_mode {
-                SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
-                _ => tokio_postgres::config::SslMode::Require,
-            };
-            config.ssl_mode(mode);
-            let tls = MakeRustlsConnect::new(tls_config(settings)?);
-            match config.connect(tls).await {
-                Ok((client, io)) => Ok(spawn(client, io)),
-                // "prefer" means what it says: a server with a TLS that is none is talked to in plain text.
-                Err(e) if settings.ssl_mode == SslMode::Prefer && is_tls(&e) => plain(&mut config).await,
-                Err(e) => Err(Failure::Postgres(e)),
-            }
-        };
-        match tokio::time::timeout(CONNECT_TIME_MAX, attempt).await {
-            Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(Failure::Ours(e))) => Err(e),
-            Ok(Err(Failure::Postgres(e))) => Err(explain_connect(e, settings)),
-            Err(_) => Err(unreachable(settings).because(format!("no answer within {CONNECT_TIME_MAX:?}"))),
-        }
+        let (client, io) = dial(settings).await?;
+        Ok(Connection { client, _io: AbortOnDropHandle::new(tokio::spawn(io)) })
     }
 }
 
-enum Failure {
+/// Connects and logs in; the caller polls what moves the bytes.
+pub(super) async fn dial(settings: &Settings) -> Result<(Client, Io)> {
+    try_dial(settings).await.map_err(|e| e.explain(settings))
+}
+
+/// As [`dial`], with a failure that can still be looked at.
+pub(super) async fn try_dial(settings: &Settings) -> Result<(Client, Io), Failure> {
+    let mut config = Config::new();
+    config
+        .host(&settings.host)
+        .port(settings.port)
+        .user(&settings.user)
+        .dbname(&settings.dbname)
+        .application_name(APPLICATION_NAME)
+        .options(SESSION_OPTIONS)
+        .connect_timeout(CONNECT_TIME_MAX)
+        .keepalives_idle(Duration::from_secs(60));
+    if let Some(password) = &settings.password {
+        config.password(password.as_str());
+    }
+    let attempt = async {
+        // As libpq: a unix socket has no TLS.
+        if settings.ssl_mode == SslMode::Disable || settings.is_socket() {
+            return plain(&mut config).await;
+        }
+        let mode = match settings.ssl_mode {
+            SslMode::Prefer => tokio_postgres::config::SslMode::Prefer,
+            _ => tokio_postgres::config::SslMode::Require,
+        };
+        config.ssl_mode(mode);
+        let tls = MakeRustlsConnect::new(tls_config(settings)?);
+        match config.connect(tls).await {
+            Ok((client, io)) => Ok((client, moves(io))),
+            // "prefer" means what it says: a server with a TLS that is none is talked to in plain text.
+            Err(e) if settings.ssl_mode == SslMode::Prefer && is_tls(&e) => plain(&mut config).await,
+            Err(e) => Err(Failure::Postgres(e)),
+        }
+    };
+    tokio::time::timeout(CONNECT_TIME_MAX, attempt).await.unwrap_or(Err(Failure::Silent))
+}
+
+/// Why there is no connection.
+pub(super) enum Failure {
     Ours(Error),
     Postgres(tokio_postgres::Error),
+    /// No answer in time.
+    Silent,
+}
+
+impl Failure {
+    /// The server, the database or the role has as many connections as it may.
+    pub(super) fn is_limit(&self) -> bool {
+        matches!(self, Failure::Postgres(e) if e.code() == Some(&SqlState::TOO_MANY_CONNECTIONS))
+    }
+
+    pub(super) fn explain(self, settings: &Settings) -> Error {
+        match self {
+            Failure::Ours(e) => e,
+            Failure::Postgres(e) => explain_connect(e, settings),
+            Failure::Silent => unreachable(settings).because(format!("no answer within {CONNECT_TIME_MAX:?}")),
+        }
+    }
 }
 
 impl From<Error> for Failure {
@@ -78,23 +116,76 @@ impl From<Error> for Failure {
     }
 }
 
-async fn plain(config: &mut Config) -> Result<Connection, Failure> {
+async fn plain(config: &mut Config) -> Result<(Client, Io), Failure> {
     config.ssl_mode(tokio_postgres::config::SslMode::Disable);
     let (client, io) = config.connect(NoTls).await.map_err(Failure::Postgres)?;
-    Ok(spawn(client, io))
+    Ok((client, moves(io)))
 }
 
-fn spawn<S, T>(client: Client, io: tokio_postgres::Connection<S, T>) -> Connection
+fn moves<S, T>(io: tokio_postgres::Connection<S, T>) -> Io
 where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
 {
-    let task = tokio::spawn(async move {
+    Box::pin(async move {
         if let Err(e) = io.await {
             tracing::debug!("database connection ended: {}", words(&e));
         }
-    });
-    Connection { client, _io: AbortOnDropHandle::new(task) }
+    })
+}
+
+/// Bytes to and from a server, before anything is said.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
+
+/// Reaches the server without logging in, with the TLS that the settings ask for.
+pub(super) async fn reach(settings: &Settings) -> Result<Box<dyn Stream>> {
+    let attempt = async {
+        if settings.is_socket() {
+            let path = Path::new(&settings.host).join(format!(".s.PGSQL.{}", settings.port));
+            let stream = UnixStream::connect(path).await.map_err(|e| unreachable(settings).because(e))?;
+            return Ok(Box::new(stream) as Box<dyn Stream>);
+        }
+        if settings.ssl_mode == SslMode::Disable {
+            return Ok(Box::new(reach_tcp(settings).await?) as Box<dyn Stream>);
+        }
+        match reach_tls(settings).await {
+            Ok(Some(stream)) => Ok(stream),
+            Err(e) if settings.ssl_mode != SslMode::Prefer => Err(e),
+            Ok(None) | Err(_) => Ok(Box::new(reach_tcp(settings).await?) as Box<dyn Stream>),
+        }
+    };
+    tokio::time::timeout(CONNECT_TIME_MAX, attempt).await.unwrap_or_else(|_| Err(Failure::Silent.explain(settings)))
+}
+
+async fn reach_tcp(settings: &Settings) -> Result<TcpStream> {
+    let stream = TcpStream::connect((settings.host.as_str(), settings.port)).await;
+    let stream = stream.map_err(|e| unreachable(settings).because(e))?;
+    stream.set_nodelay(true).map_err(|e| unreachable(settings).because(e))?;
+    Ok(stream)
+}
+
+/// None when the server has no TLS and the settings do not insist.
+async fn reach_tls(settings: &Settings) -> Result<Option<Box<dyn Stream>>> {
+    const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
+    let no_tls = |why: String| {
+        Error::failed(format!("no TLS connection to Postgres at {}", settings.place())).because(why).hint(TLS_HINT)
+    };
+    let mut stream = reach_tcp(settings).await?;
+    let answer = async {
+        stream.write_all(&SSL_REQUEST).await?;
+        stream.read_u8().await
+    };
+    match answer.await.map_err(|e| unreachable(settings).because(e))? {
+        b'S' => {}
+        b'N' if settings.ssl_mode == SslMode::Prefer => return Ok(None),
+        _ => return Err(no_tls("the server does not support TLS".to_owned())),
+    }
+    let name = ServerName::try_from(settings.host.clone()).map_err(|e| no_tls(e.to_string()))?;
+    let connector = TlsConnector::from(Arc::new(tls_config(settings)?));
+    let stream = connector.connect(name, stream).await.map_err(|e| no_tls(e.to_string()))?;
+    Ok(Some(Box::new(stream)))
 }
 
 fn is_tls(e: &tokio_postgres::Error) -> bool {
@@ -196,6 +287,8 @@ pub(crate) fn words(e: &tokio_postgres::Error) -> String {
     escape(&text)
 }
 
+const TLS_HINT: &str = "check --sslmode; verify-full needs the server's root certificate in PGSSLROOTCERT";
+
 /// How the error of a database that does not exist begins.
 const NO_DATABASE: &str = "there is no database";
 
@@ -239,9 +332,9 @@ fn explain_connect(e: tokio_postgres::Error, settings: &Settings) -> Error {
             Error::failed(format!("Postgres at {place} wants a password for \"{user}\", and none was given"))
                 .hint("put it into PGPASSWORD, ~/.pgpass or --password-file")
         }
-        None if is_tls(&e) => Error::failed(format!("no TLS connection to Postgres at {place}"))
-            .because(words)
-            .hint("check --sslmode; verify-full needs the server's root certificate in PGSSLROOTCERT"),
+        None if is_tls(&e) => {
+            Error::failed(format!("no TLS connection to Postgres at {place}")).because(words).hint(TLS_HINT)
+        }
         None => unreachable(settings).because(words),
     }
 }

@@ -119,6 +119,11 @@ impl Cut {
         &self.snapshot_id
     }
 
+    /// Asks within the cut.
+    pub(super) fn client(&self) -> &Client {
+        &self.connection.client
+    }
+
     /// How the database was reached.
     pub fn settings(&self) -> &Settings {
         &self.settings

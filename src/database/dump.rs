@@ -1,9 +1,10 @@
-//! pg_dump: which one, its arguments, and its text as a stream.
+//! pg_dump: which one, its arguments, and its text without the rows.
 
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fs,
+    fmt, fs,
+    io::{Seek, Write},
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{ExitStatus, Stdio},
@@ -13,14 +14,17 @@ use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
 };
+use tempfile::SpooledTempFile;
 use tokio::{
     io::{AsyncRead, AsyncReadExt},
     process::{Child, Command},
-    task::JoinHandle,
 };
+use tokio_util::task::AbortOnDropHandle;
 
 use super::{
+    connect::SESSION_OPTIONS,
     cut::{Cut, SENTRY_TABLE},
+    proxy::{Proxy, Relayed, Session},
     settings::Settings,
 };
 use crate::{
@@ -34,6 +38,10 @@ const MAJOR_MIN: u32 = 15;
 const MAJOR_OF_LARGE_OBJECTS: u32 = 16;
 /// How much of pg_dump's complaints is kept: the end is what matters.
 const STDERR_BYTES_MAX: usize = 4096;
+/// Text without rows that is held in memory; a longer one, with large objects, goes to a file without a name.
+const TEXT_IN_MEMORY_BYTES: usize = 4 << 20;
+/// Read from pg_dump at once: what a pipe holds.
+const TEXT_READ_BYTES: usize = 64 << 10;
 
 /// A pg_dump that can be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,7 +113,14 @@ impl PgDump {
     }
 
     /// Kwil's own argument list, plus the exported snapshot; schema names quoted so that each matches only itself.
-    fn arguments(&self, settings: &Settings, family: Family, schemas: &[String], snapshot_id: &str) -> Vec<OsString> {
+    fn arguments(
+        &self,
+        settings: &Settings,
+        proxy: (&Path, u16),
+        family: Family,
+        schemas: &[String],
+        snapshot_id: &str,
+    ) -> Vec<OsString> {
         let large_objects = if self.major >= MAJOR_OF_LARGE_OBJECTS { "--large-objects" } else { "--blobs" };
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |parts: &[&str]| arguments.extend(parts.iter().map(OsString::from));
@@ -121,31 +136,31 @@ impl PgDump {
         add(&["-T", SENTRY_TABLE]);
         add(&["--no-unlogged-table-data", "--no-comments", "--create", "--no-publications"]);
         add(&["--no-tablespaces", "--no-table-access-method", "--no-security-labels", "--no-subscriptions"]);
-        add(&[large_objects, "--no-owner", "--username", &settings.user, "--host", &settings.host]);
-        add(&["--port", &settings.port.to_string(), "--no-password", "--snapshot", snapshot_id]);
+        add(&[large_objects, "--no-owner", "--username", &settings.user]);
+        add(&["--port", &proxy.1.to_string(), "--no-password", "--snapshot", snapshot_id]);
         for schema in users {
             add(&["--schema", &pattern(schema)]);
         }
+        arguments.extend([OsString::from("--host"), proxy.0.into()]);
         arguments
     }
 
-    /// Starts dumping the cut.
+    /// Runs it on the cut through a proxy that keeps the rows back. Dropping the future ends it.
     ///
     /// # Errors
-    /// When the program cannot be started.
-    pub fn start(&self, cut: &Cut) -> Result<Dump> {
+    /// When it cannot be started or fails, with the end of what it said.
+    pub async fn skeleton(&self, cut: &Cut) -> Result<Skeleton> {
         let settings = cut.settings();
         let facts = cut.facts();
+        let proxy = Proxy::listen(settings.port)?;
         let mut command = Command::new(&self.path);
         clean_environment(&mut command);
-        command.args(self.arguments(settings, facts.family, &facts.schemas, cut.snapshot_id()));
-        command.env("PGSSLMODE", settings.ssl_mode.as_str());
+        let place = (proxy.host(), proxy.port());
+        command.args(self.arguments(settings, place, facts.family, &facts.schemas, cut.snapshot_id()));
         if let Some(password) = &settings.password {
             command.env("PGPASSWORD", password.as_str());
         }
-        if let Some(path) = &settings.root_certificate {
-            command.env("PGSSLROOTCERT", path);
-        }
+        command.env("PGOPTIONS", SESSION_OPTIONS);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Its own group: a terminal's Ctrl-C comes to us, and we end it with everything it started.
         command.process_group(0).kill_on_drop(true);
@@ -154,49 +169,73 @@ impl PgDump {
                 .because(e)
                 .hint("give the path of a working pg_dump with --pg-dump")
         })?;
+        let mut group = Group::of(&child);
         let stdout = child.stdout.take().ok_or_else(|| Error::failed("pg_dump has no output"))?;
-        let stdout = stdout.into_owned_fd().or_failed(|| "cannot read pg_dump's output")?;
         let stderr = child.stderr.take().ok_or_else(|| Error::failed("pg_dump has no error output"))?;
-        Ok(Dump {
-            stdout: Some(fs::File::from(stdout)),
-            stderr: tokio::spawn(tail(stderr)),
-            group: Group::of(&child),
-            child,
-        })
-    }
-}
-
-/// A running pg_dump. Dropping it ends it.
-#[derive(Debug)]
-pub struct Dump {
-    stdout: Option<fs::File>,
-    stderr: JoinHandle<String>,
-    group: Group,
-    child: Child,
-}
-
-impl Dump {
-    /// Its text, for a thread of its own to read; can be taken once.
-    pub fn take_text(&mut self) -> Result<fs::File> {
-        self.stdout.take().ok_or_else(|| Error::failed("pg_dump's output is already being read"))
-    }
-
-    /// Waits for the end, which must be a good one.
-    ///
-    /// # Errors
-    /// With the end of what pg_dump said when it failed. Cancel safe.
-    pub async fn wait(&mut self) -> Result<()> {
-        let status = self.child.wait().await.or_failed(|| "cannot wait for pg_dump")?;
-        self.group.0 = None;
-        if status.success() {
-            return Ok(());
+        let stderr = AbortOnDropHandle::new(tokio::spawn(tail(stderr)));
+        let ended = async {
+            let text = spool(stdout).await?;
+            let status = child.wait().await.or_failed(|| "cannot wait for pg_dump")?;
+            Ok::<_, Error>((text, status))
+        };
+        tokio::pin!(ended);
+        let mut relay = Box::pin(proxy.relay(settings));
+        let mut relayed: Option<Result<Relayed>> = None;
+        let (text, status) = loop {
+            tokio::select! {
+                done = &mut relay, if relayed.is_none() => relayed = Some(done),
+                ended = &mut ended => break ended?,
+            }
+        };
+        group.0 = None;
+        if !status.success() {
+            let error = explain(status, &stderr.await.unwrap_or_default());
+            // Where the server could not be reached any more, pg_dump only knows our socket.
+            return Err(match relayed {
+                Some(Err(lost)) => lost.because(error.chain()),
+                _ => error,
+            });
         }
-        let said = (&mut self.stderr).await.unwrap_or_default();
-        Err(explain(status, &said))
+        // It has closed its end: what is left to relay is its last words.
+        let relayed = match relayed {
+            Some(relayed) => relayed,
+            None => relay.await,
+        };
+        let Relayed { copies, sets, session } = relayed?;
+        Ok(Skeleton { text, copies, sets, session })
     }
 }
 
-/// The process group to end with the dump; none once it has ended by itself.
+/// What pg_dump wrote, without the rows: `COPY … FROM stdin;` and `\\.` stand one after the other.
+pub struct Skeleton {
+    pub(super) text: SpooledTempFile,
+    pub(super) copies: Vec<String>,
+    pub(super) sets: Vec<String>,
+    pub(super) session: Session,
+}
+
+impl fmt::Debug for Skeleton {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Skeleton").field("copies", &self.copies).finish_non_exhaustive()
+    }
+}
+
+/// Everything that comes, to be read from its beginning.
+async fn spool(mut from: impl AsyncRead + Unpin) -> Result<SpooledTempFile> {
+    let mut text = SpooledTempFile::new(TEXT_IN_MEMORY_BYTES);
+    let mut buffer = vec![0; TEXT_READ_BYTES];
+    loop {
+        let n = from.read(&mut buffer).await.or_failed(|| "cannot read pg_dump's output")?;
+        if n == 0 {
+            break;
+        }
+        text.write_all(&buffer[..n]).or_failed(|| "cannot keep pg_dump's output in the temporary directory")?;
+    }
+    text.rewind().or_failed(|| "cannot read pg_dump's output again")?;
+    Ok(text)
+}
+
+/// The process group to end with pg_dump; none once it has ended by itself.
 #[derive(Debug)]
 struct Group(Option<Pid>);
 
@@ -350,7 +389,8 @@ mod tests {
     fn arguments(major: &str, family: Family, schemas: &[&str]) -> Vec<String> {
         let settings = PartialSettings::default().complete(None, |_| {}).unwrap();
         let schemas: Vec<String> = schemas.iter().map(|s| (*s).to_owned()).collect();
-        let arguments = program("/x", major).arguments(&settings, family, &schemas, "0001-1");
+        let proxy = (Path::new("/private"), 5433);
+        let arguments = program("/x", major).arguments(&settings, proxy, family, &schemas, "0001-1");
         arguments.into_iter().map(|a| a.into_string().unwrap()).collect()
     }
 

@@ -1,18 +1,23 @@
-//! Postgres: one consistent cut of the old network's database, and pg_dump's text of it. In go settings, out come facts
-//! and a stream of bytes; nothing here knows what the text means. Also a throw-away server for tests and `demo`.
+//! Postgres: one consistent cut of the old network's database, pg_dump's text of it without the rows, and the rows over
+//! several connections. In go settings, out come facts and bytes; nothing here knows what the text means. Also a
+//! throw-away server for tests and `demo`.
 //! The only place that names tokio-postgres.
 
 mod connect;
+mod copy;
 mod cut;
 mod dump;
 mod live;
 mod pgpass;
+mod proxy;
+mod rows;
 pub mod scratch;
 mod settings;
 mod target;
 
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};
-pub use dump::{Dump, PgDump};
+pub use dump::{PgDump, Skeleton};
 pub use live::LiveSign;
+pub use rows::{Batch, Connections, Opened, ReadOptions, Rows, Table};
 pub use settings::{DBNAME_DEFAULT, PartialSettings, Settings, SslMode};
 pub use target::Target;

@@ -9,23 +9,22 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use serde::Serialize;
-use tokio::sync::oneshot;
-
 use super::{
     gzip::Compression,
     part::Part,
     pipeline::{JOBS_MAX, Job, Written},
+    source::SplicedDump,
 };
 use crate::{
     base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
-    database::{Cut, CutOptions, Facts, PgDump, Settings, StoredParameters},
+    database::{Cut, CutOptions, Facts, Opened, PgDump, ReadOptions, Rows, Settings, StoredParameters},
     kwil::{
         Family, GENESIS_FILE_NAME, VoterRow,
         filter::{DumpFilter, LineRules},
         genesis::{Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
     },
 };
+use serde::Serialize;
 
 /// More compressing threads than this are not started unasked.
 const JOBS_DEFAULT_MAX: usize = 8;
@@ -57,6 +56,8 @@ pub struct CreateOptions {
     pub allow_live: bool,
     /// The pg_dump to use.
     pub pg_dump: Option<PathBuf>,
+    /// How rows are read; otherwise over as many connections as threads compress.
+    pub read: Option<ReadOptions>,
     /// Replace files that are there.
     pub force: bool,
 }
@@ -77,6 +78,7 @@ impl CreateOptions {
             keep_height: false,
             allow_live: false,
             pg_dump: None,
+            read: None,
             force: false,
         }
     }
@@ -437,7 +439,7 @@ impl Drop for Directory {
     }
 }
 
-/// Runs pg_dump and the pipeline. Either ends when the other fails; dropping the future ends both.
+/// Runs pg_dump, opens the connections that bring the rows, and runs the pipeline. Dropping the future ends them all.
 async fn write(
     cut: &Cut,
     program: &PgDump,
@@ -446,43 +448,28 @@ async fn write(
     progress: &Progress,
 ) -> Result<Written> {
     let facts = cut.facts();
-    let mut dump = program.start(cut)?;
-    let pg_dump_text = dump.take_text()?;
-    let (end, at_end) = oneshot::channel();
-    // The dump stays in this frame: dropping the future ends pg_dump, and with it the text.
-    let watch = async {
-        let _ = end.send(dump.wait().await);
-        // Whatever it was, the writer says it.
-        std::future::pending::<()>().await;
-    };
-    let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
     let processors = thread::available_parallelism().map_or(2, usize::from);
-    let (family, compression) = (facts.family, options.compression);
     let jobs = options.jobs.unwrap_or(processors.min(JOBS_DEFAULT_MAX)).min(JOBS_MAX);
+    let skeleton = program.skeleton(cut).await?;
+    let read = options.read.unwrap_or(ReadOptions::new(jobs));
+    // They stay in this frame: dropping the future ends them, and with them the text.
+    let Opened { text, rows, connections } = Rows::start(cut, skeleton, read, progress).await?;
+    let source = SplicedDump::new(text, rows)?;
+    let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
+    let (family, compression) = (facts.family, options.compression);
     // A v0.9 network that goes on counting must not take the height off its resolutions' expiry.
     let height = if options.keep_height && family == Family::V09 { 0 } else { facts.height };
-    let expected_bytes = Some(facts.tables_size_bytes).filter(|n| *n > 0);
     let file = part.file().try_clone().or_failed(|| "cannot write the snapshot")?;
     let (path, reporter) = (part.part().to_owned(), progress.clone());
+    let filter = DumpFilter::new(family, rules);
     let work = tokio::task::spawn_blocking(move || {
-        let job = Job {
-            text: pg_dump_text,
-            ended: move || at_end.blocking_recv().unwrap_or_else(|_| Err(Error::failed("pg_dump was stopped"))),
-            filter: DumpFilter::new(family, rules),
-            height,
-            compression,
-            jobs,
-            expected_bytes,
-            progress: &reporter,
-        };
-        job.run(&file, &path)
+        Job { source, filter, height, compression, jobs, progress: &reporter }.run(&file, &path)
     });
-    let done = tokio::select! {
-        done = work => done,
-        () = watch => unreachable!("it only watches"),
-    };
+    let done = work.await;
     progress.done("snapshot");
-    done.or_failed(|| "the snapshot's writer ended unexpectedly")?
+    let written = done.or_failed(|| "the snapshot's writer ended unexpectedly")??;
+    connections.end().await;
+    Ok(written)
 }
 
 #[cfg(test)]

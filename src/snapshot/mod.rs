@@ -5,6 +5,7 @@ mod create;
 mod gzip;
 mod part;
 mod pipeline;
+mod source;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};

@@ -1,10 +1,10 @@
-//! pg_dump's text -> filter -> SHA-256 -> blocks -> members in parallel -> file, in order; and beside it the statement
+//! The dump's text -> filter -> SHA-256 -> blocks -> members in parallel -> file, in order; and beside it the statement
 //! allow-list that every validator's check will apply. Every queue has a bound, so memory does not grow with the database;
 //! whoever fails ends the others by letting go of its queue.
 
 use std::{
     fs::File,
-    io::{Read, Write},
+    io::Write,
     path::Path,
     sync::{
         Arc, Mutex,
@@ -15,7 +15,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::gzip::{BLOCK_BYTES, Compression, MemberWriter};
+use super::{
+    gzip::{BLOCK_BYTES, Compression, MemberWriter},
+    source::Source,
+};
 use crate::{
     base::{Context, Error, Progress, Result, Sha256Hash},
     kwil::{
@@ -24,11 +27,11 @@ use crate::{
     },
 };
 
-/// What is read from pg_dump at once; no more than a pipe holds comes anyway.
-const READ_BYTES: usize = 128 << 10;
+/// The part of the text from which on its size is estimated.
+const ESTIMATED_FROM: f64 = 0.01;
 /// Blocks on their way beyond those being compressed.
 const BLOCKS_WAITING: usize = 2;
-/// More threads than this would only take memory: pg_dump does not bring more.
+/// More threads than this would only take memory: one thread hashes what they compress.
 pub(crate) const JOBS_MAX: usize = 16;
 
 /// What became of a dump.
@@ -45,19 +48,15 @@ pub(crate) struct Written {
 }
 
 /// A dump to be written.
-pub(crate) struct Job<'a, R, E> {
-    /// pg_dump's text.
-    pub(crate) text: R,
-    /// Called at the text's end: whether that was a good end.
-    pub(crate) ended: E,
+pub(crate) struct Job<'a, S> {
+    /// The dump's text.
+    pub(crate) source: S,
     pub(crate) filter: DumpFilter,
     /// Height in the last line.
     pub(crate) height: i64,
     pub(crate) compression: Compression,
     /// Compressing threads.
     pub(crate) jobs: usize,
-    /// How long the text may become, as far as one knows.
-    pub(crate) expected_bytes: Option<u64>,
     pub(crate) progress: &'a Progress,
 }
 
@@ -72,7 +71,7 @@ fn stopped() -> Error {
     Error::failed("the snapshot was not finished")
 }
 
-impl<R: Read + Send, E: FnOnce() -> Result<()> + Send> Job<'_, R, E> {
+impl<S: Source + Send> Job<'_, S> {
     /// Writes the file. Blocking; the file is not yet synced.
     pub(crate) fn run(self, mut file: &File, path: &Path) -> Result<Written> {
         let jobs = self.jobs.clamp(1, JOBS_MAX);
@@ -114,24 +113,17 @@ impl<R: Read + Send, E: FnOnce() -> Result<()> + Send> Job<'_, R, E> {
         line: &Line,
         to_scan: &SyncSender<Block>,
     ) -> Result<(FilterReport, Sha256Hash, u64)> {
-        let mut buffer = vec![0; READ_BYTES];
         let mut out = Out { block: Vec::new(), hash: Sha256::new(), bytes: 0, orders, line, to_scan };
-        loop {
-            let n = match self.text.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(n) => n,
-                Err(e) if e.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(Error::failed("cannot read pg_dump's output").because(e)),
-            };
-            self.filter.push(&buffer[..n], &mut out.block)?;
+        while let Some(piece) = self.source.next()? {
+            self.filter.push(piece.as_ref(), &mut out.block)?;
             if out.block.len() >= BLOCK_BYTES {
                 out.send_whole_blocks()?;
-                let total = self.expected_bytes.map(|t| t.max(out.bytes));
-                self.progress.bytes("snapshot", out.bytes, total, "");
+                // Little has been seen at first: an estimate from it would jump.
+                let part = self.source.part_done().filter(|part| *part > ESTIMATED_FROM);
+                let total = part.map(|part| (out.bytes as f64 / part) as u64);
+                self.progress.bytes("snapshot", out.bytes, total, self.source.detail());
             }
         }
-        // A text that ends early is an error of pg_dump's, not of the text.
-        (self.ended)()?;
         let report = self.filter.finish(self.height, &mut out.block)?;
         out.send_whole_blocks()?;
         let rest = std::mem::take(&mut out.block);
@@ -155,7 +147,7 @@ struct Out<'a> {
 impl Out<'_> {
     fn send_whole_blocks(&mut self) -> Result<()> {
         while self.block.len() >= BLOCK_BYTES {
-            let mut block = Vec::with_capacity(BLOCK_BYTES + READ_BYTES);
+            let mut block = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 4);
             block.extend_from_slice(&self.block[BLOCK_BYTES..]);
             std::mem::swap(&mut block, &mut self.block);
             block.truncate(BLOCK_BYTES);
@@ -199,25 +191,48 @@ fn compress(take_order: &Mutex<Receiver<Order>>, compression: Compression) {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, io};
+    use std::{fs, io::Read};
 
     use super::*;
-    use crate::kwil::{Family, filter::LineRules};
+    use crate::{
+        kwil::{Family, filter::LineRules},
+        snapshot::source::Piece,
+    };
 
     const DUMP: &str = "CREATE SCHEMA kwild_voting;\nCREATE TABLE kwild_voting.voters (\n    id bytea NOT NULL,\n    \
         name bytea NOT NULL,\n    power bigint NOT NULL\n);\nCOPY kwild_voting.voters (id, name, power) FROM stdin;\n\
         \\\\x9184e6ff80ac5534bc2255f5089986a2\t\\\\x03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\t1\n\
         \\.\n";
 
-    fn job<R: Read + Send>(text: R, ended: fn() -> Result<()>, progress: &Progress) -> Job<'_, R, fn() -> Result<()>> {
+    /// Pieces from a closure.
+    struct Pieces<F>(F);
+
+    impl<F: FnMut() -> Result<Option<Vec<u8>>>> Source for Pieces<F> {
+        fn next(&mut self) -> Result<Option<Piece>> {
+            Ok((self.0)()?.map(Piece::Text))
+        }
+
+        fn part_done(&self) -> Option<f64> {
+            None
+        }
+
+        fn detail(&self) -> String {
+            String::new()
+        }
+    }
+
+    fn whole(text: &str) -> impl Source + Send + use<> {
+        let mut text = Some(text.as_bytes().to_vec());
+        Pieces(move || Ok(text.take()))
+    }
+
+    fn job<S: Source + Send>(source: S, progress: &Progress) -> Job<'_, S> {
         Job {
-            text,
-            ended,
+            source,
             filter: DumpFilter::new(Family::V09, LineRules::Faithful),
             height: 42,
             compression: Compression::Fast,
             jobs: 3,
-            expected_bytes: None,
             progress,
         }
     }
@@ -238,7 +253,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.gz");
         let file = File::create(&path).unwrap();
-        let written = job(text.as_bytes(), || Ok(()), &progress).run(&file, &path).unwrap();
+        let written = job(whole(&text), &progress).run(&file, &path).unwrap();
         let bytes = fs::read(&path).unwrap();
         let mut unpacked = Vec::new();
         flate2::read::MultiGzDecoder::new(bytes.as_slice()).read_to_end(&mut unpacked).unwrap();
@@ -251,15 +266,18 @@ mod tests {
     }
 
     #[test]
-    fn a_dump_that_ends_badly_is_its_programs_error() {
+    fn a_dump_that_ends_badly_is_its_sources_error() {
         let progress = Progress::silent();
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("out.gz");
         let file = File::create(&path).unwrap();
-        let cut = &DUMP.as_bytes()[..DUMP.len() / 2];
-        let e =
-            job(cut, || Err(Error::failed("pg_dump was ended by signal 9")), &progress).run(&file, &path).unwrap_err();
-        assert_eq!(e.to_string(), "pg_dump was ended by signal 9");
+        let mut front = Some(DUMP.as_bytes()[..DUMP.len() / 2].to_vec());
+        let source = Pieces(move || match front.take() {
+            Some(front) => Ok(Some(front)),
+            None => Err(Error::failed("the server ended the connection")),
+        });
+        let e = job(source, &progress).run(&file, &path).unwrap_err();
+        assert_eq!(e.to_string(), "the server ended the connection");
     }
 
     #[test]
@@ -269,21 +287,9 @@ mod tests {
         let path = dir.path().join("out.gz");
         fs::write(&path, "").unwrap();
         let read_only = File::open(&path).unwrap();
-        struct Endless(io::Cursor<Vec<u8>>, usize);
-        impl Read for Endless {
-            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-                let n = self.0.read(out)?;
-                if n > 0 {
-                    return Ok(n);
-                }
-                self.1 += 1;
-                let row = format!("{}\tx\n", self.1);
-                out[..row.len()].copy_from_slice(row.as_bytes());
-                Ok(row.len())
-            }
-        }
-        let head = format!("{DUMP}COPY ds_x.t (a, b) FROM stdin;\n").into_bytes();
-        let e = job(Endless(io::Cursor::new(head), 0), || Ok(()), &progress).run(&read_only, &path).unwrap_err();
+        let mut head = Some(format!("{DUMP}COPY ds_x.t (a, b) FROM stdin;\n").into_bytes());
+        let endless = Pieces(move || Ok(head.take().or_else(|| Some(b"1\tx\n".repeat(10_000)))));
+        let e = job(endless, &progress).run(&read_only, &path).unwrap_err();
         assert!(e.to_string().contains("out.gz"), "{e}");
     }
 }

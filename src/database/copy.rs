@@ -1,0 +1,137 @@
+//! A COPY statement of pg_dump's, and how a large table's is cut into ranges of pages that give the same rows in the same
+//! order.
+
+use std::fmt::Write;
+
+/// A range of a table that one statement reads, unless the caller says otherwise.
+pub(crate) const RANGE_BYTES: u64 = 8 << 20;
+/// Servers before this one read the whole table for every range.
+const MAJOR_OF_TID_RANGE_SCANS: u32 = 14;
+
+/// How each ends.
+const TAIL: &str = " TO stdout;";
+
+/// A statement that reads rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Copy {
+    /// As pg_dump wrote it.
+    pub(super) statement: String,
+    /// The table's qualified name, quoted as SQL wants it; none where a query stands in its place.
+    pub(super) table: Option<String>,
+    /// The columns, without the parentheses.
+    columns: String,
+}
+
+/// What the catalogue says about a table.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TableSize {
+    /// An ordinary table in the heap, whose rows have a place on a page.
+    pub(super) is_heap: bool,
+    pub(super) pages: u64,
+    /// With its TOAST table.
+    pub(super) bytes: u64,
+}
+
+impl Copy {
+    pub(super) fn read(statement: &str) -> Self {
+        let parts = statement.strip_prefix("COPY ").and_then(|s| s.strip_suffix(TAIL)).unwrap_or_default();
+        let (table, columns) = split_name(parts);
+        // A query (a foreign table's) is left as it is.
+        let simple = columns.is_empty() || (columns.starts_with('(') && columns.ends_with(')'));
+        let table = (!table.is_empty() && simple).then(|| table.to_owned());
+        let columns = columns.trim_start_matches('(').trim_end_matches(')').to_owned();
+        Copy { statement: statement.to_owned(), table, columns }
+    }
+
+    /// The statement up to the columns.
+    pub(super) fn head(&self) -> &str {
+        self.statement.strip_suffix(TAIL).unwrap_or(&self.statement)
+    }
+
+    /// What to call it in messages.
+    pub(super) fn name(&self) -> &str {
+        self.table.as_deref().unwrap_or(&self.statement)
+    }
+
+    /// The statements whose rows, one after the other, are those of this one; none for an empty table.
+    pub(super) fn ranges(&self, size: TableSize, server_major: u32, range_bytes: u64) -> Vec<String> {
+        let Some(table) = &self.table else { return vec![self.statement.clone()] };
+        if !size.is_heap {
+            return vec![self.statement.clone()];
+        }
+        if size.pages == 0 {
+            return Vec::new();
+        }
+        let page_bytes = (size.bytes / size.pages).max(1);
+        let pages = (range_bytes / page_bytes).max(1);
+        if server_major < MAJOR_OF_TID_RANGE_SCANS || size.pages <= pages {
+            return vec![self.statement.clone()];
+        }
+        let mut statements = Vec::new();
+        let mut from = 0;
+        while from < size.pages {
+            let mut text = format!("COPY (SELECT {} FROM ONLY {table} WHERE ctid >= '({from},0)'", self.columns);
+            from += pages;
+            // Open at the end: the size was read after the snapshot was taken, and that is enough, but not at once.
+            if from < size.pages {
+                let _ = write!(text, " AND ctid < '({from},0)'");
+            }
+            text.push_str(") TO stdout;");
+            statements.push(text);
+        }
+        statements
+    }
+}
+
+/// A qualified name, quoted or not, and what follows it without blanks around it.
+fn split_name(text: &str) -> (&str, &str) {
+    let mut quoted = false;
+    for (at, b) in text.bytes().enumerate() {
+        match b {
+            b'"' => quoted = !quoted,
+            b' ' | b'(' if !quoted => return (&text[..at], text[at..].trim()),
+            _ => {}
+        }
+    }
+    (text, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAP: TableSize = TableSize { is_heap: true, pages: 10, bytes: 10 * 8192 };
+
+    #[test]
+    fn a_large_table_is_cut_into_ranges_that_cover_it() {
+        let copy = Copy::read("COPY a.\"b (c) TO\" (x, \"y)\") TO stdout;");
+        assert_eq!(copy.table.as_deref(), Some("a.\"b (c) TO\""));
+        assert_eq!(
+            copy.ranges(HEAP, 16, 4 * 8192),
+            [
+                "COPY (SELECT x, \"y)\" FROM ONLY a.\"b (c) TO\" WHERE ctid >= '(0,0)' AND ctid < '(4,0)') TO stdout;",
+                "COPY (SELECT x, \"y)\" FROM ONLY a.\"b (c) TO\" WHERE ctid >= '(4,0)' AND ctid < '(8,0)') TO stdout;",
+                "COPY (SELECT x, \"y)\" FROM ONLY a.\"b (c) TO\" WHERE ctid >= '(8,0)') TO stdout;",
+            ]
+        );
+        assert_eq!(copy.ranges(HEAP, 16, 1).len(), 10, "a page at least");
+    }
+
+    #[test]
+    fn what_has_no_pages_of_its_own_is_read_as_pg_dump_would() {
+        let copy = Copy::read("COPY a.b (x) TO stdout;");
+        assert_eq!(copy.ranges(HEAP, 13, 1), ["COPY a.b (x) TO stdout;"]);
+        assert_eq!(copy.ranges(HEAP, 16, u64::MAX), ["COPY a.b (x) TO stdout;"]);
+        assert_eq!(copy.ranges(TableSize { is_heap: false, ..HEAP }, 16, 1), ["COPY a.b (x) TO stdout;"]);
+        let query = Copy::read("COPY (SELECT x FROM a.b ) TO stdout;");
+        assert_eq!((query.table.clone(), query.ranges(HEAP, 16, 1).len()), (None, 1));
+    }
+
+    #[test]
+    fn an_empty_table_needs_no_statement_and_one_without_columns_has_rows() {
+        assert!(Copy::read("COPY a.b (x) TO stdout;").ranges(TableSize { pages: 0, ..HEAP }, 16, 1).is_empty());
+        let none = Copy::read("COPY a.b  TO stdout;");
+        assert_eq!(none.table.as_deref(), Some("a.b"));
+        assert_eq!(none.ranges(HEAP, 16, 9 * 8192)[1], "COPY (SELECT  FROM ONLY a.b WHERE ctid >= '(9,0)') TO stdout;");
+    }
+}

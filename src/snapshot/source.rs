@@ -1,0 +1,148 @@
+//! The dump's text, put together again: pg_dump's own words with the rows in their places, as pg_dump alone would have
+//! written it.
+
+use std::io::{Read, Seek};
+
+use tempfile::SpooledTempFile;
+
+use crate::{
+    base::{Context, Error, Result},
+    database::{Batch, Rows},
+    kwil::splice::{Place, PlaceFinder},
+};
+
+/// Read of pg_dump's text at once.
+const READ_BYTES: usize = 128 << 10;
+
+/// A piece of the text.
+#[derive(Debug)]
+pub(crate) enum Piece {
+    /// Statements.
+    Text(Vec<u8>),
+    /// Rows.
+    Rows(Batch),
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        match self {
+            Piece::Text(text) => text,
+            Piece::Rows(batch) => batch.as_ref(),
+        }
+    }
+}
+
+/// Where a dump's text comes from, piece by piece.
+pub(crate) trait Source {
+    /// The next piece; none at the end. Blocking.
+    fn next(&mut self) -> Result<Option<Piece>>;
+    /// How much of it has been given out, from 0 to 1, where that is known.
+    fn part_done(&self) -> Option<f64>;
+    /// What is being read.
+    fn detail(&self) -> String;
+}
+
+/// A dump whose rows come over several connections.
+#[derive(Debug)]
+pub(crate) struct SplicedDump {
+    text: SpooledTempFile,
+    offset: u64,
+    places: Vec<Place>,
+    /// The table whose place comes next, or whose rows are being read.
+    table: usize,
+    in_rows: bool,
+    rows: Rows,
+    size_bytes: u64,
+    tables_done_bytes: u64,
+    /// Of the table that is being read.
+    rows_bytes: u64,
+}
+
+impl SplicedDump {
+    /// Finds the rows' places.
+    ///
+    /// # Errors
+    /// When the text and what pg_dump asked for do not fit together.
+    pub(crate) fn new(mut text: SpooledTempFile, rows: Rows) -> Result<Self> {
+        let unexpected = |why: String| {
+            Error::failed("cannot tell where the rows belong in pg_dump's text").because(why).hint(
+                "check that pg_dump is one of PostgreSQL's own, 15 or newer (--pg-dump names another), then try again",
+            )
+        };
+        let mut finder = PlaceFinder::default();
+        let mut buffer = vec![0; READ_BYTES];
+        loop {
+            let n = text.read(&mut buffer).or_failed(|| "cannot read pg_dump's text again")?;
+            if n == 0 {
+                break;
+            }
+            finder.push(&buffer[..n]).map_err(unexpected)?;
+        }
+        let places = finder.finish().map_err(unexpected)?;
+        let tables = rows.tables();
+        if places.len() != tables.len() {
+            return Err(unexpected(format!("it has {} places, but asked for {} tables", places.len(), tables.len())));
+        }
+        for (place, table) in places.iter().zip(tables) {
+            let head = place.header.strip_suffix(" FROM stdin;");
+            if table.head.is_some() && head != table.head.as_deref() {
+                return Err(unexpected(format!("rows of {} would go to {}", table.name, place.header)));
+            }
+        }
+        text.rewind().or_failed(|| "cannot read pg_dump's text again")?;
+        let size_bytes = tables.iter().map(|table| table.size_bytes).sum();
+        Ok(SplicedDump {
+            text,
+            offset: 0,
+            places,
+            table: 0,
+            in_rows: false,
+            rows,
+            size_bytes,
+            tables_done_bytes: 0,
+            rows_bytes: 0,
+        })
+    }
+}
+
+impl Source for SplicedDump {
+    fn next(&mut self) -> Result<Option<Piece>> {
+        if self.in_rows {
+            if let Some(batch) = self.rows.read(self.table)? {
+                self.rows_bytes += batch.as_ref().len() as u64;
+                return Ok(Some(Piece::Rows(batch)));
+            }
+            self.in_rows = false;
+            self.tables_done_bytes += self.rows.tables()[self.table].size_bytes;
+            self.rows_bytes = 0;
+            self.table += 1;
+        }
+        let until = self.places.get(self.table).map(|place| place.offset);
+        let wanted = until.map_or(READ_BYTES as u64, |until| (until - self.offset).min(READ_BYTES as u64));
+        let mut piece = Vec::new();
+        let n =
+            (&mut self.text).take(wanted).read_to_end(&mut piece).or_failed(|| "cannot read pg_dump's text again")?;
+        self.offset += n as u64;
+        if until.is_some_and(|until| self.offset >= until) {
+            self.in_rows = true;
+        } else if n == 0 {
+            self.rows.finish()?;
+            return Ok(None);
+        }
+        Ok(Some(Piece::Text(piece)))
+    }
+
+    fn part_done(&self) -> Option<f64> {
+        // Rows take less as text than in a table; no table is counted for more than it has.
+        let here = self.rows.tables().get(self.table).map_or(0, |table| table.size_bytes.min(self.rows_bytes));
+        (self.size_bytes > 0).then(|| (self.tables_done_bytes + here) as f64 / self.size_bytes as f64)
+    }
+
+    fn detail(&self) -> String {
+        let tables = self.rows.tables();
+        match tables.get(self.table) {
+            Some(table) => format!("table {} of {}: {}", self.table + 1, tables.len(), table.name),
+            None => String::new(),
+        }
+    }
+}
