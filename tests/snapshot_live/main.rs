@@ -2,5 +2,6 @@
 
 mod connection;
 mod faults;
+mod parallel;
 mod support;
 mod worlds;
