@@ -87,6 +87,13 @@ impl Cut {
         for sign in read.live_signs().await?.into_iter().chain(chain_sign) {
             allow(&sign, options.allow_live, progress)?;
         }
+        let others = read.other_sessions().await?;
+        if !others.is_empty() {
+            progress.note(format!(
+                "Others are connected to this database, which is no matter as long as none of them is kwild: {}",
+                others.join(", ")
+            ));
+        }
         let (schemas, warnings) = read.schemas(family).await?;
         for warning in warnings {
             progress.warning(warning);
@@ -302,6 +309,17 @@ impl Reader<'_> {
             signs.push(LiveSign::PreparedTransaction(escape(&self.get::<String>(row, 0, DOING)?)));
         }
         Ok(signs)
+    }
+
+    /// Sessions of others in this database, by role and program; a stopped kwild has none.
+    async fn other_sessions(&self) -> Result<Vec<String>> {
+        const DOING: &str = "look for other sessions";
+        // Who may not see a session's role sees that it is there.
+        let sql = "SELECT coalesce(usename::text, 'another role') || CASE WHEN coalesce(application_name, '') = '' THEN '' \
+             ELSE ' (' || application_name || ')' END FROM pg_catalog.pg_stat_activity \
+             WHERE datname = pg_catalog.current_database() AND pid <> pg_catalog.pg_backend_pid() \
+             AND backend_type IN ('client backend', 'walsender') ORDER BY 1";
+        Ok(self.names(sql, DOING).await?.iter().map(|name| escape(name)).collect())
     }
 
     /// The schemas to dump, and what the operator should know about those that are not there.

@@ -28,9 +28,9 @@ use super::{
 use crate::base::{Error, Progress, Result, text, text::escape};
 
 /// Rows handed over at once.
-const BATCH_BYTES: usize = 256 << 10;
+const BATCH_BYTES: usize = 128 << 10;
 /// Rows that wait in all queues together.
-const QUEUED_BYTES: usize = 12 << 20;
+const QUEUED_BYTES: usize = 6 << 20;
 /// Statements that may be ahead of the connections.
 const STATEMENTS_AHEAD: usize = 1;
 /// Connections that may be made again after they were lost.

@@ -1,8 +1,11 @@
 //! genesis.json of both families: read as strictly as kwild reads it, written in exactly Kwil's layout,
 //! checked for what kwild would refuse at start, and made for a snapshot.
 
+mod difference;
 pub mod v010;
 pub mod v09;
+
+pub use difference::Difference;
 
 use super::{
     Family, VoterRow,

@@ -21,13 +21,16 @@ use crate::{
     kwil::{
         Family, GENESIS_FILE_NAME, VoterRow,
         filter::{DumpFilter, LineRules},
-        genesis::{Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
+        genesis::{Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
     },
 };
 use serde::Serialize;
 
 /// More compressing threads than this are not started unasked.
 const JOBS_DEFAULT_MAX: usize = 8;
+
+/// Validators that the text output lists.
+const VALIDATORS_SHOWN: usize = 20;
 
 /// What the operator wants.
 #[derive(Debug, Clone)]
@@ -123,6 +126,10 @@ pub struct Created {
     pub chain_id: String,
     /// Whether the old network's parameters are in the genesis, not Kwil's defaults.
     pub parameters_carried_over: bool,
+    /// What the old network's parameters are where they are not those that Kwil's own tool would write.
+    pub differs_from_template: Vec<Difference>,
+    /// The validators' public keys in hex, each with its power.
+    pub validator_powers: Vec<(String, i64)>,
     /// Why `snapshot verify` and every join will refuse it, if they will.
     pub refusal: Option<String>,
     /// How long it took.
@@ -152,12 +159,25 @@ impl fmt::Display for Created {
         };
         writeln!(f, "  chain id    {old} \"{}\"", text::escape(&self.chain_id))?;
         writeln!(f, "  validators  {} carried over", self.validators)?;
-        let parameters = if self.parameters_carried_over {
-            "carried over from the old network"
-        } else {
-            "Kwil's defaults (--template)"
-        };
-        writeln!(f, "  parameters  {parameters}")?;
+        for (key, power) in self.validator_powers.iter().take(VALIDATORS_SHOWN) {
+            writeln!(f, "    {key}  power {power}")?;
+        }
+        if self.validator_powers.len() > VALIDATORS_SHOWN {
+            writeln!(f, "    and {} more", self.validator_powers.len() - VALIDATORS_SHOWN)?;
+        }
+        match (self.parameters_carried_over, self.differs_from_template.is_empty()) {
+            (true, true) => writeln!(f, "  parameters  carried over: the same as Kwil's template has")?,
+            (true, false) => {
+                writeln!(f, "  parameters  carried over from the old network, other than Kwil's template:")?
+            }
+            (false, true) => {
+                writeln!(f, "  parameters  Kwil's defaults (--template), which are the old network's too")?
+            }
+            (false, false) => writeln!(f, "  parameters  Kwil's defaults (--template); the old network had:")?,
+        }
+        for difference in &self.differs_from_template {
+            writeln!(f, "    {difference}")?;
+        }
         if self.rescued_rows > 0 || !self.rescued_lines.is_empty() {
             writeln!(f, "  kept, where Kwil's own tool would have lost it:")?;
             for (table, rows) in &self.rescued_tables {
@@ -212,6 +232,13 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         facts.server_version,
         program.version()
     ));
+    if facts.family == Family::V09 {
+        progress.note(format!(
+            "A halted v0.9 network makes empty blocks until its nodes are stopped, so other nodes may have stopped at \
+             another height than {}: their state is the same, and everyone continues from this snapshot",
+            facts.height
+        ));
+    }
     plan.check_existing(options.force)?;
     check_space(&facts, &snapdir, progress)?;
     let directory = Directory::make(&snapdir)?;
@@ -225,6 +252,8 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     if let Err(fault) = genesis.check() {
         progress.warning(format!("kwild will not start on this genesis: {fault}; correct it before it is signed"));
     }
+    let differs_from_template = plan.differs_from_template(&facts, &written)?;
+    let validator_powers = genesis.validators()?.into_iter().map(|v| (v.key.to_string(), v.power)).collect();
     let genesis_part = Part::create(&plan.genesis)?;
     genesis_part
         .file()
@@ -275,6 +304,8 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         old_chain_id: plan.old_chain_id,
         chain_id: plan.genesis_options.chain_id,
         parameters_carried_over: !options.template,
+        differs_from_template,
+        validator_powers,
         refusal: refusal.map(|refusal| refusal.to_string()),
         seconds: began.elapsed().as_secs_f64(),
     })
@@ -348,6 +379,16 @@ impl Plan {
     fn genesis(&self, facts: &Facts, written: &Written) -> Result<Genesis> {
         let state = self.state(facts, written.report.voters.clone());
         Ok(Genesis::for_snapshot(&state, written.state_hash, &self.genesis_options)?)
+    }
+
+    /// The same genesis with and without the old network's parameters.
+    fn differs_from_template(&self, facts: &Facts, written: &Written) -> Result<Vec<Difference>> {
+        let state = self.state(facts, written.report.voters.clone());
+        let [carried, template] = [false, true].map(|template| {
+            let options = GenesisOptions { template, ..self.genesis_options.clone() };
+            Genesis::for_snapshot(&state, written.state_hash, &options)
+        });
+        Ok(carried?.differences(&template?))
     }
 
     fn check_existing(&self, force: bool) -> Result<()> {

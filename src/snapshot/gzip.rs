@@ -15,7 +15,7 @@ use libdeflater::{CompressionLvl, Compressor};
 use crate::base::{Error, Result};
 
 /// Text in one member.
-pub(crate) const BLOCK_BYTES: usize = 1 << 20;
+pub(crate) const BLOCK_BYTES: usize = 512 << 10;
 const HEADER_BYTES: usize = 20;
 const TRAILER_BYTES: usize = 8;
 const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'K', b'S', 4, 0];
