@@ -304,8 +304,11 @@ async fn three_fetchers_serve_each_other() {
     }
     let size = (world.genesis.len() + world.snapshot.len()) as u64;
     let sent: u64 = seed.handle.stop().await.iter().map(|t| t.sent_bytes).sum();
-    // How little the seed has to send is the simulator's to show; here it must not have to send everything to everyone.
-    assert!(sent_by_fetchers > 0 && sent < size * 3, "the seed sent {} times the size", sent as f64 / size as f64);
+    assert!(
+        sent_by_fetchers > 0 && sent <= size * 16 / 10,
+        "the seed sent {} times the size",
+        sent as f64 / size as f64
+    );
     assert!(sent + sent_by_fetchers >= size * 3);
 }
 
