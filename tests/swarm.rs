@@ -304,22 +304,35 @@ async fn three_fetchers_serve_each_other() {
     }
     let size = (world.genesis.len() + world.snapshot.len()) as u64;
     let sent: u64 = seed.handle.stop().await.iter().map(|t| t.sent_bytes).sum();
-    // How little the seed has to send is the simulator's to show; here it must not have to send everything to everyone.
-    assert!(sent_by_fetchers > 0 && sent < size * 3, "the seed sent {} times the size", sent as f64 / size as f64);
+    assert!(
+        sent_by_fetchers > 0 && sent <= size * 16 / 10,
+        "the seed sent {} times the size",
+        sent as f64 / size as f64
+    );
     assert!(sent + sent_by_fetchers >= size * 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_peer_that_flips_one_bit_is_named_and_dropped_and_the_rest_comes_from_another() {
     let world = World::new(30);
-    let honest = seed(&world, world.config(TCP, &[])).await;
+    let honest = waiting_seed(&world, world.config(TCP, &[])).await;
+    let honest_id = honest.seed.id.clone();
     let liar = liar(&world, world.config(TCP, &[])).await;
     let dir = tempfile::tempdir().unwrap();
-    let connect = [liar.address.clone(), honest.address.clone()];
-    let got = within(fetch(&world, world.config(TCP, &connect), dir.path(), now())).await.unwrap();
+    let connect = [liar.address.clone(), honest.seed.address.clone()];
+    let begin = async {
+        // Were it faster than the liar, there would be no lie.
+        while liar.handle.status().sent_bytes < CHUNK as u64 {
+            tokio::task::yield_now().await;
+        }
+        honest.begin(&world).await
+    };
+    let (got, _honest) =
+        within(async { tokio::join!(fetch(&world, world.config(TCP, &connect), dir.path(), now()), begin) }).await;
+    let got = got.unwrap();
     let named = got.warnings.iter().find(|w| w.contains("wrong chunk")).expect("a warning");
     assert!(named.contains(&liar.id) && named.contains("banned"), "{named}");
-    assert!(!got.warnings.iter().any(|w| w.contains(&honest.id)), "{:?}", got.warnings);
+    assert!(!got.warnings.iter().any(|w| w.contains(&honest_id)), "{:?}", got.warnings);
 }
 
 #[tokio::test(flavor = "multi_thread")]

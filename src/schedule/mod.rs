@@ -10,7 +10,9 @@
 //!    the peer's measured rate fills in [`PIPELINE_TIME`].
 //! 3. A seed that has nothing left to deal falls silent; after [`SEED_SILENCE`], or a few times its usual gap, its chunks
 //!    are requested too, first those that no other peer can give.
-//! 4. When nothing is left to ask for, a chunk that is late is asked for once more, elsewhere.
+//! 4. A peer that became complete in our sight serves what it has like any other; the seed it came from is asked for the
+//!    same chunks only when the others would take long and do not keep our line busy: its own line is the scarcest.
+//! 5. When nothing is left to ask for, a chunk that is late is asked for once more, elsewhere.
 //!
 //! Invariants (asserted by the tests after every input): a chunk is either had, or in flight from at most two peers, or
 //! wanted; nobody is asked for what they do not have; what was sent to us without being asked for or credited is refused;
@@ -18,6 +20,7 @@
 
 mod chunk_set;
 mod peer;
+mod pull;
 #[cfg(test)]
 mod sim;
 
@@ -27,7 +30,7 @@ use std::{
     time::Duration,
 };
 
-use rand::{Rng, SeedableRng, rngs::SmallRng};
+use rand::{SeedableRng, rngs::SmallRng};
 
 pub use chunk_set::{ChunkSet, ranges};
 use peer::Peer;
@@ -45,10 +48,10 @@ pub const SEED_SILENCE: Duration = Duration::from_millis(300);
 pub const STALL: Duration = Duration::from_secs(10);
 /// After so many stalls without a byte the connection is taken for dead: a new one may do better.
 const STALLS_MAX: u32 = 3;
-/// A chunk in flight for longer may be asked for elsewhere too when nothing else is left to ask.
-const ENDGAME_PATIENCE: Duration = Duration::from_secs(2);
 /// How often rates are measured and stalls looked for.
 const TICK: Duration = Duration::from_millis(100);
+/// What a new measurement counts for against the old ones.
+const SMOOTHING: f64 = 0.3;
 /// Chunks handed to a peer's line at once: one on the wire, one ready.
 const SENDING_MAX: usize = 2;
 /// Chunks that one peer may have asked us for and not got.
@@ -137,6 +140,14 @@ pub struct Scheduler {
     holders: Vec<u16>,
     /// Chunks on our lines to others.
     sending: HashMap<u32, u16>,
+    /// When the first chunk was asked for or came.
+    began: Option<Time>,
+    /// Smoothed bytes a second from all peers together, the most that was ever seen, and when it was last measured.
+    intake: f64,
+    best_intake: f64,
+    ticked: Time,
+    /// The other peers will soon have sent what they have and we lack.
+    others_suffice: bool,
     announce: Vec<u32>,
     effects: VecDeque<Effect>,
     /// Where dealing begins: seeds of one swarm start at different places and so seldom meet.
@@ -163,6 +174,11 @@ impl Scheduler {
             in_flight: HashMap::new(),
             holders: vec![0; count as usize],
             sending: HashMap::new(),
+            began: None,
+            intake: 0.0,
+            best_intake: 0.0,
+            ticked: Time::ZERO,
+            others_suffice: false,
             announce: Vec::new(),
             effects: VecDeque::new(),
             deal_from: if count == 0 { 0 } else { deal_from % count },
@@ -206,6 +222,10 @@ impl Scheduler {
             }
             peer.credit_given -= 1;
             peer.dealt_to_us(now);
+            if peer.asked.contains_key(&chunk) {
+                // Dealt before our request came there: it may come once more.
+                peer.cancelled.insert(chunk);
+            }
         } else if !peer.asked.contains_key(&chunk) {
             // A cancelled request may already have been on its way.
             return if peer.cancelled.remove(&chunk) { Expect::HadAlready } else { Expect::Unasked };
@@ -215,6 +235,7 @@ impl Scheduler {
         if had {
             return Expect::HadAlready;
         }
+        self.began.get_or_insert(now);
         let from = self.in_flight.entry(chunk).or_default();
         if !from.contains(&id) {
             from.push(id);
@@ -299,6 +320,7 @@ impl Scheduler {
     fn peer_has(&mut self, now: Time, id: PeerId, ranges: &[Range<u32>]) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let count = self.have.len();
+        let first_words = peer.has.is_empty();
         for range in ranges {
             for chunk in range.start..range.end.min(count) {
                 peer.dealt.remove(&chunk);
@@ -310,6 +332,7 @@ impl Scheduler {
         if peer.is_seed() && !peer.was_seed {
             // Seeds are counted apart: what everyone has says nothing of rarity.
             peer.was_seed = true;
+            peer.came_complete = first_words;
             peer.last_dealt = now;
             for n in &mut self.holders {
                 *n = n.saturating_sub(1);
@@ -328,7 +351,10 @@ impl Scheduler {
             // Nobody knows a chunk we did not announce, so asking for one is a fault of the peer.
             if !self.have.contains(chunk) {
                 refused = true;
-            } else if !peer.wants.contains(&chunk) && !peer.sending.iter().any(|(c, _)| *c == chunk) {
+            } else if !peer.wants.contains(&chunk)
+                && !peer.dealt.contains(&chunk)
+                && !peer.sending.iter().any(|(c, _)| *c == chunk)
+            {
                 peer.wants.push_back(chunk);
             }
         }
@@ -379,8 +405,9 @@ impl Scheduler {
             }
         }
         let mut freed = Vec::new();
+        let mut came = 0;
         for (id, peer) in &mut self.peers {
-            peer.measure(now);
+            came += peer.measure(now);
             if peer.stalled(now) {
                 for chunk in std::mem::take(&mut peer.asked).into_keys() {
                     peer.cancelled.insert(chunk);
@@ -393,6 +420,8 @@ impl Scheduler {
                 }
             }
         }
+        self.take_in(now, came);
+        self.others_suffice = self.others_suffice(now);
         let mut cancels: BTreeMap<PeerId, Vec<u32>> = BTreeMap::new();
         for (id, chunk) in freed {
             remove_source(&mut self.in_flight, chunk, id);
@@ -430,127 +459,6 @@ impl Scheduler {
                 self.sending.remove(&chunk);
             }
         }
-    }
-
-    /// Chunks that may be in flight from one peer: all of the window from a single source, shared among several, so that
-    /// memory does not grow with the swarm.
-    fn window(&self) -> u32 {
-        let sources = self.peers.values().filter(|p| !p.has.is_empty()).count().max(1) as u32;
-        (self.window_chunks * 3 / 2 / sources)
-            .clamp(2.max(self.window_chunks / 8).min(self.window_chunks), self.window_chunks)
-    }
-
-    /// Gives credit to seeds and asks peers with a part, or silent seeds, for chunks.
-    fn ask(&mut self, now: Time) {
-        if self.have.is_full() {
-            return;
-        }
-        let missing = self.have.len() - self.have.count();
-        let window = self.window();
-        let ids: Vec<PeerId> = self.peers.keys().copied().collect();
-        for id in ids {
-            let Some(peer) = self.peers.get_mut(&id) else { continue };
-            if peer.is_seed() {
-                let wanted = window.min(missing);
-                if peer.credit_given <= wanted * 3 / 4 && peer.credit_given < wanted {
-                    let more = wanted - peer.credit_given;
-                    peer.credit_given += more;
-                    self.effects.push_back(Effect::Grant(id, more));
-                }
-                if !peer.deals_no_more(now) {
-                    continue;
-                }
-            }
-            self.request_from(now, id, window);
-        }
-    }
-
-    fn request_from(&mut self, now: Time, id: PeerId, window: u32) {
-        let mut picked = Vec::new();
-        loop {
-            let Some(peer) = self.peers.get(&id) else { return };
-            let depth = peer.depth(self.chunk_size_bytes, window);
-            if peer.asked.len() >= depth as usize {
-                break;
-            }
-            // What peers can give each other is mostly left to them: a seed's line is the swarm's scarcest.
-            let spare_it = peer.is_seed() && peer.asked.len() as u32 >= (depth / 4).max(1);
-            let chunk = match self.pick(id) {
-                Some((holders, _)) if spare_it && holders > 0 => break,
-                Some((_, chunk)) => chunk,
-                None => match self.pick_late(now, id) {
-                    Some(chunk) => chunk,
-                    None => break,
-                },
-            };
-            let Some(peer) = self.peers.get_mut(&id) else { return };
-            if peer.asked.is_empty() {
-                peer.last_byte = now;
-            }
-            peer.asked.insert(chunk, now);
-            peer.cancelled.remove(&chunk);
-            self.in_flight.entry(chunk).or_default().push(id);
-            picked.push(chunk);
-        }
-        if !picked.is_empty() {
-            self.effects.push_back(Effect::Request(id, picked));
-        }
-    }
-
-    /// The rarest chunk that nobody is sending us, and how many peers with a part hold it; of a seed, first what none
-    /// of them can give.
-    fn pick(&mut self, id: PeerId) -> Option<(u16, u32)> {
-        let count = self.have.len();
-        let start = self.rng.random_range(0..count);
-        let peer = self.peers.get(&id)?;
-        let seed = peer.is_seed();
-        let rarest = u16::from(!seed);
-        let mut best: Option<(u16, u32)> = None;
-        let mut at = self.have.first_missing(start);
-        let mut wrapped = false;
-        loop {
-            let Some(chunk) = at else {
-                if wrapped {
-                    break;
-                }
-                wrapped = true;
-                at = self.have.first_missing(0);
-                continue;
-            };
-            if wrapped && chunk >= start {
-                break;
-            }
-            if peer.has.contains(chunk) && !self.in_flight.contains_key(&chunk) {
-                let holders = self.holders[chunk as usize];
-                if best.is_none_or(|(h, _)| holders < h) {
-                    best = Some((holders, chunk));
-                    if holders <= rarest {
-                        break;
-                    }
-                }
-            }
-            at = self.have.first_missing(chunk + 1);
-        }
-        best
-    }
-
-    /// A chunk that is late from its one source.
-    fn pick_late(&self, now: Time, id: PeerId) -> Option<u32> {
-        let peer = self.peers.get(&id)?;
-        if !peer.asked.is_empty() {
-            return None;
-        }
-        let late = |chunk: &u32, from: &PeerId| {
-            let since = self.peers.get(from).and_then(|p| p.asked.get(chunk)).copied().unwrap_or(Time::ZERO);
-            now.saturating_sub(since) > ENDGAME_PATIENCE
-        };
-        self.in_flight
-            .iter()
-            .filter(|(chunk, from)| {
-                from.len() == 1 && from[0] != id && peer.has.contains(**chunk) && late(chunk, &from[0])
-            })
-            .map(|(chunk, _)| *chunk)
-            .min()
     }
 
     /// Fills free lines: what was asked for first, then, as a seed, what nobody has.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{ChunkSet, PIPELINE_TIME, SEED_SILENCE, STALL, Time};
+use super::{ChunkSet, PIPELINE_TIME, SEED_SILENCE, SMOOTHING, STALL, Time};
 
 /// Chunks asked of a peer whose rate is not known yet.
 const FIRST_DEPTH: u32 = 4;
@@ -17,6 +17,8 @@ pub(super) struct Peer {
     pub(super) has: ChunkSet,
     /// It once had everything: it no longer counts among the holders.
     pub(super) was_seed: bool,
+    /// It had everything when it first spoke: it deals, or has dealt.
+    pub(super) came_complete: bool,
     /// Chunks we asked for (or are being dealt) and have not got, since when.
     pub(super) asked: HashMap<u32, Time>,
     /// Taken back, but perhaps already on the way.
@@ -53,6 +55,7 @@ impl Peer {
         Peer {
             has: ChunkSet::empty(chunks),
             was_seed: false,
+            came_complete: false,
             asked: HashMap::new(),
             cancelled: BTreeSet::new(),
             credit_given: 0,
@@ -99,20 +102,25 @@ impl Peer {
         }
     }
 
-    /// Updates the rate, if something was on its way.
-    pub(super) fn measure(&mut self, now: Time) {
-        const SMOOTHING: f64 = 0.3;
+    /// Updates the rate, if something was on its way, and says how many bytes came since the last time.
+    pub(super) fn measure(&mut self, now: Time) -> u64 {
         let seconds = now.saturating_sub(self.measured_at).as_secs_f64();
         if seconds < 0.05 {
-            return;
+            return 0;
         }
         let bytes = self.bytes - self.measured_bytes;
         (self.measured_at, self.measured_bytes) = (now, self.bytes);
         if bytes == 0 && self.asked.is_empty() {
-            return;
+            return 0;
         }
         let sample = bytes as f64 / seconds;
         self.rate = if self.rate == 0.0 { sample } else { self.rate + SMOOTHING * (sample - self.rate) };
+        bytes
+    }
+
+    /// Bytes a second, as last measured.
+    pub(super) fn rate(&self) -> f64 {
+        self.rate
     }
 
     /// It owes us something and no byte has come for long.

@@ -1,5 +1,7 @@
 //! The same scheduler under a virtual clock: whole swarms in a test, seeded, with links, liars left out and leavers in.
 
+mod uneven;
+
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use super::*;
@@ -22,15 +24,55 @@ enum What {
     Credit(u32),
     Request(Vec<u32>),
     Cancel(Vec<u32>),
-    Chunk { chunk: u32, credited: bool },
-    Left { chunk: u32 },
+    /// It has left the sender's uplink.
+    Coming {
+        chunk: u32,
+        credited: bool,
+    },
+    Chunk {
+        chunk: u32,
+        credited: bool,
+    },
+    Left {
+        chunk: u32,
+    },
+}
+
+/// A node's line, in bytes a second.
+#[derive(Debug, Clone, Copy)]
+struct Line {
+    up: f64,
+    down: f64,
+    /// When the node comes.
+    joins: Time,
+    /// The node does nothing at all during the second time of each first time.
+    stops: Option<(Time, Time)>,
+}
+
+impl Line {
+    fn up(up: f64) -> Self {
+        Line { up, down: f64::INFINITY, joins: Time::ZERO, stops: None }
+    }
+
+    /// The first time from `at` on at which the node is awake.
+    fn awake(&self, at: Time) -> Time {
+        match self.stops {
+            Some((period, stopped)) => {
+                let phase = Duration::from_nanos((at.as_nanos() % period.as_nanos()) as u64);
+                if phase < period - stopped { at } else { at + (period - phase) }
+            }
+            None => at,
+        }
+    }
 }
 
 struct Node {
     scheduler: Scheduler,
-    /// When this node's uplink is free, and its bytes a second.
-    free_at: Time,
-    up: f64,
+    line: Line,
+    joined: bool,
+    /// When this node's uplink and downlink are free.
+    up_free_at: Time,
+    down_free_at: Time,
     sent: BTreeMap<u32, u32>,
     received: BTreeMap<usize, u64>,
     finished: Option<Time>,
@@ -47,15 +89,22 @@ struct Swarm {
     now: Time,
     chunks: u32,
     latency: Time,
+    /// All nodes on one machine: bytes a second of them together, and when it is free.
+    machine: Option<(f64, Time)>,
 }
 
 impl Swarm {
     /// The first `seeds` nodes have everything; uplinks in bytes a second.
     fn new(chunks: u32, ups: &[f64], seeds: usize, seed: u64) -> Self {
-        let nodes = ups
+        let lines: Vec<Line> = ups.iter().copied().map(Line::up).collect();
+        Self::with_lines(chunks, &lines, seeds, seed)
+    }
+
+    fn with_lines(chunks: u32, lines: &[Line], seeds: usize, seed: u64) -> Self {
+        let nodes = lines
             .iter()
             .enumerate()
-            .map(|(i, up)| Node {
+            .map(|(i, line)| Node {
                 scheduler: Scheduler::new(
                     if i < seeds { ChunkSet::full(chunks) } else { ChunkSet::empty(chunks) },
                     CHUNK,
@@ -63,8 +112,10 @@ impl Swarm {
                     0,
                     seed * 1000 + i as u64,
                 ),
-                free_at: Time::ZERO,
-                up: *up,
+                line: *line,
+                joined: false,
+                up_free_at: Time::ZERO,
+                down_free_at: Time::ZERO,
                 sent: BTreeMap::new(),
                 received: BTreeMap::new(),
                 finished: None,
@@ -81,16 +132,26 @@ impl Swarm {
             now: Time::ZERO,
             chunks,
             latency: Duration::from_millis(1),
+            machine: None,
         };
-        let n = swarm.nodes.len();
-        for a in 0..n {
-            for b in 0..n {
-                if a != b {
-                    swarm.feed(a, Input::Connected(b as PeerId));
+        swarm.let_in();
+        swarm
+    }
+
+    /// Whoever is due meets everyone that is here.
+    fn let_in(&mut self) {
+        for new in 0..self.nodes.len() {
+            if self.nodes[new].joined || self.nodes[new].line.joins > self.now {
+                continue;
+            }
+            self.nodes[new].joined = true;
+            for other in 0..self.nodes.len() {
+                if other != new && self.nodes[other].joined && !self.nodes[other].gone {
+                    self.feed(new, Input::Connected(other as PeerId));
+                    self.feed(other, Input::Connected(new as PeerId));
                 }
             }
         }
-        swarm
     }
 
     fn send(&mut self, at: Time, from: usize, to: usize, what: What) {
@@ -117,7 +178,9 @@ impl Swarm {
                     self.send(later, node, to as usize, What::Haves(ranges));
                 }
                 Effect::Announce(ranges) => {
-                    for to in (0..self.nodes.len()).filter(|to| *to != node) {
+                    for to in
+                        (0..self.nodes.len()).filter(|to| *to != node && self.nodes[*to].joined).collect::<Vec<_>>()
+                    {
                         let ranges = ranges.iter().map(|r| (r.start, r.end)).collect();
                         self.send(later, node, to, What::Haves(ranges));
                     }
@@ -128,10 +191,14 @@ impl Swarm {
                         continue;
                     }
                     *n.sent.entry(chunk).or_default() += 1;
-                    n.free_at = n.free_at.max(now) + Duration::from_secs_f64(CHUNK as f64 / n.up);
-                    let done = n.free_at;
-                    self.send(done, node, node, What::Left { chunk: chunk | (peer as u32) << 20 });
-                    self.send(done + self.latency, node, peer as usize, What::Chunk { chunk, credited });
+                    n.up_free_at =
+                        n.line.awake(n.up_free_at.max(now)) + Duration::from_secs_f64(CHUNK as f64 / n.line.up);
+                    let mut out = n.up_free_at;
+                    if let Some((rate, free_at)) = &mut self.machine {
+                        *free_at = (*free_at).max(now) + Duration::from_secs_f64(CHUNK as f64 / *rate);
+                        out = out.max(*free_at);
+                    }
+                    self.send(out + self.latency, node, peer as usize, What::Coming { chunk, credited });
                 }
                 Effect::Drop(peer, reason) => {
                     assert!(self.nodes[peer as usize].silent, "honest node {peer} dropped: {reason}");
@@ -179,8 +246,10 @@ impl Swarm {
             if self.queue.peek().is_none_or(|e| e.at.0 > next_tick) {
                 self.now = next_tick;
                 next_tick += TICK;
+                self.let_in();
                 for node in 0..self.nodes.len() {
-                    if !self.nodes[node].gone {
+                    let n = &self.nodes[node];
+                    if !n.gone && n.joined && n.line.awake(self.now) == self.now {
                         self.feed(node, Input::Tick);
                     }
                 }
@@ -193,12 +262,26 @@ impl Swarm {
                 continue;
             }
             let (to, from) = (event.to, event.from as PeerId);
+            let awake = self.nodes[to].line.awake(self.now);
+            if awake > self.now {
+                self.send(awake, event.from, to, event.what);
+                continue;
+            }
             match event.what {
+                What::Coming { chunk, credited } => {
+                    let node = &mut self.nodes[to];
+                    let time = if node.line.down.is_finite() { CHUNK as f64 / node.line.down } else { 0.0 };
+                    node.down_free_at = node.down_free_at.max(self.now) + Duration::from_secs_f64(time);
+                    let here = node.down_free_at;
+                    // The sender's line is free when the receiver has taken the chunk.
+                    self.send(here, event.to, event.from, What::Left { chunk });
+                    self.send(here, event.from, event.to, What::Chunk { chunk, credited });
+                }
                 What::Haves(r) => self.feed(to, Input::Haves(from, r.into_iter().map(|(a, b)| a..b).collect())),
                 What::Credit(n) => self.feed(to, Input::Credited(from, n)),
                 What::Request(c) => self.feed(to, Input::Requested(from, c.into_iter().map(|c| c..c + 1).collect())),
                 What::Cancel(c) => self.feed(to, Input::Cancelled(from, ranges(c))),
-                What::Left { chunk } => self.feed(to, Input::Sent(PeerId::from(chunk >> 20), chunk & 0xf_ffff)),
+                What::Left { chunk } => self.feed(to, Input::Sent(from, chunk)),
                 What::Chunk { chunk, credited } => {
                     let now = self.now;
                     let node = &mut self.nodes[to];
