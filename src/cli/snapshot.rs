@@ -64,7 +64,7 @@ pub(crate) struct CreateFlags {
     /// Write the genesis exactly as Kwil's tool does: its default parameters instead of the old network's
     #[arg(long)]
     template: bool,
-    /// Small takes two to three times as long and saves about six percent
+    /// Small takes two to four times as long and saves six to nine percent
     #[arg(long, value_enum, default_value_t = CompressChoice::Fast, hide_possible_values = true, value_name = "fast|small")]
     compress: CompressChoice,
     /// Compressing threads, at most 16 [default: one for each processor, at most 8]
