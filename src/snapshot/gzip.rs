@@ -16,9 +16,18 @@ use crate::base::{Error, Result};
 
 /// Text in one member.
 pub(crate) const BLOCK_BYTES: usize = 1 << 20;
-const HEADER_BYTES: usize = 20;
-const TRAILER_BYTES: usize = 8;
+/// Of a member, before its deflate data.
+pub(super) const HEADER_BYTES: usize = 20;
+/// Of a member, after its deflate data.
+pub(super) const TRAILER_BYTES: usize = 8;
 const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'K', b'S', 4, 0];
+
+/// The length that a member of ours says it has, if one begins with these bytes.
+pub(super) fn member_length(header: &[u8]) -> Option<usize> {
+    let (form, length) = header.split_at_checked(HEADER.len())?;
+    let length = u32::from_le_bytes(*length.first_chunk()?) as usize;
+    (form == HEADER && length >= HEADER_BYTES + TRAILER_BYTES).then_some(length)
+}
 
 /// How much work goes into a small file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

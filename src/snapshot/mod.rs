@@ -5,8 +5,9 @@ mod create;
 mod gzip;
 mod part;
 mod pipeline;
+mod text;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};
 pub use gzip::Compression;
-pub use verify::{Finding, Level, Verified, VerifyOptions, read_genesis, verify, verify_reader};
+pub use verify::{Finding, Level, TextFacts, Verified, VerifyOptions, read_genesis, read_gzip, verify, verify_reader};

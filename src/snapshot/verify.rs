@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fmt, fs,
-    io::{self, BufReader, Read},
+    io::{self, Read},
     path::Path,
     sync::{
         Arc,
@@ -14,10 +14,10 @@ use std::{
     thread,
 };
 
-use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::text::TextReader;
 use crate::{
     base::{
         Context, Error, Kind, Progress, Result, Sha256Hash,
@@ -32,11 +32,8 @@ use crate::{
     },
 };
 
-/// Text handed from thread to thread at once.
-const PIECE_BYTES: usize = 256 << 10;
-/// Pieces waiting for a thread.
-const PIECES_WAITING: usize = 8;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Pieces of text waiting for a thread; each is at most two MiB.
+const PIECES_WAITING: usize = 3;
 
 /// How a snapshot is checked.
 #[derive(Debug, Clone)]
@@ -150,15 +147,15 @@ pub fn verify(snapshot: &Path, genesis: &Path, options: &VerifyOptions, progress
         return Err(Error::failed(format!("{} is a directory", snapshot.display()))
             .hint("name the snapshot file in it (kwildb-snapshot.sql.gz or snapshot.sql.gz)"));
     }
-    let mut reader = BufReader::with_capacity(PIECE_BYTES, file);
-    let gzip = is_gzip(&mut reader).or_failed(|| format!("cannot read {}", snapshot.display()))?;
+    let reader = TextReader::new(file).or_failed(|| format!("cannot read {}", snapshot.display()))?;
+    let gzip = reader.is_gzip();
     // kwild decides by the name, and reads the wrong bytes where it does not fit.
     let named_gzip = snapshot.extension() == Some(OsStr::new("gz"));
     if named_gzip && !gzip {
         return Err(Error::verify(format!("{} is named .gz but is no gzip file", snapshot.display()))
             .hint("fetch it again; plain SQL text must have a name that ends in .sql"));
     }
-    let mut verified = verify_buffered(reader, gzip, &genesis, options, progress)?;
+    let mut verified = verify_text(reader, &genesis, options, progress)?;
     if gzip && !named_gzip {
         verified.findings.push(Finding {
             level: Level::Warning,
@@ -182,18 +179,12 @@ pub fn verify_reader(
     options: &VerifyOptions,
     progress: &Progress,
 ) -> Result<Verified> {
-    let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
-    let gzip = is_gzip(&mut reader).or_failed(|| "cannot read the snapshot")?;
-    verify_buffered(reader, gzip, genesis, options, progress)
+    let reader = TextReader::new(reader).or_failed(|| "cannot read the snapshot")?;
+    verify_text(reader, genesis, options, progress)
 }
 
-fn is_gzip(reader: &mut impl io::BufRead) -> io::Result<bool> {
-    Ok(reader.fill_buf()?.starts_with(&GZIP_MAGIC))
-}
-
-fn verify_buffered(
-    reader: impl io::BufRead,
-    gzip: bool,
+fn verify_text(
+    reader: TextReader<impl Read>,
     genesis: &Genesis,
     options: &VerifyOptions,
     progress: &Progress,
@@ -202,11 +193,7 @@ fn verify_buffered(
         Error::verify("the genesis pins no state hash, so no snapshot belongs to it")
             .hint("use the genesis that was made with the snapshot")
     })?;
-    let read = if gzip {
-        read_text(MultiGzDecoder::new(reader), options, progress)?
-    } else {
-        read_text(reader, options, progress)?
-    };
+    let read = read_text(reader, options, |bytes| progress.bytes("verify", bytes, None, ""))?;
     progress.done("verify");
     if read.state_hash != expected {
         let error =
@@ -281,15 +268,37 @@ fn findings(report: &ScanReport) -> Vec<Finding> {
     findings
 }
 
-struct Text {
-    state_hash: Sha256Hash,
-    bytes: u64,
-    scan: Result<ScanReport, ScanError>,
+/// What a pass over a snapshot's text tells.
+#[derive(Debug)]
+pub struct TextFacts {
+    /// SHA-256 of the text.
+    pub state_hash: Sha256Hash,
+    /// Its length.
+    pub bytes: u64,
+    /// Its statements, or the first that does not belong.
+    pub scan: Result<ScanReport, ScanError>,
+}
+
+/// Reads a snapshot file, which must be gzip, to its end: hash and statements of its text. `progress` hears how much text
+/// there was so far. Blocking.
+///
+/// # Errors
+/// `Kind::Verify` when it is no whole gzip file, `Kind::Failed` when it cannot be read.
+pub fn read_gzip(reader: impl Read, options: &VerifyOptions, progress: impl FnMut(u64)) -> Result<TextFacts> {
+    let reader = TextReader::new(reader).or_failed(|| "cannot read the snapshot")?;
+    if !reader.is_gzip() {
+        return Err(Error::verify("the snapshot does not begin as a gzip file does"));
+    }
+    read_text(reader, options, progress)
 }
 
 type Piece = Arc<Vec<u8>>;
 
-fn read_text(mut reader: impl Read, options: &VerifyOptions, progress: &Progress) -> Result<Text> {
+fn read_text(
+    mut reader: TextReader<impl Read>,
+    options: &VerifyOptions,
+    progress: impl FnMut(u64),
+) -> Result<TextFacts> {
     thread::scope(|scope| {
         let (to_hash, hashed) = queue();
         let (to_scan, scanned) = queue();
@@ -310,7 +319,7 @@ fn read_text(mut reader: impl Read, options: &VerifyOptions, progress: &Progress
         let gone = || Error::failed("a thread of the check ended early");
         let state_hash = hashing.join().map_err(|_| gone())?;
         let scan = scanning.join().map_err(|_| gone())?;
-        Ok(Text { state_hash, bytes: bytes?, scan })
+        Ok(TextFacts { state_hash, bytes: bytes?, scan })
     })
 }
 
@@ -328,39 +337,26 @@ fn scan(pieces: &Receiver<Piece>) -> Result<ScanReport, ScanError> {
 
 /// Reads everything there is and gives it out in pieces; says how much it was.
 fn unpack(
-    reader: &mut impl Read,
+    reader: &mut TextReader<impl Read>,
     options: &VerifyOptions,
-    progress: &Progress,
+    mut progress: impl FnMut(u64),
     mut give: impl FnMut(Piece) -> bool,
 ) -> Result<u64> {
     let mut bytes = 0;
     loop {
         if options.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted(2), "interrupted while verifying the snapshot"));
+            return Err(Error::new(Kind::Interrupted(2), "interrupted while the snapshot was read"));
         }
-        let mut piece = vec![0; PIECE_BYTES];
-        let mut filled = 0;
-        while filled < piece.len() {
-            match reader.read(&mut piece[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(unpack_error(e, bytes + filled as u64)),
-            }
-        }
-        if filled == 0 {
-            return Ok(bytes);
-        }
-        bytes += filled as u64;
+        let Some(piece) = reader.next_piece().map_err(|e| unpack_error(e, bytes))? else { return Ok(bytes) };
+        bytes += piece.len() as u64;
         if bytes > options.max_bytes {
             return Err(Error::verify(format!("the snapshot unpacks to more than {} bytes", options.max_bytes))
                 .hint("a real one this large needs a higher --max-bytes"));
         }
-        piece.truncate(filled);
         if !give(Arc::new(piece)) {
             return Err(Error::failed("a thread of the check ended early"));
         }
-        progress.bytes("verify", bytes, None, "");
+        progress(bytes);
     }
 }
 
