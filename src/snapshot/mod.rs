@@ -2,6 +2,7 @@
 //! database or a file, out come a snapshot directory or a verdict; nothing here talks to a network or sets up a root.
 
 mod create;
+mod deep;
 mod gzip;
 mod part;
 mod pipeline;

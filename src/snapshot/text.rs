@@ -218,9 +218,8 @@ impl<R: Read> Members<R> {
         let Ahead { batch, inflated } = self.line.pop_front()?;
         // A thread that is gone has proved nothing.
         let Inflated { text, members } = inflated.recv().unwrap_or(Inflated { text: Vec::new(), members: 0 });
-        let rest = &batch[members..];
-        let rest = (!rest.is_empty()).then(|| rest.iter().flat_map(|member| &member.bytes).copied().collect());
-        Some((text, rest))
+        let rest: Vec<&[u8]> = batch[members..].iter().map(|member| member.bytes.as_slice()).collect();
+        Some((text, (!rest.is_empty()).then(|| rest.concat())))
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     fmt, fs,
     io::{self, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -17,7 +17,10 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::text::TextReader;
+use super::{
+    deep::{self, Described},
+    text::TextReader,
+};
 use crate::{
     base::{
         Context, Error, Kind, Progress, Result, Sha256Hash,
@@ -38,8 +41,11 @@ const PIECES_WAITING: usize = 3;
 /// How a snapshot is checked.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// List every table with its rows in the result.
+    /// List every table with its rows in the result, count each row's columns, ask for the closing UPDATE, and compare with
+    /// the manifest beside the file.
     pub deep: bool,
+    /// The manifest to compare with, or its directory.
+    pub manifest: Option<PathBuf>,
     /// Uncompressed text beyond which the file is refused.
     pub max_bytes: u64,
     /// Ends the check.
@@ -48,7 +54,12 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        VerifyOptions { deep: false, max_bytes: SNAPSHOT_TEXT_BYTES_MAX, cancel: CancellationToken::new() }
+        VerifyOptions {
+            deep: false,
+            manifest: None,
+            max_bytes: SNAPSHOT_TEXT_BYTES_MAX,
+            cancel: CancellationToken::new(),
+        }
     }
 }
 
@@ -155,7 +166,12 @@ pub fn verify(snapshot: &Path, genesis: &Path, options: &VerifyOptions, progress
         return Err(Error::verify(format!("{} is named .gz but is no gzip file", snapshot.display()))
             .hint("fetch it again; plain SQL text must have a name that ends in .sql"));
     }
-    let mut verified = verify_text(reader, &genesis, options, progress)?;
+    let manifest = match &options.manifest {
+        None if options.deep => deep::beside(snapshot),
+        named => named.clone(),
+    };
+    let manifest = manifest.map(|path| Described::read(&path)).transpose()?;
+    let mut verified = verify_text(reader, &genesis, manifest.as_ref(), options, progress)?;
     if gzip && !named_gzip {
         verified.findings.push(Finding {
             level: Level::Warning,
@@ -180,12 +196,14 @@ pub fn verify_reader(
     progress: &Progress,
 ) -> Result<Verified> {
     let reader = TextReader::new(reader).or_failed(|| "cannot read the snapshot")?;
-    verify_text(reader, genesis, options, progress)
+    let manifest = options.manifest.as_ref().map(|path| Described::read(path)).transpose()?;
+    verify_text(reader, genesis, manifest.as_ref(), options, progress)
 }
 
 fn verify_text(
     reader: TextReader<impl Read>,
     genesis: &Genesis,
+    manifest: Option<&Described>,
     options: &VerifyOptions,
     progress: &Progress,
 ) -> Result<Verified> {
@@ -204,7 +222,7 @@ fn verify_text(
             Err(why) => error.because(why),
         });
     }
-    let report = read.scan?;
+    let report = read.scan.clone()?;
     if report.family != genesis.family() {
         return Err(Error::verify(format!(
             "the snapshot is of family {}, its genesis of {}",
@@ -220,6 +238,13 @@ fn verify_text(
         ))
         .hint("do not use this snapshot: validators of the old network would stay in the new one"));
     }
+    let mut findings = findings(&report);
+    if options.deep {
+        findings.extend(deep::is_complete(&report)?);
+    }
+    if let Some(manifest) = manifest {
+        findings.push(manifest.compare(&read, &report)?);
+    }
     Ok(Verified {
         ok: true,
         family: report.family,
@@ -229,7 +254,7 @@ fn verify_text(
         bytes: read.bytes,
         tables: report.tables,
         rows: report.rows,
-        findings: findings(&report),
+        findings,
         table_rows: options.deep.then_some(report.table_rows),
     })
 }
@@ -309,7 +334,8 @@ fn read_text(
             }
             Sha256Hash::from_bytes(hash.finalize().into())
         });
-        let scanning = scope.spawn(move || scan(&scanned));
+        let scanner = if options.deep { StatementScanner::new().counting_columns() } else { StatementScanner::new() };
+        let scanning = scope.spawn(move || scan(scanner, &scanned));
         let bytes = unpack(&mut reader, options, progress, |piece| {
             // The scanner lets go at its first finding; the hash is still wanted.
             let _ = to_scan.send(piece.clone());
@@ -327,8 +353,7 @@ fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
     sync_channel(PIECES_WAITING)
 }
 
-fn scan(pieces: &Receiver<Piece>) -> Result<ScanReport, ScanError> {
-    let mut scanner = StatementScanner::new();
+fn scan(mut scanner: StatementScanner, pieces: &Receiver<Piece>) -> Result<ScanReport, ScanError> {
     for piece in pieces {
         scanner.push(&piece)?;
     }
@@ -416,8 +441,7 @@ mod tests {
         assert!(verified.ok && verified.rows > 10 && verified.height.is_some());
         let text = text();
         assert_eq!(check(&text).unwrap().bytes, text.len() as u64);
-        let mut writer = super::super::gzip::MemberWriter::new(Default::default());
-        let members: Vec<u8> = text.chunks(1000).flat_map(|block| writer.member(block).unwrap()).collect();
+        let members: Vec<u8> = text.chunks(1000).flat_map(member).collect();
         assert_eq!(check(&members).unwrap().bytes, text.len() as u64);
     }
 
@@ -477,8 +501,7 @@ mod tests {
 
     #[test]
     fn a_file_that_unpacks_for_ever_is_stopped() {
-        let mut writer = super::super::gzip::MemberWriter::new(Default::default());
-        let member = writer.member(&vec![b'\n'; 1 << 20]).unwrap();
+        let member = member(&vec![b'\n'; 1 << 20]);
         let options = VerifyOptions { max_bytes: 3 << 20, ..VerifyOptions::default() };
         struct Endless(Vec<u8>, usize);
         impl Read for Endless {
@@ -492,6 +515,67 @@ mod tests {
         let e = verify_reader(Endless(member, 0), &genesis(), &options, &Progress::silent()).unwrap_err();
         assert_eq!(e.kind(), Kind::Verify);
         assert!(e.advice().unwrap().contains("--max-bytes"), "{e}");
+    }
+
+    fn member(text: &[u8]) -> Vec<u8> {
+        super::super::gzip::MemberWriter::new(Default::default()).member(text).unwrap()
+    }
+
+    /// A member of ours that says it is this long and holds this much text.
+    fn liar(text: &[u8], length: u32, text_bytes: u32) -> Vec<u8> {
+        let mut member = member(text);
+        member[16..20].copy_from_slice(&length.to_le_bytes());
+        let at = member.len() - 4;
+        member[at..].copy_from_slice(&text_bytes.to_le_bytes());
+        member
+    }
+
+    #[test]
+    fn members_that_lie_about_their_text_are_stopped_or_refused() {
+        let bomb = vec![b'\n'; 8 << 20];
+        let whole = member(&bomb).len() as u32;
+        let options = VerifyOptions { max_bytes: 3 << 20, ..VerifyOptions::default() };
+        for (length, text_bytes) in [
+            (whole, 5),
+            (whole, 0),
+            (whole, 1 << 20),
+            (whole, u32::MAX),
+            (u32::MAX, 5),
+            (28, 5),
+            (0, 5),
+            (whole - 1, 5),
+        ] {
+            let file = [member(&text()[..1000]), liar(&bomb, length, text_bytes), member(b"more\n")].concat();
+            let e = verify_reader(file.as_slice(), &genesis(), &options, &Progress::silent()).unwrap_err();
+            assert_eq!(e.kind(), Kind::Verify, "{length} {text_bytes}: {}", e.chain());
+            assert!(e.advice().unwrap().contains("--max-bytes"), "{length} {text_bytes}: {e}");
+            refused(&file, "damaged");
+        }
+    }
+
+    #[test]
+    fn a_lie_about_the_length_changes_nothing_in_the_text() {
+        // For zcat these are good files: the field is ours alone.
+        let text = text();
+        let bytes = text.len() as u32;
+        for length in [0, 27, 28, 100, 1 << 20, (1 << 31) - 1, u32::MAX] {
+            assert_eq!(check(&liar(&text, length, bytes)).unwrap().bytes, u64::from(bytes), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_member_for_each_byte_is_only_slow() {
+        let text = text();
+        let file: Vec<u8> = text.chunks(1).flat_map(member).collect();
+        assert_eq!(check(&file).unwrap().bytes, text.len() as u64);
+        let empty = [member(b"").repeat(100_000), file].concat();
+        assert_eq!(check(&empty).unwrap().bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn a_packed_file_inside_a_packed_file_is_no_text() {
+        refused(&member(&file()), "state hash");
+        refused(&member(&member(&vec![0; 8 << 20])), "state hash");
     }
 
     #[test]
