@@ -1,5 +1,5 @@
 //! Compiles the messages with a protobuf compiler written in Rust (no protoc is needed on the machine), and notes which
-//! commit this is.
+//! commit this is and with which features it is built.
 
 use std::{io::Error, process::Command};
 
@@ -10,6 +10,7 @@ fn main() -> Result<(), Error> {
     config.protoc_executable("unused");
     config.compile_fds(set)?;
     note_commit();
+    note_features();
     Ok(())
 }
 
@@ -39,4 +40,15 @@ fn note_commit() {
             println!("cargo:rerun-if-changed={path}");
         }
     }
+}
+
+/// Hands the names of the features that are on to the crate.
+fn note_features() {
+    let mut features: Vec<String> = std::env::vars()
+        .filter_map(|(name, _)| name.strip_prefix("CARGO_FEATURE_").map(str::to_lowercase))
+        .filter(|name| name != "default")
+        .collect();
+    features.sort();
+    let text = if features.is_empty() { "none".to_owned() } else { features.join(", ") };
+    println!("cargo:rustc-env=REGENESIS_FEATURES={text}");
 }

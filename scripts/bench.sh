@@ -59,7 +59,7 @@ say "building regenesis, with and without ISA-L"
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 cargo build --release --locked --quiet --target-dir "$target"
 cp "$target/release/regenesis" "$work/plain"
-mapfile -t features < <(build_features)
+choose_features
 isal=
 if [ "${#features[@]}" -gt 0 ]; then
     cargo build --release --locked --quiet --target-dir "$target" "${features[@]}"

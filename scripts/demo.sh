@@ -7,10 +7,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 need_rust
 install_packages
+choose_features
 
 target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 say "building regenesis (a few minutes the first time)"
-cargo build --release --locked --target-dir "$target"
+cargo build --release --locked "${features[@]}" --target-dir "$target"
 # Paths among the flags are the caller's.
 cd "$caller"
 exec "$target/release/regenesis" demo "$@"

@@ -10,13 +10,14 @@ die() {
     exit 1
 }
 
-# The newest PostgreSQL server's programs lie outside PATH on Debian.
-have_postgres() {
+# Says where a PostgreSQL server's programs are, all that is needed of them: on Debian they lie outside PATH.
+postgres_directory() {
     local directory
     for directory in /usr/lib/postgresql/*/bin "$(pg_config --bindir 2>/dev/null || true)" \
         "$(dirname "$(command -v postgres 2>/dev/null || echo /none/postgres)")"; do
         if [ -x "$directory/postgres" ] && [ -x "$directory/initdb" ] && [ -x "$directory/psql" ] \
             && [ -x "$directory/pg_dump" ] && have_postgres_extensions "$directory"; then
+            echo "$directory"
             return 0
         fi
     done
@@ -36,29 +37,56 @@ have_postgres_extensions() {
     [ -e "$share/extension/uuid-ossp.control" ] && [ -e "$share/extension/pgcrypto.control" ]
 }
 
-# Names the packages that are missing, one a line.
+# Names the packages that are missing, one a line. Those that only the tests need: with PYTHON=1.
 missing_packages() {
     command -v cc >/dev/null 2>&1 || echo build-essential
     command -v git >/dev/null 2>&1 || echo git
-    have_postgres || echo postgresql
+    postgres_directory >/dev/null || echo postgresql
+    [ -z "${PYTHON:-}" ] || command -v python3 >/dev/null 2>&1 || echo python3
+}
+
+# The same for ISA-L, which makes snapshots faster. Its assembler is for x86 only.
+missing_isal_packages() {
+    local program
+    for program in make autoconf automake; do
+        command -v "$program" >/dev/null 2>&1 || echo "$program"
+    done
+    command -v libtoolize >/dev/null 2>&1 || echo libtool
+    [ "$(uname -m)" != x86_64 ] || command -v nasm >/dev/null 2>&1 || echo nasm
+}
+
+# Sets `features` to cargo's flags: ISA-L where it can be built. Its configure links a static program.
+choose_features() {
+    features=()
+    if [ -z "$(missing_isal_packages)" ] && echo 'int main(void) { return 0; }' | cc -static -x c -o /dev/null - 2>/dev/null; then
+        features=(--features isal)
+    else
+        say "building without ISA-L: snapshots take longer to write"
+    fi
 }
 
 # Installs the packages that are missing; without root or sudo it says which command does it.
 install_packages() {
-    local packages command as_root=()
+    local packages command as_root=() may_install=yes
     mapfile -t packages < <(missing_packages)
+    mapfile -t -O "${#packages[@]}" packages < <(missing_isal_packages)
     [ "${#packages[@]}" -gt 0 ] || return 0
-    command="apt-get update && apt-get install --yes --no-install-recommends ${packages[*]}"
-    command -v apt-get >/dev/null 2>&1 \
-        || die "missing on this machine: ${packages[*]}" "install them (these are the names of Debian's and Ubuntu's packages), then run this script again"
+    command -v apt-get >/dev/null 2>&1 || may_install=no
     if [ "$(id -u)" -ne 0 ]; then
-        if command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
-            as_root=(sudo)
-        elif command -v sudo >/dev/null 2>&1 && [ -t 0 ]; then
+        if command -v sudo >/dev/null 2>&1 && { sudo -n true 2>/dev/null || [ -t 0 ]; }; then
             as_root=(sudo)
         else
-            die "missing on this machine: ${packages[*]}" "run as root: $command"
+            may_install=no
         fi
+    fi
+    if [ "$may_install" = no ]; then
+        mapfile -t packages < <(missing_packages)
+        # ISA-L can be done without.
+        [ "${#packages[@]}" -gt 0 ] || return 0
+        command="apt-get update && apt-get install --yes --no-install-recommends ${packages[*]}"
+        command -v apt-get >/dev/null 2>&1 \
+            || die "missing on this machine: ${packages[*]}" "install them (these are the names of Debian's and Ubuntu's packages), then run this script again"
+        die "missing on this machine: ${packages[*]}" "run as root: $command"
     fi
     say "installing ${packages[*]}"
     # We start servers of our own: the package need not make and start one. A choice made before is kept.

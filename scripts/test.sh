@@ -5,7 +5,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 need_rust
-install_packages
+PYTHON=1 install_packages
+choose_features
 need_rust_components
 
 # A CI machine may keep what was built between runs; a clean checkout has no folder of its own for it.
@@ -18,6 +19,6 @@ step() {
     "$@"
 }
 step cargo fmt --check
-step cargo clippy --all-targets --locked -- -D warnings
-step cargo test --locked
+step cargo clippy --all-targets --locked "${features[@]}" -- -D warnings
+step cargo test --locked "${features[@]}"
 say "all green"

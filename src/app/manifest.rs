@@ -1,15 +1,14 @@
 //! Signs the files of a snapshot directory, and checks a manifest with the files it names.
 
 use std::{
+    cell::Cell,
     fs::File,
-    io::{self, BufReader, Read},
+    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use flate2::bufread::MultiGzDecoder;
 use rand::TryRngCore;
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use super::{files::read_bounded, state::StateDirectory};
@@ -19,17 +18,15 @@ use crate::{
         GENESIS_FILE_NAME,
         genesis::Genesis,
         key::{PrivateKey, PublicKey},
-        scan::StatementScanner,
     },
     manifest::{
         Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, MANIFEST_FILE_NAME,
         Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, Validator, VerifiedManifest,
         genesis_validators,
     },
+    snapshot::{self, VerifyOptions},
     store::PrivateDirectory,
 };
-
-const READ_SIZE_BYTES: usize = 256 << 10;
 
 /// What the lead decides when it signs.
 #[derive(Debug, Clone)]
@@ -334,53 +331,37 @@ pub fn read_snapshot(
         Some(layout) => ArtifactHasher::with_layout(layout),
         None => ArtifactHasher::new(size).or_verify(|| format!("{} cannot be described", path.display()))?,
     };
-    let tee = Tee { file, hasher, taken: 0 };
-    let mut gunzip = MultiGzDecoder::new(BufReader::with_capacity(READ_SIZE_BYTES, tee));
-    let mut text_hash = Sha256::new();
-    let mut scanner = StatementScanner::new();
-    let mut text_size_bytes = 0;
-    let mut buffer = vec![0; READ_SIZE_BYTES];
-    loop {
-        if cancel.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted(2), "interrupted while the snapshot was read"));
-        }
-        let read = match gunzip.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(read) => read,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-            Err(e) if e.raw_os_error().is_some() => return Err(Error::failed(cannot()).because(e)),
-            Err(e) => {
-                return Err(Error::verify(format!("{} is no whole gzip file", path.display()))
-                    .because(e)
-                    .hint("it was cut or changed: take it again from where it came from"));
-            }
-        };
-        text_hash.update(&buffer[..read]);
-        // The text is code: nobody is asked to run what everyone would refuse.
-        scanner.push(&buffer[..read])?;
-        text_size_bytes += read as u64;
-        progress.bytes("hash", gunzip.get_ref().get_ref().taken, Some(size), "");
-    }
+    let taken = Cell::new(0);
+    let mut tee = Tee { file, hasher, taken: &taken };
+    let options = VerifyOptions { cancel: cancel.clone(), ..VerifyOptions::default() };
+    let facts = snapshot::read_gzip(&mut tee, &options, |_| progress.bytes("hash", taken.get(), Some(size), ""));
     progress.done("hash");
-    let tee = gunzip.into_inner().into_inner();
+    let facts = facts.map_err(|e| match e.kind() {
+        Kind::Verify => Error::verify(format!("{} is no whole gzip file", path.display()))
+            .because(e)
+            .hint("it was cut or changed: take it again from where it came from"),
+        Kind::Failed => Error::failed(cannot()).because(e),
+        _ => e,
+    })?;
     let description = tee.hasher.finish().or_verify(|| format!("{} is not what it should be", path.display()))?;
-    let state_hash = Sha256Hash::from_bytes(text_hash.finalize().into());
-    let height = scanner.finish()?.height;
+    // The text is code: nobody is asked to run what everyone would refuse.
+    let height = facts.scan?.height;
+    let (state_hash, text_size_bytes) = (facts.state_hash, facts.bytes);
     Ok(SnapshotFacts { description, state_hash, text_size_bytes, height })
 }
 
 /// Hashes what is read through it.
-struct Tee {
+struct Tee<'a> {
     file: File,
     hasher: ArtifactHasher,
-    taken: u64,
+    taken: &'a Cell<u64>,
 }
 
-impl Read for Tee {
+impl Read for Tee<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.hasher.update(&buffer[..read]);
-        self.taken += read as u64;
+        self.taken.set(self.taken.get() + read as u64);
         Ok(read)
     }
 }

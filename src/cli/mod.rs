@@ -24,8 +24,9 @@ pub(crate) use output::Output;
 
 use crate::base::{Progress, Result, task::CancellationToken};
 
-/// What `--version` says. The crate has no optional features.
-const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("REGENESIS_COMMIT"), "; features: none)");
+/// What `--version` says.
+const VERSION: &str =
+    concat!(env!("CARGO_PKG_VERSION"), " (", env!("REGENESIS_COMMIT"), "; features: ", env!("REGENESIS_FEATURES"), ")");
 
 /// Moves a Kwil network to a new genesis, peer-to-peer.
 #[derive(Debug, Parser)]
@@ -200,5 +201,12 @@ mod tests {
     #[test]
     fn every_command_and_flag_is_well_formed() {
         Program::command().debug_assert();
+    }
+
+    #[test]
+    fn the_version_names_the_features() {
+        let version = Program::command().render_version();
+        let features = if cfg!(feature = "isal") { "; features: isal)" } else { "; features: none)" };
+        assert!(version.trim_end().ends_with(features), "{version}");
     }
 }

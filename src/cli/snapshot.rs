@@ -64,7 +64,7 @@ pub(crate) struct CreateFlags {
     /// Write the genesis exactly as Kwil's tool does: its default parameters instead of the old network's
     #[arg(long)]
     template: bool,
-    /// Small takes two to three times as long and saves about six percent
+    /// Small takes two to four times as long and saves six to nine percent
     #[arg(long, value_enum, default_value_t = CompressChoice::Fast, hide_possible_values = true, value_name = "fast|small")]
     compress: CompressChoice,
     /// Compressing threads, at most 16 [default: one for each processor, at most 8]
@@ -98,9 +98,13 @@ pub(crate) struct VerifyArgs {
     /// The genesis it belongs to [default: genesis.json beside it]
     #[arg(long, short, value_name = "FILE")]
     genesis: Option<PathBuf>,
-    /// List the rows of every table
+    /// Also count each row's columns, ask for the closing UPDATE, compare with the manifest beside the file, and list the
+    /// rows of every table
     #[arg(long)]
     deep: bool,
+    /// Compare text and rows with this manifest, or the one in this directory
+    #[arg(long, value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
     /// Refuse a file that unpacks to more than this, such as 200G
     #[arg(long, value_name = "SIZE")]
     max_bytes: Option<Size>,
@@ -158,6 +162,7 @@ impl VerifyArgs {
         let genesis = self.genesis.unwrap_or_else(|| durable::parent(&self.file).join(GENESIS_FILE_NAME));
         let options = VerifyOptions {
             deep: self.deep,
+            manifest: self.manifest.map(expand_home),
             max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
             cancel: session.cancel.clone(),
         };

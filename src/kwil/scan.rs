@@ -62,7 +62,7 @@ mod rows;
 mod tests;
 
 use grammar::Accepted;
-use rows::{Rows, Utf8};
+use rows::{Columns, Rows, Utf8};
 
 /// The text is not a snapshot that psql may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +117,8 @@ pub struct ScanReport {
     pub schemas: BTreeSet<String>,
     /// Rows of the voters table: always 0, other texts are refused.
     pub voters_rows: u64,
+    /// Tables that are made but have no COPY block; pg_dump writes one for each, also without rows.
+    pub tables_without_rows: Vec<String>,
 }
 
 /// The scanner.
@@ -136,6 +138,14 @@ impl StatementScanner {
     /// A scanner at the text's first byte.
     pub fn new() -> Self {
         StatementScanner { splitter: Splitter::new(), state: State::default() }
+    }
+
+    /// Refuses a row, too, that has not as many columns as its COPY names. That does no harm but to its table, which would
+    /// stay empty.
+    #[must_use]
+    pub fn counting_columns(mut self) -> Self {
+        self.state.counts_columns = true;
+        self
     }
 
     /// Takes any piece of the uncompressed text. Holds at most one statement, never a row.
@@ -162,7 +172,9 @@ impl StatementScanner {
             statement: String::new(),
             reason,
         })?;
+        let without_rows = state.tables.keys().filter(|table| !state.copied.contains(table));
         Ok(ScanReport {
+            tables_without_rows: without_rows.map(Name::to_string).collect(),
             family: state.family.unwrap_or(Family::V09),
             tables: state.tables.len() as u64,
             rows: state.table_rows.values().sum(),
@@ -172,6 +184,17 @@ impl StatementScanner {
             voters_rows: 0,
         })
     }
+}
+
+/// The COPY block that is being read.
+#[derive(Debug)]
+struct Block {
+    table: Name,
+    /// Line of its COPY.
+    header: u64,
+    rows: Rows,
+    utf8: Utf8,
+    columns: Option<Columns>,
 }
 
 /// What the statements so far have made.
@@ -187,7 +210,8 @@ struct State {
     sequences: BTreeSet<Name>,
     copied: BTreeSet<Name>,
     in_large_object: bool,
-    block: Option<(Name, u64, Rows, Utf8)>,
+    block: Option<Block>,
+    counts_columns: bool,
     table_rows: BTreeMap<String, u64>,
     height: Option<i64>,
     last_line: u64,
@@ -267,14 +291,21 @@ impl Sink for State {
                 Ok(Next::Statement)
             }
             Accepted::Copy(table) => {
-                self.block = Some((table, statement.line, Rows::default(), Utf8::default()));
+                let columns = self.counts_columns.then(|| Columns::new(self.tables.get(&table).map_or(0, Vec::len)));
+                self.block = Some(Block {
+                    table,
+                    header: statement.line,
+                    rows: Rows::default(),
+                    utf8: Utf8::default(),
+                    columns,
+                });
                 Ok(Next::CopyData)
             }
         }
     }
 
     fn data(&mut self, line: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, ScanError> {
-        let Some((table, header, rows, utf8)) = &mut self.block else { return Ok(Some(0)) };
+        let Some(Block { table, header, rows, utf8, columns }) = &mut self.block else { return Ok(Some(0)) };
         let before = rows.rows;
         let refuse = |reason: &str, rows: &Rows| ScanError {
             line: line + (rows.rows - before),
@@ -284,6 +315,16 @@ impl Sink for State {
         let end = rows.take(data).map_err(|reason| refuse(reason, rows))?;
         let taken = &data[..end.unwrap_or(data.len())];
         utf8.take(taken).map_err(|reason| refuse(reason, rows))?;
+        if let Some(columns) = columns {
+            let before = columns.rows;
+            // The last line feed is that of the block's end.
+            let of_rows = &taken[..taken.len() - usize::from(end.is_some())];
+            columns.take(of_rows).map_err(|reason| ScanError {
+                line: line + (columns.rows - before),
+                statement: format!("rows of {table}"),
+                reason: reason.to_owned(),
+            })?;
+        }
         if rows.rows > 0 && table.is("kwild_voting", "voters") {
             let reason = "the voters table holds rows: they would stay validators beside the genesis'".to_owned();
             return Err(ScanError { line: *header, statement: format!("COPY {table}"), reason });

@@ -2,12 +2,14 @@
 //! database or a file, out come a snapshot directory or a verdict; nothing here talks to a network or sets up a root.
 
 mod create;
+mod deep;
 mod gzip;
 mod part;
 mod pipeline;
 mod source;
+mod text;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};
 pub use gzip::Compression;
-pub use verify::{Finding, Level, Verified, VerifyOptions, read_genesis, verify, verify_reader};
+pub use verify::{Finding, Level, TextFacts, Verified, VerifyOptions, read_genesis, read_gzip, verify, verify_reader};

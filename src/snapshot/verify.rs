@@ -5,8 +5,8 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     fmt, fs,
-    io::{self, BufReader, Read},
-    path::Path,
+    io::{self, Read},
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -14,10 +14,13 @@ use std::{
     thread,
 };
 
-use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::{
+    deep::{self, Described},
+    text::TextReader,
+};
 use crate::{
     base::{
         Context, Error, Kind, Progress, Result, Sha256Hash,
@@ -32,17 +35,17 @@ use crate::{
     },
 };
 
-/// Text handed from thread to thread at once.
-const PIECE_BYTES: usize = 256 << 10;
-/// Pieces waiting for a thread.
-const PIECES_WAITING: usize = 8;
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Pieces of text waiting for a thread; each is at most two MiB.
+const PIECES_WAITING: usize = 3;
 
 /// How a snapshot is checked.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// List every table with its rows in the result.
+    /// List every table with its rows in the result, count each row's columns, ask for the closing UPDATE, and compare with
+    /// the manifest beside the file.
     pub deep: bool,
+    /// The manifest to compare with, or its directory.
+    pub manifest: Option<PathBuf>,
     /// Uncompressed text beyond which the file is refused.
     pub max_bytes: u64,
     /// Ends the check.
@@ -51,7 +54,12 @@ pub struct VerifyOptions {
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        VerifyOptions { deep: false, max_bytes: SNAPSHOT_TEXT_BYTES_MAX, cancel: CancellationToken::new() }
+        VerifyOptions {
+            deep: false,
+            manifest: None,
+            max_bytes: SNAPSHOT_TEXT_BYTES_MAX,
+            cancel: CancellationToken::new(),
+        }
     }
 }
 
@@ -150,15 +158,20 @@ pub fn verify(snapshot: &Path, genesis: &Path, options: &VerifyOptions, progress
         return Err(Error::failed(format!("{} is a directory", snapshot.display()))
             .hint("name the snapshot file in it (kwildb-snapshot.sql.gz or snapshot.sql.gz)"));
     }
-    let mut reader = BufReader::with_capacity(PIECE_BYTES, file);
-    let gzip = is_gzip(&mut reader).or_failed(|| format!("cannot read {}", snapshot.display()))?;
+    let reader = TextReader::new(file).or_failed(|| format!("cannot read {}", snapshot.display()))?;
+    let gzip = reader.is_gzip();
     // kwild decides by the name, and reads the wrong bytes where it does not fit.
     let named_gzip = snapshot.extension() == Some(OsStr::new("gz"));
     if named_gzip && !gzip {
         return Err(Error::verify(format!("{} is named .gz but is no gzip file", snapshot.display()))
             .hint("fetch it again; plain SQL text must have a name that ends in .sql"));
     }
-    let mut verified = verify_buffered(reader, gzip, &genesis, options, progress)?;
+    let manifest = match &options.manifest {
+        None if options.deep => deep::beside(snapshot),
+        named => named.clone(),
+    };
+    let manifest = manifest.map(|path| Described::read(&path)).transpose()?;
+    let mut verified = verify_text(reader, &genesis, manifest.as_ref(), options, progress)?;
     if gzip && !named_gzip {
         verified.findings.push(Finding {
             level: Level::Warning,
@@ -182,19 +195,15 @@ pub fn verify_reader(
     options: &VerifyOptions,
     progress: &Progress,
 ) -> Result<Verified> {
-    let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
-    let gzip = is_gzip(&mut reader).or_failed(|| "cannot read the snapshot")?;
-    verify_buffered(reader, gzip, genesis, options, progress)
+    let reader = TextReader::new(reader).or_failed(|| "cannot read the snapshot")?;
+    let manifest = options.manifest.as_ref().map(|path| Described::read(path)).transpose()?;
+    verify_text(reader, genesis, manifest.as_ref(), options, progress)
 }
 
-fn is_gzip(reader: &mut impl io::BufRead) -> io::Result<bool> {
-    Ok(reader.fill_buf()?.starts_with(&GZIP_MAGIC))
-}
-
-fn verify_buffered(
-    reader: impl io::BufRead,
-    gzip: bool,
+fn verify_text(
+    reader: TextReader<impl Read>,
     genesis: &Genesis,
+    manifest: Option<&Described>,
     options: &VerifyOptions,
     progress: &Progress,
 ) -> Result<Verified> {
@@ -202,11 +211,7 @@ fn verify_buffered(
         Error::verify("the genesis pins no state hash, so no snapshot belongs to it")
             .hint("use the genesis that was made with the snapshot")
     })?;
-    let read = if gzip {
-        read_text(MultiGzDecoder::new(reader), options, progress)?
-    } else {
-        read_text(reader, options, progress)?
-    };
+    let read = read_text(reader, options, |bytes| progress.bytes("verify", bytes, None, ""))?;
     progress.done("verify");
     if read.state_hash != expected {
         let error =
@@ -217,7 +222,7 @@ fn verify_buffered(
             Err(why) => error.because(why),
         });
     }
-    let report = read.scan?;
+    let report = read.scan.clone()?;
     if report.family != genesis.family() {
         return Err(Error::verify(format!(
             "the snapshot is of family {}, its genesis of {}",
@@ -233,6 +238,13 @@ fn verify_buffered(
         ))
         .hint("do not use this snapshot: validators of the old network would stay in the new one"));
     }
+    let mut findings = findings(&report);
+    if options.deep {
+        findings.extend(deep::is_complete(&report)?);
+    }
+    if let Some(manifest) = manifest {
+        findings.push(manifest.compare(&read, &report)?);
+    }
     Ok(Verified {
         ok: true,
         family: report.family,
@@ -242,7 +254,7 @@ fn verify_buffered(
         bytes: read.bytes,
         tables: report.tables,
         rows: report.rows,
-        findings: findings(&report),
+        findings,
         table_rows: options.deep.then_some(report.table_rows),
     })
 }
@@ -281,15 +293,37 @@ fn findings(report: &ScanReport) -> Vec<Finding> {
     findings
 }
 
-struct Text {
-    state_hash: Sha256Hash,
-    bytes: u64,
-    scan: Result<ScanReport, ScanError>,
+/// What a pass over a snapshot's text tells.
+#[derive(Debug)]
+pub struct TextFacts {
+    /// SHA-256 of the text.
+    pub state_hash: Sha256Hash,
+    /// Its length.
+    pub bytes: u64,
+    /// Its statements, or the first that does not belong.
+    pub scan: Result<ScanReport, ScanError>,
+}
+
+/// Reads a snapshot file, which must be gzip, to its end: hash and statements of its text. `progress` hears how much text
+/// there was so far. Blocking.
+///
+/// # Errors
+/// `Kind::Verify` when it is no whole gzip file, `Kind::Failed` when it cannot be read.
+pub fn read_gzip(reader: impl Read, options: &VerifyOptions, progress: impl FnMut(u64)) -> Result<TextFacts> {
+    let reader = TextReader::new(reader).or_failed(|| "cannot read the snapshot")?;
+    if !reader.is_gzip() {
+        return Err(Error::verify("the snapshot does not begin as a gzip file does"));
+    }
+    read_text(reader, options, progress)
 }
 
 type Piece = Arc<Vec<u8>>;
 
-fn read_text(mut reader: impl Read, options: &VerifyOptions, progress: &Progress) -> Result<Text> {
+fn read_text(
+    mut reader: TextReader<impl Read>,
+    options: &VerifyOptions,
+    progress: impl FnMut(u64),
+) -> Result<TextFacts> {
     thread::scope(|scope| {
         let (to_hash, hashed) = queue();
         let (to_scan, scanned) = queue();
@@ -300,7 +334,8 @@ fn read_text(mut reader: impl Read, options: &VerifyOptions, progress: &Progress
             }
             Sha256Hash::from_bytes(hash.finalize().into())
         });
-        let scanning = scope.spawn(move || scan(&scanned));
+        let scanner = if options.deep { StatementScanner::new().counting_columns() } else { StatementScanner::new() };
+        let scanning = scope.spawn(move || scan(scanner, &scanned));
         let bytes = unpack(&mut reader, options, progress, |piece| {
             // The scanner lets go at its first finding; the hash is still wanted.
             let _ = to_scan.send(piece.clone());
@@ -310,7 +345,7 @@ fn read_text(mut reader: impl Read, options: &VerifyOptions, progress: &Progress
         let gone = || Error::failed("a thread of the check ended early");
         let state_hash = hashing.join().map_err(|_| gone())?;
         let scan = scanning.join().map_err(|_| gone())?;
-        Ok(Text { state_hash, bytes: bytes?, scan })
+        Ok(TextFacts { state_hash, bytes: bytes?, scan })
     })
 }
 
@@ -318,8 +353,7 @@ fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
     sync_channel(PIECES_WAITING)
 }
 
-fn scan(pieces: &Receiver<Piece>) -> Result<ScanReport, ScanError> {
-    let mut scanner = StatementScanner::new();
+fn scan(mut scanner: StatementScanner, pieces: &Receiver<Piece>) -> Result<ScanReport, ScanError> {
     for piece in pieces {
         scanner.push(&piece)?;
     }
@@ -328,39 +362,26 @@ fn scan(pieces: &Receiver<Piece>) -> Result<ScanReport, ScanError> {
 
 /// Reads everything there is and gives it out in pieces; says how much it was.
 fn unpack(
-    reader: &mut impl Read,
+    reader: &mut TextReader<impl Read>,
     options: &VerifyOptions,
-    progress: &Progress,
+    mut progress: impl FnMut(u64),
     mut give: impl FnMut(Piece) -> bool,
 ) -> Result<u64> {
     let mut bytes = 0;
     loop {
         if options.cancel.is_cancelled() {
-            return Err(Error::new(Kind::Interrupted(2), "interrupted while verifying the snapshot"));
+            return Err(Error::new(Kind::Interrupted(2), "interrupted while the snapshot was read"));
         }
-        let mut piece = vec![0; PIECE_BYTES];
-        let mut filled = 0;
-        while filled < piece.len() {
-            match reader.read(&mut piece[filled..]) {
-                Ok(0) => break,
-                Ok(n) => filled += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(unpack_error(e, bytes + filled as u64)),
-            }
-        }
-        if filled == 0 {
-            return Ok(bytes);
-        }
-        bytes += filled as u64;
+        let Some(piece) = reader.next_piece().map_err(|e| unpack_error(e, bytes))? else { return Ok(bytes) };
+        bytes += piece.len() as u64;
         if bytes > options.max_bytes {
             return Err(Error::verify(format!("the snapshot unpacks to more than {} bytes", options.max_bytes))
                 .hint("a real one this large needs a higher --max-bytes"));
         }
-        piece.truncate(filled);
         if !give(Arc::new(piece)) {
             return Err(Error::failed("a thread of the check ended early"));
         }
-        progress.bytes("verify", bytes, None, "");
+        progress(bytes);
     }
 }
 
@@ -420,8 +441,7 @@ mod tests {
         assert!(verified.ok && verified.rows > 10 && verified.height.is_some());
         let text = text();
         assert_eq!(check(&text).unwrap().bytes, text.len() as u64);
-        let mut writer = super::super::gzip::MemberWriter::new(Default::default());
-        let members: Vec<u8> = text.chunks(1000).flat_map(|block| writer.member(block).unwrap()).collect();
+        let members: Vec<u8> = text.chunks(1000).flat_map(member).collect();
         assert_eq!(check(&members).unwrap().bytes, text.len() as u64);
     }
 
@@ -481,8 +501,7 @@ mod tests {
 
     #[test]
     fn a_file_that_unpacks_for_ever_is_stopped() {
-        let mut writer = super::super::gzip::MemberWriter::new(Default::default());
-        let member = writer.member(&vec![b'\n'; 1 << 20]).unwrap();
+        let member = member(&vec![b'\n'; 1 << 20]);
         let options = VerifyOptions { max_bytes: 3 << 20, ..VerifyOptions::default() };
         struct Endless(Vec<u8>, usize);
         impl Read for Endless {
@@ -496,6 +515,67 @@ mod tests {
         let e = verify_reader(Endless(member, 0), &genesis(), &options, &Progress::silent()).unwrap_err();
         assert_eq!(e.kind(), Kind::Verify);
         assert!(e.advice().unwrap().contains("--max-bytes"), "{e}");
+    }
+
+    fn member(text: &[u8]) -> Vec<u8> {
+        super::super::gzip::MemberWriter::new(Default::default()).member(text).unwrap()
+    }
+
+    /// A member of ours that says it is this long and holds this much text.
+    fn liar(text: &[u8], length: u32, text_bytes: u32) -> Vec<u8> {
+        let mut member = member(text);
+        member[16..20].copy_from_slice(&length.to_le_bytes());
+        let at = member.len() - 4;
+        member[at..].copy_from_slice(&text_bytes.to_le_bytes());
+        member
+    }
+
+    #[test]
+    fn members_that_lie_about_their_text_are_stopped_or_refused() {
+        let bomb = vec![b'\n'; 8 << 20];
+        let whole = member(&bomb).len() as u32;
+        let options = VerifyOptions { max_bytes: 3 << 20, ..VerifyOptions::default() };
+        for (length, text_bytes) in [
+            (whole, 5),
+            (whole, 0),
+            (whole, 1 << 20),
+            (whole, u32::MAX),
+            (u32::MAX, 5),
+            (28, 5),
+            (0, 5),
+            (whole - 1, 5),
+        ] {
+            let file = [member(&text()[..1000]), liar(&bomb, length, text_bytes), member(b"more\n")].concat();
+            let e = verify_reader(file.as_slice(), &genesis(), &options, &Progress::silent()).unwrap_err();
+            assert_eq!(e.kind(), Kind::Verify, "{length} {text_bytes}: {}", e.chain());
+            assert!(e.advice().unwrap().contains("--max-bytes"), "{length} {text_bytes}: {e}");
+            refused(&file, "damaged");
+        }
+    }
+
+    #[test]
+    fn a_lie_about_the_length_changes_nothing_in_the_text() {
+        // For zcat these are good files: the field is ours alone.
+        let text = text();
+        let bytes = text.len() as u32;
+        for length in [0, 27, 28, 100, 1 << 20, (1 << 31) - 1, u32::MAX] {
+            assert_eq!(check(&liar(&text, length, bytes)).unwrap().bytes, u64::from(bytes), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_member_for_each_byte_is_only_slow() {
+        let text = text();
+        let file: Vec<u8> = text.chunks(1).flat_map(member).collect();
+        assert_eq!(check(&file).unwrap().bytes, text.len() as u64);
+        let empty = [member(b"").repeat(100_000), file].concat();
+        assert_eq!(check(&empty).unwrap().bytes, text.len() as u64);
+    }
+
+    #[test]
+    fn a_packed_file_inside_a_packed_file_is_no_text() {
+        refused(&member(&file()), "state hash");
+        refused(&member(&member(&vec![0; 8 << 20])), "state hash");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;

@@ -91,6 +91,37 @@ fn check_carriage_return(data: &[u8]) -> Result<(), &'static str> {
     if memchr(b'\r', data).is_some() { Err("a carriage return stands in a row") } else { Ok(()) }
 }
 
+/// Rows whose number of columns is counted.
+#[derive(Debug)]
+pub(super) struct Columns {
+    tabs_wanted: usize,
+    tabs: usize,
+    pub(super) rows: u64,
+}
+
+impl Columns {
+    /// For rows of that many columns.
+    pub(super) fn new(columns: usize) -> Self {
+        Columns { tabs_wanted: columns.saturating_sub(1), tabs: 0, rows: 0 }
+    }
+
+    /// Takes data that [`Rows`] took, without the line that ends the block. A tab inside a value is written `\t`.
+    pub(super) fn take(&mut self, data: &[u8]) -> Result<(), &'static str> {
+        for at in memchr2_iter(b'\n', b'\t', data) {
+            if data[at] == b'\t' {
+                self.tabs += 1;
+                continue;
+            }
+            if self.tabs != self.tabs_wanted {
+                return Err("a row has not as many columns as its COPY names");
+            }
+            self.tabs = 0;
+            self.rows += 1;
+        }
+        Ok(())
+    }
+}
+
 /// UTF-8 across cuts.
 #[derive(Debug, Default)]
 pub(super) struct Utf8 {

@@ -7,7 +7,10 @@ use super::*;
 use crate::base::Kind;
 
 fn scan(text: &[u8], cut: usize) -> Result<ScanReport, ScanError> {
-    let mut scanner = StatementScanner::new();
+    scan_with(StatementScanner::new(), text, cut)
+}
+
+fn scan_with(mut scanner: StatementScanner, text: &[u8], cut: usize) -> Result<ScanReport, ScanError> {
     for piece in text.chunks(cut) {
         scanner.push(piece)?;
     }
@@ -54,6 +57,7 @@ fn every_recorded_snapshot_passes() {
         assert_eq!(report.family, if name.contains("/v0.9/") { Family::V09 } else { Family::V010 }, "{name}");
         assert!(report.height.is_some_and(|h| h > 0));
         assert!(report.tables > 5 && report.rows > 5);
+        assert_eq!(report.tables_without_rows, Vec::<String>::new(), "{name}");
         for cut in [1, 7, 1000] {
             assert_eq!(scan(&text, cut).unwrap(), report, "{name}");
         }
@@ -253,6 +257,28 @@ fn rows_and_ends_are_checked() {
     assert!(scan(b"", 1).unwrap_err().reason.contains("no Kwil snapshot"));
     for schema in ["public", "pg_toast", "kwild_chain", "kwild_events", "kwild_peers", "kwild_migrations"] {
         assert!(scan(format!("CREATE SCHEMA {schema};\n").as_bytes(), 9).is_err(), "{schema}");
+    }
+}
+
+#[test]
+fn columns_are_counted_where_asked_for() {
+    let counting = |text: &str, cut| scan_with(StatementScanner::new().counting_columns(), text.as_bytes(), cut);
+    for (_, text) in recorded() {
+        scan_with(StatementScanner::new().counting_columns(), &text, 1000).unwrap();
+    }
+    let head = SMALL.split("COPY s.t").next().unwrap();
+    let line = head.lines().count() as u64 + 3;
+    for (rows, good) in
+        [("", true), ("a\tb\n", true), ("a\\tb\tc\n", true), ("ab\n", false), ("a\tb\tc\n", false), ("\n", false)]
+    {
+        for cut in 1..9 {
+            let text = format!("{head}COPY s.t (a, \"B c\") FROM stdin;\nx\ty\n{rows}\\.\n{END}");
+            assert!(scan(text.as_bytes(), cut).is_ok(), "{rows}");
+            match counting(&text, cut) {
+                Ok(_) => assert!(good, "{rows}"),
+                Err(e) => assert!(!good && e.line == line && e.reason.contains("columns"), "{rows}: {e}"),
+            }
+        }
     }
 }
 

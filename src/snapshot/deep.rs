@@ -1,0 +1,313 @@
+//! What `snapshot verify --deep` asks beyond what every check does: whether the text is as complete as Kwil's tools write
+//! it, and whether it holds the rows that its manifest counts.
+
+use std::{
+    fs,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use super::verify::{Finding, Level, TextFacts};
+use crate::{
+    base::{Context, Error, Result, durable, limits, text},
+    kwil::scan::ScanReport,
+    manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest, TableDigest},
+};
+
+/// Tables named in one message.
+const NAMED_MAX: usize = 5;
+
+/// The manifest that lies beside a snapshot.
+pub(super) fn beside(snapshot: &Path) -> Option<PathBuf> {
+    Some(durable::parent(snapshot).join(MANIFEST_FILE_NAME)).filter(|path| path.exists())
+}
+
+/// A manifest and where it was read.
+pub(super) struct Described {
+    path: PathBuf,
+    manifest: Manifest,
+}
+
+impl Described {
+    /// Reads a manifest file, or the one in a directory. Who signed it is the question of `manifest verify`.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
+        let cannot = || format!("cannot read the manifest {}", path.display());
+        let mut bytes = Vec::new();
+        let file = fs::File::open(&path).or_failed(cannot)?;
+        file.take(limits::MANIFEST_SIZE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).or_failed(cannot)?;
+        let signed =
+            SignedManifest::decode(&bytes).or_verify(|| format!("{} is no manifest", path.display())).map_err(|e| {
+                e.hint("give the manifest that was signed for this snapshot, or move that file out of the directory")
+            })?;
+        Ok(Described { manifest: signed.manifest().clone(), path })
+    }
+
+    /// Compares the text with what the manifest says of it. The digests of the tables belong here, too, once there is a
+    /// digest of the file to compare them with.
+    pub(super) fn compare(&self, facts: &TextFacts, report: &ScanReport) -> Result<Finding> {
+        let differs = |what: String| {
+            Err(Error::verify(format!("the snapshot is not the one of {}: {what}", self.path.display()))
+                .hint("use the manifest that was signed for this snapshot, or fetch both again"))
+        };
+        let manifest = &self.manifest;
+        if facts.state_hash != manifest.state_hash {
+            return differs(format!("its state hash is {}, not {}", facts.state_hash, manifest.state_hash));
+        }
+        if facts.bytes != manifest.text_size_bytes {
+            return differs(format!("its text has {} bytes, not {}", facts.bytes, manifest.text_size_bytes));
+        }
+        let Some(digest) = &manifest.state_digest else {
+            return Ok(Finding {
+                level: Level::Note,
+                code: "manifest",
+                text: format!("{} describes this text; it counts no rows to compare", self.path.display()),
+            });
+        };
+        let differing = differing_rows(&digest.tables, report);
+        if !differing.is_empty() {
+            return differs(listed(&differing));
+        }
+        Ok(Finding {
+            level: Level::Note,
+            code: "manifest",
+            text: format!(
+                "{} describes this text, and the rows of {} are as many as it says",
+                self.path.display(),
+                text::count(digest.tables.len() as u64, "table")
+            ),
+        })
+    }
+}
+
+/// In words, each table whose rows are not as many as the manifest says. The voters' rows are the genesis' validators.
+fn differing_rows(tables: &[TableDigest], report: &ScanReport) -> Vec<String> {
+    let mut differing = Vec::new();
+    for table in tables.iter().filter(|table| table.name != "kwild_voting.voters") {
+        match report.table_rows.get(&table.name) {
+            Some(rows) if *rows == table.rows => {}
+            Some(rows) => {
+                differing.push(format!("{} has {}, not {}", table.name, text::count(*rows, "row"), table.rows));
+            }
+            None => differing.push(format!("{} is missing", table.name)),
+        }
+    }
+    differing
+}
+
+/// The first few, made harmless to show.
+fn listed(all: &[String]) -> String {
+    let mut words: Vec<String> = all.iter().take(NAMED_MAX).map(|one| text::escape(one)).collect();
+    if all.len() > NAMED_MAX {
+        words.push(format!("and {} more", all.len() - NAMED_MAX));
+    }
+    words.join(", ")
+}
+
+/// What the text alone tells: as much as Kwil's tools always write.
+pub(super) fn is_complete(report: &ScanReport) -> Result<Vec<Finding>> {
+    if report.height.is_none() {
+        return Err(Error::verify("the snapshot does not end with the UPDATE that Kwil's tools write last")
+            .hint("its end may have been cut off before it was packed: ask the lead for the file that was made"));
+    }
+    let mut findings = vec![Finding {
+        level: Level::Note,
+        code: "columns",
+        text: "every row has as many columns as its COPY names".to_owned(),
+    }];
+    if !report.tables_without_rows.is_empty() {
+        findings.push(Finding {
+            level: Level::Warning,
+            code: "no-copy",
+            text: format!(
+                "without a COPY block, which pg_dump writes for empty tables, too: {}",
+                listed(&report.tables_without_rows)
+            ),
+        });
+    }
+    Ok(findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        base::{Blake3Hash, Kind, Progress, Sha256Hash},
+        kwil::key::{KeyType, PrivateKey},
+        manifest::{
+            Artifact, ArtifactHasher, ArtifactName, Attestations, Network, StateDigest, TrustRules, genesis_validators,
+        },
+        snapshot::{Verified, VerifyOptions, read_genesis, verify},
+    };
+
+    struct World(tempfile::TempDir);
+
+    impl World {
+        /// A recorded snapshot with its genesis in a directory of its own.
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/v0.10/worlds/quartet/kwild-snapshot");
+            for name in ["snapshot.sql.gz", "genesis.json"] {
+                fs::copy(recorded.join(name), dir.path().join(name)).unwrap();
+            }
+            World(dir)
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn check(&self, options: &VerifyOptions) -> Result<Verified> {
+            verify(&self.path("snapshot.sql.gz"), &self.path("genesis.json"), options, &Progress::silent())
+        }
+
+        /// Replaces the text, and pins it.
+        fn write(&self, change: impl FnOnce(String) -> String) {
+            let mut text = String::new();
+            let file = fs::File::open(self.path("snapshot.sql.gz")).unwrap();
+            flate2::read::MultiGzDecoder::new(file).read_to_string(&mut text).unwrap();
+            let text = change(text).into_bytes();
+            let mut writer = crate::snapshot::gzip::MemberWriter::new(Default::default());
+            fs::write(self.path("snapshot.sql.gz"), writer.member(&text).unwrap()).unwrap();
+            let mut genesis = read_genesis(&self.path("genesis.json")).unwrap();
+            use sha2::Digest;
+            genesis.set_state_hash(Sha256Hash::from_bytes(sha2::Sha256::digest(&text).into()));
+            fs::write(self.path("genesis.json"), genesis.to_bytes()).unwrap();
+        }
+
+        /// Signs a manifest for what lies there, as changed.
+        fn sign(&self, name: &str, change: impl FnOnce(&mut Manifest)) {
+            let verified = self.check(&deep()).unwrap();
+            let genesis = read_genesis(&self.path("genesis.json")).unwrap();
+            let describe = |name, file: &str| {
+                let bytes = fs::read(self.path(file)).unwrap();
+                let mut hasher = ArtifactHasher::new(bytes.len() as u64).unwrap();
+                hasher.update(&bytes);
+                Artifact::new(name, hasher.finish().unwrap())
+            };
+            let key = PrivateKey::from_seed(KeyType::Ed25519, &[1; 32]).unwrap();
+            let digest = |n| Blake3Hash::from_bytes([n; 32]);
+            let tables = verified.table_rows.unwrap().into_iter().map(|(name, rows)| TableDigest {
+                // The voters of the database, where the snapshot has none.
+                rows: if name == "kwild_voting.voters" { 4 } else { rows },
+                columns: vec!["a".to_owned()],
+                digest: digest(3),
+                name,
+            });
+            let mut manifest = Manifest {
+                network: Network {
+                    family: verified.family,
+                    old_chain_id: None,
+                    new_chain_id: genesis.chain_id().to_owned(),
+                    height: verified.height.unwrap(),
+                },
+                sequence: 1_800_000_000,
+                created_unix_seconds: 1_800_000_000,
+                not_after_unix_seconds: None,
+                artifacts: vec![
+                    describe(ArtifactName::Genesis, "genesis.json"),
+                    describe(ArtifactName::Snapshot, "snapshot.sql.gz"),
+                ],
+                state_hash: verified.state_hash,
+                text_size_bytes: verified.bytes,
+                state_digest: Some(StateDigest {
+                    digest: digest(1),
+                    schema_digest: digest(2),
+                    server_major: 16,
+                    dump_major: 16,
+                    tables: tables.collect(),
+                }),
+                old_validators: Vec::new(),
+                new_validators: genesis_validators(&genesis).unwrap(),
+                trust: TrustRules {
+                    lead: key.public(),
+                    threshold: 1,
+                    cosigners: Vec::new(),
+                    attestations: Attestations::None,
+                },
+                supersedes: None,
+            };
+            change(&mut manifest);
+            fs::write(self.path(name), manifest.sign(&key).unwrap().to_bytes()).unwrap();
+        }
+
+        #[track_caller]
+        fn refused(&self, options: &VerifyOptions, words: &str) {
+            let e = self.check(options).unwrap_err();
+            assert_eq!(e.kind(), Kind::Verify, "{}", e.chain());
+            assert!(e.chain().contains(words), "{}", e.chain());
+        }
+    }
+
+    fn deep() -> VerifyOptions {
+        VerifyOptions { deep: true, ..VerifyOptions::default() }
+    }
+
+    fn codes(verified: &Verified) -> Vec<&'static str> {
+        verified.findings.iter().map(|finding| finding.code).collect()
+    }
+
+    #[test]
+    fn a_recorded_snapshot_is_complete_and_as_its_manifest_counts() {
+        let world = World::new();
+        assert!(codes(&world.check(&deep()).unwrap()).contains(&"columns"));
+        world.sign(MANIFEST_FILE_NAME, |_| {});
+        let verified = world.check(&deep()).unwrap();
+        let finding = verified.findings.iter().find(|finding| finding.code == "manifest").unwrap();
+        assert!(finding.text.contains("as many as it says"), "{}", finding.text);
+        // Not asked for, not looked at.
+        assert!(!codes(&world.check(&VerifyOptions::default()).unwrap()).contains(&"manifest"));
+        // By name, also without --deep.
+        let named = VerifyOptions { manifest: Some(world.0.path().to_owned()), ..VerifyOptions::default() };
+        assert!(codes(&world.check(&named).unwrap()).contains(&"manifest"));
+    }
+
+    #[test]
+    fn a_manifest_that_says_otherwise_is_an_error() {
+        let world = World::new();
+        world.sign(MANIFEST_FILE_NAME, |manifest| manifest.state_digest = None);
+        let verified = world.check(&deep()).unwrap();
+        assert!(verified.findings.iter().any(|finding| finding.text.contains("counts no rows")));
+        world.sign(MANIFEST_FILE_NAME, |manifest| {
+            let tables = &mut manifest.state_digest.as_mut().unwrap().tables;
+            tables.iter_mut().find(|table| table.name == "ledger.accts").unwrap().rows += 1;
+        });
+        world.refused(&deep(), "ledger.accts has");
+        fs::remove_file(world.path(MANIFEST_FILE_NAME)).unwrap();
+        world.sign("other", |manifest| manifest.text_size_bytes += 1);
+        let other = VerifyOptions { manifest: Some(world.path("other")), ..deep() };
+        world.refused(&other, "its text has");
+        world.sign("other", |manifest| manifest.state_hash = Sha256Hash::from_bytes([7; 32]));
+        world.refused(&other, "its state hash is");
+        fs::write(world.path("other"), "no manifest").unwrap();
+        world.refused(&other, "is no manifest");
+        let missing = VerifyOptions { manifest: Some(world.path("missing")), ..deep() };
+        assert_eq!(world.check(&missing).unwrap_err().kind(), Kind::Failed);
+    }
+
+    #[test]
+    fn a_text_that_kwil_would_not_have_written_so_is_told() {
+        let world = World::new();
+        world.write(|text| text[..text.find("UPDATE kwild_voting.resolutions SET").unwrap()].to_owned());
+        assert!(codes(&world.check(&VerifyOptions::default()).unwrap()).contains(&"no-height"));
+        world.refused(&deep(), "UPDATE");
+        let world = World::new();
+        world.write(|text| {
+            let from = text.find("COPY ledger.moves").unwrap();
+            let to = from + text[from..].find("\n\\.\n").unwrap() + 4;
+            [&text[..from], &text[to..]].concat()
+        });
+        let verified = world.check(&deep()).unwrap();
+        let finding = verified.findings.iter().find(|finding| finding.code == "no-copy").unwrap();
+        assert!(finding.text.ends_with(": ledger.moves"), "{}", finding.text);
+        let world = World::new();
+        world.write(|text| {
+            let rows = text.find("COPY ledger.accts").unwrap();
+            let row = rows + text[rows..].find('\n').unwrap() + 1;
+            let tab = row + text[row..].find('\t').unwrap();
+            [&text[..tab], &text[tab + 1..]].concat()
+        });
+        world.check(&VerifyOptions::default()).unwrap();
+        world.refused(&deep(), "columns");
+    }
+}

@@ -1,0 +1,568 @@
+//! The text inside a snapshot file, in pieces and in order: for everyone who reads one.
+//!
+//! Members of our own form (`gzip.rs`) say how long they are, so they are read whole and inflated on several threads. From
+//! the first that is not what it says, or is a stranger's, the rest of the file is read as a stream instead: there stands
+//! what zcat and kwild make of it, text or error. Nothing that a file says is believed before it is proved, and memory is
+//! bounded by the constants here.
+
+use std::{
+    collections::VecDeque,
+    io::{self, BufReader, Cursor, Read},
+    sync::{
+        Arc, Mutex,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{self, JoinHandle},
+};
+
+use flate2::bufread::MultiGzDecoder;
+use libdeflater::Decompressor;
+use memchr::memmem;
+
+use super::gzip::{HEADER_BYTES, TRAILER_BYTES, member_length};
+
+/// What is read at once, and given out of a stream.
+pub(super) const PIECE_BYTES: usize = 256 << 10;
+/// Text of one member that is inflated in memory; ours hold at most half of that.
+const MEMBER_TEXT_BYTES_MAX: usize = 2 << 20;
+/// Such a member's own length, with some room for what does not compress.
+const MEMBER_BYTES_MAX: usize = MEMBER_TEXT_BYTES_MAX + (64 << 10);
+/// Small members are inflated together up to this, of file or of text.
+const BATCH_BYTES: usize = 1 << 20;
+/// Inflating threads: two keep up with one that hashes.
+const THREADS_MAX: usize = 4;
+/// Batches on their way beyond those being inflated.
+const BATCHES_WAITING: usize = 2;
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Reads a snapshot file, gzip or plain.
+pub(super) struct TextReader<R> {
+    state: State<R>,
+    gzip: bool,
+}
+
+enum State<R> {
+    Members(Members<R>),
+    Stream(MultiGzDecoder<io::Chain<Cursor<Vec<u8>>, Source<R>>>),
+    Plain(Source<R>),
+    Ended,
+}
+
+/// The file: what was looked at, then the rest.
+type Source<R> = io::Chain<Cursor<Vec<u8>>, BufReader<R>>;
+
+impl<R: Read> TextReader<R> {
+    /// At the file's first byte.
+    pub(super) fn new(reader: R) -> io::Result<Self> {
+        let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
+        let mut beginning = Vec::new();
+        (&mut reader).take(GZIP_MAGIC.len() as u64).read_to_end(&mut beginning)?;
+        let gzip = beginning == GZIP_MAGIC;
+        let reader = Cursor::new(beginning).chain(reader);
+        let state = if gzip { State::Members(Members::new(reader)) } else { State::Plain(reader) };
+        Ok(TextReader { state, gzip })
+    }
+
+    /// Whether the file begins as a gzip file does; what does not is its own text.
+    pub(super) fn is_gzip(&self) -> bool {
+        self.gzip
+    }
+
+    /// The next piece; it may be empty. None at the end, which everything before it has then been proved to lead to.
+    pub(super) fn next_piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+        let ended = match &mut self.state {
+            State::Ended => return Ok(None),
+            State::Plain(reader) => return piece_of(reader),
+            State::Stream(reader) => return piece_of(reader),
+            State::Members(members) => {
+                members.read_ahead();
+                match members.inflated() {
+                    Some((text, None)) => return Ok(Some(text)),
+                    Some((text, Some(rest))) => {
+                        self.read_as_stream(rest)?;
+                        return Ok(Some(text));
+                    }
+                    None => members.next.take(),
+                }
+            }
+        };
+        match ended {
+            Some(Next::Failed(e)) => {
+                self.state = State::Ended;
+                Err(e)
+            }
+            Some(Next::Stranger(rest)) => {
+                self.read_as_stream(rest)?;
+                self.next_piece()
+            }
+            _ => {
+                self.state = State::Ended;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Goes on as a stream: first with these bytes, then with those that were read ahead, then with the reader.
+    fn read_as_stream(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
+        let State::Members(members) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(()) };
+        for ahead in &members.line {
+            ahead.batch.iter().for_each(|member| bytes.extend_from_slice(&member.bytes));
+        }
+        match members.next {
+            Some(Next::Member(Member { bytes: more, .. }) | Next::Stranger(more)) => bytes.extend_from_slice(&more),
+            Some(Next::Failed(e)) => return Err(e),
+            Some(Next::End) | None => {}
+        }
+        self.state = State::Stream(MultiGzDecoder::new(Cursor::new(bytes).chain(members.reader)));
+        Ok(())
+    }
+}
+
+/// As much as there is, up to a piece.
+fn piece_of(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
+    let mut piece = vec![0; PIECE_BYTES];
+    let mut filled = 0;
+    while filled < piece.len() {
+        match reader.read(&mut piece[filled..]) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    piece.truncate(filled);
+    Ok((filled > 0).then_some(piece))
+}
+
+/// A member of ours, whole, with the length that it says its text has.
+struct Member {
+    bytes: Vec<u8>,
+    text_bytes: usize,
+}
+
+type Batch = Arc<Vec<Member>>;
+
+/// What became of a batch: the text of its first members, as far as they are what they say.
+struct Inflated {
+    text: Vec<u8>,
+    members: usize,
+}
+
+/// What comes next in the file.
+enum Next {
+    Member(Member),
+    /// Not a member of ours, or not a whole one: what was read of it.
+    Stranger(Vec<u8>),
+    End,
+    Failed(io::Error),
+}
+
+/// A batch in the file's order, and where its text is awaited.
+struct Ahead {
+    batch: Batch,
+    inflated: Receiver<Inflated>,
+}
+
+struct Members<R> {
+    reader: Source<R>,
+    /// Read, but not yet in a batch.
+    next: Option<Next>,
+    line: VecDeque<Ahead>,
+    threads: Option<Threads>,
+}
+
+impl<R: Read> Members<R> {
+    fn new(reader: Source<R>) -> Self {
+        Members { reader, next: None, line: VecDeque::new(), threads: None }
+    }
+
+    /// Keeps the threads busy.
+    fn read_ahead(&mut self) {
+        loop {
+            let window = self.threads.as_ref().map_or(1, |threads| threads.handles.len() + BATCHES_WAITING);
+            if self.line.len() >= window {
+                return;
+            }
+            let Some(batch) = self.next_batch() else { return };
+            let (done, inflated) = sync_channel(1);
+            self.line.push_back(Ahead { batch: batch.clone(), inflated });
+            self.threads.get_or_insert_with(Threads::start).inflate(batch, done);
+        }
+    }
+
+    fn next_batch(&mut self) -> Option<Batch> {
+        let mut batch = Vec::new();
+        let (mut bytes, mut text_bytes) = (0, 0);
+        loop {
+            let next = self.next.take().unwrap_or_else(|| read_next(&mut self.reader));
+            match next {
+                Next::Member(member)
+                    if batch.is_empty()
+                        || (bytes + member.bytes.len() <= BATCH_BYTES
+                            && text_bytes + member.text_bytes <= BATCH_BYTES) =>
+                {
+                    bytes += member.bytes.len();
+                    text_bytes += member.text_bytes;
+                    batch.push(member);
+                }
+                other => {
+                    self.next = Some(other);
+                    return (!batch.is_empty()).then(|| Arc::new(batch));
+                }
+            }
+        }
+    }
+
+    /// The text of the next batch in the file's order; with it the bytes of its members that are not what they say.
+    fn inflated(&mut self) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+        let Ahead { batch, inflated } = self.line.pop_front()?;
+        // A thread that is gone has proved nothing.
+        let Inflated { text, members } = inflated.recv().unwrap_or(Inflated { text: Vec::new(), members: 0 });
+        let rest: Vec<&[u8]> = batch[members..].iter().map(|member| member.bytes.as_slice()).collect();
+        Some((text, (!rest.is_empty()).then(|| rest.concat())))
+    }
+}
+
+fn read_next(reader: &mut impl Read) -> Next {
+    let mut bytes = Vec::new();
+    if let Err(e) = reader.take(HEADER_BYTES as u64).read_to_end(&mut bytes) {
+        return Next::Failed(e);
+    }
+    if bytes.is_empty() {
+        return Next::End;
+    }
+    let Some(length) = member_length(&bytes).filter(|length| *length <= MEMBER_BYTES_MAX) else {
+        return Next::Stranger(bytes);
+    };
+    bytes.reserve_exact(length - HEADER_BYTES);
+    match reader.take((length - HEADER_BYTES) as u64).read_to_end(&mut bytes) {
+        Err(e) => return Next::Failed(e),
+        Ok(_) if bytes.len() < length => return Next::Stranger(bytes),
+        Ok(_) => {}
+    }
+    let said = bytes.last_chunk().map_or(u32::MAX, |last| u32::from_le_bytes(*last));
+    match usize::try_from(said) {
+        Ok(text_bytes) if text_bytes <= MEMBER_TEXT_BYTES_MAX => Next::Member(Member { bytes, text_bytes }),
+        _ => Next::Stranger(bytes),
+    }
+}
+
+type Order = (Batch, SyncSender<Inflated>);
+
+/// The inflating threads; they end with their owner.
+struct Threads {
+    orders: Option<SyncSender<Order>>,
+    handles: Vec<JoinHandle<()>>,
+}
+
+impl Threads {
+    fn start() -> Self {
+        let (orders, take_order) = sync_channel::<Order>(THREADS_MAX + BATCHES_WAITING);
+        let take_order = Arc::new(Mutex::new(take_order));
+        let wanted = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
+        let handles = (0..wanted).map_while(|_| {
+            let take_order = take_order.clone();
+            thread::Builder::new().name("inflate".to_owned()).spawn(move || inflate_orders(&take_order)).ok()
+        });
+        Threads { handles: handles.collect(), orders: Some(orders) }
+    }
+
+    fn inflate(&self, batch: Batch, done: SyncSender<Inflated>) {
+        match &self.orders {
+            Some(orders) if !self.handles.is_empty() => {
+                // A thread that is gone leaves its batch unproved, and the file is read as a stream.
+                let _ = orders.send((batch, done));
+            }
+            // No thread could be started.
+            _ => {
+                let _ = done.send(inflate(&mut Decompressor::new(), &batch));
+            }
+        }
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.orders = None;
+        for handle in self.handles.drain(..) {
+            let _ = handle.join();
+        }
+    }
+}
+
+fn inflate_orders(take_order: &Mutex<Receiver<Order>>) {
+    let mut decompressor = Decompressor::new();
+    loop {
+        let Ok(Ok((batch, done))) = take_order.lock().map(|queue| queue.recv()) else { return };
+        let inflated = inflate(&mut decompressor, &batch);
+        drop(batch);
+        // Nobody waits any more: the next order's end says so too.
+        let _ = done.send(inflated);
+    }
+}
+
+fn inflate(decompressor: &mut Decompressor, batch: &[Member]) -> Inflated {
+    let mut text = vec![0; batch.iter().map(|member| member.text_bytes).sum()];
+    let mut at = 0;
+    for (members, member) in batch.iter().enumerate() {
+        let place = &mut text[at..at + member.text_bytes];
+        if !inflate_member(decompressor, &member.bytes, place) {
+            text.truncate(at);
+            return Inflated { text, members };
+        }
+        at += member.text_bytes;
+    }
+    Inflated { text, members: batch.len() }
+}
+
+/// Whether the member is one deflate stream from its header to its trailer, and both numbers in the trailer are right.
+fn inflate_member(decompressor: &mut Decompressor, bytes: &[u8], place: &mut [u8]) -> bool {
+    if decompressor.gzip_decompress(bytes, place) != Ok(place.len()) {
+        return false;
+    }
+    // A right trailer stands where the data ended, but libdeflate does not say where that was. It was at the member's end if
+    // such a trailer stands nowhere before it; otherwise more text might follow inside the member.
+    let mut trailer = [0; TRAILER_BYTES];
+    trailer[..4].copy_from_slice(&crc32fast::hash(place).to_le_bytes());
+    trailer[4..].copy_from_slice(&(place.len() as u32).to_le_bytes());
+    memmem::find(&bytes[HEADER_BYTES..], &trailer) == Some(bytes.len() - HEADER_BYTES - TRAILER_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression as Level, write::GzEncoder};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::snapshot::gzip::{Compression, MemberWriter};
+
+    fn ours(text: &[u8]) -> Vec<u8> {
+        MemberWriter::new(Compression::Fast).member(text).unwrap()
+    }
+
+    fn strangers(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Level::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    /// A member of ours whose length covers another whole member inside, and whose trailer is the first one's.
+    fn hiding(text: &[u8], hidden: &[u8]) -> Vec<u8> {
+        let mut file = ours(text);
+        let trailer = file[file.len() - TRAILER_BYTES..].to_vec();
+        file.extend(strangers(hidden));
+        file.extend(trailer);
+        with_length(file)
+    }
+
+    /// As [`hiding`], without the trailer that shows where the first text ends: only libdeflate could take the last one for
+    /// it.
+    fn hiding_untold(text: &[u8], hidden: &[u8]) -> Vec<u8> {
+        let mut file = ours(text);
+        let trailer = file.split_off(file.len() - TRAILER_BYTES);
+        file.extend_from_slice(hidden);
+        file.extend(trailer);
+        with_length(file)
+    }
+
+    /// Writes the member's length into its header.
+    fn with_length(mut member: Vec<u8>) -> Vec<u8> {
+        let length = (member.len() as u32).to_le_bytes();
+        member[16..HEADER_BYTES].copy_from_slice(&length);
+        member
+    }
+
+    fn saying(mut member: Vec<u8>, length: u32, text_bytes: u32) -> Vec<u8> {
+        member[16..HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
+        let at = member.len() - 4;
+        member[at..].copy_from_slice(&text_bytes.to_le_bytes());
+        member
+    }
+
+    /// Everything, as the reader under test and as flate2 alone have it.
+    fn both(file: &[u8]) -> (io::Result<Vec<u8>>, io::Result<Vec<u8>>) {
+        let mut text = Vec::new();
+        let mut read = || -> io::Result<()> {
+            let mut reader = TextReader::new(file)?;
+            while let Some(piece) = reader.next_piece()? {
+                text.extend_from_slice(&piece);
+            }
+            Ok(())
+        };
+        let read = read().map(|()| text);
+        let mut plain = Vec::new();
+        let plain = MultiGzDecoder::new(file).read_to_end(&mut plain).map(|_| plain);
+        (read, plain)
+    }
+
+    fn rows(from: usize, bytes: usize) -> Vec<u8> {
+        (from..).flat_map(|i| format!("{i}\trow {}\n", i * i).into_bytes()).take(bytes).collect()
+    }
+
+    #[derive(Debug, Clone)]
+    enum Part {
+        Ours(Vec<u8>),
+        Strangers(Vec<u8>),
+        Hiding(Vec<u8>, Vec<u8>),
+        HidingUntold(Vec<u8>, Vec<u8>),
+        Liar(Vec<u8>, u32, u32),
+        Garbage(Vec<u8>),
+    }
+
+    impl Part {
+        fn bytes(&self) -> Vec<u8> {
+            match self {
+                Part::Ours(text) => ours(text),
+                Part::Strangers(text) => strangers(text),
+                Part::Hiding(text, hidden) => hiding(text, hidden),
+                Part::HidingUntold(text, hidden) => hiding_untold(text, hidden),
+                Part::Liar(text, length, text_bytes) => saying(ours(text), *length, *text_bytes),
+                Part::Garbage(bytes) => bytes.clone(),
+            }
+        }
+    }
+
+    fn part() -> impl Strategy<Value = Part> {
+        let text = || {
+            prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..40),
+                (0..9_usize, 0..200_000_usize).prop_map(|(from, bytes)| rows(from, bytes)),
+            ]
+        };
+        let number = || prop_oneof![0..300_u32, any::<u32>(), Just(u32::MAX), Just(1 << 20), Just(28)];
+        prop_oneof![
+            12 => text().prop_map(Part::Ours),
+            2 => text().prop_map(Part::Strangers),
+            1 => (text(), text()).prop_map(|(text, hidden)| Part::Hiding(text, hidden)),
+            1 => (text(), text()).prop_map(|(text, hidden)| Part::HidingUntold(text, hidden)),
+            1 => (text(), number(), number()).prop_map(|(text, length, bytes)| Part::Liar(text, length, bytes)),
+            1 => proptest::collection::vec(any::<u8>(), 0..40).prop_map(Part::Garbage),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(120))]
+        #[test]
+        fn the_text_or_the_error_is_what_a_plain_reader_has(
+            parts in proptest::collection::vec(part(), 1..9),
+            cut in proptest::option::weighted(0.2, any::<proptest::sample::Index>()),
+            flip in proptest::option::weighted(0.3, (any::<proptest::sample::Index>(), 0..8_u32)),
+        ) {
+            let mut file: Vec<u8> = parts.iter().flat_map(Part::bytes).collect();
+            if let Some((at, bit)) = flip && !file.is_empty() {
+                let at = at.index(file.len());
+                file[at] ^= 1 << bit;
+            }
+            if let Some(cut) = cut {
+                file.truncate(cut.index(file.len() + 1));
+            }
+            // What is no gzip file from its first byte is its own text.
+            prop_assume!(file.starts_with(&GZIP_MAGIC));
+            let (read, plain) = both(&file);
+            match (read, plain) {
+                (Ok(read), Ok(plain)) => prop_assert!(read == plain),
+                (Err(read), Err(plain)) => prop_assert_eq!(read.kind(), plain.kind()),
+                (read, plain) => prop_assert!(false, "{:?}, but plainly {:?}", read.map(|t| t.len()), plain.map(|t| t.len())),
+            }
+        }
+    }
+
+    #[test]
+    fn text_hidden_inside_a_member_is_not_passed_over() {
+        let (read, plain) = both(&[hiding(b"seen\n", b"hidden\n"), ours(b"end\n")].concat());
+        // A plain reader finds the last trailer where a member should begin.
+        assert_eq!(read.unwrap_err().kind(), plain.unwrap_err().kind());
+        let (read, plain) = both(&[hiding_untold(b"seen\n", b"hidden\n"), ours(b"end\n")].concat());
+        assert_eq!(read.unwrap_err().kind(), plain.unwrap_err().kind());
+        // The same bytes that are whole members to a plain reader.
+        let mut file = [ours(b"seen\n"), strangers(b"hidden\n"), strangers(b"")].concat();
+        let length = (file.len() as u32).to_le_bytes();
+        file[16..HEADER_BYTES].copy_from_slice(&length);
+        assert_eq!(both(&file).0.unwrap(), b"seen\nhidden\n");
+    }
+
+    #[test]
+    fn plain_text_is_its_own_text() {
+        for text in [&b""[..], b"\x1f", b"x", &rows(0, 3 * PIECE_BYTES)] {
+            let mut reader = TextReader::new(text).unwrap();
+            assert!(!reader.is_gzip());
+            let mut read = Vec::new();
+            while let Some(piece) = reader.next_piece().unwrap() {
+                read.extend(piece);
+            }
+            assert!(read == text);
+        }
+    }
+
+    /// Gives one byte at a time.
+    struct Drops<'a>(&'a [u8]);
+
+    impl Read for Drops<'_> {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            self.0.read(&mut out[..1])
+        }
+    }
+
+    #[test]
+    fn a_file_that_comes_in_drops_is_the_same() {
+        let file = [ours(b"one\n"), ours(b""), strangers(b"two\n"), ours(b"three\n")].concat();
+        let mut reader = TextReader::new(Drops(&file)).unwrap();
+        let mut read = Vec::new();
+        while let Some(piece) = reader.next_piece().unwrap() {
+            read.extend(piece);
+        }
+        assert_eq!(read, b"one\ntwo\nthree\n");
+    }
+
+    #[test]
+    fn a_reader_that_fails_is_the_error() {
+        struct Fails;
+        impl Read for Fails {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("the disk is gone"))
+            }
+        }
+        let member = ours(b"row\n");
+        for beginning in [&member[..], &member[..10], &strangers(b"row\n")[..12]] {
+            let mut reader = TextReader::new(beginning.chain(Fails)).unwrap();
+            let error = loop {
+                match reader.next_piece() {
+                    Ok(piece) => assert!(piece.is_some(), "ended well"),
+                    Err(e) => break e,
+                }
+            };
+            assert_eq!(error.to_string(), "the disk is gone");
+        }
+    }
+
+    #[test]
+    fn what_a_file_says_is_not_allocated() {
+        // Four GiB of member, four GiB of text, and a file that ends at once.
+        for (length, text_bytes) in [(u32::MAX, 5), (29, u32::MAX), (u32::MAX, u32::MAX)] {
+            let file = saying(ours(b"text\n"), length, text_bytes);
+            let mut reader = Members::new(Cursor::new(Vec::new()).chain(BufReader::new(file.as_slice())));
+            let Next::Stranger(bytes) = read_next(&mut reader.reader) else { panic!("believed") };
+            assert!(bytes.capacity() < 1000, "{}", bytes.capacity());
+        }
+        // A length that is allowed costs no more than that length.
+        let file = saying(ours(b"text\n"), MEMBER_BYTES_MAX as u32, 5);
+        let Next::Stranger(bytes) = read_next(&mut file.as_slice()) else { panic!("believed") };
+        assert!(bytes.capacity() <= MEMBER_BYTES_MAX);
+    }
+
+    #[test]
+    fn millions_of_tiny_members_are_read_in_batches() {
+        let one = ours(b"r");
+        let file = one.repeat(200_000);
+        let mut reader = TextReader::new(file.as_slice()).unwrap();
+        let (mut pieces, mut bytes) = (0, 0);
+        while let Some(piece) = reader.next_piece().unwrap() {
+            pieces += 1;
+            bytes += piece.len();
+        }
+        assert_eq!(bytes, 200_000);
+        assert!(pieces <= file.len() / BATCH_BYTES + 2, "{pieces} pieces");
+    }
+}
