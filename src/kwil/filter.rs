@@ -367,7 +367,7 @@ fn is_about_database(tokens: &[Token<'_>]) -> bool {
 }
 
 /// The statements about TRUF's `kwild_internal.sentry_seq`.
-fn is_sentry_sequence(tokens: &[Token<'_>]) -> bool {
+pub(super) fn is_sentry_sequence(tokens: &[Token<'_>]) -> bool {
     let is_sentry = |tokens| qualified_name(tokens).is_some_and(|n| n.is("kwild_internal", "sentry_seq"));
     match tokens {
         [verb, sequence, rest @ ..] if (verb.is("CREATE") || verb.is("ALTER")) && sequence.is("SEQUENCE") => {

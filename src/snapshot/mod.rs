@@ -2,9 +2,11 @@
 //! database or a file, out come a snapshot directory or a verdict; nothing here talks to a network or sets up a root.
 
 mod create;
+pub mod digest;
 mod gzip;
 mod part;
 mod pipeline;
+mod sorter;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};
