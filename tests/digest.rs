@@ -241,6 +241,7 @@ fn grants_owners_sequences_and_trufs_own_sequence_are_no_schema() {
         "REVOKE ALL ON SCHEMA main FROM reader;",
         "ALTER DEFAULT PRIVILEGES FOR ROLE a IN SCHEMA main GRANT SELECT ON TABLES TO b;",
         "ALTER TABLE main.x OWNER TO kwild;",
+        "ALTER TABLE main.x CLUSTER ON x_pkey;",
         "CREATE SEQUENCE kwild_internal.sentry_seq\n    START WITH 1\n    CACHE 1;",
         "SELECT pg_catalog.setval('kwild_internal.sentry_seq', 77, true);",
         "SELECT pg_catalog.lo_create('7');",

@@ -67,3 +67,5 @@ pub const VOTERS_MAX: usize = 100_000;
 pub const DIGEST_ENGINE_SIZE_BYTES_MAX: usize = 24 << 20;
 /// Names of tables and columns in a state digest: a manifest must hold them. `kwil`.
 pub const DIGEST_TABLES_SIZE_BYTES_MAX: usize = 4 << 20;
+/// A file with a state digest as JSON; twice what a digest's names may take, and hashes. `snapshot`.
+pub const DIGEST_FILE_SIZE_BYTES_MAX: usize = 64 << 20;

@@ -1,4 +1,4 @@
-//! `snapshot create` and `snapshot verify`.
+//! `snapshot create` and `snapshot verify`; `snapshot digest` stands in its own file.
 
 use std::path::PathBuf;
 
@@ -7,6 +7,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{
     Session,
     database::DatabaseArgs,
+    digest::DigestArgs,
     values::{FamilyChoice, Size, expand_home},
 };
 use crate::{
@@ -22,6 +23,8 @@ pub(crate) enum SnapshotCommand {
     Create(Box<CreateArgs>),
     /// Check a snapshot against its genesis: state hash, and that it holds nothing but a Kwil dump's statements
     Verify(VerifyArgs),
+    /// Digest the state of a database or a snapshot: equal for nodes in the same state, in whatever order their rows lie
+    Digest(Box<DigestArgs>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,8 +79,8 @@ pub(crate) struct CreateFlags {
     /// Go on although kwild seems to be running, or was stopped in the middle of a block
     #[arg(long)]
     allow_live: bool,
-    /// Leave out the state digest (none is made yet)
-    #[arg(long, hide = true)]
+    /// Leave out the state digest: faster, but validators cannot confirm the state from their own databases
+    #[arg(long)]
     no_digest: bool,
     /// The pg_dump to run [default: the best one on PATH or among the installed versions]
     #[arg(long, value_name = "PATH")]
@@ -111,6 +114,7 @@ impl SnapshotCommand {
         match self {
             SnapshotCommand::Create(args) => args.run(session).await,
             SnapshotCommand::Verify(args) => args.run(session).await,
+            SnapshotCommand::Digest(args) => args.run(session).await,
         }
     }
 }
@@ -147,6 +151,7 @@ impl CreateFlags {
             allow_live: self.allow_live,
             pg_dump: self.pg_dump.map(expand_home),
             force: self.force,
+            digest: !self.no_digest,
             ..CreateOptions::new(snapdir)
         })
     }
@@ -159,6 +164,7 @@ impl VerifyArgs {
             deep: self.deep,
             max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
             cancel: session.cancel.clone(),
+            ..VerifyOptions::default()
         };
         let (file, progress) = (self.file, session.progress.clone());
         let verified = tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))

@@ -50,7 +50,7 @@
 //!
 //! **Schema.** Every statement but those that begin with `SET`, `SELECT`, `COPY`, `UPDATE`, `BEGIN`, `COMMIT`, `GRANT`,
 //! `REVOKE`, `COMMENT`, `SECURITY`, `ALTER DEFAULT`, `ALTER DATABASE` or `CREATE DATABASE`, that end with
-//! `OWNER TO name;`, or that make or change the sequence `kwild_internal.sentry_seq`.
+//! `OWNER TO name;` or (`ALTER TABLE`) `CLUSTER ON name;`, or that make or change the sequence `kwild_internal.sentry_seq`.
 //!
 //! ```text
 //! schema digest = BLAKE3("regenesis/schema/v1\0" ‖ the SHA-256 of each statement, sorted as bytes)
@@ -66,7 +66,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     Family,
-    filter::is_sentry_sequence,
+    filter::{is_cluster_mark, is_sentry_sequence},
     key::PublicKey,
     sql::{Next, Sink, SplitError, Splitter, Statement, short},
     token::{CopyHeader, Name, Token, Tokens},
@@ -398,7 +398,7 @@ fn is_schema(tokens: &[Token<'_>]) -> bool {
         _ => false,
     };
     let owner = matches!(tokens, [verb, .., owner, to, _, _] if verb.is("ALTER") && owner.is("OWNER") && to.is("TO"));
-    !(no_ddl || elsewhere || owner || is_sentry_sequence(tokens))
+    !(no_ddl || elsewhere || owner || is_cluster_mark(tokens) || is_sentry_sequence(tokens))
 }
 
 /// The number at the end of the closing UPDATE.

@@ -13,12 +13,15 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 
 use super::{
+    digest::validators_of,
     gzip::Compression,
     part::Part,
     pipeline::{JOBS_MAX, Job, Written},
 };
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
+    base::{
+        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text,
+    },
     database::{Cut, CutOptions, Facts, PgDump, Settings, StoredParameters},
     kwil::{
         Family, GENESIS_FILE_NAME, VoterRow,
@@ -59,6 +62,8 @@ pub struct CreateOptions {
     pub pg_dump: Option<PathBuf>,
     /// Replace files that are there.
     pub force: bool,
+    /// Digest the state while it streams by.
+    pub digest: bool,
 }
 
 impl CreateOptions {
@@ -78,6 +83,7 @@ impl CreateOptions {
             allow_live: false,
             pg_dump: None,
             force: false,
+            digest: true,
         }
     }
 }
@@ -101,8 +107,14 @@ pub struct Created {
     pub bytes: u64,
     /// Of the file.
     pub file_bytes: u64,
-    /// Order-independent digest of the state; null until it is computed.
-    pub state_digest: Option<String>,
+    /// Order-independent digest of the state; null where it was left out.
+    pub state_digest: Option<Blake3Hash>,
+    /// Digest of the DDL; compared only between equal majors.
+    pub schema_digest: Option<Blake3Hash>,
+    /// Major version of the server.
+    pub server_major: u32,
+    /// Major version of pg_dump.
+    pub dump_major: u32,
     /// COPY blocks.
     pub tables: u64,
     /// COPY rows.
@@ -148,6 +160,9 @@ impl fmt::Display for Created {
             Some(old) => format!("\"{}\" becomes", text::escape(old)),
             None => "(the old one is not known)".to_owned(),
         };
+        if let Some(digest) = &self.state_digest {
+            writeln!(f, "  digest      {digest}")?;
+        }
         writeln!(f, "  chain id    {old} \"{}\"", text::escape(&self.chain_id))?;
         writeln!(f, "  validators  {} carried over", self.validators)?;
         let parameters = if self.parameters_carried_over {
@@ -244,7 +259,8 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     }
     directory.keep();
 
-    let Written { report, state_hash, bytes, file_bytes, refusal } = written;
+    let Written { report, state_hash, bytes, file_bytes, refusal, digest } = written;
+    let validators = validators_of(&genesis)?;
     if let Some(refusal) = &refusal {
         progress.warning(format!(
             "snapshot verify, and with it every join, will refuse this snapshot, since the database holds what a Kwil \
@@ -263,7 +279,10 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         height: facts.height,
         bytes,
         file_bytes,
-        state_digest: None,
+        state_digest: digest.as_ref().map(|digest| digest.state_digest(&validators)),
+        schema_digest: digest.as_ref().map(|digest| digest.schema_digest),
+        server_major: facts.server_major,
+        dump_major: program.major(),
         tables: report.tables,
         rows: report.rows,
         rescued_rows: report.rescued_rows.values().sum(),
@@ -464,6 +483,8 @@ async fn write(
     let expected_bytes = Some(facts.tables_size_bytes).filter(|n| *n > 0);
     let file = part.file().try_clone().or_failed(|| "cannot write the snapshot")?;
     let (path, reporter) = (part.part().to_owned(), progress.clone());
+    // On the disk that was chosen for something large.
+    let spill = options.digest.then(|| durable::parent(&path).to_owned());
     let work = tokio::task::spawn_blocking(move || {
         let job = Job {
             text: pg_dump_text,
@@ -472,6 +493,7 @@ async fn write(
             height,
             compression,
             jobs,
+            spill,
             expected_bytes,
             progress: &reporter,
         };

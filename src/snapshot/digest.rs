@@ -14,10 +14,17 @@ use crate::{
     kwil::{
         Family,
         digest::{TextDigest, TextDigester},
+        genesis::Genesis,
         key::PublicKey,
     },
-    manifest::{self, StateDigest},
+    manifest::{self, StateDigest, genesis_validators},
 };
+
+mod compare;
+mod database;
+
+pub use compare::{Comparison, Other};
+pub use database::{DatabaseDigestOptions, digest_database};
 
 /// Statements are few; more than these hashes wait on disk.
 const STATEMENTS_HELD_MAX: usize = 1 << 14;
@@ -27,6 +34,23 @@ const STATEMENTS_HELD_MAX: usize = 1 << 14;
 pub fn spill_directory() -> PathBuf {
     let large = Path::new("/var/tmp");
     if env::var_os("TMPDIR").is_none() && large.is_dir() { large.to_owned() } else { env::temp_dir() }
+}
+
+/// How a text that is read for another reason is digested beside it.
+#[derive(Debug, Clone)]
+pub struct DigestOptions {
+    /// Where hashes wait that are too many to hold.
+    pub spill: PathBuf,
+    /// `None`: those of the genesis that is at hand.
+    pub validators: Option<Vec<(PublicKey, u64)>>,
+}
+
+/// The validators of a genesis, as a digest takes them.
+///
+/// # Errors
+/// When one has a key that is none.
+pub fn validators_of(genesis: &Genesis) -> Result<Vec<(PublicKey, u64)>> {
+    Ok(genesis_validators(genesis)?.iter().map(|v| (v.key, v.power)).collect())
 }
 
 /// Digests a text.
@@ -69,12 +93,15 @@ impl StateDigester {
 }
 
 /// Digests the pieces that come, until there are no more.
-pub(crate) fn digest_pieces(pieces: &Receiver<Arc<Vec<u8>>>, spill: &Path) -> Result<TextDigest> {
+///
+/// # Errors
+/// As [`StateDigester::push`], at once: nobody takes pieces then.
+pub(crate) fn take_pieces(pieces: &Receiver<Arc<Vec<u8>>>, spill: &Path) -> Result<StateDigester> {
     let mut digester = StateDigester::new(spill);
     for piece in pieces {
         digester.push(&piece)?;
     }
-    digester.finish_text()
+    Ok(digester)
 }
 
 /// What a state is, in one hash, and the parts of it that tell where two states differ.
@@ -185,5 +212,61 @@ impl fmt::Display for Digest {
             writeln!(f, "    {:>12}  {}  {}", table.rows, table.digest.short(), text::escape(&table.name))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(rows: u64) -> String {
+        let mut text =
+            String::from("CREATE SCHEMA kwild_voting;\nCOPY kwild_accts.accounts (id, balance) FROM stdin;\n");
+        for row in 0..rows {
+            text.push_str(&format!("{row}\t{}\n", row % 7));
+        }
+        text.push_str("\\.\nCREATE SCHEMA a;\nCREATE SCHEMA b;\nCREATE SCHEMA c;\nCREATE SCHEMA d;\n");
+        text
+    }
+
+    #[test]
+    fn hashes_that_went_to_disk_give_the_same_digest() {
+        let spill = tempfile::tempdir().unwrap();
+        let text = text(5000);
+        let whole = {
+            let mut digester = StateDigester::new(spill.path());
+            digester.push(text.as_bytes()).unwrap();
+            digester.finish(&[]).unwrap()
+        };
+        let sorter = || HashSorter::with_memory(spill.path(), 3);
+        let mut digester = StateDigester::with_sorters(sorter(), sorter());
+        for piece in text.as_bytes().chunks(1000) {
+            digester.push(piece).unwrap();
+        }
+        assert_eq!(digester.finish(&[]).unwrap(), whole);
+        assert_eq!(whole.tables[0].rows, 5000);
+    }
+
+    #[test]
+    fn a_full_disk_is_no_digest_and_not_a_hang() {
+        let sorter = || HashSorter::with_memory(Path::new("/proc/nowhere"), 3);
+        let mut digester = StateDigester::with_sorters(sorter(), sorter());
+        let e = digester.push(text(100).as_bytes()).unwrap_err();
+        assert!(e.chain().contains("/proc/nowhere"), "{}", e.chain());
+    }
+
+    #[test]
+    fn a_signed_state_that_is_another_is_refused_by_its_table() {
+        let spill = tempfile::tempdir().unwrap();
+        let of = |rows| {
+            let mut digester = StateDigester::new(spill.path());
+            digester.push(text(rows).as_bytes()).unwrap();
+            digester.finish(&[]).unwrap()
+        };
+        let signed = of(10).to_manifest();
+        of(10).check(&signed).unwrap();
+        let e = of(11).check(&signed).unwrap_err();
+        assert!(e.to_string().contains("kwild_accts.accounts: 11 rows in the snapshot, 10 in the manifest"), "{e}");
+        assert_eq!(e.kind().exit_code(), 3);
     }
 }

@@ -18,6 +18,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::digest::{Digest as StateDigest, DigestOptions, StateDigester, take_pieces, validators_of};
 use crate::{
     base::{
         Context, Error, Kind, Progress, Result, Sha256Hash,
@@ -47,11 +48,18 @@ pub struct VerifyOptions {
     pub max_bytes: u64,
     /// Ends the check.
     pub cancel: CancellationToken,
+    /// Also digest the state.
+    pub digest: Option<DigestOptions>,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        VerifyOptions { deep: false, max_bytes: SNAPSHOT_TEXT_BYTES_MAX, cancel: CancellationToken::new() }
+        VerifyOptions {
+            deep: false,
+            max_bytes: SNAPSHOT_TEXT_BYTES_MAX,
+            cancel: CancellationToken::new(),
+            digest: None,
+        }
     }
 }
 
@@ -100,6 +108,9 @@ pub struct Verified {
     pub table_rows: Option<BTreeMap<String, u64>>,
     /// What is worth knowing.
     pub findings: Vec<Finding>,
+    /// The state's digest; only where asked for.
+    #[serde(skip)]
+    pub digest: Option<StateDigest>,
 }
 
 impl fmt::Display for Verified {
@@ -233,12 +244,24 @@ fn verify_buffered(
         ))
         .hint("do not use this snapshot: validators of the old network would stay in the new one"));
     }
+    let height = height(&report, genesis);
+    let digest = match (read.digest, &options.digest) {
+        (Some(digester), Some(wanted)) => {
+            let validators = match &wanted.validators {
+                Some(validators) => validators.clone(),
+                None => validators_of(genesis)?,
+            };
+            Some(StateDigest { height, ..digester?.finish(&validators)? })
+        }
+        _ => None,
+    };
     Ok(Verified {
         ok: true,
         family: report.family,
         state_hash: read.state_hash,
         expected,
-        height: height(&report, genesis),
+        height,
+        digest,
         bytes: read.bytes,
         tables: report.tables,
         rows: report.rows,
@@ -285,6 +308,7 @@ struct Text {
     state_hash: Sha256Hash,
     bytes: u64,
     scan: Result<ScanReport, ScanError>,
+    digest: Option<Result<StateDigester>>,
 }
 
 type Piece = Arc<Vec<u8>>;
@@ -301,16 +325,28 @@ fn read_text(mut reader: impl Read, options: &VerifyOptions, progress: &Progress
             Sha256Hash::from_bytes(hash.finalize().into())
         });
         let scanning = scope.spawn(move || scan(&scanned));
+        let (to_digest, digesting) = match &options.digest {
+            None => (None, None),
+            Some(wanted) => {
+                let (to_digest, digested) = queue();
+                (Some(to_digest), Some(scope.spawn(move || take_pieces(&digested, &wanted.spill))))
+            }
+        };
         let bytes = unpack(&mut reader, options, progress, |piece| {
             // The scanner lets go at its first finding; the hash is still wanted.
             let _ = to_scan.send(piece.clone());
+            // So may the digester.
+            if let Some(to_digest) = &to_digest {
+                let _ = to_digest.send(piece.clone());
+            }
             to_hash.send(piece).is_ok()
         });
-        drop((to_hash, to_scan));
+        drop((to_hash, to_scan, to_digest));
         let gone = || Error::failed("a thread of the check ended early");
         let state_hash = hashing.join().map_err(|_| gone())?;
         let scan = scanning.join().map_err(|_| gone())?;
-        Ok(Text { state_hash, bytes: bytes?, scan })
+        let digest = digesting.map(|thread| thread.join().map_err(|_| gone())).transpose()?;
+        Ok(Text { state_hash, bytes: bytes?, scan, digest })
     })
 }
 

@@ -74,6 +74,8 @@ def is_schema(tokens):
         return False
     if words[0] == b"ALTER" and words[-4:-2] == [b"OWNER", b"TO"]:
         return False
+    if words[:2] == [b"ALTER", b"TABLE"] and words[-4:-2] == [b"CLUSTER", b"ON"]:
+        return False
     return not (words[1] == b"SEQUENCE" and tokens[2:5] == [b"kwild_internal", b".", b"sentry_seq"])
 
 

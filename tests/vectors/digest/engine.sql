@@ -15,6 +15,7 @@ CREATE TABLE "Odd.""x".t (
 -- two'::text
 );
 ALTER TABLE kwild_engine.actions OWNER TO kwild;
+ALTER TABLE kwild_engine.actions CLUSTER ON actions_pkey;
 CREATE SEQUENCE kwild_internal.sentry_seq
     START WITH 1;
 COPY "Odd.""x".t (a) FROM stdin;
