@@ -15,7 +15,7 @@ use crate::{
     kwil::GENESIS_FILE_NAME,
     snapshot::{
         self, VerifyOptions,
-        digest::{self, Comparison, DatabaseDigestOptions, Digest, DigestOptions, Other},
+        digest::{self, Comparison, DatabaseDigestOptions, Digest, Other},
     },
 };
 
@@ -86,12 +86,15 @@ async fn of_file(file: PathBuf, genesis: Option<PathBuf>, session: &Session) -> 
     let genesis = genesis.unwrap_or_else(|| durable::parent(&file).join(GENESIS_FILE_NAME));
     let options = VerifyOptions {
         cancel: session.cancel.clone(),
-        digest: Some(DigestOptions { spill: digest::spill_directory(), validators: None }),
+        spill: Some(digest::spill_directory()),
         ..VerifyOptions::default()
     };
     let progress = session.progress.clone();
-    let verified = tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))
-        .await
-        .or_failed(|| "the digest ended unexpectedly")??;
-    verified.digest.ok_or_else(|| Error::failed("the snapshot was not digested"))
+    let work = move || {
+        let verified = snapshot::verify(&file, &genesis, &options, &progress)?;
+        let text = verified.digest.ok_or_else(|| Error::failed("the snapshot was not digested"))?;
+        let validators = digest::validators_of(&snapshot::read_genesis(&genesis)?)?;
+        Ok(Digest { height: verified.height, ..Digest::new(&text, &validators) })
+    };
+    tokio::task::spawn_blocking(work).await.or_failed(|| "the digest ended unexpectedly")?
 }

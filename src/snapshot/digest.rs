@@ -3,21 +3,25 @@
 use std::{
     env, fmt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc::Receiver},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread::{Scope, ScopedJoinHandle},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::sorter::HashSorter;
 use crate::{
-    base::{Blake3Hash, Result, text},
+    base::{Blake3Hash, Error, Result, text},
     kwil::{
         Family,
         digest::{TextDigest, TextDigester},
         genesis::Genesis,
         key::PublicKey,
     },
-    manifest::{self, StateDigest, genesis_validators},
+    manifest::{self, Manifest, StateDigest, Validator, genesis_validators},
 };
 
 mod compare;
@@ -29,20 +33,14 @@ pub use database::{DatabaseDigestOptions, digest_database};
 /// Statements are few; more than these hashes wait on disk.
 const STATEMENTS_HELD_MAX: usize = 1 << 14;
 
+/// Pieces on their way to a digesting thread.
+const PIECES_WAITING: usize = 4;
+
 /// Where hashes wait that are too many to hold: `TMPDIR`, or the system's place for large temporary files, since `/tmp` is
 /// often memory.
 pub fn spill_directory() -> PathBuf {
     let large = Path::new("/var/tmp");
     if env::var_os("TMPDIR").is_none() && large.is_dir() { large.to_owned() } else { env::temp_dir() }
-}
-
-/// How a text that is read for another reason is digested beside it.
-#[derive(Debug, Clone)]
-pub struct DigestOptions {
-    /// Where hashes wait that are too many to hold.
-    pub spill: PathBuf,
-    /// `None`: those of the genesis that is at hand.
-    pub validators: Option<Vec<(PublicKey, u64)>>,
 }
 
 /// The validators of a genesis, as a digest takes them.
@@ -102,6 +100,35 @@ pub(crate) fn take_pieces(pieces: &Receiver<Arc<Vec<u8>>>, spill: &Path) -> Resu
         digester.push(&piece)?;
     }
     Ok(digester)
+}
+
+/// Digests on a thread of its own what is read for another reason.
+#[derive(Debug)]
+pub struct DigestThread<'scope> {
+    to_digest: SyncSender<Arc<Vec<u8>>>,
+    thread: ScopedJoinHandle<'scope, Result<StateDigester>>,
+}
+
+impl<'scope> DigestThread<'scope> {
+    /// Starts it.
+    pub fn start<'env>(scope: &'scope Scope<'scope, 'env>, spill: &'scope Path) -> Self {
+        let (to_digest, pieces) = sync_channel(PIECES_WAITING);
+        DigestThread { to_digest, thread: scope.spawn(move || take_pieces(&pieces, spill)) }
+    }
+
+    /// Gives a piece of the text; what goes wrong is said at the end.
+    pub fn push(&self, text: &[u8]) {
+        let _ = self.to_digest.send(Arc::new(text.to_vec()));
+    }
+
+    /// The text is over.
+    ///
+    /// # Errors
+    /// As [`StateDigester::push`] and [`StateDigester::finish_text`].
+    pub fn finish(self) -> Result<TextDigest> {
+        drop(self.to_digest);
+        self.thread.join().map_err(|_| Error::failed("the digest ended unexpectedly"))??.finish_text()
+    }
 }
 
 /// What a state is, in one hash, and the parts of it that tell where two states differ.
@@ -187,6 +214,19 @@ impl Digest {
             tables: self.tables.iter().map(table).collect(),
         }
     }
+}
+
+/// Refuses a text that is not in the state that the manifest names, if it names one.
+///
+/// # Errors
+/// `Kind::Verify`, which names the tables that differ.
+pub fn check_signed(text: &TextDigest, manifest: &Manifest) -> Result<()> {
+    let Some(signed) = &manifest.state_digest else { return Ok(()) };
+    let digest =
+        |validators: &[Validator]| Digest::new(text, &validators.iter().map(|v| (v.key, v.power)).collect::<Vec<_>>());
+    // The old network's where the lead had them from its database, else those of the genesis.
+    let old = digest(&manifest.old_validators).check(signed);
+    if old.is_ok() { old } else { digest(&manifest.new_validators).check(signed) }
 }
 
 impl fmt::Display for Digest {

@@ -6,7 +6,7 @@ use std::{
     ffi::OsStr,
     fmt, fs,
     io::{self, BufReader, Read},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -18,7 +18,7 @@ use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::digest::{Digest as StateDigest, DigestOptions, StateDigester, take_pieces, validators_of};
+use super::digest::{StateDigester, take_pieces};
 use crate::{
     base::{
         Context, Error, Kind, Progress, Result, Sha256Hash,
@@ -28,6 +28,7 @@ use crate::{
     },
     kwil::{
         Family,
+        digest::TextDigest,
         genesis::Genesis,
         scan::{ScanError, ScanReport, StatementScanner},
     },
@@ -48,18 +49,13 @@ pub struct VerifyOptions {
     pub max_bytes: u64,
     /// Ends the check.
     pub cancel: CancellationToken,
-    /// Also digest the state.
-    pub digest: Option<DigestOptions>,
+    /// Also digest the state; here wait hashes that are too many to hold.
+    pub spill: Option<PathBuf>,
 }
 
 impl Default for VerifyOptions {
     fn default() -> Self {
-        VerifyOptions {
-            deep: false,
-            max_bytes: SNAPSHOT_TEXT_BYTES_MAX,
-            cancel: CancellationToken::new(),
-            digest: None,
-        }
+        VerifyOptions { deep: false, max_bytes: SNAPSHOT_TEXT_BYTES_MAX, cancel: CancellationToken::new(), spill: None }
     }
 }
 
@@ -110,7 +106,7 @@ pub struct Verified {
     pub findings: Vec<Finding>,
     /// The state's digest; only where asked for.
     #[serde(skip)]
-    pub digest: Option<StateDigest>,
+    pub digest: Option<TextDigest>,
 }
 
 impl fmt::Display for Verified {
@@ -245,16 +241,7 @@ fn verify_buffered(
         .hint("do not use this snapshot: validators of the old network would stay in the new one"));
     }
     let height = height(&report, genesis);
-    let digest = match (read.digest, &options.digest) {
-        (Some(digester), Some(wanted)) => {
-            let validators = match &wanted.validators {
-                Some(validators) => validators.clone(),
-                None => validators_of(genesis)?,
-            };
-            Some(StateDigest { height, ..digester?.finish(&validators)? })
-        }
-        _ => None,
-    };
+    let digest = read.digest.transpose()?.map(StateDigester::finish_text).transpose()?;
     Ok(Verified {
         ok: true,
         family: report.family,
@@ -325,11 +312,11 @@ fn read_text(mut reader: impl Read, options: &VerifyOptions, progress: &Progress
             Sha256Hash::from_bytes(hash.finalize().into())
         });
         let scanning = scope.spawn(move || scan(&scanned));
-        let (to_digest, digesting) = match &options.digest {
+        let (to_digest, digesting) = match &options.spill {
             None => (None, None),
-            Some(wanted) => {
+            Some(spill) => {
                 let (to_digest, digested) = queue();
-                (Some(to_digest), Some(scope.spawn(move || take_pieces(&digested, &wanted.spill))))
+                (Some(to_digest), Some(scope.spawn(move || take_pieces(&digested, spill))))
             }
         };
         let bytes = unpack(&mut reader, options, progress, |piece| {
@@ -413,8 +400,6 @@ fn unpack_error(e: io::Error, at: u64) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn data(path: &str) -> PathBuf {

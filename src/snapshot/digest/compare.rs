@@ -137,13 +137,17 @@ impl Digest {
         Comparison { equal: differs.is_empty(), differs, schema, notes }
     }
 
-    /// Refuses a state that is not the one that was signed.
+    /// Refuses the state of a text that is not the one that was signed.
     ///
     /// # Errors
     /// `Kind::Verify`, which names the tables that differ.
     pub fn check(&self, signed: &StateDigest) -> Result<()> {
         let mut found = self.compare(&Other::from(signed), "the snapshot", "the manifest");
-        if found.equal {
+        // Of one text, whatever wrote it.
+        if self.schema_digest != signed.schema_digest {
+            found.differs.push("the schema".to_owned());
+        }
+        if found.differs.is_empty() {
             return Ok(());
         }
         const NAMED: usize = 5;
