@@ -284,6 +284,10 @@ fn what_the_server_could_read_in_two_ways_has_no_digest() {
         ("1\t0xabc\t4\n", "1\t0xabc\n", "has not 3 fields"),
         ("1\t0xabc\t4\n", "1\t0xabc\t4\t5\n", "has not 3 fields"),
         ("4\towner", "1\towner", "the id 1 appears twice"),
+        ("roles_id_seq', 12, true", "roles_id_seq', 11, true", "a role 12 that is yet to be made"),
+        ("roles_id_seq', 12, true", "roles_id_seq', 12, false", "a role 12 that is yet to be made"),
+        ("roles_id_seq', 12, true", "rolez_id_seq', 12, true", "a role 12 that is yet to be made"),
+        ("2\t0xdef\t12", "2\t0xdef\t13", "a role 13 that is yet to be made"),
         ("user_roles (id,", "user_roles (no,", "has not exactly one column id"),
         (
             "user_roles (id, user_identifier, role_id)",

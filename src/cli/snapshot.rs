@@ -1,6 +1,6 @@
 //! `snapshot create` and `snapshot verify`; `snapshot digest` stands in its own file.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
@@ -11,9 +11,17 @@ use super::{
     values::{FamilyChoice, Size, expand_home},
 };
 use crate::{
-    base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
-    kwil::{GENESIS_FILE_NAME, genesis::Genesis},
-    snapshot::{self, Compression, CreateOptions, VerifyOptions},
+    app::files::read_bounded,
+    base::{
+        Context, Result, durable,
+        limits::{MANIFEST_SIZE_BYTES_MAX, SNAPSHOT_TEXT_BYTES_MAX},
+    },
+    kwil::{GENESIS_FILE_NAME, digest::TextDigest, genesis::Genesis},
+    manifest::{MANIFEST_FILE_NAME, SignedManifest},
+    snapshot::{
+        self, Compression, CreateOptions, Finding, Level, VerifyOptions,
+        digest::{check_signed, spill_directory},
+    },
 };
 
 /// Make and check snapshots
@@ -101,7 +109,7 @@ pub(crate) struct VerifyArgs {
     /// The genesis it belongs to [default: genesis.json beside it]
     #[arg(long, short, value_name = "FILE")]
     genesis: Option<PathBuf>,
-    /// List the rows of every table
+    /// List the rows of every table and digest the state; compare both with the manifest beside the file, if there is one
     #[arg(long)]
     deep: bool,
     /// Refuse a file that unpacks to more than this, such as 200G
@@ -164,12 +172,35 @@ impl VerifyArgs {
             deep: self.deep,
             max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
             cancel: session.cancel.clone(),
-            ..VerifyOptions::default()
+            spill: self.deep.then(spill_directory),
         };
         let (file, progress) = (self.file, session.progress.clone());
-        let verified = tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))
-            .await
-            .or_failed(|| "the check ended unexpectedly")??;
+        let work = move || -> Result<_> {
+            let mut verified = snapshot::verify(&file, &genesis, &options, &progress)?;
+            if let Some(text) = &verified.digest {
+                let manifest = durable::parent(&file).join(MANIFEST_FILE_NAME);
+                verified.findings.extend(compare_with_manifest(&manifest, text)?);
+            }
+            Ok(verified)
+        };
+        let verified = tokio::task::spawn_blocking(work).await.or_failed(|| "the check ended unexpectedly")??;
         session.output.result(&verified)
     }
+}
+
+/// Whether the manifest that lies beside a snapshot names its state. Whose signature it bears is not looked at.
+fn compare_with_manifest(path: &Path, text: &TextDigest) -> Result<Option<Finding>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = read_bounded(path, MANIFEST_SIZE_BYTES_MAX, "manifest")?;
+    let signed = SignedManifest::decode(&bytes).or_verify(|| format!("{} is no manifest", path.display()))?;
+    let (code, text) = match &signed.manifest().state_digest {
+        Some(_) => {
+            check_signed(text, signed.manifest())?;
+            ("manifest", "the manifest beside it names the same rows, table by table; its signature was not checked")
+        }
+        None => ("no-digest", "the manifest beside it names no state digest"),
+    };
+    Ok(Some(Finding { level: Level::Note, code, text: text.to_owned() }))
 }

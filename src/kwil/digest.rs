@@ -24,9 +24,10 @@
 //! | `user_roles` | `role_id` | the role's `name` |
 //! | `actions`, `namespaces`, `roles` | | only `id` becomes empty |
 //!
-//! A null (`\N`) stays; a reference to nothing becomes `\?`, which no row can hold otherwise. An id or reference that is
-//! not a plain decimal number, and an id that appears twice in its table, have no digest: the server might read them in
-//! another way. Columns are found by their names in the COPY's list; other columns pass.
+//! A null (`\N`) stays; a reference to nothing becomes `\?`, which no row can hold otherwise (kwild's `user_roles` may
+//! outlive a role). There is no digest where an id or reference is not a plain decimal number or an id appears twice in its
+//! table, since the server might read them in another way; and where a reference to nothing is above the value that
+//! `setval` gives the sequence of that table's `id`, since a row made later would be what it refers to. Columns are found by their names in the COPY's list; other columns pass.
 //!
 //! **Table.** One for each COPY block, also the always empty one of `kwild_voting.voters`.
 //!
@@ -251,6 +252,7 @@ impl<L: HashList> TextDigester<L> {
             tables: Vec::new(),
             family: Family::V09,
             height: None,
+            last_line: 1,
         };
         TextDigester { splitter: Splitter::new(), core }
     }
@@ -269,8 +271,8 @@ impl<L: HashList> TextDigester<L> {
     /// As [`TextDigester::push`], and when the text ends in the middle of something.
     pub fn finish(self) -> Result<TextDigest, DigestError> {
         self.splitter.finish()?;
-        let Core { mut rows, mut statements, engine, mut tables, family, height, .. } = self.core;
-        engine.finish(|table, hashes| {
+        let Core { mut rows, mut statements, engine, mut tables, family, height, last_line, .. } = self.core;
+        engine.finish(last_line, |table, hashes| {
             for hash in hashes {
                 rows.push(hash?).map_err(DigestError::List)?;
             }
@@ -301,6 +303,8 @@ struct Core<L> {
     tables: Vec<TableRows>,
     family: Family,
     height: Option<i64>,
+    /// Of the last statement.
+    last_line: u64,
 }
 
 impl<L: HashList> Core<L> {
@@ -350,6 +354,7 @@ impl<L: HashList> Sink for Core<L> {
         let refuse = |reason: String| DigestError::Text { line: statement.line, reason };
         let text = std::str::from_utf8(statement.text).map_err(|_| refuse("text that is not UTF-8".to_owned()))?;
         let tokens: Vec<Token<'_>> = Tokens::new(text).map_while(Result::ok).collect();
+        self.last_line = statement.line;
         let copy = tokens.first().is_some_and(|t| t.is("COPY"));
         if copy {
             let header = CopyHeader::read(&tokens).ok_or_else(|| {
@@ -368,6 +373,8 @@ impl<L: HashList> Sink for Core<L> {
         if is_schema(&tokens) {
             let hash = Sha256::digest(statement.text).into();
             self.statements.push(hash).map_err(DigestError::List)?;
+        } else if tokens.first().is_some_and(|t| t.is("SELECT")) {
+            self.engine.set_sequence(&tokens);
         } else if tokens.first().is_some_and(|t| t.is("UPDATE")) {
             self.height = height(&tokens);
         }

@@ -330,6 +330,32 @@ mod tests {
         assert_eq!(e.to_string(), "pg_dump was ended by signal 9");
     }
 
+    /// A text, and then rows for ever.
+    struct Endless {
+        head: io::Cursor<Vec<u8>>,
+        row: fn(usize) -> String,
+        rows: usize,
+    }
+
+    impl Endless {
+        fn new(header: &str, row: fn(usize) -> String) -> Self {
+            Endless { head: io::Cursor::new(format!("{DUMP}{header}\n").into_bytes()), row, rows: 0 }
+        }
+    }
+
+    impl Read for Endless {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let n = self.head.read(out)?;
+            if n > 0 {
+                return Ok(n);
+            }
+            self.rows += 1;
+            let row = (self.row)(self.rows);
+            out[..row.len()].copy_from_slice(row.as_bytes());
+            Ok(row.len())
+        }
+    }
+
     #[test]
     fn a_file_that_cannot_be_written_ends_an_endless_dump() {
         let progress = Progress::silent();
@@ -337,21 +363,38 @@ mod tests {
         let path = dir.path().join("out.gz");
         fs::write(&path, "").unwrap();
         let read_only = File::open(&path).unwrap();
-        struct Endless(io::Cursor<Vec<u8>>, usize);
-        impl Read for Endless {
-            fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-                let n = self.0.read(out)?;
-                if n > 0 {
-                    return Ok(n);
-                }
-                self.1 += 1;
-                let row = format!("{}\tx\n", self.1);
-                out[..row.len()].copy_from_slice(row.as_bytes());
-                Ok(row.len())
-            }
-        }
-        let head = format!("{DUMP}COPY ds_x.t (a, b) FROM stdin;\n").into_bytes();
-        let e = job(Endless(io::Cursor::new(head), 0), || Ok(()), &progress).run(&read_only, &path).unwrap_err();
+        let text = Endless::new("COPY ds_x.t (a, b) FROM stdin;", |n| format!("{n}\tx\n"));
+        let e = job(text, || Ok(()), &progress).run(&read_only, &path).unwrap_err();
         assert!(e.to_string().contains("out.gz"), "{e}");
+    }
+
+    #[test]
+    fn a_state_without_a_digest_ends_an_endless_dump_and_says_the_way_on() {
+        let progress = Progress::silent();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.gz");
+        let file = File::create(&path).unwrap();
+        let text = || Endless::new("COPY kwild_engine.roles (id, name) FROM stdin;", |n| format!("{}\tx\n", n.max(7)));
+        let e = job(text(), || Ok(()), &progress).run(&file, &path).unwrap_err();
+        assert!(e.chain().contains("the id 7 appears twice"), "{}", e.chain());
+        assert!(e.advice().unwrap().contains("--no-digest"), "{e:?}");
+        let e = job(text(), || Ok(()), &progress).digest().unwrap_err();
+        assert!(e.chain().contains("the id 7 appears twice"), "{}", e.chain());
+    }
+
+    #[test]
+    fn a_dump_is_digested_alike_with_and_without_a_file() {
+        let text = grown_dump(40_000);
+        let progress = Progress::silent();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.gz");
+        let file = File::create(&path).unwrap();
+        let written = job(text.as_bytes(), || Ok(()), &progress).run(&file, &path).unwrap();
+        let (report, digest) = job(text.as_bytes(), || Ok(()), &progress).digest().unwrap();
+        assert_eq!(Some(&digest), written.digest.as_ref());
+        assert_eq!(report, written.report);
+        assert_eq!(digest.tables[0].rows, 40_000);
+        let e = job(&text.as_bytes()[..9000], || Err(Error::failed("pg_dump was ended")), &progress).digest();
+        assert_eq!(e.unwrap_err().to_string(), "pg_dump was ended");
     }
 }

@@ -18,10 +18,10 @@ use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::digest::{StateDigester, take_pieces};
+use super::digest::{StateDigester, take_pieces, validators_of};
 use crate::{
     base::{
-        Context, Error, Kind, Progress, Result, Sha256Hash,
+        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash,
         limits::{GENESIS_SIZE_BYTES_MAX, SNAPSHOT_TEXT_BYTES_MAX},
         task::CancellationToken,
         text,
@@ -104,7 +104,10 @@ pub struct Verified {
     pub table_rows: Option<BTreeMap<String, u64>>,
     /// What is worth knowing.
     pub findings: Vec<Finding>,
-    /// The state's digest; only where asked for.
+    /// The state's digest with the genesis' validators; only where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_digest: Option<Blake3Hash>,
+    /// What it was made from.
     #[serde(skip)]
     pub digest: Option<TextDigest>,
 }
@@ -114,6 +117,9 @@ impl fmt::Display for Verified {
         writeln!(f, "The snapshot is what its genesis pins, and holds nothing but a Kwil dump's statements.")?;
         writeln!(f, "  family      {}", self.family)?;
         writeln!(f, "  state hash  {}", self.state_hash)?;
+        if let Some(digest) = self.state_digest {
+            writeln!(f, "  digest      {digest}")?;
+        }
         if let Some(height) = self.height {
             writeln!(f, "  height      {height}")?;
         }
@@ -242,12 +248,17 @@ fn verify_buffered(
     }
     let height = height(&report, genesis);
     let digest = read.digest.transpose()?.map(StateDigester::finish_text).transpose()?;
+    let state_digest = match &digest {
+        Some(text) => Some(text.state_digest(&validators_of(genesis)?)),
+        None => None,
+    };
     Ok(Verified {
         ok: true,
         family: report.family,
         state_hash: read.state_hash,
         expected,
         height,
+        state_digest,
         digest,
         bytes: read.bytes,
         tables: report.tables,

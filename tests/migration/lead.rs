@@ -169,6 +169,10 @@ fn a_file_in_another_state_than_the_one_to_be_attested_is_not_joined() {
     victim.fetch(&ticket, "files").finish().failed(3, &words);
     let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", "--ticket", &ticket];
     thief.run(&verify).failed(3, &words);
+    thief.run(&["snapshot", "verify", "snaps/snapshot.sql.gz"]).done();
+    thief.run(&["snapshot", "verify", "snaps/snapshot.sql.gz", "--deep"]).failed(3, &words);
+    let deep = lead.run(&["snapshot", "verify", "snaps/snapshot.sql.gz", "--deep"]).done();
+    assert!(deep.stdout.contains("names the same rows") && deep.stdout.contains("  digest      "), "{deep:?}");
 }
 
 #[test]

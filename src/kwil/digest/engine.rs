@@ -1,13 +1,16 @@
 //! Rows of `kwild_engine`, with names in place of the ids that honest nodes differ in. Rows that refer to a table whose
 //! names are not known yet wait until the text is over.
 
-use std::collections::BTreeMap;
+use std::{cell::Cell, collections::BTreeMap};
 
 use memchr::memchr;
 use sha2::{Digest, Sha256};
 
 use super::{DigestError, HashList, rows::END};
-use crate::{base::limits::DIGEST_ENGINE_SIZE_BYTES_MAX, kwil::token::CopyHeader};
+use crate::{
+    base::limits::DIGEST_ENGINE_SIZE_BYTES_MAX,
+    kwil::token::{CopyHeader, Token},
+};
 
 /// What an id may be the id of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,6 +110,10 @@ struct Names {
     by_id: BTreeMap<i64, Box<[u8]>>,
     /// The table's block is over.
     complete: bool,
+    /// The highest id that is referred to and not there.
+    missing: Cell<Option<i64>>,
+    /// The last id that the table's sequence has given.
+    given: Option<i64>,
 }
 
 impl Engine {
@@ -216,6 +223,23 @@ impl Engine {
         }
     }
 
+    /// Learns what a `SELECT pg_catalog.setval('kwild_engine.…_id_seq', n, true)` says.
+    pub(super) fn set_sequence(&mut self, tokens: &[Token<'_>]) {
+        let [_, _, _, setval, _, Token::Literal(name), _, Token::Number(value), _, called, ..] = tokens else { return };
+        let kind = match *name {
+            "kwild_engine.actions_id_seq" => Kind::Action,
+            "kwild_engine.namespaces_id_seq" => Kind::Namespace,
+            "kwild_engine.initialized_extensions_id_seq" => Kind::Extension,
+            "kwild_engine.roles_id_seq" => Kind::Role,
+            _ => return,
+        };
+        if let Ok(value) = value.parse::<i64>()
+            && setval.is("setval")
+        {
+            self.names_mut(kind).given = Some(if called.is("true") { value } else { value.saturating_sub(1) });
+        }
+    }
+
     fn names_mut(&mut self, kind: Kind) -> &mut Names {
         match kind {
             Kind::Action => &mut self.actions,
@@ -240,6 +264,7 @@ impl Engine {
     /// Gives the hashes of the rows that waited, table by table.
     pub(super) fn finish(
         mut self,
+        last_line: u64,
         mut give: impl FnMut(usize, &mut dyn Iterator<Item = Result<[u8; 32], DigestError>>) -> Result<(), DigestError>,
     ) -> Result<(), DigestError> {
         for Waiting { table, layout, line, rows } in std::mem::take(&mut self.waiting) {
@@ -248,6 +273,18 @@ impl Engine {
                 hash.map_err(|reason| DigestError::Text { line, reason })
             };
             give(table, &mut (line..).zip(rows.split_inclusive(|b| *b == b'\n')).map(hash))?;
+        }
+        // Otherwise a row that is made later would be what they refer to.
+        for (names, what) in [
+            (&self.actions, "action"),
+            (&self.namespaces, "namespace"),
+            (&self.extensions, "initialized extension"),
+            (&self.roles, "role"),
+        ] {
+            if let Some(id) = names.missing.get().filter(|id| names.given.is_none_or(|given| *id > given)) {
+                let reason = format!("a row of kwild_engine refers to a {what} {id} that is yet to be made");
+                return Err(DigestError::Text { line: last_line, reason });
+            }
         }
         Ok(())
     }
@@ -283,7 +320,10 @@ impl Engine {
             Kind::Role => &self.roles,
         };
         match names.by_id.get(&id) {
-            None => Ok(NOTHING),
+            None => {
+                names.missing.set(names.missing.get().max(Some(id)));
+                Ok(NOTHING)
+            }
             Some(namespace_id) if kind == Kind::Extension => self.name(Kind::Namespace, namespace_id),
             Some(name) => Ok(name),
         }

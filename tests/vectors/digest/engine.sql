@@ -68,6 +68,9 @@ COPY kwild_engine.user_roles (id, user_identifier, role_id) FROM stdin;
 COPY kwild_voting.voters (id, name, power) FROM stdin;
 \.
 SELECT pg_catalog.setval('kwild_engine.actions_id_seq', 7, true);
+SELECT pg_catalog.setval('kwild_engine.initialized_extensions_id_seq', 99, true);
+SELECT pg_catalog.setval('kwild_engine.namespaces_id_seq', 10, false);
+SELECT pg_catalog.setval('kwild_engine.roles_id_seq', 12, true);
 ALTER TABLE ONLY kwild_engine.actions
     ADD CONSTRAINT actions_pkey PRIMARY KEY (id);
 GRANT ALL ON SCHEMA kwild_voting TO reader;
