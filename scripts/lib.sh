@@ -13,7 +13,7 @@ die() {
 # Says where a PostgreSQL server's programs are, all that is needed of them: on Debian they lie outside PATH.
 postgres_directory() {
     local directory
-    for directory in /usr/lib/postgresql/*/bin "$(pg_config --bindir 2>/dev/null || true)" \
+    for directory in $(ls -dr /usr/lib/postgresql/*/bin 2>/dev/null) "$(pg_config --bindir 2>/dev/null || true)" \
         "$(dirname "$(command -v postgres 2>/dev/null || echo /none/postgres)")"; do
         if [ -x "$directory/postgres" ] && [ -x "$directory/initdb" ] && [ -x "$directory/psql" ] \
             && [ -x "$directory/pg_dump" ] && have_postgres_extensions "$directory"; then

@@ -23,7 +23,7 @@ use crate::{
         VerifyError,
     },
     schedule::ChunkSet,
-    snapshot::{self, Verified, VerifyOptions},
+    snapshot::{self, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
     swarm::{Content, Sink},
 };
@@ -314,6 +314,8 @@ impl Fetching<'_> {
         let snapshot = reader(place(ArtifactName::Snapshot));
         let options = VerifyOptions {
             max_bytes: self.manifest.manifest().text_size_bytes,
+            // Beside what is fetched: there must be room for it anyway.
+            spill: self.manifest.manifest().state_digest.as_ref().map(|_| self.directory.to_owned()),
             cancel: self.cancel.clone(),
             ..VerifyOptions::default()
         };
@@ -327,7 +329,12 @@ impl Fetching<'_> {
                 .read_to_end(&mut bytes)
                 .or_failed(|| "cannot read the genesis")?;
             let genesis = manifest.check_genesis(&bytes)?;
-            snapshot::verify_reader(snapshot, &genesis, &options, &progress)
+            let verified = snapshot::verify_reader(snapshot, &genesis, &options, &progress)?;
+            // The file is what was attested, or it is not used.
+            if let Some(text) = &verified.digest {
+                check_signed(text, manifest.manifest())?;
+            }
+            Ok(verified)
         })
     }
 

@@ -16,6 +16,7 @@ use crate::{
     base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, limits, task::CancellationToken, text},
     kwil::{
         GENESIS_FILE_NAME,
+        digest::TextDigest,
         genesis::Genesis,
         key::{PrivateKey, PublicKey},
     },
@@ -24,7 +25,10 @@ use crate::{
         Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, Validator, VerifiedManifest,
         genesis_validators,
     },
-    snapshot::{self, VerifyOptions},
+    snapshot::{
+        self, VerifyOptions,
+        digest::{Digest as StateDigestOf, check_signed, spill_directory},
+    },
     store::PrivateDirectory,
 };
 
@@ -49,8 +53,12 @@ pub struct SignOptions {
     pub old_chain_id: Option<String>,
     /// Last block of the old chain; `None`: as the snapshot's last line has it.
     pub height: Option<i64>,
-    /// What validators compare, where it was computed.
-    pub state_digest: Option<StateDigest>,
+    /// Digest the state, so that validators can compare it with their own databases.
+    pub digest: bool,
+    /// The validators that the state had, where the lead has them from its database; otherwise the genesis'.
+    pub state_validators: Vec<(PublicKey, u64)>,
+    /// Major versions of the server and of pg_dump, where the lead knows them.
+    pub majors: Option<(u32, u32)>,
 }
 
 impl Default for SignOptions {
@@ -65,7 +73,9 @@ impl Default for SignOptions {
             old_validators: Vec::new(),
             old_chain_id: None,
             height: None,
-            state_digest: None,
+            digest: true,
+            state_validators: Vec::new(),
+            majors: None,
         }
     }
 }
@@ -127,7 +137,8 @@ pub fn sign(
 
     progress.step("reading the snapshot");
     let snapshot_path = dir.join(genesis.family().snapshot_file_name());
-    let snapshot = read_snapshot(&snapshot_path, None, progress, cancel)?;
+    let spill = options.digest.then_some(dir);
+    let snapshot = read_snapshot(&snapshot_path, None, spill, progress, cancel)?;
     check_pins(&genesis, &genesis_path, snapshot.state_hash)?;
 
     let now = clock::unix_seconds();
@@ -150,7 +161,7 @@ pub fn sign(
         ],
         state_hash: snapshot.state_hash,
         text_size_bytes: snapshot.text_size_bytes,
-        state_digest: options.state_digest.clone(),
+        state_digest: None,
         old_validators: sorted(&options.old_validators),
         new_validators: genesis_validators(&genesis)?,
         trust: TrustRules {
@@ -174,6 +185,13 @@ pub fn sign(
     let path = dir.join(MANIFEST_FILE_NAME);
     let seen = state.seen(&candidate.network.new_chain_id, &key.public())?;
     let existing = existing_of(&path, &candidate, progress)?;
+    let before = existing.as_ref().map(SignedManifest::manifest).filter(|m| m.state_hash == candidate.state_hash);
+    if let Some(before) = before {
+        carry_over(&mut candidate, before, options);
+    }
+    if let Some(text) = &snapshot.digest {
+        candidate.state_digest = Some(state_digest(text, options, &candidate, before));
+    }
     if let Some(existing) = &existing
         && !options.supersede
         && is_unchanged(existing.manifest(), &candidate, options, now)
@@ -195,6 +213,44 @@ pub fn sign(
     durable::write_atomically(&path, &bytes, 0o644)?;
     state.remember(&bytes)?;
     Ok(Signed { path, manifest: signed, reused: false })
+}
+
+/// What an earlier manifest of the same text knew of the old network and is not told now, as with `publish --dir` after a
+/// genesis was edited.
+fn carry_over(candidate: &mut Manifest, before: &Manifest, options: &SignOptions) {
+    if candidate.network.old_chain_id.is_none() {
+        candidate.network.old_chain_id = before.network.old_chain_id.clone();
+    }
+    if candidate.old_validators.is_empty() {
+        candidate.old_validators = before.old_validators.clone();
+    }
+    if options.height.is_none() {
+        candidate.network.height = before.network.height;
+    }
+}
+
+/// The digest of the text with the validators that the state had: those of the database it came from, where they are
+/// known, else those of the genesis.
+fn state_digest(
+    text: &TextDigest,
+    options: &SignOptions,
+    candidate: &Manifest,
+    before: Option<&Manifest>,
+) -> StateDigest {
+    let pairs = |validators: &[Validator]| validators.iter().map(|v| (v.key, v.power)).collect::<Vec<_>>();
+    let signed = before.and_then(|m| m.state_digest.as_ref());
+    let old = pairs(&candidate.old_validators);
+    let validators = if !options.state_validators.is_empty() {
+        options.state_validators.clone()
+    } else if signed.is_some_and(|signed| text.state_digest(&old) == signed.digest) {
+        old
+    } else {
+        pairs(&candidate.new_validators)
+    };
+    let known = signed.map(|signed| (signed.server_major, signed.dump_major)).filter(|majors| *majors != (0, 0));
+    let mut digest = StateDigestOf::new(text, &validators);
+    (digest.server_major, digest.dump_major) = options.majors.or(known).unzip();
+    digest.to_manifest()
 }
 
 fn sorted(validators: &[(PublicKey, u64)]) -> Vec<Validator> {
@@ -311,16 +367,19 @@ pub struct SnapshotFacts {
     pub text_size_bytes: u64,
     /// Last block of the old chain, as its last line has it.
     pub height: Option<i64>,
+    /// The state's digest, where it was asked for.
+    pub digest: Option<TextDigest>,
 }
 
-/// Reads a snapshot once: the file's chunks and hashes, the text's hash, statements and height. `layout`: that of a manifest whose
-/// file is checked; `None`: the one that a new manifest gives it.
+/// Reads a snapshot once: the file's chunks and hashes, the text's hash, statements, height and, where `spill` gives it room,
+/// digest. `layout`: that of a manifest whose file is checked; `None`: the one that a new manifest gives it.
 ///
 /// # Errors
 /// When it cannot be read, is no whole gzip file, or changes meanwhile.
 pub fn read_snapshot(
     path: &Path,
     layout: Option<Layout>,
+    spill: Option<&Path>,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<SnapshotFacts> {
@@ -333,7 +392,8 @@ pub fn read_snapshot(
     };
     let taken = Cell::new(0);
     let mut tee = Tee { file, hasher, taken: &taken };
-    let options = VerifyOptions { cancel: cancel.clone(), ..VerifyOptions::default() };
+    let options =
+        VerifyOptions { cancel: cancel.clone(), spill: spill.map(Path::to_owned), ..VerifyOptions::default() };
     let facts = snapshot::read_gzip(&mut tee, &options, |_| progress.bytes("hash", taken.get(), Some(size), ""));
     progress.done("hash");
     let facts = facts.map_err(|e| match e.kind() {
@@ -347,7 +407,8 @@ pub fn read_snapshot(
     // The text is code: nobody is asked to run what everyone would refuse.
     let height = facts.scan?.height;
     let (state_hash, text_size_bytes) = (facts.state_hash, facts.bytes);
-    Ok(SnapshotFacts { description, state_hash, text_size_bytes, height })
+    let digest = facts.digest.transpose()?;
+    Ok(SnapshotFacts { description, state_hash, text_size_bytes, height, digest })
 }
 
 /// Hashes what is read through it.
@@ -420,7 +481,9 @@ fn check_snapshot(
     if size != artifact.layout.size_bytes() {
         return wrong("size", format!("{size} bytes"), artifact.layout.size_bytes().to_string());
     }
-    let facts = read_snapshot(path, Some(artifact.layout), progress, cancel)?;
+    let spill = spill_directory();
+    let spill = manifest.state_digest.as_ref().map(|_| &*spill);
+    let facts = read_snapshot(path, Some(artifact.layout), spill, progress, cancel)?;
     if facts.description.root != artifact.root {
         return wrong("BLAKE3", facts.description.root.to_string(), artifact.root.to_string());
     }
@@ -433,7 +496,10 @@ fn check_snapshot(
     if facts.text_size_bytes != manifest.text_size_bytes {
         return wrong("text size", facts.text_size_bytes.to_string(), manifest.text_size_bytes.to_string());
     }
-    Ok(())
+    match &facts.digest {
+        Some(text) => check_signed(text, manifest),
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]

@@ -39,6 +39,9 @@ pub async fn from_database(
     // The snapshot's genesis holds the validators that the old database had in its last block.
     let genesis = snapshot::read_genesis(&created.genesis)?;
     sign.old_validators = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
+    sign.state_validators = sign.old_validators.clone();
+    sign.digest = created.state_digest.is_some();
+    sign.majors = Some((created.server_major, created.dump_major));
     sign.old_chain_id = created.old_chain_id.clone();
     sign.height = Some(created.height);
     let signed = sign_directory(&snapdir, key, &sign, state, progress, cancel).map_err(|e| {

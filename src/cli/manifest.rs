@@ -49,6 +49,9 @@ pub(crate) struct SignArgs {
     /// Last block of the old chain [default: as the snapshot says]
     #[arg(long, value_name = "N")]
     height: Option<i64>,
+    /// Leave out the state digest: validators cannot confirm the state from their own databases
+    #[arg(long)]
+    no_digest: bool,
     #[command(flatten)]
     flags: SignFlags,
 }
@@ -92,8 +95,7 @@ impl SignFlags {
             supersede: self.supersede,
             old_validators: old_validators.iter().map(|v| (v.key, v.power)).collect(),
             old_chain_id: old.map(|g| g.chain_id().to_owned()),
-            height: None,
-            state_digest: None,
+            ..SignOptions::default()
         })
     }
 
@@ -171,7 +173,7 @@ fn sign(args: &SignArgs, session: &Session) -> Result<()> {
             Genesis::parse(&read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "old genesis")?).map_err(Error::from)?,
         ),
     };
-    let options = SignOptions { height: args.height, ..args.flags.options(old.as_ref())? };
+    let options = SignOptions { height: args.height, digest: !args.no_digest, ..args.flags.options(old.as_ref())? };
     let state = args.flags.state()?;
     let signed = use_case::sign(&args.snapdir, &key, &options, &state, &session.progress, &session.cancel)?;
     session.output.result(&SignResult::new(&signed)?)

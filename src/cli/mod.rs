@@ -3,6 +3,7 @@
 
 mod database;
 mod demo;
+mod digest;
 mod join;
 mod key;
 mod manifest;

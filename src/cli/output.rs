@@ -4,6 +4,10 @@ use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
     process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::Serialize;
@@ -16,6 +20,8 @@ use crate::base::{Context, Error, Kind, Result};
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     format: OutputFormat,
+    /// The one JSON object is out.
+    printed: Arc<AtomicBool>,
 }
 
 #[derive(Serialize)]
@@ -26,15 +32,26 @@ struct Envelope<T> {
 
 impl Output {
     pub(crate) fn new(format: OutputFormat) -> Self {
-        Output { format }
+        Output { format, printed: Arc::default() }
     }
 
     /// Prints a command's one result.
     pub(crate) fn result<T: Serialize + Display>(&self, value: &T) -> Result<()> {
+        self.print(value, String::new())
+    }
+
+    /// Prints the result of a command that has one and yet fails; gives the error back.
+    pub(crate) fn result_with_error<T: Serialize + Display>(&self, value: &T, error: Error) -> Result<()> {
+        self.print(value, error.chain().replace('\n', " "))?;
+        Err(error)
+    }
+
+    fn print<T: Serialize + Display>(&self, value: &T, error: String) -> Result<()> {
+        self.printed.store(true, Ordering::Relaxed);
         let text = match self.format {
             OutputFormat::Text => value.to_string(),
             OutputFormat::Json => {
-                let envelope = Envelope { result: value, error: String::new() };
+                let envelope = Envelope { result: value, error };
                 serde_json::to_string_pretty(&envelope).or_failed(|| "cannot write the result as JSON")?
             }
         };
@@ -49,7 +66,7 @@ impl Output {
     /// Prints an error and gives its exit code.
     pub(crate) fn error(&self, error: &Error) -> ExitCode {
         let chain = error.chain();
-        if self.format == OutputFormat::Json {
+        if self.format == OutputFormat::Json && !self.printed.load(Ordering::Relaxed) {
             let envelope = Envelope { result: (), error: chain.replace('\n', " ") };
             let text = serde_json::to_string_pretty(&envelope).unwrap_or_default();
             let _ = writeln!(io::stdout().lock(), "{text}");

@@ -1,4 +1,4 @@
-//! `snapshot create` and `snapshot verify`.
+//! `snapshot create` and `snapshot verify`; `snapshot digest` stands in its own file.
 
 use std::path::PathBuf;
 
@@ -7,12 +7,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use super::{
     Session,
     database::DatabaseArgs,
+    digest::DigestArgs,
     values::{FamilyChoice, Size, expand_home},
 };
 use crate::{
     base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
     kwil::{GENESIS_FILE_NAME, genesis::Genesis},
-    snapshot::{self, Compression, CreateOptions, VerifyOptions},
+    snapshot::{self, Compression, CreateOptions, VerifyOptions, digest::spill_directory},
 };
 
 /// Make and check snapshots
@@ -22,6 +23,8 @@ pub(crate) enum SnapshotCommand {
     Create(Box<CreateArgs>),
     /// Check a snapshot against its genesis: state hash, and that it holds nothing but a Kwil dump's statements
     Verify(VerifyArgs),
+    /// Digest the state of a database or a snapshot: equal for nodes in the same state, in whatever order their rows lie
+    Digest(Box<DigestArgs>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -76,8 +79,8 @@ pub(crate) struct CreateFlags {
     /// Go on although kwild seems to be running, or was stopped in the middle of a block
     #[arg(long)]
     allow_live: bool,
-    /// Leave out the state digest (none is made yet)
-    #[arg(long, hide = true)]
+    /// Leave out the state digest: faster, but validators cannot confirm the state from their own databases
+    #[arg(long)]
     no_digest: bool,
     /// The pg_dump to run [default: the best one on PATH or among the installed versions]
     #[arg(long, value_name = "PATH")]
@@ -98,8 +101,8 @@ pub(crate) struct VerifyArgs {
     /// The genesis it belongs to [default: genesis.json beside it]
     #[arg(long, short, value_name = "FILE")]
     genesis: Option<PathBuf>,
-    /// Also count each row's columns, ask for the closing UPDATE, compare with the manifest beside the file, and list the
-    /// rows of every table
+    /// Also count each row's columns, ask for the closing UPDATE, digest the state, compare with the manifest beside the
+    /// file, and list the rows of every table
     #[arg(long)]
     deep: bool,
     /// Compare text and rows with this manifest, or the one in this directory
@@ -115,6 +118,7 @@ impl SnapshotCommand {
         match self {
             SnapshotCommand::Create(args) => args.run(session).await,
             SnapshotCommand::Verify(args) => args.run(session).await,
+            SnapshotCommand::Digest(args) => args.run(session).await,
         }
     }
 }
@@ -152,6 +156,7 @@ impl CreateFlags {
             pg_dump: self.pg_dump.map(expand_home),
             read: None,
             force: self.force,
+            digest: !self.no_digest,
             ..CreateOptions::new(snapdir)
         })
     }
@@ -165,6 +170,7 @@ impl VerifyArgs {
             manifest: self.manifest.map(expand_home),
             max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
             cancel: session.cancel.clone(),
+            spill: self.deep.then(spill_directory),
         };
         let (file, progress) = (self.file, session.progress.clone());
         let verified = tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))

@@ -286,14 +286,15 @@ async fn tail(mut from: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Every variable that libpq or pg_dump would obey goes: the settings are ours alone. Messages in English.
+/// Every variable that libpq or pg_dump would obey goes: the settings are ours alone. Messages in English. The proxy has a
+/// shorter limit for reaching the server; pg_dump's is for a log-in that hangs.
 fn clean_environment(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PG") {
             command.env_remove(name);
         }
     }
-    command.env("LC_ALL", "C").env("PGAPPNAME", "regenesis").env("PGCONNECT_TIMEOUT", "15");
+    command.env("LC_ALL", "C").env("PGAPPNAME", "regenesis").env("PGCONNECT_TIMEOUT", "60");
 }
 
 /// A schema as a pattern that matches that name alone: within double quotes neither case nor wildcards count.

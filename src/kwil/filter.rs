@@ -12,7 +12,8 @@
 //! With both, the real voters table's rows become the genesis' validators and its block is emptied, psql's
 //! `\restrict`/`\unrestrict` lines (a random token) go, and so do statements about the database itself, which would change
 //! the database of a validator: the one point where the compat text is not Kwil's. TRUF's `kwild_internal.sentry_seq`,
-//! which honest nodes differ in and kwild makes again, goes in faithful mode only.
+//! which honest nodes differ in and kwild makes again, goes in faithful mode only, as does the mark of a table that an
+//! operator has had sorted (`CLUSTER`).
 
 use std::collections::BTreeMap;
 
@@ -211,7 +212,7 @@ impl Core {
         if is_about_database(&tokens) {
             return Ok(Role::Drop);
         }
-        if self.rules == LineRules::Faithful && is_sentry_sequence(&tokens) {
+        if self.rules == LineRules::Faithful && (is_sentry_sequence(&tokens) || is_cluster_mark(&tokens)) {
             return Ok(Role::Drop);
         }
         if tokens.first().is_some_and(|t| t.is("COPY")) {
@@ -366,8 +367,14 @@ fn is_about_database(tokens: &[Token<'_>]) -> bool {
     }
 }
 
+/// `ALTER TABLE … CLUSTER ON index`: the order in which one operator's server had laid the rows.
+pub(super) fn is_cluster_mark(tokens: &[Token<'_>]) -> bool {
+    matches!(tokens, [alter, table, .., cluster, on, _, end]
+        if alter.is("ALTER") && table.is("TABLE") && cluster.is("CLUSTER") && on.is("ON") && end.is_symbol(";"))
+}
+
 /// The statements about TRUF's `kwild_internal.sentry_seq`.
-fn is_sentry_sequence(tokens: &[Token<'_>]) -> bool {
+pub(super) fn is_sentry_sequence(tokens: &[Token<'_>]) -> bool {
     let is_sentry = |tokens| qualified_name(tokens).is_some_and(|n| n.is("kwild_internal", "sentry_seq"));
     match tokens {
         [verb, sequence, rest @ ..] if (verb.is("CREATE") || verb.is("ALTER")) && sequence.is("SEQUENCE") => {

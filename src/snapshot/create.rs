@@ -5,19 +5,21 @@ use std::{
     fmt, fs,
     io::Write,
     path::{Path, PathBuf, absolute},
-    thread,
     time::{Duration, UNIX_EPOCH},
 };
 
 use super::{
+    digest::validators_of,
     gzip::Compression,
     part::Part,
-    pipeline::{JOBS_MAX, Job, Written},
+    pipeline::{JOBS_MAX, Job, Written, jobs_default},
     source::SplicedDump,
 };
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
-    database::{Cut, CutOptions, Facts, Opened, PgDump, ReadOptions, Rows, Settings, StoredParameters},
+    base::{
+        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text,
+    },
+    database::{Cut, CutOptions, Facts, PgDump, ReadOptions, Settings, StoredParameters},
     kwil::{
         Family, GENESIS_FILE_NAME, VoterRow,
         filter::{DumpFilter, LineRules},
@@ -25,9 +27,6 @@ use crate::{
     },
 };
 use serde::Serialize;
-
-/// More compressing threads than this are not started unasked.
-const JOBS_DEFAULT_MAX: usize = 8;
 
 /// Validators that the text output lists.
 const VALIDATORS_SHOWN: usize = 20;
@@ -63,6 +62,8 @@ pub struct CreateOptions {
     pub read: Option<ReadOptions>,
     /// Replace files that are there.
     pub force: bool,
+    /// Digest the state while it streams by.
+    pub digest: bool,
 }
 
 impl CreateOptions {
@@ -83,6 +84,7 @@ impl CreateOptions {
             pg_dump: None,
             read: None,
             force: false,
+            digest: true,
         }
     }
 }
@@ -106,8 +108,14 @@ pub struct Created {
     pub bytes: u64,
     /// Of the file.
     pub file_bytes: u64,
-    /// Order-independent digest of the state; null until it is computed.
-    pub state_digest: Option<String>,
+    /// Order-independent digest of the state; null where it was left out.
+    pub state_digest: Option<Blake3Hash>,
+    /// Digest of the DDL; compared only between equal majors.
+    pub schema_digest: Option<Blake3Hash>,
+    /// Major version of the server.
+    pub server_major: u32,
+    /// Major version of pg_dump.
+    pub dump_major: u32,
     /// COPY blocks.
     pub tables: u64,
     /// COPY rows.
@@ -157,6 +165,9 @@ impl fmt::Display for Created {
             Some(old) => format!("\"{}\" becomes", text::escape(old)),
             None => "(the old one is not known)".to_owned(),
         };
+        if let Some(digest) = &self.state_digest {
+            writeln!(f, "  digest      {digest}")?;
+        }
         writeln!(f, "  chain id    {old} \"{}\"", text::escape(&self.chain_id))?;
         writeln!(f, "  validators  {} carried over", self.validators)?;
         for (key, power) in self.validator_powers.iter().take(VALIDATORS_SHOWN) {
@@ -275,7 +286,8 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     }
     directory.keep();
 
-    let Written { report, state_hash, bytes, file_bytes, refusal } = written;
+    let Written { report, state_hash, bytes, file_bytes, refusal, digest } = written;
+    let validators = validators_of(&genesis)?;
     if let Some(refusal) = &refusal {
         progress.warning(format!(
             "snapshot verify, and with it every join, will refuse this snapshot, since the database holds what a Kwil \
@@ -294,7 +306,10 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         height: facts.height,
         bytes,
         file_bytes,
-        state_digest: None,
+        state_digest: digest.as_ref().map(|digest| digest.state_digest(&validators)),
+        schema_digest: digest.as_ref().map(|digest| digest.schema_digest),
+        server_major: facts.server_major,
+        dump_major: program.major(),
         tables: report.tables,
         rows: report.rows,
         rescued_rows: report.rescued_rows.values().sum(),
@@ -489,13 +504,10 @@ async fn write(
     progress: &Progress,
 ) -> Result<Written> {
     let facts = cut.facts();
-    let processors = thread::available_parallelism().map_or(2, usize::from);
-    let jobs = options.jobs.unwrap_or(processors.min(JOBS_DEFAULT_MAX)).min(JOBS_MAX);
-    let skeleton = program.skeleton(cut).await?;
+    let jobs = options.jobs.unwrap_or_else(jobs_default).min(JOBS_MAX);
     let read = options.read.unwrap_or(ReadOptions::new(jobs));
-    // They stay in this frame: dropping the future ends them, and with them the text.
-    let Opened { text, rows, connections } = Rows::start(cut, skeleton, read, progress).await?;
-    let source = SplicedDump::new(text, rows)?;
+    // The connections stay in this frame: dropping the future ends them, and with them the text.
+    let (source, connections) = SplicedDump::open(cut, program, read, progress).await?;
     let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
     let (family, compression) = (facts.family, options.compression);
     // A v0.9 network that goes on counting must not take the height off its resolutions' expiry.
@@ -503,8 +515,10 @@ async fn write(
     let file = part.file().try_clone().or_failed(|| "cannot write the snapshot")?;
     let (path, reporter) = (part.part().to_owned(), progress.clone());
     let filter = DumpFilter::new(family, rules);
+    // On the disk that was chosen for something large.
+    let spill = options.digest.then(|| durable::parent(&path).to_owned());
     let work = tokio::task::spawn_blocking(move || {
-        Job { source, filter, height, compression, jobs, progress: &reporter }.run(&file, &path)
+        Job { source, filter, height, compression, jobs, spill, progress: &reporter }.run(&file, &path)
     });
     let done = work.await;
     progress.done("snapshot");

@@ -7,10 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::verify::{Finding, Level, TextFacts};
+use super::{
+    digest::check_signed,
+    verify::{Finding, Level},
+};
 use crate::{
-    base::{Context, Error, Result, durable, limits, text},
-    kwil::scan::ScanReport,
+    base::{Context, Error, Result, Sha256Hash, durable, limits, text},
+    kwil::{digest::TextDigest, scan::ScanReport},
     manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest, TableDigest},
 };
 
@@ -43,38 +46,47 @@ impl Described {
         Ok(Described { manifest: signed.manifest().clone(), path })
     }
 
-    /// Compares the text with what the manifest says of it. The digests of the tables belong here, too, once there is a
-    /// digest of the file to compare them with.
-    pub(super) fn compare(&self, facts: &TextFacts, report: &ScanReport) -> Result<Finding> {
+    /// Compares the text with what the manifest says of it.
+    pub(super) fn compare(
+        &self,
+        state_hash: Sha256Hash,
+        bytes: u64,
+        report: &ScanReport,
+        digest: Option<&TextDigest>,
+    ) -> Result<Finding> {
         let differs = |what: String| {
             Err(Error::verify(format!("the snapshot is not the one of {}: {what}", self.path.display()))
                 .hint("use the manifest that was signed for this snapshot, or fetch both again"))
         };
         let manifest = &self.manifest;
-        if facts.state_hash != manifest.state_hash {
-            return differs(format!("its state hash is {}, not {}", facts.state_hash, manifest.state_hash));
+        if state_hash != manifest.state_hash {
+            return differs(format!("its state hash is {}, not {}", state_hash, manifest.state_hash));
         }
-        if facts.bytes != manifest.text_size_bytes {
-            return differs(format!("its text has {} bytes, not {}", facts.bytes, manifest.text_size_bytes));
+        if bytes != manifest.text_size_bytes {
+            return differs(format!("its text has {} bytes, not {}", bytes, manifest.text_size_bytes));
         }
-        let Some(digest) = &manifest.state_digest else {
+        let Some(signed) = &manifest.state_digest else {
             return Ok(Finding {
                 level: Level::Note,
                 code: "manifest",
                 text: format!("{} describes this text; it counts no rows to compare", self.path.display()),
             });
         };
-        let differing = differing_rows(&digest.tables, report);
+        let differing = differing_rows(&signed.tables, report);
         if !differing.is_empty() {
             return differs(listed(&differing));
+        }
+        if let Some(digest) = digest {
+            check_signed(digest, manifest)?;
         }
         Ok(Finding {
             level: Level::Note,
             code: "manifest",
             text: format!(
-                "{} describes this text, and the rows of {} are as many as it says",
+                "{} describes this text, and the rows of {} are {}; its signature was not checked",
                 self.path.display(),
-                text::count(digest.tables.len() as u64, "table")
+                text::count(signed.tables.len() as u64, "table"),
+                if digest.is_some() { "those that it says" } else { "as many as it says" },
             ),
         })
     }
@@ -132,7 +144,7 @@ pub(super) fn is_complete(report: &ScanReport) -> Result<Vec<Finding>> {
 mod tests {
     use super::*;
     use crate::{
-        base::{Blake3Hash, Kind, Progress, Sha256Hash},
+        base::{Blake3Hash, Kind, Progress},
         kwil::key::{KeyType, PrivateKey},
         manifest::{
             Artifact, ArtifactHasher, ArtifactName, Attestations, Network, StateDigest, TrustRules, genesis_validators,

@@ -3,9 +3,11 @@
 
 mod create;
 mod deep;
+pub mod digest;
 mod gzip;
 mod part;
 mod pipeline;
+mod sorter;
 mod source;
 mod text;
 mod verify;

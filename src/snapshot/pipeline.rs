@@ -5,7 +5,7 @@
 use std::{
     fs::File,
     io::Write,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -16,12 +16,14 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
+    digest::{StateDigester, spill_directory, take_pieces},
     gzip::{BLOCK_BYTES, Compression, MemberWriter},
     source::Source,
 };
 use crate::{
-    base::{Context, Error, Progress, Result, Sha256Hash},
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash},
     kwil::{
+        digest::TextDigest,
         filter::{DumpFilter, FilterReport},
         scan::{ScanError, StatementScanner},
     },
@@ -33,6 +35,13 @@ const ESTIMATED_FROM: f64 = 0.01;
 const BLOCKS_WAITING: usize = 2;
 /// More threads than this would only take memory: one thread hashes what they compress.
 pub(crate) const JOBS_MAX: usize = 16;
+/// More are not started unasked.
+const JOBS_DEFAULT_MAX: usize = 8;
+
+/// Threads that compress, and connections that read, where nobody says: one for each processor.
+pub(crate) fn jobs_default() -> usize {
+    thread::available_parallelism().map_or(2, usize::from).min(JOBS_DEFAULT_MAX)
+}
 
 /// What became of a dump.
 #[derive(Debug)]
@@ -45,6 +54,8 @@ pub(crate) struct Written {
     pub(crate) file_bytes: u64,
     /// Why `snapshot verify` and every join will refuse the text, if they will.
     pub(crate) refusal: Option<ScanError>,
+    /// Where it was asked for.
+    pub(crate) digest: Option<TextDigest>,
 }
 
 /// A dump to be written.
@@ -57,6 +68,8 @@ pub(crate) struct Job<'a, S> {
     pub(crate) compression: Compression,
     /// Compressing threads.
     pub(crate) jobs: usize,
+    /// Where the hashes of a digest wait that are too many to hold; `None`: no digest.
+    pub(crate) spill: Option<PathBuf>,
     pub(crate) progress: &'a Progress,
 }
 
@@ -69,6 +82,17 @@ type Line = SyncSender<Receiver<Result<Vec<u8>>>>;
 /// A thread let go of its queue; its own error says why.
 fn stopped() -> Error {
     Error::failed("the snapshot was not finished")
+}
+
+/// There is a way on where only the digest fails.
+fn without_digest(e: Error) -> Error {
+    match (e.kind(), e.advice()) {
+        (Kind::Verify, Some(advice)) => {
+            let advice = format!("{advice} `--no-digest` makes the snapshot without the digest");
+            e.hint(advice)
+        }
+        _ => e,
+    }
 }
 
 impl<S: Source + Send> Job<'_, S> {
@@ -86,7 +110,17 @@ impl<S: Source + Send> Job<'_, S> {
             }
             let (to_scan, scanned) = sync_channel::<Block>(BLOCKS_WAITING);
             let scanner = scope.spawn(move || scan(&scanned));
-            let reader = scope.spawn(move || self.read(&orders, &line, &to_scan));
+            let (to_digest, digester) = match self.spill.clone() {
+                None => (None, None),
+                Some(spill) => {
+                    let (to_digest, pieces) = sync_channel::<Block>(BLOCKS_WAITING);
+                    (Some(to_digest), Some(scope.spawn(move || take_pieces(&pieces, &spill))))
+                }
+            };
+            let reader = scope.spawn(move || {
+                let to_file = Some(ToFile { hash: Sha256::new(), orders: &orders, line: &line, to_scan: &to_scan });
+                self.read(to_file, to_digest)
+            });
             let mut file_bytes = 0;
             let written: Result<()> = (|| {
                 for member in &in_order {
@@ -101,19 +135,30 @@ impl<S: Source + Send> Job<'_, S> {
             let read = reader.join().map_err(|_| stopped());
             // The reader only says "stopped" when writing failed: that error is the real one.
             written?;
-            let (report, state_hash, bytes) = read??;
+            // And also "stopped" when the digester did.
+            let digester = digester.map(|thread| thread.join().map_err(|_| stopped())?).transpose();
+            let digester = digester.map_err(without_digest)?;
+            let Text { report, state_hash, bytes } = read??;
             let refusal = scanner.join().map_err(|_| stopped())?;
-            Ok(Written { report, state_hash, bytes, file_bytes, refusal })
+            let digest = digester.map(StateDigester::finish_text).transpose().map_err(without_digest)?;
+            Ok(Written { report, state_hash, bytes, file_bytes, refusal, digest })
         })
     }
 
-    fn read(
-        mut self,
-        orders: &SyncSender<Order>,
-        line: &Line,
-        to_scan: &SyncSender<Block>,
-    ) -> Result<(FilterReport, Sha256Hash, u64)> {
-        let mut out = Out { block: Vec::new(), hash: Sha256::new(), bytes: 0, orders, line, to_scan };
+    /// Only digests the text.
+    pub(crate) fn digest(self) -> Result<(FilterReport, TextDigest)> {
+        let spill = self.spill.clone().unwrap_or_else(spill_directory);
+        thread::scope(|scope| {
+            let (to_digest, pieces) = sync_channel::<Block>(BLOCKS_WAITING);
+            let digester = scope.spawn(move || take_pieces(&pieces, &spill));
+            let read = self.read(None, Some(to_digest));
+            let digester = digester.join().map_err(|_| stopped())??;
+            Ok((read?.report, digester.finish_text()?))
+        })
+    }
+
+    fn read(mut self, to_file: Option<ToFile<'_>>, to_digest: Option<SyncSender<Block>>) -> Result<Text> {
+        let mut out = Out { block: Vec::new(), bytes: 0, to_file, to_digest };
         while let Some(piece) = self.source.next()? {
             self.filter.push(piece.as_ref(), &mut out.block)?;
             if out.block.len() >= BLOCK_BYTES {
@@ -131,14 +176,29 @@ impl<S: Source + Send> Job<'_, S> {
             out.send(rest)?;
         }
         self.progress.done("snapshot");
-        Ok((report, Sha256Hash::from_bytes(out.hash.finalize().into()), out.bytes))
+        let hash = out.to_file.map_or_else(Sha256::new, |to_file| to_file.hash);
+        Ok(Text { report, state_hash: Sha256Hash::from_bytes(hash.finalize().into()), bytes: out.bytes })
     }
+}
+
+/// What became of the text alone.
+struct Text {
+    report: FilterReport,
+    /// Of the text, where it goes into a file.
+    state_hash: Sha256Hash,
+    bytes: u64,
 }
 
 struct Out<'a> {
     block: Vec<u8>,
-    hash: Sha256,
     bytes: u64,
+    to_file: Option<ToFile<'a>>,
+    to_digest: Option<SyncSender<Block>>,
+}
+
+/// The way of blocks into a file.
+struct ToFile<'a> {
+    hash: Sha256,
     orders: &'a SyncSender<Order>,
     line: &'a Line,
     to_scan: &'a SyncSender<Block>,
@@ -157,9 +217,21 @@ impl Out<'_> {
     }
 
     fn send(&mut self, block: Vec<u8>) -> Result<()> {
-        self.hash.update(&block);
         self.bytes += block.len() as u64;
         let block = Arc::new(block);
+        if let Some(to_file) = &mut self.to_file {
+            to_file.send(block.clone())?;
+        }
+        match &self.to_digest {
+            Some(to_digest) => to_digest.send(block).map_err(|_| stopped()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl ToFile<'_> {
+    fn send(&mut self, block: Block) -> Result<()> {
+        self.hash.update(&*block);
         let (done, member) = sync_channel(1);
         // The place in the line first: its bound is the bound on blocks in memory.
         self.line.send(member).map_err(|_| stopped())?;
@@ -233,6 +305,7 @@ mod tests {
             height: 42,
             compression: Compression::Fast,
             jobs: 3,
+            spill: Some(std::env::temp_dir()),
             progress,
         }
     }
@@ -291,5 +364,36 @@ mod tests {
         let endless = Pieces(move || Ok(head.take().or_else(|| Some(b"1\tx\n".repeat(10_000)))));
         let e = job(endless, &progress).run(&read_only, &path).unwrap_err();
         assert!(e.to_string().contains("out.gz"), "{e}");
+    }
+
+    #[test]
+    fn a_state_without_a_digest_ends_an_endless_dump_and_says_the_way_on() {
+        let progress = Progress::silent();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.gz");
+        let file = File::create(&path).unwrap();
+        let text = || {
+            let mut head = Some(format!("{DUMP}COPY kwild_engine.roles (id, name) FROM stdin;\n").into_bytes());
+            Pieces(move || Ok(head.take().or_else(|| Some(b"7\tx\n".repeat(1000)))))
+        };
+        let e = job(text(), &progress).run(&file, &path).unwrap_err();
+        assert!(e.chain().contains("the id 7 appears twice"), "{}", e.chain());
+        assert!(e.advice().unwrap().contains("--no-digest"), "{e:?}");
+        let e = job(text(), &progress).digest().unwrap_err();
+        assert!(e.chain().contains("the id 7 appears twice"), "{}", e.chain());
+    }
+
+    #[test]
+    fn a_dump_is_digested_alike_with_and_without_a_file() {
+        let text = grown_dump(40_000);
+        let progress = Progress::silent();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("out.gz");
+        let file = File::create(&path).unwrap();
+        let written = job(whole(&text), &progress).run(&file, &path).unwrap();
+        let (report, digest) = job(whole(&text), &progress).digest().unwrap();
+        assert_eq!(Some(&digest), written.digest.as_ref());
+        assert_eq!(report, written.report);
+        assert_eq!(digest.tables[0].rows, 40_000);
     }
 }

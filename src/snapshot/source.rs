@@ -6,8 +6,8 @@ use std::io::{Read, Seek};
 use tempfile::SpooledTempFile;
 
 use crate::{
-    base::{Context, Error, Result},
-    database::{Batch, Rows},
+    base::{Context, Error, Progress, Result},
+    database::{Batch, Connections, Cut, Opened, PgDump, ReadOptions, Rows},
     kwil::splice::{Place, PlaceFinder},
 };
 
@@ -59,11 +59,26 @@ pub(crate) struct SplicedDump {
 }
 
 impl SplicedDump {
+    /// Runs pg_dump on a cut and opens the connections that bring the rows; dropping those ends the text with an error.
+    ///
+    /// # Errors
+    /// When pg_dump fails or no connection can be had.
+    pub(crate) async fn open(
+        cut: &Cut,
+        program: &PgDump,
+        options: ReadOptions,
+        progress: &Progress,
+    ) -> Result<(Self, Connections)> {
+        let skeleton = program.skeleton(cut).await?;
+        let Opened { text, rows, connections } = Rows::start(cut, skeleton, options, progress).await?;
+        Ok((SplicedDump::new(text, rows)?, connections))
+    }
+
     /// Finds the rows' places.
     ///
     /// # Errors
     /// When the text and what pg_dump asked for do not fit together.
-    pub(crate) fn new(mut text: SpooledTempFile, rows: Rows) -> Result<Self> {
+    fn new(mut text: SpooledTempFile, rows: Rows) -> Result<Self> {
         let unexpected = |why: String| {
             Error::failed("cannot tell where the rows belong in pg_dump's text").because(why).hint(
                 "check that pg_dump is one of PostgreSQL's own, 15 or newer (--pg-dump names another), then try again",

@@ -19,17 +19,19 @@ use sha2::{Digest, Sha256};
 
 use super::{
     deep::{self, Described},
+    digest::{take_pieces, validators_of},
     text::TextReader,
 };
 use crate::{
     base::{
-        Context, Error, Kind, Progress, Result, Sha256Hash,
+        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash,
         limits::{GENESIS_SIZE_BYTES_MAX, SNAPSHOT_TEXT_BYTES_MAX},
         task::CancellationToken,
         text,
     },
     kwil::{
         Family,
+        digest::TextDigest,
         genesis::Genesis,
         scan::{ScanError, ScanReport, StatementScanner},
     },
@@ -50,6 +52,8 @@ pub struct VerifyOptions {
     pub max_bytes: u64,
     /// Ends the check.
     pub cancel: CancellationToken,
+    /// Also digest the state; here wait hashes that are too many to hold.
+    pub spill: Option<PathBuf>,
 }
 
 impl Default for VerifyOptions {
@@ -59,6 +63,7 @@ impl Default for VerifyOptions {
             manifest: None,
             max_bytes: SNAPSHOT_TEXT_BYTES_MAX,
             cancel: CancellationToken::new(),
+            spill: None,
         }
     }
 }
@@ -108,6 +113,12 @@ pub struct Verified {
     pub table_rows: Option<BTreeMap<String, u64>>,
     /// What is worth knowing.
     pub findings: Vec<Finding>,
+    /// The state's digest with the genesis' validators; only where asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_digest: Option<Blake3Hash>,
+    /// What it was made from.
+    #[serde(skip)]
+    pub digest: Option<TextDigest>,
 }
 
 impl fmt::Display for Verified {
@@ -115,6 +126,9 @@ impl fmt::Display for Verified {
         writeln!(f, "The snapshot is what its genesis pins, and holds nothing but a Kwil dump's statements.")?;
         writeln!(f, "  family      {}", self.family)?;
         writeln!(f, "  state hash  {}", self.state_hash)?;
+        if let Some(digest) = self.state_digest {
+            writeln!(f, "  digest      {digest}")?;
+        }
         if let Some(height) = self.height {
             writeln!(f, "  height      {height}")?;
         }
@@ -222,7 +236,7 @@ fn verify_text(
             Err(why) => error.because(why),
         });
     }
-    let report = read.scan.clone()?;
+    let report = read.scan?;
     if report.family != genesis.family() {
         return Err(Error::verify(format!(
             "the snapshot is of family {}, its genesis of {}",
@@ -238,19 +252,27 @@ fn verify_text(
         ))
         .hint("do not use this snapshot: validators of the old network would stay in the new one"));
     }
+    let digest = read.digest.transpose()?;
     let mut findings = findings(&report);
     if options.deep {
         findings.extend(deep::is_complete(&report)?);
     }
     if let Some(manifest) = manifest {
-        findings.push(manifest.compare(&read, &report)?);
+        findings.push(manifest.compare(read.state_hash, read.bytes, &report, digest.as_ref())?);
     }
+    let height = height(&report, genesis);
+    let state_digest = match &digest {
+        Some(text) => Some(text.state_digest(&validators_of(genesis)?)),
+        None => None,
+    };
     Ok(Verified {
         ok: true,
         family: report.family,
         state_hash: read.state_hash,
         expected,
-        height: height(&report, genesis),
+        height,
+        state_digest,
+        digest,
         bytes: read.bytes,
         tables: report.tables,
         rows: report.rows,
@@ -302,6 +324,8 @@ pub struct TextFacts {
     pub bytes: u64,
     /// Its statements, or the first that does not belong.
     pub scan: Result<ScanReport, ScanError>,
+    /// Its digest, or why it has none; where it was asked for.
+    pub digest: Option<Result<TextDigest>>,
 }
 
 /// Reads a snapshot file, which must be gzip, to its end: hash and statements of its text. `progress` hears how much text
@@ -336,16 +360,28 @@ fn read_text(
         });
         let scanner = if options.deep { StatementScanner::new().counting_columns() } else { StatementScanner::new() };
         let scanning = scope.spawn(move || scan(scanner, &scanned));
+        let (to_digest, digesting) = match &options.spill {
+            None => (None, None),
+            Some(spill) => {
+                let (to_digest, digested) = queue();
+                (Some(to_digest), Some(scope.spawn(move || take_pieces(&digested, spill)?.finish_text())))
+            }
+        };
         let bytes = unpack(&mut reader, options, progress, |piece| {
             // The scanner lets go at its first finding; the hash is still wanted.
             let _ = to_scan.send(piece.clone());
+            // So may the digester.
+            if let Some(to_digest) = &to_digest {
+                let _ = to_digest.send(piece.clone());
+            }
             to_hash.send(piece).is_ok()
         });
-        drop((to_hash, to_scan));
+        drop((to_hash, to_scan, to_digest));
         let gone = || Error::failed("a thread of the check ended early");
         let state_hash = hashing.join().map_err(|_| gone())?;
         let scan = scanning.join().map_err(|_| gone())?;
-        Ok(TextFacts { state_hash, bytes: bytes?, scan })
+        let digest = digesting.map(|thread| thread.join().map_err(|_| gone())).transpose()?;
+        Ok(TextFacts { state_hash, bytes: bytes?, scan, digest })
     })
 }
 
@@ -398,8 +434,6 @@ fn unpack_error(e: io::Error, at: u64) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
     use super::*;
 
     fn data(path: &str) -> PathBuf {

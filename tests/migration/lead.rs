@@ -10,9 +10,10 @@ use regenesis::{
         key::{KeyType, PrivateKey},
     },
     manifest::{
-        Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Manifest, Network, TrustRules,
-        genesis_validators,
+        Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Manifest, Network, StateDigest,
+        TrustRules, genesis_validators,
     },
+    snapshot::digest::{StateDigester, validators_of},
 };
 use sha2::{Digest, Sha256};
 
@@ -42,6 +43,16 @@ fn describe(bytes: &[u8]) -> ArtifactDescription {
 
 /// Signs what lies in `snaps` as a program would that looks at nothing.
 fn sign_blindly(party: &Party, genesis: &Genesis, text: &[u8], attestations: Attestations) {
+    sign_state_blindly(party, genesis, text, attestations, None);
+}
+
+fn sign_state_blindly(
+    party: &Party,
+    genesis: &Genesis,
+    text: &[u8],
+    attestations: Attestations,
+    state_digest: Option<StateDigest>,
+) {
     let key = PrivateKey::from_seed(KeyType::Ed25519, &[66; 32]).unwrap();
     let validators = genesis_validators(genesis).unwrap();
     let manifest = Manifest {
@@ -60,7 +71,7 @@ fn sign_blindly(party: &Party, genesis: &Genesis, text: &[u8], attestations: Att
         ],
         state_hash: genesis.state_hash().unwrap(),
         text_size_bytes: text.len() as u64,
-        state_digest: None,
+        state_digest,
         old_validators: validators.clone(),
         new_validators: validators,
         trust: TrustRules { attestations, ..TrustRules::lead_alone(key.public()) },
@@ -121,6 +132,47 @@ fn a_snapshot_that_the_genesis_does_not_pin_is_not_joined() {
     let pinned = genesis.state_hash().unwrap().to_string();
     victim.join(&seed.ticket(), "root", &["--new-key"]).finish().failed(3, &[&got, &pinned]);
     assert!(!victim.path("root").exists());
+}
+
+#[test]
+fn a_file_in_another_state_than_the_one_to_be_attested_is_not_joined() {
+    let text = honest_text();
+    let spill = tempfile::tempdir().unwrap();
+    let mut digester = StateDigester::new(spill.path());
+    digester.push(&text).unwrap();
+    let lead = Party::new();
+    let honest = write_pinned(&lead, &text);
+    let honest_state = digester.finish(&validators_of(&honest).unwrap()).unwrap().to_manifest();
+    // What the old validators would find in their own databases: it is joined.
+    sign_state_blindly(&lead, &honest, &text, Attestations::None, Some(honest_state.clone()));
+    let seed = lead.seed("snaps");
+    let validator = Party::new();
+    validator.fetch(&seed.ticket(), "files").finish().done();
+
+    // One balance more, with hashes that are right.
+    let at = text.windows(13).position(|w| w == b"COPY kwild_ac").unwrap();
+    let row = at + text[at..].iter().position(|b| *b == b'\n').unwrap() + 1;
+    let digit = row + text[row..].iter().position(|b| *b == b'\t').unwrap() + 1;
+    let digit = digit + text[digit..].iter().position(|b| *b == b'\t').unwrap() + 1;
+    assert!(text[digit].is_ascii_digit());
+    let mut richer = text.clone();
+    richer[digit] = if richer[digit] == b'9' { b'8' } else { b'9' };
+    let thief = Party::new();
+    let genesis = write_pinned(&thief, &richer);
+    sign_state_blindly(&thief, &genesis, &richer, Attestations::None, Some(honest_state));
+    let seed = thief.seed("snaps");
+    let ticket = seed.ticket();
+    let victim = Party::new();
+    let words = ["the snapshot's state is not the manifest's", "kwild_accts.accounts: other contents"];
+    victim.join(&ticket, "root", &["--new-key"]).finish().failed(3, &words);
+    assert!(!victim.path("root").exists());
+    victim.fetch(&ticket, "files").finish().failed(3, &words);
+    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", "--ticket", &ticket];
+    thief.run(&verify).failed(3, &words);
+    thief.run(&["snapshot", "verify", "snaps/snapshot.sql.gz"]).done();
+    thief.run(&["snapshot", "verify", "snaps/snapshot.sql.gz", "--deep"]).failed(3, &words);
+    let deep = lead.run(&["snapshot", "verify", "snaps/snapshot.sql.gz", "--deep"]).done();
+    assert!(deep.stdout.contains("names the same rows") && deep.stdout.contains("  digest      "), "{deep:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! `snapshot create` and `snapshot verify` on a real Postgres, with the real binary.
+//! `snapshot create`, `snapshot verify` and `snapshot digest` on a real Postgres, with the real binary.
 
 mod connection;
+mod digest;
 mod faults;
 mod parallel;
 mod support;

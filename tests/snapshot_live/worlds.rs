@@ -5,12 +5,12 @@ use std::fs;
 use crate::support::{Place, data, database, fresh_name, major, read, server, unzip};
 
 /// Database, and its Kwil snapshots by the server's major version (0: any).
-struct World {
-    database: &'static str,
+pub(crate) struct World {
+    pub(crate) database: &'static str,
     recordings: &'static [(u32, &'static str)],
 }
 
-const WORLDS: [World; 9] = [
+pub(crate) const WORLDS: [World; 9] = [
     World {
         database: "v0.9/worlds/solo/database.sql.gz",
         recordings: &[(0, "v0.9/worlds/solo/kwil-admin/kwildb-snapshot.sql.gz")],

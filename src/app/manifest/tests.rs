@@ -12,7 +12,11 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
-use crate::{base::progress::Item, kwil::key::KeyType, manifest::Step};
+use crate::{
+    base::{Blake3Hash, progress::Item},
+    kwil::key::KeyType,
+    manifest::Step,
+};
 
 const GENESIS: &str = include_str!("../../../tests/vectors/manifest/genesis.json");
 
@@ -302,4 +306,70 @@ fn a_text_that_everyone_would_refuse_is_not_signed() {
     assert_eq!(error.kind(), Kind::Verify);
     assert!(error.chain().contains("DROP TABLE"), "{}", error.chain());
     assert!(!world.dir.path().join("manifest.regenesis").exists());
+}
+
+#[test]
+fn the_signed_state_is_the_files_and_another_is_refused_by_its_table() {
+    let world = World::new();
+    let signed = world.sign(&SignOptions { majors: Some((16, 17)), ..SignOptions::default() }).unwrap().manifest;
+    let digest = signed.manifest().state_digest.clone().unwrap();
+    assert_eq!((digest.server_major, digest.dump_major), (16, 17));
+    let tables: Vec<_> = digest.tables.iter().map(|t| (&*t.name, t.rows, t.columns.join(","))).collect();
+    assert_eq!(tables, [("main.t", 50_000, "x".to_owned())]);
+    world.verify(&signed.to_bytes()).unwrap();
+
+    // A lead that signs another state than its file's.
+    let lie = |change: &dyn Fn(&mut StateDigest), words: &str| {
+        let mut manifest = signed.manifest().clone();
+        manifest.sequence += 1;
+        change(manifest.state_digest.as_mut().unwrap());
+        let other = World { key: world.key.clone(), ..World::new() };
+        let error = other.verify(&manifest.sign(&world.key).unwrap().to_bytes()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Verify);
+        assert!(error.chain().contains(words), "{}", error.chain());
+    };
+    let other = Blake3Hash::from_bytes([1; 32]);
+    lie(&|d| d.tables[0].rows += 1, "main.t: 50000 rows in the snapshot, 50001 in the manifest");
+    lie(&|d| d.tables[0].digest = other, "main.t: other contents");
+    lie(&|d| d.tables[0].columns = vec!["y".to_owned()], "main.t: other columns");
+    lie(&|d| d.tables[0].name = "main.u".to_owned(), "main.t is only in the snapshot; main.u is only in the manifest");
+    lie(&|d| d.tables.clear(), "main.t is only in the snapshot");
+    lie(&|d| d.digest = other, "the validators");
+    lie(&|d| d.schema_digest = other, "the schema");
+
+    let without = world.sign(&SignOptions { digest: false, ..SignOptions::default() }).unwrap();
+    assert_eq!(without.manifest.manifest().state_digest, None);
+}
+
+#[test]
+fn what_the_database_told_stays_signed_when_the_genesis_is_edited() {
+    let world = World::new();
+    let genesis = Genesis::parse(&fs::read(world.genesis()).unwrap()).unwrap();
+    let validators: Vec<_> = genesis_validators(&genesis).unwrap().iter().map(|v| (v.key, v.power)).collect();
+    let published = SignOptions {
+        old_validators: validators.clone(),
+        state_validators: validators,
+        old_chain_id: Some("before-1".to_owned()),
+        majors: Some((16, 16)),
+        ..SignOptions::default()
+    };
+    let first = world.sign(&published).unwrap().manifest;
+    // Served again from the directory: nothing changed.
+    assert!(world.sign(&SignOptions::default()).unwrap().reused);
+
+    let text = fs::read_to_string(world.genesis()).unwrap();
+    assert!(text.contains("\"power\": 1\n"));
+    fs::write(world.genesis(), text.replacen("\"power\": 1\n", "\"power\": 5\n", 1)).unwrap();
+    let edited = world.sign(&SignOptions::default()).unwrap();
+    let (before, after) = (first.manifest(), edited.manifest.manifest());
+    assert_ne!(after.new_validators, before.new_validators);
+    assert_eq!(after.old_validators, before.old_validators);
+    assert_eq!((&after.network, &after.state_digest), (&before.network, &before.state_digest));
+    world.verify(&edited.manifest.to_bytes()).unwrap();
+
+    // Another text is another state.
+    world.write_snapshot("another row\n");
+    let other = world.sign(&SignOptions::default()).unwrap();
+    assert_eq!((other.manifest.manifest().network.old_chain_id.as_deref()), None);
+    assert!(other.manifest.manifest().old_validators.is_empty());
 }

@@ -152,6 +152,15 @@ fn nothing_about_the_database_or_the_token_stays() {
 }
 
 #[test]
+fn the_order_an_operator_gave_a_table_stays_out_by_default_only() {
+    let dump = "CREATE TABLE a.t (\n    cluster text\n);\nALTER TABLE a.t CLUSTER ON t_pkey;\nALTER TABLE ONLY a.t REPLICA \
+        IDENTITY FULL;\n";
+    let (before, after) = dump.split_once("ALTER TABLE a.t CLUSTER ON t_pkey;\n").unwrap();
+    assert_eq!(faithful(dump).0, format!("{before}{after}{UPDATE}"));
+    assert_eq!(compat(dump).unwrap().0, format!("{dump}{UPDATE}"));
+}
+
+#[test]
 fn the_sentry_sequence_stays_out_by_default_only() {
     let dump = "CREATE SCHEMA kwild_internal;\nCREATE SEQUENCE kwild_internal.sentry_seq\n    START WITH 1\n    CACHE 1;\n\
         SELECT pg_catalog.setval('kwild_internal.sentry_seq', 5, true);\n\

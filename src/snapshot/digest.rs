@@ -1,0 +1,276 @@
+//! The digests of a text that streams by, in bounded memory: hashes that are too many to hold wait on disk.
+
+use std::{
+    env, fmt,
+    path::{Path, PathBuf},
+    sync::{Arc, mpsc::Receiver},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::sorter::HashSorter;
+use crate::{
+    base::{Blake3Hash, Result, text},
+    kwil::{
+        Family,
+        digest::{TextDigest, TextDigester},
+        genesis::Genesis,
+        key::PublicKey,
+    },
+    manifest::{self, Manifest, StateDigest, Validator, genesis_validators},
+};
+
+mod compare;
+mod database;
+
+pub use compare::{Comparison, Other};
+pub use database::{DatabaseDigestOptions, digest_database};
+
+/// Statements are few; more than these hashes wait on disk.
+const STATEMENTS_HELD_MAX: usize = 1 << 14;
+
+/// Where hashes wait that are too many to hold: `TMPDIR`, or the system's place for large temporary files, since `/tmp` is
+/// often memory.
+pub fn spill_directory() -> PathBuf {
+    let large = Path::new("/var/tmp");
+    if env::var_os("TMPDIR").is_none() && large.is_dir() { large.to_owned() } else { env::temp_dir() }
+}
+
+/// The validators of a genesis, as a digest takes them.
+///
+/// # Errors
+/// When one has a key that is none.
+pub fn validators_of(genesis: &Genesis) -> Result<Vec<(PublicKey, u64)>> {
+    Ok(genesis_validators(genesis)?.iter().map(|v| (v.key, v.power)).collect())
+}
+
+/// Digests a text.
+#[derive(Debug)]
+pub struct StateDigester(TextDigester<HashSorter>);
+
+impl StateDigester {
+    /// A digester that keeps what it cannot hold in a file without a name in `spill`.
+    pub fn new(spill: &Path) -> Self {
+        Self::with_sorters(HashSorter::new(spill), HashSorter::with_memory(spill, STATEMENTS_HELD_MAX))
+    }
+
+    fn with_sorters(rows: HashSorter, statements: HashSorter) -> Self {
+        StateDigester(TextDigester::new(rows, statements))
+    }
+
+    /// Takes any piece of the text.
+    ///
+    /// # Errors
+    /// When the text has no digest, or the disk fails.
+    pub fn push(&mut self, text: &[u8]) -> Result<()> {
+        Ok(self.0.push(text)?)
+    }
+
+    /// The text is over; validators are still to come.
+    ///
+    /// # Errors
+    /// As [`StateDigester::push`], and when the text ends in the middle of something.
+    pub fn finish_text(self) -> Result<TextDigest> {
+        Ok(self.0.finish()?)
+    }
+
+    /// The text is over, and these are the network's validators.
+    ///
+    /// # Errors
+    /// As [`StateDigester::finish_text`].
+    pub fn finish(self, validators: &[(PublicKey, u64)]) -> Result<Digest> {
+        Ok(Digest::new(&self.finish_text()?, validators))
+    }
+}
+
+/// Digests the pieces that come, until there are no more.
+///
+/// # Errors
+/// As [`StateDigester::push`], at once: nobody takes pieces then.
+pub(crate) fn take_pieces(pieces: &Receiver<Arc<Vec<u8>>>, spill: &Path) -> Result<StateDigester> {
+    let mut digester = StateDigester::new(spill);
+    for piece in pieces {
+        digester.push(&piece)?;
+    }
+    Ok(digester)
+}
+
+/// What a state is, in one hash, and the parts of it that tell where two states differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Digest {
+    /// Over all rows and the validators.
+    pub state_digest: Blake3Hash,
+    /// Over the DDL; compared only between equal majors.
+    pub schema_digest: Blake3Hash,
+    /// Major version of the server, where it is known.
+    pub server_major: Option<u32>,
+    /// Major version of pg_dump, where it is known.
+    pub dump_major: Option<u32>,
+    /// Last block; not part of the digest.
+    pub height: Option<i64>,
+    /// Which formats.
+    pub family: Family,
+    /// Sorted.
+    pub validators: Vec<ValidatorPower>,
+    /// Sorted by name.
+    pub tables: Vec<TableDigest>,
+}
+
+/// A validator in a [`Digest`].
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ValidatorPower {
+    /// `hex#type`
+    pub key: String,
+    /// Its voting power.
+    pub power: u64,
+}
+
+/// A table in a [`Digest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableDigest {
+    /// `schema.table`
+    pub name: String,
+    /// Columns of the COPY, in its order.
+    pub columns: Vec<String>,
+    /// How many rows.
+    pub rows: u64,
+    /// Over their sorted hashes.
+    pub digest: Blake3Hash,
+}
+
+impl Digest {
+    /// The digest of a text and the validators that belong to it.
+    pub fn new(text: &TextDigest, validators: &[(PublicKey, u64)]) -> Self {
+        let table = |t: &crate::kwil::digest::TableRows| TableDigest {
+            name: t.name(),
+            columns: t.columns.clone(),
+            rows: t.rows,
+            digest: t.digest,
+        };
+        let mut powers: Vec<ValidatorPower> =
+            validators.iter().map(|(key, power)| ValidatorPower { key: key.to_string(), power: *power }).collect();
+        powers.sort();
+        Digest {
+            state_digest: text.state_digest(validators),
+            schema_digest: text.schema_digest,
+            server_major: None,
+            dump_major: None,
+            height: text.height,
+            family: text.family,
+            validators: powers,
+            tables: text.tables.iter().map(table).collect(),
+        }
+    }
+
+    /// The digest as a manifest holds it; 0 stands for a major version that is not known.
+    pub fn to_manifest(&self) -> StateDigest {
+        let table = |t: &TableDigest| manifest::TableDigest {
+            name: t.name.clone(),
+            columns: t.columns.clone(),
+            rows: t.rows,
+            digest: t.digest,
+        };
+        StateDigest {
+            digest: self.state_digest,
+            schema_digest: self.schema_digest,
+            server_major: self.server_major.unwrap_or(0),
+            dump_major: self.dump_major.unwrap_or(0),
+            tables: self.tables.iter().map(table).collect(),
+        }
+    }
+}
+
+/// Refuses a text that is not in the state that the manifest names, if it names one.
+///
+/// # Errors
+/// `Kind::Verify`, which names the tables that differ.
+pub fn check_signed(text: &TextDigest, manifest: &Manifest) -> Result<()> {
+    let Some(signed) = &manifest.state_digest else { return Ok(()) };
+    let digest =
+        |validators: &[Validator]| Digest::new(text, &validators.iter().map(|v| (v.key, v.power)).collect::<Vec<_>>());
+    // The old network's where the lead had them from its database, else those of the genesis.
+    let old = digest(&manifest.old_validators).check(signed);
+    if old.is_ok() { old } else { digest(&manifest.new_validators).check(signed) }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let major = |major: Option<u32>| major.map_or_else(|| "not known".to_owned(), |m| m.to_string());
+        writeln!(f, "state digest   {}", self.state_digest)?;
+        writeln!(f, "schema digest  {}", self.schema_digest)?;
+        writeln!(f, "  server       PostgreSQL {}, pg_dump {}", major(self.server_major), major(self.dump_major))?;
+        writeln!(f, "  family       {}", self.family)?;
+        match self.height {
+            Some(height) => writeln!(f, "  height       {height} (not part of the digest)")?,
+            None => writeln!(f, "  height       not known")?,
+        }
+        writeln!(f, "  validators   {}", self.validators.len())?;
+        let rows = self.tables.iter().map(|t| t.rows).sum();
+        writeln!(
+            f,
+            "  data         {} in {}",
+            text::count(rows, "row"),
+            text::count(self.tables.len() as u64, "table")
+        )?;
+        for table in &self.tables {
+            writeln!(f, "    {:>12}  {}  {}", table.rows, table.digest.short(), text::escape(&table.name))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(rows: u64) -> String {
+        let mut text =
+            String::from("CREATE SCHEMA kwild_voting;\nCOPY kwild_accts.accounts (id, balance) FROM stdin;\n");
+        for row in 0..rows {
+            text.push_str(&format!("{row}\t{}\n", row % 7));
+        }
+        text.push_str("\\.\nCREATE SCHEMA a;\nCREATE SCHEMA b;\nCREATE SCHEMA c;\nCREATE SCHEMA d;\n");
+        text
+    }
+
+    #[test]
+    fn hashes_that_went_to_disk_give_the_same_digest() {
+        let spill = tempfile::tempdir().unwrap();
+        let text = text(5000);
+        let whole = {
+            let mut digester = StateDigester::new(spill.path());
+            digester.push(text.as_bytes()).unwrap();
+            digester.finish(&[]).unwrap()
+        };
+        let sorter = || HashSorter::with_memory(spill.path(), 3);
+        let mut digester = StateDigester::with_sorters(sorter(), sorter());
+        for piece in text.as_bytes().chunks(1000) {
+            digester.push(piece).unwrap();
+        }
+        assert_eq!(digester.finish(&[]).unwrap(), whole);
+        assert_eq!(whole.tables[0].rows, 5000);
+    }
+
+    #[test]
+    fn a_full_disk_is_no_digest_and_not_a_hang() {
+        let sorter = || HashSorter::with_memory(Path::new("/proc/nowhere"), 3);
+        let mut digester = StateDigester::with_sorters(sorter(), sorter());
+        let e = digester.push(text(100).as_bytes()).unwrap_err();
+        assert!(e.chain().contains("/proc/nowhere"), "{}", e.chain());
+    }
+
+    #[test]
+    fn a_signed_state_that_is_another_is_refused_by_its_table() {
+        let spill = tempfile::tempdir().unwrap();
+        let of = |rows| {
+            let mut digester = StateDigester::new(spill.path());
+            digester.push(text(rows).as_bytes()).unwrap();
+            digester.finish(&[]).unwrap()
+        };
+        let signed = of(10).to_manifest();
+        of(10).check(&signed).unwrap();
+        let e = of(11).check(&signed).unwrap_err();
+        assert!(e.to_string().contains("kwild_accts.accounts: 11 rows in the snapshot, 10 in the manifest"), "{e}");
+        assert_eq!(e.kind().exit_code(), 3);
+    }
+}

@@ -1,0 +1,87 @@
+//! The digest of a database, live or stopped: one consistent cut is read, and no file is written.
+
+use std::path::PathBuf;
+
+use super::{Digest, spill_directory};
+use crate::{
+    base::{Context, Error, Kind, Progress, Result, task::CancellationToken, text},
+    database::{Cut, CutOptions, PgDump, ReadOptions, Settings},
+    kwil::{
+        Family,
+        digest::TextDigest,
+        filter::{DumpFilter, FilterReport, LineRules},
+        key::PublicKey,
+    },
+    snapshot::{
+        gzip::Compression,
+        pipeline::{Job, jobs_default},
+        source::SplicedDump,
+    },
+};
+
+/// How a database is digested.
+#[derive(Debug, Clone, Default)]
+pub struct DatabaseDigestOptions {
+    /// The family the operator expects; otherwise found by looking.
+    pub family: Option<Family>,
+    /// The pg_dump to use.
+    pub pg_dump: Option<PathBuf>,
+}
+
+/// Digests a database.
+///
+/// # Errors
+/// When the database, pg_dump or the disk fails, or what is in it has no digest.
+pub async fn digest_database(
+    settings: &Settings,
+    options: DatabaseDigestOptions,
+    progress: &Progress,
+    cancel: CancellationToken,
+) -> Result<Digest> {
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => {
+            Err(Error::new(Kind::Interrupted(2), "interrupted while digesting the database"))
+        }
+        digest = digest(settings, options, progress) => digest,
+    }
+}
+
+async fn digest(settings: &Settings, options: DatabaseDigestOptions, progress: &Progress) -> Result<Digest> {
+    progress.step(format!("Reading the database \"{}\" at {}", text::escape(&settings.dbname), settings.place()));
+    // A cut is of one moment, also where blocks go on being made.
+    let cut_options = CutOptions { family: options.family, allow_live: true };
+    let cut = Cut::open(settings, cut_options, progress).await?;
+    let facts = cut.facts().clone();
+    let program = PgDump::find(options.pg_dump.as_deref(), facts.server_major).await?;
+    let (report, text) = read(&cut, &program, progress).await?;
+    let validators = report.voters.iter().map(|voter| {
+        let key = PublicKey::from_voter_name(facts.family, &voter.name)?;
+        let power = u64::try_from(voter.power)
+            .map_err(|_| Error::verify(format!("the validator {key} has the power {}", voter.power)))?;
+        Ok((key, power))
+    });
+    let mut digest = Digest::new(&text, &validators.collect::<Result<Vec<_>>>()?);
+    digest.height = Some(facts.height);
+    digest.server_major = Some(facts.server_major);
+    digest.dump_major = Some(program.major());
+    Ok(digest)
+}
+
+/// Everything the cut holds, filtered and digested.
+async fn read(cut: &Cut, program: &PgDump, progress: &Progress) -> Result<(FilterReport, TextDigest)> {
+    let facts = cut.facts();
+    // The connections stay in this frame: dropping the future ends them, and with them the text.
+    let (source, connections) = SplicedDump::open(cut, program, ReadOptions::new(jobs_default()), progress).await?;
+    let filter = DumpFilter::new(facts.family, LineRules::Faithful);
+    let (height, reporter) = (facts.height, progress.clone());
+    let work = tokio::task::spawn_blocking(move || {
+        let (compression, spill) = (Compression::Fast, Some(spill_directory()));
+        Job { source, filter, height, compression, jobs: 0, spill, progress: &reporter }.digest()
+    });
+    let done = work.await;
+    progress.done("snapshot");
+    let digested = done.or_failed(|| "the digest ended unexpectedly")??;
+    connections.end().await;
+    Ok(digested)
+}

@@ -1,0 +1,1 @@
+UPDATE kwild_voting.resolutions SET expiration = expiration-7;
