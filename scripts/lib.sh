@@ -94,8 +94,9 @@ install_packages() {
         "${as_root[@]}" mkdir -p /etc/postgresql-common
         echo 'create_main_cluster = false' | "${as_root[@]}" tee /etc/postgresql-common/createcluster.conf >/dev/null
     fi
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update --quiet >&2
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --quiet "${packages[@]}" >&2
+    # What cannot be done without is looked for again below.
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update --quiet >&2 || true
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --quiet "${packages[@]}" >&2 || true
     mapfile -t packages < <(missing_packages)
     [ "${#packages[@]}" -eq 0 ] || die "still missing after the installation: ${packages[*]}"
 }

@@ -19,12 +19,12 @@ use flate2::bufread::MultiGzDecoder;
 use libdeflater::Decompressor;
 use memchr::memmem;
 
-use super::gzip::{HEADER_BYTES, TRAILER_BYTES, member_length};
+use super::gzip::{BLOCK_BYTES, HEADER_BYTES, TRAILER_BYTES, member_length};
 
 /// What is read at once, and given out of a stream.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
-/// Text of one member that is inflated in memory; ours hold at most half of that.
-const MEMBER_TEXT_BYTES_MAX: usize = 2 << 20;
+/// Text of one member that is inflated in memory: as much as ours hold.
+const MEMBER_TEXT_BYTES_MAX: usize = BLOCK_BYTES;
 /// Such a member's own length, with some room for what does not compress.
 const MEMBER_BYTES_MAX: usize = MEMBER_TEXT_BYTES_MAX + (64 << 10);
 /// Small members are inflated together up to this, of file or of text.
@@ -43,13 +43,15 @@ pub(super) struct TextReader<R> {
 
 enum State<R> {
     Members(Members<R>),
-    Stream(MultiGzDecoder<io::Chain<Cursor<Vec<u8>>, Source<R>>>),
+    Stream(Box<Stream<R>>),
     Plain(Source<R>),
     Ended,
 }
 
 /// The file: what was looked at, then the rest.
 type Source<R> = io::Chain<Cursor<Vec<u8>>, BufReader<R>>;
+/// What was read ahead, then the rest.
+type Stream<R> = MultiGzDecoder<io::Chain<Cursor<Vec<u8>>, Source<R>>>;
 
 impl<R: Read> TextReader<R> {
     /// At the file's first byte.
@@ -73,7 +75,7 @@ impl<R: Read> TextReader<R> {
         let ended = match &mut self.state {
             State::Ended => return Ok(None),
             State::Plain(reader) => return piece_of(reader),
-            State::Stream(reader) => return piece_of(reader),
+            State::Stream(reader) => return piece_of(reader.as_mut()),
             State::Members(members) => {
                 members.read_ahead();
                 match members.inflated() {
@@ -113,7 +115,7 @@ impl<R: Read> TextReader<R> {
             Some(Next::Failed(e)) => return Err(e),
             Some(Next::End) | None => {}
         }
-        self.state = State::Stream(MultiGzDecoder::new(Cursor::new(bytes).chain(members.reader)));
+        self.state = State::Stream(Box::new(MultiGzDecoder::new(Cursor::new(bytes).chain(members.reader))));
         Ok(())
     }
 }

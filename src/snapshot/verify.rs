@@ -37,7 +37,7 @@ use crate::{
     },
 };
 
-/// Pieces of text waiting for a thread; each is at most two MiB.
+/// Pieces of text waiting for a thread; each is at most one MiB.
 const PIECES_WAITING: usize = 3;
 
 /// How a snapshot is checked.
