@@ -140,6 +140,8 @@ impl PgDump {
         clean_environment(&mut command);
         command.args(self.arguments(settings, facts.family, &facts.schemas, cut.snapshot_id()));
         command.env("PGSSLMODE", settings.ssl_mode.as_str());
+        // Whatever role, database or server say: bytes and names have one spelling, or equal states differ.
+        command.env("PGOPTIONS", "-c bytea_output=hex -c quote_all_identifiers=off");
         if let Some(password) = &settings.password {
             command.env("PGPASSWORD", password.as_str());
         }
