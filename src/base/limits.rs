@@ -64,7 +64,7 @@ pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
 pub const VOTERS_MAX: usize = 100_000;
 /// Rows of `kwild_engine` that wait for a name, and the names, while a state is digested. Real networks have some hundred
 /// kilobytes; a row of an action holds its source, which a transaction bounds. `kwil`.
-pub const DIGEST_ENGINE_SIZE_BYTES_MAX: usize = 24 << 20;
+pub const DIGEST_ENGINE_SIZE_BYTES_MAX: usize = 16 << 20;
 /// Names of tables and columns in a state digest: a manifest must hold them. `kwil`.
 pub const DIGEST_TABLES_SIZE_BYTES_MAX: usize = 4 << 20;
 /// A file with a state digest as JSON; twice what a digest's names may take, and hashes. `snapshot`.

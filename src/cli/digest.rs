@@ -23,6 +23,7 @@ use crate::{
 #[derive(Debug, Args)]
 pub(crate) struct DigestArgs {
     /// A snapshot, which is checked against its genesis; without it the database is read, live or stopped
+    #[arg(conflicts_with_all = ["DatabaseArgs", "pg_dump", "family"])]
     file: Option<PathBuf>,
     /// The genesis that the snapshot belongs to [default: genesis.json beside it]
     #[arg(long, short, value_name = "FILE", requires = "file")]

@@ -125,6 +125,17 @@ fn rows_may_lie_in_any_order() {
 }
 
 #[test]
+fn settings_of_a_role_or_database_do_not_matter() {
+    let db = database("v0.10/worlds/quartet/database.sql.gz");
+    let place = Place::new();
+    let first = place.digest_json(&db);
+    let settings = "ALTER DATABASE {} SET bytea_output = 'escape'; ALTER DATABASE {} SET datestyle = 'German'; \
+                    ALTER DATABASE {} SET extra_float_digits = -3; ALTER DATABASE {} SET quote_all_identifiers = on";
+    server().query("postgres", &settings.replace("{}", &db)).unwrap();
+    assert_eq!(place.digest_json(&db), first);
+}
+
+#[test]
 fn what_was_tampered_with_is_named() {
     let db = database("v0.10/worlds/quartet/database.sql.gz");
     let place = Place::new();
@@ -221,6 +232,7 @@ fn a_file_that_is_not_its_genesis_has_no_digest() {
     let file = created["snapshot"].as_str().unwrap();
     place.digest(&[file, "--genesis", foreign["genesis"].as_str().unwrap()]).failed(3, &["state hash"]);
     place.digest(&["--genesis", file]).failed_usage();
+    place.digest(&[file, "--dbname", &db]).failed_usage();
 }
 
 impl Run {

@@ -185,15 +185,15 @@ impl Engine {
             }
             line += 1;
         }
+        self.hold(rows.cut.len() + data.len() - at).map_err(|reason| DigestError::Text { line, reason })?;
         rows.cut.extend_from_slice(&data[at..]);
-        self.hold(rows.cut.len()).map_err(|reason| DigestError::Text { line, reason })?;
         Ok(None)
     }
 
     /// Whether so much more may be held.
     fn hold(&self, bytes: usize) -> Result<(), String> {
         if self.held_bytes + bytes > DIGEST_ENGINE_SIZE_BYTES_MAX {
-            return Err("the rows of kwild_engine take more than 24 MiB while their ids are replaced".to_owned());
+            return Err("the rows of kwild_engine take more than 16 MiB while their ids are replaced".to_owned());
         }
         Ok(())
     }
@@ -215,9 +215,9 @@ impl Engine {
         match &mut rows.waiting {
             None => self.hash(&rows.layout, &fields).map(Some),
             Some(waiting) => {
-                waiting.extend_from_slice(row);
+                self.hold(row.len())?;
                 self.held_bytes += row.len();
-                self.hold(0)?;
+                waiting.extend_from_slice(row);
                 Ok(None)
             }
         }
