@@ -70,7 +70,7 @@ pub(crate) struct CreateFlags {
     /// Small takes two to four times as long and saves six to nine percent
     #[arg(long, value_enum, default_value_t = CompressChoice::Fast, hide_possible_values = true, value_name = "fast|small")]
     compress: CompressChoice,
-    /// Compressing threads, at most 16 [default: one for each processor, at most 8]
+    /// Connections that read and threads that compress, at most 16 [default: one for each processor, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
     /// Kwil's own line rules, with the rows and lines they lose

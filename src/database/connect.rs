@@ -25,8 +25,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// What every session of ours has, pg_dump's too, whatever the role's and the server's defaults are: the same database
 /// gives the same text everywhere.
-pub(super) const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c bytea_output=hex -c quote_all_identifiers=off -c statement_timeout=0 -c lock_timeout=0 \
-     -c idle_in_transaction_session_timeout=0";
+pub(super) const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c bytea_output=hex -c quote_all_identifiers=off \
+     -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
 const APPLICATION_NAME: &str = "regenesis";
 
 /// Moves a connection's bytes while it is polled.

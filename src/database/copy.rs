@@ -30,6 +30,8 @@ pub(super) struct TableSize {
     pub(super) pages: u64,
     /// With its TOAST table.
     pub(super) bytes: u64,
+    /// As the server last counted them.
+    pub(super) rows: u64,
 }
 
 impl Copy {
@@ -100,7 +102,7 @@ fn split_name(text: &str) -> (&str, &str) {
 mod tests {
     use super::*;
 
-    const HEAP: TableSize = TableSize { is_heap: true, pages: 10, bytes: 10 * 8192 };
+    const HEAP: TableSize = TableSize { is_heap: true, pages: 10, bytes: 10 * 8192, rows: 100 };
 
     #[test]
     fn a_large_table_is_cut_into_ranges_that_cover_it() {

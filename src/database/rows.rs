@@ -61,6 +61,8 @@ pub struct Table {
     pub head: Option<String>,
     /// Bytes it takes on the server's disk, its TOAST table included.
     pub size_bytes: u64,
+    /// Rows as the server last counted them; 0 where it never did.
+    pub rows_estimate: u64,
 }
 
 /// Rows, each with its line end.
@@ -189,6 +191,7 @@ impl Rows {
             name: copy.name().to_owned(),
             head: copy.table.is_some().then(|| copy.head().to_owned()),
             size_bytes: size.bytes,
+            rows_estimate: size.rows,
         });
         let tables = tables.collect();
         let wanted = options.connections.clamp(1, statements.len().max(1));
@@ -291,7 +294,7 @@ async fn sizes(cut: &Cut, copies: &[Copy]) -> Result<Vec<TableSize>> {
     const DOING: &str = "read the tables' sizes";
     const SQL: &str = "SELECT coalesce(c.relkind = 'r' AND a.amname = 'heap', false), \
          coalesce(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::bigint, \
-         coalesce(pg_catalog.pg_table_size(c.oid), 0) \
+         coalesce(pg_catalog.pg_table_size(c.oid), 0), coalesce(c.reltuples, 0)::bigint \
          FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS t (name, number) \
          LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(t.name) \
          LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam ORDER BY t.number";
@@ -302,7 +305,7 @@ async fn sizes(cut: &Cut, copies: &[Copy]) -> Result<Vec<TableSize>> {
     rows.iter()
         .map(|row| {
             let is_heap = row.try_get(0).map_err(explain)?;
-            Ok(TableSize { is_heap, pages: number(row, 1)?, bytes: number(row, 2)? })
+            Ok(TableSize { is_heap, pages: number(row, 1)?, bytes: number(row, 2)?, rows: number(row, 3)? })
         })
         .collect()
 }

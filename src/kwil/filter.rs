@@ -162,6 +162,16 @@ impl DumpFilter {
         self.splitter.push(dump, &mut self.core, out)
     }
 
+    /// COPY rows so far.
+    pub fn rows(&self) -> u64 {
+        let open = match &self.core.block {
+            Some((_, Block::Faithful(rows))) => rows.rows(),
+            Some((_, Block::Compat(rows))) => rows.rows(),
+            _ => 0,
+        };
+        self.core.report.rows + open
+    }
+
     /// Appends the line that takes the height off the resolutions' expiry, as Kwil's tool does in both families.
     ///
     /// # Errors

@@ -21,7 +21,7 @@ use super::{
     source::Source,
 };
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, Sha256Hash},
+    base::{Error, Kind, Progress, Result, Sha256Hash},
     kwil::{
         digest::TextDigest,
         filter::{DumpFilter, FilterReport},
@@ -84,6 +84,12 @@ fn stopped() -> Error {
     Error::failed("the snapshot was not finished")
 }
 
+fn cannot_write(path: &Path, e: std::io::Error) -> Error {
+    Error::failed(format!("cannot write {}", path.display()))
+        .because(e)
+        .hint("make room there or choose another --snapdir, and run the command again; nothing half-made was left")
+}
+
 /// There is a way on where only the digest fails.
 fn without_digest(e: Error) -> Error {
     match (e.kind(), e.advice()) {
@@ -125,7 +131,7 @@ impl<S: Source + Send> Job<'_, S> {
             let written: Result<()> = (|| {
                 for member in &in_order {
                     let member = member.recv().map_err(|_| stopped())??;
-                    file.write_all(&member).or_failed(|| format!("cannot write {}", path.display()))?;
+                    file.write_all(&member).map_err(|e| cannot_write(path, e))?;
                     file_bytes += member.len() as u64;
                 }
                 Ok(())
@@ -166,7 +172,7 @@ impl<S: Source + Send> Job<'_, S> {
                 // Little has been seen at first: an estimate from it would jump.
                 let part = self.source.part_done().filter(|part| *part > ESTIMATED_FROM);
                 let total = part.map(|part| (out.bytes as f64 / part) as u64);
-                self.progress.bytes("snapshot", out.bytes, total, self.source.detail());
+                self.progress.bytes("snapshot", out.bytes, total, self.source.detail(self.filter.rows()));
             }
         }
         let report = self.filter.finish(self.height, &mut out.block)?;
@@ -288,7 +294,7 @@ mod tests {
             None
         }
 
-        fn detail(&self) -> String {
+        fn detail(&self, _: u64) -> String {
             String::new()
         }
     }

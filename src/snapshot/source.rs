@@ -38,8 +38,8 @@ pub(crate) trait Source {
     fn next(&mut self) -> Result<Option<Piece>>;
     /// How much of it has been given out, from 0 to 1, where that is known.
     fn part_done(&self) -> Option<f64>;
-    /// What is being read.
-    fn detail(&self) -> String;
+    /// What is being read, of how many rows in all.
+    fn detail(&self, rows: u64) -> String;
 }
 
 /// A dump whose rows come over several connections.
@@ -153,11 +153,14 @@ impl Source for SplicedDump {
         (self.size_bytes > 0).then(|| (self.tables_done_bytes + here) as f64 / self.size_bytes as f64)
     }
 
-    fn detail(&self) -> String {
+    fn detail(&self, rows: u64) -> String {
         let tables = self.rows.tables();
+        let estimate: u64 = tables.iter().map(|table| table.rows_estimate).sum();
+        // An estimate that is already passed says nothing.
+        let of = if estimate > rows { format!(" of about {estimate}") } else { String::new() };
         match tables.get(self.table) {
-            Some(table) => format!("table {} of {}: {}", self.table + 1, tables.len(), table.name),
-            None => String::new(),
+            Some(table) => format!("{rows}{of} rows, table {} of {}: {}", self.table + 1, tables.len(), table.name),
+            None => format!("{rows} rows"),
         }
     }
 }

@@ -208,7 +208,7 @@ fn own_server() -> Scratch {
 /// `snapshot create` on a server of the test's own.
 fn on(place: &Place, server: &Scratch, db: &str, flags: &[&str]) -> Command {
     let mut command = crate::support::program(place.home.path());
-    command.args(["snapshot", "create", "--progress", "none", "--snapdir"]).arg(&place.snapdir);
+    command.args(["snapshot", "create", "--snapdir"]).arg(&place.snapdir);
     command.args(["--host", "127.0.0.1", "--port", &server.port().to_string(), "--dbname", db]).args(flags);
     command.env("PGUSER", "postgres");
     command
@@ -371,4 +371,40 @@ fn a_directory_for_sockets_with_a_long_name_is_no_obstacle() {
 
 fn left(dir: &Path) -> usize {
     fs::read_dir(dir).unwrap().count()
+}
+
+#[test]
+fn progress_names_bytes_rows_and_the_table() {
+    let server = own_server();
+    let db = large(&server);
+    server.query(&db, "ANALYZE").unwrap();
+    let place = Place::new();
+    let mut command = on(&place, &server, &db, &["--progress", "json"]);
+    let run = Run::of(command.output().unwrap());
+    assert_eq!(run.code, Some(0), "{run:?}");
+    let items: Vec<Value> = run.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let of_large = |item: &&Value| item["detail"].as_str().is_some_and(|d| d.contains("big.rows"));
+    // Before a hundredth is done nobody knows how much it will be.
+    let large = items.iter().filter(of_large).find(|item| item["total"].is_u64());
+    let item = large.unwrap_or_else(|| panic!("no progress of the large table in {}", run.stderr));
+    assert!(item["done"].as_u64() > Some(0) && item["total"].as_u64() >= item["done"].as_u64(), "{item}");
+    assert!(item["detail"].as_str().unwrap().contains(" of about 10"), "{item}");
+}
+
+/// A file that may not grow further is to the program what a full disk is.
+#[test]
+fn a_disk_that_is_full_ends_it_and_nothing_is_left() {
+    let server = own_server();
+    let db = large(&server);
+    let place = Place::new();
+    let create = on(&place, &server, &db, &[]);
+    let mut command = Command::new("bash");
+    command
+        .args(["-c", "trap '' XFSZ; ulimit -f 1000; exec \"$0\" \"$@\""])
+        .arg(create.get_program())
+        .args(create.get_args());
+    command.current_dir(place.home.path()).env("HOME", place.home.path()).env("PGUSER", "postgres");
+    Run::of(command.output().unwrap()).failed(1, &["cannot write", "snapshot.sql.gz"]);
+    place.is_untouched();
+    no_session_is_left(&server, &db);
 }
