@@ -4,7 +4,7 @@
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
 #
 # Makes a throw-away PostgreSQL with a plausible network of that much snapshot text; PGHOST, PGPORT, PGUSER and PGPASSWORD
-# name another server, whose databases regenesis_bench_* are made anew. KWIL_ADMIN=/path/to/kwil-admin (v0.9) adds Kwil's
+# name another server, where the databases regenesis_bench_* are made and left. KWIL_ADMIN=/path/to/kwil-admin (v0.9) adds Kwil's
 # own tool. BENCH_DIR says where the files go (default: a temporary directory); about the size's one and a half is needed,
 # and as much again for the databases.
 set -euo pipefail
@@ -31,7 +31,7 @@ shift
 size=3G rounds=3
 while [ $# -gt 0 ]; do
     case $1 in
-        --size) size=${2:-} rounds=$rounds; shift 2 || usage "--size wants a value" ;;
+        --size) size=${2:-}; shift 2 || usage "--size wants a value" ;;
         --rounds) rounds=${2:-}; shift 2 || usage "--rounds wants a value" ;;
         *) usage "no such flag: $1" ;;
     esac
@@ -88,11 +88,17 @@ export PATH="$bin:$PATH"
 export PGUSER=${PGUSER:-postgres}
 
 make_database() {
+    local made="grown to $2"
+    # One that an earlier run made on a server of the caller's is used again.
+    if [ "$(psql -X -d postgres -Atc "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = '$1'")" = "$made" ]; then
+        return
+    fi
     say "making the database $1"
     psql -q -X -d postgres -c "DROP DATABASE IF EXISTS $1" -c "CREATE DATABASE $1"
     # The recorded role kwild need not exist here.
     zcat tests/data/v0.9/worlds/solo/database.sql.gz | psql -q -X -d "$1" >/dev/null 2>&1 || true
     psql -q -X -d "$1" -v scale="$2" -f scripts/bench/database.sql >/dev/null
+    psql -q -X -d postgres -c "COMMENT ON DATABASE $1 IS '$made'"
 }
 
 create() { # program, database, name of its directory, flags
