@@ -7,6 +7,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use regenesis::manifest::SignedManifest;
 use serde_json::Value;
 
 struct Shown {
@@ -70,6 +71,13 @@ fn check(shown: &Shown, family: &str, key_file: &str, start: &str) {
         for name in ["genesis.json", "genesis-state.sql.gz"] {
             let first = Path::new(validators[0]["root"].as_str().unwrap());
             assert!(fs::read(root.join(name)).unwrap() == fs::read(first.join(name)).unwrap(), "{name} of {number}");
+        }
+        // The lead's own root was made from the files alone.
+        if number > 0 {
+            // Digested in the database, and found again in the file that came.
+            let manifest = SignedManifest::decode(&fs::read(root.join("manifest.regenesis")).unwrap()).unwrap();
+            let digest = manifest.manifest().state_digest.as_ref().unwrap();
+            assert!(digest.server_major >= 15 && digest.dump_major >= 15 && digest.tables.len() > 10, "{digest:?}");
         }
         let key = root.join(key_file);
         assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);

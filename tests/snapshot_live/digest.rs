@@ -80,7 +80,9 @@ SELECT format('UPDATE %s SET %I = %I WHERE ctid IN (SELECT ctid FROM (SELECT cti
     SELECT min(b.attnum) FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attnum > 0 AND NOT b.attisdropped)
   WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
 \gexec
-VACUUM FULL;
+SELECT format('VACUUM FULL %s', c.oid::regclass) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+\gexec
 ";
 const CLUSTER: &str = r"
 SELECT format('CLUSTER %s USING %I', i.indrelid::regclass, c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
