@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
 """Runs contenders in turn and prints a table: python3 run.py PLAN.json
 
-The plan is {"rounds": N, "contenders": [{"name", "command", "file"?, "text_bytes"?, "warm"?}], "reference": name,
-"floors": [{"name", "over", "times"}]}. Each command runs in its own shell; the time is from start to exit, the memory
+The plan is {"title", "rounds", "reference": a contender's name, "contenders": [{"name", "command", "text_bytes", "file"?}]}. Each command runs in its own shell; the time is from start to exit, the memory
 the largest resident set of any one process of it. A contender's file is measured after its run.
 """
 import json
@@ -33,11 +32,13 @@ def main():
     memory, sizes = {}, {}
     for number in range(plan["rounds"]):
         for contender in contenders:
-            seconds, mib, _ = run(contender["command"])
+            seconds, mib, said = run(contender["command"])
             name = contender["name"]
             results[name].append(seconds)
             memory[name] = max(memory.get(name, 0), mib)
             if "file" in contender:
+                if not os.path.exists(contender["file"]):
+                    sys.exit(f"error: {name} made no file, though it said that it went well\n{said.decode(errors='replace')}")
                 sizes[name] = os.path.getsize(contender["file"])
             print(f"  round {number + 1}: {name}: {seconds:.1f} s", file=sys.stderr, flush=True)
     reference = plan["reference"]

@@ -51,10 +51,13 @@ struct DigestResult {
 
 impl fmt::Display for DigestResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.digest)?;
         match &self.comparison {
-            Some(comparison) => write!(f, "\n{comparison}"),
-            None => Ok(()),
+            // Hundreds of tables would hide the one that differs.
+            Some(comparison) => {
+                self.digest.fmt_summary(f)?;
+                write!(f, "\n{comparison}")
+            }
+            None => write!(f, "{}", self.digest),
         }
     }
 }

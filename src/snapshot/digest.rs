@@ -193,8 +193,9 @@ pub fn check_signed(text: &TextDigest, manifest: &Manifest) -> Result<()> {
     if old.is_ok() { old } else { digest(&manifest.new_validators).check(signed) }
 }
 
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Digest {
+    /// Everything but the tables, in words.
+    pub fn fmt_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let major = |major: Option<u32>| major.map_or_else(|| "not known".to_owned(), |m| m.to_string());
         writeln!(f, "state digest   {}", self.state_digest)?;
         writeln!(f, "schema digest  {}", self.schema_digest)?;
@@ -206,12 +207,13 @@ impl fmt::Display for Digest {
         }
         writeln!(f, "  validators   {}", self.validators.len())?;
         let rows = self.tables.iter().map(|t| t.rows).sum();
-        writeln!(
-            f,
-            "  data         {} in {}",
-            text::count(rows, "row"),
-            text::count(self.tables.len() as u64, "table")
-        )?;
+        writeln!(f, "  data         {} in {}", text::count(rows, "row"), text::count(self.tables.len() as u64, "table"))
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_summary(f)?;
         for table in &self.tables {
             writeln!(f, "    {:>12}  {}  {}", table.rows, table.digest.short(), text::escape(&table.name))?;
         }
