@@ -178,8 +178,19 @@ bare="for part in $work/part.*; do psql -X -q -d $database -f \$part > /dev/null
 
 make_database regenesis_bench_third $((scale / 3))
 make_database regenesis_bench_tenth $((scale / 10))
-lost="($(create "$best" "$database" lost)) & until psql -X -d postgres -Atc \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-  WHERE application_name = 'regenesis' AND query LIKE 'COPY (SELECT%' LIMIT 1\" | grep -q t; do sleep 0.2; done; wait \$!"
+# One connection that brings rows is ended while they come.
+cat >"$work/lose.sh" <<LOSE
+$(create "$best" "$database" lost) &
+create=\$!
+lost=
+while [ -z "\$lost" ] && kill -0 \$create 2>/dev/null; do
+    lost=\$(psql -X -d postgres -Atc "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+        WHERE application_name = 'regenesis' AND query LIKE 'COPY (SELECT%' AND query_start > backend_start + interval '1 second' LIMIT 1")
+    sleep 0.05
+done
+wait \$create
+LOSE
+lost="bash $work/lose.sh"
 {
     contender "create, the size" "$(create "$best" "$database" grown)" "$text"
     contender "create, a third" "$(create "$best" regenesis_bench_third grown)" "$((text / 3))"

@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Runs contenders in turn and prints a table: python3 run.py PLAN.json
 
-The plan is {"title", "rounds", "reference": a contender's name, "contenders": [{"name", "command", "text_bytes", "file"?}]}. Each command runs in its own shell; the time is from start to exit, the memory
-the largest resident set of any one process of it. A contender's file is measured after its run.
+The plan is {"title", "rounds", "reference": a contender's name, "contenders": [{"name", "command", "text_bytes",
+"file"?}]}. Each command runs in a shell; the time is from start to exit, the memory the largest resident set of any one
+process of it. A contender's file is measured after its run.
 """
 import json
 import os
@@ -43,7 +44,9 @@ def main():
             print(f"  round {number + 1}: {name}: {seconds:.1f} s", file=sys.stderr, flush=True)
     reference = plan["reference"]
     times = {name: statistics.median(seconds) for name, seconds in results.items()}
-    width = max(len(name) for name in results)
+    # A pipe would end a cell.
+    shown = {name: name.replace("|", "\\|") for name in results}
+    width = max(len(name) for name in shown.values())
     print(f"| {plan['title']:{width}} | seconds, each round | median | MB/s of text | times as fast | file, MB | file | peak, MiB |")
     print(f"|{'-' * (width + 2)}|---|---|---|---|---|---|---|")
     for contender in contenders:
@@ -53,7 +56,7 @@ def main():
         each = " ".join(f"{s:.1f}" for s in results[name])
         size = f"{sizes[name] / 1e6:.0f}" if name in sizes else ""
         share = f"{sizes[name] / sizes[reference]:.3f}x" if name in sizes and reference in sizes else ""
-        print(f"| {name:{width}} | {each} | {times[name]:.1f} | {speed:.0f} | {ratio:.2f}x | {size} | {share} | {memory[name]:.0f} |")
+        print(f"| {shown[name]:{width}} | {each} | {times[name]:.1f} | {speed:.0f} | {ratio:.2f}x | {size} | {share} | {memory[name]:.0f} |")
     print()
 
 

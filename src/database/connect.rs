@@ -355,6 +355,16 @@ pub(crate) fn explain_query(e: tokio_postgres::Error, doing: &str, settings: &Se
                 .because(words)
                 .hint("name the old node's database with --dbname; one that a restore left half-filled cannot be used")
         }
+        Some(code) if *code == SqlState::SNAPSHOT_TOO_OLD => {
+            Error::failed(format!("the server gave up the consistent cut of the database \"{dbname}\""))
+                .because(words)
+                .hint("set old_snapshot_threshold = -1 on the server and restart it, then make the snapshot again")
+        }
+        Some(code) if *code == SqlState::QUERY_CANCELED => {
+            Error::failed(format!("cannot {doing} in the database \"{dbname}\": someone cancelled it"))
+                .because(words)
+                .hint("look for a job that ends long queries on that server, then make the snapshot again")
+        }
         _ => Error::failed(format!("cannot {doing} in the database \"{dbname}\""))
             .because(words)
             .hint("is the server still running? the snapshot can simply be made again"),
