@@ -83,8 +83,9 @@ if [ -z "${PGHOST:-}" ]; then
         "$PGPORT" "$work/server" >>"$work/server/data/postgresql.conf"
     "${as_postgres[@]}" "$bin/pg_ctl" -D "$work/server/data" -l "$work/server/log" -w start >/dev/null
     server=started
+    export PATH="$bin:$PATH"
 fi
-export PATH="$bin:$PATH"
+command -v pg_dump >/dev/null 2>&1 || export PATH="$PATH:$bin"
 export PGUSER=${PGUSER:-postgres}
 
 make_database() {

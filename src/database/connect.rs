@@ -9,7 +9,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
     net::{TcpStream, UnixStream},
 };
 use tokio_postgres::{Client, Config, NoTls, error::SqlState};
@@ -27,6 +27,8 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 /// gives the same text everywhere.
 pub(super) const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c bytea_output=hex -c quote_all_identifiers=off \
      -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+/// Read from a connection for rows at once.
+const ROWS_READ_BYTES: usize = 256 << 10;
 const APPLICATION_NAME: &str = "regenesis";
 
 /// Moves a connection's bytes while it is polled.
@@ -52,8 +54,20 @@ pub(super) async fn dial(settings: &Settings) -> Result<(Client, Io)> {
     try_dial(settings).await.map_err(|e| e.explain(settings))
 }
 
-/// As [`dial`], with a failure that can still be looked at.
-pub(super) async fn try_dial(settings: &Settings) -> Result<(Client, Io), Failure> {
+/// A connection for rows: reads as much at once as has come.
+pub(super) async fn dial_for_rows(settings: &Settings) -> Result<(Client, Io), Failure> {
+    let mut config = config(settings);
+    let attempt = async {
+        let stream = BufReader::with_capacity(ROWS_READ_BYTES, reach(settings).await?);
+        // What TLS there is to be is below this already.
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        let (client, io) = config.connect_raw(stream, NoTls).await.map_err(Failure::Postgres)?;
+        Ok((client, moves(io)))
+    };
+    tokio::time::timeout(CONNECT_TIME_MAX, attempt).await.unwrap_or(Err(Failure::Silent))
+}
+
+fn config(settings: &Settings) -> Config {
     let mut config = Config::new();
     config
         .host(&settings.host)
@@ -67,6 +81,12 @@ pub(super) async fn try_dial(settings: &Settings) -> Result<(Client, Io), Failur
     if let Some(password) = &settings.password {
         config.password(password.as_str());
     }
+    config
+}
+
+/// As [`dial`], with a failure that can still be looked at.
+async fn try_dial(settings: &Settings) -> Result<(Client, Io), Failure> {
+    let mut config = config(settings);
     let attempt = async {
         // As libpq: a unix socket has no TLS.
         if settings.ssl_mode == SslMode::Disable || settings.is_socket() {

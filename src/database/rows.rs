@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{FutureExt, StreamExt, future::Fuse};
@@ -18,7 +19,7 @@ use tokio_postgres::{Client, Row, error::SqlState};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connect::{Failure, Io, explain_query, try_dial, words},
+    connect::{Failure, Io, dial_for_rows, explain_query, words},
     copy::{Copy, RANGE_BYTES, TableSize},
     cut::Cut,
     dump::Skeleton,
@@ -31,6 +32,11 @@ use crate::base::{Error, Progress, Result, text, text::escape};
 const BATCH_BYTES: usize = 128 << 10;
 /// Rows that wait in all queues together.
 const QUEUED_BYTES: usize = 6 << 20;
+/// A connection that has brought this much since it last had nothing is left alone for a moment, so that more comes at once.
+const PAUSE_AFTER_BYTES: usize = 4 << 10;
+const PAUSE: Duration = Duration::from_millis(1);
+/// Batches that wait in one queue; the bytes are the bound that is met first.
+const QUEUED_BATCHES: usize = 64;
 /// Statements that may be ahead of the connections.
 const STATEMENTS_AHEAD: usize = 1;
 /// Connections that may be made again after they were lost.
@@ -85,7 +91,7 @@ enum Message {
 }
 
 /// A statement that a connection has taken: the table it belongs to, and where its rows come.
-type Taken = (usize, mpsc::UnboundedReceiver<Message>);
+type Taken = (usize, mpsc::Receiver<Message>);
 
 /// The rows of a skeleton's tables.
 #[derive(Debug)]
@@ -351,7 +357,7 @@ impl Lost {
 }
 
 async fn open(settings: &Settings, preparation: &[String]) -> Result<Worker, Lost> {
-    let (client, io) = try_dial(settings)
+    let (client, io) = dial_for_rows(settings)
         .await
         .map_err(|failure| if failure.is_limit() { Lost::Limit(failure) } else { Lost::Open(failure) })?;
     let mut io = io.fuse();
@@ -374,6 +380,15 @@ async fn drive<T>(io: &mut Fuse<Io>, request: impl Future<Output = T>) -> T {
     }
 }
 
+/// What a request gives without waiting, the bytes that have come included.
+fn at_hand<T>(io: &mut Fuse<Io>, mut request: impl Future<Output = T> + Unpin) -> Option<T> {
+    if let Some(done) = (&mut request).now_or_never() {
+        return Some(done);
+    }
+    let _ = (&mut *io).now_or_never();
+    request.now_or_never()
+}
+
 impl Shared {
     async fn work(self: Arc<Self>, mut worker: Worker) {
         while let Some((statement, queue)) = self.take().await {
@@ -383,32 +398,27 @@ impl Shared {
                 self.next.lock().await.order = None;
                 return;
             }
-            if queue.send(Message::End).is_err() {
+            if queue.send(Message::End).await.is_err() {
                 return;
             }
         }
     }
 
     /// The next statement, with its place in the order.
-    async fn take(&self) -> Option<(&Statement, mpsc::UnboundedSender<Message>)> {
+    async fn take(&self) -> Option<(&Statement, mpsc::Sender<Message>)> {
         let mut next = self.next.lock().await;
         let Some(statement) = self.statements.get(next.statement) else {
             next.order = None;
             return None;
         };
-        let (queue, rows) = mpsc::unbounded_channel();
+        let (queue, rows) = mpsc::channel(QUEUED_BATCHES);
         next.order.as_ref()?.send((statement.table, rows)).await.ok()?;
         next.statement += 1;
         Some((statement, queue))
     }
 
     /// Reads a statement to its end; a connection that breaks is made again a few times.
-    async fn read(
-        &self,
-        worker: &mut Worker,
-        statement: &Statement,
-        queue: &mpsc::UnboundedSender<Message>,
-    ) -> Result<()> {
+    async fn read(&self, worker: &mut Worker, statement: &Statement, queue: &mpsc::Sender<Message>) -> Result<()> {
         let room = Arc::new(Semaphore::new(self.queue_bytes));
         let mut delivered = 0;
         loop {
@@ -435,16 +445,28 @@ impl Shared {
         &self,
         (client, io): &mut Worker,
         statement: &Statement,
-        queue: &mpsc::UnboundedSender<Message>,
+        queue: &mpsc::Sender<Message>,
         room: &Arc<Semaphore>,
         delivered: &mut u64,
     ) -> Result<(), Lost> {
         let rows = drive(io, client.copy_out(statement.text.as_str())).await.map_err(Lost::of)?;
         tokio::pin!(rows);
         let mut skip = *delivered;
+        let mut came = 0;
         let mut batch: Vec<u8> = Vec::with_capacity(BATCH_BYTES);
         loop {
-            let row = drive(io, rows.next()).await.transpose().map_err(Lost::of)?;
+            let row = match at_hand(io, rows.next()) {
+                Some(row) => row,
+                None => {
+                    // The server sends 8 KiB at a time: waking for each costs more than the rows themselves.
+                    if std::mem::take(&mut came) > PAUSE_AFTER_BYTES {
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                    drive(io, rows.next()).await
+                }
+            };
+            let row = row.transpose().map_err(Lost::of)?;
+            came += row.as_ref().map_or(0, |row| row.len());
             if let Some(row) = &row {
                 // A row is delivered whole or not at all.
                 if skip > 0 {
@@ -458,7 +480,8 @@ impl Shared {
                 let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_BYTES));
                 let bytes = u32::try_from(full.len().min(self.queue_bytes)).unwrap_or(u32::MAX);
                 let permit = room.clone().acquire_many_owned(bytes).await.map_err(|_| Lost::Unwanted)?;
-                queue.send(Message::Batch(Batch { rows: full, _room: permit })).map_err(|_| Lost::Unwanted)?;
+                let message = Message::Batch(Batch { rows: full, _room: permit });
+                queue.send(message).await.map_err(|_| Lost::Unwanted)?;
             }
             if row.is_none() {
                 return Ok(());
