@@ -46,6 +46,8 @@ use std::{
     fmt,
 };
 
+use memchr::{memchr, memchr_iter};
+
 use super::{
     Family,
     sql::{Next, Sink, SplitError, Splitter, Statement, short},
@@ -54,15 +56,25 @@ use super::{
 use crate::base::{Error, text::escape};
 
 mod body;
+mod constraint;
 mod cursor;
 mod expression;
 mod grammar;
+mod keyword;
+mod privilege;
+mod proof;
+mod routine;
 mod rows;
+mod sequence;
+mod signature;
+mod table;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use grammar::Accepted;
 use rows::{Rows, Utf8};
+use types::{Column, Types};
 
 /// The text is not a snapshot that psql may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,17 +192,59 @@ struct State {
     /// Known when the schemas are complete.
     family: Option<Family>,
     schemas: BTreeSet<String>,
-    /// Tables, views, sequences and types share one space of names.
+    /// Tables, views, sequences, indexes and types share one space of names.
     relations: BTreeSet<Name>,
-    tables: BTreeMap<Name, Vec<String>>,
-    types: BTreeSet<Name>,
+    tables: BTreeMap<Name, Table>,
+    types: Types,
     sequences: BTreeSet<Name>,
     copied: BTreeSet<Name>,
     in_large_object: bool,
-    block: Option<(Name, u64, Rows, Utf8)>,
+    block: Option<Block>,
+    /// A GRANT or REVOKE was seen.
+    privileges_seen: bool,
     table_rows: BTreeMap<String, u64>,
     height: Option<i64>,
     last_line: u64,
+}
+
+/// A table that this file makes.
+#[derive(Debug)]
+struct Table {
+    columns: Vec<Column>,
+    /// Why the server might not make it.
+    unproven: Option<String>,
+}
+
+/// The rows that are being read.
+#[derive(Debug)]
+struct Block {
+    table: Name,
+    /// Line of its COPY.
+    line: u64,
+    rows: Rows,
+    utf8: Utf8,
+    /// Why there must be none.
+    must_be_empty: Option<String>,
+    /// How much of the end was read where there must be none.
+    ended: usize,
+}
+
+impl Block {
+    /// Takes data of a block without rows: only its end may come.
+    fn take_end(&mut self, data: &[u8], reason: &str) -> Result<Option<usize>, ScanError> {
+        const END: &[u8] = b"\\.\n";
+        for (at, byte) in data.iter().enumerate() {
+            if END.get(self.ended) != Some(byte) {
+                let statement = format!("COPY {}", self.table);
+                return Err(ScanError { line: self.line, statement, reason: reason.to_owned() });
+            }
+            self.ended += 1;
+            if self.ended == END.len() {
+                return Ok(Some(at + 1));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl State {
@@ -210,6 +264,7 @@ impl State {
             return Err(format!("the schema {foreign} is none of Kwil {family}, and kwild_engine is missing"));
         }
         self.family = Some(family);
+        self.types.uint256 = family == Family::V09;
         Ok(())
     }
 
@@ -266,33 +321,47 @@ impl Sink for State {
                 self.height = Some(height);
                 Ok(Next::Statement)
             }
-            Accepted::Copy(table) => {
-                self.block = Some((table, statement.line, Rows::default(), Utf8::default()));
+            Accepted::Copy { table, must_be_empty } => {
+                self.block = Some(Block {
+                    table,
+                    line: statement.line,
+                    rows: Rows::default(),
+                    utf8: Utf8::default(),
+                    must_be_empty,
+                    ended: 0,
+                });
                 Ok(Next::CopyData)
             }
         }
     }
 
     fn data(&mut self, line: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, ScanError> {
-        let Some((table, header, rows, utf8)) = &mut self.block else { return Ok(Some(0)) };
-        let before = rows.rows;
-        let refuse = |reason: &str, rows: &Rows| ScanError {
-            line: line + (rows.rows - before),
-            statement: format!("rows of {table}"),
-            reason: reason.to_owned(),
-        };
-        let end = rows.take(data).map_err(|reason| refuse(reason, rows))?;
-        let taken = &data[..end.unwrap_or(data.len())];
-        utf8.take(taken).map_err(|reason| refuse(reason, rows))?;
-        if rows.rows > 0 && table.is("kwild_voting", "voters") {
-            let reason = "the voters table holds rows: they would stay validators beside the genesis'".to_owned();
-            return Err(ScanError { line: *header, statement: format!("COPY {table}"), reason });
-        }
-        if end.is_some() {
-            if !utf8.is_whole() {
+        let Some(block) = &mut self.block else { return Ok(Some(0)) };
+        let end = if let Some(reason) = block.must_be_empty.clone() {
+            block.take_end(data, &reason)?
+        } else {
+            let Block { table, rows, utf8, .. } = block;
+            let before = rows.rows;
+            let refuse = |reason: &str, rows: &Rows| ScanError {
+                line: line + (rows.rows - before),
+                statement: format!("rows of {table}"),
+                reason: reason.to_owned(),
+            };
+            let end = rows.take(data).map_err(|reason| refuse(reason, rows))?;
+            let taken = &data[..end.unwrap_or(data.len())];
+            utf8.take(taken).map_err(|reason| {
+                let whole = std::str::from_utf8(taken).map_or_else(|e| e.valid_up_to(), |_| 0);
+                let bad = memchr(0, taken).unwrap_or(whole);
+                let line = line + memchr_iter(b'\n', &taken[..bad]).count() as u64;
+                ScanError { line, statement: format!("rows of {table}"), reason: reason.to_owned() }
+            })?;
+            if end.is_some() && !utf8.is_whole() {
                 return Err(refuse("text that is not UTF-8", rows));
             }
-            self.table_rows.insert(table.to_string(), rows.rows);
+            end
+        };
+        if end.is_some() {
+            self.table_rows.insert(block.table.to_string(), block.rows.rows);
             self.block = None;
         }
         Ok(end)
