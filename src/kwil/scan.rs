@@ -3,8 +3,10 @@
 //!
 //! # Grammar
 //!
-//! `NAME` is an identifier of at most 63 bytes, quoted or not; `QN` is `NAME.NAME` in a schema that this file makes;
-//! `TABLE`, `SEQUENCE` are `QN`s that it made before. Keywords in any case. Every statement ends with `;` and a line end.
+//! `NAME` is an identifier of at most 63 bytes, quoted or not; not quoted, it is none of PostgreSQL 16's reserved words.
+//! `QN` is `NAME.NAME` in a schema that this file makes; `TABLE`, `SEQUENCE` are `QN`s that it made before, and tables,
+//! views, sequences, indexes, primary keys, unique constraints and types share one space of names, each made once.
+//! Keywords in any case. Every statement ends with `;` and a line end.
 //!
 //! ```text
 //! file      := restrict* schema+ restrict? statement* restrict* update? end
@@ -12,18 +14,21 @@
 //! schema    := CREATE SCHEMA NAME
 //!              not public, information_schema, pg_*, kwild_chain, kwild_events, kwild_migrations, kwild_peers;
 //!              without kwild_engine (v0.9) only kwild_accts, kwild_internal, kwild_voting and ds_*; kwild_voting always
-//! statement := CREATE TYPE QN AS ENUM (literal, …)
+//! statement := CREATE TYPE QN AS ENUM (literal, …)                  literals of at most 63 bytes, none twice
 //!            | CREATE FUNCTION QN (names and types) RETURNS type LANGUAGE plpgsql|sql [IMMUTABLE|STABLE|STRICT] AS $…$
-//!              kwild_voting.insert_resolution; v0.10: kwild_engine.format_type, .format_pg_type; v0.9: any in ds_*
+//!              kwild_voting.insert_resolution; v0.10: kwild_engine.format_type, .format_pg_type; v0.9: any in ds_*;
+//!              no word BEGIN outside the body
 //!            | CREATE TABLE QN (column, …, CONSTRAINT NAME CHECK (expression), …)
-//!              column := NAME type[] [COLLATE public.nocase] [DEFAULT expression] [NOT NULL]
-//!              type   := bigint boolean bytea integer numeric[(p,s)] smallint text uuid, an enum of this file, public.uint256
+//!              column := NAME type [COLLATE public.nocase] [DEFAULT expression] [NOT NULL]
+//!              type   := bigint boolean bytea integer numeric[(p,s)] smallint text uuid, an enum of this file,
+//!                        v0.9: public.uint256; each with [] or without
 //!            | CREATE VIEW info.NAME AS query
 //!            | CREATE SEQUENCE QN words and numbers | ALTER SEQUENCE SEQUENCE OWNED BY TABLE.NAME
 //!            | ALTER TABLE [ONLY] TABLE (REPLICA IDENTITY … | ALTER COLUMN NAME SET DEFAULT expression or nextval
 //!              | ADD CONSTRAINT NAME (PRIMARY KEY|UNIQUE|CHECK|FOREIGN KEY … REFERENCES TABLE …))
 //!            | CREATE [UNIQUE] INDEX NAME ON TABLE USING btree|hash|gin (expression, …) [INCLUDE (…)] [WHERE expression]
-//!            | COPY TABLE (exactly its columns) FROM stdin         then rows, then "\."; once a table; voters without rows
+//!            | COPY TABLE (exactly its columns) FROM stdin         then rows, then "\."; once a table; no rows where the
+//!              table is kwild_voting.voters or not proven; never after GRANT, REVOKE or ALTER DEFAULT PRIVILEGES
 //!            | SELECT pg_catalog.setval('SEQUENCE', n, true|false) | SELECT pg_catalog.lo_create('n')
 //!            | BEGIN, then SELECT pg_catalog.lo_open|lowrite|lo_close(…) only, then COMMIT
 //!            | GRANT|REVOKE privileges ON [TABLE|SEQUENCE|FUNCTION|TYPE] QN or SCHEMA NAME TO|FROM NAME
@@ -32,14 +37,31 @@
 //! ```
 //!
 //! Outside literals, quoted names and bodies only ASCII stands, no comment, no backslash, no carriage return, no `:name`
-//! that psql would fill in, and nothing that two versions of psql cut into different tokens. Expressions in tables and
-//! indexes name the table's columns and call functions that only compute; literals with a cast must be values of the type.
-//! Bodies hold no DDL, no COPY, no text run as SQL but Kwil's own form, no catalogue or file functions. Rows are UTF-8 with
-//! pg_dump's escapes only.
+//! that psql would fill in, and nothing that two versions of psql cut into different tokens; literals have no prefix, and a
+//! backslash in them stands for itself, as kwild demands of its servers. Expressions in tables and indexes name the
+//! table's columns and call functions that only compute; literals with a cast must be values of the type. Bodies hold no
+//! DDL, no COPY, no text run as SQL but Kwil's own form, no catalogue or file functions. Rows are UTF-8 with pg_dump's
+//! escapes only.
 //!
-//! Why so narrow about tables: psql does not stop at an error, and where the server refuses a `COPY`, psql reads its rows
-//! as statements. So a table must be one that the server will make. What is not decided here is whether an expression's
-//! operators fit its columns' types (`CHECK ((name > 5))` over a text); the manifest's signature stands for that.
+//! # Proven tables
+//!
+//! psql does not stop at an error. Where the server refuses a `COPY`, psql reads its rows as statements and commands, and
+//! no rule about rows helps there: what pg_dump writes for a tab runs a program if backquotes follow. The server refuses a
+//! `COPY` when the table is not there, so a table is proven when its `CREATE TABLE` cannot fail (and its defaults, which
+//! some servers compute when rows begin):
+//!
+//! ```text
+//! check   := ( expression ), boolean            default := value | primary of the column's type that cannot raise an error
+//! expression := primary | NOT primary | sign primary | primary operator primary | primary (AND primary)+ | primary (OR primary)+
+//!            | primary IS [NOT] (NULL | TRUE | FALSE | UNKNOWN | DISTINCT FROM primary) | primary operator ANY|ALL (expression)
+//! primary := (NAME | ( expression )) [ "[" expression [: expression] "]" ] (:: type)* | number (:: type)* | literal (:: type)+
+//!            | TRUE | FALSE | NULL :: type | ARRAY[expression, …] | CASE … END | [pg_catalog.]function(expression, …)
+//!            | COALESCE, GREATEST, LEAST, NULLIF, OVERLAY, POSITION, SUBSTRING and TRIM in SQL's forms
+//! ```
+//!
+//! with the operands' types exactly as one of PostgreSQL's operators and functions has them. pg_dump prints every operator
+//! in parentheses and every cast, so it needs no more. Functions and collations of `public` prove nothing: kwild makes them
+//! only after it has restored. Indexes and later constraints may fail, since no rows depend on them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -56,6 +78,7 @@ use super::{
 use crate::base::{Error, text::escape};
 
 mod body;
+mod constant;
 mod constraint;
 mod cursor;
 mod expression;

@@ -87,6 +87,8 @@ const PRINTED: &[&str] = &[
     "(length(c_t) <= 40)",
     "(c_at @> ARRAY['a'::text])",
     "((c_at || 'x'::text) <> '{}'::text[])",
+    "((c_ai[c_l] > 0) AND ((c_x)::numeric = ((5)::public.uint256)::numeric))",
+    "((c_n >= 0.5::numeric(5,2)) AND (abs((c_x)::numeric) > (1)::numeric) AND ((COALESCE(c_x, c_x))::numeric > (0)::numeric))",
     "(array_append(c_at, 'x'::text) <> '{\"a b\",NULL,c}'::text[])",
 ];
 
@@ -115,6 +117,18 @@ const DEFAULTS: &[(&str, &str)] = &[
     ("public.uint256", "'115792089237316195423570985008687907853269984665640564039457584007913129639935'::numeric"),
     ("smallint", "32767"),
     ("integer", "(7)::bigint"),
+    ("public.uint256", "(5)::public.uint256"),
+    ("public.uint256", "('5'::numeric)::public.uint256"),
+    ("numeric(5,2)", "100.50::numeric(5,2)"),
+    ("numeric(5,2)", "(- 1.5::numeric(5,2))"),
+    ("bigint", "(- (5)::bigint)"),
+    ("bigint", "('-5'::integer)::bigint"),
+    ("numeric(5,2)", "(- ((1.5::numeric(5,2))::text)::numeric)"),
+    ("numeric", "1.5::numeric(10,2)"),
+    ("uuid", "('a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11'::text)::uuid"),
+    ("boolean", "(NOT true)"),
+    ("bigint", "(5 + 5)"),
+    ("smallint", "(- (5 * (7)::smallint))"),
 ];
 
 fn table(name: &str, columns: &str, constraints: &str, names: &str, row: &str) -> String {

@@ -117,6 +117,14 @@ fn pg_dumps_own_escapes_run_programs_where_rows_are_statements() {
     assert!(scan(&text.replace(", CONSTRAINT c CHECK ((a > 5))", "")).is_ok());
 }
 
+#[test]
+fn a_word_of_sql_among_the_columns_of_rows_is_refused() {
+    let text = format!("{HEAD}CREATE TABLE ds_x.t (\"user\" text);\nCOPY ds_x.t (user) FROM stdin;\n{ROW}\n\\.\n");
+    assert!(does_harm(&text));
+    assert!(scan(&text).unwrap_err().reason.contains("user is a word of SQL"));
+    assert!(scan(&text.replace("(user)", "(\"user\")")).is_ok());
+}
+
 /// psql counts an unquoted BEGIN in CREATE FUNCTION and passes over the semicolons after it: the COPY is never sent.
 #[test]
 fn a_function_named_begin_is_refused() {

@@ -4,10 +4,11 @@
 
 use super::{
     super::token::Token,
+    constant::Constant,
     cursor::{Cursor, Reason, split_commas},
     keyword::is_reserved,
     signature,
-    types::{Base, Column, Precision, Type, Types},
+    types::{Base, Column, Type, Types},
 };
 
 /// Nesting that no server's stack is too small for.
@@ -26,9 +27,8 @@ pub(super) fn check(tokens: &[Token<'_>], columns: &[Column], types: &Types) -> 
 /// Proves a default of the column.
 pub(super) fn default(tokens: &[Token<'_>], column: &Column, types: &Types) -> Result<(), Reason> {
     let unfit = |kind: &Type| format!("a default of type {kind} for a column of type {}", column.kind);
-    if let Some((kind, text)) = constant(tokens, types) {
-        // Some servers compute the defaults when the rows begin.
-        return if constant_fits(&kind, text, column, types) { Ok(()) } else { Err(unfit(&kind)) };
+    if let Some(constant) = Constant::read(tokens, types) {
+        return if constant.fits(column, types) { Ok(()) } else { Err(unfit(&constant.kind)) };
     }
     let mut prover = Prover::new(tokens, &[], types)?;
     let kind = prover.primary()?;
@@ -41,75 +41,6 @@ pub(super) fn default(tokens: &[Token<'_>], column: &Column, types: &Types) -> R
         return Err("a default that may raise an error".to_owned());
     }
     Ok(())
-}
-
-/// A value that stands as a literal, with its type; none for NULL, which fits everywhere.
-fn constant<'a>(tokens: &[Token<'a>], types: &Types) -> Option<(Type, Option<&'a str>)> {
-    match tokens {
-        [Token::Number(text)] => Some((number(text).ok()?, Some(text))),
-        [word] if word.is("TRUE") => Some((Type::scalar(Base::Boolean), Some("true"))),
-        [word] if word.is("FALSE") => Some((Type::scalar(Base::Boolean), Some("false"))),
-        [value, colons, rest @ ..] if colons.is_symbol("::") => {
-            let mut cursor = Cursor::new(rest);
-            let (kind, _) = types.read(&mut cursor).ok()?;
-            cursor.end().ok()?;
-            match value {
-                Token::Literal(text) => types.fits(&kind, text).then_some((kind, Some(*text))),
-                word if word.is("NULL") => Some((kind, None)),
-                _ => None,
-            }
-        }
-        [open, Token::Number(text), close, colons, rest @ ..]
-            if open.is_symbol("(") && close.is_symbol(")") && colons.is_symbol("::") =>
-        {
-            let mut cursor = Cursor::new(rest);
-            let (kind, precision) = types.read(&mut cursor).ok()?;
-            cursor.end().ok()?;
-            (precision.is_none() && kind.is_number() && types.fits(&kind, text)).then_some((kind, Some(*text)))
-        }
-        _ => None,
-    }
-}
-
-fn constant_fits(kind: &Type, text: Option<&str>, column: &Column, types: &Types) -> bool {
-    let Some(text) = text else { return *kind == column.kind };
-    match (&column.kind.base, column.precision) {
-        (Base::Numeric, Some(precision)) if !column.kind.array => {
-            kind.is_number() && types.fits(&column.kind, text) && precision_holds(precision, text)
-        }
-        (Base::Numeric, Some(_)) => kind == &column.kind && text == "{}",
-        _ if kind.is_number() && column.kind.is_number() => types.fits(&column.kind, text),
-        _ => kind == &column.kind && types.fits(kind, text),
-    }
-}
-
-/// Is the number small enough, also after it is rounded?
-fn precision_holds(precision: Precision, text: &str) -> bool {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let digits = whole.trim_start_matches(['-', '+']).trim_start_matches('0').len();
-    let (digits, fraction) = (digits as i64, fraction.len() as i64);
-    let room = i64::from(precision.digits) - precision.scale;
-    let rounds = fraction > precision.scale;
-    !text.contains(['e', 'E'])
-        && precision.scale >= 0
-        && (digits + i64::from(rounds) <= room || text.trim_start_matches(['-', '+']) == "0")
-}
-
-/// The type of a number without a cast.
-fn number(text: &str) -> Result<Type, Reason> {
-    const BYTES_MAX: usize = 1000;
-    if !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') || text.len() > BYTES_MAX {
-        return Err("a number in a form that pg_dump does not write".to_owned());
-    }
-    Ok(Type::scalar(if text.contains('.') {
-        Base::Numeric
-    } else if text.parse::<i32>().is_ok() {
-        Base::Integer
-    } else if text.parse::<i64>().is_ok() {
-        Base::BigInt
-    } else {
-        Base::Numeric
-    }))
 }
 
 fn expect(kind: &Type, wanted: &Base) -> Result<(), Reason> {
@@ -232,7 +163,7 @@ impl<'a, 't, 's> Prover<'a, 't, 's> {
             }
             Some(Token::Number(text)) => {
                 self.cursor.next();
-                number(text)?
+                Type::of_number(text).ok_or("a number in a form that pg_dump does not write")?
             }
             Some(open) if open.is_symbol("(") => {
                 self.cursor.next();
@@ -300,13 +231,19 @@ impl<'a, 't, 's> Prover<'a, 't, 's> {
         if !kind.array || kind.base == Base::Unknown {
             return Err(format!("an element of {kind}, which is no array"));
         }
-        expect(&self.expression()?, &Base::Integer)?;
+        self.index()?;
         let slice = self.cursor.eat_symbol(":");
         if slice {
-            expect(&self.expression()?, &Base::Integer)?;
+            self.index()?;
         }
         self.cursor.expect_symbol("]").map_err(|_| self.stuck())?;
         Ok(if slice { kind } else { Type::scalar(kind.base) })
+    }
+
+    /// A subscript, which the server turns into an integer.
+    fn index(&mut self) -> Result<(), Reason> {
+        let kind = self.expression()?;
+        if kind.width().is_some() { Ok(()) } else { Err(format!("{kind} as an array's index")) }
     }
 
     /// What begins with a word or a quoted name.

@@ -10,6 +10,9 @@ use super::{
     cursor::{Cursor, Reason},
 };
 
+/// Every server takes numbers of this length.
+const NUMBER_BYTES_MAX: usize = 1000;
+
 /// A type but for being an array.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Base {
@@ -42,6 +45,22 @@ impl Type {
 
     pub(super) fn array(base: Base) -> Self {
         Type { base, array: true }
+    }
+
+    /// The type of a number without a cast.
+    pub(super) fn of_number(text: &str) -> Option<Self> {
+        if text.len() > NUMBER_BYTES_MAX || !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') {
+            return None;
+        }
+        Some(Type::scalar(if text.contains('.') {
+            Base::Numeric
+        } else if text.parse::<i32>().is_ok() {
+            Base::Integer
+        } else if text.parse::<i64>().is_ok() {
+            Base::BigInt
+        } else {
+            Base::Numeric
+        }))
     }
 
     pub(super) fn is(&self, base: &Base) -> bool {
@@ -204,13 +223,12 @@ fn precision(tokens: &[Token<'_>]) -> Result<Precision, Reason> {
 
 /// `-12.5`; exponents only as large as every server takes them.
 fn is_decimal(text: &str) -> bool {
-    const BYTES_MAX: usize = 1000;
     let (digits, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let digits = digits.strip_prefix(['-', '+']).unwrap_or(digits);
     let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
     let plain = |s: &str| !s.is_empty() && s.bytes().all(|b| b.is_ascii_digit());
-    text.len() <= BYTES_MAX && exponent.len() <= 2 && plain(exponent) && plain(whole) && plain(fraction)
+    text.len() <= NUMBER_BYTES_MAX && exponent.len() <= 2 && plain(exponent) && plain(whole) && plain(fraction)
 }
 
 fn is_uint256(text: &str) -> bool {
