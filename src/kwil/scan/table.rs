@@ -2,6 +2,8 @@
 //! statements, and pg_dump's own escapes are commands to it (`\\t` with a text in backquotes behind it runs a program). So
 //! rows may only follow for a table that the server is sure to make.
 
+use std::collections::BTreeSet;
+
 use super::{
     super::token::{CopyHeader, Token},
     State, Table,
@@ -41,18 +43,17 @@ impl State {
             }
             columns.push(self.column(name, &mut part, &mut unproven)?);
         }
-        let mut seen: Vec<String> = Vec::new();
+        let mut seen = BTreeSet::new();
         for mut constraint in constraints {
             let name = constraint.name()?;
             constraint.expect(&["CHECK"])?;
             let expression = constraint.parenthesis()?;
             self.expression(expression, Place::Table(&columns))?;
             constraint.end()?;
-            if seen.contains(&name) {
+            unproven = unproven.or_else(|| proof::check(expression, &columns, &self.types).err());
+            if !seen.insert(name.clone()) {
                 return Err(format!("the constraint {name} is made twice"));
             }
-            unproven = unproven.or_else(|| proof::check(expression, &columns, &self.types).err());
-            seen.push(name);
         }
         self.tables.insert(table, Table { columns, unproven });
         Ok(Accepted::Plain)

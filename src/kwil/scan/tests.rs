@@ -4,6 +4,7 @@ use super::*;
 use crate::base::Kind;
 use flate2::read::MultiGzDecoder;
 
+mod bodies;
 mod commands;
 mod copy;
 mod dumps;
@@ -17,6 +18,7 @@ mod roles;
 mod soup;
 mod statements;
 mod tables;
+mod views;
 
 fn scan(text: &[u8], cut: usize) -> Result<ScanReport, ScanError> {
     let mut scanner = StatementScanner::new();

@@ -209,3 +209,18 @@ fn tables_of_every_type_pass() {
     );
     passes("CREATE TABLE s.u (\n);\nCOPY s.u  FROM stdin;\n\n\n\\.");
 }
+
+#[test]
+fn nesting_of_any_depth_is_read_but_not_proven() {
+    for (open, close) in [("(", ")"), ("abs(", ")"), ("ARRAY[", "]"), ("CASE WHEN ", " THEN true END")] {
+        let deep = format!("{}true{}", open.repeat(100_000), close.repeat(100_000));
+        let table = format!("CREATE TABLE s.u (a text, CONSTRAINT c CHECK ({deep}));\nCOPY s.u (a) FROM stdin;\n");
+        scan(format!("{SMALL}{table}\\.\n").as_bytes(), 1 << 16).unwrap();
+        let error = scan(format!("{SMALL}{table}x\n\\.\n").as_bytes(), 1 << 16).unwrap_err();
+        assert!(error.reason.contains("too long"), "{error}");
+        let deep = format!("{}true{}", open.repeat(1000), close.repeat(1000));
+        let table = format!("CREATE TABLE s.u (a text, CONSTRAINT c CHECK ({deep}));\nCOPY s.u (a) FROM stdin;\n");
+        let error = scan(format!("{SMALL}{table}x\n\\.\n").as_bytes(), 1 << 16).unwrap_err();
+        assert!(error.reason.contains("too deeply"), "{error}");
+    }
+}
