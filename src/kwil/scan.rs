@@ -22,7 +22,7 @@
 //!              column := NAME type [COLLATE public.nocase] [DEFAULT expression] [NOT NULL]
 //!              type   := bigint boolean bytea integer numeric[(p,s)] smallint text uuid, an enum of this file,
 //!                        v0.9: public.uint256; each with [] or without
-//!            | CREATE VIEW info.NAME AS query
+//!            | CREATE VIEW info.NAME AS query                     of the catalogue only what describes tables
 //!            | CREATE SEQUENCE QN words and numbers | ALTER SEQUENCE SEQUENCE OWNED BY TABLE.NAME
 //!            | ALTER TABLE [ONLY] TABLE (REPLICA IDENTITY … | ALTER COLUMN NAME SET DEFAULT expression or nextval
 //!              | ADD CONSTRAINT NAME (PRIMARY KEY|UNIQUE|CHECK|FOREIGN KEY … REFERENCES TABLE …))

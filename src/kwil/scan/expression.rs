@@ -180,6 +180,28 @@ const FUNCTIONS: &[&str] = &[
 /// More for views: the catalogue functions of `info`, and the engine's own.
 const VIEW_FUNCTIONS: &[&str] = &["format_pg_type", "format_type", "pg_get_constraintdef", "pg_get_expr"];
 
+/// What views may read of the catalogue: those of `info`, and what else describes tables.
+const CATALOGUE: &[&str] = &[
+    "pg_am",
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_catalog",
+    "pg_class",
+    "pg_collation",
+    "pg_constraint",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_index",
+    "pg_indexes",
+    "pg_namespace",
+    "pg_sequence",
+    "pg_sequences",
+    "pg_tables",
+    "pg_type",
+    "pg_views",
+];
+
 /// Words of expressions that are neither columns nor functions.
 const KEYWORDS: &[&str] = &[
     "all",
@@ -331,10 +353,20 @@ fn check_call(tokens: &[Token<'_>], at: usize, name: &str, place: Place<'_>) -> 
     if allowed { Ok(()) } else { Err(format!("a call of the function {name}, which no Kwil dump holds")) }
 }
 
+/// A view's word: of the server's catalogue only what describes tables, since `info` is for everybody to read.
+fn check_catalogue(name: &str) -> Result<(), Reason> {
+    let describes = !name.starts_with("pg_") || CATALOGUE.contains(&name);
+    if describes && !name.starts_with("_pg_") && !name.starts_with("user_mapping") {
+        Ok(())
+    } else {
+        Err(format!("a view over {name} of the server's catalogue"))
+    }
+}
+
 fn check_word(token: &Token<'_>, name: &str, path: bool, place: Place<'_>) -> Result<(), Reason> {
     let quoted = matches!(token, Token::Quoted(_));
     let known = match place {
-        Place::View => return Ok(()),
+        Place::View => return check_catalogue(name),
         Place::Default => false,
         Place::Table(columns) => columns.iter().any(|c| c.name == name),
     };

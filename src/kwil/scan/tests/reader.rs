@@ -82,7 +82,7 @@ pub(super) fn foreign(text: &str) -> Option<String> {
             head.get(..kind.len()).is_some_and(|h| h.eq_ignore_ascii_case(kind))
                 && head[kind.len()..].chars().next().is_none_or(|c| c == ' ')
         };
-        !KINDS.iter().any(|kind| known(kind))
+        !KINDS.iter().any(known)
     })
 }
 

@@ -30,3 +30,19 @@ fn a_view_elsewhere_or_of_another_kind() {
     refused("CREATE TEMP VIEW v AS SELECT 1;", "no statement");
     refused("CREATE RECURSIVE VIEW v (a) AS SELECT 1;", "no statement");
 }
+
+#[test]
+fn a_view_over_the_servers_secrets() {
+    for table in
+        ["pg_catalog.pg_authid", "pg_shadow", "\"pg_shadow\"", "pg_user_mappings", "pg_hba_file_rules", "pg_settings"]
+    {
+        refused(&format!("CREATE VIEW info.v AS SELECT * FROM {table};"), "of the server's catalogue");
+    }
+    refused(
+        "CREATE VIEW info.v AS SELECT * FROM information_schema.user_mapping_options;",
+        "of the server's catalogue",
+    );
+    passes(
+        "CREATE VIEW info.v AS SELECT x.relname FROM (pg_class x JOIN pg_catalog.pg_attribute a ON ((x.oid = a.attrelid)));",
+    );
+}
