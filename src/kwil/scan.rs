@@ -3,8 +3,10 @@
 //!
 //! # Grammar
 //!
-//! `NAME` is an identifier of at most 63 bytes, quoted or not; `QN` is `NAME.NAME` in a schema that this file makes;
-//! `TABLE`, `SEQUENCE` are `QN`s that it made before. Keywords in any case. Every statement ends with `;` and a line end.
+//! `NAME` is an identifier of at most 63 bytes, quoted or not; not quoted, it is none of PostgreSQL 16's reserved words.
+//! `QN` is `NAME.NAME` in a schema that this file makes; `TABLE`, `SEQUENCE` are `QN`s that it made before, and tables,
+//! views, sequences, indexes, primary keys, unique constraints and types share one space of names, each made once.
+//! Keywords in any case. Every statement ends with `;` and a line end.
 //!
 //! ```text
 //! file      := restrict* schema+ restrict? statement* restrict* update? end
@@ -12,18 +14,21 @@
 //! schema    := CREATE SCHEMA NAME
 //!              not public, information_schema, pg_*, kwild_chain, kwild_events, kwild_migrations, kwild_peers;
 //!              without kwild_engine (v0.9) only kwild_accts, kwild_internal, kwild_voting and ds_*; kwild_voting always
-//! statement := CREATE TYPE QN AS ENUM (literal, …)
+//! statement := CREATE TYPE QN AS ENUM (literal, …)                  literals of at most 63 bytes, none twice
 //!            | CREATE FUNCTION QN (names and types) RETURNS type LANGUAGE plpgsql|sql [IMMUTABLE|STABLE|STRICT] AS $…$
-//!              kwild_voting.insert_resolution; v0.10: kwild_engine.format_type, .format_pg_type; v0.9: any in ds_*
+//!              kwild_voting.insert_resolution; v0.10: kwild_engine.format_type, .format_pg_type; v0.9: any in ds_*;
+//!              no word BEGIN outside the body
 //!            | CREATE TABLE QN (column, …, CONSTRAINT NAME CHECK (expression), …)
-//!              column := NAME type[] [COLLATE public.nocase] [DEFAULT expression] [NOT NULL]
-//!              type   := bigint boolean bytea integer numeric[(p,s)] smallint text uuid, an enum of this file, public.uint256
-//!            | CREATE VIEW info.NAME AS query
+//!              column := NAME type [COLLATE public.nocase] [DEFAULT expression] [NOT NULL]
+//!              type   := bigint boolean bytea integer numeric[(p,s)] smallint text uuid, an enum of this file,
+//!                        v0.9: public.uint256; each with [] or without
+//!            | CREATE VIEW info.NAME AS query                     of the catalogue only what describes tables
 //!            | CREATE SEQUENCE QN words and numbers | ALTER SEQUENCE SEQUENCE OWNED BY TABLE.NAME
 //!            | ALTER TABLE [ONLY] TABLE (REPLICA IDENTITY … | ALTER COLUMN NAME SET DEFAULT expression or nextval
 //!              | ADD CONSTRAINT NAME (PRIMARY KEY|UNIQUE|CHECK|FOREIGN KEY … REFERENCES TABLE …))
 //!            | CREATE [UNIQUE] INDEX NAME ON TABLE USING btree|hash|gin (expression, …) [INCLUDE (…)] [WHERE expression]
-//!            | COPY TABLE (exactly its columns) FROM stdin         then rows, then "\."; once a table; voters without rows
+//!            | COPY TABLE (exactly its columns) FROM stdin         then rows, then "\."; once a table; no rows where the
+//!              table is kwild_voting.voters or not proven; never after GRANT, REVOKE or ALTER DEFAULT PRIVILEGES
 //!            | SELECT pg_catalog.setval('SEQUENCE', n, true|false) | SELECT pg_catalog.lo_create('n')
 //!            | BEGIN, then SELECT pg_catalog.lo_open|lowrite|lo_close(…) only, then COMMIT
 //!            | GRANT|REVOKE privileges ON [TABLE|SEQUENCE|FUNCTION|TYPE] QN or SCHEMA NAME TO|FROM NAME
@@ -32,19 +37,38 @@
 //! ```
 //!
 //! Outside literals, quoted names and bodies only ASCII stands, no comment, no backslash, no carriage return, no `:name`
-//! that psql would fill in, and nothing that two versions of psql cut into different tokens. Expressions in tables and
-//! indexes name the table's columns and call functions that only compute; literals with a cast must be values of the type.
-//! Bodies hold no DDL, no COPY, no text run as SQL but Kwil's own form, no catalogue or file functions. Rows are UTF-8 with
-//! pg_dump's escapes only.
+//! that psql would fill in, and nothing that two versions of psql cut into different tokens; literals have no prefix, and a
+//! backslash in them stands for itself, as kwild demands of its servers. Expressions in tables and indexes name the
+//! table's columns and call functions that only compute; literals with a cast must be values of the type. Bodies hold no
+//! DDL, no COPY, no text run as SQL but Kwil's own form, no catalogue or file functions. Rows are UTF-8 with pg_dump's
+//! escapes only.
 //!
-//! Why so narrow about tables: psql does not stop at an error, and where the server refuses a `COPY`, psql reads its rows
-//! as statements. So a table must be one that the server will make. What is not decided here is whether an expression's
-//! operators fit its columns' types (`CHECK ((name > 5))` over a text); the manifest's signature stands for that.
+//! # Proven tables
+//!
+//! psql does not stop at an error. Where the server refuses a `COPY`, psql reads its rows as statements and commands, and
+//! no rule about rows helps there: what pg_dump writes for a tab runs a program if backquotes follow. The server refuses a
+//! `COPY` when the table is not there, so a table is proven when its `CREATE TABLE` cannot fail (and its defaults, which
+//! some servers compute when rows begin):
+//!
+//! ```text
+//! check   := ( expression ), boolean            default := value | primary of the column's type that cannot raise an error
+//! expression := primary | NOT primary | sign primary | primary operator primary | primary (AND primary)+ | primary (OR primary)+
+//!            | primary IS [NOT] (NULL | TRUE | FALSE | UNKNOWN | DISTINCT FROM primary) | primary operator ANY|ALL (expression)
+//! primary := (NAME | ( expression )) [ "[" expression [: expression] "]" ] (:: type)* | number (:: type)* | literal (:: type)+
+//!            | TRUE | FALSE | NULL :: type | ARRAY[expression, …] | CASE … END | [pg_catalog.]function(expression, …)
+//!            | COALESCE, GREATEST, LEAST, NULLIF, OVERLAY, POSITION, SUBSTRING and TRIM in SQL's forms
+//! ```
+//!
+//! with the operands' types exactly as one of PostgreSQL's operators and functions has them. pg_dump prints every operator
+//! in parentheses and every cast, so it needs no more. Functions and collations of `public` prove nothing: kwild makes them
+//! only after it has restored. Indexes and later constraints may fail, since no rows depend on them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
+
+use memchr::{memchr, memchr_iter};
 
 use super::{
     Family,
@@ -54,15 +78,26 @@ use super::{
 use crate::base::{Error, text::escape};
 
 mod body;
+mod constant;
+mod constraint;
 mod cursor;
 mod expression;
 mod grammar;
+mod keyword;
+mod privilege;
+mod proof;
+mod routine;
 mod rows;
+mod sequence;
+mod signature;
+mod table;
 #[cfg(test)]
 mod tests;
+mod types;
 
 use grammar::Accepted;
 use rows::{Columns, Rows, Utf8};
+use types::{Column, Types};
 
 /// The text is not a snapshot that psql may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,35 +221,68 @@ impl StatementScanner {
     }
 }
 
-/// The COPY block that is being read.
-#[derive(Debug)]
-struct Block {
-    table: Name,
-    /// Line of its COPY.
-    header: u64,
-    rows: Rows,
-    utf8: Utf8,
-    columns: Option<Columns>,
-}
-
 /// What the statements so far have made.
 #[derive(Debug, Default)]
 struct State {
     /// Known when the schemas are complete.
     family: Option<Family>,
     schemas: BTreeSet<String>,
-    /// Tables, views, sequences and types share one space of names.
+    /// Tables, views, sequences, indexes and types share one space of names.
     relations: BTreeSet<Name>,
-    tables: BTreeMap<Name, Vec<String>>,
-    types: BTreeSet<Name>,
+    tables: BTreeMap<Name, Table>,
+    types: Types,
     sequences: BTreeSet<Name>,
     copied: BTreeSet<Name>,
     in_large_object: bool,
     block: Option<Block>,
     counts_columns: bool,
+    /// A GRANT or REVOKE was seen.
+    privileges_seen: bool,
     table_rows: BTreeMap<String, u64>,
     height: Option<i64>,
     last_line: u64,
+}
+
+/// A table that this file makes.
+#[derive(Debug)]
+struct Table {
+    columns: Vec<Column>,
+    /// Why the server might not make it.
+    unproven: Option<String>,
+}
+
+/// The rows that are being read.
+#[derive(Debug)]
+struct Block {
+    table: Name,
+    /// Line of its COPY.
+    line: u64,
+    rows: Rows,
+    utf8: Utf8,
+    /// Where each row's columns are counted.
+    columns: Option<Columns>,
+    /// Why there must be none.
+    must_be_empty: Option<String>,
+    /// How much of the end was read where there must be none.
+    ended: usize,
+}
+
+impl Block {
+    /// Takes data of a block without rows: only its end may come.
+    fn take_end(&mut self, data: &[u8], reason: &str) -> Result<Option<usize>, ScanError> {
+        const END: &[u8] = b"\\.\n";
+        for (at, byte) in data.iter().enumerate() {
+            if END.get(self.ended) != Some(byte) {
+                let statement = format!("COPY {}", self.table);
+                return Err(ScanError { line: self.line, statement, reason: reason.to_owned() });
+            }
+            self.ended += 1;
+            if self.ended == END.len() {
+                return Ok(Some(at + 1));
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl State {
@@ -234,6 +302,7 @@ impl State {
             return Err(format!("the schema {foreign} is none of Kwil {family}, and kwild_engine is missing"));
         }
         self.family = Some(family);
+        self.types.uint256 = family == Family::V09;
         Ok(())
     }
 
@@ -290,14 +359,16 @@ impl Sink for State {
                 self.height = Some(height);
                 Ok(Next::Statement)
             }
-            Accepted::Copy(table) => {
-                let columns = self.counts_columns.then(|| Columns::new(self.tables.get(&table).map_or(0, Vec::len)));
+            Accepted::Copy { table, must_be_empty } => {
+                let count = self.tables.get(&table).map_or(0, |table| table.columns.len());
                 self.block = Some(Block {
                     table,
-                    header: statement.line,
+                    line: statement.line,
                     rows: Rows::default(),
                     utf8: Utf8::default(),
-                    columns,
+                    columns: self.counts_columns.then(|| Columns::new(count)),
+                    must_be_empty,
+                    ended: 0,
                 });
                 Ok(Next::CopyData)
             }
@@ -305,35 +376,42 @@ impl Sink for State {
     }
 
     fn data(&mut self, line: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, ScanError> {
-        let Some(Block { table, header, rows, utf8, columns }) = &mut self.block else { return Ok(Some(0)) };
-        let before = rows.rows;
-        let refuse = |reason: &str, rows: &Rows| ScanError {
-            line: line + (rows.rows - before),
-            statement: format!("rows of {table}"),
-            reason: reason.to_owned(),
-        };
-        let end = rows.take(data).map_err(|reason| refuse(reason, rows))?;
-        let taken = &data[..end.unwrap_or(data.len())];
-        utf8.take(taken).map_err(|reason| refuse(reason, rows))?;
-        if let Some(columns) = columns {
-            let before = columns.rows;
-            // The last line feed is that of the block's end.
-            let of_rows = &taken[..taken.len() - usize::from(end.is_some())];
-            columns.take(of_rows).map_err(|reason| ScanError {
-                line: line + (columns.rows - before),
+        let Some(block) = &mut self.block else { return Ok(Some(0)) };
+        let end = if let Some(reason) = block.must_be_empty.clone() {
+            block.take_end(data, &reason)?
+        } else {
+            let Block { table, rows, utf8, columns, .. } = block;
+            let before = rows.rows;
+            let refuse = |reason: &str, rows: &Rows| ScanError {
+                line: line + (rows.rows - before),
                 statement: format!("rows of {table}"),
                 reason: reason.to_owned(),
+            };
+            let end = rows.take(data).map_err(|reason| refuse(reason, rows))?;
+            let taken = &data[..end.unwrap_or(data.len())];
+            utf8.take(taken).map_err(|reason| {
+                let whole = std::str::from_utf8(taken).map_or_else(|e| e.valid_up_to(), |_| 0);
+                let bad = memchr(0, taken).unwrap_or(whole);
+                let line = line + memchr_iter(b'\n', &taken[..bad]).count() as u64;
+                ScanError { line, statement: format!("rows of {table}"), reason: reason.to_owned() }
             })?;
-        }
-        if rows.rows > 0 && table.is("kwild_voting", "voters") {
-            let reason = "the voters table holds rows: they would stay validators beside the genesis'".to_owned();
-            return Err(ScanError { line: *header, statement: format!("COPY {table}"), reason });
-        }
-        if end.is_some() {
-            if !utf8.is_whole() {
+            if let Some(columns) = columns {
+                let before = columns.rows;
+                // The last line feed is that of the block's end.
+                let of_rows = &taken[..taken.len() - usize::from(end.is_some())];
+                columns.take(of_rows).map_err(|reason| ScanError {
+                    line: line + (columns.rows - before),
+                    statement: format!("rows of {table}"),
+                    reason: reason.to_owned(),
+                })?;
+            }
+            if end.is_some() && !utf8.is_whole() {
                 return Err(refuse("text that is not UTF-8", rows));
             }
-            self.table_rows.insert(table.to_string(), rows.rows);
+            end
+        };
+        if end.is_some() {
+            self.table_rows.insert(block.table.to_string(), block.rows.rows);
             self.block = None;
         }
         Ok(end)

@@ -192,6 +192,8 @@ impl<'a> Tokens<'a> {
         let symbol = |tokens: &mut Self, length| Some(Ok(Token::Symbol(tokens.take(length))));
         match b {
             b'\'' => Some(self.literal(0)),
+            // pg_dump writes none where backslashes stand for themselves, as kwild's servers must have it.
+            b'e' | b'E' if second == Some(b'\'') && !self.body => Some(Err("a literal with escapes")),
             b'e' | b'E' if second == Some(b'\'') => Some(self.literal(1)),
             b'"' => Some(self.quoted()),
             b'$' if self.body && second.is_some_and(|b| b.is_ascii_digit()) => {

@@ -2,7 +2,7 @@
 //! server's administrator may: no DDL, no COPY, no text run as SQL but Kwil's own form, no catalogue and file functions.
 
 use super::super::token::{Token, Tokens};
-use super::cursor::Reason;
+use super::cursor::{Cursor, Reason};
 
 /// Statements that no Kwil procedure consists of.
 const STATEMENTS: &[&str] = &[
@@ -114,8 +114,12 @@ pub(super) fn check(body: &str) -> Result<(), Reason> {
 /// Kwil's call of another schema's procedure: `EXECUTE format('SELECT * FROM ds_%I.%I($1, $2)', …`.
 fn is_foreign_call(after: &[Token<'_>]) -> bool {
     let [format, open, Token::Literal(text), comma, ..] = after else { return false };
+    // Nothing may be added to what it gives.
+    let mut cursor = Cursor::new(&after[1..]);
+    let ends = cursor.parenthesis().is_ok()
+        && cursor.rest.first().is_some_and(|t| t.is_symbol(";") || t.is("INTO") || t.is("USING") || t.is("LOOP"));
     let arguments = ["SELECT * FROM ds_%I.%I(", "SELECT ds_%I.%I("].iter().find_map(|form| text.strip_prefix(form));
-    format.is("format")
+    ends && format.is("format")
         && open.is_symbol("(")
         && comma.is_symbol(",")
         && arguments.and_then(|a| a.strip_suffix(')')).is_some_and(|a| a.bytes().all(|b| b"$0123456789, ".contains(&b)))

@@ -1,6 +1,12 @@
 //! Walks the tokens of one statement.
 
-use super::super::token::{Name, Token, qualified_name};
+use super::{
+    super::token::{Name, Token, qualified_name},
+    keyword::is_reserved,
+};
+
+/// Longer names are cut by the server.
+pub(super) const NAME_BYTES_MAX: usize = 63;
 
 /// Why a statement is refused.
 pub(super) type Reason = String;
@@ -47,10 +53,15 @@ impl<'a, 't> Cursor<'a, 't> {
         if self.eat_symbol(symbol) { Ok(()) } else { Err(format!("expected {symbol}")) }
     }
 
-    /// One identifier, at most as long as the server keeps them.
+    /// One identifier, at most as long as the server keeps them; what is a word of SQL must be quoted.
     pub(super) fn name(&mut self) -> Result<String, Reason> {
-        const NAME_BYTES_MAX: usize = 63;
-        let name = self.next().and_then(Token::name).ok_or("expected a name")?;
+        let token = self.next();
+        if let Some(Token::Word(word)) = token
+            && is_reserved(word)
+        {
+            return Err(format!("the name {word} is a word of SQL and not quoted"));
+        }
+        let name = token.and_then(Token::name).ok_or("expected a name")?;
         if name.len() > NAME_BYTES_MAX {
             return Err("a name is longer than 63 bytes".to_owned());
         }

@@ -1,8 +1,11 @@
 //! Expressions: defaults, checks, index columns and the queries of views. They run while psql restores (or, in views,
 //! when kwild asks), as a superuser, so they may call only functions that compute.
 
-use super::super::token::Token;
-use super::cursor::Reason;
+use super::{
+    super::token::Token,
+    cursor::{Cursor, Reason},
+    types::{Column, Types},
+};
 
 /// Where an expression stands, and so what it may hold.
 #[derive(Debug, Clone, Copy)]
@@ -10,7 +13,7 @@ pub(super) enum Place<'a> {
     /// A default: no columns.
     Default,
     /// A check or an index: the table's columns.
-    Table(&'a [String]),
+    Table(&'a [Column]),
     /// A view's query.
     View,
 }
@@ -177,6 +180,28 @@ const FUNCTIONS: &[&str] = &[
 /// More for views: the catalogue functions of `info`, and the engine's own.
 const VIEW_FUNCTIONS: &[&str] = &["format_pg_type", "format_type", "pg_get_constraintdef", "pg_get_expr"];
 
+/// What views may read of the catalogue: those of `info`, and what else describes tables.
+const CATALOGUE: &[&str] = &[
+    "pg_am",
+    "pg_attrdef",
+    "pg_attribute",
+    "pg_catalog",
+    "pg_class",
+    "pg_collation",
+    "pg_constraint",
+    "pg_depend",
+    "pg_description",
+    "pg_enum",
+    "pg_index",
+    "pg_indexes",
+    "pg_namespace",
+    "pg_sequence",
+    "pg_sequences",
+    "pg_tables",
+    "pg_type",
+    "pg_views",
+];
+
 /// Words of expressions that are neither columns nor functions.
 const KEYWORDS: &[&str] = &[
     "all",
@@ -245,25 +270,12 @@ const QUERY_KEYWORDS: &[&str] = &[
     "with",
 ];
 
-/// Types without a schema that the server has and Kwil's columns and casts use.
-const TYPES: &[&str] =
-    &["bigint", "boolean", "bytea", "integer", "name", "numeric", "regclass", "smallint", "text", "uuid"];
-
 fn is_one_of(list: &[&str], word: &str) -> bool {
     list.iter().any(|w| w.eq_ignore_ascii_case(word))
 }
 
-/// Is it a built-in type that a column may have?
-pub(super) fn is_column_type(name: &str) -> bool {
-    is_one_of(TYPES, name) && name != "regclass" && name != "name"
-}
-
-/// Checks an expression; types with a schema are looked up with `has_type`.
-pub(super) fn check(
-    tokens: &[Token<'_>],
-    place: Place<'_>,
-    has_type: &dyn Fn(&str, &str) -> bool,
-) -> Result<(), Reason> {
+/// Refuses an expression that could do harm.
+pub(super) fn check(tokens: &[Token<'_>], place: Place<'_>, types: &Types) -> Result<(), Reason> {
     if tokens.is_empty() {
         return Err("an expression is missing".to_owned());
     }
@@ -277,7 +289,7 @@ pub(super) fn check(
             Token::Symbol(")" | "]") => depth -= 1,
             Token::Symbol(";") => return Err("a semicolon stands inside a statement".to_owned()),
             Token::Symbol("::") if !matches!(place, Place::View) => {
-                at = check_cast(tokens, at, has_type)?;
+                at = check_cast(tokens, at, types)?;
                 continue;
             }
             Token::Body(_) => return Err("a dollar-quoted text stands in an expression".to_owned()),
@@ -300,69 +312,19 @@ pub(super) fn check(
     if depth == 0 { Ok(()) } else { Err("parentheses do not match".to_owned()) }
 }
 
-/// `::type` in a table's expression; a literal before it must be a value of the type, or the table would not be made and
-/// its rows would be read as statements. The answer is the position after it.
-fn check_cast(tokens: &[Token<'_>], at: usize, has_type: &dyn Fn(&str, &str) -> bool) -> Result<usize, Reason> {
+/// `::type` in a table's expression; a literal before it must be a value of the type. The answer is the position after
+/// it.
+fn check_cast(tokens: &[Token<'_>], at: usize, types: &Types) -> Result<usize, Reason> {
+    let mut cursor = Cursor::new(&tokens[at + 1..]);
+    let (kind, _) = types.read(&mut cursor)?;
     let literal = at.checked_sub(1).and_then(|i| match &tokens[i] {
         Token::Literal(text) => Some(*text),
         _ => None,
     });
-    let unknown = || "a cast to a type that is neither built in nor made by this file".to_owned();
-    let first = tokens.get(at + 1).and_then(Token::name).ok_or_else(unknown)?;
-    let mut next = at + 2;
-    let qualified = tokens.get(next).is_some_and(|t| t.is_symbol("."));
-    if qualified {
-        let object = tokens.get(next + 1).and_then(Token::name).ok_or_else(unknown)?;
-        if !has_type(&first, &object) {
-            return Err(unknown());
-        }
-        next += 2;
-    } else if !is_one_of(TYPES, &first) {
-        return Err(unknown());
+    if literal.is_some_and(|text| !types.fits(&kind, text)) {
+        return Err(format!("a literal is no value of type {kind}"));
     }
-    // numeric(10,2)
-    if tokens.get(next).is_some_and(|t| t.is_symbol("(")) {
-        let close = tokens[next..].iter().position(|t| t.is_symbol(")")).ok_or_else(unknown)?;
-        let inside = &tokens[next + 1..next + close];
-        if first != "numeric" || !inside.iter().all(|t| matches!(t, Token::Number(_)) || t.is_symbol(",")) {
-            return Err(unknown());
-        }
-        next += close + 1;
-    }
-    let mut array = false;
-    while tokens.get(next).is_some_and(|t| t.is_symbol("[")) && tokens.get(next + 1).is_some_and(|t| t.is_symbol("]")) {
-        array = true;
-        next += 2;
-    }
-    if let Some(text) = literal {
-        let fits =
-            if array { text.starts_with('{') && text.ends_with('}') } else { qualified || literal_fits(&first, text) };
-        if !fits {
-            return Err(format!("a literal is no value of type {first}"));
-        }
-    }
-    Ok(next)
-}
-
-fn literal_fits(kind: &str, text: &str) -> bool {
-    match kind {
-        "bigint" => text.parse::<i64>().is_ok(),
-        "integer" => text.parse::<i32>().is_ok(),
-        "smallint" => text.parse::<i16>().is_ok(),
-        "numeric" => text.parse::<f64>().is_ok() && text.bytes().all(|b| b"0123456789+-.eE".contains(&b)),
-        "boolean" => ["t", "f", "true", "false"].contains(&text),
-        "bytea" => {
-            let digits = text.strip_prefix("\\\\x").or(text.strip_prefix("\\x"));
-            digits.is_some_and(|d| d.len() % 2 == 0 && d.bytes().all(|b| b.is_ascii_hexdigit()))
-        }
-        "uuid" => {
-            let plain: String = text.chars().filter(|c| *c != '-').collect();
-            plain.len() == 32 && text.len() == 36 && plain.bytes().all(|b| b.is_ascii_hexdigit())
-        }
-        // The sequence's name in `nextval('…'::regclass)` is checked where that form is allowed.
-        "regclass" => false,
-        _ => true,
-    }
+    Ok(tokens.len() - cursor.rest.len())
 }
 
 fn check_call(tokens: &[Token<'_>], at: usize, name: &str, place: Place<'_>) -> Result<(), Reason> {
@@ -391,12 +353,22 @@ fn check_call(tokens: &[Token<'_>], at: usize, name: &str, place: Place<'_>) -> 
     if allowed { Ok(()) } else { Err(format!("a call of the function {name}, which no Kwil dump holds")) }
 }
 
+/// A view's word: of the server's catalogue only what describes tables, since `info` is for everybody to read.
+fn check_catalogue(name: &str) -> Result<(), Reason> {
+    let describes = !name.starts_with("pg_") || CATALOGUE.contains(&name);
+    if describes && !name.starts_with("_pg_") && !name.starts_with("user_mapping") {
+        Ok(())
+    } else {
+        Err(format!("a view over {name} of the server's catalogue"))
+    }
+}
+
 fn check_word(token: &Token<'_>, name: &str, path: bool, place: Place<'_>) -> Result<(), Reason> {
     let quoted = matches!(token, Token::Quoted(_));
     let known = match place {
-        Place::View => return Ok(()),
+        Place::View => return check_catalogue(name),
         Place::Default => false,
-        Place::Table(columns) => columns.iter().any(|c| c == name),
+        Place::Table(columns) => columns.iter().any(|c| c.name == name),
     };
     // `COLLATE public.nocase`, `COLLATE "C"`
     let collation = ["public", "nocase", "pg_catalog", "default", "C"].contains(&name);

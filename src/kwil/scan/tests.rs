@@ -1,10 +1,24 @@
 use std::{fs, io::Read, path::Path};
 
-use flate2::read::MultiGzDecoder;
-use proptest::prelude::*;
-
 use super::*;
 use crate::base::Kind;
+use flate2::read::MultiGzDecoder;
+
+mod bodies;
+mod commands;
+mod copy;
+mod dumps;
+mod functions;
+mod mutations;
+mod order;
+mod privileges;
+mod quoting;
+mod reader;
+mod roles;
+mod soup;
+mod statements;
+mod tables;
+mod views;
 
 fn scan(text: &[u8], cut: usize) -> Result<ScanReport, ScanError> {
     scan_with(StatementScanner::new(), text, cut)
@@ -83,181 +97,38 @@ fn the_odd_databases_settings_are_refused() {
     assert!(error.advice().is_some());
 }
 
-/// Statements that may stand nowhere, with a part of the reason.
-const HOSTILE: &[(&str, &str)] = &[
-    ("\\! rm -rf /", "psql would run"),
-    ("\\copy s.t from program 'id'", "psql would run"),
-    ("\\i /etc/passwd", "psql would run"),
-    ("\\connect other", "psql would run"),
-    ("\\restrict a b", "psql would run"),
-    ("\\restrict `id`", "psql would run"),
-    ("GRANT SELECT ON TABLE s.t TO x \\! id\n;", "backslash"),
-    ("GRANT SELECT ON TABLE s.t TO x \\g /tmp/x\n;", "backslash"),
-    ("GRANT SELECT ON TABLE s.t TO :x;", "variable"),
-    ("GRANT SELECT ON TABLE s.t TO :\"x\";", "variable"),
-    ("ALTER TABLE ONLY s.t ALTER COLUMN a SET DEFAULT :'x';", "variable"),
-    ("ALTER TABLE ONLY s.t ALTER COLUMN a SET DEFAULT 'a'::::text;", "variable"),
-    ("COPY s.t (a, \"B c\") FROM PROGRAM 'id';", "COPY"),
-    ("COPY s.t (a, \"B c\") FROM '/etc/passwd';", "COPY"),
-    ("COPY s.t (a, \"B c\") TO '/tmp/x';", "COPY"),
-    ("COPY s.t (a, \"B c\") FROM stdin WITH (FORMAT csv);", "COPY"),
-    ("COPY s.t (a, \"B c\") FROM stdin;\n\\.", "come twice"),
-    ("COPY s.missing (a) FROM stdin;\nDROP TABLE x;\n\\.", "does not make"),
-    ("COPY pg_catalog.pg_authid (rolname) FROM stdin;\n\\.", "does not make"),
-    ("DO $$begin end$$;", "runs code"),
-    ("CREATE EXTENSION dblink;", "extension"),
-    ("CREATE LANGUAGE c;", "language"),
-    ("CREATE ROLE x SUPERUSER;", "role"),
-    ("ALTER ROLE x SUPERUSER;", "role"),
-    ("GRANT pg_execute_server_program TO x;", "role"),
-    ("ALTER SYSTEM SET archive_command = 'id';", "settings"),
-    ("SET session_replication_role = replica;", "setting"),
-    ("ALTER DATABASE x SET a = 'b';", "database"),
-    ("CREATE DATABASE x;", "database"),
-    ("GRANT CONNECT ON DATABASE x TO y;", "database"),
-    ("CREATE TRIGGER t BEFORE INSERT ON s.t FOR EACH ROW EXECUTE FUNCTION f();", "trigger"),
-    ("CREATE EVENT TRIGGER t ON ddl_command_end EXECUTE FUNCTION f();", "event trigger"),
-    ("CREATE RULE r AS ON INSERT TO s.t DO NOTHING;", "rule"),
-    ("CREATE MATERIALIZED VIEW s.m AS SELECT 1;", "materialized"),
-    ("SELECT pg_read_file('/etc/passwd');", "query"),
-    ("SELECT pg_catalog.lo_import('/etc/passwd');", "lo_import"),
-    ("SELECT pg_catalog.lo_export(1, '/tmp/x');", "lo_export"),
-    ("SELECT pg_catalog.set_config('a', 'b', false);", "set_config"),
-    ("SELECT pg_catalog.setval('public.x', 1, true);", "does not make"),
-    ("SELECT pg_catalog.setval('s.t', 1, true);", "no sequence"),
-    ("SELECT pg_catalog.setval(pg_catalog.pg_read_file('x'), 1, true);", "literal"),
-    ("BEGIN;\nDROP TABLE s.t;", "large objects"),
-    ("INSERT INTO s.t VALUES (1);", "no statement"),
-    ("DROP TABLE s.t;", "no statement"),
-    ("VACUUM;", "no statement"),
-    (";", "no statement"),
-    ("UPDATE kwild_voting.resolutions SET expiration = expiration-1 WHERE true;", "UPDATE"),
-    ("UPDATE s.t SET a = '';", "UPDATE"),
-    ("UPDATE kwild_voting.resolutions SET expiration = expiration--1;", "comment"),
-    ("CREATE SCHEMA later;", "after the first object"),
-    ("CREATE TABLE public.t (a text);", "does not make"),
-    ("CREATE TABLE kwild_chain.chain (height bigint);", "does not make"),
-    ("CREATE TABLE s.t (a text);", "twice"),
-    ("CREATE TABLE s.u (a text, a text);", "cannot be made"),
-    ("CREATE TABLE s.u (ctid text);", "cannot be made"),
-    ("CREATE TABLE s.u (a point);", "type"),
-    ("CREATE TABLE s.u (a s.missing);", "type"),
-    ("CREATE TABLE s.u (a numeric(2000,0));", "numeric"),
-    ("CREATE TABLE s.u (a text) INHERITS (s.t);", "more follows"),
-    ("CREATE TABLE s.u (a bigint DEFAULT 'x'::bigint);", "no value"),
-    ("CREATE TABLE s.u (a text DEFAULT pg_catalog.pg_read_file('x'::text));", "pg_read_file"),
-    ("CREATE TABLE s.u (a text DEFAULT \"pg_read_file\"('x'::text));", "pg_read_file"),
-    (
-        "CREATE TABLE s.u (a text, CONSTRAINT c CHECK ((kwild_voting.insert_resolution(a) > 0)));",
-        "kwild_voting is neither",
-    ),
-    ("CREATE TABLE s.u (a text, CONSTRAINT c CHECK ((a > missing)));", "neither a column"),
-    ("CREATE TABLE s.u (a text, CONSTRAINT c CHECK ((SELECT true)));", "neither a column"),
-    ("CREATE INDEX i ON s.t USING btree (lo_import(a));", "lo_import"),
-    ("CREATE INDEX i ON s.t USING gist (a);", "gist"),
-    ("ALTER TABLE ONLY s.t OWNER TO x;", "none of pg_dump"),
-    ("ALTER TABLE ONLY s.t ENABLE ROW LEVEL SECURITY;", "none of pg_dump"),
-    ("ALTER TABLE ONLY s.t ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES public.x(a);", "does not make"),
-    ("CREATE VIEW info.v AS SELECT pg_read_file('/etc/passwd');", "pg_read_file"),
-    ("CREATE VIEW info.v AS SELECT dblink('x'::text);", "dblink"),
-    ("CREATE VIEW s.v AS SELECT 1;", "info only"),
-    ("CREATE FUNCTION s.f() RETURNS void LANGUAGE plpgsql AS $$begin end$$;", "no function"),
-    ("CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE c AS $$x$$;", "language c"),
-    ("CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE plpython3u AS $$x$$;", "language plpython3u"),
-    ("CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE internal AS 'x';", "language internal"),
-    (
-        "CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS $$begin end$$;",
-        "property",
-    ),
-    ("CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE sql BEGIN ATOMIC SELECT 1;", "property"),
-    (
-        "CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE plpgsql AS $$BEGIN COPY s.t TO PROGRAM 'id'; END$$;",
-        "runs COPY",
-    ),
-    (
-        "CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE plpgsql AS $$BEGIN x; ALTER ROLE a SUPERUSER; END$$;",
-        "runs ALTER",
-    ),
-    (
-        "CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE plpgsql AS $$BEGIN EXECUTE 'DROP TABLE x'; END$$;",
-        "text as SQL",
-    ),
-    (
-        "CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE plpgsql AS $$BEGIN PERFORM pg_read_file('x'); END$$;",
-        "pg_read_file",
-    ),
-    (
-        "CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE plpgsql AS $$BEGIN SET ROLE x; END$$;",
-        "setting",
-    ),
-    ("CREATE SEQUENCE s.q OWNED BY NONE;", "property"),
-    ("CREATE TYPE s.e AS (a text);", "list of values"),
-    ("-- a comment", "comment"),
-    ("/* a comment */", "comment"),
-    ("GRANT SELECT ON TABLE s.t TO x; -- y", "follows a statement"),
-    ("GRANT SELECT /* y */ ON TABLE s.t TO x;", "comment"),
-    ("GRANT SELECT ON TABLE s.t TO x; DROP TABLE y;", "follows a statement"),
-    ("GRANT SELECT ON TABLE s.t TO x\r;", "carriage return"),
-    ("GRANT SELECT ON TABLE s.t TO \u{e9};", "outside ASCII"),
-    ("GRANT SELECT ON TABLE s.t TO x$$;$$;", "follows a statement"),
-    ("GRANT SELECT ON TABLE s.t TO x$y;", "dollar"),
-    ("ALTER TABLE ONLY s.t ALTER COLUMN a SET DEFAULT U&'x';", "Unicode literal"),
-    ("ALTER TABLE ONLY s.t ALTER COLUMN a SET DEFAULT B'1';", "before a quote"),
-    ("ALTER TABLE ONLY s.t ALTER COLUMN a SET DEFAULT 1E'x';", "number"),
-    ("ALTER TABLE ONLY s.t ALTER COLUMN a SET DEFAULT E'x\\''\n'y';", "one after the other"),
-];
-
-#[test]
-fn every_hostile_statement_is_refused_with_its_reason() {
-    let line = SMALL.lines().count() as u64 + 1;
-    let mut wrong = Vec::new();
-    for (statement, want) in HOSTILE {
-        let text = format!("{SMALL}{statement}\n{END}");
-        let error = scan(text.as_bytes(), usize::MAX).expect_err(statement);
-        if !error.reason.contains(want) || error.line < line {
-            wrong.push(format!("{statement} ({want}): {error}"));
-        }
-        // How much of a bad line is shown may depend on the cut, the verdict not.
-        let cut = scan(text.as_bytes(), 1).unwrap_err();
-        assert_eq!((cut.line, cut.reason), (error.line, error.reason.clone()), "{statement}");
-        // Also after the closing UPDATE.
-        assert!(scan(format!("{SMALL}{END}{statement}\n").as_bytes(), 64).is_err());
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+/// Refuses the statement behind a small snapshot, for this reason, however the text is cut, and before the end as after it.
+#[track_caller]
+fn refused(statement: &str, want: &str) {
+    let text = format!("{SMALL}{statement}\n{END}");
+    let error = refused_text(text.as_bytes(), SMALL.len()..(SMALL.len() + statement.len() + 2), want);
+    assert!(error.line > SMALL.lines().count() as u64, "{statement}: {error}");
+    assert!(scan(format!("{SMALL}{END}{statement}\n").as_bytes(), 64).is_err(), "{statement}");
 }
 
-#[test]
-fn rows_and_ends_are_checked() {
-    let head = SMALL.split("COPY kwild_voting").next().unwrap();
-    let copy = "COPY s.t (a, \"B c\") FROM stdin;\n";
-    for (rest, want) in [
-        (format!("{copy}x\t1\n"), "inside a COPY block"),
-        (format!("{copy}\\! id\n\\.\n"), "backslash in a row"),
-        (format!("{copy}x\\.\n\\.\n"), "backslash in a row"),
-        (format!("{copy}\\.x\n\\.\n"), "follows the end"),
-        (format!("{copy}x\r\n\\.\n"), "carriage return"),
-        (format!("{copy}x\0\n\\.\n"), "zero byte"),
-        (
-            "COPY kwild_voting.voters (id, name, power) FROM stdin;\nx\ty\t1\n\\.\n".to_owned(),
-            "voters table holds rows",
-        ),
-        ("COPY s.t (a) FROM stdin;\n\\.\n".to_owned(), "columns are not"),
-        ("CREATE TABLE s.x (\n".to_owned(), "inside a line or statement"),
-        (format!("{END}{END}"), "follows the closing UPDATE"),
-        (format!("{END}\\restrict abc\n"), "psql would run"),
-    ] {
-        let text = format!("{head}{rest}");
-        let error = scan(text.as_bytes(), usize::MAX).expect_err(&rest);
-        assert!(error.reason.contains(want), "{rest}: {error}");
-        assert_eq!(scan(text.as_bytes(), 1).unwrap_err().reason, error.reason, "{rest}");
+/// Refuses the text for this reason, also when it is cut at any of the places or after every byte.
+#[track_caller]
+fn refused_text(text: &[u8], cuts: std::ops::Range<usize>, want: &str) -> ScanError {
+    let error = scan(text, usize::MAX).expect_err(&String::from_utf8_lossy(text));
+    assert!(error.reason.contains(want), "{error}");
+    // How much of a bad line is shown may depend on the cut, the verdict not.
+    let same = |other: ScanError| assert_eq!((other.line, other.reason), (error.line, error.reason.clone()));
+    same(scan(text, 1).unwrap_err());
+    for cut in cuts {
+        let mut scanner = StatementScanner::new();
+        let pieces = scanner.push(&text[..cut]).and_then(|()| scanner.push(&text[cut..]));
+        same(pieces.and_then(|()| scanner.finish()).unwrap_err());
     }
-    let mut text = format!("{head}{copy}").into_bytes();
-    text.extend_from_slice(b"\xc3\n\\.\n");
-    assert!(scan(&text, 1).unwrap_err().reason.contains("UTF-8"));
-    assert!(scan(b"", 1).unwrap_err().reason.contains("no Kwil snapshot"));
-    for schema in ["public", "pg_toast", "kwild_chain", "kwild_events", "kwild_peers", "kwild_migrations"] {
-        assert!(scan(format!("CREATE SCHEMA {schema};\n").as_bytes(), 9).is_err(), "{schema}");
-    }
+    error
+}
+
+/// Passes the statements behind a small snapshot, however the text is cut.
+#[track_caller]
+fn passes(statements: &str) -> ScanReport {
+    let text = format!("{SMALL}{statements}\n{END}");
+    let report = scan(text.as_bytes(), usize::MAX).unwrap_or_else(|e| panic!("{statements}: {e}"));
+    assert_eq!(scan(text.as_bytes(), 1).unwrap(), report);
+    report
 }
 
 #[test]
@@ -301,24 +172,26 @@ fn a_hostile_statement_is_refused_at_every_line_of_a_recording() {
     }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+#[test]
+fn every_recorded_table_is_proven_to_be_made() {
+    for (name, text) in recorded() {
+        let mut scanner = StatementScanner::new();
+        scanner.push(&text).unwrap();
+        let unproven: Vec<_> = scanner.state.tables.values().filter_map(|t| t.unproven.as_ref()).collect();
+        assert!(unproven.is_empty(), "{name}: {unproven:?}");
+    }
+}
 
-    #[test]
-    fn changed_recordings_never_panic_and_cuts_do_not_matter(
-        at in any::<prop::sample::Index>(), byte in any::<u8>(), delete in 0usize..30, cut in 1usize..5000,
-    ) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("tests/data/v0.9/worlds/solo/kwil-admin/kwildb-snapshot.sql.gz");
-        let mut text = unzip(&path);
-        let at = at.index(text.len());
-        text.drain(at..(at + delete).min(text.len()));
-        text.insert(at.min(text.len()), byte);
-        let whole = scan(&text, usize::MAX);
-        let pieces = scan(&text, cut);
-        prop_assert_eq!(whole.is_ok(), pieces.is_ok());
-        if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
-            prop_assert_eq!(whole, pieces);
-        }
+#[test]
+fn the_verdict_does_not_depend_on_the_cut() {
+    let text = format!("{SMALL}{END}");
+    let report = scan(text.as_bytes(), usize::MAX).unwrap();
+    for cut in 0..text.len() {
+        let mut scanner = StatementScanner::new();
+        scanner.push(&text.as_bytes()[..cut]).unwrap();
+        scanner.push(&text.as_bytes()[cut..]).unwrap();
+        assert_eq!(scanner.finish().unwrap(), report, "{cut}");
+        // A text that ends there is refused or ends between statements.
+        assert!(scan(&text.as_bytes()[..cut], 64).is_err() || text.as_bytes()[cut - 1] == b'\n');
     }
 }
