@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 /// A range of a table that one statement reads, unless the caller says otherwise.
-pub(crate) const RANGE_BYTES: u64 = 8 << 20;
+pub(crate) const RANGE_BYTES: u64 = 4 << 20;
 /// Servers before this one read the whole table for every range.
 const MAJOR_OF_TID_RANGE_SCANS: u32 = 14;
 

@@ -64,6 +64,8 @@ impl PgDump {
         let mut found = Vec::new();
         for path in paths {
             match PgDump::examine(&path).await {
+                // None is better than the server's own version.
+                Ok(program) if program.major == server_major && server_major >= MAJOR_MIN => return Ok(program),
                 Ok(program) => found.push(program),
                 // One that was named must work; others may be broken.
                 Err(e) if explicit.is_some() => return Err(e),
