@@ -1,17 +1,13 @@
 //! What can be wrong, by name: the exit code, the words, and that nothing is left.
 
-use std::{
-    fs,
-    process::Stdio,
-    time::{Duration, Instant},
-};
+use std::{fs, process::Stdio};
 
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 
-use crate::support::{DATABASE_WITH_SLOT, Place, Run, database, fresh_name, program, read, server};
+use crate::support::{DATABASE_WITH_SLOT, Place, Run, database, fresh_name, program, read, server, wait_for};
 
 const QUARTET: &str = "v0.10/worlds/quartet/database.sql.gz";
 
@@ -228,15 +224,6 @@ fn a_signal_ends_everything() {
 fn alive(pid: i32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit(") ").next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with('Z'))
-}
-
-#[expect(clippy::disallowed_methods, reason = "bounds the wait of a test")]
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < end, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use nix::{
@@ -25,7 +24,7 @@ use regenesis::{
 };
 use serde_json::Value;
 
-use crate::support::{Place, Run, database, fresh_name, read, server, unzip};
+use crate::support::{Place, Run, database, fresh_name, read, server, unzip, wait_for};
 
 const SOLO: &str = "v0.10/worlds/solo/database.sql.gz";
 
@@ -180,15 +179,6 @@ fn stopped_half_way(server: &Scratch, command: &mut Command) -> (Child, Pid, Vec
 fn finished(child: Child, pid: Pid) -> Run {
     kill(pid, Signal::SIGCONT).unwrap();
     Run::of(child.wait_with_output().unwrap())
-}
-
-#[expect(clippy::disallowed_methods, reason = "bounds the wait of a test")]
-fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < end, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 fn sessions(server: &Scratch, db: &str) -> usize {

@@ -9,6 +9,7 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use flate2::read::MultiGzDecoder;
@@ -62,6 +63,16 @@ pub(crate) fn fresh_name() -> String {
 pub(crate) fn major() -> u32 {
     let number = server().query("postgres", "SHOW server_version_num").unwrap();
     number.trim().parse::<u32>().unwrap() / 10_000
+}
+
+/// Looks until something has happened that nobody tells; too long is a failure.
+#[expect(clippy::disallowed_methods, reason = "bounds the wait of a test")]
+pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < end, "waited too long for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 /// What a run of the program gave.
