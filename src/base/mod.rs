@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod durable;
 pub mod error;
+pub mod finding;
 pub mod ids;
 pub mod limits;
 pub mod progress;
@@ -11,5 +12,6 @@ pub mod task;
 pub mod text;
 
 pub use error::{Context, Error, Kind, Result};
+pub use finding::{Finding, Level};
 pub use ids::{Blake3Hash, Sha256Hash};
 pub use progress::Progress;

@@ -10,6 +10,7 @@ mod manifest;
 mod output;
 mod progress;
 mod publish;
+mod setup;
 mod setup_init;
 mod signals;
 mod snapshot;
@@ -135,7 +136,7 @@ enum Command {
     Ticket(ticket::TicketCommand),
     /// Make a node's root from files
     #[command(subcommand, arg_required_else_help = true)]
-    Setup(setup_init::SetupCommand),
+    Setup(setup::SetupCommand),
     /// Make keys of both families
     #[command(subcommand, arg_required_else_help = true)]
     Key(key::KeyCommand),

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::LazyLock};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
 use super::Session;
 use crate::{
@@ -11,21 +11,6 @@ use crate::{
     kwil::{Family, config},
     setup::{self, GenesisSource, InitOptions, KeySource, SnapshotSource},
 };
-
-/// Roots of nodes
-#[derive(Debug, Subcommand)]
-pub(crate) enum SetupCommand {
-    /// Makes a node's root from genesis and snapshot, checked before anything stands under its final name
-    Init(Box<InitArgs>),
-}
-
-impl SetupCommand {
-    pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        match self {
-            SetupCommand::Init(args) => args.run(session).await,
-        }
-    }
-}
 
 /// What `setup init` is told.
 #[derive(Debug, Args)]
@@ -55,7 +40,7 @@ pub(crate) struct InitArgs {
 }
 
 impl InitArgs {
-    async fn run(self, session: &Session) -> Result<()> {
+    pub(super) async fn run(self, session: &Session) -> Result<()> {
         let (bytes, genesis) = setup::read_genesis(&self.genesis)?;
         let config = self.config.values(genesis.family())?;
         if config.iter().any(|(key, _)| key.ends_with("pass")) {

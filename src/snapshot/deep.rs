@@ -7,12 +7,9 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{
-    digest::check_signed,
-    verify::{Finding, Level},
-};
+use super::digest::check_signed;
 use crate::{
-    base::{Context, Error, Result, Sha256Hash, durable, limits, text},
+    base::{Context, Error, Finding, Level, Result, Sha256Hash, durable, limits, text},
     kwil::{digest::TextDigest, scan::ScanReport},
     manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest, TableDigest},
 };
@@ -66,11 +63,11 @@ impl Described {
             return differs(format!("its text has {} bytes, not {}", bytes, manifest.text_size_bytes));
         }
         let Some(signed) = &manifest.state_digest else {
-            return Ok(Finding {
-                level: Level::Note,
-                code: "manifest",
-                text: format!("{} describes this text; it counts no rows to compare", self.path.display()),
-            });
+            return Ok(Finding::new(
+                Level::Note,
+                "manifest",
+                format!("{} describes this text; it counts no rows to compare", self.path.display()),
+            ));
         };
         let differing = differing_rows(&signed.tables, report);
         if !differing.is_empty() {
@@ -79,16 +76,16 @@ impl Described {
         if let Some(digest) = digest {
             check_signed(digest, manifest)?;
         }
-        Ok(Finding {
-            level: Level::Note,
-            code: "manifest",
-            text: format!(
+        Ok(Finding::new(
+            Level::Note,
+            "manifest",
+            format!(
                 "{} describes this text, and the rows of {} are {}; its signature was not checked",
                 self.path.display(),
                 text::count(signed.tables.len() as u64, "table"),
                 if digest.is_some() { "those that it says" } else { "as many as it says" },
             ),
-        })
+        ))
     }
 }
 
@@ -122,20 +119,16 @@ pub(super) fn is_complete(report: &ScanReport) -> Result<Vec<Finding>> {
         return Err(Error::verify("the snapshot does not end with the UPDATE that Kwil's tools write last")
             .hint("its end may have been cut off before it was packed: ask the lead for the file that was made"));
     }
-    let mut findings = vec![Finding {
-        level: Level::Note,
-        code: "columns",
-        text: "every row has as many columns as its COPY names".to_owned(),
-    }];
+    let mut findings = vec![Finding::new(Level::Note, "columns", "every row has as many columns as its COPY names")];
     if !report.tables_without_rows.is_empty() {
-        findings.push(Finding {
-            level: Level::Warning,
-            code: "no-copy",
-            text: format!(
+        findings.push(Finding::new(
+            Level::Warning,
+            "no-copy",
+            format!(
                 "without a COPY block, which pg_dump writes for empty tables, too: {}",
                 listed(&report.tables_without_rows)
             ),
-        });
+        ));
     }
     Ok(findings)
 }

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     base::{
-        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash,
+        Blake3Hash, Context, Error, Finding, Kind, Level, Progress, Result, Sha256Hash,
         limits::{GENESIS_SIZE_BYTES_MAX, SNAPSHOT_TEXT_BYTES_MAX},
         task::CancellationToken,
         text,
@@ -66,27 +66,6 @@ impl Default for VerifyOptions {
             spill: None,
         }
     }
-}
-
-/// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Level {
-    /// To be looked at.
-    Warning,
-    /// Good to know.
-    Note,
-}
-
-/// Something about a snapshot that passed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How much it matters.
-    pub level: Level,
-    /// A word for scripts.
-    pub code: &'static str,
-    /// A sentence for people.
-    pub text: String,
 }
 
 /// A snapshot that passed.
@@ -138,11 +117,7 @@ impl fmt::Display for Verified {
             writeln!(f, "    {rows:>12}  {}", text::escape(table))?;
         }
         for finding in &self.findings {
-            let level = match finding.level {
-                Level::Warning => "warning",
-                Level::Note => "note",
-            };
-            writeln!(f, "{level}: {}", finding.text)?;
+            writeln!(f, "{}: {}", finding.level, finding.text)?;
         }
         Ok(())
     }
@@ -187,14 +162,10 @@ pub fn verify(snapshot: &Path, genesis: &Path, options: &VerifyOptions, progress
     let manifest = manifest.map(|path| Described::read(&path)).transpose()?;
     let mut verified = verify_text(reader, &genesis, manifest.as_ref(), options, progress)?;
     if gzip && !named_gzip {
-        verified.findings.push(Finding {
-            level: Level::Warning,
-            code: "name",
-            text: format!(
+        verified.findings.push(Finding::new(Level::Warning, "name", format!(
                 "{} is a gzip file, but kwild unpacks only a file whose name ends in .gz: rename it before kwild reads it",
                 snapshot.display()
-            ),
-        });
+            )));
     }
     Ok(verified)
 }
@@ -293,24 +264,23 @@ fn height(report: &ScanReport, genesis: &Genesis) -> Option<i64> {
 fn findings(report: &ScanReport) -> Vec<Finding> {
     let mut findings = Vec::new();
     if report.height.is_none() {
-        findings.push(Finding {
-            level: Level::Warning,
-            code: "no-height",
-            text: "the last line, which lowers the resolutions' expiry by the height, is missing: pending resolutions \
-                   would expire late"
-                .to_owned(),
-        });
+        findings.push(Finding::new(
+            Level::Warning,
+            "no-height",
+            "the last line, which lowers the resolutions' expiry by the height, is missing: pending resolutions would \
+             expire late",
+        ));
     }
     let votes = report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0);
     if votes > 0 {
-        findings.push(Finding {
-            level: Level::Note,
-            code: "votes",
-            text: format!(
+        findings.push(Finding::new(
+            Level::Note,
+            "votes",
+            format!(
                 "kwild_voting.votes has {}, so the constraint votes_voter_id_fkey cannot be made again: expected, harmless",
                 text::count(votes, "row")
             ),
-        });
+        ));
     }
     findings
 }

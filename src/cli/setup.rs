@@ -1,0 +1,21 @@
+//! `setup …`: everything about a node's root and the machine it starts on.
+
+use clap::Subcommand;
+
+use super::{Session, setup_init::InitArgs};
+use crate::base::Result;
+
+/// Roots of nodes
+#[derive(Debug, Subcommand)]
+pub(crate) enum SetupCommand {
+    /// Makes a node's root from genesis and snapshot, checked before anything stands under its final name
+    Init(Box<InitArgs>),
+}
+
+impl SetupCommand {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        match self {
+            SetupCommand::Init(args) => args.run(session).await,
+        }
+    }
+}
