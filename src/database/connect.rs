@@ -1,6 +1,13 @@
 //! One connection, with or without TLS, and what its failures mean in words.
 
-use std::{path::Path, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    io,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    task::{self, Poll},
+    time::Duration,
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -9,7 +16,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 use tokio_postgres::{Client, Config, NoTls, error::SqlState};
@@ -27,8 +34,6 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 /// gives the same text everywhere.
 pub(super) const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c bytea_output=hex -c quote_all_identifiers=off \
      -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
-/// Read from a connection for rows at once.
-const ROWS_READ_BYTES: usize = 256 << 10;
 const APPLICATION_NAME: &str = "regenesis";
 
 /// Moves a connection's bytes while it is polled.
@@ -54,17 +59,60 @@ pub(super) async fn dial(settings: &Settings) -> Result<(Client, Io)> {
     try_dial(settings).await.map_err(|e| e.explain(settings))
 }
 
-/// A connection for rows: reads as much at once as has come.
-pub(super) async fn dial_for_rows(settings: &Settings) -> Result<(Client, Io), Failure> {
+/// Logs in and gives the bare connection, on which nothing is under way.
+pub(super) async fn log_in(settings: &Settings) -> Result<Box<dyn Stream>, Failure> {
     let mut config = config(settings);
     let attempt = async {
-        let stream = BufReader::with_capacity(ROWS_READ_BYTES, reach(settings).await?);
+        let (lent, borrowed) = Lent::new(reach(settings).await?);
         // What TLS there is to be is below this already.
         config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-        let (client, io) = config.connect_raw(stream, NoTls).await.map_err(Failure::Postgres)?;
-        Ok((client, moves(io)))
+        let driver = config.connect_raw(borrowed, NoTls).await.map_err(Failure::Postgres)?;
+        // Nobody has asked it to do anything: it lets go without a word.
+        drop(driver);
+        lent.back().ok_or_else(|| Failure::Ours(Error::failed("the driver keeps the connection to Postgres")))
     };
     tokio::time::timeout(CONNECT_TIME_MAX, attempt).await.unwrap_or(Err(Failure::Silent))
+}
+
+/// A stream that is given to the driver for a while.
+#[derive(Clone)]
+struct Lent(Arc<Mutex<Box<dyn Stream>>>);
+
+impl Lent {
+    /// The owner's end and the borrower's.
+    fn new(stream: Box<dyn Stream>) -> (Self, Self) {
+        let lent = Lent(Arc::new(Mutex::new(stream)));
+        (lent.clone(), lent)
+    }
+
+    /// The stream, once the borrower has dropped its end.
+    fn back(self) -> Option<Box<dyn Stream>> {
+        Arc::into_inner(self.0).map(|stream| stream.into_inner().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn with<T>(&self, act: impl FnOnce(Pin<&mut Box<dyn Stream>>) -> T) -> T {
+        act(Pin::new(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)))
+    }
+}
+
+impl AsyncRead for Lent {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut task::Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_read(cx, into))
+    }
+}
+
+impl AsyncWrite for Lent {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut task::Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.with(|stream| stream.poll_write(cx, bytes))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_flush(cx))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<io::Result<()>> {
+        self.with(|stream| stream.poll_shutdown(cx))
+    }
 }
 
 fn config(settings: &Settings) -> Config {
@@ -362,9 +410,13 @@ fn explain_connect(e: tokio_postgres::Error, settings: &Settings) -> Error {
 
 /// Explains a query's failure; `doing` is a clause such as "read the chain's height".
 pub(crate) fn explain_query(e: tokio_postgres::Error, doing: &str, settings: &Settings) -> Error {
-    let words = words(&e);
+    explain_refusal(e.code(), words(&e), doing, settings)
+}
+
+/// [`explain_query`] where only the server's code and words are at hand.
+pub(super) fn explain_refusal(code: Option<&SqlState>, words: String, doing: &str, settings: &Settings) -> Error {
     let (user, dbname) = (escape(&settings.user), escape(&settings.dbname));
-    match e.code() {
+    match code {
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             Error::failed(format!("\"{user}\" may not {doing} in the database \"{dbname}\""))
                 .because(words)

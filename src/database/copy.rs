@@ -10,6 +10,23 @@ const MAJOR_OF_TID_RANGE_SCANS: u32 = 14;
 
 /// How each ends.
 const TAIL: &str = " TO stdout;";
+const BINARY_TAIL: &str = " TO stdout (FORMAT binary);";
+
+/// The form in which rows are sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Text,
+    Binary,
+}
+
+impl Format {
+    fn tail(self) -> &'static str {
+        match self {
+            Format::Text => TAIL,
+            Format::Binary => BINARY_TAIL,
+        }
+    }
+}
 
 /// A statement that reads rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,7 +36,7 @@ pub(super) struct Copy {
     /// The table's qualified name, quoted as SQL wants it; none where a query stands in its place.
     pub(super) table: Option<String>,
     /// The columns, without the parentheses.
-    columns: String,
+    pub(super) columns: String,
 }
 
 /// What the catalogue says about a table.
@@ -56,10 +73,11 @@ impl Copy {
     }
 
     /// The statements whose rows, one after the other, are those of this one; none for an empty table.
-    pub(super) fn ranges(&self, size: TableSize, server_major: u32, range_bytes: u64) -> Vec<String> {
+    pub(super) fn ranges(&self, size: TableSize, server_major: u32, range_bytes: u64, format: Format) -> Vec<String> {
+        let whole = || vec![format!("{}{}", self.head(), format.tail())];
         let Some(table) = &self.table else { return vec![self.statement.clone()] };
         if !size.is_heap {
-            return vec![self.statement.clone()];
+            return whole();
         }
         if size.pages == 0 {
             return Vec::new();
@@ -67,7 +85,7 @@ impl Copy {
         let page_bytes = (size.bytes / size.pages).max(1);
         let pages = (range_bytes / page_bytes).max(1);
         if server_major < MAJOR_OF_TID_RANGE_SCANS || size.pages <= pages {
-            return vec![self.statement.clone()];
+            return whole();
         }
         let mut statements = Vec::new();
         let mut from = 0;
@@ -78,10 +96,18 @@ impl Copy {
             if from < size.pages {
                 let _ = write!(text, " AND ctid < '({from},0)'");
             }
-            text.push_str(") TO stdout;");
+            text.push(')');
+            text.push_str(format.tail());
             statements.push(text);
         }
         statements
+    }
+
+    /// The statement for the rows of a table's first page; none where rows have no pages.
+    pub(super) fn first_page(&self, size: TableSize, server_major: u32, format: Format) -> Option<String> {
+        let table = self.table.as_ref().filter(|_| size.is_heap && server_major >= MAJOR_OF_TID_RANGE_SCANS)?;
+        let tail = format.tail();
+        Some(format!("COPY (SELECT {} FROM ONLY {table} WHERE ctid < '(1,0)'){tail}", self.columns))
     }
 }
 
@@ -109,31 +135,38 @@ mod tests {
         let copy = Copy::read("COPY a.\"b (c) TO\" (x, \"y)\") TO stdout;");
         assert_eq!(copy.table.as_deref(), Some("a.\"b (c) TO\""));
         assert_eq!(
-            copy.ranges(HEAP, 16, 4 * 8192),
+            copy.ranges(HEAP, 16, 4 * 8192, Format::Text),
             [
                 "COPY (SELECT x, \"y)\" FROM ONLY a.\"b (c) TO\" WHERE ctid >= '(0,0)' AND ctid < '(4,0)') TO stdout;",
                 "COPY (SELECT x, \"y)\" FROM ONLY a.\"b (c) TO\" WHERE ctid >= '(4,0)' AND ctid < '(8,0)') TO stdout;",
                 "COPY (SELECT x, \"y)\" FROM ONLY a.\"b (c) TO\" WHERE ctid >= '(8,0)') TO stdout;",
             ]
         );
-        assert_eq!(copy.ranges(HEAP, 16, 1).len(), 10, "a page at least");
+        assert_eq!(copy.ranges(HEAP, 16, 1, Format::Text).len(), 10, "a page at least");
     }
 
     #[test]
     fn what_has_no_pages_of_its_own_is_read_as_pg_dump_would() {
         let copy = Copy::read("COPY a.b (x) TO stdout;");
-        assert_eq!(copy.ranges(HEAP, 13, 1), ["COPY a.b (x) TO stdout;"]);
-        assert_eq!(copy.ranges(HEAP, 16, u64::MAX), ["COPY a.b (x) TO stdout;"]);
-        assert_eq!(copy.ranges(TableSize { is_heap: false, ..HEAP }, 16, 1), ["COPY a.b (x) TO stdout;"]);
+        assert_eq!(copy.ranges(HEAP, 13, 1, Format::Text), ["COPY a.b (x) TO stdout;"]);
+        assert_eq!(copy.ranges(HEAP, 16, u64::MAX, Format::Text), ["COPY a.b (x) TO stdout;"]);
+        assert_eq!(copy.ranges(TableSize { is_heap: false, ..HEAP }, 16, 1, Format::Text), ["COPY a.b (x) TO stdout;"]);
         let query = Copy::read("COPY (SELECT x FROM a.b ) TO stdout;");
-        assert_eq!((query.table.clone(), query.ranges(HEAP, 16, 1).len()), (None, 1));
+        assert_eq!((query.table.clone(), query.ranges(HEAP, 16, 1, Format::Text).len()), (None, 1));
     }
 
     #[test]
     fn an_empty_table_needs_no_statement_and_one_without_columns_has_rows() {
-        assert!(Copy::read("COPY a.b (x) TO stdout;").ranges(TableSize { pages: 0, ..HEAP }, 16, 1).is_empty());
+        assert!(
+            Copy::read("COPY a.b (x) TO stdout;")
+                .ranges(TableSize { pages: 0, ..HEAP }, 16, 1, Format::Text)
+                .is_empty()
+        );
         let none = Copy::read("COPY a.b  TO stdout;");
         assert_eq!(none.table.as_deref(), Some("a.b"));
-        assert_eq!(none.ranges(HEAP, 16, 9 * 8192)[1], "COPY (SELECT  FROM ONLY a.b WHERE ctid >= '(9,0)') TO stdout;");
+        assert_eq!(
+            none.ranges(HEAP, 16, 9 * 8192, Format::Text)[1],
+            "COPY (SELECT  FROM ONLY a.b WHERE ctid >= '(9,0)') TO stdout;"
+        );
     }
 }

@@ -3,6 +3,8 @@
 //! throw-away server for tests and `demo`.
 //! The only place that names tokio-postgres.
 
+mod binary;
+mod columns;
 mod connect;
 mod copy;
 mod cut;
@@ -14,6 +16,7 @@ mod rows;
 pub mod scratch;
 mod settings;
 mod target;
+mod wire;
 
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};
 pub use dump::{PgDump, Skeleton};

@@ -12,19 +12,20 @@ use std::{
     time::Duration,
 };
 
-use futures::{FutureExt, StreamExt, future::Fuse};
 use tempfile::SpooledTempFile;
 use tokio::sync::{Mutex as AsyncMutex, OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio_postgres::{Client, Row, error::SqlState};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connect::{Failure, Io, dial_for_rows, explain_query, words},
-    copy::{Copy, RANGE_BYTES, TableSize},
+    binary::{Kind, Malformed, TextWriter},
+    columns::{kinds, sizes},
+    connect::{Failure, explain_refusal},
+    copy::{Copy, Format, RANGE_BYTES, TableSize},
     cut::Cut,
     dump::Skeleton,
     proxy::Session,
     settings::Settings,
+    wire::{Came, Refusal, Wire, WireError},
 };
 use crate::base::{Error, Progress, Result, text, text::escape};
 
@@ -39,6 +40,8 @@ const PAUSE: Duration = Duration::from_millis(1);
 const QUEUED_BATCHES: usize = 64;
 /// Statements that may be ahead of the connections.
 const STATEMENTS_AHEAD: usize = 1;
+/// Small tables are read as text: that takes one statement fewer.
+const BINARY_BYTES_MIN: u64 = 1 << 20;
 /// Connections that may be made again after they were lost.
 const LOST_MAX: u32 = 3;
 
@@ -49,12 +52,14 @@ pub struct ReadOptions {
     pub connections: usize,
     /// Bytes of a table that one statement reads.
     pub range_bytes: u64,
+    /// Tables that take at least this much are read in binary form, where all their types are known.
+    pub binary_bytes_min: u64,
 }
 
 impl ReadOptions {
     /// The usual ranges.
     pub fn new(connections: usize) -> Self {
-        ReadOptions { connections, range_bytes: RANGE_BYTES }
+        ReadOptions { connections, range_bytes: RANGE_BYTES, binary_bytes_min: BINARY_BYTES_MIN }
     }
 }
 
@@ -71,7 +76,7 @@ pub struct Table {
     pub rows_estimate: u64,
 }
 
-/// Rows, each with its line end.
+/// Text of rows, each with its line end; a long one may be cut.
 #[derive(Debug)]
 pub struct Batch {
     rows: Vec<u8>,
@@ -176,6 +181,8 @@ struct Statement {
     table: usize,
     name: String,
     text: String,
+    /// Where the rows come in binary form: how they are written.
+    kinds: Option<Arc<[Kind]>>,
 }
 
 impl Rows {
@@ -187,10 +194,26 @@ impl Rows {
         let Skeleton { text, copies, sets, session } = skeleton;
         let copies: Vec<Copy> = copies.iter().map(|statement| Copy::read(statement)).collect();
         let sizes = sizes(cut, &copies).await?;
+        let kinds = kinds(cut, &copies).await?;
+        let settings = cut.settings();
+        let mut preparation = sets;
+        preparation.push("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned());
+        preparation.push(format!("SET TRANSACTION SNAPSHOT '{}'", cut.snapshot_id()));
+        let mut first = open(settings, &preparation).await.map_err(|lost| lost.explain(settings, "the rows"))?;
+        let major = cut.facts().server_major;
         let mut statements = Vec::new();
-        for (table, (copy, size)) in copies.iter().zip(&sizes).enumerate() {
-            for text in copy.ranges(*size, cut.facts().server_major, options.range_bytes) {
-                statements.push(Statement { table, name: copy.name().to_owned(), text });
+        for (table, ((copy, size), kinds)) in copies.iter().zip(&sizes).zip(kinds).enumerate() {
+            let mut kinds = kinds.filter(|_| size.bytes >= options.binary_bytes_min);
+            if let Some(known) = &kinds {
+                let same = writes_the_same(&mut first, copy, *size, major, known).await;
+                if !same.map_err(|lost| lost.explain(settings, copy.name()))? {
+                    kinds = None;
+                }
+            }
+            let kinds: Option<Arc<[Kind]>> = kinds.map(Into::into);
+            let format = if kinds.is_some() { Format::Binary } else { Format::Text };
+            for text in copy.ranges(*size, major, options.range_bytes, format) {
+                statements.push(Statement { table, name: copy.name().to_owned(), text, kinds: kinds.clone() });
             }
         }
         let tables = copies.iter().zip(&sizes).map(|(copy, size)| Table {
@@ -201,18 +224,14 @@ impl Rows {
         });
         let tables = tables.collect();
         let wanted = options.connections.clamp(1, statements.len().max(1));
-        let mut preparation = sets;
-        preparation.push("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned());
-        preparation.push(format!("SET TRANSACTION SNAPSHOT '{}'", cut.snapshot_id()));
-        let settings = cut.settings();
-        let mut clients = Vec::new();
-        for _ in 0..wanted {
+        let mut wires = vec![first];
+        while wires.len() < wanted {
             match open(settings, &preparation).await {
-                Ok(opened) => clients.push(opened),
-                Err(Lost::Limit(_)) if !clients.is_empty() => {
+                Ok(opened) => wires.push(opened),
+                Err(Lost::Limit(_)) => {
                     progress.warning(format!(
                         "the server has no more than {} left: the rows are read over as many",
-                        text::count(clients.len() as u64, "connection")
+                        text::count(wires.len() as u64, "connection")
                     ));
                     break;
                 }
@@ -227,12 +246,11 @@ impl Rows {
             preparation,
             statements,
             next: AsyncMutex::new(Next { statement: 0, order: Some(say_order) }),
-            queue_bytes: QUEUED_BYTES / (clients.len() + STATEMENTS_AHEAD),
+            queue_bytes: QUEUED_BYTES / (wires.len() + STATEMENTS_AHEAD),
             lost: AtomicU32::new(0),
             failure: failure.clone(),
         });
-        let workers =
-            clients.into_iter().map(|worker| AbortOnDropHandle::new(tokio::spawn(shared.clone().work(worker))));
+        let workers = wires.into_iter().map(|wire| AbortOnDropHandle::new(tokio::spawn(shared.clone().work(wire))));
         let workers = workers.collect();
         let rows = Rows { tables, order, current: None, statements_left, failure };
         Ok(Opened { text, rows, connections: Connections { _workers: workers, session } })
@@ -295,104 +313,124 @@ pub struct Opened {
     pub connections: Connections,
 }
 
-/// What the catalogue says about the tables of these statements.
-async fn sizes(cut: &Cut, copies: &[Copy]) -> Result<Vec<TableSize>> {
-    const DOING: &str = "read the tables' sizes";
-    const SQL: &str = "SELECT coalesce(c.relkind = 'r' AND a.amname = 'heap', false), \
-         coalesce(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::bigint, \
-         coalesce(pg_catalog.pg_table_size(c.oid), 0), coalesce(c.reltuples, 0)::bigint \
-         FROM pg_catalog.unnest($1::text[]) WITH ORDINALITY AS t (name, number) \
-         LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(t.name) \
-         LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam ORDER BY t.number";
-    let names: Vec<Option<&str>> = copies.iter().map(|copy| copy.table.as_deref()).collect();
-    let explain = |e| explain_query(e, DOING, cut.settings());
-    let rows = cut.client().query(SQL, &[&names]).await.map_err(explain)?;
-    let number = |row: &Row, column| row.try_get(column).map(|n: i64| u64::try_from(n).unwrap_or(0)).map_err(explain);
-    rows.iter()
-        .map(|row| {
-            let is_heap = row.try_get(0).map_err(explain)?;
-            Ok(TableSize { is_heap, pages: number(row, 1)?, bytes: number(row, 2)?, rows: number(row, 3)? })
-        })
-        .collect()
-}
-
-/// A connection that is part of the cut.
-type Worker = (Client, Fuse<Io>);
-
 /// Why a connection or statement failed.
 enum Lost {
     /// The server has no connection left.
     Limit(Failure),
     /// It could not be made.
     Open(Failure),
-    /// It broke: a new one may do.
-    Broken(tokio_postgres::Error),
+    /// It broke, in these words: a new one may do.
+    Broken(String),
     /// The server refused the statement.
-    Refused(tokio_postgres::Error),
+    Refused(Refusal),
+    /// What came is not what the form says.
+    Malformed(Malformed),
     /// Nobody reads any more.
     Unwanted,
 }
 
-impl Lost {
-    fn of(e: tokio_postgres::Error) -> Self {
-        let ended = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::IDLE_SESSION_TIMEOUT];
-        let broken = match e.code() {
-            Some(code) => ended.contains(code),
-            None => true,
-        };
-        if broken { Lost::Broken(e) } else { Lost::Refused(e) }
+impl From<WireError> for Lost {
+    fn from(e: WireError) -> Self {
+        match e {
+            WireError::Broken(words) => Lost::Broken(words),
+            WireError::Refused(refusal) => Lost::Refused(refusal),
+        }
     }
+}
 
+impl Lost {
     fn explain(self, settings: &Settings, what: &str) -> Error {
         let what = escape(what);
         match self {
             Lost::Limit(failure) | Lost::Open(failure) => failure.explain(settings),
-            Lost::Refused(e) => explain_query(e, &format!("read {what}"), settings),
-            Lost::Broken(e) => Error::failed(format!("lost the connection to Postgres while reading {what}"))
-                .because(words(&e))
+            Lost::Refused(Refusal { code, words }) => {
+                explain_refusal(Some(&code), words, &format!("read {what}"), settings)
+            }
+            Lost::Broken(words) => Error::failed(format!("lost the connection to Postgres while reading {what}"))
+                .because(words)
                 .hint("is the server still running? the snapshot can simply be made again"),
+            Lost::Malformed(why) => Error::failed(format!("cannot read {what}"))
+                .because(format!("the server sent {why}"))
+                .hint("is this PostgreSQL's own server, 15 or newer?"),
             Lost::Unwanted => Error::failed(format!("reading {what} was stopped")),
         }
     }
 }
 
-async fn open(settings: &Settings, preparation: &[String]) -> Result<Worker, Lost> {
-    let (client, io) = dial_for_rows(settings)
-        .await
-        .map_err(|failure| if failure.is_limit() { Lost::Limit(failure) } else { Lost::Open(failure) })?;
-    let mut io = io.fuse();
+/// A connection that is part of the cut.
+async fn open(settings: &Settings, preparation: &[String]) -> Result<Wire, Lost> {
+    let failed = |failure: Failure| if failure.is_limit() { Lost::Limit(failure) } else { Lost::Open(failure) };
+    let mut wire = Wire::open(settings).await.map_err(failed)?;
     for sql in preparation {
-        drive(&mut io, client.batch_execute(sql)).await.map_err(Lost::of)?;
+        wire.execute(sql).await?;
     }
-    Ok((client, io))
+    Ok(wire)
 }
 
-/// Runs a request and the connection's bytes in one task: a batch of rows crosses no thread on its way.
-async fn drive<T>(io: &mut Fuse<Io>, request: impl Future<Output = T>) -> T {
-    tokio::pin!(request);
-    loop {
-        tokio::select! {
-            biased;
-            done = &mut request => return done,
-            // The request then fails by itself.
-            () = &mut *io => {}
+/// Takes the bytes of a statement's rows and appends text to `out`.
+enum Form<'a> {
+    Text,
+    Binary(TextWriter<'a>),
+}
+
+impl<'a> Form<'a> {
+    fn new(kinds: Option<&'a [Kind]>) -> Self {
+        kinds.map_or(Form::Text, |kinds| Form::Binary(TextWriter::new(kinds)))
+    }
+
+    fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Lost> {
+        match self {
+            Form::Text => out.extend_from_slice(bytes),
+            Form::Binary(writer) => writer.push(bytes, out).map_err(Lost::Malformed)?,
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Lost> {
+        match self {
+            Form::Text => Ok(()),
+            Form::Binary(writer) => writer.finish().map_err(Lost::Malformed),
         }
     }
 }
 
-/// What a request gives without waiting, the bytes that have come included.
-fn at_hand<T>(io: &mut Fuse<Io>, mut request: impl Future<Output = T> + Unpin) -> Option<T> {
-    if let Some(done) = (&mut request).now_or_never() {
-        return Some(done);
+/// All rows of a small statement.
+async fn read_all(wire: &mut Wire, statement: &str, kinds: Option<&[Kind]>) -> Result<Vec<u8>, Lost> {
+    let mut form = Form::new(kinds);
+    let mut rows = Vec::new();
+    wire.query(statement).await?;
+    loop {
+        match wire.next()? {
+            Came::Data(bytes) => form.push(bytes, &mut rows)?,
+            Came::Nothing => wire.fill().await.map(drop)?,
+            Came::End => break,
+        }
     }
-    let _ = (&mut *io).now_or_never();
-    request.now_or_never()
+    form.finish()?;
+    Ok(rows)
+}
+
+/// Whether the text that is made here of a table's first rows is the server's own.
+async fn writes_the_same(
+    wire: &mut Wire,
+    copy: &Copy,
+    size: TableSize,
+    major: u32,
+    kinds: &[Kind],
+) -> Result<bool, Lost> {
+    let statement = |format| copy.first_page(size, major, format);
+    let (Some(text), Some(binary)) = (statement(Format::Text), statement(Format::Binary)) else { return Ok(false) };
+    let same = read_all(wire, &text, None).await? == read_all(wire, &binary, Some(kinds)).await?;
+    if !same {
+        tracing::warn!("the server writes {} in another way than is known here: it is read as text", copy.name());
+    }
+    Ok(same)
 }
 
 impl Shared {
-    async fn work(self: Arc<Self>, mut worker: Worker) {
+    async fn work(self: Arc<Self>, mut wire: Wire) {
         while let Some((statement, queue)) = self.take().await {
-            if let Err(e) = self.read(&mut worker, statement, &queue).await {
+            if let Err(e) = self.read(&mut wire, statement, &queue).await {
                 self.failure.set(e);
                 // Who waits for the next statement's place is told.
                 self.next.lock().await.order = None;
@@ -418,11 +456,11 @@ impl Shared {
     }
 
     /// Reads a statement to its end; a connection that breaks is made again a few times.
-    async fn read(&self, worker: &mut Worker, statement: &Statement, queue: &mpsc::Sender<Message>) -> Result<()> {
+    async fn read(&self, wire: &mut Wire, statement: &Statement, queue: &mpsc::Sender<Message>) -> Result<()> {
         let room = Arc::new(Semaphore::new(self.queue_bytes));
         let mut delivered = 0;
         loop {
-            let failed = match self.copy(worker, statement, queue, &room, &mut delivered).await {
+            let failed = match self.copy(wire, statement, queue, &room, &mut delivered).await {
                 Ok(()) => return Ok(()),
                 Err(failed) => failed,
             };
@@ -434,7 +472,7 @@ impl Shared {
             // The same cut gives the same rows in the same order: those that were delivered are skipped.
             tracing::debug!("connecting again: {}", error.chain());
             match open(&self.settings, &self.preparation).await {
-                Ok(opened) => *worker = opened,
+                Ok(opened) => *wire = opened,
                 // What broke the first one is the reason.
                 Err(_) => return Err(error),
             }
@@ -443,49 +481,83 @@ impl Shared {
 
     async fn copy(
         &self,
-        (client, io): &mut Worker,
+        wire: &mut Wire,
         statement: &Statement,
         queue: &mpsc::Sender<Message>,
         room: &Arc<Semaphore>,
         delivered: &mut u64,
     ) -> Result<(), Lost> {
-        let rows = drive(io, client.copy_out(statement.text.as_str())).await.map_err(Lost::of)?;
-        tokio::pin!(rows);
+        let mut form = Form::new(statement.kinds.as_deref());
         let mut skip = *delivered;
         let mut came = 0;
-        let mut batch: Vec<u8> = Vec::with_capacity(BATCH_BYTES);
+        let mut batch: Vec<u8> = Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 4);
+        wire.query(&statement.text).await?;
         loop {
-            let row = match at_hand(io, rows.next()) {
-                Some(row) => row,
-                None => {
-                    // The server sends 8 KiB at a time: waking for each costs more than the rows themselves.
-                    if std::mem::take(&mut came) > PAUSE_AFTER_BYTES {
-                        tokio::time::sleep(PAUSE).await;
-                    }
-                    drive(io, rows.next()).await
+            let is_end = match wire.next()? {
+                Came::Data(bytes) => {
+                    form.push(bytes, &mut batch)?;
+                    false
                 }
-            };
-            let row = row.transpose().map_err(Lost::of)?;
-            came += row.as_ref().map_or(0, |row| row.len());
-            if let Some(row) = &row {
-                // A row is delivered whole or not at all.
-                if skip > 0 {
-                    skip = skip.saturating_sub(row.len() as u64);
+                Came::End => true,
+                Came::Nothing => {
+                    came += match wire.fill_now() {
+                        Some(read) => read?,
+                        None => {
+                            // The server sends 8 KiB at a time: waking for each costs more than the rows themselves.
+                            if std::mem::take(&mut came) > PAUSE_AFTER_BYTES {
+                                tokio::time::sleep(PAUSE).await;
+                            }
+                            wire.fill().await?
+                        }
+                    };
                     continue;
                 }
-                batch.extend_from_slice(row);
+            };
+            if skip > 0 && !batch.is_empty() {
+                let again = usize::try_from(skip).unwrap_or(usize::MAX).min(batch.len());
+                batch.drain(..again);
+                skip -= again as u64;
             }
-            if batch.len() >= BATCH_BYTES || (row.is_none() && !batch.is_empty()) {
+            if batch.len() >= BATCH_BYTES || (is_end && !batch.is_empty()) {
                 *delivered += batch.len() as u64;
-                let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_BYTES));
+                let full = std::mem::replace(&mut batch, Vec::with_capacity(BATCH_BYTES + BATCH_BYTES / 4));
                 let bytes = u32::try_from(full.len().min(self.queue_bytes)).unwrap_or(u32::MAX);
                 let permit = room.clone().acquire_many_owned(bytes).await.map_err(|_| Lost::Unwanted)?;
                 let message = Message::Batch(Batch { rows: full, _room: permit });
                 queue.send(message).await.map_err(|_| Lost::Unwanted)?;
             }
-            if row.is_none() {
-                return Ok(());
+            if is_end {
+                return form.finish();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::scratch::{Scratch, ScratchOptions},
+        *,
+    };
+
+    #[test]
+    fn a_table_that_is_written_in_another_way_is_found_by_its_first_rows() {
+        let server = Scratch::start(ScratchOptions::default()).unwrap();
+        server.query("postgres", "CREATE TABLE t (a text); INSERT INTO t VALUES ('x'), (NULL)").unwrap();
+        let copy = Copy::read("COPY public.t (a) TO stdout;");
+        let size = TableSize { is_heap: true, pages: 1, bytes: 8192, rows: 2 };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let settings = server.settings("postgres");
+            let mut wire = open(&settings, &[]).await.map_err(|lost| lost.explain(&settings, "t")).unwrap();
+            for (kind, same) in [(Kind::Text, true), (Kind::Bytea, false)] {
+                let found = writes_the_same(&mut wire, &copy, size, 15, &[kind]).await;
+                assert_eq!(found.map_err(|lost| lost.explain(&settings, "t")).unwrap(), same);
+            }
+            // What is no form at all is an error; the connection says so.
+            let e = writes_the_same(&mut wire, &copy, size, 15, &[Kind::Text, Kind::Text]).await.err().unwrap();
+            let e = e.explain(&settings, "t");
+            assert!(e.chain().contains("another number of columns"), "{}", e.chain());
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! `snapshot create`, `snapshot verify` and `snapshot digest` on a real Postgres, with the real binary.
 
+mod binary;
 mod connection;
 mod digest;
 mod faults;

@@ -74,8 +74,8 @@ fn edges() -> String {
 }
 
 /// A pg_dump that notes its arguments.
-fn noting_pg_dump(place: &Place) -> String {
-    let real = server().program("pg_dump");
+pub(crate) fn noting_pg_dump(place: &Place, server: &Scratch) -> String {
+    let real = server.program("pg_dump");
     let script = format!(
         "[ \"$1\" = --version ] || printf '%s\\0' \"$@\" > '{}'\nexec '{}' \"$@\"",
         place.home.path().join("arguments").display(),
@@ -85,14 +85,14 @@ fn noting_pg_dump(place: &Place) -> String {
 }
 
 /// What pg_dump writes with the noted arguments, talking to the server itself.
-fn plain_pg_dump(place: &Place) -> Vec<u8> {
+fn plain_pg_dump(place: &Place, server: &Scratch) -> Vec<u8> {
     let noted = fs::read_to_string(place.home.path().join("arguments")).unwrap();
     let mut arguments: Vec<&str> = noted.trim_end_matches('\0').split('\0').collect();
     for flag in ["--snapshot", "--host"] {
         let at = arguments.iter().position(|a| *a == flag).unwrap();
         arguments.drain(at..at + 2);
     }
-    let mut command = Command::new(server().program("pg_dump"));
+    let mut command = Command::new(server.program("pg_dump"));
     command.args(arguments).args(["--host", "127.0.0.1"]).env("PGTZ", "UTC");
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -100,16 +100,16 @@ fn plain_pg_dump(place: &Place) -> Vec<u8> {
 }
 
 /// The snapshot's text by way of plain pg_dump.
-fn expected(place: &Place, family: Family, height: i64) -> Vec<u8> {
+pub(crate) fn expected(place: &Place, server: &Scratch, family: Family, height: i64) -> Vec<u8> {
     let mut filter = DumpFilter::new(family, LineRules::Faithful);
     let mut text = Vec::new();
-    filter.push(&plain_pg_dump(place), &mut text).unwrap();
+    filter.push(&plain_pg_dump(place, server), &mut text).unwrap();
     filter.finish(height, &mut text).unwrap();
     text
 }
 
 #[track_caller]
-fn same_text(ours: &[u8], expected: &[u8], what: &str) {
+pub(crate) fn same_text(ours: &[u8], expected: &[u8], what: &str) {
     if ours == expected {
         return;
     }
@@ -124,11 +124,11 @@ fn every_world_and_the_edge_database_give_plain_pg_dumps_bytes() {
     for db in databases.into_iter().chain([edges()]) {
         for jobs in ["1", "5"] {
             let place = Place::new();
-            let pg_dump = noting_pg_dump(&place);
+            let pg_dump = noting_pg_dump(&place, server());
             let created = place.create_json(&db, &["--jobs", jobs, "--pg-dump", &pg_dump]);
             let family = created["family"].as_str().unwrap().parse().unwrap();
             let ours = unzip(&fs::read(created["snapshot"].as_str().unwrap()).unwrap());
-            let expected = expected(&place, family, created["height"].as_i64().unwrap());
+            let expected = expected(&place, server(), family, created["height"].as_i64().unwrap());
             same_text(&ours, &expected, &db);
         }
     }
@@ -140,13 +140,13 @@ fn ranges_of_one_page_give_the_same_bytes() {
     let place = Place::new();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut options = CreateOptions::new(&place.snapdir);
-    options.pg_dump = Some(noting_pg_dump(&place).into());
-    options.read = Some(ReadOptions { connections: 3, range_bytes: 1 });
+    options.pg_dump = Some(noting_pg_dump(&place, server()).into());
+    options.read = Some(ReadOptions { connections: 3, range_bytes: 1, binary_bytes_min: 1 });
     let settings = server().settings(&db);
     let progress = Progress::silent();
     let created = runtime.block_on(create(&settings, options, &progress, CancellationToken::new())).unwrap();
     let ours = unzip(&fs::read(created.snapshot).unwrap());
-    same_text(&ours, &expected(&place, created.family, created.height), "ranges of one page");
+    same_text(&ours, &expected(&place, server(), created.family, created.height), "ranges of one page");
 }
 
 /// A database that takes a while, on `server`.
@@ -166,8 +166,7 @@ fn stopped_half_way(server: &Scratch, command: &mut Command) -> (Child, Pid, Vec
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     let mut backends = Vec::new();
     wait_for("rows to come", || {
-        let sql =
-            "SELECT pid FROM pg_stat_activity WHERE application_name = 'regenesis' AND query LIKE 'COPY (SELECT%'";
+        let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'regenesis' AND query LIKE 'COPY (SELECT%ctid >= %'";
         let found = server.query("postgres", sql).unwrap();
         backends = found.lines().map(str::to_owned).collect();
         !backends.is_empty()

@@ -1,0 +1,218 @@
+//! A connection for rows. The driver logs in; after that the bytes are read here, so that a row is taken where it was
+//! received and costs nothing of its own. Messages are PostgreSQL's, protocol 3.0 ("Message Formats" in its manual); all
+//! but the rows are read by postgres-protocol.
+
+use std::io;
+
+use futures::FutureExt;
+use postgres_protocol::message::{
+    backend::{ErrorResponseBody, Message},
+    frontend,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_postgres::error::SqlState;
+
+use super::{
+    connect::{Failure, Stream, log_in},
+    settings::Settings,
+};
+use crate::base::text::escape;
+
+/// Read at once; what does not fit comes in pieces.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Of a message's head: its letter, and its length without the letter.
+const HEAD_BYTES: usize = 5;
+const COPY_DATA: u8 = b'd';
+
+/// A logged-in connection.
+pub(super) struct Wire {
+    stream: Box<dyn Stream>,
+    buffer: Box<[u8]>,
+    /// What is read and not yet taken.
+    start: usize,
+    end: usize,
+    /// Bytes of a row that is longer than the buffer, still to come.
+    row_left: usize,
+}
+
+/// What a connection has brought.
+#[derive(Debug)]
+pub(super) enum Came<'a> {
+    /// A row, or a piece of a long one.
+    Data(&'a [u8]),
+    /// All rows were there.
+    End,
+    /// Nothing whole: more has to be read.
+    Nothing,
+}
+
+/// Why a statement failed.
+#[derive(Debug)]
+pub(super) enum WireError {
+    /// The server said no.
+    Refused(Refusal),
+    /// The connection is gone, or what came makes no sense; why.
+    Broken(String),
+}
+
+/// A server's no.
+#[derive(Debug, Clone)]
+pub(super) struct Refusal {
+    /// Which no.
+    pub(super) code: SqlState,
+    /// Its words, made harmless.
+    pub(super) words: String,
+}
+
+impl WireError {
+    fn nonsense(what: &str) -> Self {
+        WireError::Broken(format!("the server sent {what}"))
+    }
+
+    /// Some refusals are the connection's end, and no fault of the statement.
+    fn of(body: &ErrorResponseBody) -> Self {
+        use postgres_protocol::message::backend::ErrorFields;
+        fn field(mut fields: ErrorFields<'_>, letter: u8) -> Option<String> {
+            use fallible_iterator::FallibleIterator;
+            while let Ok(Some(field)) = fields.next() {
+                if field.type_() == letter {
+                    return Some(String::from_utf8_lossy(field.value_bytes()).into_owned());
+                }
+            }
+            None
+        }
+        let code = SqlState::from_code(&field(body.fields(), b'C').unwrap_or_default());
+        let message = field(body.fields(), b'M').unwrap_or_default();
+        let words = escape(&format!("{message} (SQLSTATE {})", code.code()));
+        let ended = [SqlState::ADMIN_SHUTDOWN, SqlState::CRASH_SHUTDOWN, SqlState::IDLE_SESSION_TIMEOUT];
+        if ended.contains(&code) { WireError::Broken(words) } else { WireError::Refused(Refusal { code, words }) }
+    }
+}
+
+impl From<io::Error> for WireError {
+    fn from(e: io::Error) -> Self {
+        WireError::Broken(escape(&e.to_string()))
+    }
+}
+
+impl Wire {
+    /// Connects and logs in.
+    pub(super) async fn open(settings: &Settings) -> Result<Self, Failure> {
+        Ok(Wire::new(log_in(settings).await?))
+    }
+
+    fn new(stream: Box<dyn Stream>) -> Self {
+        Wire { stream, buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0, row_left: 0 }
+    }
+
+    /// Runs a statement that gives nothing back.
+    pub(super) async fn execute(&mut self, sql: &str) -> Result<(), WireError> {
+        self.query(sql).await?;
+        loop {
+            match self.next()? {
+                Came::End => return Ok(()),
+                Came::Data(_) => {}
+                Came::Nothing => self.fill().await.map(drop)?,
+            }
+        }
+    }
+
+    /// Sends a statement; its rows come from [`Wire::next`].
+    pub(super) async fn query(&mut self, sql: &str) -> Result<(), WireError> {
+        let mut message = bytes::BytesMut::new();
+        frontend::query(sql, &mut message)?;
+        self.stream.write_all(&message).await?;
+        self.stream.flush().await?;
+        Ok(())
+    }
+
+    /// Takes what is at hand.
+    pub(super) fn next(&mut self) -> Result<Came<'_>, WireError> {
+        loop {
+            let at_hand = self.end - self.start;
+            if self.row_left > 0 {
+                let n = at_hand.min(self.row_left);
+                if n == 0 {
+                    return Ok(Came::Nothing);
+                }
+                self.row_left -= n;
+                return Ok(Came::Data(self.take(n)));
+            }
+            let Some((head, _)) = self.buffer[self.start..self.end].split_first_chunk::<HEAD_BYTES>() else {
+                return Ok(Came::Nothing);
+            };
+            let [letter, length @ ..] = *head;
+            let body = u32::from_be_bytes(length).checked_sub(4).map_or(usize::MAX, |n| n as usize);
+            let whole = HEAD_BYTES.saturating_add(body);
+            if letter == COPY_DATA && body <= i32::MAX as usize {
+                if whole > self.buffer.len() {
+                    self.start += HEAD_BYTES;
+                    self.row_left = body;
+                    continue;
+                }
+                if at_hand < whole {
+                    return Ok(Came::Nothing);
+                }
+                return Ok(Came::Data(&self.take(whole)[HEAD_BYTES..]));
+            }
+            if whole > self.buffer.len() {
+                return Err(WireError::nonsense("a message longer than any"));
+            }
+            if at_hand < whole {
+                return Ok(Came::Nothing);
+            }
+            let message = bytes::BytesMut::from(self.take(whole));
+            if self.is_end(message)? {
+                return Ok(Came::End);
+            }
+        }
+    }
+
+    fn take(&mut self, n: usize) -> &[u8] {
+        let from = self.start;
+        self.start += n;
+        &self.buffer[from..self.start]
+    }
+
+    fn is_end(&self, mut message: bytes::BytesMut) -> Result<bool, WireError> {
+        match Message::parse(&mut message)? {
+            Some(Message::ReadyForQuery(_)) => Ok(true),
+            Some(Message::ErrorResponse(body)) => Err(WireError::of(&body)),
+            Some(
+                Message::CopyOutResponse(_)
+                | Message::CopyDone
+                | Message::CommandComplete(_)
+                | Message::EmptyQueryResponse
+                | Message::NoticeResponse(_)
+                | Message::NotificationResponse(_)
+                | Message::ParameterStatus(_)
+                | Message::RowDescription(_)
+                | Message::DataRow(_),
+            ) => Ok(false),
+            _ => Err(WireError::nonsense("something that is no answer to a COPY")),
+        }
+    }
+
+    /// Reads what has come, waiting for some; says how much.
+    pub(super) async fn fill(&mut self) -> Result<usize, WireError> {
+        self.make_room();
+        match self.stream.read(&mut self.buffer[self.end..]).await? {
+            0 => Err(WireError::Broken("the server ended the connection".to_owned())),
+            n => {
+                self.end += n;
+                Ok(n)
+            }
+        }
+    }
+
+    /// Reads what has come, if anything has.
+    pub(super) fn fill_now(&mut self) -> Option<Result<usize, WireError>> {
+        self.fill().now_or_never()
+    }
+
+    fn make_room(&mut self) {
+        self.buffer.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+    }
+}
