@@ -32,7 +32,7 @@ use crate::base::{Error, Progress, Result, text, text::escape};
 /// Rows handed over at once.
 const BATCH_BYTES: usize = 128 << 10;
 /// Rows that wait in all queues together.
-const QUEUED_BYTES: usize = 6 << 20;
+const QUEUED_BYTES: usize = 4 << 20;
 /// A connection that has brought this much since it last had nothing is left alone for a moment, so that more comes at once.
 const PAUSE_AFTER_BYTES: usize = 4 << 10;
 const PAUSE: Duration = Duration::from_millis(1);

@@ -138,12 +138,28 @@ fn only_built_in_pairs_of_functions_are_known() {
 
 proptest! {
     #[test]
+    fn escapes_are_those_of_each_byte_by_itself(text in proptest::collection::vec(prop_oneof![0_u8..16, Just(b'\\'), any::<u8>(), Just(b'a'), Just(b'b')], 0..150)) {
+        let mut one_by_one = Vec::new();
+        for byte in &text {
+            escape(&[*byte], &mut one_by_one);
+        }
+        let mut whole = Vec::new();
+        escape(&text, &mut whole);
+        prop_assert_eq!(whole, one_by_one);
+    }
+
+    #[test]
     fn any_bytes_give_rows_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..200), with_header in any::<bool>()) {
         let kinds = [Kind::Text, Kind::Numeric, Kind::Array(Box::new(Kind::Bytea)), Kind::Uuid];
         let header = if with_header { [SIGNATURE, &[0; 8]].concat() } else { Vec::new() };
         let mut out = Vec::new();
         let _ = TextWriter::new(&kinds).push(&[header, bytes].concat(), &mut out);
     }
+}
+
+proptest! {
+    // Long rows take a while without optimisation.
+    #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
     fn cuts_change_nothing(

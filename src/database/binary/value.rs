@@ -75,21 +75,12 @@ const WIDE: usize = 32;
 
 /// Appends text with COPY's escapes.
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
-    let mut chunks = text.chunks_exact(WIDE);
-    for chunk in &mut chunks {
-        escape_chunk(chunk, out);
-    }
-    escape_chunk(chunks.remainder(), out);
-}
-
-fn escape_chunk(chunk: &[u8], out: &mut Vec<u8>) {
-    // Without a branch, so that the compiler takes them all at once.
-    let any = chunk.iter().fold(false, |any, byte| any | is_special(*byte));
-    if !any {
-        out.extend_from_slice(chunk);
-        return;
-    }
-    for &byte in chunk {
+    let mut rest = text;
+    loop {
+        let plain = plain_front(rest);
+        out.extend_from_slice(&rest[..plain]);
+        rest = &rest[plain..];
+        let Some((&byte, behind)) = rest.split_first() else { return };
         if is_special(byte) {
             out.push(b'\\');
         }
@@ -102,7 +93,41 @@ fn escape_chunk(chunk: &[u8], out: &mut Vec<u8>) {
             b'\r' => b'r',
             other => other,
         });
+        rest = behind;
     }
+}
+
+/// How many bytes in front want no escape; perhaps a few more do not.
+fn plain_front(text: &[u8]) -> usize {
+    let (chunks, _) = text.as_chunks::<WIDE>();
+    match chunks.iter().position(any_special) {
+        Some(at) => at * WIDE + chunks[at].iter().position(|byte| is_special(*byte)).unwrap_or(0),
+        None if rest_is_plain(text) => text.len(),
+        None => {
+            let from = chunks.len() * WIDE;
+            from + text[from..].iter().position(|byte| is_special(*byte)).unwrap_or(text.len() - from)
+        }
+    }
+}
+
+/// Looks at what stands behind the last whole chunk, in pieces that overlap rather than byte by byte.
+fn rest_is_plain(text: &[u8]) -> bool {
+    fn both<const N: usize>(text: &[u8]) -> Option<bool> {
+        let (first, last) = (text.first_chunk::<N>()?, text.last_chunk::<N>()?);
+        Some(!any_special(first) && !any_special(last))
+    }
+    if text.len() >= WIDE {
+        return text.last_chunk::<WIDE>().is_some_and(|last| !any_special(last));
+    }
+    both::<16>(text)
+        .or_else(|| both::<8>(text))
+        .or_else(|| both::<4>(text))
+        .unwrap_or_else(|| !text.iter().any(|byte| is_special(*byte)))
+}
+
+fn any_special<const N: usize>(chunk: &[u8; N]) -> bool {
+    // Without a branch, so that the compiler takes them all at once.
+    chunk.iter().fold(false, |any, byte| any | is_special(*byte))
 }
 
 /// A backslash, or a control character with a letter of its own: 8 to 13.
