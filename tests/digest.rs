@@ -10,7 +10,7 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use proptest::prelude::*;
 use regenesis::{
-    base::Result,
+    base::{Blake3Hash, Result},
     kwil::{
         digest::{DigestError, HashList, TextDigest, TextDigester},
         genesis::Genesis,
@@ -24,16 +24,18 @@ use serde_json::Value;
 struct Memory(Vec<[u8; 32]>);
 
 impl HashList for Memory {
+    type Sum = Blake3Hash;
+
     fn push(&mut self, hash: [u8; 32]) -> Result<()> {
         self.0.push(hash);
         Ok(())
     }
 
-    fn drain(&mut self, give: &mut dyn FnMut(&[[u8; 32]])) -> Result<()> {
+    fn sum(&mut self, mut hasher: blake3::Hasher) -> Result<Blake3Hash> {
         self.0.sort_unstable();
-        give(&self.0);
+        hasher.update(self.0.as_flattened());
         self.0.clear();
-        Ok(())
+        Ok(Blake3Hash::from_bytes(*hasher.finalize().as_bytes()))
     }
 }
 

@@ -61,7 +61,7 @@
 //!
 //! Why sorted lists and not sums: who chooses rows can forge a sum of hashes.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fmt};
 
 use sha2::{Digest as _, Sha256};
 
@@ -86,17 +86,36 @@ const SCHEMA_DOMAIN: &[u8] = b"regenesis/schema/v1\0";
 
 /// Where hashes wait for their order: in memory, or on disk past a bound.
 pub trait HashList {
+    /// What becomes of a list.
+    type Sum: Sum;
+
     /// Adds one.
     ///
     /// # Errors
     /// When there is no room.
     fn push(&mut self, hash: [u8; 32]) -> Result<(), Error>;
 
-    /// Gives all of them in ascending order, in pieces, equal ones as often as they came; the list is empty then.
+    /// Begins to feed all of them to the hasher in ascending order, equal ones as often as they came. The list is empty
+    /// then.
     ///
     /// # Errors
-    /// When they cannot be read back.
-    fn drain(&mut self, give: &mut dyn FnMut(&[[u8; 32]])) -> Result<(), Error>;
+    /// When they cannot be put away.
+    fn sum(&mut self, hasher: blake3::Hasher) -> Result<Self::Sum, Error>;
+}
+
+/// A hash that may still be worked on.
+pub trait Sum {
+    /// The hash, once it is there.
+    ///
+    /// # Errors
+    /// When the list cannot be read back.
+    fn wait(self) -> Result<Blake3Hash, Error>;
+}
+
+impl Sum for Blake3Hash {
+    fn wait(self) -> Result<Blake3Hash, Error> {
+        Ok(self)
+    }
 }
 
 /// Why there is no digest.
@@ -223,20 +242,20 @@ impl Encoder {
 }
 
 /// Digest of everything in a list, which is empty then.
-fn digest_of(list: &mut impl HashList, domain: &[u8]) -> Result<Blake3Hash, DigestError> {
-    let mut encoder = Encoder::new(domain);
-    list.drain(&mut |hashes| {
-        encoder.hasher.update(hashes.as_flattened());
-    })
-    .map_err(DigestError::List)?;
-    Ok(encoder.finish())
+fn digest_of<L: HashList>(list: &mut L, domain: &[u8]) -> Result<L::Sum, DigestError> {
+    list.sum(Encoder::new(domain).hasher).map_err(DigestError::List)
 }
 
 /// Reads a text and digests it.
-#[derive(Debug)]
-pub struct TextDigester<L> {
+pub struct TextDigester<L: HashList> {
     splitter: Splitter,
     core: Core<L>,
+}
+
+impl<L: HashList> fmt::Debug for TextDigester<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TextDigester").field("tables", &self.core.tables.len()).finish_non_exhaustive()
+    }
 }
 
 impl<L: HashList> TextDigester<L> {
@@ -250,6 +269,7 @@ impl<L: HashList> TextDigester<L> {
             seen: BTreeSet::new(),
             names_size_bytes: 0,
             tables: Vec::new(),
+            sums: Vec::new(),
             family: Family::V09,
             height: None,
             last_line: 1,
@@ -271,16 +291,20 @@ impl<L: HashList> TextDigester<L> {
     /// As [`TextDigester::push`], and when the text ends in the middle of something.
     pub fn finish(self) -> Result<TextDigest, DigestError> {
         self.splitter.finish()?;
-        let Core { mut rows, mut statements, engine, mut tables, family, height, last_line, .. } = self.core;
+        let Core { mut rows, mut statements, engine, mut tables, sums, family, height, last_line, .. } = self.core;
+        for (table, sum) in tables.iter_mut().zip(sums) {
+            table.digest = sum.wait().map_err(DigestError::List)?;
+        }
         engine.finish(last_line, |table, hashes| {
             for hash in hashes {
                 rows.push(hash?).map_err(DigestError::List)?;
             }
-            tables[table].digest = digest_of(&mut rows, TABLE_DOMAIN)?;
+            tables[table].digest = digest_of(&mut rows, TABLE_DOMAIN)?.wait().map_err(DigestError::List)?;
             Ok(())
         })?;
         tables.sort_by_cached_key(TableRows::name);
-        Ok(TextDigest { family, tables, schema_digest: digest_of(&mut statements, SCHEMA_DOMAIN)?, height })
+        let schema_digest = digest_of(&mut statements, SCHEMA_DOMAIN)?.wait().map_err(DigestError::List)?;
+        Ok(TextDigest { family, tables, schema_digest, height })
     }
 }
 
@@ -291,8 +315,7 @@ enum Rows {
     Engine(EngineRows),
 }
 
-#[derive(Debug)]
-struct Core<L> {
+struct Core<L: HashList> {
     rows: L,
     statements: L,
     engine: Engine,
@@ -301,6 +324,8 @@ struct Core<L> {
     seen: BTreeSet<String>,
     names_size_bytes: usize,
     tables: Vec<TableRows>,
+    /// Of each table; its digest once all are there.
+    sums: Vec<L::Sum>,
     family: Family,
     height: Option<i64>,
     /// Of the last statement.
@@ -333,7 +358,8 @@ impl<L: HashList> Core<L> {
             Rows::Engine(rows) => self.engine.close(rows, self.tables.len()),
         };
         // Of a table whose rows still wait it is the digest of none, and set at the end.
-        let digest = digest_of(&mut self.rows, TABLE_DOMAIN)?;
+        self.sums.push(digest_of(&mut self.rows, TABLE_DOMAIN)?);
+        let digest = Blake3Hash::from_bytes([0; 32]);
         self.tables.push(TableRows { schema, table, columns, rows: count, digest });
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! Sorts any number of hashes in a bounded piece of memory: sorted runs go to a temporary file without a name, and are
-//! merged from there through buffers that share the same memory.
+//! merged from there through buffers that share a piece of the same size. One list is merged while the next one fills.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -8,21 +8,23 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    thread,
 };
 
 use crate::{
-    base::{Error, Result},
-    kwil::digest::HashList,
+    base::{Blake3Hash, Error, Result},
+    kwil::digest::{HashList, Sum},
 };
 
 type Hash = [u8; 32];
 
-/// Hashes held in memory: 8 MiB.
-const HELD_MAX: usize = (8 << 20) / size_of::<Hash>();
-/// Hashes read from a run at once: 64 KiB, where there are not many in memory in all.
-const READ_HASHES: usize = (64 << 10) / size_of::<Hash>();
+/// Hashes held in memory while a list fills, and as many while one is merged: 4 MiB each.
+const HELD_MAX: usize = (4 << 20) / size_of::<Hash>();
+/// Hashes read from a run at once: 32 KiB, where there are not many in memory in all.
+const READ_HASHES: usize = (32 << 10) / size_of::<Hash>();
 
-/// The sorter, as a list that is filled and drained again and again.
+/// The sorter, as a list that is filled and summed again and again.
 #[derive(Debug)]
 pub(crate) struct HashSorter {
     directory: PathBuf,
@@ -30,6 +32,35 @@ pub(crate) struct HashSorter {
     held_max: usize,
     held: Vec<Hash>,
     spilled: Option<Runs>,
+    merger: Option<SyncSender<Order>>,
+}
+
+/// Runs to be merged and summed, and where the sum is awaited.
+#[derive(Debug)]
+struct Order {
+    runs: Runs,
+    hasher: blake3::Hasher,
+    done: SyncSender<Result<Blake3Hash>>,
+}
+
+/// A list's sum: there, or being made.
+#[derive(Debug)]
+pub(crate) enum SorterSum {
+    Done(Blake3Hash),
+    UnderWay(Receiver<Result<Blake3Hash>>),
+}
+
+impl Sum for SorterSum {
+    fn wait(self) -> Result<Blake3Hash> {
+        match self {
+            SorterSum::Done(hash) => Ok(hash),
+            SorterSum::UnderWay(done) => done.recv().map_err(|_| merger_ended())?,
+        }
+    }
+}
+
+fn merger_ended() -> Error {
+    Error::failed("sorting the rows' hashes ended early")
 }
 
 /// Sorted runs, one after the other in a file.
@@ -49,12 +80,8 @@ impl HashSorter {
 
     /// [`HashSorter::new`] with another bound.
     pub(crate) fn with_memory(directory: &Path, held_max: usize) -> Self {
-        HashSorter { directory: directory.to_owned(), held_max: held_max.max(3), held: Vec::new(), spilled: None }
-    }
-
-    /// Runs merged at once.
-    fn fan_in(&self) -> usize {
-        (self.held_max / READ_HASHES).saturating_sub(1).max(2)
+        let directory = directory.to_owned();
+        HashSorter { directory, held_max: held_max.max(3), held: Vec::new(), spilled: None, merger: None }
     }
 
     fn spill(&mut self) -> Result<()> {
@@ -69,8 +96,87 @@ impl HashSorter {
         Ok(())
     }
 
+    /// Waits until the merger is free: no more than one list is merged while another one fills.
+    fn merge(&mut self, order: Order) -> Result<()> {
+        let merger = match &self.merger {
+            Some(merger) => merger,
+            None => {
+                let merger = Merger { directory: self.directory.clone(), held_max: self.held_max };
+                let (orders, take_order) = sync_channel::<Order>(0);
+                let work = move || {
+                    for Order { runs, hasher, done } in take_order {
+                        // Nobody waits any more where the digest failed.
+                        let _ = done.send(merger.sum(runs, hasher));
+                    }
+                };
+                let name = "digest-merge".to_owned();
+                thread::Builder::new().name(name).spawn(work).map_err(|e| merger_ended().because(e))?;
+                self.merger.insert(orders)
+            }
+        };
+        merger.send(order).map_err(|_| merger_ended())
+    }
+}
+
+impl HashList for HashSorter {
+    type Sum = SorterSum;
+
+    fn push(&mut self, hash: Hash) -> Result<()> {
+        if self.held.len() == self.held_max {
+            self.spill()?;
+        }
+        self.held.push(hash);
+        Ok(())
+    }
+
+    fn sum(&mut self, mut hasher: blake3::Hasher) -> Result<SorterSum> {
+        if self.spilled.is_none() {
+            sort(&mut self.held);
+            hasher.update(self.held.as_flattened());
+            self.held.clear();
+            return Ok(SorterSum::Done(finished(&hasher)));
+        }
+        self.spill()?;
+        let Some(runs) = self.spilled.take() else { return Ok(SorterSum::Done(finished(&hasher))) };
+        let (done, sum) = sync_channel(1);
+        self.merge(Order { runs, hasher, done })?;
+        Ok(SorterSum::UnderWay(sum))
+    }
+}
+
+fn finished(hasher: &blake3::Hasher) -> Blake3Hash {
+    Blake3Hash::from_bytes(*hasher.finalize().as_bytes())
+}
+
+/// Merges runs through a piece of memory.
+#[derive(Debug)]
+struct Merger {
+    directory: PathBuf,
+    held_max: usize,
+}
+
+impl Merger {
+    fn sum(&self, runs: Runs, mut hasher: blake3::Hasher) -> Result<Blake3Hash> {
+        self.give(runs, &mut |hashes| {
+            hasher.update(hashes.as_flattened());
+        })?;
+        Ok(finished(&hasher))
+    }
+
+    /// Gives all hashes in order, in pieces.
+    fn give(&self, runs: Runs, give: &mut dyn FnMut(&[Hash])) -> Result<()> {
+        let mut memory = vec![[0; 32]; self.held_max];
+        let runs = self.reduce(runs, &mut memory)?;
+        self.merge(&mut memory, &runs.file, 0, &runs.lengths, give)
+    }
+
+    /// Runs merged at once.
+    fn fan_in(&self) -> usize {
+        (self.held_max / READ_HASHES).saturating_sub(1).max(2)
+    }
+
     /// Merges a group of runs into one, over and over, until one merge is enough.
-    fn reduce(&mut self, runs: Runs) -> Result<Runs> {
+    fn reduce(&self, runs: Runs, memory: &mut [Hash]) -> Result<Runs> {
         let (mut runs, fan_in) = (runs, self.fan_in());
         while runs.lengths.len() > fan_in {
             let mut merged = Runs::new(&self.directory)?;
@@ -78,7 +184,7 @@ impl HashSorter {
             for group in runs.lengths.chunks(fan_in) {
                 merged.begin();
                 let mut failed = Ok(());
-                self.merge(&runs.file, start, group, &mut |hashes| {
+                self.merge(memory, &runs.file, start, group, &mut |hashes| {
                     if failed.is_ok() {
                         failed = merged.append(hashes);
                     }
@@ -92,11 +198,16 @@ impl HashSorter {
     }
 
     /// Merges runs that lie one after the other from `start` on.
-    fn merge(&mut self, file: &File, start: u64, lengths: &[u64], give: &mut dyn FnMut(&[Hash])) -> Result<()> {
-        self.held.clear();
-        self.held.resize(self.held_max, [0; 32]);
+    fn merge(
+        &self,
+        memory: &mut [Hash],
+        file: &File,
+        start: u64,
+        lengths: &[u64],
+        give: &mut dyn FnMut(&[Hash]),
+    ) -> Result<()> {
         let failed = |e| cannot("read", &self.directory, e);
-        let mut buffers = self.held.chunks_mut(self.held_max / (lengths.len() + 1));
+        let mut buffers = memory.chunks_mut(self.held_max / (lengths.len() + 1));
         let mut at = start;
         let mut cursors = Vec::with_capacity(lengths.len());
         let mut heads = BinaryHeap::with_capacity(lengths.len());
@@ -126,31 +237,7 @@ impl HashSorter {
             }
         }
         give(&out[..filled]);
-        self.held.clear();
         Ok(())
-    }
-}
-
-impl HashList for HashSorter {
-    fn push(&mut self, hash: Hash) -> Result<()> {
-        if self.held.len() == self.held_max {
-            self.spill()?;
-        }
-        self.held.push(hash);
-        Ok(())
-    }
-
-    fn drain(&mut self, give: &mut dyn FnMut(&[Hash])) -> Result<()> {
-        if self.spilled.is_none() {
-            sort(&mut self.held);
-            give(&self.held);
-            self.held.clear();
-            return Ok(());
-        }
-        self.spill()?;
-        let Some(runs) = self.spilled.take() else { return Ok(()) };
-        let runs = self.reduce(runs)?;
-        self.merge(&runs.file, 0, &runs.lengths, give)
     }
 }
 
@@ -257,10 +344,15 @@ mod tests {
 
     use super::*;
 
-    fn drained(sorter: &mut HashSorter) -> Vec<Hash> {
-        let mut all = Vec::new();
-        sorter.drain(&mut |hashes| all.extend_from_slice(hashes)).unwrap();
-        all
+    /// What the list's sum is over.
+    fn sum_of(sorter: &mut HashSorter) -> Blake3Hash {
+        sorter.sum(blake3::Hasher::new()).unwrap().wait().unwrap()
+    }
+
+    fn expected(hashes: &[Hash]) -> Blake3Hash {
+        let mut sorted = hashes.to_vec();
+        sorted.sort_unstable();
+        Blake3Hash::from_bytes(*blake3::hash(sorted.as_flattened()).as_bytes())
     }
 
     fn hash(n: u64) -> Hash {
@@ -284,16 +376,19 @@ mod tests {
             } else {
                 hash(*n)
             }).collect();
-            let mut expected = hashes.clone();
-            expected.sort_unstable();
-            // Twice: a list is used again.
-            for _ in 0..2 {
-                for hash in &hashes {
-                    sorter.push(*hash).unwrap();
-                }
-                prop_assert_eq!(&drained(&mut sorter), &expected);
+            // Twice: a list is used again, here while the first one may still be merged.
+            let sums: Vec<SorterSum> = (0..2)
+                .map(|_| {
+                    for hash in &hashes {
+                        sorter.push(*hash).unwrap();
+                    }
+                    sorter.sum(blake3::Hasher::new()).unwrap()
+                })
+                .collect();
+            for sum in sums {
+                prop_assert_eq!(sum.wait().unwrap(), expected(&hashes));
             }
-            prop_assert!(drained(&mut sorter).is_empty());
+            prop_assert_eq!(sum_of(&mut sorter), expected(&[]));
         }
     }
 
@@ -301,13 +396,14 @@ mod tests {
     fn several_passes_merge_many_runs() {
         let directory = tempfile::tempdir().unwrap();
         let mut sorter = HashSorter::with_memory(directory.path(), 3);
-        let mut expected: Vec<Hash> = (0..1000).map(hash).collect();
-        for hash in &expected {
+        let hashes: Vec<Hash> = (0..1000).map(hash).collect();
+        for hash in &hashes {
             sorter.push(*hash).unwrap();
         }
-        assert!(sorter.spilled.as_ref().unwrap().lengths.len() > 300 && sorter.fan_in() == 2);
-        expected.sort_unstable();
-        assert_eq!(drained(&mut sorter), expected);
+        assert!(sorter.spilled.as_ref().unwrap().lengths.len() > 300);
+        let merger = Merger { directory: directory.path().to_owned(), held_max: 3 };
+        assert_eq!(merger.fan_in(), 2);
+        assert_eq!(sum_of(&mut sorter), expected(&hashes));
         assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "the file has no name");
     }
 
@@ -315,19 +411,12 @@ mod tests {
     fn what_is_held_never_grows_past_its_bound() {
         let directory = tempfile::tempdir().unwrap();
         let mut sorter = HashSorter::with_memory(directory.path(), 1 << 12);
-        let mut last = [0; 32];
-        for n in 0..100_000 {
-            sorter.push(hash(n)).unwrap();
+        let hashes: Vec<Hash> = (0..100_000).map(hash).collect();
+        for hash in &hashes {
+            sorter.push(*hash).unwrap();
         }
-        let mut count = 0;
-        sorter
-            .drain(&mut |hashes| {
-                assert!(hashes.is_sorted() && hashes.first().is_none_or(|first| *first >= last));
-                last = hashes.last().copied().unwrap_or(last);
-                count += hashes.len();
-            })
-            .unwrap();
-        assert_eq!(count, 100_000);
+        assert!(sorter.held.capacity() <= 1 << 12, "{}", sorter.held.capacity());
+        assert_eq!(sum_of(&mut sorter), expected(&hashes));
         assert!(sorter.held.capacity() <= 1 << 12, "{}", sorter.held.capacity());
     }
 
