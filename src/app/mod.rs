@@ -7,5 +7,6 @@ pub mod join;
 pub mod manifest;
 pub mod node;
 pub mod publish;
+pub mod rehearse;
 pub mod setup;
 pub mod state;

@@ -62,6 +62,19 @@ pub(crate) struct Resolved {
 }
 
 impl DatabaseArgs {
+    /// Whether any of the flags was given.
+    pub(crate) fn is_given(&self) -> bool {
+        let DatabaseArgs { dbname, host, port, user, password, password_file, sslmode, from_root } = self;
+        dbname.is_some()
+            || host.is_some()
+            || port.is_some()
+            || user.is_some()
+            || password.is_some()
+            || password_file.is_some()
+            || sslmode.is_some()
+            || from_root.is_some()
+    }
+
     /// Reads the sources in their order.
     pub(crate) fn resolve(self, progress: &Progress) -> Result<Resolved> {
         if self.password.is_some() {

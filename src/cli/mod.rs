@@ -12,6 +12,7 @@ mod progress;
 mod publish;
 mod setup;
 mod setup_init;
+mod setup_restore;
 mod signals;
 mod snapshot;
 mod swarm;
