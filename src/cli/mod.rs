@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod publish;
 mod setup;
+mod setup_confirm;
 mod setup_init;
 mod setup_restore;
 mod signals;

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Session, setup_init::InitArgs, setup_restore::RestoreArgs};
+use super::{Session, setup_confirm::ConfirmArgs, setup_init::InitArgs, setup_restore::RestoreArgs};
 use crate::base::Result;
 
 /// Roots of nodes
@@ -12,6 +12,8 @@ pub(crate) enum SetupCommand {
     Init(Box<InitArgs>),
     /// Rehearses kwild's restore in a database of its own: what would fail, which rows would vanish
     Restore(Box<RestoreArgs>),
+    /// Compares a started node's database with what was signed: the only proof that its data is right
+    Confirm(Box<ConfirmArgs>),
 }
 
 impl SetupCommand {
@@ -19,6 +21,7 @@ impl SetupCommand {
         match self {
             SetupCommand::Init(args) => args.run(session).await,
             SetupCommand::Restore(args) => args.run(session).await,
+            SetupCommand::Confirm(args) => args.run(session).await,
         }
     }
 }

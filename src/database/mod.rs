@@ -14,6 +14,7 @@ mod rehearsal;
 mod rows;
 pub mod scratch;
 mod settings;
+mod stage;
 mod target;
 
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};
@@ -22,4 +23,5 @@ pub use live::LiveSign;
 pub use rehearsal::RehearsalDatabase;
 pub use rows::{Batch, Connections, Opened, ReadOptions, Rows, Table};
 pub use settings::{DBNAME_DEFAULT, PartialSettings, Settings, SslMode};
+pub use stage::NodeStage;
 pub use target::Target;

@@ -92,6 +92,10 @@ pub trait HashList {
     /// When there is no room.
     fn push(&mut self, hash: [u8; 32]) -> Result<(), Error>;
 
+    /// The next [`HashList::drain`] gives the rows of this table; of one whose rows waited for names it comes twice, the
+    /// second time with them.
+    fn of_table(&mut self, _name: &str) {}
+
     /// Gives all of them in ascending order, in pieces, equal ones as often as they came; the list is empty then.
     ///
     /// # Errors
@@ -276,6 +280,7 @@ impl<L: HashList> TextDigester<L> {
             for hash in hashes {
                 rows.push(hash?).map_err(DigestError::List)?;
             }
+            rows.of_table(&tables[table].name());
             tables[table].digest = digest_of(&mut rows, TABLE_DOMAIN)?;
             Ok(())
         })?;
@@ -333,6 +338,7 @@ impl<L: HashList> Core<L> {
             Rows::Engine(rows) => self.engine.close(rows, self.tables.len()),
         };
         // Of a table whose rows still wait it is the digest of none, and set at the end.
+        self.rows.of_table(&format!("{schema}.{table}"));
         let digest = digest_of(&mut self.rows, TABLE_DOMAIN)?;
         self.tables.push(TableRows { schema, table, columns, rows: count, digest });
         Ok(())

@@ -2,6 +2,7 @@
 //! no file, reads no clock, and makes no randomness of its own.
 
 pub mod config;
+pub mod confirm;
 pub mod digest;
 pub mod duration;
 pub mod filter;

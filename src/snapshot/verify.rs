@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     deep::{self, Described},
-    digest::{take_pieces, validators_of},
+    digest::{StateDigester, take_pieces, validators_of},
     text::TextReader,
 };
 use crate::{
@@ -365,7 +365,10 @@ fn read_text(
             None => (None, None),
             Some(spill) => {
                 let (to_digest, digested) = queue();
-                (Some(to_digest), Some(scope.spawn(move || take_pieces(&digested, spill)?.finish_text())))
+                (
+                    Some(to_digest),
+                    Some(scope.spawn(move || take_pieces(&digested, StateDigester::new(spill))?.finish_text())),
+                )
             }
         };
         let bytes = unpack(&mut reader, options, progress, |piece| {
