@@ -31,7 +31,7 @@ impl HashList for Memory {
         Ok(())
     }
 
-    fn sum(&mut self, mut hasher: blake3::Hasher) -> Result<Blake3Hash> {
+    fn sum(&mut self, _table: Option<&str>, mut hasher: blake3::Hasher) -> Result<Blake3Hash> {
         self.0.sort_unstable();
         hasher.update(self.0.as_flattened());
         self.0.clear();

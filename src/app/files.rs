@@ -7,6 +7,7 @@ use zeroize::Zeroizing;
 use crate::{
     base::{Context, Error, Result, limits, text},
     kwil::key::PrivateKey,
+    manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest},
 };
 
 /// A whole file of at most `max` bytes.
@@ -44,6 +45,17 @@ pub fn read_private_key(path: &Path) -> Result<PrivateKey> {
             Err(Error::verify(format!("{} holds no key", path.display())).because(explained).hint(hint))
         }
     }
+}
+
+/// A manifest, or the one in a directory. Who signed it is the question of `manifest verify`.
+///
+/// # Errors
+/// When it cannot be read or is none.
+pub fn read_manifest(path: &Path) -> Result<Manifest> {
+    let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
+    let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
+    let signed = SignedManifest::decode(&bytes).or_verify(|| format!("{} is no manifest", path.display()))?;
+    Ok(signed.manifest().clone())
 }
 
 #[cfg(test)]

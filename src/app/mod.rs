@@ -1,5 +1,6 @@
 //! The use cases: each joins rooms into what one command does; prints nothing.
 
+pub mod confirm;
 pub mod demo;
 pub mod fetch;
 pub mod files;
@@ -7,5 +8,6 @@ pub mod join;
 pub mod manifest;
 pub mod node;
 pub mod publish;
+pub mod rehearse;
 pub mod setup;
 pub mod state;

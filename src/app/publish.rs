@@ -4,26 +4,37 @@ use std::path::Path;
 
 use super::{
     manifest::{self, SignOptions, Signed},
+    rehearse::{self, RehearseOptions},
     state::StateDirectory,
 };
 use crate::{
-    base::{Kind, Progress, Result, task::CancellationToken},
-    database::Settings,
+    base::{Error, Kind, Progress, Result, task::CancellationToken, text},
+    database::{Settings, scratch},
     kwil::{GENESIS_FILE_NAME, key::PrivateKey},
     manifest::genesis_validators,
     snapshot::{self, CreateOptions, Created},
 };
 
+/// Who signs, and how sure the lead wants to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Lead<'a> {
+    /// Signs the manifest.
+    pub key: &'a PrivateKey,
+    /// Where the newest manifest of each network is remembered.
+    pub state: &'a StateDirectory,
+    /// Restore the snapshot before it is signed.
+    pub rehearse: bool,
+}
+
 /// Takes a snapshot of the old database and signs it.
 ///
 /// # Errors
-/// As [`snapshot::create`] and [`manifest::sign`]; a snapshot that was made stays when signing fails.
+/// As [`snapshot::create`], [`rehearse()`] and [`manifest::sign`]; a snapshot that was made stays when a later step fails.
 pub async fn from_database(
     settings: &Settings,
     create: CreateOptions,
     mut sign: SignOptions,
-    key: &PrivateKey,
-    state: &StateDirectory,
+    lead: Lead<'_>,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<(Created, Signed)> {
@@ -36,6 +47,9 @@ pub async fn from_database(
         }
         _ => e,
     })?;
+    if lead.rehearse {
+        rehearse(&snapdir, Some(settings), progress, cancel).await?;
+    }
     // The snapshot's genesis holds the validators that the old database had in its last block.
     let genesis = snapshot::read_genesis(&created.genesis)?;
     sign.old_validators = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
@@ -44,7 +58,7 @@ pub async fn from_database(
     sign.majors = Some((created.server_major, created.dump_major));
     sign.old_chain_id = created.old_chain_id.clone();
     sign.height = Some(created.height);
-    let signed = sign_directory(&snapdir, key, &sign, state, progress, cancel).map_err(|e| {
+    let signed = sign_directory(&snapdir, lead.key, &sign, lead.state, progress, cancel).map_err(|e| {
         let advice = e.advice().unwrap_or("see above").to_owned();
         e.hint(format!(
             "{advice}; the snapshot is complete: go on with `regenesis publish --dir {}`",
@@ -52,6 +66,48 @@ pub async fn from_database(
         ))
     })?;
     Ok((created, signed))
+}
+
+/// Restores the snapshot in a directory as kwild would: on a throw-away server, or where none can be started on this
+/// machine, in a database of its own on the given one.
+///
+/// # Errors
+/// `Kind::Verify` when rows would be lost, with what failed.
+pub async fn rehearse(
+    directory: &Path,
+    otherwise: Option<&Settings>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let genesis = directory.join(GENESIS_FILE_NAME);
+    let family = snapshot::read_genesis(&genesis)?.family();
+    let options = RehearseOptions {
+        snapshot: directory.join(family.snapshot_file_name()),
+        genesis: Some(genesis),
+        manifest: None,
+        server: otherwise.filter(|_| !scratch::is_possible()).cloned(),
+    };
+    let rehearsed = rehearse::rehearse(options, progress, cancel).await.map_err(|e| match e.advice() {
+        Some(advice) if e.kind() == Kind::Failed => {
+            let advice =
+                format!("{advice}; or name a server with `regenesis setup restore --dry-run`, then publish --dir");
+            e.hint(advice)
+        }
+        _ => e,
+    })?;
+    rehearsed.check().map_err(|e| {
+        let why = e.chain();
+        Error::verify(format!("nothing was signed or served: {why}")).hint(format!(
+            "`regenesis setup restore --dry-run -s {}` shows all of it",
+            directory.join(family.snapshot_file_name()).display()
+        ))
+    })?;
+    progress.note(format!(
+        "rehearsed: psql restored all {} of {}",
+        text::count(rehearsed.restored_rows, "row"),
+        text::count(rehearsed.tables, "table")
+    ));
+    Ok(())
 }
 
 /// Signs files that are there already, such as an edited genesis.

@@ -57,11 +57,40 @@ pub(crate) struct DatabaseArgs {
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) settings: Settings,
+    /// The node's root, where one was named.
+    pub(crate) root: Option<NodeRoot>,
     /// Genesis of the old node, where `--from-root` names it.
     pub(crate) genesis: Option<Genesis>,
 }
 
+/// A root that was named.
+#[derive(Debug)]
+pub(crate) struct NodeRoot {
+    pub(crate) directory: PathBuf,
+    /// The snapshot that its configuration names, if it names one.
+    pub(crate) genesis_state: Option<PathBuf>,
+}
+
 impl DatabaseArgs {
+    /// With another flag's root.
+    pub(crate) fn with_root(mut self, root: Option<PathBuf>) -> Self {
+        self.from_root = root.or(self.from_root);
+        self
+    }
+
+    /// Whether any of the flags was given.
+    pub(crate) fn is_given(&self) -> bool {
+        let DatabaseArgs { dbname, host, port, user, password, password_file, sslmode, from_root } = self;
+        dbname.is_some()
+            || host.is_some()
+            || port.is_some()
+            || user.is_some()
+            || password.is_some()
+            || password_file.is_some()
+            || sslmode.is_some()
+            || from_root.is_some()
+    }
+
     /// Reads the sources in their order.
     pub(crate) fn resolve(self, progress: &Progress) -> Result<Resolved> {
         if self.password.is_some() {
@@ -83,14 +112,18 @@ impl DatabaseArgs {
             ssl_mode: self.sslmode,
             ..PartialSettings::default()
         };
-        let (root, genesis) = match self.from_root.map(expand_home) {
-            Some(root) => (root_settings(&root)?, root_genesis(&root, progress)?),
-            None => (PartialSettings::default(), None),
+        let (config, genesis, root) = match self.from_root.map(expand_home) {
+            Some(root) => {
+                let (config, genesis_state) = root_settings(&root)?;
+                let genesis = root_genesis(&root, progress)?;
+                (config, genesis, Some(NodeRoot { directory: root, genesis_state }))
+            }
+            None => (PartialSettings::default(), None, None),
         };
         let environment = PartialSettings::from_environment(|name| std::env::var_os(name))?;
         let settings =
-            flags.or(root).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))?;
-        Ok(Resolved { settings, genesis })
+            flags.or(config).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))?;
+        Ok(Resolved { settings, root, genesis })
     }
 }
 
@@ -112,8 +145,8 @@ fn read_password(path: &Path, progress: &Progress) -> Result<Zeroizing<String>> 
     Ok(Zeroizing::new(password.to_owned()))
 }
 
-/// Where the node at `root` has its database.
-fn root_settings(root: &Path) -> Result<PartialSettings> {
+/// Where the node at `root` has its database, and the snapshot it began with.
+fn root_settings(root: &Path) -> Result<(PartialSettings, Option<PathBuf>)> {
     let path = root.join(CONFIG_FILE_NAME);
     let what = || format!("cannot read the old node's configuration {}", path.display());
     let mut text = Zeroizing::new(String::new());
@@ -121,14 +154,16 @@ fn root_settings(root: &Path) -> Result<PartialSettings> {
         .and_then(|file| file.take(CONFIG_SIZE_BYTES_MAX).read_to_string(&mut text))
         .map_err(|e| Error::failed(what()).because(e).hint("--from-root names the root directory of the old node"))?;
     let database = config::database_settings(&text)?;
-    Ok(PartialSettings {
+    let state = Some(&database.genesis_state).filter(|name| !name.is_empty()).map(|name| root.join(name));
+    let settings = PartialSettings {
         host: Some(database.host),
         port: Some(database.port),
         user: Some(database.user),
         dbname: Some(database.dbname),
         password: database.password,
         ..PartialSettings::default()
-    })
+    };
+    Ok((settings, state))
 }
 
 fn root_genesis(root: &Path, progress: &Progress) -> Result<Option<Genesis>> {

@@ -33,6 +33,9 @@ pub(crate) struct PublishArgs {
     /// Directory for the new snapshot, its genesis.json and the manifest
     #[arg(long, value_name = "DIR", default_value = "kwild-snaps")]
     snapdir: PathBuf,
+    /// Restore the snapshot as kwild would into a database of its own before anything is signed; refuse what would lose rows
+    #[arg(long)]
+    rehearse: bool,
     #[command(flatten)]
     sign: SignFlags,
     #[command(flatten)]
@@ -52,6 +55,9 @@ impl PublishArgs {
         let directory = match self.dir {
             Some(dir) => {
                 let dir = expand_home(dir);
+                if self.rehearse {
+                    publish::rehearse(&dir, None, progress, cancel).await?;
+                }
                 publish::sign_directory(&dir, &key, &options, &state, progress, cancel)?;
                 dir
             }
@@ -59,8 +65,9 @@ impl PublishArgs {
                 let snapdir = expand_home(self.snapdir);
                 let resolved = self.database.resolve(progress)?;
                 let create = self.create.options(snapdir.clone(), resolved.genesis)?;
+                let lead = publish::Lead { key: &key, state: &state, rehearse: self.rehearse };
                 let (created, _) =
-                    publish::from_database(&resolved.settings, create, options, &key, &state, progress, cancel).await?;
+                    publish::from_database(&resolved.settings, create, options, lead, progress, cancel).await?;
                 progress.note(created.to_string());
                 snapdir
             }

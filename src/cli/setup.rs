@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Session, setup_init::InitArgs};
+use super::{Session, setup_confirm::ConfirmArgs, setup_init::InitArgs, setup_restore::RestoreArgs};
 use crate::base::Result;
 
 /// Roots of nodes
@@ -10,12 +10,18 @@ use crate::base::Result;
 pub(crate) enum SetupCommand {
     /// Makes a node's root from genesis and snapshot, checked before anything stands under its final name
     Init(Box<InitArgs>),
+    /// Rehearses kwild's restore in a database of its own: what would fail, which rows would vanish
+    Restore(Box<RestoreArgs>),
+    /// Compares a started node's database with what was signed: the only proof that its data is right
+    Confirm(Box<ConfirmArgs>),
 }
 
 impl SetupCommand {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         match self {
             SetupCommand::Init(args) => args.run(session).await,
+            SetupCommand::Restore(args) => args.run(session).await,
+            SetupCommand::Confirm(args) => args.run(session).await,
         }
     }
 }

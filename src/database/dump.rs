@@ -290,7 +290,7 @@ async fn tail(mut from: impl AsyncRead + Unpin) -> String {
 
 /// Every variable that libpq or pg_dump would obey goes: the settings are ours alone. Messages in English. The proxy has a
 /// shorter limit for reaching the server; pg_dump's is for a log-in that hangs.
-fn clean_environment(command: &mut Command) {
+pub(super) fn clean_environment(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PG") {
             command.env_remove(name);

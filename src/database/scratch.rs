@@ -61,6 +61,11 @@ impl fmt::Debug for ScratchOptions {
     }
 }
 
+/// Whether this machine has the programs for one.
+pub fn is_possible() -> bool {
+    Programs::find(None).is_ok() && Account::find().is_ok()
+}
+
 /// A running server.
 pub struct Scratch {
     port: u16,

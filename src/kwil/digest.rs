@@ -95,12 +95,12 @@ pub trait HashList {
     /// When there is no room.
     fn push(&mut self, hash: [u8; 32]) -> Result<(), Error>;
 
-    /// Begins to feed all of them to the hasher in ascending order, equal ones as often as they came. The list is empty
-    /// then.
+    /// Begins to feed all of them, rows of `table` if that is named, to the hasher in ascending order, equal ones as often
+    /// as they came. The list is empty then. A table whose rows waited for names comes twice, the second time with them.
     ///
     /// # Errors
     /// When they cannot be put away.
-    fn sum(&mut self, hasher: blake3::Hasher) -> Result<Self::Sum, Error>;
+    fn sum(&mut self, table: Option<&str>, hasher: blake3::Hasher) -> Result<Self::Sum, Error>;
 }
 
 /// A hash that may still be worked on.
@@ -242,8 +242,8 @@ impl Encoder {
 }
 
 /// Digest of everything in a list, which is empty then.
-fn digest_of<L: HashList>(list: &mut L, domain: &[u8]) -> Result<L::Sum, DigestError> {
-    list.sum(Encoder::new(domain).hasher).map_err(DigestError::List)
+fn digest_of<L: HashList>(list: &mut L, table: Option<&str>, domain: &[u8]) -> Result<L::Sum, DigestError> {
+    list.sum(table, Encoder::new(domain).hasher).map_err(DigestError::List)
 }
 
 /// Reads a text and digests it.
@@ -299,11 +299,12 @@ impl<L: HashList> TextDigester<L> {
             for hash in hashes {
                 rows.push(hash?).map_err(DigestError::List)?;
             }
-            tables[table].digest = digest_of(&mut rows, TABLE_DOMAIN)?.wait().map_err(DigestError::List)?;
+            let sum = digest_of(&mut rows, Some(&tables[table].name()), TABLE_DOMAIN)?;
+            tables[table].digest = sum.wait().map_err(DigestError::List)?;
             Ok(())
         })?;
         tables.sort_by_cached_key(TableRows::name);
-        let schema_digest = digest_of(&mut statements, SCHEMA_DOMAIN)?.wait().map_err(DigestError::List)?;
+        let schema_digest = digest_of(&mut statements, None, SCHEMA_DOMAIN)?.wait().map_err(DigestError::List)?;
         Ok(TextDigest { family, tables, schema_digest, height })
     }
 }
@@ -358,7 +359,7 @@ impl<L: HashList> Core<L> {
             Rows::Engine(rows) => self.engine.close(rows, self.tables.len()),
         };
         // Of a table whose rows still wait it is the digest of none, and set at the end.
-        self.sums.push(digest_of(&mut self.rows, TABLE_DOMAIN)?);
+        self.sums.push(digest_of(&mut self.rows, Some(&format!("{schema}.{table}")), TABLE_DOMAIN)?);
         let digest = Blake3Hash::from_bytes([0; 32]);
         self.tables.push(TableRows { schema, table, columns, rows: count, digest });
         Ok(())

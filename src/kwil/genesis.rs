@@ -231,6 +231,22 @@ impl Genesis {
         }
     }
 
+    /// Accounts that are credited when the chain begins.
+    pub fn alloc_count(&self) -> usize {
+        match self {
+            Genesis::V09(genesis) => genesis.alloc.len(),
+            Genesis::V010(genesis) => genesis.alloc.len(),
+        }
+    }
+
+    /// v0.10: who owns the database once the chain has begun.
+    pub fn db_owner(&self) -> Option<&str> {
+        match self {
+            Genesis::V09(_) => None,
+            Genesis::V010(genesis) => Some(&genesis.db_owner),
+        }
+    }
+
     /// v0.10's leader.
     pub fn leader(&self) -> Option<&PublicKey> {
         match self {

@@ -2,12 +2,14 @@
 //! no file, reads no clock, and makes no randomness of its own.
 
 pub mod config;
+pub mod confirm;
 pub mod digest;
 pub mod duration;
 pub mod filter;
 pub mod genesis;
 pub mod json;
 pub mod key;
+pub mod rehearsal;
 pub mod scan;
 pub mod splice;
 mod sql;

@@ -8,11 +8,12 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::sorter::HashSorter;
+use super::{VerifyOptions, each_piece, hash_log::HashLog, sorter::HashSorter};
 use crate::{
-    base::{Blake3Hash, Result, text},
+    base::{Blake3Hash, Error, Result, task::CancellationToken, text},
     kwil::{
         Family,
+        confirm::FactsReader,
         digest::{TextDigest, TextDigester},
         genesis::Genesis,
         key::PublicKey,
@@ -22,9 +23,11 @@ use crate::{
 
 mod compare;
 mod database;
+mod witness;
 
 pub use compare::{Comparison, Other};
-pub use database::{DatabaseDigestOptions, digest_database};
+pub use database::{DatabaseDigestOptions, WitnessedDatabase, digest_database, witness_database};
+pub use witness::Witness;
 
 /// Statements are few; more than these hashes wait on disk.
 const STATEMENTS_HELD_MAX: usize = 1 << 14;
@@ -46,7 +49,11 @@ pub fn validators_of(genesis: &Genesis) -> Result<Vec<(PublicKey, u64)>> {
 
 /// Digests a text.
 #[derive(Debug)]
-pub struct StateDigester(TextDigester<HashSorter>);
+pub struct StateDigester {
+    text: TextDigester<HashSorter>,
+    /// Where more than the digest is wanted.
+    witness: Option<(FactsReader, Arc<HashLog>)>,
+}
 
 impl StateDigester {
     /// A digester that keeps what it cannot hold in a file without a name in `spill`.
@@ -55,7 +62,18 @@ impl StateDigester {
     }
 
     fn with_sorters(rows: HashSorter, statements: HashSorter) -> Self {
-        StateDigester(TextDigester::new(rows, statements))
+        StateDigester { text: TextDigester::new(rows, statements), witness: None }
+    }
+
+    /// A digester that also keeps every row's hash and what the text tells beside it.
+    ///
+    /// # Errors
+    /// When no file can be made in `spill`.
+    pub fn witnessing(spill: &Path) -> Result<Self> {
+        let log = Arc::new(HashLog::new(spill)?);
+        let rows = HashSorter::keeping(spill, log.clone());
+        let statements = HashSorter::with_memory(spill, STATEMENTS_HELD_MAX);
+        Ok(StateDigester { text: TextDigester::new(rows, statements), witness: Some((FactsReader::new(), log)) })
     }
 
     /// Takes any piece of the text.
@@ -63,7 +81,10 @@ impl StateDigester {
     /// # Errors
     /// When the text has no digest, or the disk fails.
     pub fn push(&mut self, text: &[u8]) -> Result<()> {
-        Ok(self.0.push(text)?)
+        if let Some((facts, _)) = &mut self.witness {
+            facts.push(text)?;
+        }
+        Ok(self.text.push(text)?)
     }
 
     /// The text is over; validators are still to come.
@@ -71,7 +92,17 @@ impl StateDigester {
     /// # Errors
     /// As [`StateDigester::push`], and when the text ends in the middle of something.
     pub fn finish_text(self) -> Result<TextDigest> {
-        Ok(self.0.finish()?)
+        Ok(self.text.finish()?)
+    }
+
+    /// As [`StateDigester::finish_text`], for one that was made with [`StateDigester::witnessing`].
+    ///
+    /// # Errors
+    /// As [`StateDigester::finish_text`].
+    pub fn finish_witnessed(self) -> Result<(TextDigest, Witness)> {
+        let text = self.text.finish()?;
+        let (facts, log) = self.witness.ok_or_else(|| Error::failed("the rows' hashes were not kept"))?;
+        Ok((text, Witness::new(log, facts.finish())))
     }
 
     /// The text is over, and these are the network's validators.
@@ -83,12 +114,27 @@ impl StateDigester {
     }
 }
 
+/// Digests a snapshot's text and keeps every row's hash. The file was checked before. Blocking.
+///
+/// # Errors
+/// As [`StateDigester::finish_text`]; when the file cannot be read.
+pub fn witness_file(file: &Path, cancel: CancellationToken) -> Result<(TextDigest, Witness)> {
+    let mut digester = StateDigester::witnessing(&spill_directory())?;
+    let mut pushed = Ok(());
+    let options = VerifyOptions { cancel, ..VerifyOptions::default() };
+    each_piece(file, &options, |piece| {
+        pushed = digester.push(&piece);
+        pushed.is_ok()
+    })?;
+    pushed?;
+    digester.finish_witnessed()
+}
+
 /// Digests the pieces that come, until there are no more.
 ///
 /// # Errors
 /// As [`StateDigester::push`], at once: nobody takes pieces then.
-pub(crate) fn take_pieces(pieces: &Receiver<Arc<Vec<u8>>>, spill: &Path) -> Result<StateDigester> {
-    let mut digester = StateDigester::new(spill);
+pub(crate) fn take_pieces(pieces: &Receiver<Arc<Vec<u8>>>, mut digester: StateDigester) -> Result<StateDigester> {
     for piece in pieces {
         digester.push(&piece)?;
     }

@@ -5,6 +5,7 @@ mod create;
 mod deep;
 pub mod digest;
 mod gzip;
+mod hash_log;
 mod part;
 mod pipeline;
 mod sorter;
@@ -14,4 +15,6 @@ mod verify;
 
 pub use create::{CreateOptions, Created, create};
 pub use gzip::Compression;
-pub use verify::{TextFacts, Verified, VerifyOptions, read_genesis, read_gzip, verify, verify_reader};
+pub use verify::{
+    TextFacts, Verified, VerifyOptions, each_piece, read_file, read_genesis, read_gzip, verify, verify_reader,
+};

@@ -16,7 +16,7 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    digest::{StateDigester, spill_directory, take_pieces},
+    digest::{StateDigester, take_pieces},
     gzip::{BLOCK_BYTES, Compression, MemberWriter},
     source::Source,
 };
@@ -122,7 +122,7 @@ impl<S: Source + Send> Job<'_, S> {
                 None => (None, None),
                 Some(spill) => {
                     let (to_digest, pieces) = sync_channel::<Block>(BLOCKS_WAITING);
-                    (Some(to_digest), Some(scope.spawn(move || take_pieces(&pieces, &spill))))
+                    (Some(to_digest), Some(scope.spawn(move || take_pieces(&pieces, StateDigester::new(&spill)))))
                 }
             };
             let reader = scope.spawn(move || {
@@ -164,15 +164,14 @@ impl<S: Source + Send> Job<'_, S> {
         })
     }
 
-    /// Only digests the text.
-    pub(crate) fn digest(self) -> Result<(FilterReport, TextDigest)> {
-        let spill = self.spill.clone().unwrap_or_else(spill_directory);
+    /// Gives the text to a digester, which is still to be finished.
+    pub(crate) fn digest_with(self, digester: StateDigester) -> Result<(FilterReport, StateDigester)> {
         thread::scope(|scope| {
             let (to_digest, pieces) = sync_channel::<Block>(BLOCKS_WAITING);
-            let digester = scope.spawn(move || take_pieces(&pieces, &spill));
+            let digester = scope.spawn(move || take_pieces(&pieces, digester));
             let read = self.read(None, Some(to_digest));
             let digester = digester.join().map_err(|_| stopped())??;
-            Ok((read?.report, digester.finish_text()?))
+            Ok((read?.report, digester))
         })
     }
 
@@ -284,7 +283,7 @@ fn compress(take_order: &Mutex<Receiver<Order>>, compression: Compression) {
 mod tests {
     use std::{fs, io::Read};
 
-    use super::*;
+    use super::{super::digest::spill_directory, *};
     use crate::{
         kwil::{Family, filter::LineRules},
         snapshot::source::Piece,
@@ -398,7 +397,7 @@ mod tests {
         let e = job(text(), &progress).run(&file, &path).unwrap_err();
         assert!(e.chain().contains("the id 7 appears twice"), "{}", e.chain());
         assert!(e.advice().unwrap().contains("--no-digest"), "{e:?}");
-        let e = job(text(), &progress).digest().unwrap_err();
+        let e = job(text(), &progress).digest_with(StateDigester::new(&spill_directory())).unwrap_err();
         assert!(e.chain().contains("the id 7 appears twice"), "{}", e.chain());
     }
 
@@ -410,7 +409,9 @@ mod tests {
         let path = dir.path().join("out.gz");
         let file = File::create(&path).unwrap();
         let written = job(whole(&text), &progress).run(&file, &path).unwrap();
-        let (report, digest) = job(whole(&text), &progress).digest().unwrap();
+        let (report, digester) =
+            job(whole(&text), &progress).digest_with(StateDigester::new(&spill_directory())).unwrap();
+        let digest = digester.finish_text().unwrap();
         assert_eq!(Some(&digest), written.digest.as_ref());
         assert_eq!(report, written.report);
         assert_eq!(digest.tables[0].rows, 40_000);

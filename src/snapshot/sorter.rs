@@ -8,10 +8,14 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    sync::{
+        Arc,
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
     thread,
 };
 
+use super::hash_log::{HashLog, Place};
 use crate::{
     base::{Blake3Hash, Error, Result},
     kwil::digest::{HashList, Sum},
@@ -33,14 +37,34 @@ pub(crate) struct HashSorter {
     held: Vec<Hash>,
     spilled: Option<Runs>,
     merger: Option<SyncSender<Order>>,
+    /// Where the sorted hashes of tables are kept, if they are wanted later.
+    log: Option<Arc<HashLog>>,
 }
 
 /// Runs to be merged and summed, and where the sum is awaited.
 #[derive(Debug)]
 struct Order {
     runs: Runs,
-    hasher: blake3::Hasher,
+    into: Destination,
     done: SyncSender<Result<Blake3Hash>>,
+}
+
+/// Where sorted hashes go.
+#[derive(Debug)]
+struct Destination {
+    hasher: blake3::Hasher,
+    place: Option<Place>,
+}
+
+impl Destination {
+    fn take(&mut self, hashes: &[Hash]) -> Result<()> {
+        self.hasher.update(hashes.as_flattened());
+        self.place.as_mut().map_or(Ok(()), |place| place.write(hashes))
+    }
+
+    fn finish(&self) -> Blake3Hash {
+        Blake3Hash::from_bytes(*self.hasher.finalize().as_bytes())
+    }
 }
 
 /// A list's sum: there, or being made.
@@ -81,7 +105,12 @@ impl HashSorter {
     /// [`HashSorter::new`] with another bound.
     pub(crate) fn with_memory(directory: &Path, held_max: usize) -> Self {
         let directory = directory.to_owned();
-        HashSorter { directory, held_max: held_max.max(3), held: Vec::new(), spilled: None, merger: None }
+        HashSorter { directory, held_max: held_max.max(3), held: Vec::new(), spilled: None, merger: None, log: None }
+    }
+
+    /// [`HashSorter::new`], which also keeps the sorted hashes of tables.
+    pub(crate) fn keeping(directory: &Path, log: Arc<HashLog>) -> Self {
+        HashSorter { log: Some(log), ..Self::new(directory) }
     }
 
     fn spill(&mut self) -> Result<()> {
@@ -104,9 +133,9 @@ impl HashSorter {
                 let merger = Merger { directory: self.directory.clone(), held_max: self.held_max };
                 let (orders, take_order) = sync_channel::<Order>(0);
                 let work = move || {
-                    for Order { runs, hasher, done } in take_order {
+                    for Order { runs, into, done } in take_order {
                         // Nobody waits any more where the digest failed.
-                        let _ = done.send(merger.sum(runs, hasher));
+                        let _ = done.send(merger.sum(runs, into));
                     }
                 };
                 let name = "digest-merge".to_owned();
@@ -129,23 +158,23 @@ impl HashList for HashSorter {
         Ok(())
     }
 
-    fn sum(&mut self, mut hasher: blake3::Hasher) -> Result<SorterSum> {
-        if self.spilled.is_none() {
-            sort(&mut self.held);
-            hasher.update(self.held.as_flattened());
-            self.held.clear();
-            return Ok(SorterSum::Done(finished(&hasher)));
+    fn sum(&mut self, table: Option<&str>, hasher: blake3::Hasher) -> Result<SorterSum> {
+        let count = self.held.len() as u64 + self.spilled.as_ref().map_or(0, |runs| runs.length);
+        let place = self.log.as_ref().zip(table).map(|(log, table)| log.place(table, count));
+        let mut into = Destination { hasher, place };
+        if self.spilled.is_some() {
+            self.spill()?;
         }
-        self.spill()?;
-        let Some(runs) = self.spilled.take() else { return Ok(SorterSum::Done(finished(&hasher))) };
-        let (done, sum) = sync_channel(1);
-        self.merge(Order { runs, hasher, done })?;
-        Ok(SorterSum::UnderWay(sum))
+        if let Some(runs) = self.spilled.take() {
+            let (done, sum) = sync_channel(1);
+            self.merge(Order { runs, into, done })?;
+            return Ok(SorterSum::UnderWay(sum));
+        }
+        sort(&mut self.held);
+        into.take(&self.held)?;
+        self.held.clear();
+        Ok(SorterSum::Done(into.finish()))
     }
-}
-
-fn finished(hasher: &blake3::Hasher) -> Blake3Hash {
-    Blake3Hash::from_bytes(*hasher.finalize().as_bytes())
 }
 
 /// Merges runs through a piece of memory.
@@ -156,18 +185,16 @@ struct Merger {
 }
 
 impl Merger {
-    fn sum(&self, runs: Runs, mut hasher: blake3::Hasher) -> Result<Blake3Hash> {
-        self.give(runs, &mut |hashes| {
-            hasher.update(hashes.as_flattened());
-        })?;
-        Ok(finished(&hasher))
-    }
-
-    /// Gives all hashes in order, in pieces.
-    fn give(&self, runs: Runs, give: &mut dyn FnMut(&[Hash])) -> Result<()> {
+    fn sum(&self, runs: Runs, mut into: Destination) -> Result<Blake3Hash> {
         let mut memory = vec![[0; 32]; self.held_max];
         let runs = self.reduce(runs, &mut memory)?;
-        self.merge(&mut memory, &runs.file, 0, &runs.lengths, give)
+        let mut failed = Ok(());
+        self.merge(&mut memory, &runs.file, 0, &runs.lengths, &mut |hashes| {
+            if failed.is_ok() {
+                failed = into.take(hashes);
+            }
+        })?;
+        failed.map(|()| into.finish())
     }
 
     /// Runs merged at once.
@@ -346,7 +373,7 @@ mod tests {
 
     /// What the list's sum is over.
     fn sum_of(sorter: &mut HashSorter) -> Blake3Hash {
-        sorter.sum(blake3::Hasher::new()).unwrap().wait().unwrap()
+        sorter.sum(None, blake3::Hasher::new()).unwrap().wait().unwrap()
     }
 
     fn expected(hashes: &[Hash]) -> Blake3Hash {
@@ -382,7 +409,7 @@ mod tests {
                     for hash in &hashes {
                         sorter.push(*hash).unwrap();
                     }
-                    sorter.sum(blake3::Hasher::new()).unwrap()
+                    sorter.sum(None, blake3::Hasher::new()).unwrap()
                 })
                 .collect();
             for sum in sums {

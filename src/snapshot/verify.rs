@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     deep::{self, Described},
-    digest::{take_pieces, validators_of},
+    digest::{StateDigester, take_pieces, validators_of},
     text::TextReader,
 };
 use crate::{
@@ -311,6 +311,37 @@ pub fn read_gzip(reader: impl Read, options: &VerifyOptions, progress: impl FnMu
     read_text(reader, options, progress)
 }
 
+/// Reads a snapshot file that no genesis is given for, gzip or plain, to its end. Blocking.
+///
+/// # Errors
+/// As [`read_gzip`], but for plain text.
+pub fn read_file(path: &Path, options: &VerifyOptions, progress: impl FnMut(u64)) -> Result<TextFacts> {
+    read_text(open(path)?, options, progress)
+}
+
+/// Gives a snapshot's text piece by piece until there is no more, or nobody takes it. Blocking.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn each_piece(path: &Path, options: &VerifyOptions, mut give: impl FnMut(Arc<Vec<u8>>) -> bool) -> Result<()> {
+    let mut taken = true;
+    let done = unpack(
+        &mut open(path)?,
+        options,
+        |_| {},
+        |piece| {
+            taken = give(piece);
+            taken
+        },
+    );
+    if taken { done.map(drop) } else { Ok(()) }
+}
+
+fn open(path: &Path) -> Result<TextReader<fs::File>> {
+    let file = fs::File::open(path).or_failed(|| format!("cannot open {}", path.display()))?;
+    TextReader::new(file).or_failed(|| format!("cannot read {}", path.display()))
+}
+
 type Piece = Arc<Vec<u8>>;
 
 fn read_text(
@@ -334,7 +365,10 @@ fn read_text(
             None => (None, None),
             Some(spill) => {
                 let (to_digest, digested) = queue();
-                (Some(to_digest), Some(scope.spawn(move || take_pieces(&digested, spill)?.finish_text())))
+                (
+                    Some(to_digest),
+                    Some(scope.spawn(move || take_pieces(&digested, StateDigester::new(spill))?.finish_text())),
+                )
             }
         };
         let bytes = unpack(&mut reader, options, progress, |piece| {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Digest, spill_directory};
+use super::{Digest, StateDigester, Witness, spill_directory};
 use crate::{
     base::{Context, Error, Kind, Progress, Result, task::CancellationToken, text},
     database::{Cut, CutOptions, PgDump, ReadOptions, Settings},
@@ -47,37 +47,95 @@ pub async fn digest_database(
     }
 }
 
+/// A database's digest, and what else there is to know for a judgement.
+#[derive(Debug)]
+pub struct WitnessedDatabase {
+    /// Its digest, validators and height.
+    pub digest: Digest,
+    /// Every row's hash.
+    pub witness: Witness,
+    /// v0.10: who owns it.
+    pub owner: Option<String>,
+}
+
+/// Digests a database as [`digest_database`] does, and keeps every row's hash.
+///
+/// # Errors
+/// As [`digest_database`].
+pub async fn witness_database(
+    settings: &Settings,
+    options: DatabaseDigestOptions,
+    progress: &Progress,
+    cancel: CancellationToken,
+) -> Result<WitnessedDatabase> {
+    let spill = spill_directory();
+    let work = async {
+        let (digest, digester, owner) =
+            digest_with(settings, options, StateDigester::witnessing(&spill)?, progress).await?;
+        let (text, witness) = digester.finish_witnessed()?;
+        Ok(WitnessedDatabase { digest: digest(&text), witness, owner })
+    };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => {
+            Err(Error::new(Kind::Interrupted(2), "interrupted while digesting the database"))
+        }
+        found = work => found,
+    }
+}
+
 async fn digest(settings: &Settings, options: DatabaseDigestOptions, progress: &Progress) -> Result<Digest> {
+    let digester = StateDigester::new(&spill_directory());
+    let (digest, digester, _) = digest_with(settings, options, digester, progress).await?;
+    Ok(digest(&digester.finish_text()?))
+}
+
+/// Reads all of it; what the text's digest makes of the facts is still to be called.
+async fn digest_with(
+    settings: &Settings,
+    options: DatabaseDigestOptions,
+    digester: StateDigester,
+    progress: &Progress,
+) -> Result<(impl FnOnce(&TextDigest) -> Digest, StateDigester, Option<String>)> {
     progress.step(format!("Reading the database \"{}\" at {}", text::escape(&settings.dbname), settings.place()));
     // A cut is of one moment, also where blocks go on being made.
     let cut_options = CutOptions { family: options.family, allow_live: true };
     let cut = Cut::open(settings, cut_options, progress).await?;
     let facts = cut.facts().clone();
     let program = PgDump::find(options.pg_dump.as_deref(), facts.server_major).await?;
-    let (report, text) = read(&cut, &program, progress).await?;
+    let (report, digester) = read(&cut, &program, digester, progress).await?;
     let validators = report.voters.iter().map(|voter| {
         let key = PublicKey::from_voter_name(facts.family, &voter.name)?;
         let power = u64::try_from(voter.power)
             .map_err(|_| Error::verify(format!("the validator {key} has the power {}", voter.power)))?;
         Ok((key, power))
     });
-    let mut digest = Digest::new(&text, &validators.collect::<Result<Vec<_>>>()?);
-    digest.height = Some(facts.height);
-    digest.server_major = Some(facts.server_major);
-    digest.dump_major = Some(program.major());
-    Ok(digest)
+    let validators = validators.collect::<Result<Vec<_>>>()?;
+    let owner = facts.owner.clone();
+    let digest = move |text: &TextDigest| Digest {
+        height: Some(facts.height),
+        server_major: Some(facts.server_major),
+        dump_major: Some(program.major()),
+        ..Digest::new(text, &validators)
+    };
+    Ok((digest, digester, owner))
 }
 
 /// Everything the cut holds, filtered and digested.
-async fn read(cut: &Cut, program: &PgDump, progress: &Progress) -> Result<(FilterReport, TextDigest)> {
+async fn read(
+    cut: &Cut,
+    program: &PgDump,
+    digester: StateDigester,
+    progress: &Progress,
+) -> Result<(FilterReport, StateDigester)> {
     let facts = cut.facts();
     // The connections stay in this frame: dropping the future ends them, and with them the text.
     let (source, connections) = SplicedDump::open(cut, program, ReadOptions::new(jobs_default()), progress).await?;
     let filter = DumpFilter::new(facts.family, LineRules::Faithful);
     let (height, reporter) = (facts.height, progress.clone());
     let work = tokio::task::spawn_blocking(move || {
-        let (compression, spill) = (Compression::Fast, Some(spill_directory()));
-        Job { source, filter, height, compression, jobs: 0, spill, progress: &reporter }.digest()
+        let compression = Compression::Fast;
+        Job { source, filter, height, compression, jobs: 0, spill: None, progress: &reporter }.digest_with(digester)
     });
     let done = work.await;
     progress.done("snapshot");

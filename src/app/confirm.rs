@@ -1,0 +1,380 @@
+//! Confirming a new node: what its database holds, table by table, against what was signed.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::files::read_manifest;
+use crate::{
+    base::{Context, Error, Progress, Result, clock, progress::Item, task::CancellationToken, text},
+    database::{NodeStage, Settings},
+    kwil::{
+        Family,
+        confirm::{Found, Judgement, Part, Signed, TableState, Verdict, judge},
+        genesis::Genesis,
+    },
+    manifest::{Manifest, genesis_validators},
+    snapshot::{
+        self, VerifyOptions,
+        digest::{self, DatabaseDigestOptions, Digest, Witness, WitnessedDatabase},
+    },
+};
+
+/// What is confirmed, by what.
+#[derive(Debug)]
+pub struct ConfirmOptions {
+    /// The new node's database.
+    pub settings: Settings,
+    /// A manifest, or its directory.
+    pub manifest: Option<PathBuf>,
+    /// The snapshot file. One that was only found beside other files may turn out to be missing.
+    pub snapshot: Option<SnapshotFile>,
+    /// The new network's genesis.
+    pub genesis: Option<PathBuf>,
+    /// The pg_dump to use.
+    pub pg_dump: Option<PathBuf>,
+    /// Tables that transactions may have changed are no failure.
+    pub allow_transactions: bool,
+}
+
+/// A snapshot file, and whether the operator named it.
+#[derive(Debug)]
+pub enum SnapshotFile {
+    /// It must be there.
+    Named(PathBuf),
+    /// In the root, or beside the manifest; used if it is there.
+    Found(PathBuf),
+}
+
+/// The verdict on the whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The data is what was signed.
+    AsSigned,
+    /// What was signed is there, and transactions changed it since.
+    AsSignedAndMore,
+    /// The chain began empty: kwild did not restore.
+    NotRestored,
+    /// Parts are not what was signed.
+    Damaged,
+    /// Parts differ, and transactions may have done that.
+    Unconfirmed,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Serialize)]
+pub struct Confirmed {
+    /// The data is what was signed, but for what is not counted as a failure.
+    pub ok: bool,
+    /// In one word.
+    pub outcome: Outcome,
+    /// Which formats.
+    pub family: Family,
+    /// The new node's last block.
+    pub height: i64,
+    /// Transactions since the genesis; null: not to be known.
+    pub transactions: Option<u64>,
+    /// What it was compared with: the manifest's digests, or each row of the file.
+    pub compared: &'static str,
+    /// Every table, then `validators` and `definitions`.
+    pub tables: Vec<Part>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Confirmed {
+    /// Parts of this verdict.
+    pub fn of(&self, verdict: Verdict) -> impl Iterator<Item = &Part> {
+        self.tables.iter().filter(move |part| part.verdict == verdict)
+    }
+
+    /// Refuses a node that does not hold what was signed.
+    ///
+    /// # Errors
+    /// `Kind::Verify`, which names the parts.
+    pub fn check(&self) -> Result<()> {
+        const NAMED_MAX: usize = 5;
+        if self.ok {
+            return Ok(());
+        }
+        let named = |verdict: Verdict| {
+            let all: Vec<String> = self.of(verdict).map(|part| text::escape(&part.name)).collect();
+            let more = all.len().saturating_sub(NAMED_MAX);
+            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+            format!("{}{more}", all.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", "))
+        };
+        let anew = "stop this kwild, drop and make its database anew, empty its root but for the key, and make the root \
+                    again with `regenesis setup init`; then start kwild";
+        Err(match self.outcome {
+            Outcome::NotRestored => Error::verify(
+                "the snapshot was NOT restored into this database: the chain began empty, and no table of the signed \
+                 network is there",
+            )
+            .hint(format!(
+                "kwild says nothing of it when the genesis pins no hash or the database held a schema kwild_voting: {anew}"
+            )),
+            Outcome::Unconfirmed => Error::verify(format!(
+                "not confirmed: signed rows are missing in {}, and transactions or damage may be why",
+                named(Verdict::Unclear)
+            ))
+            .hint(
+                "compare with other nodes at the same height (`snapshot digest --compare`): honest ones are equal. \
+                 --allow-transactions makes it no failure. Only before the first transaction can everything be confirmed",
+            ),
+            _ => Error::verify(format!("this node does not hold what was signed: {}", named(Verdict::Damage))).hint(anew),
+        })
+    }
+}
+
+/// Compares. The node may run and make blocks: its database is read in one consistent cut.
+///
+/// # Errors
+/// `Kind::Verify` when the files belong to different networks or kwild has not started on the database to its end;
+/// `Kind::Usage` when there is nothing to compare with; when the database or pg_dump fails. A state that is not what was
+/// signed is no error here: [`Confirmed::check`].
+pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Confirmed> {
+    let basis = Basis::read(&options, progress, cancel).await?;
+    has_started(&options.settings).await?;
+    let digest_options = DatabaseDigestOptions { family: None, pg_dump: options.pg_dump.clone() };
+    let quiet = without_warnings(progress);
+    let found = digest::witness_database(&options.settings, digest_options, &quiet, cancel.clone()).await?;
+    if found.digest.family != basis.family {
+        return Err(Error::verify(format!(
+            "the database is a node's of family {}, what was signed is of {}",
+            found.digest.family, basis.family
+        ))
+        .hint("name the new node's database"));
+    }
+    let judged = basis.judge(&found)?;
+    Ok(conclude(&basis, &found, judged, options.allow_transactions))
+}
+
+/// A running node is what this is for; nobody needs to hear of it.
+fn without_warnings(progress: &Progress) -> Progress {
+    let inner = progress.clone();
+    Progress::new(move |item| {
+        if !matches!(item, Item::Warning(_) | Item::Note(_)) {
+            inner.item(item);
+        }
+    })
+}
+
+async fn has_started(settings: &Settings) -> Result<()> {
+    let place = format!("the database \"{}\" at {}", text::escape(&settings.dbname), settings.place());
+    let hint = "confirm when the new node has made its first block; is this the new node's database?";
+    match NodeStage::look(settings).await? {
+        NodeStage::HasBlocks => Ok(()),
+        NodeStage::Nothing => {
+            Err(Error::verify(format!("kwild has not started on {place}: it holds nothing of Kwil")).hint(hint))
+        }
+        NodeStage::NoChain => Err(Error::verify(format!(
+            "kwild has not come to its end of starting on {place}: tables are there, but no chain"
+        ))
+        .hint(
+            "kwild's log says why it stopped: a wrong hash, the server's version or settings. What it restored until then \
+             is unverified, and its next start would run on it: drop the database, mend the cause, and start again",
+        )),
+        NodeStage::NoBlock => Err(Error::verify(format!("no block was made yet on {place}")).hint(hint)),
+    }
+}
+
+/// What was signed, as far as it was given.
+struct Basis {
+    family: Family,
+    manifest: Option<Manifest>,
+    genesis: Option<Genesis>,
+    /// Its digest and rows.
+    file: Option<(Digest, Witness)>,
+    /// The old network's last block.
+    old_height: Option<i64>,
+}
+
+impl Basis {
+    async fn read(options: &ConfirmOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Self> {
+        let manifest = options.manifest.as_deref().map(read_manifest).transpose()?;
+        let genesis = options.genesis.as_deref().map(snapshot::read_genesis).transpose()?;
+        if let (Some(manifest), Some(genesis), Some(path)) = (&manifest, &genesis, &options.genesis)
+            && genesis.state_hash() != Some(manifest.state_hash)
+        {
+            let pins = genesis.state_hash().map_or_else(|| "no state hash".to_owned(), |hash| hash.to_string());
+            return Err(Error::verify(format!(
+                "{} pins {pins}, the manifest's snapshot has {}",
+                path.display(),
+                manifest.state_hash
+            ))
+            .hint(
+                "a node with this genesis is of another network, or began empty; give the manifest that belongs to it",
+            ));
+        }
+        let path = match &options.snapshot {
+            Some(SnapshotFile::Named(path)) => Some(path),
+            Some(SnapshotFile::Found(path)) => Some(path).filter(|path| path.is_file()),
+            None => None,
+        };
+        let file = match path {
+            None => None,
+            Some(path) => match read_file(path, options, manifest.as_ref(), progress, cancel).await {
+                Ok(file) => Some(file),
+                // One that nobody named, and that is another's, is no help; the manifest is enough.
+                Err(e) if matches!(options.snapshot, Some(SnapshotFile::Found(_))) && manifest.is_some() => {
+                    progress.warning(format!("{} is left aside: {}", path.display(), e.chain()));
+                    None
+                }
+                Err(e) => return Err(e),
+            },
+        };
+        let family = match (&manifest, &genesis, &file) {
+            (Some(manifest), ..) => manifest.network.family,
+            (_, Some(genesis), _) => genesis.family(),
+            (_, _, Some((digest, _))) => digest.family,
+            _ => return Err(nothing_to_compare()),
+        };
+        let digests = manifest.as_ref().is_some_and(|manifest| manifest.state_digest.is_some());
+        if file.is_none() && !digests {
+            return Err(match manifest {
+                Some(_) => Error::verify("the manifest holds no state digest (it was signed with --no-digest)")
+                    .hint("give the snapshot file, too: regenesis setup confirm FILE --genesis genesis.json"),
+                None => nothing_to_compare(),
+            });
+        }
+        let old_height =
+            manifest.as_ref().map(|m| m.network.height).or_else(|| file.as_ref().and_then(|(d, _)| d.height));
+        Ok(Basis { family, manifest, genesis, file, old_height })
+    }
+
+    fn judge(&self, found: &WitnessedDatabase) -> Result<Judgement> {
+        let tables: Vec<TableState<'_>> = match (&self.file, &self.manifest) {
+            (Some((digest, _)), _) => table_states(digest),
+            (None, Some(Manifest { state_digest: Some(digest), .. })) => digest
+                .tables
+                .iter()
+                .map(|t| TableState { name: &t.name, columns: &t.columns, rows: t.rows, digest: t.digest })
+                .collect(),
+            (None, _) => return Err(nothing_to_compare()),
+        };
+        let validators = match (&self.genesis, &self.manifest) {
+            (Some(genesis), _) => Some(genesis_validators(genesis)?),
+            (None, Some(manifest)) => Some(manifest.new_validators.clone()),
+            (None, None) => None,
+        };
+        let signed = Signed {
+            family: self.family,
+            tables,
+            facts: self.file.as_ref().map(|(_, witness)| &witness.facts),
+            validators: validators.map(|all| all.iter().map(|v| (v.key.to_string(), v.power)).collect()),
+            allocs: self.genesis.as_ref().map_or(0, |genesis| genesis.alloc_count() as u64),
+            owner: self.genesis.as_ref().and_then(Genesis::db_owner),
+        };
+        let database = Found {
+            tables: table_states(&found.digest),
+            facts: &found.witness.facts,
+            validators: found.digest.validators.iter().map(|v| (v.key.clone(), v.power)).collect(),
+            height: found.digest.height.unwrap_or(0),
+            owner: found.owner.as_deref(),
+            unix_seconds: i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX),
+        };
+        judge(&signed, &database, &mut |table| {
+            self.file.as_ref().map(|(_, witness)| witness.compare(&found.witness, table)).transpose()
+        })
+    }
+}
+
+fn nothing_to_compare() -> Error {
+    Error::usage("there is nothing to compare the database with")
+        .hint("give --manifest M, or the snapshot FILE with --genesis G, or --root-dir of the node")
+}
+
+fn table_states(digest: &Digest) -> Vec<TableState<'_>> {
+    let tables = digest.tables.iter();
+    tables.map(|t| TableState { name: &t.name, columns: &t.columns, rows: t.rows, digest: t.digest }).collect()
+}
+
+/// Checks the file against the genesis, or the manifest, and digests it.
+async fn read_file(
+    path: &Path,
+    options: &ConfirmOptions,
+    manifest: Option<&Manifest>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(Digest, Witness)> {
+    progress.step(format!("Reading the snapshot {}", path.display()));
+    let (path, genesis) = (path.to_owned(), options.genesis.clone());
+    if genesis.is_none() && manifest.is_none() {
+        return Err(Error::usage("a snapshot file alone proves nothing: its genesis pins what it must be")
+            .hint("give --genesis G, or --manifest M"));
+    }
+    let expected = manifest.map(|manifest| manifest.state_hash);
+    let (reporter, cancel) = (progress.clone(), cancel.clone());
+    let work = move || {
+        let verify = VerifyOptions { cancel: cancel.clone(), ..VerifyOptions::default() };
+        let height = match &genesis {
+            Some(genesis) => snapshot::verify(&path, genesis, &verify, &reporter)?.height,
+            None => {
+                let facts = snapshot::read_file(&path, &verify, |bytes| reporter.bytes("verify", bytes, None, ""))?;
+                reporter.done("verify");
+                if expected != Some(facts.state_hash) {
+                    return Err(Error::verify(format!(
+                        "{} has the state hash {}, which is not the manifest's",
+                        path.display(),
+                        facts.state_hash
+                    ))
+                    .hint("give the snapshot that belongs to this manifest"));
+                }
+                facts.scan?.height
+            }
+        };
+        let (text, witness) = digest::witness_file(&path, cancel)?;
+        Ok((Digest { height, ..Digest::new(&text, &[]) }, witness))
+    };
+    tokio::task::spawn_blocking(work).await.or_failed(|| "the check ended unexpectedly")?
+}
+
+fn conclude(basis: &Basis, found: &WitnessedDatabase, judged: Judgement, allow_transactions: bool) -> Confirmed {
+    let worst = judged.verdict();
+    let outcome = match worst {
+        _ if judged.not_restored => Outcome::NotRestored,
+        Verdict::Damage => Outcome::Damaged,
+        Verdict::Unclear => Outcome::Unconfirmed,
+        Verdict::Grown => Outcome::AsSignedAndMore,
+        Verdict::Kwild | Verdict::Equal => Outcome::AsSigned,
+    };
+    let height = found.digest.height.unwrap_or(0);
+    let mut notes = Vec::new();
+    let started_at = basis.genesis.as_ref().map_or(0, Genesis::initial_height);
+    if basis.old_height == Some(height) && height > started_at.max(1) {
+        notes.push(format!("height {height} is the old network's last block: is this the OLD node's database?"));
+    }
+    if basis.file.is_none() {
+        notes.push(
+            "compared with the manifest's digests alone: proposals, definitions, and which rows are missing need the \
+             snapshot file"
+                .to_owned(),
+        );
+    }
+    if let (Some(manifest), None) = (&basis.manifest, &basis.genesis)
+        && manifest.network.family == Family::V010
+    {
+        notes.push("without the genesis, an owner that it changed counts as a difference".to_owned());
+    }
+    match judged.transactions {
+        Some(0) => {}
+        Some(n) => notes.push(format!(
+            "{} since the genesis: what they changed cannot be told from damage by comparing with what was signed",
+            text::count(n, "transaction")
+        )),
+        None => notes.push("accounts differ: transactions have been made, or accounts are damaged".to_owned()),
+    }
+    let ok = matches!(outcome, Outcome::AsSigned | Outcome::AsSignedAndMore)
+        || outcome == Outcome::Unconfirmed && allow_transactions;
+    Confirmed {
+        ok,
+        outcome,
+        family: basis.family,
+        height,
+        transactions: judged.transactions,
+        compared: if basis.file.is_some() { "rows" } else { "digests" },
+        tables: judged.parts,
+        notes,
+    }
+}

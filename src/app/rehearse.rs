@@ -1,0 +1,371 @@
+//! Rehearsing kwild's restore: the snapshot's text goes through psql into a database of our own, as it will on every
+//! validator's machine, and what the server would not take is told before anyone is harmed by it.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
+
+use super::files::read_manifest;
+use crate::{
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash, task::CancellationToken, text},
+    database::{
+        RehearsalDatabase, Settings,
+        scratch::{Scratch, ScratchOptions},
+    },
+    kwil::{
+        Family,
+        rehearsal::{Complaints, FailedStatement, Outline, objects_before_restore},
+        scan::ScanReport,
+    },
+    manifest::Manifest,
+    snapshot::{self, VerifyOptions},
+};
+
+/// kwild's own: it starts on no other.
+const SERVER_MAJOR: u32 = 16;
+/// Variables that kwild's psql obeys and the rehearsal's does not.
+const OBEYED: [&str; 5] = ["PGCLIENTENCODING", "PGOPTIONS", "PGDATABASE", "PGSERVICE", "PSQLRC"];
+
+/// What is rehearsed, and where.
+#[derive(Debug)]
+pub struct RehearseOptions {
+    /// The snapshot, gzip or plain.
+    pub snapshot: PathBuf,
+    /// Its genesis; the snapshot must be what it pins.
+    pub genesis: Option<PathBuf>,
+    /// A manifest, or its directory: its hash and row counts are compared.
+    pub manifest: Option<PathBuf>,
+    /// The server; none: a throw-away one.
+    pub server: Option<Settings>,
+}
+
+/// What a rehearsal found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rehearsed {
+    /// Nothing failed but what fails in every restore, and every row is there.
+    pub ok: bool,
+    /// Which formats.
+    pub family: Family,
+    /// SHA-256 of the text.
+    pub state_hash: Sha256Hash,
+    /// Major version of the server that was used.
+    pub server_major: u32,
+    /// Tables and rows that the file holds.
+    pub tables: u64,
+    /// See `tables`.
+    pub rows: u64,
+    /// Rows that were restored.
+    pub restored_rows: u64,
+    /// Statements that failed, in the text's order.
+    pub failed: Vec<FailedStatement>,
+    /// Failures beyond those listed.
+    pub failed_more: u64,
+    /// Tables whose rows are not as many as they should be.
+    pub differs: Vec<RowsDiffer>,
+    /// What is worth knowing.
+    pub notes: Vec<String>,
+}
+
+/// A table with other rows than it should have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RowsDiffer {
+    /// `schema.table`
+    pub table: String,
+    /// Rows in the file.
+    pub file: Option<u64>,
+    /// Rows that the manifest counts, if there is one.
+    pub manifest: Option<u64>,
+    /// Rows after the restore; none: the table was not made.
+    pub restored: Option<u64>,
+}
+
+impl Rehearsed {
+    /// Failures that no other restore has.
+    pub fn unexpected(&self) -> impl Iterator<Item = &FailedStatement> {
+        self.failed.iter().filter(|failed| !failed.expected)
+    }
+
+    /// Refuses a snapshot whose restore would lose something.
+    ///
+    /// # Errors
+    /// `Kind::Verify` with the first failure.
+    pub fn check(&self) -> Result<()> {
+        if self.ok {
+            return Ok(());
+        }
+        let mut parts = Vec::new();
+        if let Some(table) = self.differs.first() {
+            let more = self.differs.len() - 1;
+            let more = if more > 0 { format!(", and {more} more") } else { String::new() };
+            parts.push(format!("{table}{more}"));
+        }
+        if let Some(failed) = self.unexpected().next() {
+            parts.push(format!("line {}: {}: {}", failed.line, failed.statement, failed.message));
+        }
+        Err(Error::verify(format!("kwild would not restore all of this snapshot: {}", parts.join("; ")))
+            .hint("do not give it out; make it anew from the old network's database with `regenesis snapshot create`"))
+    }
+}
+
+impl std::fmt::Display for RowsDiffer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = text::escape(&self.table);
+        match self.restored {
+            Some(rows) => write!(f, "{name}: {} restored", text::count(rows, "row"))?,
+            None => write!(f, "{name}: the table was not made")?,
+        }
+        match self.file {
+            Some(rows) => write!(f, ", {rows} in the file")?,
+            None => write!(f, ", not in the file")?,
+        }
+        match self.manifest {
+            Some(rows) if self.file != Some(rows) => write!(f, ", {rows} in the manifest"),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Checks the file first (hash where a genesis or manifest is given, and always every statement, since psql runs them), then
+/// loads it. What was made is gone afterwards, however it ends.
+///
+/// # Errors
+/// As [`snapshot::verify`]; when there is no server, or it fails (`Kind::Failed`). Failing statements are no error here:
+/// [`Rehearsed::check`].
+pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Rehearsed> {
+    progress.step("Checking the snapshot's statements: psql runs them as a superuser");
+    let checked = check(&options, progress, cancel).await?;
+    let throw_away = match &options.server {
+        Some(_) => None,
+        None => {
+            progress.step("Starting a throw-away PostgreSQL");
+            let started = tokio::task::spawn_blocking(|| Scratch::start(ScratchOptions::default()));
+            Some(started.await.or_failed(|| "the throw-away server was not started")?.map_err(|e| {
+                e.hint("install a PostgreSQL 16 server on this machine, or name one that may be used: --host, --port, --user")
+            })?)
+        }
+    };
+    let server = match (&options.server, &throw_away) {
+        (Some(settings), _) => settings.clone(),
+        (None, Some(scratch)) => scratch.settings("postgres"),
+        (None, None) => return Err(Error::failed("there is no server to rehearse on")),
+    };
+    if cancel.is_cancelled() {
+        return Err(interrupted());
+    }
+    let database = RehearsalDatabase::make(&server).await?;
+    progress.step(format!("Restoring into the database {} at {}", database.name(), server.place()));
+    let loaded = tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(interrupted()),
+        loaded = load(&database, &options.snapshot, &checked, progress) => loaded,
+    };
+    let server_major = database.server_major();
+    let removed = database.remove().await;
+    // Also when the restore failed, nothing may be left; its own error matters more.
+    let loaded = match (loaded, removed) {
+        (Err(e), Err(left)) => {
+            progress.warning(left.chain());
+            return Err(e);
+        }
+        (loaded, Ok(())) => loaded?,
+        (Ok(_), Err(left)) => return Err(left),
+    };
+    if let Some(scratch) = throw_away {
+        tokio::task::spawn_blocking(|| scratch.stop())
+            .await
+            .or_failed(|| "the throw-away server was not stopped")??;
+    }
+    judge(checked, loaded, server_major)
+}
+
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted(2), "interrupted during the rehearsal; its database is gone")
+}
+
+struct Checked {
+    report: ScanReport,
+    state_hash: Sha256Hash,
+    bytes: u64,
+    manifest: Option<Manifest>,
+}
+
+async fn check(options: &RehearseOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Checked> {
+    let manifest = options.manifest.as_deref().map(read_manifest).transpose()?;
+    let (file, genesis) = (options.snapshot.clone(), options.genesis.clone());
+    let (reporter, cancel) = (progress.clone(), cancel.clone());
+    let work = move || {
+        let verify = VerifyOptions { cancel, ..VerifyOptions::default() };
+        if let Some(genesis) = genesis {
+            // It names what of the two is wrong.
+            snapshot::verify(&file, &genesis, &verify, &reporter)?;
+        }
+        let facts = snapshot::read_file(&file, &verify, |bytes| reporter.bytes("verify", bytes, None, ""))?;
+        reporter.done("verify");
+        Ok::<_, Error>((facts.scan?, facts.state_hash, facts.bytes))
+    };
+    let (report, state_hash, bytes) =
+        tokio::task::spawn_blocking(work).await.or_failed(|| "the check ended unexpectedly")??;
+    if let Some(manifest) = &manifest
+        && manifest.state_hash != state_hash
+    {
+        return Err(Error::verify(format!(
+            "{} is not the manifest's snapshot: its state hash is {state_hash}, not {}",
+            options.snapshot.display(),
+            manifest.state_hash
+        ))
+        .hint("give the snapshot that was signed, or leave --manifest out"));
+    }
+    Ok(Checked { report, state_hash, bytes, manifest })
+}
+
+struct Loaded {
+    outline: Outline,
+    complaints: Complaints,
+    rows: BTreeMap<String, u64>,
+}
+
+/// The text's pieces waiting for psql.
+const PIECES_WAITING: usize = 3;
+
+async fn load(database: &RehearsalDatabase, file: &Path, checked: &Checked, progress: &Progress) -> Result<Loaded> {
+    let before = objects_before_restore(checked.report.family);
+    if !before.is_empty() {
+        database.execute(before).await?;
+    }
+    let (to_psql, text) = tokio::sync::mpsc::channel(PIECES_WAITING);
+    let (file, reporter, total) = (file.to_owned(), progress.clone(), checked.bytes);
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut outline = Outline::new();
+        let mut cut = Ok(());
+        let mut bytes = 0;
+        snapshot::each_piece(&file, &VerifyOptions::default(), |piece| {
+            cut = outline.push(&piece);
+            bytes += piece.len() as u64;
+            reporter.bytes("restore", bytes, Some(total), "");
+            // A psql that ended takes no more.
+            cut.is_ok() && to_psql.blocking_send(piece).is_ok()
+        })?;
+        cut?;
+        Ok::<_, Error>(outline)
+    });
+    let complaints = database.load(text).await;
+    let outline = reading.await.or_failed(|| "the snapshot was not read")?;
+    progress.done("restore");
+    let complaints = complaints?;
+    let outline = outline?;
+    progress.step("Counting the restored rows");
+    Ok(Loaded { outline, complaints, rows: database.rows().await? })
+}
+
+fn judge(checked: Checked, loaded: Loaded, server_major: u32) -> Result<Rehearsed> {
+    let report = &checked.report;
+    let votes = report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0);
+    let (failed, failed_more) = loaded.complaints.by_statement(&loaded.outline, votes);
+    // A server in need is no fault of the file's.
+    if let Some(failure) = failed.iter().find(|f| is_the_servers(f.sqlstate.as_deref())) {
+        let hint = match failure.sqlstate.as_deref() {
+            Some("53100") => "its disk is full: make room there or use another server, and run the rehearsal again",
+            _ => "see the server's log, and run the rehearsal again",
+        };
+        return Err(Error::failed("the server could not go on, so the rehearsal says nothing about the snapshot")
+            .because(format!("line {}: {}", failure.line, failure.message))
+            .hint(hint));
+    }
+    let differs = differing(report, &loaded.rows, checked.manifest.as_ref());
+    let ok = differs.is_empty() && failed_more == 0 && failed.iter().all(|f| f.expected);
+    let known = |table: &&String| report.table_rows.contains_key(*table);
+    let restored_rows = loaded.rows.keys().filter(known).map(|table| loaded.rows[table]).sum();
+    Ok(Rehearsed {
+        ok,
+        family: report.family,
+        state_hash: checked.state_hash,
+        server_major,
+        tables: report.table_rows.len() as u64,
+        rows: report.rows,
+        restored_rows,
+        failed,
+        failed_more,
+        differs,
+        notes: notes(server_major),
+    })
+}
+
+/// Classes: insufficient resources, operator intervention, system error.
+fn is_the_servers(sqlstate: Option<&str>) -> bool {
+    sqlstate.is_some_and(|code| ["53", "57", "58"].iter().any(|class| code.starts_with(class)))
+}
+
+fn differing(report: &ScanReport, restored: &BTreeMap<String, u64>, manifest: Option<&Manifest>) -> Vec<RowsDiffer> {
+    let signed: BTreeMap<&str, u64> = manifest
+        .and_then(|manifest| manifest.state_digest.as_ref())
+        .map(|digest| digest.tables.iter().map(|t| (&*t.name, t.rows)).collect())
+        .unwrap_or_default();
+    let mut names: Vec<&str> = report.table_rows.keys().map(String::as_str).chain(signed.keys().copied()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let mut differs = Vec::new();
+    for table in names {
+        let file = report.table_rows.get(table).copied();
+        let manifest = signed.get(table).copied();
+        let rows = restored.get(table).copied();
+        if rows != file || manifest.is_some_and(|manifest| Some(manifest) != file) {
+            differs.push(RowsDiffer { table: table.to_owned(), file, manifest, restored: rows });
+        }
+    }
+    differs
+}
+
+/// Where kwild's own restore on this machine may go another way.
+fn notes(server_major: u32) -> Vec<String> {
+    let mut notes = Vec::new();
+    if server_major != SERVER_MAJOR {
+        notes.push(format!("rehearsed on PostgreSQL {server_major}; kwild starts on {SERVER_MAJOR} only"));
+    }
+    let psqlrc = env::home_dir().map(|home| home.join(".psqlrc")).filter(|path| path.exists());
+    if let Some(path) = psqlrc {
+        notes.push(format!("kwild's psql obeys {}, the rehearsal's does not", path.display()));
+    }
+    for name in OBEYED.iter().filter(|name| env::var_os(name).is_some()) {
+        notes.push(format!("kwild's psql would obey {name} if it is set where kwild starts, the rehearsal's does not"));
+    }
+    notes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_server_is_to_blame_for_its_own_troubles() {
+        assert!(is_the_servers(Some("53100")) && is_the_servers(Some("57P01")) && is_the_servers(Some("58030")));
+        assert!(!is_the_servers(Some("23503")) && !is_the_servers(Some("42P01")) && !is_the_servers(None));
+    }
+
+    #[test]
+    fn every_table_is_counted_against_all_that_is_known() {
+        let mut snapshot = snapshot::read_file(
+            &Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tests/data/v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"),
+            &VerifyOptions::default(),
+            |_| {},
+        )
+        .unwrap()
+        .scan
+        .unwrap();
+        let mut restored = snapshot.table_rows.clone();
+        assert_eq!(differing(&snapshot, &restored, None), []);
+        restored.remove("notes.pages");
+        restored.insert("ledger.accts".to_owned(), 79);
+        restored.insert("public.other".to_owned(), 5);
+        snapshot.table_rows.insert("notes.pages".to_owned(), 4);
+        let words: Vec<String> = differing(&snapshot, &restored, None).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            words,
+            ["ledger.accts: 79 rows restored, 80 in the file", "notes.pages: the table was not made, 4 in the file"]
+        );
+    }
+}

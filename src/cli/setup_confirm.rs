@@ -1,0 +1,140 @@
+//! `setup confirm`: does the new node hold what was signed?
+
+use std::{fmt, path::PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{
+    Session,
+    database::{DatabaseArgs, Resolved},
+    values::expand_home,
+};
+use crate::{
+    app::{
+        confirm::{ConfirmOptions, Confirmed, Outcome, SnapshotFile, confirm},
+        files::read_manifest,
+    },
+    base::{Result, durable, text},
+    kwil::{GENESIS_FILE_NAME, confirm::Verdict},
+};
+
+/// Flags of `setup confirm`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Blocks and app hashes prove nothing about the data: a node that restored nothing shows the same ones. This reads\n\
+    the new node's database, running or stopped, and compares it table by table with what was signed. What kwild itself\n\
+    rewrites when it starts is told apart. As long as no transaction has been made (no account's nonce moved), every other\n\
+    difference is damage; run it before the network is opened to users.\n\n\
+    With the root, its own genesis-state file is used, checked against the hash that was signed; with it, rows are compared\n\
+    one by one, and not only tables.\n\n\
+    Exit 0: the data is what was signed; 3: it is not, or that cannot be told; the tables are named.\n\n\
+    Examples:\n  \
+    regenesis setup confirm --root-dir ~/.kwild-new --manifest network_snapshot\n  \
+    regenesis setup confirm snapshot.sql.gz --genesis genesis.json --dbname kwild_new"
+)]
+pub(crate) struct ConfirmArgs {
+    /// The snapshot that the node began with [default: the one in the root, or beside the manifest]
+    file: Option<PathBuf>,
+    /// The genesis [default: the root's, or genesis.json beside the snapshot or the manifest]
+    #[arg(short, long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// The signed manifest, or its directory
+    #[arg(long, value_name = "M")]
+    manifest: Option<PathBuf>,
+    /// Root of the NEW node: its config.toml says where its database is (the same as --from-root)
+    #[arg(short, long, value_name = "DIR", conflicts_with = "from_root")]
+    root_dir: Option<PathBuf>,
+    /// Tables that transactions may have changed are listed, and are no failure
+    #[arg(long)]
+    allow_transactions: bool,
+    /// The pg_dump to run [default: the best one on PATH or among the installed versions]
+    #[arg(long, value_name = "PATH")]
+    pg_dump: Option<PathBuf>,
+    #[command(flatten)]
+    database: DatabaseArgs,
+}
+
+#[derive(Serialize)]
+struct ConfirmResult(Confirmed);
+
+impl fmt::Display for ConfirmResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let confirmed = &self.0;
+        let words = match confirmed.outcome {
+            Outcome::AsSigned => "This node holds what was signed.",
+            Outcome::AsSignedAndMore => "This node holds what was signed, and what transactions added since.",
+            Outcome::NotRestored => "The snapshot was NOT restored: this node's chain began empty.",
+            Outcome::Damaged => "This node does NOT hold what was signed.",
+            Outcome::Unconfirmed => "NOT confirmed: transactions or damage changed signed rows.",
+        };
+        writeln!(f, "{words}")?;
+        writeln!(f, "  family        {}", confirmed.family)?;
+        writeln!(f, "  height        {}", confirmed.height)?;
+        match confirmed.transactions {
+            Some(n) => writeln!(f, "  transactions  {n} since the genesis")?,
+            None => writeln!(f, "  transactions  not known")?,
+        }
+        let by = match confirmed.compared {
+            "rows" => "every row of the snapshot",
+            _ => "the digests in the manifest",
+        };
+        writeln!(f, "  compared      {by}")?;
+        let equal = confirmed.of(Verdict::Equal).filter(|part| part.signed_rows.is_some());
+        let (tables, rows) = equal.fold((0, 0), |(n, rows), part| (n + 1, rows + part.rows.unwrap_or(0)));
+        writeln!(f, "  equal         {} with {}", text::count(tables, "part"), text::count(rows, "row"))?;
+        for (verdict, word) in [
+            (Verdict::Damage, "DAMAGE"),
+            (Verdict::Unclear, "UNCLEAR"),
+            (Verdict::Grown, "more"),
+            (Verdict::Kwild, "kwild"),
+        ] {
+            for part in confirmed.of(verdict) {
+                writeln!(f, "{word} {}: {}", text::escape(&part.name), part.text)?;
+            }
+        }
+        for note in &confirmed.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl ConfirmArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let manifest = self.manifest.map(expand_home);
+        let Resolved { settings, root, .. } = self.database.with_root(self.root_dir).resolve(&session.progress)?;
+        let (snapshot, genesis) = match (self.file.map(expand_home), &root, &manifest) {
+            (Some(file), ..) => {
+                let beside = durable::parent(&file).join(GENESIS_FILE_NAME);
+                (Some(SnapshotFile::Named(file)), beside)
+            }
+            (None, Some(root), _) => {
+                (root.genesis_state.clone().map(SnapshotFile::Found), root.directory.join(GENESIS_FILE_NAME))
+            }
+            (None, None, Some(path)) => {
+                let directory = if path.is_dir() { path.clone() } else { durable::parent(path).to_owned() };
+                let family = read_manifest(path)?.network.family;
+                let file = directory.join(family.snapshot_file_name());
+                (Some(SnapshotFile::Found(file)), directory.join(GENESIS_FILE_NAME))
+            }
+            (None, None, None) => (None, PathBuf::from(GENESIS_FILE_NAME)),
+        };
+        let beside = (snapshot.is_some() || root.is_some()).then_some(genesis).filter(|path| path.is_file());
+        let options = ConfirmOptions {
+            settings,
+            manifest,
+            snapshot,
+            genesis: self.genesis.map(expand_home).or(beside),
+            pg_dump: self.pg_dump.map(expand_home),
+            allow_transactions: self.allow_transactions,
+        };
+        let confirmed = confirm(options, &session.progress, &session.cancel).await?;
+        let verdict = confirmed.check();
+        let result = ConfirmResult(confirmed);
+        match verdict {
+            Ok(()) => session.output.result(&result),
+            Err(e) => session.output.result_with_error(&result, e),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! `setup restore --dry-run`: kwild's restore, rehearsed.
+
+use std::{fmt, path::PathBuf};
+
+use clap::Args;
+use serde::Serialize;
+
+use super::{Session, database::DatabaseArgs, values::expand_home};
+use crate::{
+    app::rehearse::{RehearseOptions, Rehearsed, rehearse},
+    base::{Error, Result, text},
+};
+
+/// Flags of `setup restore`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "kwild runs psql without stopping at errors: a statement that fails is passed over in silence, and its rows\n\
+    are gone. This runs the same in a database that it makes and drops, and names everything that fails. No existing\n\
+    database is touched. Without database flags a throw-away server is started, where PostgreSQL is installed.\n\n\
+    Exit 0: nothing failed but what fails in every restore; 3: rows or definitions would be lost.\n\n\
+    Examples:\n  \
+    regenesis setup restore --dry-run -s network_snapshot/snapshot.sql.gz -g network_snapshot/genesis.json\n  \
+    regenesis setup restore --dry-run -s snapshot.sql.gz --manifest . --host db.example --user postgres"
+)]
+pub(crate) struct RestoreArgs {
+    /// Rehearse; there is no other way: kwild itself restores, when it starts
+    #[arg(long)]
+    dry_run: bool,
+    /// The snapshot, gzip or plain SQL
+    #[arg(short, long, value_name = "FILE")]
+    snapshot: PathBuf,
+    /// Its genesis: the snapshot must have the hash that it pins
+    #[arg(short, long, value_name = "FILE")]
+    genesis: Option<PathBuf>,
+    /// A manifest or its directory: hash and rows of every table are compared
+    #[arg(long, value_name = "M")]
+    manifest: Option<PathBuf>,
+    #[command(flatten)]
+    server: DatabaseArgs,
+}
+
+#[derive(Serialize)]
+struct RestoreResult(Rehearsed);
+
+impl fmt::Display for RestoreResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Rehearsed { ok, family, state_hash, server_major, tables, rows, restored_rows, failed, .. } = &self.0;
+        if *ok {
+            writeln!(f, "kwild would restore all of this snapshot.")?;
+        } else {
+            writeln!(f, "kwild would NOT restore all of this snapshot, and would not say so.")?;
+        }
+        writeln!(f, "  family      {family}")?;
+        writeln!(f, "  state hash  {state_hash}")?;
+        writeln!(f, "  server      PostgreSQL {server_major}")?;
+        writeln!(f, "  data        {} in {}", text::count(*rows, "row"), text::count(*tables, "table"))?;
+        writeln!(f, "  restored    {}", text::count(*restored_rows, "row"))?;
+        for table in &self.0.differs {
+            writeln!(f, "LOST {table}")?;
+        }
+        for failed in failed {
+            let word = if failed.expected { "expected" } else { "FAILED" };
+            writeln!(f, "{word} line {}: {}", failed.line, failed.statement)?;
+            let code = failed.sqlstate.as_ref().map(|code| format!(" (SQLSTATE {code})")).unwrap_or_default();
+            writeln!(f, "    {}{code}", failed.message)?;
+            if failed.expected && !failed.statement.starts_with('\\') {
+                writeln!(f, "    in every restore with votes: the voters come from the genesis; harmless")?;
+            }
+            if failed.more > 0 {
+                writeln!(
+                    f,
+                    "    and {} after it, of the same statement or of its rows",
+                    text::count(failed.more, "failure")
+                )?;
+            }
+        }
+        if self.0.failed_more > 0 {
+            writeln!(f, "and {} more", text::count(self.0.failed_more, "failure"))?;
+        }
+        for note in &self.0.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        Ok(())
+    }
+}
+
+impl RestoreArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        if !self.dry_run {
+            return Err(Error::usage("setup restore only rehearses: it needs --dry-run")
+                .hint("kwild itself restores the snapshot when it first starts on a root that `setup init` made"));
+        }
+        let server = if self.server.is_given() { Some(self.server.resolve(&session.progress)?.settings) } else { None };
+        let options = RehearseOptions {
+            snapshot: expand_home(self.snapshot),
+            genesis: self.genesis.map(expand_home),
+            manifest: self.manifest.map(expand_home),
+            server,
+        };
+        let rehearsed = rehearse(options, &session.progress, &session.cancel).await?;
+        let verdict = rehearsed.check();
+        let result = RestoreResult(rehearsed);
+        match verdict {
+            Ok(()) => session.output.result(&result),
+            Err(e) => session.output.result_with_error(&result, e),
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! How far a new node has come in its database.
+
+use super::{
+    connect::{Connection, explain_query, is_missing_database},
+    settings::Settings,
+};
+use crate::base::{Context, Result};
+
+/// What of a node is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NodeStage {
+    /// Nothing of Kwil.
+    Nothing,
+    /// A snapshot's tables, or some of them, but none of those that kwild makes when it starts.
+    NoChain,
+    /// kwild started, and no block has been committed.
+    NoBlock,
+    /// There are blocks.
+    HasBlocks,
+}
+
+impl NodeStage {
+    /// Looks; changes nothing.
+    ///
+    /// # Errors
+    /// When the database cannot be reached or asked.
+    pub async fn look(settings: &Settings) -> Result<Self> {
+        const HINT: &str = "--dbname, --host, --port and --user, or --root-dir, must lead to the NEW node's database";
+        const DOING: &str = "look how far kwild has come";
+        let connection = match Connection::open(settings).await {
+            Ok(connection) => connection,
+            Err(e) if is_missing_database(&e) => return Err(e.hint(HINT)),
+            Err(e) => return Err(e),
+        };
+        let explain = |e| explain_query(e, DOING, settings).hint(HINT);
+        let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname IN \
+                   ('kwild_voting', 'kwild_accts', 'kwild_internal', 'kwild_engine')), \
+                   EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+                   WHERE n.nspname = 'kwild_chain' AND c.relname = 'chain')";
+        let row = connection.client.query_one(sql, &[]).await.map_err(explain)?;
+        let is = |column: usize| row.try_get::<_, bool>(column).or_failed(|| DOING);
+        match (is(0)?, is(1)?) {
+            (false, false) => return Ok(NodeStage::Nothing),
+            (_, false) => return Ok(NodeStage::NoChain),
+            (_, true) => {}
+        }
+        let row = connection.client.query_one("SELECT EXISTS (SELECT FROM kwild_chain.chain WHERE height >= 0)", &[]);
+        let row = row.await.map_err(explain)?;
+        Ok(if row.try_get::<_, bool>(0).or_failed(|| DOING)? { NodeStage::HasBlocks } else { NodeStage::NoBlock })
+    }
+}
