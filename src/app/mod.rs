@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod fetch;
 pub mod files;
+pub mod genesis;
 pub mod join;
 pub mod manifest;
 pub mod node;

@@ -2,7 +2,11 @@
 
 use clap::Subcommand;
 
-use super::{Session, setup_init::InitArgs};
+use super::{
+    Session,
+    setup_genesis::{GenesisArgs, GenesisHashArgs},
+    setup_init::InitArgs,
+};
 use crate::base::Result;
 
 /// Roots of nodes
@@ -10,12 +14,18 @@ use crate::base::Result;
 pub(crate) enum SetupCommand {
     /// Makes a node's root from genesis and snapshot, checked before anything stands under its final name
     Init(Box<InitArgs>),
+    /// Makes a new genesis from Kwil's defaults and flags
+    Genesis(Box<GenesisArgs>),
+    /// Hashes a snapshot as a genesis pins it, and writes the hash into one
+    GenesisHash(GenesisHashArgs),
 }
 
 impl SetupCommand {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         match self {
             SetupCommand::Init(args) => args.run(session).await,
+            SetupCommand::Genesis(args) => args.run(session).await,
+            SetupCommand::GenesisHash(args) => args.run(session).await,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! checked for what kwild would refuse at start, and made for a snapshot.
 
 mod difference;
+pub mod edit;
 pub mod fresh;
 pub mod lint;
 pub mod v010;

@@ -4,6 +4,7 @@
 mod create;
 mod deep;
 pub mod digest;
+mod facts;
 mod gzip;
 mod part;
 mod pipeline;
@@ -13,5 +14,6 @@ mod text;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};
+pub use facts::facts;
 pub use gzip::Compression;
 pub use verify::{TextFacts, Verified, VerifyOptions, read_genesis, read_gzip, verify, verify_reader};

@@ -311,6 +311,11 @@ pub fn read_gzip(reader: impl Read, options: &VerifyOptions, progress: impl FnMu
     read_text(reader, options, progress)
 }
 
+/// [`read_gzip`], of plain text, too.
+pub(super) fn read_either(reader: impl Read, options: &VerifyOptions, progress: impl FnMut(u64)) -> Result<TextFacts> {
+    read_text(TextReader::new(reader).or_failed(|| "cannot read the snapshot")?, options, progress)
+}
+
 type Piece = Arc<Vec<u8>>;
 
 fn read_text(

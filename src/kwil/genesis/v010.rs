@@ -250,7 +250,7 @@ impl GenesisValidator {
 
 impl Alloc {
     /// As Kwil writes it: EIP-55 for twenty bytes, hex otherwise.
-    fn id_text(&self) -> String {
+    pub fn id_text(&self) -> String {
         match <&[u8; 20]>::try_from(self.id.as_slice()) {
             Ok(address) => eip55(address),
             Err(_) => hex::encode(&self.id),

@@ -521,7 +521,8 @@ fn scan_error(facts: &mut SnapshotFacts, statement: &str, reason: &str) {
 #[test]
 fn a_snapshot_that_does_not_fit_is_told() {
     type Change<'a> = &'a dyn Fn(&mut SnapshotFacts, &mut ScanReport);
-    let cases: &[(&str, Option<Build>, Change<'_>, Level, &str, &str)] = &[
+    type Case<'a> = (&'a str, Option<Build>, Change<'a>, Level, &'a str, &'a str);
+    let cases: &[Case<'_>] = &[
         (V09, None, &|_, _| (), Level::Note, "votes", "s.sql.gz"),
         (V09, None, &|f, _| f.name = "s.sql".into(), Level::Warning, "snapshot-name", "s.sql"),
         (V09, None, &|f, _| f.name = "s.GZ".into(), Level::Warning, "snapshot-name", "s.GZ"),

@@ -78,8 +78,8 @@ pub(super) fn advise(genesis: &Genesis, options: &LintOptions<'_>, found: &mut V
         found.push(codes::MIGRATION.warning("migration", text));
     }
     owner(&genesis.db_owner, found);
-    let powers = genesis.validators.iter().flatten().map(|validator| validator.power.max(0));
-    if powers.fold(Some(0_i64), |sum, power| sum?.checked_add(power)).is_none() {
+    let mut powers = genesis.validators.iter().flatten().map(|validator| validator.power.max(0));
+    if powers.try_fold(0_i64, |sum, power| sum.checked_add(power)).is_none() {
         found.push(codes::POWER_SUM.warning("validators", "their power sums up to more than 63 bits hold"));
     }
     allocs(genesis, found);
