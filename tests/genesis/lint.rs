@@ -120,12 +120,7 @@ fn bad_snapshot_files_are_told() {
         ("h.sql.gz", file[..file.len() - 40].to_vec(), "error", "snapshot-damaged"),
         ("i.sql.gz", [file.clone(), vec![0; 16]].concat(), "error", "snapshot-damaged"),
         ("j.sql.gz", gzip(format!("\\restrict abc\n{string}").as_bytes()), "note", "restrict"),
-        (
-            "k.sql.gz",
-            gzip(string[..string.trim_end().rfind('\n').unwrap() + 1].as_bytes()),
-            "warning",
-            "no-height-line",
-        ),
+        ("k.sql.gz", gzip(&text[..string.trim_end().rfind('\n').unwrap() + 1]), "warning", "no-height-line"),
         ("l.sql.gz", gzip(string.replace('\n', "\r\n").as_bytes()), "error", "snapshot-hash"),
     ] {
         party.write(name, bytes);

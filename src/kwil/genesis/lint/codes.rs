@@ -197,7 +197,7 @@ codes! {
     SNAPSHOT_DAMAGED = "snapshot-damaged" [18], "The snapshot is cut off, damaged, or has bytes behind the gzip stream.",
         "It restores what it can read, then fails and leaves half a database.",
         "fetch the snapshot again";
-    SNAPSHOT_STATEMENT = "snapshot-statement" [11, 12, 16, 38], "The snapshot holds a statement that no Kwil dump holds.",
+    SNAPSHOT_STATEMENT = "snapshot-statement" [12, 16, 38], "The snapshot holds a statement that no Kwil dump holds.",
         "psql runs whatever stands there as a superuser, on this and on other databases, and hides what fails.",
         "do not start kwild on it; ask the lead for a snapshot made by `regenesis snapshot create`";
     RESTRICT = "restrict" [8], "The text has \\restrict lines of newer dump tools, with a random word in them.",
