@@ -4,6 +4,7 @@ pub mod confirm;
 pub mod demo;
 pub mod fetch;
 pub mod files;
+pub mod genesis;
 pub mod join;
 pub mod manifest;
 pub mod node;

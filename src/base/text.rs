@@ -54,6 +54,33 @@ pub fn time(unix_seconds: u64) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
+/// The name most like a misspelt one, where one is near enough to have been meant.
+pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let far = word.chars().count().max(3) / 3;
+    names.into_iter().map(|name| (distance(word, name), name)).filter(|(d, _)| *d <= far).min().map(|(_, name)| name)
+}
+
+/// How many letters must be changed, added, removed or swapped with the next one to make one word the other.
+fn distance(a: &str, b: &str) -> usize {
+    // Names are short; a stranger's text need not be.
+    const CHARS_MAX: usize = 100;
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(CHARS_MAX).collect(), b.chars().take(CHARS_MAX).collect());
+    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
+    for i in 1..=a.len() {
+        let mut row = vec![i];
+        for j in 1..=b.len() {
+            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
+            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            row.push(best);
+        }
+        rows.push(row);
+    }
+    rows[a.len()][b.len()]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,5 +102,17 @@ mod tests {
         assert_eq!(count(0, "peer"), "0 peers");
         assert_eq!(time(1_800_000_000), "2027-01-15T08:00:00Z");
         assert_eq!(time(u64::MAX), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn the_nearest_name_is_one_that_was_meant() {
+        let names = ["chain_id", "initial_height", "leader"];
+        for (word, name) in [("chian_id", Some("chain_id")), ("chainid", Some("chain_id")), ("laeder", Some("leader"))]
+        {
+            assert_eq!(nearest(word, names), name, "{word}");
+        }
+        assert_eq!(nearest("genesis_time", names), None);
+        assert_eq!(nearest("", names), None);
+        assert_eq!(nearest(&"x".repeat(10_000), names), None);
     }
 }

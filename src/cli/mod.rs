@@ -4,6 +4,7 @@
 mod database;
 mod demo;
 mod digest;
+mod genesis;
 mod join;
 mod key;
 mod manifest;
@@ -12,6 +13,7 @@ mod progress;
 mod publish;
 mod setup;
 mod setup_confirm;
+mod setup_genesis;
 mod setup_init;
 mod setup_restore;
 mod signals;
@@ -136,6 +138,9 @@ enum Command {
     /// Read a ticket: which network and manifest, whom it trusts, where it leads
     #[command(subcommand, arg_required_else_help = true)]
     Ticket(ticket::TicketCommand),
+    /// Read, edit and check a genesis of either family
+    #[command(subcommand, arg_required_else_help = true)]
+    Genesis(genesis::GenesisCommand),
     /// Make a node's root from files
     #[command(subcommand, arg_required_else_help = true)]
     Setup(setup::SetupCommand),
@@ -156,6 +161,7 @@ impl Command {
             Command::Snapshot(command) => command.run(session).await,
             Command::Manifest(command) => command.run(session).await,
             Command::Ticket(command) => command.run(session).await,
+            Command::Genesis(command) => command.run(session).await,
             Command::Setup(command) => command.run(session).await,
             Command::Key(command) => command.run(session).await,
             Command::Demo(args) => args.run(session).await,

@@ -2,7 +2,13 @@
 
 use clap::Subcommand;
 
-use super::{Session, setup_confirm::ConfirmArgs, setup_init::InitArgs, setup_restore::RestoreArgs};
+use super::{
+    Session,
+    setup_confirm::ConfirmArgs,
+    setup_genesis::{GenesisArgs, GenesisHashArgs},
+    setup_init::InitArgs,
+    setup_restore::RestoreArgs,
+};
 use crate::base::Result;
 
 /// Roots of nodes
@@ -14,6 +20,10 @@ pub(crate) enum SetupCommand {
     Restore(Box<RestoreArgs>),
     /// Compares a started node's database with what was signed: the only proof that its data is right
     Confirm(Box<ConfirmArgs>),
+    /// Makes a new genesis from Kwil's defaults and flags
+    Genesis(Box<GenesisArgs>),
+    /// Hashes a snapshot as a genesis pins it, and writes the hash into one
+    GenesisHash(GenesisHashArgs),
 }
 
 impl SetupCommand {
@@ -22,6 +32,8 @@ impl SetupCommand {
             SetupCommand::Init(args) => args.run(session).await,
             SetupCommand::Restore(args) => args.run(session).await,
             SetupCommand::Confirm(args) => args.run(session).await,
+            SetupCommand::Genesis(args) => args.run(session).await,
+            SetupCommand::GenesisHash(args) => args.run(session).await,
         }
     }
 }

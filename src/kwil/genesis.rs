@@ -2,9 +2,13 @@
 //! checked for what kwild would refuse at start, and made for a snapshot.
 
 mod difference;
+pub mod edit;
 pub mod fresh;
+pub mod lint;
 pub mod v010;
 pub mod v09;
+
+use std::cmp::Ordering;
 
 pub use difference::Difference;
 pub use fresh::Fresh;
@@ -57,7 +61,7 @@ pub enum GenesisError {
     #[error("the genesis cannot be used: {path}: {what}")]
     Check {
         /// Which key.
-        path: &'static str,
+        path: String,
         /// Why.
         what: String,
     },
@@ -260,14 +264,8 @@ impl Genesis {
     /// # Errors
     /// The first fault, as [`GenesisError::Check`].
     pub fn check(&self) -> Result<(), GenesisError> {
-        match self {
-            Genesis::V09(genesis) => genesis.check()?,
-            Genesis::V010(genesis) => genesis.check()?,
-        }
-        let mut keys: Vec<PublicKey> = self.validators()?.into_iter().map(|validator| validator.key).collect();
-        keys.sort_unstable();
-        match keys.windows(2).find(|pair| pair[0] == pair[1]) {
-            Some(pair) => refuse("validators", format!("{} is there twice", pair[0])),
+        match lint::startup_faults(self).into_iter().next() {
+            Some(fault) => refuse(fault.path.unwrap_or_default(), fault.text),
             None => Ok(()),
         }
     }
@@ -423,15 +421,24 @@ fn family_of(value: &Json) -> Result<Family, GenesisError> {
             what: format!("{} where an object must stand", value.kind()),
         });
     };
-    let has = |names: &[&str]| entries.iter().any(|(key, _)| names.contains(&json::fold(key).as_str()));
-    if has(&["consensus_params", "genesis_time"]) {
-        Ok(Family::V09)
-    } else if has(&["leader", "db_owner", "state_hash", "max_block_size", "join_expiry", "disabled_gas_costs"]) {
-        Ok(Family::V010)
-    } else if has(&["app_hash", "activations"]) {
-        Ok(Family::V09)
-    } else {
-        Err(GenesisError::NotGenesis)
+    // A genesis with a few keys of the other family is still of the one that it has more keys of.
+    let count = |names: &[&str]| entries.iter().filter(|(key, _)| names.contains(&json::fold(key).as_str())).count();
+    let v09 = count(&["consensus_params", "genesis_time", "app_hash", "activations"]);
+    let v010 = count(&[
+        "leader",
+        "db_owner",
+        "state_hash",
+        "migration",
+        "max_block_size",
+        "join_expiry",
+        "disabled_gas_costs",
+        "max_votes_per_tx",
+        "maa_activation_height",
+    ]);
+    match v09.cmp(&v010) {
+        _ if v09 + v010 == 0 => Err(GenesisError::NotGenesis),
+        Ordering::Less => Ok(Family::V010),
+        _ => Ok(Family::V09),
     }
 }
 
@@ -522,8 +529,8 @@ mod read {
     }
 }
 
-fn refuse<T>(path: &'static str, what: impl Into<String>) -> Result<T, GenesisError> {
-    Err(GenesisError::Check { path, what: what.into() })
+fn refuse<T>(path: impl Into<String>, what: impl Into<String>) -> Result<T, GenesisError> {
+    Err(GenesisError::Check { path: path.into(), what: what.into() })
 }
 
 /// A validator's key in a genesis, where the text of the file is at hand.

@@ -4,6 +4,7 @@
 mod create;
 mod deep;
 pub mod digest;
+mod facts;
 mod gzip;
 mod hash_log;
 mod part;
@@ -14,6 +15,7 @@ mod text;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};
+pub use facts::facts;
 pub use gzip::Compression;
 pub use verify::{
     TextFacts, Verified, VerifyOptions, each_piece, read_file, read_genesis, read_gzip, verify, verify_reader,

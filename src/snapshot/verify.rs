@@ -311,12 +311,20 @@ pub fn read_gzip(reader: impl Read, options: &VerifyOptions, progress: impl FnMu
     read_text(reader, options, progress)
 }
 
+/// [`read_gzip`], of plain text, too. Blocking.
+///
+/// # Errors
+/// As [`read_gzip`].
+pub(super) fn read_either(reader: impl Read, options: &VerifyOptions, progress: impl FnMut(u64)) -> Result<TextFacts> {
+    read_text(text_of(reader)?, options, progress)
+}
+
 /// Reads a snapshot file that no genesis is given for, gzip or plain, to its end. Blocking.
 ///
 /// # Errors
 /// As [`read_gzip`], but for plain text.
 pub fn read_file(path: &Path, options: &VerifyOptions, progress: impl FnMut(u64)) -> Result<TextFacts> {
-    read_text(open(path)?, options, progress)
+    read_either(open(path)?, options, progress)
 }
 
 /// Gives a snapshot's text piece by piece until there is no more, or nobody takes it. Blocking.
@@ -326,7 +334,7 @@ pub fn read_file(path: &Path, options: &VerifyOptions, progress: impl FnMut(u64)
 pub fn each_piece(path: &Path, options: &VerifyOptions, mut give: impl FnMut(Arc<Vec<u8>>) -> bool) -> Result<()> {
     let mut taken = true;
     let done = unpack(
-        &mut open(path)?,
+        &mut text_of(open(path)?)?,
         options,
         |_| {},
         |piece| {
@@ -337,9 +345,12 @@ pub fn each_piece(path: &Path, options: &VerifyOptions, mut give: impl FnMut(Arc
     if taken { done.map(drop) } else { Ok(()) }
 }
 
-fn open(path: &Path) -> Result<TextReader<fs::File>> {
-    let file = fs::File::open(path).or_failed(|| format!("cannot open {}", path.display()))?;
-    TextReader::new(file).or_failed(|| format!("cannot read {}", path.display()))
+fn open(path: &Path) -> Result<fs::File> {
+    fs::File::open(path).or_failed(|| format!("cannot open {}", path.display()))
+}
+
+fn text_of<R: Read>(reader: R) -> Result<TextReader<R>> {
+    TextReader::new(reader).or_failed(|| "cannot read the snapshot")
 }
 
 type Piece = Arc<Vec<u8>>;

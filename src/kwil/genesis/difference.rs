@@ -40,6 +40,24 @@ impl Genesis {
             .collect()
     }
 
+    /// The parameters: everything but what names and begins the network, its validators, balances and forks.
+    pub fn parameters(&self) -> Vec<(String, String)> {
+        const OTHERS: [&str; 9] = [
+            "genesis_time",
+            "chain_id",
+            "initial_height",
+            "app_hash",
+            "state_hash",
+            "db_owner",
+            "activations",
+            "validators",
+            "alloc",
+        ];
+        let top = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
+        let all = self.values().into_iter();
+        all.filter(|(path, _)| !OTHERS.contains(&top(path).as_str()) && top(path) != "leader").collect()
+    }
+
     /// Paths and values of everything that is neither object nor array.
     fn values(&self) -> Vec<(String, String)> {
         let json = match self {

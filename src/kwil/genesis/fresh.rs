@@ -270,7 +270,7 @@ impl Fresh {
 
 impl Balance {
     /// The amount, if it is one.
-    fn checked_amount(&self) -> Result<String, GenesisError> {
+    pub(super) fn checked_amount(&self) -> Result<String, GenesisError> {
         let digits = self.amount.trim_start_matches('0');
         if self.amount.is_empty() || !self.amount.bytes().all(|b| b.is_ascii_digit()) {
             return refuse(
@@ -281,7 +281,7 @@ impl Balance {
         Ok(if digits.is_empty() { "0".to_owned() } else { digits.to_owned() })
     }
 
-    fn v010(&self) -> Result<v010::Alloc, GenesisError> {
+    pub(super) fn v010(&self) -> Result<v010::Alloc, GenesisError> {
         let (digits, key_type) = match (self.id.strip_prefix("0x"), self.key_type) {
             (Some(digits), kind) if digits.len() == 40 => (digits, kind.unwrap_or(KeyType::Secp256k1)),
             (None, Some(kind)) => (self.id.as_str(), kind),
@@ -423,7 +423,7 @@ mod tests {
                         fresh.validators.push(validator);
                     }
                     // Only `setup init` with a leader of its own has an owner that is not the leader: the node's key.
-                    let other = after("--validator").is_some() && file == "init" || name == "truf_setup_genesis_maa";
+                    let other = after("--validator").is_some() && file == "init";
                     fresh.db_owner =
                         after("--db-owner").map(str::to_owned).or_else(|| other.then(|| read.db_owner.clone()));
                     fresh.max_block_size = after("--max-block-size").map(|n| n.parse().unwrap());

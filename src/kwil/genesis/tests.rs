@@ -542,3 +542,172 @@ proptest! {
         }
     }
 }
+
+/// Every value of a recorded genesis, by its path, such as `/validators/0/power`.
+fn pointers(value: &serde_json::Value, at: &str, found: &mut Vec<String>) {
+    match value {
+        serde_json::Value::Object(map) => map.iter().for_each(|(key, inner)| {
+            found.push(format!("{at}/{key}"));
+            pointers(inner, &format!("{at}/{key}"), found);
+        }),
+        serde_json::Value::Array(items) => {
+            items.iter().enumerate().for_each(|(i, inner)| pointers(inner, &format!("{at}/{i}"), found));
+        }
+        _ => {}
+    }
+}
+
+/// `validators[0].power`
+fn path_of(pointer: &str) -> String {
+    pointer.trim_start_matches('/').split('/').fold(String::new(), |path, part| match part.parse::<usize>() {
+        Ok(index) => format!("{path}[{index}]"),
+        Err(_) if path.is_empty() => part.to_owned(),
+        Err(_) => format!("{path}.{part}"),
+    })
+}
+
+/// What stands in a genesis of each family, with every key that may stand there.
+fn whole(family: Family) -> serde_json::Value {
+    let mut value = json(if family == Family::V09 { V09 } else { V010 });
+    match family {
+        Family::V09 => {
+            value["alloc"] = serde_json::json!({"ab": 5});
+            value["activations"] = serde_json::json!({"halt": 500});
+            value["consensus_params"]["migration"] = serde_json::json!({"start_height": 5, "end_height": 6});
+        }
+        Family::V010 => {
+            value["alloc"] = serde_json::json!([{"id": "abcd", "key_type": "ed25519", "amount": 5}]);
+            value["migration"] = serde_json::json!({"start_height": 5, "end_height": 6});
+            value["maa_activation_height"] = 5.into();
+        }
+    }
+    value
+}
+
+#[test]
+fn every_field_of_the_wrong_type_is_refused_by_its_path() {
+    let mut seen = 0;
+    for family in [Family::V09, Family::V010] {
+        let whole = whole(family);
+        Genesis::parse(whole.to_string().as_bytes()).unwrap();
+        let mut all = Vec::new();
+        pointers(&whole, "", &mut all);
+        for pointer in all {
+            let old = whole.pointer(&pointer).unwrap();
+            let wrong: Vec<serde_json::Value> = [
+                serde_json::json!("text"),
+                serde_json::json!(1.5),
+                serde_json::from_str("99999999999999999999").unwrap(),
+                serde_json::json!(true),
+                serde_json::json!([5]),
+                serde_json::json!({"x": 5}),
+            ]
+            .into_iter()
+            .filter(|new| match (old, new) {
+                // Any text is a text; what is more than a text is below.
+                (serde_json::Value::String(_), serde_json::Value::String(_)) => false,
+                (serde_json::Value::Bool(_), serde_json::Value::Bool(_)) => false,
+                // Balances are of any size, and the accounts and forks of v0.9 have any name.
+                (_, serde_json::Value::Number(n)) if pointer.contains("alloc/") => n.as_f64() == Some(1.5),
+                (serde_json::Value::Object(_), serde_json::Value::Object(_)) => {
+                    family == Family::V010 && pointer == "/migration"
+                }
+                _ => true,
+            })
+            .collect();
+            for new in wrong {
+                let mut edited = whole.clone();
+                *edited.pointer_mut(&pointer).unwrap() = new.clone();
+                let error = Genesis::parse(edited.to_string().as_bytes()).expect_err(&format!("{pointer} = {new}"));
+                let path = path_of(&pointer);
+                let named = match &error {
+                    GenesisError::Field { path, .. } | GenesisError::UnknownField(path) => path.clone(),
+                    other => panic!("{pointer} = {new}: {other}"),
+                };
+                let near = named.starts_with(&path) || path.starts_with(named.trim_end_matches('.'));
+                assert!(near, "{pointer} = {new}: {error}");
+                let findings = lint::lint(edited.to_string().as_bytes(), &lint::LintOptions::default()).findings;
+                assert_eq!(lint::worst(&findings), Some(crate::base::Level::Error), "{pointer} = {new}");
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 150, "{seen}");
+}
+
+#[test]
+fn every_missing_field_is_told_or_is_one_that_may_be_missing() {
+    // kwild starts without these (recorded, or because the value is 0, empty or null by default).
+    let optional = [
+        "alloc",
+        "activations",
+        "app_hash",
+        "state_hash",
+        "initial_height",
+        "migration",
+        "maa_activation_height",
+        "disabled_gas_costs",
+        "without_gas_costs",
+        "max_gas",
+        "abci",
+        "vote_extensions_enable_height",
+        "abci_max_bytes",
+        "halt",
+        "ab",
+        "name",
+        "amount",
+        "id",
+        "max_bytes",
+        "db_owner",
+    ];
+    for family in [Family::V09, Family::V010] {
+        let whole = whole(family);
+        let mut all = Vec::new();
+        pointers(&whole, "", &mut all);
+        for pointer in all {
+            let (parent, key) = pointer.rsplit_once('/').unwrap();
+            let mut edited = whole.clone();
+            edited.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(key);
+            let findings = lint::lint(edited.to_string().as_bytes(), &lint::LintOptions::default()).findings;
+            let path = path_of(&pointer);
+            let told = findings.iter().any(|finding| {
+                let at = finding.path.as_deref().unwrap_or_default();
+                at.starts_with(&path) || path.starts_with(at)
+            });
+            assert!(told || optional.contains(&key), "{pointer}: {findings:#?}");
+        }
+    }
+}
+
+#[test]
+fn an_unknown_sibling_of_every_field_is_refused_or_told() {
+    for family in [Family::V09, Family::V010] {
+        let whole = whole(family);
+        let mut all = Vec::new();
+        pointers(&whole, "", &mut all);
+        let mut parents: Vec<&str> = all.iter().map(|pointer| pointer.rsplit_once('/').unwrap().0).collect();
+        parents.dedup();
+        for parent in parents {
+            // Accounts and forks have free names.
+            if family == Family::V09 && matches!(parent, "/alloc" | "/activations") {
+                continue;
+            }
+            let mut edited = whole.clone();
+            edited.pointer_mut(parent).unwrap()["sibling"] = 5.into();
+            let text = edited.to_string();
+            let strict = family == Family::V010 && !parent.starts_with("/validators") && parent != "/leader";
+            let path = path_of(&format!("{parent}/sibling"));
+            assert_eq!(
+                Genesis::parse(text.as_bytes()).err(),
+                strict.then(|| GenesisError::UnknownField(path.clone())),
+                "{family} {path}"
+            );
+            let findings = lint::lint(text.as_bytes(), &lint::LintOptions::default()).findings;
+            let code = if strict { "unknown-key" } else { "ignored-key" };
+            assert!(
+                findings.iter().any(|f| f.code == code && f.path.as_deref() == Some(&path)),
+                "{path}: {findings:#?}"
+            );
+        }
+    }
+}

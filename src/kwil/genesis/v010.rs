@@ -4,7 +4,6 @@
 use super::{
     GenesisError, GenesisOptions, Validator, genesis_key,
     read::{self, field, wrong},
-    refuse,
 };
 use crate::kwil::{
     duration::GoDuration,
@@ -201,51 +200,9 @@ impl Genesis {
     pub(super) fn validators(&self) -> Result<Vec<Validator>, GenesisError> {
         let entries = self.validators.as_deref().unwrap_or_default();
         let one = |(index, entry): (usize, &GenesisValidator)| {
-            let kind: KeyType = entry.kind.parse().map_err(|error: crate::kwil::key::KeyError| {
-                GenesisError::Field { path: format!("validators[{index}].type"), what: error.to_string() }
-            })?;
-            Ok(Validator { key: genesis_key(index, kind, &entry.pubkey)?, power: entry.power, name: None })
+            Ok(Validator { key: entry.key(index)?, power: entry.power, name: None })
         };
         entries.iter().enumerate().map(one).collect()
-    }
-
-    pub(super) fn check(&self) -> Result<(), GenesisError> {
-        if self.chain_id.is_empty() {
-            return refuse("chain_id", "is empty: it is part of the protocol names, so nodes of any network would mix");
-        }
-        if !matches!(self.state_hash.len(), 0 | 32) {
-            return refuse("state_hash", format!("{} bytes, but a SHA-256 has 32", self.state_hash.len()));
-        }
-        if self.validators.as_deref().unwrap_or_default().is_empty() {
-            return refuse("validators", "there is none");
-        }
-        let validators =
-            self.validators().map_err(|error| GenesisError::Check { path: "validators", what: error.to_string() })?;
-        if let Some(index) = validators.iter().position(|validator| validator.power <= 0) {
-            return refuse("validators", format!("validator {index} has power {}", validators[index].power));
-        }
-        if self.initial_height < 0 {
-            return refuse("initial_height", format!("{}, but must not be negative", self.initial_height));
-        }
-        let Some(leader) = &self.leader else {
-            return refuse("leader", "is missing");
-        };
-        for (path, zero) in [
-            ("max_votes_per_tx", self.max_votes_per_tx == 0),
-            ("join_expiry", self.join_expiry.0 == 0),
-            ("max_block_size", self.max_block_size == 0),
-        ] {
-            if zero {
-                return refuse(path, "is 0 (a missing key counts as 0)");
-            }
-        }
-        if (self.migration_start_height == 0) != (self.migration_end_height == 0) {
-            return refuse("migration", "start_height and end_height must both be 0 or both be set");
-        }
-        if !validators.iter().any(|validator| validator.key == *leader) {
-            return refuse("leader", format!("{leader} is not among the validators"));
-        }
-        Ok(())
     }
 
     pub(super) fn for_snapshot(
@@ -280,9 +237,20 @@ impl Genesis {
     }
 }
 
+impl GenesisValidator {
+    /// The key of the validator at this index.
+    pub(super) fn key(&self, index: usize) -> Result<PublicKey, GenesisError> {
+        let kind: KeyType = self.kind.parse().map_err(|error: crate::kwil::key::KeyError| GenesisError::Field {
+            path: format!("validators[{index}].type"),
+            what: error.to_string(),
+        })?;
+        genesis_key(index, kind, &self.pubkey)
+    }
+}
+
 impl Alloc {
     /// As Kwil writes it: EIP-55 for twenty bytes, hex otherwise.
-    fn id_text(&self) -> String {
+    pub fn id_text(&self) -> String {
         match <&[u8; 20]>::try_from(self.id.as_slice()) {
             Ok(address) => eip55(address),
             Err(_) => hex::encode(&self.id),

@@ -9,9 +9,8 @@ use base64::{
 };
 
 use super::{
-    GenesisError, GenesisOptions, V09_CHAIN_ID_SIZE_BYTES_MAX, Validator, genesis_key,
+    GenesisError, GenesisOptions, Validator, genesis_key,
     read::{self, field, wrong},
-    refuse,
 };
 use crate::kwil::{
     json::{Json, fold, object},
@@ -23,11 +22,11 @@ const BASE64: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// What Go writes for a time that was never set.
-const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
+pub(super) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
 /// CometBFT's largest block.
-const BLOCK_SIZE_BYTES_MAX: i64 = 104_857_600;
+pub(super) const BLOCK_SIZE_BYTES_MAX: i64 = 104_857_600;
 /// CometBFT's largest sum of powers.
-const TOTAL_POWER_MAX: i64 = i64::MAX / 8;
+pub(super) const TOTAL_POWER_MAX: i64 = i64::MAX / 8;
 
 /// genesis.json of v0.9.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -196,50 +195,6 @@ impl ConsensusParams {
             ("without_gas_costs", self.without_gas_costs.into()),
         ])
     }
-
-    fn check(&self) -> Result<(), GenesisError> {
-        for (path, value) in [
-            ("consensus_params.votes.vote_expiry", self.votes_vote_expiry),
-            ("consensus_params.votes.max_votes_per_tx", self.votes_max_votes_per_tx),
-            ("consensus_params.validator.join_expiry", self.validator_join_expiry),
-            ("consensus_params.evidence.max_age_num_blocks", self.evidence_max_age_num_blocks),
-            ("consensus_params.evidence.max_age_duration", self.evidence_max_age_duration),
-        ] {
-            if value <= 0 {
-                return refuse(path, format!("{value}, but must be greater than 0 (a missing key counts as 0)"));
-            }
-        }
-        let block = match self.block_max_bytes {
-            -1 => BLOCK_SIZE_BYTES_MAX,
-            size if size <= 0 || size > BLOCK_SIZE_BYTES_MAX => {
-                return refuse(
-                    "consensus_params.block.max_bytes",
-                    format!("{size}, but must be -1 or between 1 and {BLOCK_SIZE_BYTES_MAX}"),
-                );
-            }
-            size => size,
-        };
-        if self.block_max_gas < -1 {
-            return refuse(
-                "consensus_params.block.max_gas",
-                format!("{}, but must be at least -1", self.block_max_gas),
-            );
-        }
-        if !(0..=block).contains(&self.evidence_max_bytes) {
-            return refuse(
-                "consensus_params.evidence.max_bytes",
-                format!("{}, but must lie between 0 and the block's {block}", self.evidence_max_bytes),
-            );
-        }
-        if self.abci_vote_extensions_enable_height < 0 {
-            return refuse("consensus_params.abci.vote_extensions_enable_height", "must not be negative");
-        }
-        let types = self.validator_pub_key_types.as_deref().unwrap_or_default();
-        if types.is_empty() || types.iter().any(|kind| kind != "ed25519" && kind != "secp256k1") {
-            return refuse("consensus_params.validator.pub_key_types", "must be [\"ed25519\"]");
-        }
-        Ok(())
-    }
 }
 
 fn read_strings(path: &str, value: &Json) -> Result<Option<Vec<String>>, GenesisError> {
@@ -345,52 +300,6 @@ impl Genesis {
             Ok(Validator { key, power: entry.power, name: Some(entry.name.clone()) })
         };
         self.validators.iter().enumerate().map(one).collect()
-    }
-
-    pub(super) fn check(&self) -> Result<(), GenesisError> {
-        if self.chain_id.is_empty() || self.chain_id.len() > V09_CHAIN_ID_SIZE_BYTES_MAX {
-            return refuse("chain_id", format!("{} characters, but must have 1 to 50", self.chain_id.len()));
-        }
-        if self.initial_height < 0 {
-            return refuse("initial_height", format!("{}, but must not be negative", self.initial_height));
-        }
-        match self.app_hash.as_ref().map_or(0, Vec::len) {
-            0 | 32 => {}
-            48 => {
-                return refuse(
-                    "app_hash",
-                    "48 bytes: the 64 hex digits of a SHA-256 were written where v0.9 wants base64",
-                );
-            }
-            size => return refuse("app_hash", format!("{size} bytes, but a SHA-256 has 32")),
-        }
-        self.consensus_params
-            .as_ref()
-            .map_or_else(|| refuse("consensus_params", "missing: kwild panics without it"), ConsensusParams::check)?;
-        if self.validators.is_empty() {
-            return refuse("validators", "there is none");
-        }
-        let mut total: i64 = 0;
-        for (index, validator) in self.validators.iter().enumerate() {
-            if validator.pub_key.len() != 32 {
-                return refuse(
-                    "validators",
-                    format!("the key of validator {index} has {} bytes, ed25519 has 32", validator.pub_key.len()),
-                );
-            }
-            if validator.power <= 0 {
-                return refuse("validators", format!("validator {index} has power {}", validator.power));
-            }
-            total = total.saturating_add(validator.power);
-        }
-        if total > TOTAL_POWER_MAX {
-            return refuse("validators", format!("their power sums up to more than {TOTAL_POWER_MAX}"));
-        }
-        // kwild starts, but each node takes its own clock and no two agree on the genesis.
-        if self.genesis_time == ZERO_TIME && self.validators.len() > 1 {
-            return refuse("genesis_time", "missing: every node would take its own clock and they could not agree");
-        }
-        Ok(())
     }
 
     pub(super) fn for_snapshot(
