@@ -14,4 +14,4 @@ mod verify;
 
 pub use create::{CreateOptions, Created, create};
 pub use gzip::Compression;
-pub use verify::{TextFacts, Verified, VerifyOptions, read_genesis, read_gzip, verify, verify_reader};
+pub use verify::{TextFacts, Verified, VerifyOptions, hash_reader, read_genesis, read_gzip, verify, verify_reader};

@@ -1,0 +1,9 @@
+//! `setup init`, `key gen` and `key info` by the real program: beside every recording of Kwil's own commands, and under
+//! faults.
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod common;
+
+mod keys;
+mod recordings;
