@@ -99,7 +99,13 @@ fn is_gzip(path: &Path) -> Result<bool> {
     let mut magic = Vec::new();
     let cannot = || format!("cannot read the snapshot {}", path.display());
     let hint = |e: Error| e.hint("check the path and that this user may read it");
-    File::open(path).or_failed(cannot).map_err(hint)?.take(2).read_to_end(&mut magic).or_failed(cannot).map_err(hint)?;
+    File::open(path)
+        .or_failed(cannot)
+        .map_err(hint)?
+        .take(2)
+        .read_to_end(&mut magic)
+        .or_failed(cannot)
+        .map_err(hint)?;
     Ok(magic == [0x1f, 0x8b])
 }
 

@@ -177,8 +177,13 @@ mod tests {
 
     #[test]
     fn both_families_flags_reach_their_keys() {
-        let given =
-            flags(&["--app.pg-db-host", "h", "--chain.p2p.persistent-peers=a@b:1,c@d:2", "--chain.p2p.pex=false", "-p"]);
+        let given = flags(&[
+            "--app.pg-db-host",
+            "h",
+            "--chain.p2p.persistent-peers=a@b:1,c@d:2",
+            "--chain.p2p.pex=false",
+            "-p",
+        ]);
         let mut values = given.values(Family::V09).unwrap();
         values.sort();
         assert_eq!(
@@ -231,7 +236,9 @@ mod tests {
 
     #[test]
     fn an_unknown_flag_is_answered_with_the_nearest() {
-        for (wrong, near) in [("--db.prot", "--db.port"), ("--chain.p2p.persistent-peer", "--chain.p2p.persistent-peers")] {
+        for (wrong, near) in
+            [("--db.prot", "--db.port"), ("--chain.p2p.persistent-peer", "--chain.p2p.persistent-peers")]
+        {
             let error = Line::try_parse_from(["init", wrong, "x"]).unwrap_err().to_string();
             assert!(error.contains(near), "{error}");
         }

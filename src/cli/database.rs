@@ -12,7 +12,10 @@ use zeroize::Zeroizing;
 
 use super::values::{Secret, expand_home, home};
 use crate::{
-    base::{Context, Error, Progress, Result, limits::{CONFIG_SIZE_BYTES_MAX, PASSWORD_FILE_SIZE_BYTES_MAX}},
+    base::{
+        Context, Error, Progress, Result,
+        limits::{CONFIG_SIZE_BYTES_MAX, PASSWORD_FILE_SIZE_BYTES_MAX},
+    },
     database::{PartialSettings, Settings, SslMode},
     kwil::{GENESIS_FILE_NAME, config, genesis::Genesis},
     snapshot,

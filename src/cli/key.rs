@@ -130,8 +130,9 @@ impl InfoArgs {
                 return Err(Error::usage("no key is given").hint("name its file with --key-file"));
             }
             (Some(one), Some(other)) if one.0.public() != other.0.public() => {
-                return Err(Error::usage("the key given and the key in the file are not the same")
-                    .hint("give one of the two"));
+                return Err(
+                    Error::usage("the key given and the key in the file are not the same").hint("give one of the two")
+                );
             }
             (Some(one), _) | (None, Some(one)) => one,
         };
@@ -258,4 +259,3 @@ impl fmt::Display for Shown {
         Ok(())
     }
 }
-

@@ -2,7 +2,10 @@
 
 use std::{fs, io::Read, path::PathBuf};
 
-use clap::{Args, builder::{PathBufValueParser, TypedValueParser}};
+use clap::{
+    Args,
+    builder::{PathBufValueParser, TypedValueParser},
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -75,8 +78,9 @@ impl InitArgs {
             warn("--output-dir is the old spelling of --root-dir");
         }
         if let (Some(_), Some(flag)) = (&self.genesis, self.new.first()) {
-            return Err(Error::usage(format!("{flag} changes nothing beside --genesis"))
-                .hint("leave it out, or leave --genesis out for a new network; a genesis is changed with `genesis set`"));
+            return Err(Error::usage(format!("{flag} changes nothing beside --genesis")).hint(
+                "leave it out, or leave --genesis out for a new network; a genesis is changed with `genesis set`",
+            ));
         }
         if self.config.secrets().next().is_some() {
             warn("a password on the command line can be seen by every user of this machine");
@@ -176,7 +180,10 @@ impl OldConfig {
         file.take(limits::CONFIG_SIZE_BYTES_MAX + 1).read_to_string(&mut text).or_failed(what).map_err(hint)?;
         if text.len() as u64 > limits::CONFIG_SIZE_BYTES_MAX {
             let limit = text::bytes(limits::CONFIG_SIZE_BYTES_MAX);
-            return Err(hint(Error::verify(format!("{} is larger than {limit}: it is no config.toml", path.display()))));
+            return Err(hint(Error::verify(format!(
+                "{} is larger than {limit}: it is no config.toml",
+                path.display()
+            ))));
         }
         let root = std::path::absolute(root).or_failed(|| "cannot find the current directory")?;
         Ok(OldConfig { root, text })

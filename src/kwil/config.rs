@@ -171,7 +171,6 @@ impl Config {
     fn item(&self, name: &str) -> Option<&Item> {
         name.split('.').try_fold(self.document.as_item(), |item, part| item.get(part))
     }
-
 }
 
 /// Which family's kwild reads such a file.

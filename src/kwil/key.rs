@@ -152,9 +152,10 @@ impl From<KeyError> for Error {
             KeyError::ArgumentHex(_) | KeyError::ArgumentLength(_) => {
                 "give HEX or HEX#TYPE, or better a file with --key-file"
             }
-            KeyError::FileHexLength { .. } | KeyError::PrivateLength { .. } | KeyError::Mismatch | KeyError::NotAScalar => {
-                "the file is cut or damaged: copy it again from the node or from a backup"
-            }
+            KeyError::FileHexLength { .. }
+            | KeyError::PrivateLength { .. }
+            | KeyError::Mismatch
+            | KeyError::NotAScalar => "the file is cut or damaged: copy it again from the node or from a backup",
             KeyError::FileJson(_) => "compare it with a nodekey.json that `regenesis key gen -o FILE` writes",
             KeyError::UnknownType(_) | KeyError::FamilyCannotHold(_) => {
                 "use an ed25519 key: `regenesis key gen ed25519 -o FILE`"
@@ -519,11 +520,12 @@ impl PrivateKey {
         })?;
         let kind: KeyType = file.kind.parse()?;
         let mut bytes = Zeroizing::new(vec![0; file.key.len() / 2]);
-        hex::decode_to_slice(file.key.as_bytes(), bytes.as_mut_slice())
-            .map_err(|_| match file.key.starts_with("0x") {
+        hex::decode_to_slice(file.key.as_bytes(), bytes.as_mut_slice()).map_err(|_| {
+            match file.key.starts_with("0x") {
                 true => KeyError::FileJson("\"key\" has 0x in front; Kwil writes it without"),
                 false => KeyError::FileJson("\"key\" is not hex"),
-            })?;
+            }
+        })?;
         Self::from_bytes(kind, &bytes)
     }
 

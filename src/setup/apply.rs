@@ -172,8 +172,7 @@ impl Parts<'_> {
 }
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
-    durable::write_atomically(path, bytes, mode)
-        .map_err(|e| e.hint("free some space or choose a root on another disk"))
+    durable::write_atomically(path, bytes, mode).map_err(|e| e.hint("free some space or choose a root on another disk"))
 }
 
 fn check_genesis(genesis: &Genesis, options: &InitOptions) -> Result<()> {

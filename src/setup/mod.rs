@@ -99,10 +99,8 @@ impl NodeConfig {
     fn for_family(&self, family: Family, truf: bool) -> Result<Config> {
         let of_truf = |name: &str| config::find(family, name).is_some_and(|key| key.truf_only);
         let old = self.old.as_ref().filter(|old| old.family == family);
-        let truf = truf
-            || self.truf
-            || old.is_some_and(|old| old.truf)
-            || self.flags.iter().any(|(name, _)| of_truf(name));
+        let truf =
+            truf || self.truf || old.is_some_and(|old| old.truf) || self.flags.iter().any(|(name, _)| of_truf(name));
         let mut config = if family == Family::V010 && truf { Config::truf() } else { Config::new(family) };
         if let Some(old) = old {
             old.apply(&mut config)?;
@@ -316,9 +314,7 @@ impl GenesisAtHand<'_> {
 impl GenesisSource {
     fn read(&self) -> Result<GenesisAtHand<'_>> {
         match self {
-            GenesisSource::Bytes(bytes) => {
-                Ok(GenesisAtHand::Read(bytes.clone(), Box::new(Genesis::parse(bytes)?)))
-            }
+            GenesisSource::Bytes(bytes) => Ok(GenesisAtHand::Read(bytes.clone(), Box::new(Genesis::parse(bytes)?))),
             GenesisSource::File(path) => {
                 let (bytes, genesis) = read_genesis(path)?;
                 Ok(GenesisAtHand::Read(bytes, Box::new(genesis)))

@@ -139,13 +139,7 @@ impl Read for Watched<'_> {
 
 impl Watched<'_> {
     /// The check's word, unless the disk or a signal is what really failed.
-    fn verdict<T>(
-        &mut self,
-        checked: Result<T>,
-        rest: io::Result<u64>,
-        source: &Path,
-        target: &Path,
-    ) -> Result<T> {
+    fn verdict<T>(&mut self, checked: Result<T>, rest: io::Result<u64>, source: &Path, target: &Path) -> Result<T> {
         match self.failed.take() {
             Some(Failure::Cancelled) => Err(interrupted()),
             Some(Failure::Read(e)) => Err(unreadable(source, e)),

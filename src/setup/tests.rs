@@ -30,7 +30,11 @@ fn check(file: &mut dyn Read, genesis: &Genesis) -> Result<Sha256Hash> {
     let mut text = Vec::new();
     MultiGzDecoder::new(std::io::BufReader::new(file)).read_to_end(&mut text).or_verify(|| "not a whole gzip file")?;
     let hash = hash_of(&text);
-    if genesis.state_hash().is_none_or(|pinned| pinned == hash) { Ok(hash) } else { Err(Error::verify("wrong state hash")) }
+    if genesis.state_hash().is_none_or(|pinned| pinned == hash) {
+        Ok(hash)
+    } else {
+        Err(Error::verify("wrong state hash"))
+    }
 }
 
 fn recording(family: Family, what: &str) -> PathBuf {

@@ -82,17 +82,28 @@ fn others() -> BTreeMap<&'static str, Other> {
         ("genesis_state_hash_short", unusable("state_hash")),
         ("genesis_missing_max_block_size", unusable("max_block_size")),
         ("genesis_int_null", unusable("max_block_size")),
-        ("genesis_int_negative", unusable("max_block_size")),
+        ("genesis_join_expiry_0", unusable("join_expiry")),
+        ("genesis_chain_id_empty", unusable("chain_id")),
+        ("genesis_validator_unknown_type", unusable("unknown key type rsa")),
+        ("genesis_validator_type_upper", unusable("unknown key type SECP256K1")),
+        ("genesis_validator_type_absent", unusable("validators[0].type")),
+        ("genesis_validator_pubkey_short", unusable("has 2 bytes")),
+        ("genesis_validator_pubkey_null", unusable("has 0 bytes")),
+        ("genesis_validator_power_absent", unusable("power 0")),
+        ("genesis_validator_power_neg", unusable("power -1")),
         ("genesis_no_validators", unusable("validators")),
         ("genesis_validators_empty", unusable("validators")),
         ("genesis_leader_not_validator", unusable("leader")),
+        // TRUF's recordings of these two have a validator and a leader of two worlds.
+        ("truf genesis_validator_pubkey_upper", unusable("leader")),
+        ("truf genesis_leader_key_upper", unusable("leader")),
     ]
     .into()
 }
 
 /// The genesis or key file of a case whose recording names it, but does not hold it.
 fn input(name: &str, genesis: &str) -> Option<String> {
-    let hash = "574b0ee7d14d40ca4976a13b1d2b989515e45e01ef4674b1947f5bbcaf34f360";
+    let hash = genesis.split("\"state_hash\": \"").nth(1).unwrap().split('"').next().unwrap();
     let pinned = format!("\"state_hash\": \"{hash}\"");
     let with = |from: &str, to: &str| {
         assert!(genesis.contains(from), "{name}: {from}");
@@ -109,7 +120,7 @@ fn input(name: &str, genesis: &str) -> Option<String> {
         genesis[start..end].to_owned()
     };
     let alloc = |amount: &str, kind: &str| {
-        let entry = format!("\"id\": \"0xc89D42189f0450C2b2c3c61f58Ec5d628176A1E7\"{kind}, \"amount\": {amount}");
+        let entry = format!("\"id\": \"0xCFf807f14090941AcD9535a23E03c2C8926C1F04\"{kind}, \"amount\": {amount}");
         with("  \"migration\"", &format!("  \"alloc\": [{{{entry}}}],\n  \"migration\""))
     };
     let typed = ", \"key_type\": \"secp256k1\"";
@@ -142,8 +153,8 @@ fn input(name: &str, genesis: &str) -> Option<String> {
             &leader(),
             "  \"leader\": {\"type\": \"ed25519\", \"key\": \"03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\"},\n",
         ),
-        "genesis_initial_height" => with("\"initial_height\": 0", "\"initial_height\": 77"),
-        "genesis_html_chars" => with("\"chain_id\": \"kwil-testnet\"", "\"chain_id\": \"a<b>&c\""),
+        "genesis_initial_height" => with("\"initial_height\": 0", "\"initial_height\": 76"),
+        "genesis_html_chars" => with("\"chain_id\": \"kwil-testnet\"", "\"chain_id\": \"a<b>&\u{2028}é\""),
         "bad_key_file_hex" => Some("{\"key\":\"zz\",\"type\":\"secp256k1\"}".to_owned()),
         "bad_key_file_text" => Some("hello".to_owned()),
         "bad_key_file_type" => Some(format!("{{\"key\":\"{}1\",\"type\":\"rsa\"}}", "0".repeat(63))),
@@ -269,7 +280,15 @@ impl Case<'_> {
             let validators: Value = serde_json::from_str(recorded).unwrap();
             let key = validators["validators"][0]["pubkey"].as_str().unwrap_or_default();
             let broken = format!("\"key_type\": \"{key}\"");
-            assert_eq!(ours, recorded.replace(&broken, "\"key_type\": \"secp256k1\""), "{label}");
+            let mut expected = recorded.replace(&broken, "\"key_type\": \"secp256k1\"");
+            if self.name.starts_with("truf_maa_flag") {
+                // The recording does not hold the node's key: the same but for that.
+                let new: Value = serde_json::from_str(&ours).unwrap();
+                expected = expected.replace(key, new["validators"][0]["pubkey"].as_str().unwrap());
+                expected =
+                    expected.replace(validators["db_owner"].as_str().unwrap(), new["db_owner"].as_str().unwrap());
+            }
+            assert_eq!(ours, expected, "{label}");
         }
         if let Some(recorded) = self.text("config") {
             let ours = fs::read_to_string(root.join("config.toml")).unwrap();
@@ -283,7 +302,9 @@ impl Case<'_> {
         if there.exists() {
             let source = self.party.path("src/snapshot.sql.gz");
             assert_eq!(unzip(&there), unzip(&source), "{label}");
-            if self.recorded["genesis_state_same_bytes_as_source"] == true && self.name != "plain_sql_state" {
+            if self.recorded["genesis_state_same_bytes_as_source"] == true
+                && !["plain_sql_state", "genesis_state_relative"].contains(&self.name)
+            {
                 assert_eq!(fs::read(there).unwrap(), fs::read(source).unwrap(), "{label}");
             }
         }
@@ -318,30 +339,34 @@ fn v010_and_trufs_recorded_runs() {
                 same += 1;
                 continue;
             }
-            let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             let mut args = case.prepare();
             let mut run = case.run(&args);
             let taken = recorded["exit"] == 0;
             if taken && run.code == 4 && run.stderr.contains("but none is given") {
                 // kwild would not start on this root: "snapshot file not provided". With the snapshot it is made.
                 case.nothing_made();
-                args.extend(["--genesis-state".to_owned(), case.party.path("src/snapshot.sql.gz").to_str().unwrap().to_owned()]);
+                args.extend([
+                    "--genesis-state".to_owned(),
+                    case.party.path("src/snapshot.sql.gz").to_str().unwrap().to_owned(),
+                ]);
                 run = case.run(&args);
                 pinned += 1;
             }
-            match others.get(name.as_str()) {
+            let of_fork = format!("{fork} {name}");
+            let key = if others.contains_key(of_fork.as_str()) { &of_fork } else { name };
+            match others.get(key.as_str()) {
                 Some(Other::Refused(code, words)) => {
                     assert!(taken, "{name}: Kwil refuses it, too");
                     run.failed(*code, &[words]);
                     case.nothing_made();
-                    used.insert(name.clone());
+                    used.insert(key.clone());
                     refused += 1;
                 }
                 Some(Other::Done) => {
                     assert!(!taken, "{name}: Kwil takes it, too");
                     assert_eq!(run.code, 0, "{name}: {run:?}");
                     case.as_recorded(&run);
-                    used.insert(name.clone());
+                    used.insert(key.clone());
                     same += 1;
                 }
                 None if taken => {
@@ -355,8 +380,6 @@ fn v010_and_trufs_recorded_runs() {
                     refused += 1;
                 }
             }
-            }));
-            if done.is_err() { eprintln!("CASE {fork} {name}"); }
         }
     }
     assert_eq!(used.len(), others.len(), "every exception is one: {used:?}");

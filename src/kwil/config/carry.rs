@@ -217,9 +217,10 @@ fn unfit(key: &Key, item: &Item, old_root: &Path) -> Option<String> {
         path.is_absolute() && path.starts_with(old_root)
             || FILES.contains(&key.name.as_str()) && path.is_relative() && !text.starts_with('~')
     };
-    texts.iter().any(inside).then(|| {
-        format!("it names a file in the old root, which is not copied: copy it, then give --{}", key.flag())
-    })
+    texts
+        .iter()
+        .any(inside)
+        .then(|| format!("it names a file in the old root, which is not copied: copy it, then give --{}", key.flag()))
 }
 
 /// The value as the old file has it, unless it is a secret.
@@ -355,7 +356,8 @@ mod tests {
 
     #[test]
     fn across_families_everything_is_left_to_the_operator() {
-        let old = "[app]\npg_db_port = '5433'\npg_db_pass = 'hunter2'\npg_db_user = 'kwild'\n[app.extensions.x]\na = 1\n";
+        let old =
+            "[app]\npg_db_port = '5433'\npg_db_pass = 'hunter2'\npg_db_user = 'kwild'\n[app.extensions.x]\na = 1\n";
         let (carry, text) = carried(old, Family::V010, &[]);
         assert_eq!(text, *Config::new(Family::V010).to_text());
         assert_eq!(fate(&carry, "app.pg_db_port").0, Fate::ByHand);

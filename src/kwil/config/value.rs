@@ -110,9 +110,7 @@ fn build(family: Family, key: &Key, given: Given) -> Result<Item, ConfigError> {
                     }
                     literal(&quoted(family, &duration.to_string()))
                 }
-                Kind::Whole => {
-                    Value::from(text.parse::<i64>().ok().filter(|n| *n >= 0).ok_or_else(|| unfit(()))?)
-                }
+                Kind::Whole => Value::from(text.parse::<i64>().ok().filter(|n| *n >= 0).ok_or_else(|| unfit(()))?),
                 Kind::Number => {
                     let number = text.parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
                     let number = number.ok_or_else(|| unfit(()))?;

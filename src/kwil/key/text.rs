@@ -49,7 +49,9 @@ pub(super) fn look_alike(text: &[u8]) -> Option<&'static str> {
         Some("hex with 0x in front; Kwil writes it without")
     } else if text.starts_with(&[0x1f, 0x8b]) {
         Some("a gzip file")
-    } else if text.starts_with(&[0xef, 0xbb, 0xbf]) || text.starts_with(&[0xff, 0xfe]) || text.starts_with(&[0xfe, 0xff])
+    } else if text.starts_with(&[0xef, 0xbb, 0xbf])
+        || text.starts_with(&[0xff, 0xfe])
+        || text.starts_with(&[0xfe, 0xff])
     {
         Some("text with a byte order mark in front; save it as plain UTF-8 without one")
     } else if text.starts_with(b"PubKeyEd25519{") {
@@ -145,7 +147,8 @@ mod tests {
         let both = format!("{SEED}{PUBLIC}");
         let bytes = hex::decode(&both).unwrap();
         let json = |key: &str, kind: &str| format!("{{\"key\":\"{key}\",\"type\":\"{kind}\"}}").into_bytes();
-        let pem = format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&bytes[..32]));
+        let pem =
+            format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(&bytes[..32]));
         let cases: Vec<(&str, Vec<u8>, &str)> = vec![
             ("pem", pem.into_bytes(), "PEM"),
             ("base64 of both", STANDARD.encode(&bytes).into_bytes(), "base64"),
