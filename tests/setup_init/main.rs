@@ -7,3 +7,4 @@ mod common;
 
 mod keys;
 mod recordings;
+mod recordings_v09;

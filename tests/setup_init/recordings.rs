@@ -34,7 +34,7 @@ pub(super) fn tree(root: &Path) -> Vec<String> {
 
 /// The mode that a file gets here where Kwil gave it `recorded`: keys are private, nothing is for a group to write, and a
 /// configuration is no program.
-fn safer(name: &str, kind: &str, recorded: u32) -> u32 {
+pub(super) fn safer(name: &str, kind: &str, recorded: u32) -> u32 {
     match (kind, name) {
         ("f", "private_key" | "nodekey.json") => 0o600,
         ("f", _) => recorded & !0o133,
