@@ -208,9 +208,19 @@ impl Staging {
             return Err(Error::refused(format!("{} is in the way and is no directory", path.display()))
                 .hint("remove it, then try again"));
         }
+        let fresh = !path.exists();
         durable::create_directory(&path, 0o700).map_err(advise)?;
-        let lock =
-            durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &format!("the unfinished root {}", path.display()))?;
+        let what = format!("the unfinished root {}", path.display());
+        let lock = durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &what).map_err(|e| {
+            if e.kind() != Kind::Failed {
+                return e;
+            }
+            // Nobody else's: whoever is at work has the lock.
+            if fresh {
+                let _ = remove(&path);
+            }
+            advise(e)
+        })?;
         if !keep {
             // What a killed run left.
             for entry in fs::read_dir(&path).or_failed(|| format!("cannot read directory {}", path.display()))? {

@@ -323,6 +323,128 @@ fn keys_in_the_root_are_never_replaced() {
     assert!(error.to_string().contains("is a key of v0.9"), "{error}");
 }
 
+/// What was checked is what is written: nobody reads the source a second time.
+#[test]
+fn a_snapshot_is_read_once() {
+    for plain in [false, true] {
+        let world = World::new(Family::V010);
+        let source = world.path("s.sql.gz");
+        if plain {
+            fs::write(&source, TEXT).unwrap();
+        }
+        let changing = |file: &mut dyn Read, genesis: &Genesis| {
+            let hash = check(file, genesis)?;
+            fs::write(&source, "changed, now that it was read").unwrap();
+            Ok(hash)
+        };
+        init(&world.options(), &changing).unwrap();
+        let file = fs::File::open(world.path("root/genesis-state.sql.gz")).unwrap();
+        let mut text = Vec::new();
+        MultiGzDecoder::new(file).read_to_end(&mut text).unwrap();
+        assert_eq!(text, TEXT);
+    }
+}
+
+/// Where blocks can be shared nothing is written, and what is checked is the copy.
+#[test]
+fn a_shared_snapshot_is_checked_in_its_place() {
+    let world = World::new(Family::V010);
+    let good = |mut from: &fs::File, mut to: &fs::File| {
+        std::io::copy(&mut from, &mut to).unwrap();
+        true
+    };
+    apply::init_sharing(&world.options(), &check, good).unwrap();
+    assert_eq!(fs::read(world.path("root/genesis-state.sql.gz")).unwrap(), gzip(TEXT));
+    // Somebody wrote to the source meanwhile: the copy has that, and it is found.
+    let world = World::new(Family::V010);
+    let other = |_: &fs::File, mut to: &fs::File| {
+        to.write_all(&gzip(b"another text")).unwrap();
+        true
+    };
+    let error = apply::init_sharing(&world.options(), &check, other).unwrap_err();
+    assert_eq!((error.kind(), world.path("root").exists()), (Kind::Verify, false));
+    // Plain SQL cannot be shared: it is compressed.
+    let world = World::new(Family::V010);
+    fs::write(world.path("s.sql.gz"), TEXT).unwrap();
+    apply::init_sharing(&world.options(), &check, |_, _| panic!("plain SQL is shared")).unwrap();
+}
+
+/// A genesis of this family that is made with the root.
+fn new_genesis(family: Family) -> GenesisSource {
+    use crate::kwil::genesis::Fresh;
+    GenesisSource::New(NewGenesis::new(family, move |key, state_hash| {
+        let mut fresh = Fresh::new(family, "fresh-1", "2026-11-22T13:21:22Z");
+        fresh.validator(*key);
+        fresh.state_hash = state_hash;
+        Ok(fresh.build()?)
+    }))
+}
+
+#[test]
+fn a_new_genesis_pins_the_snapshot_and_seats_the_node() {
+    for family in FAMILIES {
+        for snapshot in [false, true] {
+            let world = World::new(family);
+            let mut options = world.options();
+            options.genesis = new_genesis(family);
+            options.key = KeySource::New;
+            if !snapshot {
+                options.snapshot = None;
+            }
+            let made = init(&options, &check).unwrap();
+            let genesis = Genesis::parse(&fs::read(world.path("root/genesis.json")).unwrap()).unwrap();
+            assert_eq!(genesis.state_hash(), snapshot.then(|| hash_of(TEXT)));
+            assert_eq!(made.state_hash, genesis.state_hash());
+            let seat = made.validator.clone().unwrap();
+            assert_eq!((seat.power, seat.total_power, seat.leader), (1, 1, family == Family::V010));
+            assert!(made.new_genesis && made.to_string().contains("give this very file to every other node"));
+            let config = database_settings(&fs::read_to_string(world.path("root/config.toml")).unwrap()).unwrap();
+            assert_eq!(config.genesis_state.is_empty(), !snapshot);
+        }
+        // What is no snapshot makes no genesis either.
+        let world = World::new(family);
+        let mut options = world.options();
+        options.genesis = new_genesis(family);
+        fs::write(world.path("s.sql.gz"), &gzip(TEXT)[..20]).unwrap();
+        assert_eq!(world.refused(&options).kind(), Kind::Verify);
+    }
+}
+
+#[test]
+fn trufs_genesis_or_flag_makes_trufs_configuration() {
+    let is_truf = |change: &dyn Fn(&World, &mut InitOptions)| {
+        let world = World::new(Family::V010);
+        let mut options = world.options();
+        change(&world, &mut options);
+        init(&options, &check).unwrap();
+        fs::read_to_string(world.path("root/config.toml")).unwrap().contains("[block_sync]")
+    };
+    // TRUF's kwild takes upstream's keys, but not the other way round.
+    assert!(!is_truf(&|_, _| {}));
+    assert!(is_truf(&|_, options| options.config.truf = true));
+    assert!(is_truf(&|_, options| options.config.flags = vec![("block_sync.idle_timeout".into(), "1s".into())]));
+    assert!(is_truf(&|world, options| {
+        let mut genesis = Genesis::parse(&fs::read(world.path("genesis.json")).unwrap()).unwrap();
+        let Genesis::V010(inner) = &mut genesis else { panic!() };
+        inner.maa_activation_height = 7;
+        options.genesis = GenesisSource::Bytes(genesis.to_bytes());
+    }));
+}
+
+#[test]
+fn directories_that_a_failed_run_made_are_gone() {
+    let world = World::new(Family::V010);
+    fs::write(world.path("s.sql.gz"), gzip(b"another text")).unwrap();
+    let mut options = world.options();
+    options.root = world.path("deep/er/root");
+    assert_eq!(world.refused(&options).kind(), Kind::Verify);
+    assert!(!world.path("deep").exists());
+    // But not those that were there.
+    fs::create_dir(world.path("deep")).unwrap();
+    assert_eq!(world.refused(&options).kind(), Kind::Verify);
+    assert_eq!(fs::read_dir(world.path("deep")).unwrap().count(), 0);
+}
+
 #[test]
 fn a_snapshot_that_is_not_the_pinned_one_leaves_nothing() {
     let truncated = gzip(TEXT)[..20].to_vec();

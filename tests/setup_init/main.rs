@@ -5,6 +5,8 @@
 #[allow(dead_code, reason = "other test binaries use the rest")]
 mod common;
 
+mod carry;
+mod faults;
 mod keys;
 mod recordings;
 mod recordings_v09;
