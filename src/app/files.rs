@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     base::{Context, Error, Result, limits, text},
-    kwil::key::PrivateKey,
+    kwil::key::{KeyFileForm, PrivateKey},
     manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest},
 };
 
@@ -33,12 +33,20 @@ pub fn read_bounded(path: &Path, max: usize, what: &str) -> Result<Vec<u8>> {
 /// # Errors
 /// When the file cannot be read or holds no key.
 pub fn read_private_key(path: &Path) -> Result<PrivateKey> {
+    read_key_file(path).map(|(key, _)| key)
+}
+
+/// As [`read_private_key`], and which family's form the file has.
+///
+/// # Errors
+/// As [`read_private_key`].
+pub fn read_key_file(path: &Path) -> Result<(PrivateKey, KeyFileForm)> {
     let text = Zeroizing::new(read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file").map_err(|e| {
         let hint = e.advice().unwrap_or("check the path, and that this user may read the file").to_owned();
         e.hint(hint)
     })?);
     match PrivateKey::parse_file(&text) {
-        Ok((key, _)) => Ok(key),
+        Ok(read) => Ok(read),
         Err(problem) => {
             let explained = Error::from(problem);
             let hint = explained.advice().unwrap_or("give a key file").to_owned();

@@ -23,11 +23,11 @@ use crate::{
         config::{self, CONFIG_FILE_NAME},
     },
     manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
-    setup::{self, GenesisSource, InitOptions, Initialised, KeySource, SnapshotSource},
+    setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };
 
 /// Values for the new config.toml; which flags mean something depends on the family, which the manifest tells.
-pub type ConfigOf = Box<dyn Fn(Family) -> Result<Vec<(String, String)>> + Send + Sync>;
+pub type ConfigOf = Box<dyn Fn(Family) -> Result<NodeConfig> + Send + Sync>;
 
 /// What an operator gives to `join`.
 pub struct JoinOptions {
@@ -161,7 +161,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     }
     let accept = |manifest: &VerifiedManifest| {
         let family = manifest.manifest().network.family;
-        setup::check_config(family, &(options.config)(family)?)?;
+        (options.config)(family)?.check(family)?;
         setup::check_key(&root, family, &options.key)?;
         match &manifest.manifest().trust.attestations {
             Attestations::None => Ok(()),

@@ -14,7 +14,12 @@ pub fn wall() -> SystemTime {
     SystemTime::now()
 }
 
+/// Time since 1970; 0 on a clock before it.
+pub fn since_1970() -> Duration {
+    wall().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO)
+}
+
 /// UNIX seconds; 0 on a clock before 1970.
 pub fn unix_seconds() -> u64 {
-    wall().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO).as_secs()
+    since_1970().as_secs()
 }

@@ -106,6 +106,29 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
         .or_failed(|| format!("cannot make directory {}", path.display()))
 }
 
+/// The bits that this process takes away from every new file's mode.
+pub fn umask() -> u32 {
+    // Reading it by the system call changes it for a moment, for all threads.
+    let told = fs::read_to_string("/proc/self/status").ok().and_then(|status| {
+        let line = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+        u32::from_str_radix(line.trim(), 8).ok()
+    });
+    told.unwrap_or_else(|| {
+        let old = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+        nix::sys::stat::umask(old);
+        u32::from(old.bits())
+    })
+}
+
+/// Lets `to`, an empty file, share the blocks of `from` where the file system can do that: at once, and whatever is
+/// written to one of them later, the other one stays. False: it cannot, and `to` is still empty.
+pub fn share_blocks(from: &File, to: &File) -> bool {
+    #[cfg(target_os = "linux")]
+    return rustix::fs::ioctl_ficlone(to, from).is_ok();
+    #[cfg(not(target_os = "linux"))]
+    return false;
+}
+
 /// An exclusive lock on a file, held until dropped. Ends with the process, also after `kill -9`.
 #[derive(Debug)]
 pub struct Lock {
@@ -199,6 +222,26 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert!(!part_path(&path).exists());
+    }
+
+    #[test]
+    fn blocks_are_shared_or_nothing_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("from"), "text").unwrap();
+        let from = File::open(dir.path().join("from")).unwrap();
+        let to = File::create(dir.path().join("to")).unwrap();
+        let expected = if share_blocks(&from, &to) { "text" } else { "" };
+        assert_eq!(fs::read_to_string(dir.path().join("to")).unwrap(), expected);
+        // Never from a file to one that cannot be written.
+        assert!(!share_blocks(&to, &from));
+    }
+
+    #[test]
+    fn the_umask_is_what_new_files_lack() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new");
+        OpenOptions::new().write(true).create_new(true).mode(0o777).open(&path).unwrap();
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o777 & !umask());
     }
 
     #[test]

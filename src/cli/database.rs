@@ -12,7 +12,10 @@ use zeroize::Zeroizing;
 
 use super::values::{Secret, expand_home, home};
 use crate::{
-    base::{Context, Error, Progress, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX},
+    base::{
+        Context, Error, Progress, Result,
+        limits::{CONFIG_SIZE_BYTES_MAX, PASSWORD_FILE_SIZE_BYTES_MAX},
+    },
     database::{PartialSettings, Settings, SslMode},
     kwil::{GENESIS_FILE_NAME, config, genesis::Genesis},
     snapshot,
@@ -20,8 +23,6 @@ use crate::{
 
 /// A node's configuration file in its root.
 const CONFIG_FILE_NAME: &str = "config.toml";
-/// Larger than any node's configuration.
-const CONFIG_SIZE_BYTES_MAX: u64 = 1 << 20;
 
 /// Which database, and how to reach it.
 #[derive(Debug, Clone, Args)]

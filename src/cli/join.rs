@@ -6,8 +6,8 @@ use clap::Args;
 
 use super::{
     Session,
+    config_flags::ConfigFlags,
     manifest::StateArgs,
-    setup_init::ConfigFlags,
     swarm::{self, Linger, SwarmArgs},
     ticket::TicketArgs,
     values::expand_home,
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     app::join::{self, JoinOptions},
     base::{Error, Result},
-    setup::{self, KeySource},
+    setup::{self, KeySource, NodeConfig},
 };
 
 /// Flags of `join`.
@@ -63,7 +63,7 @@ impl JoinArgs {
             ticket: swarm::read_ticket(&self.ticket, &self.swarm)?,
             root,
             key,
-            config: Box::new(move |family| config.values(family)),
+            config: Box::new(move |family| Ok(NodeConfig::of_flags(config.values(family)?))),
             swarm: self.swarm.options(),
             state: self.state.open()?,
         };

@@ -1,10 +1,12 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod config_flags;
 mod database;
 mod demo;
 mod digest;
 mod genesis;
+mod genesis_flags;
 mod join;
 mod key;
 mod manifest;
@@ -144,7 +146,7 @@ enum Command {
     /// Make a node's root from files
     #[command(subcommand, arg_required_else_help = true)]
     Setup(setup::SetupCommand),
-    /// Make keys of both families
+    /// Make and read keys of both families
     #[command(subcommand, arg_required_else_help = true)]
     Key(key::KeyCommand),
     /// Show a whole migration on this machine, on a throw-away Postgres

@@ -12,6 +12,7 @@ use std::{
 
 use serde::Serialize;
 use tracing_subscriber::EnvFilter;
+use zeroize::Zeroizing;
 
 use super::{ColorChoice, Globals, LogFormat, OutputFormat};
 use crate::base::{Context, Error, Kind, Result};
@@ -48,13 +49,14 @@ impl Output {
 
     fn print<T: Serialize + Display>(&self, value: &T, error: String) -> Result<()> {
         self.printed.store(true, Ordering::Relaxed);
-        let text = match self.format {
+        // A new key may stand in it.
+        let text = Zeroizing::new(match self.format {
             OutputFormat::Text => value.to_string(),
             OutputFormat::Json => {
                 let envelope = Envelope { result: value, error };
                 serde_json::to_string_pretty(&envelope).or_failed(|| "cannot write the result as JSON")?
             }
-        };
+        });
         let mut stdout = io::stdout().lock();
         match writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush()) {
             // The reader has seen enough.

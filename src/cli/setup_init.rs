@@ -1,15 +1,27 @@
-//! `setup init`: a verified root from a genesis, a snapshot and a key; both families' spellings.
+//! `setup init`: a verified root from a genesis, a snapshot and a key; both families' flags in both spellings.
 
-use std::{path::PathBuf, sync::LazyLock};
+use std::{fs, io::Read, path::PathBuf};
 
-use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
+use clap::{
+    Args,
+    builder::{PathBufValueParser, TypedValueParser},
+};
+use zeroize::Zeroizing;
 
-use super::Session;
+use super::{
+    Session,
+    config_flags::ConfigFlags,
+    genesis_flags::GenesisFlags,
+    values::{expand_home, home},
+};
 use crate::{
-    app,
-    base::{Context, Error, Result},
-    kwil::{Family, config},
-    setup::{self, GenesisSource, InitOptions, KeySource, SnapshotSource},
+    app::{self, setup::Described},
+    base::{Context, Error, Result, limits, text},
+    kwil::{
+        Family,
+        config::{self, CONFIG_FILE_NAME, CarryOver},
+    },
+    setup::{self, GenesisSource, InitOptions, KeySource, NodeConfig, SnapshotSource},
 };
 
 /// What `setup init` is told.
@@ -21,161 +33,171 @@ use crate::{
 )]
 pub(crate) struct InitArgs {
     /// The root to make; an existing one must be empty or hold only the node's key
-    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR", value_parser = home_path)]
-    root: PathBuf,
-    /// The genesis that every node of the new network has
-    #[arg(short = 'g', long, value_name = "FILE", value_parser = home_path)]
-    genesis: PathBuf,
+    /// [default: v0.9 ./.testnet, v0.10 KWILD_ROOT or ~/.kwild]
+    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR", value_parser = path())]
+    root: Option<PathBuf>,
+    /// As --root-dir (v0.9's old spelling)
+    #[arg(short = 'o', long, value_name = "DIR", value_parser = path(), hide = true, conflicts_with = "root")]
+    output_dir: Option<PathBuf>,
+    /// The genesis that every node of the new network has [default: a new one, for a network that this node begins]
+    #[arg(short = 'g', long, value_name = "FILE", value_parser = path())]
+    genesis: Option<PathBuf>,
     /// The snapshot that the genesis pins, gzip or plain SQL
-    #[arg(short = 's', long, value_name = "FILE", value_parser = home_path)]
+    #[arg(short = 's', long, alias = "app.genesis-state", value_name = "FILE", value_parser = path())]
     genesis_state: Option<PathBuf>,
     /// The node's key file [default: the key in the root, else a new one]
-    #[arg(short = 'k', long, value_name = "FILE", value_parser = home_path)]
+    #[arg(short = 'k', long, value_name = "FILE", value_parser = path())]
     key_file: Option<PathBuf>,
-    /// Refuses a genesis of another family: v0.9 or v0.10
+    /// v0.9 or v0.10: refuses a genesis of the other one [default: as genesis, key or flags tell, else v0.10]
     #[arg(long, value_name = "FAMILY")]
     family: Option<Family>,
+    /// The manifest that genesis and snapshot must be those of, every hash and the state's digest
+    #[arg(long, value_name = "FILE", value_parser = path(), requires = "genesis", requires = "genesis_state")]
+    manifest: Option<PathBuf>,
+    /// The old node's root: its settings are carried over into the new config.toml
+    #[arg(long, value_name = "DIR", value_parser = path())]
+    from_root: Option<PathBuf>,
+    /// Writes the configuration of TRUF's fork of v0.10 [default: if genesis, old root or a flag is TRUF's]
+    #[arg(long)]
+    truf: bool,
+    #[command(flatten)]
+    new: GenesisFlags,
     #[command(flatten)]
     config: ConfigFlags,
 }
 
+/// A path; `~/` is the home directory also behind `--flag=`, where the shell leaves it alone.
+fn path() -> impl TypedValueParser<Value = PathBuf> {
+    PathBufValueParser::new().map(expand_home)
+}
+
 impl InitArgs {
     pub(super) async fn run(self, session: &Session) -> Result<()> {
-        let (bytes, genesis) = setup::read_genesis(&self.genesis)?;
-        let config = self.config.values(genesis.family())?;
-        if config.iter().any(|(key, _)| key.ends_with("pass")) {
-            session.progress.warning("a password on the command line can be seen by every user of this machine");
+        let warn = |what: &str| session.progress.warning(what);
+        if self.output_dir.is_some() {
+            warn("--output-dir is the old spelling of --root-dir");
         }
-        let key = match self.key_file {
-            Some(path) => KeySource::File(path),
-            None if setup::key_in_root(&self.root) => KeySource::InRoot,
+        if let (Some(_), Some(flag)) = (&self.genesis, self.new.first()) {
+            return Err(Error::usage(format!("{flag} changes nothing beside --genesis")).hint(
+                "leave it out, or leave --genesis out for a new network; a genesis is changed with `genesis set`",
+            ));
+        }
+        if self.config.secrets().next().is_some() {
+            warn("a password on the command line can be seen by every user of this machine");
+        }
+        let old = self.from_root.as_deref().map(OldConfig::read).transpose()?;
+        let given_root = self.root.clone().or(self.output_dir.clone());
+        let source = match &self.genesis {
+            Some(path) => {
+                let (bytes, genesis) = setup::read_genesis(path)?;
+                Some((genesis.family(), GenesisSource::Bytes(bytes)))
+            }
+            None => None,
+        };
+        let family = match &source {
+            Some((family, _)) => *family,
+            None => self.family_of_new(given_root.as_deref(), old.as_ref())?,
+        };
+        let root = given_root.map_or_else(|| default_root(family), Ok)?;
+        // A shell leaves ~name alone where there is no such user, and `~` would be part of the name.
+        if root.to_string_lossy().starts_with('~') {
+            return Err(Error::usage(format!("{} names a home directory that is not known", root.display()))
+                .hint("write the path in full"));
+        }
+        let key = match &self.key_file {
+            Some(path) => KeySource::File(path.clone()),
+            None if setup::key_in_root(&root) => KeySource::InRoot,
             None => KeySource::New,
         };
+        let genesis = match source {
+            Some((_, source)) => source,
+            None => GenesisSource::New(self.new.new_genesis(family)?),
+        };
+        let flags = self.config.values(family)?;
+        let old = old.map(|old| old.carry_over(family, &flags)).transpose()?;
+        if self.truf && family == Family::V09 {
+            return Err(Error::usage("--truf is for v0.10, of which TRUF's kwild is a fork").hint("leave it out"));
+        }
         let options = InitOptions {
-            root: self.root,
-            genesis: GenesisSource::Bytes(bytes),
+            root,
+            genesis,
             snapshot: self.genesis_state.map(SnapshotSource::File),
             key,
-            config,
+            config: NodeConfig { flags, truf: self.truf, old },
             family: self.family,
             progress: session.progress.clone(),
             cancel: session.cancel.clone(),
         };
-        let made = tokio::task::spawn_blocking(move || app::setup::init(&options))
+        let manifest = self.manifest.as_deref().map(Described::read).transpose()?;
+        let made = tokio::task::spawn_blocking(move || app::setup::init_described(&options, manifest.as_ref()))
             .await
             .or_failed(|| "setup init ended")??;
         session.output.result(&made)
     }
-}
 
-/// A path; `~/` is the home directory also behind `--flag=`, where the shell leaves it alone.
-pub(crate) fn home_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
-    let home = text.strip_prefix("~/").zip(std::env::home_dir());
-    Ok(home.map_or_else(|| PathBuf::from(text), |(rest, home)| home.join(rest)))
-}
-
-/// Kwil's configuration flags, of both families: `--section.key-with-dashes`.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct ConfigFlags {
-    /// Flags as given, with their values.
-    given: Vec<(&'static str, String)>,
-}
-
-/// A configuration flag and the keys it sets.
-struct Flag {
-    name: String,
-    help: String,
-    switch: bool,
-    keys: Vec<(Family, String)>,
-}
-
-/// Every flag of both families, once each.
-static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| {
-    let mut flags: Vec<Flag> = Vec::new();
-    for family in [Family::V09, Family::V010] {
-        for (key, switch) in config::keys(family) {
-            let name = key.to_lowercase().replace('_', "-");
-            // The snapshot has a flag of its own.
-            if name.ends_with("genesis-state") {
-                continue;
-            }
-            match flags.iter_mut().find(|flag| flag.name == name) {
-                Some(flag) => flag.keys.push((family, key)),
-                None => flags.push(Flag { name, help: String::new(), switch, keys: vec![(family, key)] }),
-            }
-        }
-    }
-    for flag in &mut flags {
-        let families: Vec<String> = flag.keys.iter().map(|(family, key)| format!("{family}: {key}")).collect();
-        flag.help = families.join(", ");
-    }
-    flags
-});
-
-impl ConfigFlags {
-    /// The keys of the family with their values.
-    ///
-    /// # Errors
-    /// When a flag is the other family's.
-    pub(crate) fn values(&self, family: Family) -> Result<Vec<(String, String)>> {
-        let mut values: Vec<(String, String)> = Vec::new();
-        for (name, value) in &self.given {
-            let flag = FLAGS.iter().find(|flag| flag.name == *name);
-            let key = flag.and_then(|flag| flag.keys.iter().find(|(of, _)| *of == family));
-            let Some((_, key)) = key else {
-                return Err(Error::usage(format!("--{name} is no flag of {family}, which the genesis is of"))
-                    .hint(format!("leave it out, or use {family}'s own flag (setup init --help)")));
-            };
-            values.push((key.clone(), value.clone()));
-        }
-        Ok(values)
-    }
-}
-
-impl Args for ConfigFlags {
-    fn augment_args(command: Command) -> Command {
-        FLAGS.iter().fold(command, |command, flag| {
-            let arg = Arg::new(flag.name.as_str())
-                .long(flag.name.as_str())
-                .help(flag.help.as_str())
-                .help_heading("Configuration")
-                .value_name("VALUE")
-                .action(ArgAction::Append)
-                .hide_short_help(true);
-            command.arg(if flag.switch {
-                arg.num_args(0..=1).require_equals(true).default_missing_value("true")
-            } else {
-                arg
-            })
+    /// The family of a network that begins here.
+    fn family_of_new(&self, root: Option<&std::path::Path>, old: Option<&OldConfig>) -> Result<Family> {
+        let of_key = || match (&self.key_file, root) {
+            (Some(path), _) => setup::family_of_key(path, &KeySource::File(path.clone())),
+            (None, Some(root)) => setup::family_of_key(root, &KeySource::InRoot),
+            (None, None) => None,
+        };
+        let of_old = || old.map(|old| config::family_of(&old.text)).transpose();
+        Ok(match self.family.or_else(of_key).or_else(|| self.config.family()) {
+            Some(family) => family,
+            None => of_old()?.unwrap_or(Family::V010),
         })
     }
+}
 
-    fn augment_args_for_update(command: Command) -> Command {
-        Self::augment_args(command)
+/// Where Kwil's own command of the family makes a root that is not named.
+fn default_root(family: Family) -> Result<PathBuf> {
+    match family {
+        Family::V09 => Ok(PathBuf::from(".testnet")),
+        Family::V010 => {
+            let named = std::env::var_os("KWILD_ROOT").filter(|root| !root.is_empty()).map(PathBuf::from);
+            named.or_else(|| home().map(|home| home.join(".kwild"))).ok_or_else(|| {
+                Error::usage("no root is named, and there is no home directory").hint("name it with --root-dir")
+            })
+        }
     }
 }
 
-impl FromArgMatches for ConfigFlags {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let mut flags = ConfigFlags::default();
-        flags.update_from_arg_matches(matches)?;
-        Ok(flags)
+/// An old node's config.toml.
+pub(crate) struct OldConfig {
+    root: PathBuf,
+    text: Zeroizing<String>,
+}
+
+impl OldConfig {
+    /// Reads it.
+    pub(crate) fn read(root: &std::path::Path) -> Result<Self> {
+        let path = root.join(CONFIG_FILE_NAME);
+        let what = || format!("cannot read the old node's configuration {}", path.display());
+        let hint = |e: Error| e.hint("--from-root names the root directory of the old node");
+        let file = fs::File::open(&path).or_failed(what).map_err(hint)?;
+        let mut text = Zeroizing::new(String::new());
+        file.take(limits::CONFIG_SIZE_BYTES_MAX + 1).read_to_string(&mut text).or_failed(what).map_err(hint)?;
+        if text.len() as u64 > limits::CONFIG_SIZE_BYTES_MAX {
+            let limit = text::bytes(limits::CONFIG_SIZE_BYTES_MAX);
+            return Err(hint(Error::verify(format!(
+                "{} is larger than {limit}: it is no config.toml",
+                path.display()
+            ))));
+        }
+        let root = std::path::absolute(root).or_failed(|| "cannot find the current directory")?;
+        Ok(OldConfig { root, text })
     }
 
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
-        for flag in FLAGS.iter() {
-            // Repeated lists are one list, as in Kwil's flags; of anything else the last one counts.
-            let given: Vec<&String> = matches.get_many(&flag.name).into_iter().flatten().collect();
-            let Some(last) = given.last() else { continue };
-            let list = flag.keys.iter().any(|(family, key)| config::is_list(*family, key));
-            let value = if list {
-                given.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(",")
-            } else {
-                (*last).clone()
-            };
-            self.given.push((&flag.name, value));
-        }
-        Ok(())
+    /// What of it goes over; flags win.
+    pub(crate) fn carry_over(&self, family: Family, flags: &[(String, String)]) -> Result<CarryOver> {
+        let given: Vec<String> = flags.iter().map(|(key, _)| key.clone()).collect();
+        config::carry_over(&self.text, &self.root, family, &given).map_err(|e| {
+            let told = Error::from(e);
+            let path = self.root.join(CONFIG_FILE_NAME);
+            Error::new(told.kind(), format!("{}: {told}", path.display()))
+                .hint(told.advice().unwrap_or("give the old node's root").to_owned())
+        })
     }
 }
 
@@ -191,48 +213,19 @@ mod tests {
         args: InitArgs,
     }
 
-    fn flags(given: &[&str]) -> ConfigFlags {
-        let line = ["init", "-r", "d", "-g", "g"].iter().chain(given);
-        Line::try_parse_from(line).unwrap().args.config
-    }
-
-    #[test]
-    fn both_families_flags_reach_their_keys() {
-        let given =
-            flags(&["--app.pg-db-host", "h", "--chain.p2p.persistent-peers=a@b:1,c@d:2", "--chain.p2p.pex=false"]);
-        let mut values = given.values(Family::V09).unwrap();
-        values.sort();
-        let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
-        assert_eq!(
-            values,
-            [
-                pair("app.pg_db_host", "h"),
-                pair("chain.p2p.persistent_peers", "a@b:1,c@d:2"),
-                pair("chain.p2p.pex", "false")
-            ]
-        );
-        let error = given.values(Family::V010).unwrap_err();
-        assert!(error.to_string().contains("--app.pg-db-host"), "{error}");
-        let values =
-            flags(&["--p2p.bootnodes", "x", "--p2p.bootnodes=y", "--mempool.maxtxbytes", "7", "--p2p.private"])
-                .values(Family::V010)
-                .unwrap();
-        for wanted in [pair("p2p.bootnodes", "x,y"), pair("mempool.MaxTxBytes", "7"), pair("p2p.private", "true")] {
-            assert!(values.contains(&wanted), "{values:?}");
-        }
-        assert_eq!(flags(&["--log.level", "debug"]).values(Family::V09).unwrap(), [pair("log.level", "debug")]);
-        assert_eq!(flags(&["--log.level", "debug"]).values(Family::V010).unwrap(), [pair("log.level", "debug")]);
-    }
-
     #[test]
     fn kwils_spellings_of_the_main_flags() {
         for line in [
             ["init", "--root-dir", "d", "--genesis", "g", "--genesis-state", "s", "--key-file", "k"],
             ["init", "--root", "d", "-g", "g", "-s", "s", "-k", "k"],
+            ["init", "-r", "d", "-g", "g", "--app.genesis-state", "s", "-k", "k"],
         ] {
             let args = Line::try_parse_from(line).unwrap().args;
+            assert_eq!(args.root, Some("d".into()));
             assert_eq!(args.genesis_state, Some("s".into()));
             assert_eq!(args.key_file, Some("k".into()));
         }
+        assert!(Line::try_parse_from(["init", "-r", "a", "-o", "b"]).is_err());
+        assert!(Line::try_parse_from(["init", "-r", "a", "--manifest", "b"]).is_err());
     }
 }

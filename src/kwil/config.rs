@@ -1,34 +1,24 @@
 //! config.toml of both families: rendered with Kwil's own keys and defaults in Kwil's order, with the values an operator
-//! gave put in; and read just enough to find an old node's database.
+//! gave put in; an old node's settings carried over; and read just enough to find an old node's database.
 
-use std::{collections::BTreeMap, str::FromStr};
+mod carry;
+mod database;
+mod key;
+mod peers;
+mod value;
 
-use toml_edit::{Array, DocumentMut, Item, Value};
+use toml_edit::{DocumentMut, Item, Table};
 use zeroize::Zeroizing;
+
+pub use carry::{CarryOver, Fate, Setting, carry_over};
+pub use database::{DatabaseSettings, database_settings};
+pub use key::{Key, Kind, find, keys};
 
 use super::Family;
 use crate::base::{Error, text::escape};
 
 /// The configuration file's name in a root.
 pub const CONFIG_FILE_NAME: &str = "config.toml";
-
-/// What Kwil's `setup init` of each family writes, comments left out. A test compares it with the recordings.
-const V09_DEFAULTS: &str = include_str!("config/v09.toml");
-const V010_DEFAULTS: &str = include_str!("config/v010.toml");
-
-/// Keys that kwild takes but does not write by default, with the value that stands for their type.
-const V09_MORE: &[(&str, &str)] = &[
-    ("app.admin_pass", "''"),
-    ("app.db_max_connections", "24"),
-    ("app.profile_mode", "''"),
-    ("app.profile_file", "''"),
-    ("chain.p2p.handshake_timeout", "'20s'"),
-    ("chain.p2p.dial_timeout", "'3s'"),
-    ("instrumentation.prometheus", "false"),
-    ("instrumentation.prometheus_listen_addr", "''"),
-    ("instrumentation.max_open_connections", "1"),
-];
-const V010_MORE: &[(&str, &str)] = &[("profile_mode", "''"), ("profile_file", "''")];
 
 /// A value or a file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,7 +31,7 @@ pub enum ConfigError {
         /// As `section.key`.
         key: String,
     },
-    /// The text does not fit the key's type.
+    /// The text does not fit the key's kind.
     #[error("{key}: {} is not {wanted}", escape(.value))]
     Value {
         /// As `section.key`.
@@ -90,73 +80,69 @@ pub struct Config {
     document: DocumentMut,
 }
 
-/// Every key of the family that a flag can set, as `section.key`, and whether it is a switch.
-pub fn keys(family: Family) -> Vec<(String, bool)> {
-    let (document, more) = defaults(family);
-    let mut found = Vec::new();
-    collect(document.as_item(), "", &mut found);
-    found.extend(more.iter().map(|(key, value)| ((*key).to_owned(), *value == "false")));
-    found
-}
-
-/// Whether the key holds a list.
-pub fn is_list(family: Family, key: &str) -> bool {
-    Config::new(family).get(key).is_some_and(Value::is_array)
-}
-
-fn collect(item: &Item, path: &str, found: &mut Vec<(String, bool)>) {
-    let Some(table) = item.as_table_like() else { return };
-    for (key, value) in table.iter() {
-        let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
-        match value {
-            Item::Value(value) if !value.is_inline_table() => found.push((path, value.is_bool())),
-            other => collect(other, &path, found),
-        }
-    }
-}
-
-fn defaults(family: Family) -> (DocumentMut, &'static [(&'static str, &'static str)]) {
-    let (text, more) = match family {
-        Family::V09 => (V09_DEFAULTS, V09_MORE),
-        Family::V010 => (V010_DEFAULTS, V010_MORE),
-    };
-    (text.parse().expect("the built-in defaults are TOML, as a test shows"), more)
-}
-
 impl Config {
     /// Kwil's defaults.
     pub fn new(family: Family) -> Self {
-        Config { family, document: defaults(family).0 }
+        Config { family, document: key::defaults(family, false) }
     }
 
-    /// Sets `section.key` from the text of a flag; lists are separated by commas.
+    /// The defaults of TRUF's fork of v0.10: more keys, which upstream's kwild refuses.
+    pub fn truf() -> Self {
+        Config { family: Family::V010, document: key::defaults(Family::V010, true) }
+    }
+
+    /// Sets `section.key` from the text of a flag; lists are separated by commas, tables are `name=text,name=text`.
     ///
     /// # Errors
-    /// When the family has no such key, or the text is not of its type.
-    pub fn set(&mut self, key: &str, text: &str) -> Result<(), ConfigError> {
-        let unknown = || ConfigError::UnknownKey { family: self.family, key: key.to_owned() };
-        let old = self.get(key).cloned().or_else(|| {
-            let (_, more) = defaults(self.family);
-            more.iter().find(|(name, _)| *name == key).and_then(|(_, value)| Value::from_str(value).ok())
-        });
-        let new = typed(key, &old.ok_or_else(unknown)?, text)?;
-        let (section, name) = key.rsplit_once('.').unwrap_or(("", key));
+    /// When the family has no such key, or the text is not of its kind.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
+        let key = self.key(name)?;
+        let item = value::from_text(self.family, key, text)?;
+        self.put(key, item)
+    }
+
+    /// Sets `section.key` from another file's value, whose type may be a near one, such as a port that is a number.
+    pub(super) fn set_item(&mut self, name: &str, item: &Item) -> Result<(), ConfigError> {
+        let key = self.key(name)?;
+        let item = value::from_item(self.family, key, item)?;
+        self.put(key, item)
+    }
+
+    fn key(&self, name: &str) -> Result<&'static Key, ConfigError> {
+        key::find(self.family, name)
+            .ok_or_else(|| ConfigError::UnknownKey { family: self.family, key: name.to_owned() })
+    }
+
+    fn put(&mut self, key: &Key, new: Item) -> Result<(), ConfigError> {
+        let (section, name) = key.name.rsplit_once('.').unwrap_or(("", &key.name));
+        let table = self.section(section)?;
+        match (table.get_mut(name), new) {
+            (Some(Item::Table(old)), Item::Table(new)) => {
+                for (name, item) in new {
+                    old.insert(&name, item);
+                }
+            }
+            // Keeps the key's place and the blank before it.
+            (Some(item), new) => *item = new,
+            (None, new) => {
+                table.insert(name, new);
+            }
+        }
+        Ok(())
+    }
+
+    /// The table of a section, made where it is not there.
+    fn section(&mut self, section: &str) -> Result<&mut Table, ConfigError> {
+        let family = self.family;
         let mut table = self.document.as_table_mut();
         for part in section.split('.').filter(|part| !part.is_empty()) {
             table = table
                 .entry(part)
                 .or_insert_with(toml_edit::table)
                 .as_table_mut()
-                .ok_or_else(|| ConfigError::UnknownKey { family: self.family, key: key.to_owned() })?;
+                .ok_or_else(|| ConfigError::UnknownKey { family, key: section.to_owned() })?;
         }
-        match table.get_mut(name) {
-            // Keeps the key's place and the blank before it.
-            Some(item) => *item = Item::Value(new),
-            None => {
-                table.insert(name, Item::Value(new));
-            }
-        }
-        Ok(())
+        Ok(table)
     }
 
     /// Names the snapshot inside the root, relative, so that the root can be moved.
@@ -168,11 +154,13 @@ impl Config {
         self.set(key, name).expect("both families have the key");
     }
 
-    /// Whether a password stands in it.
+    /// Whether a password, or what may be one, stands in it.
     pub fn has_secret(&self) -> bool {
-        ["app.pg_db_pass", "app.admin_pass", "db.pass", "admin.pass"]
-            .iter()
-            .any(|key| self.get(key).and_then(Value::as_str).is_some_and(|text| !text.is_empty()))
+        let filled = |name: &str| self.item(name).and_then(Item::as_table_like).is_some_and(|table| !table.is_empty());
+        keys(self.family).iter().filter(|key| key.is_secret()).any(|key| match self.item(&key.name) {
+            Some(Item::Value(value)) => value.as_str().is_some_and(|text| !text.is_empty()),
+            _ => filled(&key.name),
+        }) || value::FREE_TABLES.iter().any(|name| filled(name))
     }
 
     /// The file's text.
@@ -180,116 +168,43 @@ impl Config {
         Zeroizing::new(self.document.to_string())
     }
 
-    fn get(&self, key: &str) -> Option<&Value> {
-        key.split('.').try_fold(self.document.as_item(), |item, part| item.get(part))?.as_value()
+    fn item(&self, name: &str) -> Option<&Item> {
+        name.split('.').try_fold(self.document.as_item(), |item, part| item.get(part))
     }
 }
 
-/// The text as a value of the same type as `like`.
-fn typed(key: &str, like: &Value, text: &str) -> Result<Value, ConfigError> {
-    let wrong = |wanted| ConfigError::Value { key: key.to_owned(), value: text.to_owned(), wanted };
-    Ok(match like {
-        // Both families write ports as text and fail on a wrong one only when they start.
-        Value::String(_) if key.ends_with("port") && text.parse::<u16>().is_err() => {
-            return Err(wrong("a port number"));
-        }
-        Value::String(_) => Value::from(text),
-        Value::Integer(_) => Value::from(text.parse::<i64>().map_err(|_| wrong("a whole number"))?),
-        Value::Float(_) => {
-            let number = text.parse::<f64>().ok().filter(|n| n.is_finite());
-            Value::from(number.ok_or_else(|| wrong("a number"))?)
-        }
-        Value::Boolean(_) => Value::from(text.parse::<bool>().map_err(|_| wrong("true or false"))?),
-        _ => Value::Array(text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect::<Array>()),
-    })
-}
-
-/// What an old node's config.toml says about its database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DatabaseSettings {
-    /// Which family the file is of.
-    pub family: Family,
-    /// Host name, address, or directory of a unix socket.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Role.
-    pub user: String,
-    /// Password, where one is set.
-    pub password: Option<Zeroizing<String>>,
-    /// Database.
-    pub dbname: String,
-    /// The snapshot that node began with; empty: none.
-    pub genesis_state: String,
-    /// v0.9: the key file's place.
-    pub private_key_path: Option<String>,
-}
-
-/// Reads an existing config.toml of either family; keys that are not there have Kwil's defaults.
+/// Which family's kwild reads such a file.
 ///
 /// # Errors
-/// When it is no TOML, of neither family, or a setting is of the wrong type.
-pub fn database_settings(text: &str) -> Result<DatabaseSettings, ConfigError> {
-    let document: DocumentMut = text.parse().map_err(|error: toml_edit::TomlError| ConfigError::Toml {
+/// When it is no TOML, or of neither family.
+pub fn family_of(text: &str) -> Result<Family, ConfigError> {
+    family_of_document(&parse(text)?)
+}
+
+fn parse(text: &str) -> Result<DocumentMut, ConfigError> {
+    text.parse().map_err(|error: toml_edit::TomlError| ConfigError::Toml {
         line: error.span().and_then(|span| text.get(..span.start)).map(|before| 1 + before.matches('\n').count()),
-    })?;
-    let root = document.as_item();
-    let has = |names: &[&str]| names.iter().any(|name| root.get(name).is_some_and(Item::is_table_like));
-    let family = match (has(&["app", "chain"]), has(&["db", "p2p", "consensus", "rpc", "store"])) {
-        (true, _) => Family::V09,
-        (false, true) => Family::V010,
-        (false, false) => return Err(ConfigError::NotKwil),
-    };
-    let names: BTreeMap<&str, &'static str> = match family {
-        Family::V09 => [
-            ("host", "app.pg_db_host"),
-            ("port", "app.pg_db_port"),
-            ("user", "app.pg_db_user"),
-            ("pass", "app.pg_db_pass"),
-            ("dbname", "app.pg_db_name"),
-            ("state", "app.genesis_state"),
-        ]
-        .into(),
-        Family::V010 => [
-            ("host", "db.host"),
-            ("port", "db.port"),
-            ("user", "db.user"),
-            ("pass", "db.pass"),
-            ("dbname", "db.dbname"),
-            ("state", "genesis_state"),
-        ]
-        .into(),
-    };
-    let find = |key: &str| key.split('.').try_fold(root, |item, part| item.get(part)).and_then(Item::as_value);
-    let string = |name: &str, default: &str| -> Result<String, ConfigError> {
-        let key = names[name];
-        match find(key) {
-            None => Ok(default.to_owned()),
-            Some(Value::String(text)) => Ok(text.value().clone()),
-            Some(Value::Integer(number)) if name == "port" => Ok(number.value().to_string()),
-            Some(_) => Err(ConfigError::Type { key, wanted: "a string" }),
-        }
-    };
-    let port = string("port", "5432")?;
-    let password = Zeroizing::new(string("pass", "")?);
-    Ok(DatabaseSettings {
-        family,
-        host: string("host", "127.0.0.1")?,
-        port: port.parse().map_err(|_| ConfigError::Type { key: names["port"], wanted: "a port number" })?,
-        user: string("user", "kwild")?,
-        password: (!password.is_empty()).then_some(password),
-        dbname: string("dbname", "kwild")?,
-        genesis_state: string("state", "")?,
-        private_key_path: (family == Family::V09)
-            .then(|| find("app.private_key_path").and_then(Value::as_str).unwrap_or("private_key").to_owned()),
     })
+}
+
+fn family_of_document(document: &DocumentMut) -> Result<Family, ConfigError> {
+    let has = |names: &[&str]| names.iter().any(|name| document.get(name).is_some_and(Item::is_table_like));
+    match (has(&["app", "chain", "instrumentation"]), has(&["db", "p2p", "consensus", "rpc", "store", "admin"])) {
+        (true, _) => Ok(Family::V09),
+        (false, true) => Ok(Family::V010),
+        (false, false) if document.contains_key("genesis_state") => Ok(Family::V010),
+        (false, false) => Err(ConfigError::NotKwil),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use toml_edit::Value;
 
     use super::*;
+
+    const KEY: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798#secp256k1";
 
     /// Lines of `key = value`, quotes of either kind alike.
     fn lines(text: &str) -> Vec<String> {
@@ -302,6 +217,8 @@ mod tests {
         let v010 = include_str!("../../tests/data/v0.10/init/default.config.kv.txt");
         assert_eq!(lines(&Config::new(Family::V09).to_text()), lines(v09));
         assert_eq!(lines(&Config::new(Family::V010).to_text()), lines(v010));
+        let truf = include_str!("../../tests/data/truf/init/default.config.kv.txt");
+        assert_eq!(lines(&Config::truf().to_text()), lines(truf));
     }
 
     #[test]
@@ -341,7 +258,10 @@ mod tests {
     #[test]
     fn every_type_can_be_set_and_nothing_else() {
         let mut config = Config::new(Family::V010);
-        config.set("p2p.bootnodes", "ab#ed25519@10.0.0.5:6600, cd#secp256k1@h:1").unwrap();
+        config.set("p2p.bootnodes", &format!("{KEY}@10.0.0.5:6600, {KEY}@h:1")).unwrap();
+        config.set("erc20_bridge.rpc", "sepolia=wss://x/y,main=z=1").unwrap();
+        config.set("erc20_bridge.rpc", "q=1").unwrap();
+        config.set("consensus.empty_block_timeout", "90s").unwrap();
         config.set("p2p.pex", "false").unwrap();
         config.set("rpc.challenge_rate_limit", "2.5").unwrap();
         config.set("mempool.MaxTxBytes", "5").unwrap();
@@ -351,8 +271,10 @@ mod tests {
             "pex = false",
             "challenge_rate_limit = 2.5",
             "MaxTxBytes = 5",
-            "profile_mode = \"cpu\"",
-            "\"cd#secp256k1@h:1\"",
+            "profile_mode = 'cpu'",
+            "empty_block_timeout = '1m30s'",
+            "[erc20_bridge.rpc]\nmain = 'z=1'\nsepolia = 'wss://x/y'\nq = '1'\n",
+            &format!("bootnodes = ['{KEY}@10.0.0.5:6600', '{KEY}@h:1']"),
         ] {
             assert!(text.contains(part), "{part}: {}", *text);
         }
@@ -361,17 +283,27 @@ mod tests {
             ("mempool.max_size", "1.5"),
             ("rpc.challenge_rate_limit", "inf"),
             ("db.max_connections", ""),
+            ("db.max_connections", "-1"),
+            ("db.read_timeout", "45"),
+            ("db.port", "65536"),
+            ("erc20_bridge.rpc", "x"),
+            ("erc20_bridge.rpc", "=x"),
+            ("consensus.propose_timeout", "499ms"),
         ] {
             assert!(matches!(config.set(key, value), Err(ConfigError::Value { .. })), "{key}");
         }
-        for key in ["app.pg_db_host", "db", "db.", "", "mempool.max_tx_bytes"] {
+        for key in ["app.pg_db_host", "db", "db.", "", "mempool.max_tx_bytes", "erc20_bridge", "extensions.x"] {
             assert!(matches!(config.set(key, "1"), Err(ConfigError::UnknownKey { .. })), "{key}");
         }
         let mut config = Config::new(Family::V09);
         config.set("instrumentation.prometheus", "true").unwrap();
         assert!(config.to_text().contains("[instrumentation]\nprometheus = true"), "{}", *config.to_text());
-        assert!(keys(Family::V09).contains(&("app.private_rpc".into(), true)));
-        assert!(keys(Family::V010).contains(&("p2p.bootnodes".into(), false)));
+        config.set("app.challenge_rate_limit", "2.5").unwrap();
+        config.set("chain.consensus.timeout_commit", "1500ms").unwrap();
+        assert!(config.to_text().contains("challenge_rate_limit = 2.5"), "{}", *config.to_text());
+        assert!(config.to_text().contains("timeout_commit = \"1.5s\""), "{}", *config.to_text());
+        config.set("app.challenge_rate_limit", "12").unwrap();
+        assert!(config.to_text().contains("challenge_rate_limit = 12\n"), "{}", *config.to_text());
     }
 
     #[test]
@@ -400,11 +332,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_survives_the_quoting(text in any::<String>(), family in prop_oneof![Just(Family::V09), Just(Family::V010)]) {
+        fn any_text_survives_the_quoting(
+            text in prop_oneof![any::<String>(), "[a'\"\\\\ \t\n\r\u{0}-\u{20}\u{7f}äю日]{0,20}"],
+            family in prop_oneof![Just(Family::V09), Just(Family::V010)],
+        ) {
             let mut config = Config::new(family);
-            let key = match family { Family::V09 => "app.pg_db_name", Family::V010 => "db.dbname" };
+            let (key, list) = match family {
+                Family::V09 => ("app.pg_db_name", "log.output_paths"),
+                Family::V010 => ("db.dbname", "log.output"),
+            };
             config.set(key, &text).unwrap();
-            prop_assert_eq!(database_settings(&config.to_text()).unwrap().dbname, text);
+            config.set(list, &text).unwrap();
+            let written = config.to_text();
+            prop_assert_eq!(family_of(&written).unwrap(), family);
+            let parts: Vec<&str> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+            let read: DocumentMut = written.parse().unwrap();
+            let read: Vec<&str> = list
+                .split('.')
+                .try_fold(read.as_item(), |item, part| item.get(part))
+                .and_then(Item::as_array)
+                .map(|list| list.iter().filter_map(Value::as_str).collect())
+                .unwrap();
+            prop_assert_eq!(read, parts);
+            prop_assert_eq!(database_settings(&written).unwrap().dbname, text);
         }
     }
 }

@@ -7,6 +7,8 @@
 //!
 //! Secrets are wiped when dropped and never reach an error or a `Debug` text.
 
+mod text;
+
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use k256::ecdsa::signature::{Signer, Verifier};
@@ -44,7 +46,9 @@ impl FromStr for KeyType {
         match text {
             "ed25519" => Ok(KeyType::Ed25519),
             "secp256k1" => Ok(KeyType::Secp256k1),
-            _ => Err(KeyError::UnknownType(text.chars().take(40).collect())),
+            // A longer one may be the key, in the wrong place.
+            _ if text.len() > 16 => Err(KeyError::UnknownType(format!("(a text of {} bytes)", text.len()))),
+            _ => Err(KeyError::UnknownType(text.to_owned())),
         }
     }
 }
@@ -91,8 +95,19 @@ pub enum KeyError {
     #[error("the key file is neither v0.9's hex text nor v0.10's JSON{}", .0.map(|what| format!(" (it looks like {what})")).unwrap_or_default())]
     FileForm(Option<&'static str>),
     /// Hex text of another length than 128.
-    #[error("the key file has {0} hex digits, but a v0.9 key has 128: seed and public key")]
-    FileHexLength(usize),
+    #[error("the key file has {length} hex digits, but a v0.9 key has 128, seed and public key{what}")]
+    FileHexLength {
+        /// How many there are.
+        length: usize,
+        /// What it may be.
+        what: &'static str,
+    },
+    /// An argument that is no hex text.
+    #[error("the private key is no hex text: {0}")]
+    ArgumentHex(&'static str),
+    /// Hex text without a type, of a length that no private key has.
+    #[error("the private key has {0} hex digits; secp256k1 has 64, ed25519 has 128 (seed and public key)")]
+    ArgumentLength(usize),
     /// JSON, but not a key file's.
     #[error("the key file is JSON, but not {{\"key\":\"HEX\",\"type\":\"…\"}}: {0}")]
     FileJson(&'static str),
@@ -121,13 +136,26 @@ impl From<KeyError> for Error {
             KeyError::FileForm(Some(_)) | KeyError::FileForm(None) | KeyError::FileEmpty | KeyError::FileLarge(_) => {
                 "give the node's own key file (v0.9: private_key, v0.10: nodekey.json), or make one with `regenesis key gen`"
             }
-            KeyError::FileHexLength(64) => {
+            KeyError::FileHexLength { length: 64, .. } => {
                 "64 digits are a bare seed or a secp256k1 key: v0.10 wants it as {\"key\":\"HEX\",\"type\":\"secp256k1\"}, \
                  v0.9 as seed and public key together"
             }
-            KeyError::FileHexLength(_) | KeyError::PrivateLength { .. } | KeyError::Mismatch | KeyError::NotAScalar => {
-                "the file is cut or damaged: copy it again from the node or from a backup"
+            KeyError::PrivateLength { kind: KeyType::Ed25519, got: 32 } => {
+                "32 bytes are a seed or a public key: v0.10 wants seed and public key together, 128 hex digits"
             }
+            KeyError::PrivateLength { kind: KeyType::Secp256k1, got: 33 } => {
+                "33 bytes are a public key: take the private key, 64 hex digits"
+            }
+            KeyError::PrivateLength { kind: KeyType::Secp256k1, got: 64 } => {
+                "64 bytes are an ed25519 key: its type is ed25519"
+            }
+            KeyError::ArgumentHex(_) | KeyError::ArgumentLength(_) => {
+                "give HEX or HEX#TYPE, or better a file with --key-file"
+            }
+            KeyError::FileHexLength { .. }
+            | KeyError::PrivateLength { .. }
+            | KeyError::Mismatch
+            | KeyError::NotAScalar => "the file is cut or damaged: copy it again from the node or from a backup",
             KeyError::FileJson(_) => "compare it with a nodekey.json that `regenesis key gen -o FILE` writes",
             KeyError::UnknownType(_) | KeyError::FamilyCannotHold(_) => {
                 "use an ed25519 key: `regenesis key gen ed25519 -o FILE`"
@@ -177,6 +205,26 @@ pub fn eip55(address: &[u8; 20]) -> String {
         text.push(if nibble >= 8 { c.to_ascii_uppercase() } else { c });
     }
     text
+}
+
+/// Bytes as Bitcoin writes them.
+fn base58(bytes: &[u8]) -> String {
+    const DIGITS: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
+    let mut digits: Vec<u8> = Vec::with_capacity(bytes.len() * 7 / 5);
+    for byte in bytes {
+        let mut carry = u32::from(*byte);
+        for digit in &mut digits {
+            carry += u32::from(*digit) << 8;
+            *digit = (carry % 58) as u8;
+            carry /= 58;
+        }
+        while carry > 0 {
+            digits.push((carry % 58) as u8);
+            carry /= 58;
+        }
+    }
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).map(|_| 0);
+    zeros.chain(digits.into_iter().rev()).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// A checked public key: right length, a point of its curve.
@@ -286,6 +334,27 @@ impl PublicKey {
                 signature.normalize_s().is_none() && key.verify(message, &signature).is_ok()
             }
         }
+    }
+
+    /// How libp2p names a peer with this key, as Kwil's v0.10 does in its log: the multihash of the encoded key, which is so
+    /// short that it stands there itself, in base 58.
+    pub fn peer_id(&self) -> String {
+        let kind = match self.key_type() {
+            KeyType::Ed25519 => 1,
+            KeyType::Secp256k1 => 2,
+        };
+        let key = self.bytes();
+        let length = u8::try_from(key.len()).expect("33 at most");
+        // Multihash "identity", its length; the message PublicKey of libp2p: field 1 the type, field 2 the bytes.
+        let mut bytes = vec![0x00, length + 4, 0x08, kind, 0x12, length];
+        bytes.extend_from_slice(key);
+        base58(&bytes)
+    }
+
+    /// `kwild_voting.voters.id` of a validator with this key, as a UUID is written.
+    pub fn voter_id(&self, family: Family) -> String {
+        let id = hex::encode(voter_id(&self.to_voter_name(family)));
+        [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-")
     }
 
     /// The account of a secp256k1 key: EIP-55 text.
@@ -421,11 +490,11 @@ impl PrivateKey {
     }
 
     /// Reads either family's key file, and says which it was.
-    pub fn parse_file(text: &[u8]) -> Result<(Self, KeyFileForm), KeyError> {
-        if text.len() > limits::KEY_FILE_SIZE_BYTES_MAX {
-            return Err(KeyError::FileLarge(text.len()));
+    pub fn parse_file(file: &[u8]) -> Result<(Self, KeyFileForm), KeyError> {
+        if file.len() > limits::KEY_FILE_SIZE_BYTES_MAX {
+            return Err(KeyError::FileLarge(file.len()));
         }
-        let trimmed = text.trim_ascii();
+        let trimmed = file.trim_ascii();
         if trimmed.is_empty() {
             return Err(KeyError::FileEmpty);
         }
@@ -434,25 +503,29 @@ impl PrivateKey {
         }
         if trimmed.iter().all(u8::is_ascii_hexdigit) {
             if trimmed.len() != 2 * private_key_size_bytes(KeyType::Ed25519) {
-                return Err(KeyError::FileHexLength(trimmed.len()));
+                return Err(KeyError::FileHexLength { length: trimmed.len(), what: text::hex_look_alike(trimmed) });
             }
             let mut bytes = Zeroizing::new([0; 64]);
             hex::decode_to_slice(trimmed, bytes.as_mut_slice()).map_err(|_| KeyError::FileForm(None))?;
             return Ok((Self::from_bytes(KeyType::Ed25519, bytes.as_slice())?, KeyFileForm::HexText));
         }
-        Err(KeyError::FileForm(look_alike(trimmed)))
+        Err(KeyError::FileForm(text::look_alike(trimmed)))
     }
 
-    fn parse_json(text: &[u8]) -> Result<Self, KeyError> {
+    fn parse_json(bytes: &[u8]) -> Result<Self, KeyError> {
         // serde's own words may quote the text, so only their kind is told.
-        let file: KeyJson<'_> = serde_json::from_slice(text).map_err(|e| match e.classify() {
-            serde_json::error::Category::Data => KeyError::FileJson("a key is missing, twice there, or no string"),
+        let file: KeyJson<'_> = serde_json::from_slice(bytes).map_err(|e| match e.classify() {
+            serde_json::error::Category::Data => KeyError::FileJson(text::json_look_alike(bytes)),
             _ => KeyError::FileJson("the text is cut or no valid JSON"),
         })?;
         let kind: KeyType = file.kind.parse()?;
         let mut bytes = Zeroizing::new(vec![0; file.key.len() / 2]);
-        hex::decode_to_slice(file.key.as_bytes(), bytes.as_mut_slice())
-            .map_err(|_| KeyError::FileJson("\"key\" is not hex"))?;
+        hex::decode_to_slice(file.key.as_bytes(), bytes.as_mut_slice()).map_err(|_| {
+            match file.key.starts_with("0x") {
+                true => KeyError::FileJson("\"key\" has 0x in front; Kwil writes it without"),
+                false => KeyError::FileJson("\"key\" is not hex"),
+            }
+        })?;
         Self::from_bytes(kind, &bytes)
     }
 
@@ -525,21 +598,6 @@ impl PrivateKey {
     }
 }
 
-/// Files that people take for key files.
-fn look_alike(text: &[u8]) -> Option<&'static str> {
-    if text.starts_with(b"-----BEGIN") {
-        Some("a PEM file")
-    } else if text.starts_with(b"0x") || text.starts_with(b"0X") {
-        Some("hex with 0x in front; Kwil writes it without")
-    } else if text.contains(&b'#') {
-        Some("a node id or public key")
-    } else if text.starts_with(&[0x1f, 0x8b]) {
-        Some("a gzip file")
-    } else {
-        None
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -593,7 +651,7 @@ mod tests {
                 let parsed = PrivateKey::parse_file(text.as_bytes());
                 if name == "n3.json" {
                     // Kwil: "invalid character 'f' after top-level value".
-                    assert_eq!(parsed.unwrap_err(), KeyError::FileHexLength(64));
+                    assert!(matches!(parsed.unwrap_err(), KeyError::FileHexLength { length: 64, .. }));
                     continue;
                 }
                 let (key, form) = parsed.unwrap();
@@ -654,11 +712,14 @@ mod tests {
             (format!("0x{secret}"), KeyError::FileForm(Some("hex with 0x in front; Kwil writes it without"))),
             ("-----BEGIN PRIVATE KEY-----".into(), KeyError::FileForm(Some("a PEM file"))),
             (format!("{PUBLIC_HEX}#ed25519"), KeyError::FileForm(Some("a node id or public key"))),
-            (secret[..64].to_owned(), KeyError::FileHexLength(64)),
-            (secret[..127].to_owned(), KeyError::FileHexLength(127)),
+            (
+                secret[..127].to_owned(),
+                KeyError::FileHexLength { length: 127, what: ": the file is cut, or something else" },
+            ),
             (secret.clone(), KeyError::Mismatch),
             (json(&secret, "ed25519"), KeyError::Mismatch),
             (json(&secret, "rsa"), KeyError::UnknownType("rsa".into())),
+            (json("ed25519", &secret), KeyError::UnknownType("(a text of 128 bytes)".into())),
             (json(&secret[..64], "ed25519"), KeyError::PrivateLength { kind: KeyType::Ed25519, got: 32 }),
             (json(&secret, "secp256k1"), KeyError::PrivateLength { kind: KeyType::Secp256k1, got: 64 }),
             (json(&"f".repeat(64), "secp256k1"), KeyError::NotAScalar),
@@ -674,6 +735,19 @@ mod tests {
             assert!(!shown.contains("deadbeef"), "{shown}");
             assert!(Error::from(error).advice().is_some());
         }
+    }
+
+    #[test]
+    fn peer_ids_are_libp2ps() {
+        // kwild logged this id of the network's leader (v0.10 restart/solo/log.txt).
+        let genesis = include_str!("../../tests/data/v0.10/restart/solo/genesis.after-init.json");
+        let genesis: serde_json::Value = serde_json::from_str(genesis).unwrap();
+        let leader = format!("{}#secp256k1", genesis["leader"]["key"].as_str().unwrap());
+        let leader: PublicKey = leader.parse().unwrap();
+        assert_eq!(leader.peer_id(), "16Uiu2HAmQyyJTFa51xCYy7nTnbhSgMydSWeLhJYeHBYfPP5t6mKT");
+        assert!(vector_key().public().peer_id().starts_with("12D3KooW"));
+        assert_eq!(base58(&[0, 0, 1]), "112");
+        assert_eq!(vector_key().public().voter_id(Family::V09), "9184e6ff-80ac-5534-bc22-55f5089986a2");
     }
 
     #[test]

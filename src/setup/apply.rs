@@ -1,32 +1,29 @@
 //! Makes the root as planned: stage, check while copying, sync, then the final names.
 
 use std::{
-    fs::{self, File},
-    io::{self, Read, Seek, Write},
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
 
-use flate2::{Compression, read::GzEncoder};
-use rand::{TryRngCore, rngs::OsRng};
-
 use super::{
-    CheckSnapshot, InitOptions, Initialised, KeySource, SnapshotSource, configuration, in_file, key_file_name,
+    CheckSnapshot, GenesisAtHand, GenesisSource, InitOptions, Initialised, NewGenesis, SnapshotSource,
+    key::{self, NodeKey},
+    key_file_name,
     plan::{self, Plan, Way},
-    read_limited,
+    snapshot,
 };
 use crate::{
-    base::{Context, Error, Kind, Result, durable, limits, task::CancellationToken},
+    base::{Context, Error, Kind, Result, durable},
     kwil::{
         Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME,
-        config::CONFIG_FILE_NAME,
+        config::{CONFIG_FILE_NAME, Config},
         genesis::Genesis,
-        key::{KeyType, PrivateKey},
     },
 };
 
 const LOCK_FILE_NAME: &str = ".lock";
-const KEY_MODE: u32 = 0o600;
+pub(super) const KEY_MODE: u32 = 0o600;
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -36,32 +33,62 @@ const DIRECTORY_MODE: u32 = 0o755;
 /// When anything is not as kwild needs it, or the place is taken; then nothing stands under the root's name that was not
 /// there before.
 pub fn init(options: &InitOptions, check: CheckSnapshot<'_>) -> Result<Initialised> {
+    init_sharing(options, check, durable::share_blocks)
+}
+
+/// [`init`], and how blocks are shared.
+pub(super) fn init_sharing(
+    options: &InitOptions,
+    check: CheckSnapshot<'_>,
+    share: snapshot::ShareBlocks,
+) -> Result<Initialised> {
     let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
+    if root.to_str().is_none() {
+        return Err(Error::usage(format!("the root {} has a name that is not UTF-8", root.display()))
+            .hint("choose a name of letters that everybody can read; programs and messages have to name it"));
+    }
     let plan = plan::plan(&root, plan::look(&root)?)?;
 
     // Everything that can be refused without touching the disk is refused first.
-    let (genesis_bytes, genesis) = options.genesis.read()?;
-    let family = genesis.family();
+    let at_hand = options.genesis.read()?;
+    let family = at_hand.family();
+    if let Some(wanted) = options.family.filter(|wanted| *wanted != family) {
+        return Err(Error::refused(format!("the genesis is of {family}, not of {wanted}"))
+            .hint("a snapshot of one family cannot be loaded by the other: take the genesis that belongs to it"));
+    }
+    let key = key::load(&root, family, &options.key)?;
+    let public_key = key.key.public();
+    let (source, genesis) = match at_hand {
+        GenesisAtHand::Read(bytes, genesis) => (Source::Bytes(bytes), *genesis),
+        GenesisAtHand::New(new) => (Source::New(new), (new.make)(&public_key, None)?),
+    };
     check_genesis(&genesis, options)?;
     // A wrong value is told before the snapshot is read.
-    configuration(family, options)?;
-    let key = load_key(&root, family, &options.key)?;
+    let mut config = options.config.build(&genesis)?;
+    if options.snapshot.is_some() {
+        config.set_genesis_state(GENESIS_STATE_FILE_NAME);
+    }
 
     let in_place = matches!(options.snapshot, Some(SnapshotSource::Verified(_)));
-    let made = Staging::open(&plan, in_place)?;
-    if let Err(error) = fill(&made.path, genesis_bytes, &genesis, &key, options, check) {
+    let new_above = plan::missing_above(&plan.staging);
+    let undo = |staged: bool| {
         // What was fetched stays; what was copied is made anew.
-        if !in_place {
-            let _ = remove(&made.path);
+        if staged && !in_place {
+            let _ = remove(&plan.staging);
         }
-        return Err(error);
-    }
+        for directory in &new_above {
+            let _ = fs::remove_dir(directory);
+        }
+    };
+    let made = Staging::open(&plan, in_place).inspect_err(|_| undo(false))?;
+    let new_genesis = matches!(source, Source::New(_));
+    let parts = Parts { source, genesis, key: &key, config };
+    let genesis = parts.fill(&made.path, options, check, share).inspect_err(|_| undo(true))?;
     made.finish(&root, &plan)?;
     if key.file.is_none() {
-        tighten(&root.join(key_file_name(family)), options)?;
+        key::tighten(&root.join(key_file_name(family)), &options.progress)?;
     }
 
-    let public_key = key.key.public();
     Ok(Initialised {
         files: listing(&root)?,
         root,
@@ -71,60 +98,88 @@ pub fn init(options: &InitOptions, check: CheckSnapshot<'_>) -> Result<Initialis
         node_id: public_key.node_id(family),
         validator: Initialised::seat(&genesis, &public_key)?,
         public_key,
+        new_genesis,
+        settings: options.config.old.as_ref().map(|old| old.settings.clone()).unwrap_or_default(),
     })
 }
 
-/// Puts everything into the staging directory.
-fn fill(
-    staging: &Path,
-    genesis_bytes: Vec<u8>,
-    genesis: &Genesis,
-    key: &NodeKey,
-    options: &InitOptions,
-    check: CheckSnapshot<'_>,
-) -> Result<()> {
-    let family = genesis.family();
-    let config = configuration(family, options)?;
-    match &options.snapshot {
-        Some(SnapshotSource::File(source)) => copy_snapshot(source, staging, genesis, options, check)?,
-        Some(SnapshotSource::Verified(name)) => adopt_snapshot(&staging.join(name), staging)?,
-        None => {}
-    }
-    if family == Family::V09 {
-        for directory in ["abci", "abci/data"] {
-            durable::create_directory(&staging.join(directory), DIRECTORY_MODE)?;
+/// Where the genesis in [`Parts`] is from.
+enum Source<'a> {
+    /// The operator's file has these bytes.
+    Bytes(Vec<u8>),
+    New(&'a NewGenesis),
+}
+
+/// What the root is made of.
+struct Parts<'a> {
+    source: Source<'a>,
+    genesis: Genesis,
+    key: &'a NodeKey,
+    config: Config,
+}
+
+impl Parts<'_> {
+    /// Puts everything into the staging directory; gives the genesis back, which pins the snapshot now.
+    fn fill(
+        mut self,
+        staging: &Path,
+        options: &InitOptions,
+        check: CheckSnapshot<'_>,
+        share: snapshot::ShareBlocks,
+    ) -> Result<Genesis> {
+        let family = self.genesis.family();
+        let allowed = !durable::umask();
+        let file_mode = FILE_MODE & allowed;
+        match &options.snapshot {
+            Some(SnapshotSource::File(source)) => {
+                let hash = snapshot::copy(source, staging, file_mode, &self.genesis, options, check, share)?;
+                if let Source::New(new) = self.source {
+                    self.genesis = (new.make)(&self.key.key.public(), Some(hash))?;
+                }
+            }
+            Some(SnapshotSource::Verified(name)) => snapshot::adopt(&staging.join(name), staging, file_mode)?,
+            None => {}
         }
-    }
-    let there = fs::read(staging.join(GENESIS_FILE_NAME)).is_ok_and(|bytes| bytes == genesis_bytes);
-    if there {
+        if family == Family::V09 {
+            for directory in ["abci", "abci/data"] {
+                durable::create_directory(&staging.join(directory), DIRECTORY_MODE)?;
+            }
+        }
         let path = staging.join(GENESIS_FILE_NAME);
-        fs::set_permissions(&path, fs::Permissions::from_mode(FILE_MODE))
-            .or_failed(|| format!("cannot set the mode of {}", path.display()))?;
-    } else {
-        // Kwil's v0.9 copies the bytes, its v0.10 writes them anew.
-        let bytes = if family == Family::V09 { genesis_bytes } else { genesis.to_bytes() };
-        durable::write_atomically(&staging.join(GENESIS_FILE_NAME), &bytes, FILE_MODE)?;
+        let given = match &self.source {
+            Source::Bytes(bytes) => Some(bytes),
+            Source::New(_) => None,
+        };
+        if given.is_some_and(|bytes| fs::read(&path).is_ok_and(|old| old == *bytes)) {
+            fs::set_permissions(&path, fs::Permissions::from_mode(file_mode))
+                .or_failed(|| format!("cannot set the mode of {}", path.display()))?;
+        } else {
+            // Kwil's v0.9 copies the bytes, its v0.10 writes them anew.
+            let bytes = given.filter(|_| family == Family::V09).cloned().unwrap_or_else(|| self.genesis.to_bytes());
+            write(&path, &bytes, file_mode)?;
+        }
+        if let Some(bytes) = &self.key.file {
+            write(&staging.join(key_file_name(family)), bytes, KEY_MODE)?;
+        }
+        // A password in it is nobody else's business.
+        let mode = if self.config.has_secret() { KEY_MODE } else { file_mode };
+        write(&staging.join(CONFIG_FILE_NAME), self.config.to_text().as_bytes(), mode)?;
+        if options.cancel.is_cancelled() {
+            return Err(interrupted());
+        }
+        Ok(self.genesis)
     }
-    if let Some(bytes) = &key.file {
-        durable::write_atomically(&staging.join(key_file_name(family)), bytes, KEY_MODE)?;
-    }
-    // A password in it is nobody else's business.
-    let mode = if config.has_secret() { KEY_MODE } else { FILE_MODE };
-    durable::write_atomically(&staging.join(CONFIG_FILE_NAME), config.to_text().as_bytes(), mode)?;
-    if options.cancel.is_cancelled() {
-        return Err(interrupted());
-    }
-    Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    durable::write_atomically(path, bytes, mode).map_err(|e| e.hint("free some space or choose a root on another disk"))
 }
 
 fn check_genesis(genesis: &Genesis, options: &InitOptions) -> Result<()> {
-    let family = genesis.family();
-    if let Some(wanted) = options.family.filter(|wanted| *wanted != family) {
-        return Err(Error::refused(format!("the genesis is of {family}, not of {wanted}"))
-            .hint("a snapshot of one family cannot be loaded by the other: take the genesis that belongs to it"));
-    }
     genesis.check()?;
     match (&options.snapshot, genesis.state_hash()) {
+        // It will pin the snapshot.
+        (Some(_), None) if matches!(options.genesis, GenesisSource::New(_)) => Ok(()),
         (Some(_), None) => Err(Error::refused(
             "the genesis pins no state hash: kwild would silently ignore the snapshot and start an empty chain",
         )
@@ -134,92 +189,6 @@ fn check_genesis(genesis: &Genesis, options: &InitOptions) -> Result<()> {
                 .hint("give it with --genesis-state; kwild does not start without it"))
         }
         _ => Ok(()),
-    }
-}
-
-struct NodeKey {
-    key: PrivateKey,
-    /// What to write; None when the file is already in the root.
-    file: Option<zeroize::Zeroizing<Vec<u8>>>,
-}
-
-/// Says what is wrong with a node's key for a root of this family, before anything is made.
-///
-/// # Errors
-/// When the key cannot be read, is of the other family, or the root holds another one.
-pub fn check_key(root: &Path, family: Family, key: &KeySource) -> Result<()> {
-    load_key(root, family, key).map(drop)
-}
-
-fn load_key(root: &Path, family: Family, source: &KeySource) -> Result<NodeKey> {
-    let in_root = root.join(key_file_name(family));
-    let other = match family {
-        Family::V09 => Family::V010,
-        Family::V010 => Family::V09,
-    };
-    let foreign = root.join(key_file_name(other));
-    if foreign.exists() {
-        return Err(Error::refused(format!(
-            "{} is a key of {other}, but the genesis is of {family}",
-            foreign.display()
-        ))
-        .hint("choose a new root and give the right key with --key-file"));
-    }
-    let read = |path: &Path| -> Result<PrivateKey> {
-        let bytes = zeroize::Zeroizing::new(read_limited(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key")?);
-        let (key, form) = PrivateKey::parse_file(&bytes).map_err(|e| in_file(path, e))?;
-        if form.family() != family {
-            let hint = match form.family() {
-                Family::V09 => {
-                    "v0.10 takes the same digits as {\"key\":\"DIGITS\",\"type\":\"ed25519\"}; a new key: `regenesis key gen -o FILE`"
-                }
-                Family::V010 => {
-                    "v0.9 takes an ed25519 key as 128 hex digits; a new one: `regenesis key gen --family v0.9 -o FILE`"
-                }
-            };
-            return Err(Error::refused(format!(
-                "{} is a key file of {}, but the genesis is of {family}",
-                path.display(),
-                form.family()
-            ))
-            .hint(hint));
-        }
-        if family == Family::V09 && key.key_type() != KeyType::Ed25519 {
-            return Err(crate::kwil::key::KeyError::FamilyCannotHold(key.key_type()).into());
-        }
-        Ok(key)
-    };
-    match source {
-        KeySource::InRoot => Ok(NodeKey { key: read(&in_root)?, file: None }),
-        KeySource::File(path) => {
-            let key = read(path)?;
-            if in_root.exists() {
-                if read(&in_root)?.public() != key.public() {
-                    return Err(Error::refused(format!(
-                        "{} already holds another key than {}",
-                        root.display(),
-                        path.display()
-                    ))
-                    .hint("leave --key-file out to use the one in the root, or choose another root"));
-                }
-                return Ok(NodeKey { key, file: None });
-            }
-            let file = key.to_file(family)?;
-            Ok(NodeKey { key, file: Some(file) })
-        }
-        KeySource::New => {
-            if in_root.exists() {
-                return Err(Error::refused(format!(
-                    "{} already holds a key: a new one would take its place",
-                    root.display()
-                ))
-                .hint("use the key in the root, or choose another root"));
-            }
-            let kind = if family == Family::V09 { KeyType::Ed25519 } else { KeyType::Secp256k1 };
-            let key = PrivateKey::generate(kind, &mut OsRng.unwrap_err());
-            let file = key.to_file(family)?;
-            Ok(NodeKey { key, file: Some(file) })
-        }
     }
 }
 
@@ -233,14 +202,25 @@ impl Staging {
     fn open(plan: &Plan, keep: bool) -> Result<Self> {
         let path = plan.staging.clone();
         let parent = durable::parent(&path);
-        durable::create_directory(parent, DIRECTORY_MODE)?;
+        let advise = |e: Error| e.hint("choose a root where this user may write, on a disk that can be written");
+        durable::create_directory(parent, DIRECTORY_MODE).map_err(advise)?;
         if fs::symlink_metadata(&path).is_ok_and(|data| !data.is_dir()) {
             return Err(Error::refused(format!("{} is in the way and is no directory", path.display()))
                 .hint("remove it, then try again"));
         }
-        durable::create_directory(&path, 0o700)?;
-        let lock =
-            durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &format!("the unfinished root {}", path.display()))?;
+        let fresh = !path.exists();
+        durable::create_directory(&path, 0o700).map_err(advise)?;
+        let what = format!("the unfinished root {}", path.display());
+        let lock = durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &what).map_err(|e| {
+            if e.kind() != Kind::Failed {
+                return e;
+            }
+            // Nobody else's: whoever is at work has the lock.
+            if fresh {
+                let _ = remove(&path);
+            }
+            advise(e)
+        })?;
         if !keep {
             // What a killed run left.
             for entry in fs::read_dir(&path).or_failed(|| format!("cannot read directory {}", path.display()))? {
@@ -261,7 +241,7 @@ impl Staging {
                 durable::sync_directory(&directory)?;
             }
         }
-        fs::set_permissions(&self.path, fs::Permissions::from_mode(DIRECTORY_MODE))
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(DIRECTORY_MODE & !durable::umask()))
             .or_failed(|| format!("cannot set the mode of {}", self.path.display()))?;
         remove(&self.path.join(LOCK_FILE_NAME))?;
         match &plan.way {
@@ -307,138 +287,8 @@ fn remove(path: &Path) -> Result<()> {
     }
 }
 
-fn interrupted() -> Error {
+pub(super) fn interrupted() -> Error {
     Error::new(Kind::Interrupted(2), "interrupted before the root was made").hint("run the same command again")
-}
-
-/// Opens the operator's snapshot; plain SQL comes out compressed, since kwild takes the name's word for it.
-fn open_snapshot(source: &Path) -> Result<(Box<dyn Read>, u64)> {
-    let unreadable = || format!("cannot read the snapshot {}", source.display());
-    let hint = |e: Error| e.hint("check the path and that this user may read it");
-    let mut file = File::open(source).or_failed(unreadable).map_err(hint)?;
-    let data = file.metadata().or_failed(unreadable)?;
-    if !data.is_file() {
-        return Err(hint(Error::failed(format!("the snapshot {} is no file", source.display()))));
-    }
-    let mut magic = Vec::new();
-    (&mut file).take(2).read_to_end(&mut magic).or_failed(unreadable)?;
-    file.rewind().or_failed(unreadable)?;
-    match magic.as_slice() {
-        [] => Err(Error::verify(format!("the snapshot {} is empty", source.display()))
-            .hint("copy it again from where it came from")),
-        [0x1f, 0x8b] => Ok((Box::new(file), data.len())),
-        _ => Ok((Box::new(GzEncoder::new(io::BufReader::new(file), Compression::default())), data.len())),
-    }
-}
-
-/// One pass: each byte is checked and written.
-fn copy_snapshot(
-    source: &Path,
-    staging: &Path,
-    genesis: &Genesis,
-    options: &InitOptions,
-    check: CheckSnapshot<'_>,
-) -> Result<()> {
-    let (reader, size_bytes) = open_snapshot(source)?;
-    durable::require_space(staging, size_bytes, "the snapshot")?;
-    options.progress.step(format!("copying and checking {}", source.display()));
-    let target = staging.join(GENESIS_STATE_FILE_NAME);
-    let part = durable::part_path(&target);
-    let file = durable::create_part(&part, FILE_MODE)?;
-    let mut copy = Watched { reader, copy: Some(file), cancel: &options.cancel, failed: None };
-    let checked = check(&mut copy, genesis);
-    // The check may stop early, but never well before the end.
-    let rest = if checked.is_ok() { io::copy(&mut copy, &mut io::sink()) } else { Ok(0) };
-    copy.verdict(checked, rest, source, &part)?;
-    durable::sync_file(copy.copy.as_ref().expect("made above"), &part)?;
-    durable::rename(&part, &target)
-}
-
-/// The snapshot already lies in the staging directory and was checked by whoever put it there.
-fn adopt_snapshot(source: &Path, staging: &Path) -> Result<()> {
-    let file = File::open(source).or_failed(|| format!("cannot read the snapshot {}", source.display()))?;
-    file.set_permissions(fs::Permissions::from_mode(FILE_MODE))
-        .or_failed(|| format!("cannot set the mode of {}", source.display()))?;
-    durable::sync_file(&file, source)?;
-    let target = staging.join(GENESIS_STATE_FILE_NAME);
-    if source == target { Ok(()) } else { durable::rename(source, &target) }
-}
-
-/// A reader that copies what is read, and knows why it failed.
-struct Watched<'a> {
-    reader: Box<dyn Read>,
-    copy: Option<File>,
-    cancel: &'a CancellationToken,
-    failed: Option<Failure>,
-}
-
-enum Failure {
-    Read(io::Error),
-    Write(io::Error),
-    Cancelled,
-}
-
-impl Read for Watched<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.cancel.is_cancelled() {
-            self.failed = Some(Failure::Cancelled);
-            return Err(io::Error::other("interrupted"));
-        }
-        let count = match self.reader.read(buffer) {
-            Ok(count) => count,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => return Err(e),
-            Err(e) => {
-                let told = io::Error::new(e.kind(), e.to_string());
-                self.failed = Some(Failure::Read(e));
-                return Err(told);
-            }
-        };
-        if let Some(copy) = &mut self.copy
-            && let Err(e) = copy.write_all(&buffer[..count])
-        {
-            self.failed = Some(Failure::Write(e));
-            return Err(io::Error::other("cannot write the copy"));
-        }
-        Ok(count)
-    }
-}
-
-impl Watched<'_> {
-    /// The check's word, unless the disk or a signal is what really failed.
-    fn verdict(&mut self, checked: Result<()>, rest: io::Result<u64>, source: &Path, target: &Path) -> Result<()> {
-        match self.failed.take() {
-            Some(Failure::Cancelled) => Err(interrupted()),
-            Some(Failure::Read(e)) => {
-                Err(Error::failed(format!("cannot read the snapshot {}", source.display())).because(e))
-            }
-            Some(Failure::Write(e)) => Err(Error::failed(format!("cannot write {}", target.display()))
-                .because(e)
-                .hint("free some space or choose a root on another disk")),
-            None => {
-                checked?;
-                match rest {
-                    Ok(0) => Ok(()),
-                    Ok(count) => {
-                        Err(Error::verify(format!("{count} bytes follow the snapshot in {}", source.display()))
-                            .hint("the file was appended to: copy it again from where it came from"))
-                    }
-                    Err(e) => Err(Error::failed(format!("cannot read the snapshot {}", source.display())).because(e)),
-                }
-            }
-        }
-    }
-}
-
-/// A key that was there before stays as it is, but not for others to read.
-fn tighten(path: &Path, options: &InitOptions) -> Result<()> {
-    let data = fs::metadata(path).or_failed(|| format!("cannot look at {}", path.display()))?;
-    let mode = data.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(KEY_MODE))
-            .or_failed(|| format!("cannot set the mode of {}", path.display()))?;
-        options.progress.note(format!("{} was readable by others (mode {mode:o}); it is 600 now", path.display()));
-    }
-    Ok(())
 }
 
 fn listing(root: &Path) -> Result<Vec<String>> {

@@ -3,26 +3,39 @@
 //! leaves only that temporary name, which the next run recognises. This room opens no socket and no database.
 
 mod apply;
+mod key;
 mod plan;
+mod snapshot;
 
 use std::{
     fmt, fs,
     io::Read,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use serde::Serialize;
 
-pub use apply::{check_key, init};
+pub use apply::init;
+pub use key::{check_key, family_of_key};
 pub use plan::staging_directory;
 
 use crate::{
     base::{Context, Error, Progress, Result, Sha256Hash, limits, task::CancellationToken},
-    kwil::{Family, config::Config, genesis::Genesis, key::PublicKey},
+    kwil::{
+        Family,
+        config::{self, CarryOver, Config, Fate, Setting},
+        genesis::Genesis,
+        key::PublicKey,
+    },
 };
 
-/// Reads a snapshot file (gzip) to its end and fails unless it is the one that the genesis pins.
-pub type CheckSnapshot<'a> = &'a (dyn Fn(&mut dyn Read, &Genesis) -> Result<()> + Sync);
+/// Reads a snapshot file (gzip) to its end and fails unless it is the one that the genesis pins; gives its state hash.
+/// With a genesis that pins none yet, whatever belongs to its family is good.
+pub type CheckSnapshot<'a> = &'a (dyn Fn(&mut dyn Read, &Genesis) -> Result<Sha256Hash> + Sync);
+
+/// Makes a genesis for a node's key and, where there is one, for the snapshot of this state hash.
+pub type MakeGenesis = dyn Fn(&PublicKey, Option<Sha256Hash>) -> Result<Genesis> + Send + Sync;
 
 /// Where the genesis comes from.
 #[derive(Debug, Clone)]
@@ -31,6 +44,79 @@ pub enum GenesisSource {
     File(PathBuf),
     /// Its bytes, already at hand.
     Bytes(Vec<u8>),
+    /// It is made with the root.
+    New(NewGenesis),
+}
+
+/// A genesis that is made with the root.
+#[derive(Clone)]
+pub struct NewGenesis {
+    family: Family,
+    make: Arc<MakeGenesis>,
+}
+
+impl NewGenesis {
+    /// `make` gives one of this family.
+    pub fn new(
+        family: Family,
+        make: impl Fn(&PublicKey, Option<Sha256Hash>) -> Result<Genesis> + Send + Sync + 'static,
+    ) -> Self {
+        NewGenesis { family, make: Arc::new(make) }
+    }
+}
+
+impl fmt::Debug for NewGenesis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewGenesis").field("family", &self.family).finish_non_exhaustive()
+    }
+}
+
+/// What the new config.toml holds beyond Kwil's defaults; flags win over what an old node has.
+#[derive(Debug, Clone, Default)]
+pub struct NodeConfig {
+    /// Values of flags as (`section.key`, text).
+    pub flags: Vec<(String, String)>,
+    /// Kwil's defaults are those of TRUF's fork.
+    pub truf: bool,
+    /// What an old node's file gives.
+    pub old: Option<CarryOver>,
+}
+
+impl NodeConfig {
+    /// The values of flags, and nothing else.
+    pub fn of_flags(flags: Vec<(String, String)>) -> Self {
+        NodeConfig { flags, ..NodeConfig::default() }
+    }
+
+    /// Says what is wrong with it for this family, before anything is made.
+    ///
+    /// # Errors
+    /// When the family has no such key, or the key takes no such value.
+    pub fn check(&self, family: Family) -> Result<()> {
+        self.for_family(family, false).map(drop)
+    }
+
+    fn for_family(&self, family: Family, truf: bool) -> Result<Config> {
+        let of_truf = |name: &str| config::find(family, name).is_some_and(|key| key.truf_only);
+        let old = self.old.as_ref().filter(|old| old.family == family);
+        let truf =
+            truf || self.truf || old.is_some_and(|old| old.truf) || self.flags.iter().any(|(name, _)| of_truf(name));
+        let mut config = if family == Family::V010 && truf { Config::truf() } else { Config::new(family) };
+        if let Some(old) = old {
+            old.apply(&mut config)?;
+        }
+        for (key, value) in &self.flags {
+            config.set(key, value)?;
+        }
+        Ok(config)
+    }
+
+    /// The configuration of a node on this genesis.
+    fn build(&self, genesis: &Genesis) -> Result<Config> {
+        // Upstream's kwild refuses such a genesis, so this node's is TRUF's.
+        let truf = matches!(genesis, Genesis::V010(genesis) if genesis.maa_activation_height != 0);
+        self.for_family(genesis.family(), truf)
+    }
 }
 
 /// Where the snapshot comes from.
@@ -61,12 +147,12 @@ pub struct InitOptions {
     pub root: PathBuf,
     /// The genesis.
     pub genesis: GenesisSource,
-    /// The snapshot; must be there exactly if the genesis pins one.
+    /// The snapshot; must be there exactly if the genesis pins one. A new genesis pins the one that is there.
     pub snapshot: Option<SnapshotSource>,
     /// The node's key.
     pub key: KeySource,
-    /// Configuration values as (`section.key`, text).
-    pub config: Vec<(String, String)>,
+    /// What its config.toml holds.
+    pub config: NodeConfig,
     /// What the operator says the family is.
     pub family: Option<Family>,
     /// Where progress goes.
@@ -105,6 +191,11 @@ pub struct Initialised {
     pub validator: Option<Seat>,
     /// Names in the root.
     pub files: Vec<String>,
+    /// The genesis was made here, and every other node needs the same file.
+    pub new_genesis: bool,
+    /// What became of an old node's settings, each key once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
 }
 
 impl fmt::Display for Initialised {
@@ -126,8 +217,43 @@ impl fmt::Display for Initialised {
             ),
             None => writeln!(f, "This key is no validator in the genesis: the node will follow, but not vote."),
         }?;
+        if self.new_genesis {
+            writeln!(f, "The genesis is new: give this very file to every other node of the network.")?;
+        }
+        fmt_settings(&self.settings, f)?;
         writeln!(f, "Start it on an empty database with: {}", self.start_command())
     }
+}
+
+/// An old node's settings in words: what went over, what did not and why, what is to be set by hand.
+fn fmt_settings(settings: &[Setting], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for (fate, title) in [
+        (Fate::Carried, "Carried over from the old node:"),
+        (Fate::Flag, "Set by flags instead:"),
+        (Fate::Dropped, "Not carried over:"),
+        (Fate::ByHand, "The old node is of the other family; set by hand what you still want:"),
+    ] {
+        let mut found = settings.iter().filter(|setting| setting.fate == fate).peekable();
+        if found.peek().is_some() {
+            writeln!(f, "{title}")?;
+        }
+        for setting in found {
+            write!(f, "  {}", setting.key)?;
+            if let Some(value) = &setting.value {
+                write!(f, " = {value}")?;
+            }
+            match &setting.why {
+                Some(why) => writeln!(f, "  ({why})")?,
+                None => writeln!(f)?,
+            }
+        }
+    }
+    let defaults: Vec<&str> =
+        settings.iter().filter(|setting| setting.fate == Fate::Default).map(|setting| setting.key.as_str()).collect();
+    if !defaults.is_empty() {
+        writeln!(f, "Kwil's default, as before: {}", defaults.join(", "))?;
+    }
+    Ok(())
 }
 
 /// The key file's name in a root.
@@ -169,12 +295,31 @@ impl Initialised {
     }
 }
 
-impl GenesisSource {
+/// A genesis, or how it will come to be.
+enum GenesisAtHand<'a> {
     /// Its bytes, and what they say.
-    fn read(&self) -> Result<(Vec<u8>, Genesis)> {
+    Read(Vec<u8>, Box<Genesis>),
+    New(&'a NewGenesis),
+}
+
+impl GenesisAtHand<'_> {
+    fn family(&self) -> Family {
         match self {
-            GenesisSource::Bytes(bytes) => Ok((bytes.clone(), Genesis::parse(bytes)?)),
-            GenesisSource::File(path) => read_genesis(path),
+            GenesisAtHand::Read(_, genesis) => genesis.family(),
+            GenesisAtHand::New(new) => new.family,
+        }
+    }
+}
+
+impl GenesisSource {
+    fn read(&self) -> Result<GenesisAtHand<'_>> {
+        match self {
+            GenesisSource::Bytes(bytes) => Ok(GenesisAtHand::Read(bytes.clone(), Box::new(Genesis::parse(bytes)?))),
+            GenesisSource::File(path) => {
+                let (bytes, genesis) = read_genesis(path)?;
+                Ok(GenesisAtHand::Read(bytes, Box::new(genesis)))
+            }
+            GenesisSource::New(new) => Ok(GenesisAtHand::New(new)),
         }
     }
 }
@@ -216,31 +361,6 @@ fn read_limited(path: &Path, size_bytes_max: usize, what: &str) -> Result<Vec<u8
             .hint("this is something else: check the path"));
     }
     Ok(bytes)
-}
-
-/// Says what is wrong with configuration values for this family, before anything is made.
-///
-/// # Errors
-/// When the family has no such key, or the key takes no such value.
-pub fn check_config(family: Family, values: &[(String, String)]) -> Result<()> {
-    config_of(family, values).map(drop)
-}
-
-fn config_of(family: Family, values: &[(String, String)]) -> Result<Config> {
-    let mut config = Config::new(family);
-    for (key, value) in values {
-        config.set(key, value)?;
-    }
-    Ok(config)
-}
-
-/// The configuration that the options ask for.
-fn configuration(family: Family, options: &InitOptions) -> Result<Config> {
-    let mut config = config_of(family, &options.config)?;
-    if options.snapshot.is_some() {
-        config.set_genesis_state(crate::kwil::GENESIS_STATE_FILE_NAME);
-    }
-    Ok(config)
 }
 
 #[cfg(test)]

@@ -25,8 +25,10 @@ pub(super) enum Found {
         /// Names that a killed run had already moved in.
         leftovers: Vec<OsString>,
     },
-    /// A file, a link to nowhere, a device.
+    /// A file, a device.
     NoDirectory,
+    /// A link to nowhere.
+    DeadLink,
     /// A directory with something else in it.
     Foreign(OsString),
 }
@@ -75,12 +77,20 @@ pub(super) fn plan(root: &Path, found: Found) -> Result<Plan> {
         Found::Usable { leftovers } => Ok(Plan { staging: root.join(STAGING_SUFFIX), way: Way::MoveIn { leftovers } }),
         Found::NoDirectory => Err(Error::refused(format!("{shown} exists and is no directory"))
             .hint("choose another root, or move that file away")),
+        Found::DeadLink => Err(Error::refused(format!("{shown} is a link that leads nowhere"))
+            .hint("make the directory that it should lead to, remove the link, or choose another root")),
         Found::Foreign(name) => Err(Error::refused(format!(
             "{shown} already holds {:?}: an existing root is never overwritten",
             name.to_string_lossy()
         ))
         .hint("choose a new root, or empty this one (a node key alone may stay in it)")),
     }
+}
+
+/// The directories above the staging directory that are not there yet, the deepest first.
+pub(super) fn missing_above(staging: &Path) -> Vec<PathBuf> {
+    let above = staging.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty());
+    above.take_while(|path| fs::symlink_metadata(path).is_err()).map(Path::to_owned).collect()
 }
 
 /// Looks at the place of the root.
@@ -90,9 +100,13 @@ pub(super) fn look(root: &Path) -> Result<Found> {
         Ok(_) => return Ok(Found::NoDirectory),
         Err(e) if e.kind() == io::ErrorKind::NotFound => {
             let dangling = fs::symlink_metadata(root).is_ok();
-            return Ok(if dangling { Found::NoDirectory } else { Found::Nothing });
+            return Ok(if dangling { Found::DeadLink } else { Found::Nothing });
         }
-        Err(e) => return Err(Error::failed(format!("cannot look at {}", root.display())).because(e)),
+        Err(e) => {
+            return Err(Error::failed(format!("cannot look at {}", root.display()))
+                .because(e)
+                .hint("choose a root below directories that this user may enter"));
+        }
     }
     let unreadable = || format!("cannot read directory {}", root.display());
     let mut names = Vec::new();

@@ -26,10 +26,15 @@ fn hash_of(text: &[u8]) -> Sha256Hash {
 }
 
 /// What the real check does for these tests: the hash of the gunzipped text.
-fn check(file: &mut dyn Read, genesis: &Genesis) -> Result<()> {
+fn check(file: &mut dyn Read, genesis: &Genesis) -> Result<Sha256Hash> {
     let mut text = Vec::new();
     MultiGzDecoder::new(std::io::BufReader::new(file)).read_to_end(&mut text).or_verify(|| "not a whole gzip file")?;
-    if Some(hash_of(&text)) == genesis.state_hash() { Ok(()) } else { Err(Error::verify("wrong state hash")) }
+    let hash = hash_of(&text);
+    if genesis.state_hash().is_none_or(|pinned| pinned == hash) {
+        Ok(hash)
+    } else {
+        Err(Error::verify("wrong state hash"))
+    }
 }
 
 fn recording(family: Family, what: &str) -> PathBuf {
@@ -69,7 +74,7 @@ impl World {
             genesis: GenesisSource::File(self.path("genesis.json")),
             snapshot: Some(SnapshotSource::File(self.path("s.sql.gz"))),
             key: KeySource::File(self.path("key")),
-            config: Vec::new(),
+            config: NodeConfig::default(),
             family: None,
             progress: Progress::silent(),
             cancel: CancellationToken::new(),
@@ -151,7 +156,7 @@ fn a_root_is_as_kwils_own_command_leaves_it() {
 fn flags_reach_the_config_and_a_password_makes_it_private() {
     let world = World::new(Family::V010);
     let mut options = world.options();
-    options.config = vec![("db.dbname".into(), "it's \\ \"ключ\"".into()), ("db.pass".into(), "p".into())];
+    options.config.flags = vec![("db.dbname".into(), "it's \\ \"ключ\"".into()), ("db.pass".into(), "p".into())];
     init(&options, &check).unwrap();
     let path = world.path("root/config.toml");
     let settings = database_settings(&fs::read_to_string(&path).unwrap()).unwrap();
@@ -282,7 +287,7 @@ fn what_does_not_fit_together_is_refused_before_anything_is_made() {
         assert_eq!(error.kind(), Kind::Failed, "{error}");
         let error = set(&|options| options.snapshot = Some(SnapshotSource::File(world.dir.path().to_owned())));
         assert_eq!(error.kind(), Kind::Failed, "{error}");
-        let error = set(&|options| options.config = vec![("no.such_key".into(), "1".into())]);
+        let error = set(&|options| options.config.flags = vec![("no.such_key".into(), "1".into())]);
         assert_eq!(error.kind(), Kind::Usage, "{error}");
 
         let mut genesis = Genesis::parse(&fs::read(world.path("genesis.json")).unwrap()).unwrap();
@@ -316,6 +321,128 @@ fn keys_in_the_root_are_never_replaced() {
     fs::rename(root.join("nodekey.json"), root.join("private_key")).unwrap();
     let error = world.refused(&world.options());
     assert!(error.to_string().contains("is a key of v0.9"), "{error}");
+}
+
+/// What was checked is what is written: nobody reads the source a second time.
+#[test]
+fn a_snapshot_is_read_once() {
+    for plain in [false, true] {
+        let world = World::new(Family::V010);
+        let source = world.path("s.sql.gz");
+        if plain {
+            fs::write(&source, TEXT).unwrap();
+        }
+        let changing = |file: &mut dyn Read, genesis: &Genesis| {
+            let hash = check(file, genesis)?;
+            fs::write(&source, "changed, now that it was read").unwrap();
+            Ok(hash)
+        };
+        init(&world.options(), &changing).unwrap();
+        let file = fs::File::open(world.path("root/genesis-state.sql.gz")).unwrap();
+        let mut text = Vec::new();
+        MultiGzDecoder::new(file).read_to_end(&mut text).unwrap();
+        assert_eq!(text, TEXT);
+    }
+}
+
+/// Where blocks can be shared nothing is written, and what is checked is the copy.
+#[test]
+fn a_shared_snapshot_is_checked_in_its_place() {
+    let world = World::new(Family::V010);
+    let good = |mut from: &fs::File, mut to: &fs::File| {
+        std::io::copy(&mut from, &mut to).unwrap();
+        true
+    };
+    apply::init_sharing(&world.options(), &check, good).unwrap();
+    assert_eq!(fs::read(world.path("root/genesis-state.sql.gz")).unwrap(), gzip(TEXT));
+    // Somebody wrote to the source meanwhile: the copy has that, and it is found.
+    let world = World::new(Family::V010);
+    let other = |_: &fs::File, mut to: &fs::File| {
+        to.write_all(&gzip(b"another text")).unwrap();
+        true
+    };
+    let error = apply::init_sharing(&world.options(), &check, other).unwrap_err();
+    assert_eq!((error.kind(), world.path("root").exists()), (Kind::Verify, false));
+    // Plain SQL cannot be shared: it is compressed.
+    let world = World::new(Family::V010);
+    fs::write(world.path("s.sql.gz"), TEXT).unwrap();
+    apply::init_sharing(&world.options(), &check, |_, _| panic!("plain SQL is shared")).unwrap();
+}
+
+/// A genesis of this family that is made with the root.
+fn new_genesis(family: Family) -> GenesisSource {
+    use crate::kwil::genesis::Fresh;
+    GenesisSource::New(NewGenesis::new(family, move |key, state_hash| {
+        let mut fresh = Fresh::new(family, "fresh-1", "2026-11-22T13:21:22Z");
+        fresh.validator(*key);
+        fresh.state_hash = state_hash;
+        Ok(fresh.build()?)
+    }))
+}
+
+#[test]
+fn a_new_genesis_pins_the_snapshot_and_seats_the_node() {
+    for family in FAMILIES {
+        for snapshot in [false, true] {
+            let world = World::new(family);
+            let mut options = world.options();
+            options.genesis = new_genesis(family);
+            options.key = KeySource::New;
+            if !snapshot {
+                options.snapshot = None;
+            }
+            let made = init(&options, &check).unwrap();
+            let genesis = Genesis::parse(&fs::read(world.path("root/genesis.json")).unwrap()).unwrap();
+            assert_eq!(genesis.state_hash(), snapshot.then(|| hash_of(TEXT)));
+            assert_eq!(made.state_hash, genesis.state_hash());
+            let seat = made.validator.clone().unwrap();
+            assert_eq!((seat.power, seat.total_power, seat.leader), (1, 1, family == Family::V010));
+            assert!(made.new_genesis && made.to_string().contains("give this very file to every other node"));
+            let config = database_settings(&fs::read_to_string(world.path("root/config.toml")).unwrap()).unwrap();
+            assert_eq!(config.genesis_state.is_empty(), !snapshot);
+        }
+        // What is no snapshot makes no genesis either.
+        let world = World::new(family);
+        let mut options = world.options();
+        options.genesis = new_genesis(family);
+        fs::write(world.path("s.sql.gz"), &gzip(TEXT)[..20]).unwrap();
+        assert_eq!(world.refused(&options).kind(), Kind::Verify);
+    }
+}
+
+#[test]
+fn trufs_genesis_or_flag_makes_trufs_configuration() {
+    let is_truf = |change: &dyn Fn(&World, &mut InitOptions)| {
+        let world = World::new(Family::V010);
+        let mut options = world.options();
+        change(&world, &mut options);
+        init(&options, &check).unwrap();
+        fs::read_to_string(world.path("root/config.toml")).unwrap().contains("[block_sync]")
+    };
+    // TRUF's kwild takes upstream's keys, but not the other way round.
+    assert!(!is_truf(&|_, _| {}));
+    assert!(is_truf(&|_, options| options.config.truf = true));
+    assert!(is_truf(&|_, options| options.config.flags = vec![("block_sync.idle_timeout".into(), "1s".into())]));
+    assert!(is_truf(&|world, options| {
+        let mut genesis = Genesis::parse(&fs::read(world.path("genesis.json")).unwrap()).unwrap();
+        let Genesis::V010(inner) = &mut genesis else { panic!() };
+        inner.maa_activation_height = 7;
+        options.genesis = GenesisSource::Bytes(genesis.to_bytes());
+    }));
+}
+
+#[test]
+fn directories_that_a_failed_run_made_are_gone() {
+    let world = World::new(Family::V010);
+    fs::write(world.path("s.sql.gz"), gzip(b"another text")).unwrap();
+    let mut options = world.options();
+    options.root = world.path("deep/er/root");
+    assert_eq!(world.refused(&options).kind(), Kind::Verify);
+    assert!(!world.path("deep").exists());
+    // But not those that were there.
+    fs::create_dir(world.path("deep")).unwrap();
+    assert_eq!(world.refused(&options).kind(), Kind::Verify);
+    assert_eq!(fs::read_dir(world.path("deep")).unwrap().count(), 0);
 }
 
 #[test]

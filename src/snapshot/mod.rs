@@ -18,5 +18,6 @@ pub use create::{CreateOptions, Created, create};
 pub use facts::facts;
 pub use gzip::Compression;
 pub use verify::{
-    TextFacts, Verified, VerifyOptions, each_piece, read_file, read_genesis, read_gzip, verify, verify_reader,
+    TextFacts, Verified, VerifyOptions, each_piece, hash_reader, read_file, read_genesis, read_gzip, verify,
+    verify_reader,
 };

@@ -208,21 +208,7 @@ fn verify_text(
         });
     }
     let report = read.scan?;
-    if report.family != genesis.family() {
-        return Err(Error::verify(format!(
-            "the snapshot is of family {}, its genesis of {}",
-            report.family,
-            genesis.family()
-        ))
-        .hint("use the genesis that was made with the snapshot"));
-    }
-    if report.voters_rows > 0 {
-        return Err(Error::verify(format!(
-            "the snapshot holds {} of kwild_voting.voters, which belong into the genesis",
-            text::count(report.voters_rows, "row")
-        ))
-        .hint("do not use this snapshot: validators of the old network would stay in the new one"));
-    }
+    belongs(&report, genesis.family())?;
     let digest = read.digest.transpose()?;
     let mut findings = findings(&report);
     if options.deep {
@@ -250,6 +236,39 @@ fn verify_text(
         findings,
         table_rows: options.deep.then_some(report.table_rows),
     })
+}
+
+/// Whether a text whose every statement may be run is one that a genesis of this family may pin.
+fn belongs(report: &ScanReport, family: Family) -> Result<()> {
+    if report.family != family {
+        return Err(Error::verify(format!("the snapshot is of family {}, its genesis of {family}", report.family))
+            .hint("use the genesis that was made with the snapshot"));
+    }
+    if report.voters_rows > 0 {
+        return Err(Error::verify(format!(
+            "the snapshot holds {} of kwild_voting.voters, which belong into the genesis",
+            text::count(report.voters_rows, "row")
+        ))
+        .hint("do not use this snapshot: validators of the old network would stay in the new one"));
+    }
+    Ok(())
+}
+
+/// Checks the statements of a snapshot that a new genesis of this family shall pin, and gives the state hash to pin.
+/// Blocking.
+///
+/// # Errors
+/// As [`verify`], but for the hash.
+pub fn hash_reader(
+    reader: impl Read,
+    family: Family,
+    options: &VerifyOptions,
+    progress: &Progress,
+) -> Result<Sha256Hash> {
+    let read = read_gzip(reader, options, |bytes| progress.bytes("verify", bytes, None, ""))?;
+    progress.done("verify");
+    belongs(&read.scan?, family)?;
+    Ok(read.state_hash)
 }
 
 /// The old network's last block. A v0.9 network that goes on counting takes nothing off in its last line; there the

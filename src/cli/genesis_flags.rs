@@ -1,0 +1,153 @@
+//! Flags of Kwil's `setup init` about a genesis that it makes itself, of both families.
+
+use clap::Args;
+use rand::{TryRngCore, rngs::OsRng};
+
+use crate::{
+    base::{Error, Result, Sha256Hash, clock},
+    kwil::{
+        Family,
+        genesis::{Fresh, Genesis, Validator, fresh},
+        key::{KeyType, PublicKey},
+    },
+    setup::NewGenesis,
+};
+
+/// What a new genesis holds beyond Kwil's defaults and this node.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "New genesis (without --genesis)")]
+pub(crate) struct GenesisFlags {
+    /// The network's id [default: v0.9 a fresh one, v0.10 kwil-testnet]
+    #[arg(long, value_name = "ID")]
+    chain_id: Option<String>,
+    /// Until a join request ends: v0.9 a number of blocks, v0.10 a time such as 168h
+    #[arg(long, value_name = "BLOCKS|TIME", allow_hyphen_values = true)]
+    join_expiry: Option<String>,
+    /// Transactions cost gas; every validator gets a balance (v0.9: --gas, v0.10: --with-gas)
+    #[arg(long = "with-gas", visible_alias = "gas")]
+    gas: bool,
+    /// A balance: v0.9 ACCOUNT=AMOUNT, v0.10 ID#TYPE:AMOUNT or 0xADDRESS:AMOUNT
+    #[arg(long, value_name = "BALANCE", value_delimiter = ',')]
+    alloc: Vec<String>,
+    /// v0.10: a validator as KEY#TYPE:POWER [default: the leader]
+    #[arg(long, value_name = "VALIDATOR", value_delimiter = ',')]
+    validator: Vec<String>,
+    /// v0.10: who proposes blocks, as KEY#TYPE [default: this node]
+    #[arg(long, value_name = "KEY")]
+    leader: Option<String>,
+    /// v0.10: who administers the database [default: this node]
+    #[arg(long, value_name = "OWNER")]
+    db_owner: Option<String>,
+    /// v0.10: bytes of a block
+    #[arg(long, value_name = "BYTES", allow_negative_numbers = true)]
+    max_block_size: Option<i64>,
+    /// v0.10: votes in one transaction
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    max_votes_per_tx: Option<i64>,
+    /// TRUF's fork: from this height on it counts
+    #[arg(long, value_name = "HEIGHT", allow_negative_numbers = true)]
+    maa_activation_height: Option<i64>,
+}
+
+impl GenesisFlags {
+    /// The first flag given, if any is.
+    pub(crate) fn first(&self) -> Option<&'static str> {
+        let given = [
+            ("--chain-id", self.chain_id.is_some()),
+            ("--join-expiry", self.join_expiry.is_some()),
+            ("--with-gas", self.gas),
+            ("--alloc", !self.alloc.is_empty()),
+            ("--validator", !self.validator.is_empty()),
+            ("--leader", self.leader.is_some()),
+            ("--db-owner", self.db_owner.is_some()),
+            ("--max-block-size", self.max_block_size.is_some()),
+            ("--max-votes-per-tx", self.max_votes_per_tx.is_some()),
+            ("--maa-activation-height", self.maa_activation_height.is_some()),
+        ];
+        given.into_iter().find_map(|(flag, given)| given.then_some(flag))
+    }
+
+    /// The genesis that the flags ask for, for whatever key the node gets.
+    ///
+    /// # Errors
+    /// When a flag's text is not what it must be.
+    pub(crate) fn new_genesis(&self, family: Family) -> Result<NewGenesis> {
+        let mut fresh = self.fresh(family)?;
+        let leader = self.leader.as_deref().map(|text| text.parse::<PublicKey>().map_err(|e| bad("--leader", e)));
+        fresh.leader = leader.transpose()?;
+        let gas = self.gas;
+        // The same twice: once for a look beforehand, once with the snapshot's hash.
+        Ok(NewGenesis::new(family, move |key, state_hash| of_node(&fresh, gas, key, state_hash)))
+    }
+
+    fn fresh(&self, family: Family) -> Result<Fresh> {
+        let chain_id = self.chain_id.clone().unwrap_or_else(|| match family {
+            Family::V09 => fresh::chain_id(&mut OsRng.unwrap_err()),
+            Family::V010 => fresh::V010_CHAIN_ID.to_owned(),
+        });
+        let mut fresh = Fresh::new(family, chain_id, fresh::go_time(clock::since_1970()));
+        if let Some(text) = &self.join_expiry {
+            fresh.join_expiry = Some(fresh::Expiry::parse(family, text).map_err(|e| bad("--join-expiry", e))?);
+        }
+        for text in &self.alloc {
+            fresh.alloc.push(balance(family, text)?);
+        }
+        for text in &self.validator {
+            fresh.validators.push(validator(text)?);
+        }
+        fresh.db_owner.clone_from(&self.db_owner);
+        fresh.max_block_size = self.max_block_size;
+        fresh.max_votes_per_tx = self.max_votes_per_tx;
+        fresh.maa_activation_height = self.maa_activation_height.unwrap_or(0);
+        Ok(fresh)
+    }
+}
+
+/// The genesis of a network that this node begins.
+fn of_node(fresh: &Fresh, gas: bool, key: &PublicKey, state_hash: Option<Sha256Hash>) -> Result<Genesis> {
+    let mut fresh = fresh.clone();
+    fresh.state_hash = state_hash;
+    if fresh.family == Family::V010 {
+        let leader = *fresh.leader.get_or_insert(*key);
+        fresh.db_owner.get_or_insert_with(|| key.user_identifier());
+        if fresh.validators.is_empty() {
+            fresh.validator(leader);
+        }
+    } else if fresh.validators.is_empty() {
+        fresh.validator(*key);
+    }
+    if gas {
+        fresh.fund_validators();
+    }
+    fresh.build().map_err(|e| {
+        let told = e.to_string();
+        Error::usage(told).hint("correct the flag; `regenesis setup init --help` says what each one takes")
+    })
+}
+
+fn bad(flag: &str, why: impl std::fmt::Display) -> Error {
+    Error::usage(format!("{flag}: {why}")).hint("`regenesis setup init --help` says what each flag takes")
+}
+
+/// `KEY#TYPE:POWER`
+fn validator(text: &str) -> Result<Validator> {
+    let wanted = || bad("--validator", format!("{text:?} is not KEY#TYPE:POWER"));
+    let (key, power) = text.rsplit_once(':').ok_or_else(wanted)?;
+    let key = key.parse::<PublicKey>().map_err(|e| bad("--validator", e))?;
+    Ok(Validator { key, power: power.parse().map_err(|_| wanted())?, name: None })
+}
+
+/// v0.9 `ACCOUNT=AMOUNT`, v0.10 `ID#TYPE:AMOUNT`.
+fn balance(family: Family, text: &str) -> Result<fresh::Balance> {
+    let (separator, form) = match family {
+        Family::V09 => ('=', "ACCOUNT=AMOUNT, as v0.9 takes it"),
+        Family::V010 => (':', "ID#TYPE:AMOUNT or 0xADDRESS:AMOUNT, as v0.10 takes it"),
+    };
+    let (account, amount) =
+        text.rsplit_once(separator).ok_or_else(|| bad("--alloc", format!("{text:?} is not {form}")))?;
+    let (id, key_type) = match account.split_once('#') {
+        Some((id, kind)) => (id, Some(kind.parse::<KeyType>().map_err(|e| bad("--alloc", e))?)),
+        None => (account, None),
+    };
+    Ok(fresh::Balance { id: id.to_owned(), key_type, amount: amount.to_owned() })
+}

@@ -1,0 +1,132 @@
+//! The node's key on its way into the root: read, told apart, and never replaced by another one.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use rand::{TryRngCore, rngs::OsRng};
+use zeroize::Zeroizing;
+
+use super::{KeySource, apply::KEY_MODE, in_file, key_file_name, read_limited};
+use crate::{
+    base::{Context, Error, Progress, Result, limits},
+    kwil::{
+        Family,
+        key::{KeyError, KeyFileForm, KeyType, PrivateKey},
+    },
+};
+
+/// The key that the node will have.
+pub(super) struct NodeKey {
+    pub(super) key: PrivateKey,
+    /// What to write; None when the file is already in the root.
+    pub(super) file: Option<Zeroizing<Vec<u8>>>,
+}
+
+/// Says what is wrong with a node's key for a root of this family, before anything is made.
+///
+/// # Errors
+/// When the key cannot be read, is of the other family, or the root holds another one.
+pub fn check_key(root: &Path, family: Family, key: &KeySource) -> Result<()> {
+    load(root, family, key).map(drop)
+}
+
+/// Which family's node reads this key file; None: there is none, or it says nothing.
+pub fn family_of_key(root: &Path, key: &KeySource) -> Option<Family> {
+    let found = |family: &Family| root.join(key_file_name(*family)).exists();
+    match key {
+        KeySource::File(path) => read_file(path).ok().map(|(_, form)| form.family()),
+        KeySource::InRoot => [Family::V09, Family::V010].into_iter().find(found),
+        KeySource::New => None,
+    }
+}
+
+fn read_file(path: &Path) -> Result<(PrivateKey, KeyFileForm)> {
+    let bytes = Zeroizing::new(read_limited(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key")?);
+    PrivateKey::parse_file(&bytes).map_err(|e| in_file(path, e))
+}
+
+pub(super) fn load(root: &Path, family: Family, source: &KeySource) -> Result<NodeKey> {
+    let in_root = root.join(key_file_name(family));
+    let other = match family {
+        Family::V09 => Family::V010,
+        Family::V010 => Family::V09,
+    };
+    let foreign = root.join(key_file_name(other));
+    if foreign.exists() {
+        return Err(Error::refused(format!(
+            "{} is a key of {other}, but the genesis is of {family}",
+            foreign.display()
+        ))
+        .hint("choose a new root and give the right key with --key-file"));
+    }
+    let read = |path: &Path| -> Result<PrivateKey> {
+        let (key, form) = read_file(path)?;
+        if form.family() != family {
+            let hint = match form.family() {
+                Family::V09 => {
+                    "v0.10 takes the same digits as {\"key\":\"DIGITS\",\"type\":\"ed25519\"}; a new key: `regenesis key gen -o FILE`"
+                }
+                Family::V010 => {
+                    "v0.9 takes an ed25519 key as 128 hex digits; a new one: `regenesis key gen --family v0.9 -o FILE`"
+                }
+            };
+            return Err(Error::refused(format!(
+                "{} is a key file of {}, but the genesis is of {family}",
+                path.display(),
+                form.family()
+            ))
+            .hint(hint));
+        }
+        if family == Family::V09 && key.key_type() != KeyType::Ed25519 {
+            return Err(KeyError::FamilyCannotHold(key.key_type()).into());
+        }
+        Ok(key)
+    };
+    match source {
+        KeySource::InRoot => Ok(NodeKey { key: read(&in_root)?, file: None }),
+        KeySource::File(path) => {
+            let key = read(path)?;
+            if in_root.exists() {
+                if read(&in_root)?.public() != key.public() {
+                    return Err(Error::refused(format!(
+                        "{} already holds another key than {}",
+                        root.display(),
+                        path.display()
+                    ))
+                    .hint("leave --key-file out to use the one in the root, or choose another root"));
+                }
+                return Ok(NodeKey { key, file: None });
+            }
+            let file = key.to_file(family)?;
+            Ok(NodeKey { key, file: Some(file) })
+        }
+        KeySource::New => {
+            if in_root.exists() {
+                return Err(Error::refused(format!(
+                    "{} already holds a key: a new one would take its place",
+                    root.display()
+                ))
+                .hint("use the key in the root, or choose another root"));
+            }
+            let kind = if family == Family::V09 { KeyType::Ed25519 } else { KeyType::Secp256k1 };
+            let key = PrivateKey::generate(kind, &mut OsRng.unwrap_err());
+            let file = key.to_file(family)?;
+            Ok(NodeKey { key, file: Some(file) })
+        }
+    }
+}
+
+/// A key that was there before stays as it is, but not for others to read.
+pub(super) fn tighten(path: &PathBuf, progress: &Progress) -> Result<()> {
+    let data = fs::metadata(path).or_failed(|| format!("cannot look at {}", path.display()))?;
+    let mode = data.permissions().mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(KEY_MODE))
+            .or_failed(|| format!("cannot set the mode of {}", path.display()))?;
+        progress.note(format!("{} was readable by others (mode {mode:o}); it is 600 now", path.display()));
+    }
+    Ok(())
+}

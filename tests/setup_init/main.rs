@@ -1,0 +1,12 @@
+//! `setup init`, `key gen` and `key info` by the real program: beside every recording of Kwil's own commands, and under
+//! faults.
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "other test binaries use the rest")]
+mod common;
+
+mod carry;
+mod faults;
+mod keys;
+mod recordings;
+mod recordings_v09;
