@@ -2,10 +2,12 @@
 //! checked for what kwild would refuse at start, and made for a snapshot.
 
 mod difference;
+pub mod fresh;
 pub mod v010;
 pub mod v09;
 
 pub use difference::Difference;
+pub use fresh::Fresh;
 
 use super::{
     Family, VoterRow,

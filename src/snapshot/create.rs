@@ -23,7 +23,7 @@ use crate::{
     kwil::{
         Family, GENESIS_FILE_NAME, VoterRow,
         filter::{DumpFilter, LineRules},
-        genesis::{Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
+        genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
     },
 };
 use serde::Serialize;
@@ -435,7 +435,7 @@ fn new_chain_id(given: Option<&str>, old: Option<&str>, progress: &Progress) -> 
                 .hint("give the new one with --chain-id")
         }),
         (None, None) => {
-            let id = fresh_chain_id();
+            let id = genesis::fresh::chain_id(&mut rand::rng());
             progress.warning(format!(
                 "the old chain id is not known, so the new network is called {id}; to carry it on, give --from-root or \
                  --genesis, or name it with --chain-id"
@@ -443,17 +443,6 @@ fn new_chain_id(given: Option<&str>, old: Option<&str>, progress: &Progress) -> 
             Ok(id)
         }
     }
-}
-
-/// As Kwil's own tool makes them: eight letters and digits, the first a letter.
-fn fresh_chain_id() -> String {
-    use rand::Rng;
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
-    let mut rng = rand::rng();
-    let mut pick = |n: usize| char::from(LETTERS[rng.random_range(..n)]);
-    let first = pick(26);
-    let rest: String = (0..7).map(|_| pick(LETTERS.len())).collect();
-    format!("kwil-chain-{first}{rest}")
 }
 
 /// Text compresses to a third of what the tables take, and to the same only where they hold random bytes.

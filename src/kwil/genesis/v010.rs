@@ -88,6 +88,18 @@ impl Genesis {
         }
     }
 
+    /// Kwil's parameters, and nothing else yet.
+    pub(super) fn kwil_defaults(leader: PublicKey) -> Self {
+        Genesis {
+            leader: Some(leader),
+            max_block_size: 6_291_456,
+            join_expiry: GoDuration::from_hours(168),
+            disabled_gas_costs: true,
+            max_votes_per_tx: 200,
+            ..Genesis::zero()
+        }
+    }
+
     pub(super) fn from_json(value: &Json) -> Result<Self, GenesisError> {
         let mut genesis = Genesis::zero();
         for (key, value) in read::object("genesis", value)? {
@@ -254,14 +266,8 @@ impl Genesis {
             chain_id: options.chain_id.clone(),
             db_owner: owner.to_owned(),
             validators: (!validators.is_empty()).then_some(validators),
-            leader: Some(parameters.leader),
-            // Kwil's defaults.
-            max_block_size: 6_291_456,
-            join_expiry: GoDuration::from_hours(168),
-            disabled_gas_costs: true,
-            max_votes_per_tx: 200,
             // Balances are in the snapshot; an alloc would be added on top of them.
-            ..Genesis::zero()
+            ..Genesis::kwil_defaults(parameters.leader)
         };
         if !options.template {
             genesis.max_block_size = parameters.max_block_size;

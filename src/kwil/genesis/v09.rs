@@ -462,7 +462,7 @@ fn read_validators(value: &Json) -> Result<Vec<GenesisValidator>, GenesisError> 
 }
 
 /// RFC 3339 as Go reads it: a T, seconds, any fraction, `Z` or an offset.
-fn check_time(text: &str) -> Result<(), GenesisError> {
+pub(super) fn check_time(text: &str) -> Result<(), GenesisError> {
     let ok = || -> Option<()> {
         let (date, rest) = text.split_at_checked(19)?;
         let template = "dddd-dd-ddTdd:dd:dd";
