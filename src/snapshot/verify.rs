@@ -338,8 +338,9 @@ pub fn each_piece(path: &Path, options: &VerifyOptions, mut give: impl FnMut(Arc
 }
 
 fn open(path: &Path) -> Result<TextReader<fs::File>> {
-    let file = fs::File::open(path).or_failed(|| format!("cannot open {}", path.display()))?;
-    TextReader::new(file).or_failed(|| format!("cannot read {}", path.display()))
+    let hint = |e: Error| e.hint("check the path, and that this user may read the file");
+    let file = fs::File::open(path).or_failed(|| format!("cannot open {}", path.display())).map_err(hint)?;
+    TextReader::new(file).or_failed(|| format!("cannot read {}", path.display())).map_err(hint)
 }
 
 type Piece = Arc<Vec<u8>>;

@@ -171,8 +171,8 @@ fn after_transactions_only_added_rows_are_sure() {
         let then = |sql: &str| server().query(&database, sql).map(drop).unwrap();
         // One transaction, as the nonces tell.
         then(
-            "UPDATE kwild_accts.accounts SET nonce = nonce + 1 WHERE identifier = (SELECT max(identifier) FROM \
-              kwild_accts.accounts)",
+            "UPDATE kwild_accts.accounts SET nonce = nonce + 1 WHERE identifier = (SELECT identifier FROM \
+              kwild_accts.accounts ORDER BY identifier LIMIT 1)",
         );
         then(started.add);
         let result = started.confirm(&database, &["--output", "json"]).result();
@@ -204,7 +204,17 @@ fn what_trufs_kwild_rewrites_is_told_apart_too() {
     then(&format!("UPDATE kwild_voting.resolutions SET expiration = expiration - {height}"));
     then("UPDATE kwild_chain.chain SET height = 3, app_hash = '\\x00'");
     // As every start: built-in actions and the owner's role come again with other ids.
-    then("UPDATE kwild_engine.actions SET id = id + 1000 WHERE built_in");
+    let shift = |table| {
+        format!(
+            "UPDATE kwild_engine.{table} p SET id = p.id + 1000, action_id = p.action_id + 1000 FROM kwild_engine.actions a \
+             WHERE a.id = p.action_id AND a.built_in;"
+        )
+    };
+    then(&format!(
+        "SET session_replication_role = replica; {} {} UPDATE kwild_engine.actions SET id = id + 1000 WHERE built_in",
+        shift("parameters"),
+        shift("return_fields")
+    ));
     then("UPDATE kwild_engine.user_roles SET id = id + 1000");
     then("SELECT setval('kwild_engine.actions_id_seq', 2000)");
     then("ALTER TABLE kwild_voting.votes DROP CONSTRAINT votes_voter_id_fkey");
