@@ -62,7 +62,9 @@ pub fn read_key_file(path: &Path) -> Result<(PrivateKey, KeyFileForm)> {
 pub fn read_manifest(path: &Path) -> Result<Manifest> {
     let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
     let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
-    let signed = SignedManifest::decode(&bytes).or_verify(|| format!("{} is no manifest", path.display()))?;
+    let signed = SignedManifest::decode(&bytes)
+        .or_verify(|| format!("{} is no manifest", path.display()))
+        .map_err(|e| e.hint(format!("give the {MANIFEST_FILE_NAME} that the lead signed, or its directory")))?;
     Ok(signed.manifest().clone())
 }
 

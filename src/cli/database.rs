@@ -28,7 +28,7 @@ const CONFIG_FILE_NAME: &str = "config.toml";
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Database (flag > --from-root > PG… variables > default)")]
 pub(crate) struct DatabaseArgs {
-    /// Database of the old node [default: kwild]
+    /// Database of the node [default: kwild]
     #[arg(long, value_name = "NAME")]
     dbname: Option<String>,
     /// Host; a path is the directory of a unix socket [default: 127.0.0.1]
@@ -49,7 +49,7 @@ pub(crate) struct DatabaseArgs {
     /// How much TLS: disable, prefer, require (no certificate is checked) or verify-full [default: prefer]
     #[arg(long, value_name = "MODE")]
     sslmode: Option<SslMode>,
-    /// Root of the old node: its config.toml says where the database is, its genesis which network it is
+    /// Root of the node: its config.toml says where the database is, its genesis which network it is
     #[arg(long, value_name = "DIR")]
     from_root: Option<PathBuf>,
 }
@@ -153,7 +153,7 @@ fn root_settings(root: &Path) -> Result<(PartialSettings, Option<PathBuf>)> {
     let mut text = Zeroizing::new(String::new());
     fs::File::open(&path)
         .and_then(|file| file.take(CONFIG_SIZE_BYTES_MAX).read_to_string(&mut text))
-        .map_err(|e| Error::failed(what()).because(e).hint("--from-root names the root directory of the old node"))?;
+        .map_err(|e| Error::failed(what()).because(e).hint("--from-root names the root directory of the node"))?;
     let database = config::database_settings(&text)?;
     let state = Some(&database.genesis_state).filter(|name| !name.is_empty()).map(|name| root.join(name));
     let settings = PartialSettings {

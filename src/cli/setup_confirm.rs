@@ -19,6 +19,9 @@ use crate::{
     kwil::{GENESIS_FILE_NAME, confirm::Verdict},
 };
 
+/// Named in words for each verdict; JSON has all.
+const PARTS_SHOWN_MAX: usize = 40;
+
 /// Flags of `setup confirm`.
 #[derive(Debug, Args)]
 #[command(
@@ -80,17 +83,22 @@ impl fmt::Display for ConfirmResult {
             _ => "the digests in the manifest",
         };
         writeln!(f, "  compared      {by}")?;
-        let equal = confirmed.of(Verdict::Equal).filter(|part| part.signed_rows.is_some());
+        // What is none of the tables has a name without a dot.
+        let equal = confirmed.of(Verdict::Equal).filter(|part| part.name.contains('.'));
         let (tables, rows) = equal.fold((0, 0), |(n, rows), part| (n + 1, rows + part.rows.unwrap_or(0)));
-        writeln!(f, "  equal         {} with {}", text::count(tables, "part"), text::count(rows, "row"))?;
+        writeln!(f, "  equal         {} with {}", text::count(tables, "table"), text::count(rows, "row"))?;
         for (verdict, word) in [
             (Verdict::Damage, "DAMAGE"),
             (Verdict::Unclear, "UNCLEAR"),
             (Verdict::Grown, "more"),
             (Verdict::Kwild, "kwild"),
         ] {
-            for part in confirmed.of(verdict) {
+            for part in confirmed.of(verdict).take(PARTS_SHOWN_MAX) {
                 writeln!(f, "{word} {}: {}", text::escape(&part.name), part.text)?;
+            }
+            let more = confirmed.of(verdict).count().saturating_sub(PARTS_SHOWN_MAX);
+            if more > 0 {
+                writeln!(f, "{word} and {more} more; --output json names all")?;
             }
         }
         for note in &confirmed.notes {

@@ -368,7 +368,7 @@ pub(super) fn is_missing_database(error: &Error) -> bool {
 
 fn unreachable(settings: &Settings) -> Error {
     Error::failed(format!("cannot reach Postgres at {}", settings.place()))
-        .hint("is the server running, and are --host and --port (or --from-root) those of the old node's database?")
+        .hint("is the server running, and are --host and --port (or --from-root) those of the node's database?")
 }
 
 fn explain_connect(e: tokio_postgres::Error, settings: &Settings) -> Error {

@@ -352,7 +352,7 @@ impl Judge<'_> {
             return self.changed(&format!("{} changed", text::count(changed, "proposal")));
         }
         if !lost.is_empty() {
-            return self.changed(&format!("{} gone before they expired", text::count(lost.len() as u64, "proposal")));
+            return self.changed(&format!("{} gone before the time", text::count(lost.len() as u64, "proposal")));
         }
         if new > 0 {
             return match self.transactions {

@@ -365,11 +365,13 @@ pub fn each_piece(path: &Path, options: &VerifyOptions, mut give: impl FnMut(Arc
 }
 
 fn open(path: &Path) -> Result<fs::File> {
-    fs::File::open(path).or_failed(|| format!("cannot open {}", path.display()))
+    let file = fs::File::open(path).or_failed(|| format!("cannot open {}", path.display()));
+    file.map_err(|e| e.hint("check the path, and that this user may read the file"))
 }
 
 fn text_of<R: Read>(reader: R) -> Result<TextReader<R>> {
-    TextReader::new(reader).or_failed(|| "cannot read the snapshot")
+    let text = TextReader::new(reader).or_failed(|| "cannot read the snapshot");
+    text.map_err(|e| e.hint("check that it is a file, and that this user may read it"))
 }
 
 type Piece = Arc<Vec<u8>>;
