@@ -55,7 +55,9 @@ impl Genesis {
         ];
         let top = |path: &str| path.split('.').next().unwrap_or_default().to_owned();
         let all = self.values().into_iter();
-        all.filter(|(path, _)| !OTHERS.contains(&top(path).as_str()) && top(path) != "leader").collect()
+        let parameters = all.filter(|(path, _)| !OTHERS.contains(&top(path).as_str()) && top(path) != "leader");
+        // A list of one is called by its own name.
+        parameters.map(|(path, value)| (path.trim_end_matches(".0").to_owned(), value)).collect()
     }
 
     /// Paths and values of everything that is neither object nor array.
