@@ -6,7 +6,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use serde::{Serialize, Serializer};
 
-use super::{Session, setup_init::home_path};
+use super::{Session, values::home_path};
 use crate::{
     app::genesis as use_case,
     base::{Context, Error, Result, Sha256Hash, text},
@@ -31,7 +31,7 @@ use crate::{
 )]
 pub(crate) struct GenesisArgs {
     /// Directory for genesis.json
-    #[arg(long, value_name = "DIR", default_value = ".", value_parser = home_path)]
+    #[arg(long, value_name = "DIR", default_value = ".", value_parser = home_path())]
     out: PathBuf,
     /// v0.9 or v0.10 [default: as the flags say]
     #[arg(long, value_name = "FAMILY")]
@@ -70,7 +70,7 @@ pub(crate) struct GenesisArgs {
     #[arg(long = "fork", value_name = "FORK")]
     forks: Vec<String>,
     /// Snapshot that the network begins with; its hash goes into the genesis
-    #[arg(long, value_name = "FILE", value_parser = home_path)]
+    #[arg(long, value_name = "FILE", value_parser = home_path())]
     genesis_state: Option<PathBuf>,
     /// v0.10: who proposes blocks, as HEX#TYPE; without validators it is the only one
     #[arg(long, value_name = "KEY")]
@@ -246,16 +246,16 @@ impl fmt::Display for Said {
     A database is hashed by making a snapshot of it: `regenesis snapshot create`.")]
 pub(crate) struct GenesisHashArgs {
     /// The snapshot, gzip or plain SQL
-    #[arg(short, long, value_name = "FILE", value_parser = home_path, required_unless_present = "snapshot_file")]
+    #[arg(short, long, value_name = "FILE", value_parser = home_path(), required_unless_present = "snapshot_file")]
     snapshot: Option<PathBuf>,
     /// Write the hash into this genesis
-    #[arg(short, long, value_name = "FILE", value_parser = home_path)]
+    #[arg(short, long, value_name = "FILE", value_parser = home_path())]
     genesis: Option<PathBuf>,
     /// As --snapshot, v0.10's form of the command
-    #[arg(value_name = "SNAPSHOT", value_parser = home_path, hide = true, conflicts_with = "snapshot")]
+    #[arg(value_name = "SNAPSHOT", value_parser = home_path(), hide = true, conflicts_with = "snapshot")]
     snapshot_file: Option<PathBuf>,
     /// As --genesis, v0.10's form of the command
-    #[arg(value_name = "GENESIS", value_parser = home_path, hide = true, conflicts_with = "genesis")]
+    #[arg(value_name = "GENESIS", value_parser = home_path(), hide = true, conflicts_with = "genesis")]
     genesis_file: Option<PathBuf>,
 }
 

@@ -2,17 +2,14 @@
 
 use std::{fs, io::Read, path::PathBuf};
 
-use clap::{
-    Args,
-    builder::{PathBufValueParser, TypedValueParser},
-};
+use clap::Args;
 use zeroize::Zeroizing;
 
 use super::{
     Session,
     config_flags::ConfigFlags,
     genesis_flags::GenesisFlags,
-    values::{expand_home, home},
+    values::{home, home_path},
 };
 use crate::{
     app::{self, setup::Described},
@@ -34,28 +31,28 @@ use crate::{
 pub(crate) struct InitArgs {
     /// The root to make; an existing one must be empty or hold only the node's key
     /// [default: v0.9 ./.testnet, v0.10 KWILD_ROOT or ~/.kwild]
-    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR", value_parser = path())]
+    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR", value_parser = home_path())]
     root: Option<PathBuf>,
     /// As --root-dir (v0.9's old spelling)
-    #[arg(short = 'o', long, value_name = "DIR", value_parser = path(), hide = true, conflicts_with = "root")]
+    #[arg(short = 'o', long, value_name = "DIR", value_parser = home_path(), hide = true, conflicts_with = "root")]
     output_dir: Option<PathBuf>,
     /// The genesis that every node of the new network has [default: a new one, for a network that this node begins]
-    #[arg(short = 'g', long, value_name = "FILE", value_parser = path())]
+    #[arg(short = 'g', long, value_name = "FILE", value_parser = home_path())]
     genesis: Option<PathBuf>,
     /// The snapshot that the genesis pins, gzip or plain SQL
-    #[arg(short = 's', long, alias = "app.genesis-state", value_name = "FILE", value_parser = path())]
+    #[arg(short = 's', long, alias = "app.genesis-state", value_name = "FILE", value_parser = home_path())]
     genesis_state: Option<PathBuf>,
     /// The node's key file [default: the key in the root, else a new one]
-    #[arg(short = 'k', long, value_name = "FILE", value_parser = path())]
+    #[arg(short = 'k', long, value_name = "FILE", value_parser = home_path())]
     key_file: Option<PathBuf>,
     /// v0.9 or v0.10: refuses a genesis of the other one [default: as genesis, key or flags tell, else v0.10]
     #[arg(long, value_name = "FAMILY")]
     family: Option<Family>,
     /// The manifest that genesis and snapshot must be those of, every hash and the state's digest
-    #[arg(long, value_name = "FILE", value_parser = path(), requires = "genesis", requires = "genesis_state")]
+    #[arg(long, value_name = "FILE", value_parser = home_path(), requires = "genesis", requires = "genesis_state")]
     manifest: Option<PathBuf>,
     /// The old node's root: its settings are carried over into the new config.toml
-    #[arg(long, value_name = "DIR", value_parser = path())]
+    #[arg(long, value_name = "DIR", value_parser = home_path())]
     from_root: Option<PathBuf>,
     /// Writes the configuration of TRUF's fork of v0.10 [default: if genesis, old root or a flag is TRUF's]
     #[arg(long)]
@@ -64,11 +61,6 @@ pub(crate) struct InitArgs {
     new: GenesisFlags,
     #[command(flatten)]
     config: ConfigFlags,
-}
-
-/// A path; `~/` is the home directory also behind `--flag=`, where the shell leaves it alone.
-fn path() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().map(expand_home)
 }
 
 impl InitArgs {
