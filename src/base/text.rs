@@ -56,8 +56,9 @@ pub fn time(unix_seconds: u64) -> String {
 
 /// The name most like a misspelt one, where one is near enough to have been meant.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let far = word.chars().count().max(3) / 3;
-    names.into_iter().map(|name| (distance(word, name), name)).filter(|(d, _)| *d <= far).min().map(|(_, name)| name)
+    let far = |name: &str| word.chars().count().min(name.chars().count()).max(3) / 3;
+    let all = names.into_iter().map(|name| (distance(word, name), name));
+    all.filter(|(distance, name)| *distance <= far(name)).min().map(|(_, name)| name)
 }
 
 /// How many letters must be changed, added, removed or swapped with the next one to make one word the other.

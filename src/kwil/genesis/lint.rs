@@ -9,7 +9,7 @@ mod tests;
 mod v010;
 mod v09;
 
-use std::str::FromStr;
+use std::{collections::BTreeSet, str::FromStr};
 
 pub use codes::{ALL, Code, find};
 pub use snapshot::{Contents, Packing, SnapshotFacts};
@@ -23,6 +23,9 @@ use crate::{
         key::PublicKey,
     },
 };
+
+/// More than anybody mends at once; what a stranger's file can make of them has an end.
+const FINDINGS_MAX: usize = 200;
 
 /// Which kwild the genesis is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +91,12 @@ pub fn lint(bytes: &[u8], options: &LintOptions<'_>) -> Linted {
     let mut found = Vec::new();
     let family = look(bytes, options, &mut found);
     found.sort_by_key(|finding| finding.level);
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     found.retain(|finding| seen.insert((finding.code, finding.path.clone(), finding.text.clone())));
+    if found.len() > FINDINGS_MAX {
+        found.truncate(FINDINGS_MAX);
+        found.push(codes::MORE.note("genesis", format!("only the first {FINDINGS_MAX} findings are listed")));
+    }
     Linted { family, findings: found }
 }
 
@@ -147,6 +154,9 @@ fn look(bytes: &[u8], options: &LintOptions<'_>, found: &mut Vec<Finding>) -> Op
         if let Some(facts) = options.snapshot {
             snapshot::look(&genesis, facts, options, &mut further);
         }
+        // The worst of them are kept where there are too many.
+        further.sort_by_key(|finding| finding.level);
+        further.truncate(2 * FINDINGS_MAX);
         // What cannot be read is not also missing.
         let known: Vec<&str> = faults.iter().filter_map(|fault: &Finding| fault.path.as_deref()).collect();
         further.retain(|finding| finding.path.as_deref().is_none_or(|path| !known.iter().any(|at| covers(at, path))));
@@ -208,6 +218,9 @@ impl Path {
 
 /// The value without the parts that the family's reader refuses, each of which is a finding.
 fn sound_part(family: Family, value: &Json, path: &mut Path, faults: &mut Vec<Finding>) -> Option<Json> {
+    if faults.len() > FINDINGS_MAX {
+        return None;
+    }
     let alone = |path: &Path| read(family, &path.around(value)).map_err(|error| path.corrected(error));
     // Most parts are sound as they are.
     let error = match alone(path) {
@@ -234,11 +247,12 @@ fn sound_part(family: Family, value: &Json, path: &mut Path, faults: &mut Vec<Fi
             items
                 .iter()
                 .enumerate()
-                .filter_map(|(index, item)| {
+                .map(|(index, item)| {
                     path.0.push(Step::Item(index));
                     let part = sound_part(family, item, path, faults);
                     path.0.pop();
-                    part
+                    // Those behind it keep their places.
+                    part.unwrap_or_else(|| Json::Object(Vec::new()))
                 })
                 .collect(),
         ),

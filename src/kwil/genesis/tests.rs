@@ -711,3 +711,49 @@ fn an_unknown_sibling_of_every_field_is_refused_or_told() {
         }
     }
 }
+
+/// The value with its nth entry, counted over all objects, written twice.
+fn with_entry_twice(value: &Json, left: &mut usize) -> Json {
+    match value {
+        Json::Object(entries) => {
+            let mut written = Vec::new();
+            for (key, inner) in entries {
+                let twice = *left == 0;
+                *left = left.wrapping_sub(1);
+                let inner = with_entry_twice(inner, left);
+                written.push((key.clone(), inner.clone()));
+                if twice {
+                    written.push((key.to_uppercase(), inner));
+                }
+            }
+            Json::Object(written)
+        }
+        Json::Array(items) => Json::Array(items.iter().map(|item| with_entry_twice(item, left)).collect()),
+        other => other.clone(),
+    }
+}
+
+#[test]
+fn every_field_that_stands_twice_is_told_and_read_as_go_reads_it() {
+    for family in [Family::V09, Family::V010] {
+        let whole = whole(family);
+        let text = whole.to_string();
+        let (value, _) = Json::read_first(text.as_bytes()).unwrap();
+        let genesis = Genesis::parse(text.as_bytes()).unwrap();
+        let mut all = Vec::new();
+        pointers(&whole, "", &mut all);
+        // Accounts and forks of v0.9 are names: in capitals they are others.
+        let free = |pointer: &&String| !pointer.starts_with("/alloc/ab") && !pointer.starts_with("/activations/");
+        for (nth, pointer) in all.iter().enumerate().filter(|(_, pointer)| free(pointer)) {
+            let mut left = nth;
+            let twice = with_entry_twice(&value, &mut left).to_pretty();
+            assert_eq!(Genesis::parse(&twice).as_ref(), Ok(&genesis), "{pointer}");
+            let findings = lint::lint(&twice, &lint::LintOptions::default()).findings;
+            let key = pointer.rsplit('/').next().unwrap().to_uppercase();
+            let told = |f: &&crate::base::Finding| {
+                f.code == "duplicate-key" && f.path.as_ref().is_some_and(|at| at.ends_with(&key))
+            };
+            assert_eq!(findings.iter().filter(told).count(), 1, "{pointer}: {findings:#?}");
+        }
+    }
+}

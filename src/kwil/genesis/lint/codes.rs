@@ -57,6 +57,9 @@ codes! {
     SIZE = "size" [], "The file is larger than any genesis.",
         "It reads whatever is there; a file of this size is something else.",
         "name the genesis file itself (genesis.json), not the snapshot";
+    MORE = "more" [], "There are more findings than are listed.",
+        "It stops at the first that it refuses.",
+        "mend what is listed, and look again";
     JSON = "json" [4, 5], "The text is no JSON as Go reads it: a byte order mark, a comment, a comma too many, a cut file.",
         "Both families' kwild refuse the file before they touch anything.",
         "correct the line, or take the file again from where it came from, byte for byte";

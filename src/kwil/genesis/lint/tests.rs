@@ -265,6 +265,27 @@ fn several_faults_are_told_at_once_and_none_twice() {
 }
 
 #[test]
+fn findings_have_an_end_and_keep_their_places() {
+    let mut value: serde_json::Value = serde_json::from_str(&data(V010)).unwrap();
+    value["validators"][0] = 5.into();
+    value["validators"][1]["power"] = 0.into();
+    let errors = at(Level::Error, &plain(&value.to_string()));
+    assert_eq!(
+        errors,
+        [("wrong-type", "validators[0]".to_owned()), ("validator-power", "validators[1].power".to_owned())]
+    );
+    for entry in [serde_json::json!({"power": "1"}), serde_json::json!({"x": 1})] {
+        value["validators"] = vec![entry; 20_000].into();
+        let findings = plain(&value.to_string());
+        assert_eq!((findings.len(), findings.last().unwrap().code), (FINDINGS_MAX + 1, "more"));
+    }
+    // Thirty-two bytes that are no key.
+    let text = edited(&data(V09), "fe98427681f5f144a36e054bbadedfaa54b20c18f1209a06b22c70df1fa46e92", &"02".repeat(32));
+    assert_eq!(at(Level::Error, &plain(&text)), [("validator-key", "validators[0].pub_key".to_owned())]);
+    assert!(Genesis::parse(text.as_bytes()).unwrap().check().is_err());
+}
+
+#[test]
 fn a_file_of_the_other_family_is_told() {
     for (path, family) in [(V09, Family::V010), (V010, Family::V09)] {
         let options = LintOptions { family: Some(family), ..LintOptions::default() };

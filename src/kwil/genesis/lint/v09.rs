@@ -151,7 +151,7 @@ pub(super) fn advise(genesis: &Genesis, options: &LintOptions<'_>, found: &mut V
     for (index, validator) in genesis.validators.iter().enumerate() {
         if validator.pub_key.len() == 32 && key((index, validator)).is_none() {
             let text = format!("the key of validator {index} is no point of its curve: it can sign nothing");
-            found.push(codes::VALIDATOR_KEY.warning(format!("validators[{index}].pub_key"), text));
+            found.push(codes::VALIDATOR_KEY.error(format!("validators[{index}].pub_key"), text));
         }
     }
     allocs(genesis, found);
