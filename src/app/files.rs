@@ -16,8 +16,10 @@ use crate::{
 /// When it cannot be read, or is larger than what it should be ever is.
 pub fn read_bounded(path: &Path, max: usize, what: &str) -> Result<Vec<u8>> {
     let cannot = || format!("cannot read the {what} {}", path.display());
-    let mut bytes = Vec::new();
     let file = File::open(path).or_failed(cannot)?;
+    // Large enough at once: growing would leave copies of a secret behind.
+    let size = file.metadata().map_or(0, |data| usize::try_from(data.len()).unwrap_or(usize::MAX)).min(max);
+    let mut bytes = Vec::with_capacity(size + 64);
     // One byte more than allowed tells a full file from a too large one, whatever its metadata say.
     file.take(max as u64 + 1).read_to_end(&mut bytes).or_failed(cannot)?;
     if bytes.len() > max {

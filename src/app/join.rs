@@ -20,7 +20,7 @@ use crate::{
     database::{PartialSettings, Target},
     kwil::{
         Family, GENESIS_FILE_NAME,
-        config::{self, CONFIG_FILE_NAME},
+        config::{self, CONFIG_FILE_NAME, Setting},
     },
     manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
@@ -90,6 +90,9 @@ pub struct Joined {
     pub database_ready: bool,
     /// What to do next, in order.
     pub next: Vec<String>,
+    /// What became of an old node's settings, each key once.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub settings: Vec<Setting>,
 }
 
 impl fmt::Display for Joined {
@@ -118,6 +121,7 @@ impl fmt::Display for Joined {
             None => writeln!(f, "  this key    is NO validator in the genesis: the node will follow, not vote")?,
         }
         writeln!(f, "  database    {}", self.database)?;
+        setup::fmt_settings(&self.settings, f)?;
         writeln!(f, "next:")?;
         for line in &self.next {
             writeln!(f, "  {line}")?;
@@ -233,6 +237,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         seconds: clock::now().duration_since(began).as_secs_f64(),
         database,
         database_ready,
+        settings: initialised.settings,
     };
     Ok((joined, Joining::Fetched(Box::new(complete))))
 }
@@ -289,6 +294,7 @@ async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progre
         database,
         // Once kwild has run on it, its database holds the state, as it should.
         database_ready,
+        settings: Vec::new(),
     };
     Ok((joined, Joining::Serving(Box::new(serving))))
 }

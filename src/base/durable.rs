@@ -107,6 +107,7 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
 }
 
 /// The bits that this process takes away from every new file's mode.
+#[allow(clippy::useless_conversion, reason = "a mode has 16 bits on other systems")]
 pub fn umask() -> u32 {
     // Reading it by the system call changes it for a moment, for all threads.
     let told = fs::read_to_string("/proc/self/status").ok().and_then(|status| {

@@ -8,6 +8,7 @@ use super::{
     Session,
     config_flags::ConfigFlags,
     manifest::StateArgs,
+    setup_init::OldConfig,
     swarm::{self, Linger, SwarmArgs},
     ticket::TicketArgs,
     values::expand_home,
@@ -35,6 +36,9 @@ pub(crate) struct JoinArgs {
     /// Make a new node key
     #[arg(long)]
     new_key: bool,
+    /// The old node's root: its settings are carried over into the new config.toml
+    #[arg(long, value_name = "DIR")]
+    from_root: Option<PathBuf>,
     /// How long to serve others afterwards
     #[arg(long, value_name = "none|DURATION", default_value = "10m")]
     linger: Linger,
@@ -59,11 +63,16 @@ impl JoinArgs {
             }
         };
         let config = self.config;
+        let old = self.from_root.map(|root| OldConfig::read(&expand_home(root))).transpose()?;
         let options = JoinOptions {
             ticket: swarm::read_ticket(&self.ticket, &self.swarm)?,
             root,
             key,
-            config: Box::new(move |family| Ok(NodeConfig::of_flags(config.values(family)?))),
+            config: Box::new(move |family| {
+                let flags = config.values(family)?;
+                let old = old.as_ref().map(|old| old.carry_over(family, &flags)).transpose()?;
+                Ok(NodeConfig { flags, truf: false, old })
+            }),
             swarm: self.swarm.options(),
             state: self.state.open()?,
         };

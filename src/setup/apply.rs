@@ -81,6 +81,7 @@ pub(super) fn init_sharing(
         }
     };
     let made = Staging::open(&plan, in_place).inspect_err(|_| undo(false))?;
+    let plan = still(&root, &plan).inspect_err(|_| undo(true))?;
     let new_genesis = matches!(source, Source::New(_));
     let parts = Parts { source, genesis, key: &key, config };
     let genesis = parts.fill(&made.path, options, check, share).inspect_err(|_| undo(true))?;
@@ -101,6 +102,16 @@ pub(super) fn init_sharing(
         new_genesis,
         settings: options.config.old.as_ref().map(|old| old.settings.clone()).unwrap_or_default(),
     })
+}
+
+/// Looks again, now that nobody else works on this root: another run may have made it since.
+fn still(root: &Path, plan: &Plan) -> Result<Plan> {
+    let now = plan::plan(root, plan::look(root)?)?;
+    if now.staging == plan.staging {
+        return Ok(now);
+    }
+    Err(Error::refused(format!("{} has just been made by someone else", root.display()))
+        .hint("look at it, then try again"))
 }
 
 /// Where the genesis in [`Parts`] is from.
@@ -243,7 +254,7 @@ impl Staging {
         }
         fs::set_permissions(&self.path, fs::Permissions::from_mode(DIRECTORY_MODE & !durable::umask()))
             .or_failed(|| format!("cannot set the mode of {}", self.path.display()))?;
-        remove(&self.path.join(LOCK_FILE_NAME))?;
+        // The lock goes last: without it another run would take these files for what a killed one left.
         match &plan.way {
             Way::Whole => {
                 // Whoever made the root meanwhile keeps it: rename would replace an empty directory.
@@ -252,6 +263,8 @@ impl Staging {
                         .hint("look at it, then try again"));
                 }
                 durable::rename(&self.path, root)?;
+                remove(&root.join(LOCK_FILE_NAME))?;
+                durable::sync_directory(root)?;
             }
             Way::MoveIn { leftovers } => {
                 for name in leftovers {
@@ -259,12 +272,13 @@ impl Staging {
                 }
                 for entry in fs::read_dir(&self.path).or_failed(|| format!("cannot read {}", self.path.display()))? {
                     let name = entry.or_failed(|| format!("cannot read {}", self.path.display()))?.file_name();
-                    if name != GENESIS_FILE_NAME {
+                    if name != GENESIS_FILE_NAME && name != LOCK_FILE_NAME {
                         durable::rename(&self.path.join(&name), &root.join(&name))?;
                     }
                 }
                 durable::rename(&self.path.join(GENESIS_FILE_NAME), &root.join(GENESIS_FILE_NAME))?;
-                remove(&self.path)?;
+                // The root is complete. Another run may just have come to look into this directory, and takes it away.
+                let _ = remove(&self.path);
                 durable::sync_directory(root)?;
             }
         }

@@ -1,10 +1,6 @@
 //! The node's key on its way into the root: read, told apart, and never replaced by another one.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt,
-    path::{Path, PathBuf},
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use rand::{TryRngCore, rngs::OsRng};
 use zeroize::Zeroizing;
@@ -120,7 +116,7 @@ pub(super) fn load(root: &Path, family: Family, source: &KeySource) -> Result<No
 }
 
 /// A key that was there before stays as it is, but not for others to read.
-pub(super) fn tighten(path: &PathBuf, progress: &Progress) -> Result<()> {
+pub(super) fn tighten(path: &Path, progress: &Progress) -> Result<()> {
     let data = fs::metadata(path).or_failed(|| format!("cannot look at {}", path.display()))?;
     let mode = data.permissions().mode() & 0o7777;
     if mode & 0o077 != 0 {

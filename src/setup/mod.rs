@@ -83,11 +83,6 @@ pub struct NodeConfig {
 }
 
 impl NodeConfig {
-    /// The values of flags, and nothing else.
-    pub fn of_flags(flags: Vec<(String, String)>) -> Self {
-        NodeConfig { flags, ..NodeConfig::default() }
-    }
-
     /// Says what is wrong with it for this family, before anything is made.
     ///
     /// # Errors
@@ -226,7 +221,10 @@ impl fmt::Display for Initialised {
 }
 
 /// An old node's settings in words: what went over, what did not and why, what is to be set by hand.
-fn fmt_settings(settings: &[Setting], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+///
+/// # Errors
+/// When the text cannot be written.
+pub fn fmt_settings(settings: &[Setting], f: &mut fmt::Formatter<'_>) -> fmt::Result {
     for (fate, title) in [
         (Fate::Carried, "Carried over from the old node:"),
         (Fate::Flag, "Set by flags instead:"),
@@ -350,11 +348,14 @@ fn read_limited(path: &Path, size_bytes_max: usize, what: &str) -> Result<Vec<u8
     let file = fs::File::open(path)
         .or_failed(unreadable)
         .map_err(|e| e.hint("check the path and that this user may read it"))?;
-    if file.metadata().or_failed(unreadable)?.is_dir() {
+    let data = file.metadata().or_failed(unreadable)?;
+    if data.is_dir() {
         return Err(Error::failed(format!("{} is a directory, not the {what} file", path.display()))
             .hint("name the file inside it"));
     }
-    let mut bytes = Vec::new();
+    // Large enough at once: growing would leave copies of a secret behind.
+    let size = usize::try_from(data.len()).unwrap_or(usize::MAX).min(size_bytes_max);
+    let mut bytes = Vec::with_capacity(size + 64);
     file.take(size_bytes_max as u64 + 1).read_to_end(&mut bytes).or_failed(unreadable)?;
     if bytes.len() > size_bytes_max {
         return Err(Error::verify(format!("{} is larger than any {what} file", path.display()))

@@ -130,6 +130,22 @@ fn the_target_database_is_looked_at() {
 }
 
 #[test]
+fn an_old_nodes_settings_are_carried_over() {
+    let (_lead, _publish, ticket) = serving(Family::V010);
+    let party = Party::new();
+    party.write("old/config.toml", fs::read(data("v0.10/restart/solo/config.kv.txt")).unwrap());
+    party.join(&ticket, "root", &["--new-key", "--from-root", "none"]).finish().failed(1, &["none/config.toml"]);
+    let flags = ["--new-key", "--from-root", "old", "--db.dbname", "new", "--output", "json"];
+    let joined = party.join(&ticket, "root", &flags).finish().result();
+    let settings = joined["settings"].as_array().unwrap();
+    let fate = |key: &str| settings.iter().find(|setting| setting["key"] == key).unwrap()["fate"].clone();
+    assert_eq!((fate("rpc.listen"), fate("db.dbname")), ("carried".into(), "flag".into()));
+    let config = String::from_utf8(party.read("root/config.toml")).unwrap();
+    assert!(config.contains("dbname = 'new'") && config.contains("listen = '127.0.0.1:18488'"), "{config}");
+    assert!(config.contains("genesis_state = 'genesis-state.sql.gz'"), "{config}");
+}
+
+#[test]
 fn a_public_swarm_stays_public_on_the_finished_root() {
     let lead = Party::new();
     lead.take_recording(Family::V010, "snaps");

@@ -399,7 +399,7 @@ mod tests {
             Kind::Port => number.to_string(),
             Kind::Duration => format!("{}s", u32::from(number) + 1),
             Kind::Whole | Kind::Number => number.to_string(),
-            Kind::Switch => (number % 2 == 0).to_string(),
+            Kind::Switch => (number < 1000).to_string(),
             Kind::List => "one,two".to_owned(),
             Kind::Map => "a=b".to_owned(),
             Kind::Text => text.to_owned(),
