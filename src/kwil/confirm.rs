@@ -145,6 +145,9 @@ impl Judgement {
     }
 }
 
+/// Rows that are missing and rows that were added, where both sides' rows are known.
+pub type RowDifferences = Option<(u64, u64)>;
+
 /// Judges. `differences` counts rows of a table that are missing and that were added, where the rows' hashes are known.
 ///
 /// # Errors
@@ -152,7 +155,7 @@ impl Judgement {
 pub fn judge<E>(
     signed: &Signed<'_>,
     found: &Found<'_>,
-    differences: &mut dyn FnMut(&str) -> Result<Option<(u64, u64)>, E>,
+    differences: &mut dyn FnMut(&str) -> Result<RowDifferences, E>,
 ) -> Result<Judgement, E> {
     let there: BTreeMap<&str, TableState<'_>> = found.tables.iter().map(|t| (t.name, *t)).collect();
     let then: BTreeMap<&str, TableState<'_>> = signed.tables.iter().map(|t| (t.name, *t)).collect();
@@ -419,7 +422,7 @@ impl Judge<'_> {
             .definitions
             .iter()
             .map(String::as_str)
-            .filter(|what| !found.contains(*what) && !of_built_in(what) && !(had_votes && *what == VOTER_KEY))
+            .filter(|what| !(found.contains(*what) || of_built_in(what) || had_votes && *what == VOTER_KEY))
             // kwild makes the sequence anew where it wants it.
             .filter(|what| !what.ends_with("kwild_internal.sentry_seq"))
             .collect();
