@@ -1,5 +1,6 @@
 //! The use cases: each joins rooms into what one command does; prints nothing.
 
+pub mod check;
 pub mod demo;
 pub mod fetch;
 pub mod files;

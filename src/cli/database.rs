@@ -27,7 +27,7 @@ const CONFIG_SIZE_BYTES_MAX: u64 = 1 << 20;
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Database (flag > --from-root > PG… variables > default)")]
 pub(crate) struct DatabaseArgs {
-    /// Database of the old node [default: kwild]
+    /// Database of the node [default: kwild]
     #[arg(long, value_name = "NAME")]
     dbname: Option<String>,
     /// Host; a path is the directory of a unix socket [default: 127.0.0.1]
@@ -48,7 +48,7 @@ pub(crate) struct DatabaseArgs {
     /// How much TLS: disable, prefer, require (no certificate is checked) or verify-full [default: prefer]
     #[arg(long, value_name = "MODE")]
     sslmode: Option<SslMode>,
-    /// Root of the old node: its config.toml says where the database is, its genesis which network it is
+    /// Root of the node: its config.toml says where the database is, its genesis which network it is
     #[arg(long, value_name = "DIR")]
     from_root: Option<PathBuf>,
 }
@@ -63,7 +63,16 @@ pub(crate) struct Resolved {
 
 impl DatabaseArgs {
     /// Reads the sources in their order.
-    pub(crate) fn resolve(self, progress: &Progress) -> Result<Resolved> {
+    pub(crate) fn resolve(mut self, progress: &Progress) -> Result<Resolved> {
+        let (root, genesis) = match self.from_root.take().map(expand_home) {
+            Some(root) => (Some(root_settings(&root)?), root_genesis(&root, progress)?),
+            None => (None, None),
+        };
+        Ok(Resolved { settings: self.settings(root, progress)?, genesis })
+    }
+
+    /// The same, with `root` in the place of `--from-root` where that is not given.
+    pub(crate) fn settings(self, root: Option<PartialSettings>, progress: &Progress) -> Result<Settings> {
         if self.password.is_some() {
             progress.warning(
                 "--password can be read by everyone on this machine (ps); use PGPASSWORD, ~/.pgpass or --password-file",
@@ -83,14 +92,12 @@ impl DatabaseArgs {
             ssl_mode: self.sslmode,
             ..PartialSettings::default()
         };
-        let (root, genesis) = match self.from_root.map(expand_home) {
-            Some(root) => (root_settings(&root)?, root_genesis(&root, progress)?),
-            None => (PartialSettings::default(), None),
+        let root = match self.from_root.map(expand_home) {
+            Some(root) => root_settings(&root)?,
+            None => root.unwrap_or_default(),
         };
         let environment = PartialSettings::from_environment(|name| std::env::var_os(name))?;
-        let settings =
-            flags.or(root).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))?;
-        Ok(Resolved { settings, genesis })
+        flags.or(root).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))
     }
 }
 

@@ -11,6 +11,7 @@ mod output;
 mod progress;
 mod publish;
 mod setup;
+mod setup_check;
 mod setup_init;
 mod signals;
 mod snapshot;

@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Session, setup_init::InitArgs};
+use super::{Session, setup_check::CheckArgs, setup_init::InitArgs};
 use crate::base::Result;
 
 /// Roots of nodes
@@ -10,12 +10,15 @@ use crate::base::Result;
 pub(crate) enum SetupCommand {
     /// Makes a node's root from genesis and snapshot, checked before anything stands under its final name
     Init(Box<InitArgs>),
+    /// Says whether this machine is ready for kwild: server, database, root, programs, ports, disk
+    Check(Box<CheckArgs>),
 }
 
 impl SetupCommand {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         match self {
             SetupCommand::Init(args) => args.run(session).await,
+            SetupCommand::Check(args) => args.run(session).await,
         }
     }
 }

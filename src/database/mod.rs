@@ -10,6 +10,7 @@ mod dump;
 mod live;
 mod pgpass;
 mod proxy;
+pub mod readiness;
 mod rows;
 pub mod scratch;
 mod settings;

@@ -1,6 +1,8 @@
 //! config.toml of both families: rendered with Kwil's own keys and defaults in Kwil's order, with the values an operator
 //! gave put in; and read just enough to find an old node's database.
 
+mod start;
+
 use std::{collections::BTreeMap, str::FromStr};
 
 use toml_edit::{Array, DocumentMut, Item, Value};
@@ -8,6 +10,8 @@ use zeroize::Zeroizing;
 
 use super::Family;
 use crate::base::{Error, text::escape};
+
+pub use start::{Listener, StartSettings};
 
 /// The configuration file's name in a root.
 pub const CONFIG_FILE_NAME: &str = "config.toml";

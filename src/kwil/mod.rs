@@ -8,6 +8,7 @@ pub mod filter;
 pub mod genesis;
 pub mod json;
 pub mod key;
+pub mod readiness;
 pub mod scan;
 pub mod splice;
 mod sql;

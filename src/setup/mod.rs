@@ -3,6 +3,7 @@
 //! leaves only that temporary name, which the next run recognises. This room opens no socket and no database.
 
 mod apply;
+mod look;
 mod plan;
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 use serde::Serialize;
 
 pub use apply::{check_key, init};
+pub use look::{Looked, look};
 pub use plan::staging_directory;
 
 use crate::{
