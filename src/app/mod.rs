@@ -10,3 +10,4 @@ pub mod node;
 pub mod publish;
 pub mod setup;
 pub mod state;
+pub mod testnet;

@@ -13,6 +13,7 @@ mod publish;
 mod setup;
 mod setup_check;
 mod setup_init;
+mod setup_testnet;
 mod signals;
 mod snapshot;
 mod swarm;

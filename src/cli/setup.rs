@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::{Session, setup_check::CheckArgs, setup_init::InitArgs};
+use super::{Session, setup_check::CheckArgs, setup_init::InitArgs, setup_testnet::TestnetArgs};
 use crate::base::Result;
 
 /// Roots of nodes
@@ -12,6 +12,8 @@ pub(crate) enum SetupCommand {
     Init(Box<InitArgs>),
     /// Says whether this machine is ready for kwild: server, database, root, programs, ports, disk
     Check(Box<CheckArgs>),
+    /// Makes the roots of a whole network on this machine, new or from a snapshot, to rehearse a migration
+    Testnet(Box<TestnetArgs>),
 }
 
 impl SetupCommand {
@@ -19,6 +21,7 @@ impl SetupCommand {
         match self {
             SetupCommand::Init(args) => args.run(session).await,
             SetupCommand::Check(args) => args.run(session).await,
+            SetupCommand::Testnet(args) => args.run(session).await,
         }
     }
 }

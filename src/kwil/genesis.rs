@@ -3,6 +3,7 @@
 
 mod difference;
 pub mod fresh;
+pub mod testnet;
 pub mod v010;
 pub mod v09;
 

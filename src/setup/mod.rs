@@ -5,6 +5,7 @@
 mod apply;
 mod look;
 mod plan;
+pub mod testnet;
 
 use std::{
     fmt, fs,

@@ -95,8 +95,8 @@ impl StartSettings {
         let mut all = Vec::new();
         collect(document.as_item(), "", &mut all);
         let is_truf = |key: &String| {
-            let known = |truf: &&str| key == truf || truf.ends_with('.') && format!("{key}.").starts_with(*truf);
-            TRUF_KEYS.iter().any(|truf| known(&truf))
+            let known = |truf: &str| key == truf || truf.ends_with('.') && format!("{key}.").starts_with(truf);
+            TRUF_KEYS.iter().any(|truf| known(truf))
         };
         let known: Vec<String> = keys(family).into_iter().map(|(key, _)| key).collect();
         let free = |key: &String| FREE_SECTIONS.iter().any(|section| format!("{key}.").starts_with(section));

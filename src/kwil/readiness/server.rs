@@ -266,6 +266,10 @@ fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Ve
         };
         let remedy = match nearer {
             Some(sql) => Remedy::Sql(sql),
+            // ALTER SYSTEM counts less.
+            None if setting.source == "command line" => {
+                Remedy::Shell(format!("# start the server with -c {name}={good}"))
+            }
             None => Remedy::Setting { name: name.to_owned(), value: good.to_owned(), restart: setting.restart },
         };
         checks.push(Check::from(found).remedy(remedy));
@@ -687,28 +691,40 @@ mod tests {
             "database-state",
             Level::Error,
             &["without a word", "empty schema"],
-            there(|s, ..| s.push(schema("kwild_voting", 0))),
+            there(|s, _, _, _| s.push(schema("kwild_voting", 0))),
         );
-        one(V09, "database-content", Level::Error, &["ds_x1"], there(|s, ..| s.push(schema("ds_x1", 3))));
-        one(V09, "database-content", Level::Error, &["kwild_engine"], there(|s, ..| s.push(schema("kwild_engine", 3))));
-        one(V09, "database-content", Level::Warning, &["main"], there(|s, ..| s.push(schema("main", 1))));
+        one(V09, "database-content", Level::Error, &["ds_x1"], there(|s, _, _, _| s.push(schema("ds_x1", 3))));
+        one(
+            V09,
+            "database-content",
+            Level::Error,
+            &["kwild_engine"],
+            there(|s, _, _, _| s.push(schema("kwild_engine", 3))),
+        );
+        one(V09, "database-content", Level::Warning, &["main"], there(|s, _, _, _| s.push(schema("main", 1))));
         one(V09, "database-encoding", Level::Error, &["SQL_ASCII"], there(|_, _, _, e| *e = "SQL_ASCII".into()));
         one(
             V09,
             "database-in-use",
             Level::Error,
             &["kwild_repl1"],
-            there(|_, slots, ..| slots.push("kwild_repl1".into())),
+            there(|_, slots, _, _| slots.push("kwild_repl1".into())),
         );
         one(V09, "database-in-use", Level::Warning, &["2 connections"], there(|_, _, n, _| *n = 2));
         let started = Expected { started: true, ..V09 };
-        one(started, "database-state", Level::Note, &["goes on"], there(|s, ..| s.push(schema("kwild_voting", 9))));
+        one(
+            started,
+            "database-state",
+            Level::Note,
+            &["goes on"],
+            there(|s, _, _, _| s.push(schema("kwild_voting", 9))),
+        );
     }
 
     #[test]
     fn what_kwild_is_silent_about_is_marked() {
         let mut server = good();
-        there(|s, ..| s.push(schema("kwild_voting", 9)))(&mut server);
+        there(|s, _, _, _| s.push(schema("kwild_voting", 9)))(&mut server);
         server.version = 150_000;
         let mut checks = judge(server, V09);
         super::super::sort(&mut checks);
@@ -718,7 +734,7 @@ mod tests {
     #[test]
     fn fixes_never_drop_a_database() {
         let mut server = good();
-        there(|s, ..| s.push(schema("kwild_voting", 9)))(&mut server);
+        there(|s, _, _, _| s.push(schema("kwild_voting", 9)))(&mut server);
         let fixes = super::super::Fixes::of(&judge(server, V09));
         assert!(fixes.sql.iter().all(|sql| !sql.contains("DROP")), "{fixes:?}");
         assert!(fixes.sql[0].contains("\"kwild_new\""), "{fixes:?}");
