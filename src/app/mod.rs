@@ -1,5 +1,6 @@
 //! The use cases: each joins rooms into what one command does; prints nothing.
 
+pub mod check;
 pub mod confirm;
 pub mod demo;
 pub mod fetch;
@@ -12,3 +13,4 @@ pub mod publish;
 pub mod rehearse;
 pub mod setup;
 pub mod state;
+pub mod testnet;

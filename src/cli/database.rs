@@ -93,7 +93,20 @@ impl DatabaseArgs {
     }
 
     /// Reads the sources in their order.
-    pub(crate) fn resolve(self, progress: &Progress) -> Result<Resolved> {
+    pub(crate) fn resolve(mut self, progress: &Progress) -> Result<Resolved> {
+        let (config, genesis, root) = match self.from_root.take().map(expand_home) {
+            Some(root) => {
+                let (config, genesis_state) = root_settings(&root)?;
+                let genesis = root_genesis(&root, progress)?;
+                (Some(config), genesis, Some(NodeRoot { directory: root, genesis_state }))
+            }
+            None => (None, None, None),
+        };
+        Ok(Resolved { settings: self.settings(config, progress)?, root, genesis })
+    }
+
+    /// The same, with `root` in the place of `--from-root` where that is not given.
+    pub(crate) fn settings(self, root: Option<PartialSettings>, progress: &Progress) -> Result<Settings> {
         if self.password.is_some() {
             progress.warning(
                 "--password can be read by everyone on this machine (ps); use PGPASSWORD, ~/.pgpass or --password-file",
@@ -113,18 +126,12 @@ impl DatabaseArgs {
             ssl_mode: self.sslmode,
             ..PartialSettings::default()
         };
-        let (config, genesis, root) = match self.from_root.map(expand_home) {
-            Some(root) => {
-                let (config, genesis_state) = root_settings(&root)?;
-                let genesis = root_genesis(&root, progress)?;
-                (config, genesis, Some(NodeRoot { directory: root, genesis_state }))
-            }
-            None => (PartialSettings::default(), None, None),
+        let root = match self.from_root.map(expand_home) {
+            Some(root) => root_settings(&root)?.0,
+            None => root.unwrap_or_default(),
         };
         let environment = PartialSettings::from_environment(|name| std::env::var_os(name))?;
-        let settings =
-            flags.or(config).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))?;
-        Ok(Resolved { settings, root, genesis })
+        flags.or(root).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))
     }
 }
 

@@ -4,10 +4,12 @@ use clap::Subcommand;
 
 use super::{
     Session,
+    setup_check::CheckArgs,
     setup_confirm::ConfirmArgs,
     setup_genesis::{GenesisArgs, GenesisHashArgs},
     setup_init::InitArgs,
     setup_restore::RestoreArgs,
+    setup_testnet::TestnetArgs,
 };
 use crate::base::Result;
 
@@ -24,6 +26,10 @@ pub(crate) enum SetupCommand {
     Genesis(Box<GenesisArgs>),
     /// Hashes a snapshot as a genesis pins it, and writes the hash into one
     GenesisHash(GenesisHashArgs),
+    /// Says whether this machine is ready for kwild: server, database, root, programs, ports, disk
+    Check(Box<CheckArgs>),
+    /// Makes the roots of a whole network on this machine, new or from a snapshot, to rehearse a migration
+    Testnet(Box<TestnetArgs>),
 }
 
 impl SetupCommand {
@@ -34,6 +40,8 @@ impl SetupCommand {
             SetupCommand::Confirm(args) => args.run(session).await,
             SetupCommand::Genesis(args) => args.run(session).await,
             SetupCommand::GenesisHash(args) => args.run(session).await,
+            SetupCommand::Check(args) => args.run(session).await,
+            SetupCommand::Testnet(args) => args.run(session).await,
         }
     }
 }

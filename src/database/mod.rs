@@ -12,6 +12,7 @@ mod dump;
 mod live;
 mod pgpass;
 mod proxy;
+pub mod readiness;
 mod rehearsal;
 mod rows;
 pub mod scratch;

@@ -5,6 +5,7 @@ mod carry;
 mod database;
 mod key;
 mod peers;
+mod start;
 mod value;
 
 use toml_edit::{DocumentMut, Item, Table};
@@ -13,6 +14,7 @@ use zeroize::Zeroizing;
 pub use carry::{CarryOver, Fate, Setting, carry_over};
 pub use database::{DatabaseSettings, database_settings};
 pub use key::{Key, Kind, find, keys};
+pub use start::{Listener, StartSettings};
 
 use super::Family;
 use crate::base::{Error, text::escape};

@@ -9,6 +9,7 @@ pub mod filter;
 pub mod genesis;
 pub mod json;
 pub mod key;
+pub mod readiness;
 pub mod rehearsal;
 pub mod scan;
 pub mod splice;

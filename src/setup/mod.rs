@@ -4,8 +4,10 @@
 
 mod apply;
 mod key;
+mod look;
 mod plan;
 mod snapshot;
+pub mod testnet;
 
 use std::{
     fmt, fs,
@@ -18,6 +20,7 @@ use serde::Serialize;
 
 pub use apply::init;
 pub use key::{check_key, family_of_key};
+pub use look::{Looked, look};
 pub use plan::staging_directory;
 
 use crate::{

@@ -1,0 +1,393 @@
+//! `setup check`: looks at root, server and machine at once, and says what kwild would make of them.
+
+use std::{
+    fmt,
+    io::{self, Read},
+    net::{TcpListener, ToSocketAddrs},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use nix::sys::resource::{Resource, getrlimit};
+use serde::Serialize;
+
+use crate::{
+    base::{Context, Error, Finding, Level, Result, durable},
+    database::{Settings, readiness},
+    kwil::{
+        Family,
+        config::StartSettings,
+        readiness::{
+            Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
+            RequiredSpace, judge_machine, judge_root, judge_server, sort,
+        },
+    },
+    setup::Looked,
+};
+
+/// How long a program may take to say its version.
+const PROGRAM_TIME_MAX: Duration = Duration::from_millis(1500);
+/// A look whether a program has ended.
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
+/// Of a program's words.
+const OUTPUT_BYTES_MAX: u64 = 64 << 10;
+/// Of a psqlrc.
+const PSQLRC_BYTES_MAX: u64 = 64 << 10;
+
+/// What `setup check` is told.
+#[derive(Debug)]
+pub struct CheckOptions {
+    /// The node's root, already looked at, and its path.
+    pub root: Option<(PathBuf, Looked)>,
+    /// The node's database.
+    pub settings: Settings,
+    /// What the operator says the family is.
+    pub family: Option<Family>,
+    /// The kwild that is to run.
+    pub kwild: Option<PathBuf>,
+    /// Bytes of the snapshot's text.
+    pub text_bytes: Option<u64>,
+    /// How long the server may take to answer.
+    pub connect_time_max: Duration,
+    /// What `--fix` prints is wanted.
+    pub fix: bool,
+}
+
+/// What was checked, in words.
+#[derive(Debug, Serialize)]
+pub struct Line {
+    /// `ok`, `error`, `warning`, `note`.
+    pub level: &'static str,
+    /// A word for scripts.
+    pub code: &'static str,
+    /// What was seen.
+    pub text: String,
+}
+
+/// What `setup check` found.
+#[derive(Debug, Serialize)]
+pub struct Readiness {
+    /// kwild would start, and start right.
+    pub ok: bool,
+    /// Which family was checked for.
+    pub family: Option<Family>,
+    /// Where the server is.
+    pub server: String,
+    /// The database.
+    pub dbname: String,
+    /// The root.
+    pub root: Option<String>,
+    /// What is to be said; what kwild itself is silent about comes first.
+    pub findings: Vec<Finding>,
+    /// Every check, good ones too.
+    pub checks: Vec<Line>,
+    /// What `--fix` prints.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fixes: Option<Fixes>,
+}
+
+impl Readiness {
+    fn count(&self, level: Level) -> usize {
+        self.findings.iter().filter(|finding| finding.level == level).count()
+    }
+
+    /// One clause.
+    pub fn verdict(&self) -> String {
+        let many = |n: usize, noun: &str| crate::base::text::count(n as u64, noun);
+        let (errors, warnings) = (self.count(Level::Error), self.count(Level::Warning));
+        if errors > 0 {
+            format!("kwild would not start, or start wrong: {}, {}", many(errors, "error"), many(warnings, "warning"))
+        } else if warnings > 0 {
+            format!("kwild can start; {} to look at", many(warnings, "warning"))
+        } else {
+            "ready: kwild can start".to_owned()
+        }
+    }
+}
+
+impl fmt::Display for Readiness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut findings = self.findings.iter();
+        for line in &self.checks {
+            writeln!(f, "{:<8} {:<18} {}", line.level, line.code, line.text)?;
+            if line.level != "ok"
+                && let Some(fix) = findings.next().and_then(|finding| finding.fix.as_ref())
+            {
+                writeln!(f, "{:<27} fix: {fix}", "")?;
+            }
+        }
+        if let Some(fixes) = &self.fixes {
+            writeln!(f)?;
+            if fixes.sql.is_empty() && fixes.shell.is_empty() {
+                writeln!(f, "Nothing that a statement or a command alone puts right.")?;
+            }
+            if !fixes.sql.is_empty() {
+                writeln!(f, "-- For a superuser, e.g. in psql -d postgres; nothing of it was run:")?;
+                for sql in &fixes.sql {
+                    writeln!(f, "{sql}")?;
+                }
+                if fixes.restart {
+                    writeln!(f, "-- then restart the server")?;
+                }
+            }
+            if !fixes.shell.is_empty() {
+                writeln!(f, "# For a shell; nothing of it was run:")?;
+                for line in &fixes.shell {
+                    writeln!(f, "{line}")?;
+                }
+            }
+        }
+        if self.ok {
+            write!(f, "{}", self.verdict())?;
+        }
+        Ok(())
+    }
+}
+
+/// Looks everywhere at once and judges; changes nothing.
+///
+/// # Errors
+/// When the look itself ends.
+pub async fn check(options: CheckOptions) -> Result<Readiness> {
+    let CheckOptions { root, settings, family, kwild, text_bytes, connect_time_max, fix } = options;
+    let looked = root.as_ref().map(|(_, looked)| looked);
+    let start = looked.and_then(|looked| looked.start.clone());
+    let wanted = family.or_else(|| looked.and_then(|looked| looked.family));
+    let pg_dump_path = start.as_ref().map_or_else(|| "pg_dump".to_owned(), |start| start.pg_dump.clone());
+    let program = |name: String| tokio::task::spawn_blocking(move || version_of(&name));
+    let places = places(start.as_ref(), wanted);
+    let (access, psql, pg_dump, kwild, ports, psqlrc) = tokio::join!(
+        readiness::look(&settings, connect_time_max),
+        program("psql".to_owned()),
+        program(pg_dump_path.clone()),
+        tokio::task::spawn_blocking(move || kwild.map(|path| ask_kwild(&path))),
+        tokio::task::spawn_blocking(move || places.into_iter().map(try_port).collect::<Vec<Port>>()),
+        tokio::task::spawn_blocking(psql_start_files),
+    );
+    let ended = || "the check ended";
+    let (psql, pg_dump, kwild) = (psql.or_failed(ended)?, pg_dump.or_failed(ended)?, kwild.or_failed(ended)?);
+    let (ports, psqlrc) = (ports.or_failed(ended)?, psqlrc.or_failed(ended)?);
+
+    let answer = kwild.as_ref().and_then(|kwild| kwild.answer.as_ref().ok());
+    let wanted = wanted.or_else(|| answer.and_then(|(_, family, _)| *family));
+    let truf = match wanted {
+        Some(Family::V09) => Some(false),
+        _ if looked.is_some_and(|looked| looked.truf) => Some(true),
+        _ => answer.map(|(_, _, truf)| *truf),
+    };
+    let expected = Expected { family: wanted, truf, started: looked.is_some_and(|looked| looked.started) };
+    let server = match &access {
+        Access::Asked(server) => Some(server.as_ref()),
+        Access::Refused(_) => None,
+    };
+    let free = |path: &Path| durable::free_space(path).ok().map(|free| (path.display().to_string(), free));
+    let wal_max = server.and_then(|server| server.settings.get("max_wal_size"));
+    let estimate = looked.and_then(|looked| looked.text_bytes);
+    let machine = Machine {
+        psql,
+        pg_dump,
+        pg_dump_path,
+        skip_dependency_verification: start.as_ref().is_some_and(|start| start.skip_dependency_verification),
+        state_sync: start.as_ref().is_some_and(|start| start.state_sync),
+        environment: environment(),
+        psqlrc,
+        ports,
+        ports_are_known: start.is_some(),
+        open_files: getrlimit(Resource::RLIMIT_NOFILE).ok(),
+        space: RequiredSpace {
+            text: text_bytes.map(|said| (said, false)).or(estimate.map(|bytes| (bytes, true))),
+            // In the server's unit, MiB.
+            wal_max_bytes: wal_max.and_then(|setting| setting.value.parse::<u64>().ok()?.checked_mul(1 << 20)),
+            data: server.and_then(|server| free(&readiness::local_data_directory(&settings, server)?)),
+            root: root.as_ref().and_then(|(path, _)| free(path)),
+        },
+        kwild,
+    };
+    let mut checks = judge_server(&access, expected, &settings.place(), &settings.user, &settings.dbname);
+    if let Some(looked) = looked {
+        checks.extend(judge_root(&looked.root, expected));
+    }
+    checks.extend(judge_machine(&machine, expected));
+    sort(&mut checks);
+    let findings: Vec<Finding> = checks.iter().filter_map(Check::finding).cloned().collect();
+    Ok(Readiness {
+        ok: findings.iter().all(|finding| finding.level != Level::Error),
+        family: wanted,
+        server: settings.place(),
+        dbname: settings.dbname,
+        root: root.map(|(path, _)| path.display().to_string()),
+        findings,
+        fixes: fix.then(|| Fixes::of(&checks)),
+        checks: checks.into_iter().map(line).collect(),
+    })
+}
+
+fn line(check: Check) -> Line {
+    match check {
+        Check::Good { code, text } => Line { level: "ok", code, text },
+        Check::Found { finding, .. } => Line {
+            level: match finding.level {
+                Level::Error => "error",
+                Level::Warning => "warning",
+                Level::Note => "note",
+            },
+            code: finding.code,
+            text: finding.text,
+        },
+    }
+}
+
+/// Where the node will listen: by its config.toml, else Kwil's defaults.
+fn places(start: Option<&StartSettings>, family: Option<Family>) -> Vec<(String, String)> {
+    let of = |settings: &StartSettings| {
+        settings.listeners.iter().map(|l| (l.key.to_owned(), l.address.clone())).collect::<Vec<_>>()
+    };
+    match (start, family) {
+        (Some(start), _) => of(start),
+        (None, family) => of(&StartSettings::defaults(family.unwrap_or(Family::V010))),
+    }
+}
+
+/// Tries to listen, and lets go at once.
+fn try_port((key, address): (String, String)) -> Port {
+    let state = if address.starts_with('/') {
+        match UnixStream::connect(&address) {
+            Ok(_) => PortState::Taken,
+            // Nobody, or what a node left that was killed.
+            Err(_) => PortState::Free,
+        }
+    } else {
+        match address.to_socket_addrs() {
+            Err(e) => PortState::Refused(format!("no such address ({e})")),
+            Ok(addresses) => match TcpListener::bind(addresses.collect::<Vec<_>>().as_slice()) {
+                Ok(_) => PortState::Free,
+                Err(e) if e.kind() == io::ErrorKind::AddrInUse => PortState::Taken,
+                Err(e) => PortState::Refused(e.to_string()),
+            },
+        }
+    };
+    Port { key, address, state }
+}
+
+/// Runs a program for its words; it is ended when it takes too long.
+fn words_of(program: &Path, arguments: &[&str]) -> io::Result<(bool, String)> {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let output = child.stdout.take();
+    let reader = std::thread::spawn(move || {
+        let mut text = Vec::new();
+        let _ = output.map(|output| output.take(OUTPUT_BYTES_MAX).read_to_end(&mut text));
+        String::from_utf8_lossy(&text).into_owned()
+    });
+    let begin = crate::base::clock::now();
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if begin.elapsed() > PROGRAM_TIME_MAX {
+            child.kill()?;
+            child.wait()?;
+            return Err(io::Error::other(format!("no answer within {PROGRAM_TIME_MAX:?}")));
+        }
+        std::thread::sleep(POLL_INTERVAL);
+    };
+    Ok((status.success(), reader.join().unwrap_or_default()))
+}
+
+fn version_of(name: &str) -> Program {
+    match words_of(Path::new(name), &["--version"]) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Program::Missing,
+        Err(e) => Program::Broken(e.to_string()),
+        Ok((ended_well, text)) => {
+            let version = text.trim().split_once("(PostgreSQL) ").map(|(_, version)| version.to_owned());
+            let digits = |version: &String| version.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+            match version.as_ref().filter(|_| ended_well).and_then(digits) {
+                Some(major) => Program::Version { text: version.unwrap_or_default(), major },
+                None => Program::Broken(format!("it answers {:?}", crate::base::text::escape(text.trim()))),
+            }
+        }
+    }
+}
+
+/// Both families answer `--version`; TRUF's fork has a flag of its own.
+fn ask_kwild(path: &Path) -> Kwild {
+    let shown = path.display().to_string();
+    let answer = words_of(path, &["--version"]).map_err(|e| e.to_string()).and_then(|(ended_well, text)| {
+        let version = text.trim().split_once("version ").map(|(_, version)| version.trim().to_owned());
+        let Some(version) = version.filter(|_| ended_well) else {
+            return Err(format!("it answers {:?}", crate::base::text::escape(text.trim())));
+        };
+        let is = |prefix: &str| version.trim_start_matches('v').starts_with(prefix);
+        let family = match () {
+            () if is("0.9.") => Some(Family::V09),
+            () if is("0.10.") || is("0.11.") => Some(Family::V010),
+            () => None,
+        };
+        let truf = family == Some(Family::V010)
+            && words_of(path, &["setup", "init", "--help"])
+                .is_ok_and(|(_, help)| help.contains("--maa-activation-height"));
+        Ok((version, family, truf))
+    });
+    Kwild { path: shown, answer }
+}
+
+/// The variables that libpq and psql read, but for secrets.
+fn environment() -> Vec<EnvironmentVariable> {
+    let mut found: Vec<EnvironmentVariable> = std::env::vars_os()
+        .filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            let shown = name.starts_with("PG") && !name.contains("PASS") && !name.contains("KEY");
+            shown.then(|| EnvironmentVariable { name, value: value.to_string_lossy().into_owned() })
+        })
+        .filter(|variable| !variable.value.is_empty())
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+/// The files that psql runs before anything else, as far as they are there.
+fn psql_start_files() -> Vec<PsqlStart> {
+    let mut paths: Vec<PathBuf> = Vec::new();
+    match std::env::var_os("PGSYSCONFDIR") {
+        Some(directory) => paths.push(Path::new(&directory).join("psqlrc")),
+        None => paths.extend(["/etc/postgresql-common/psqlrc", "/etc/psqlrc"].map(PathBuf::from)),
+    }
+    match (std::env::var_os("PSQLRC").filter(|path| !path.is_empty()), std::env::home_dir()) {
+        (Some(path), _) => paths.push(path.into()),
+        (None, Some(home)) => {
+            // One for each version, as .psqlrc-16; whichever psql finds.
+            let entries = std::fs::read_dir(&home).into_iter().flatten().flatten();
+            let mut own: Vec<PathBuf> = entries
+                .filter(|entry| {
+                    entry.file_name().to_str().is_some_and(|name| name == ".psqlrc" || name.starts_with(".psqlrc-"))
+                })
+                .map(|entry| entry.path())
+                .collect();
+            own.sort();
+            paths.extend(own);
+        }
+        (None, None) => {}
+    }
+    paths.into_iter().filter_map(|path| read_start_file(&path)).collect()
+}
+
+fn read_start_file(path: &Path) -> Option<PsqlStart> {
+    if !path.is_file() {
+        return None;
+    }
+    let mut text = Vec::new();
+    std::fs::File::open(path).ok()?.take(PSQLRC_BYTES_MAX).read_to_end(&mut text).ok()?;
+    Some(PsqlStart { path: path.display().to_string(), text: String::from_utf8_lossy(&text).into_owned() })
+}
+
+/// The error of a check that found one.
+pub fn refusal(readiness: &Readiness) -> Error {
+    Error::refused(readiness.verdict())
+        .hint("put the errors right and check again; --fix prints statements and commands")
+}

@@ -1,0 +1,396 @@
+//! `setup testnet`: the roots of a whole network at once, new or from a snapshot; all of them or none.
+
+use std::{
+    ffi::OsString,
+    fmt, fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use rand::{TryRngCore, rngs::OsRng};
+use serde::Serialize;
+
+use super::setup::init;
+use crate::{
+    base::{Context, Error, Kind, Progress, Result, durable, task::CancellationToken, text::escape},
+    kwil::{
+        Family, GENESIS_STATE_FILE_NAME,
+        genesis::{Genesis, fresh::Fresh, testnet::key_type},
+        key::PrivateKey,
+        readiness::shell_word,
+    },
+    setup::{
+        self, GenesisSource, InitOptions, KeySource, NodeConfig, SnapshotSource, key_file_name,
+        testnet::{Hosts, Layout, Node, check_count, own_keys, plan},
+    },
+};
+
+/// Behind a dot and the directory's name: where the network is put together.
+const STAGING_SUFFIX: &str = ".regenesis-part";
+const LOCK_FILE_NAME: &str = ".lock";
+const KEY_MODE: u32 = 0o600;
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// What the network begins with.
+#[derive(Debug)]
+pub enum Beginning {
+    /// Kwil's defaults and what the operator says; its validators are filled in.
+    Fresh(Box<Fresh>),
+    /// An existing network's genesis, and the snapshot that it pins.
+    Genesis {
+        /// The genesis; its validators are replaced.
+        genesis: Box<Genesis>,
+        /// Another name for the network.
+        chain_id: Option<String>,
+        /// The snapshot.
+        snapshot: Option<PathBuf>,
+    },
+}
+
+/// What `setup testnet` is told.
+#[derive(Debug)]
+pub struct TestnetOptions {
+    /// The directory of the nodes' roots.
+    pub output: PathBuf,
+    /// Nodes that vote, and nodes that do not.
+    pub validators: usize,
+    /// See there.
+    pub non_validators: usize,
+    /// Hosts, ports and names.
+    pub layout: Layout,
+    /// What it begins with.
+    pub beginning: Beginning,
+    /// v0.9: each validator gets a balance.
+    pub fund_validators: bool,
+    /// Configuration of every node.
+    pub config: Vec<(String, String)>,
+    /// Where progress goes.
+    pub progress: Progress,
+    /// Ends the work.
+    pub cancel: CancellationToken,
+}
+
+/// One node that was made.
+#[derive(Debug, Serialize)]
+pub struct TestnetNode {
+    /// Its root.
+    pub root: PathBuf,
+    /// How peers name it.
+    pub node_id: String,
+    /// Where peers reach it.
+    pub address: String,
+    /// Whether it votes.
+    pub validator: bool,
+    /// v0.10: whether it proposes the blocks.
+    pub leader: bool,
+    /// Its database, which has to be made.
+    pub dbname: String,
+    /// What makes that database.
+    pub create: String,
+    /// The port of its RPC.
+    pub rpc_port: u16,
+    /// What starts it.
+    pub start: String,
+}
+
+/// What `setup testnet` made.
+#[derive(Debug, Serialize)]
+pub struct Testnet {
+    /// The directory of the roots.
+    pub directory: PathBuf,
+    /// Their family.
+    pub family: Family,
+    /// The network.
+    pub chain_id: String,
+    /// The snapshot's hash, where there is one.
+    pub state_hash: Option<String>,
+    /// The nodes.
+    pub nodes: Vec<TestnetNode>,
+    /// They are all to run on this machine, with one server.
+    #[serde(skip)]
+    pub shared: bool,
+    /// The genesis is another network's, but for its validators and name.
+    pub rehearsal: bool,
+}
+
+impl fmt::Display for Testnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let place = self.directory.display();
+        match self.family {
+            Family::V09 => writeln!(f, "Successfully initialized {} node directories: {place}", self.nodes.len())?,
+            Family::V010 => writeln!(f, "Generated testnet configuration in {place}")?,
+        }
+        writeln!(f, "  network {} ({})", escape(&self.chain_id), self.family)?;
+        if let Some(hash) = &self.state_hash {
+            writeln!(f, "  state hash {hash}")?;
+        }
+        for node in &self.nodes {
+            let part = match (node.leader, node.validator) {
+                (true, _) => "leader",
+                (_, true) => "validator",
+                _ => "follows",
+            };
+            let name = node.root.file_name().unwrap_or_default().to_string_lossy();
+            writeln!(
+                f,
+                "  {name:<8} {part:<9} peers {}  RPC {}  database {}",
+                node.address, node.rpc_port, node.dbname
+            )?;
+        }
+        if self.rehearsal {
+            writeln!(
+                f,
+                "Validators of the given genesis were replaced by these nodes, each of power 1, and the network has the \
+                 name above: its transactions are none of the real network's."
+            )?;
+        }
+        let many = self.nodes.len() > 1;
+        writeln!(f, "{}", if many { "For each node, an empty database, a check, and the start:" } else { "Next:" })?;
+        for node in &self.nodes {
+            writeln!(f, "  {} && regenesis setup check -r {} && {}", node.create, quoted(&node.root), node.start)?;
+        }
+        if self.shared && many && self.family == Family::V09 {
+            writeln!(
+                f,
+                "On one Postgres server, v0.9 nodes of a new network can wait for each other for ever: start one, wait for \
+                 \"ABCI application is ready\" in its log, stop it, do the next, then start all together."
+            )?;
+        }
+        Ok(())
+    }
+}
+
+/// Makes the node's database, for a shell; `config` is that of all nodes.
+fn create(family: Family, node: &Node, config: &[(String, String)]) -> String {
+    let said = |v09: &str, v010: &str, default: &str| {
+        let key = if family == Family::V09 { v09 } else { v010 };
+        let value = config.iter().rev().find(|(name, _)| name == key).map_or(default, |(_, value)| value);
+        shell_word(value)
+    };
+    let port = match node.database_port {
+        Some(port) => port.to_string(),
+        None => said("app.pg_db_port", "db.port", "5432"),
+    };
+    let (host, user) = (said("app.pg_db_host", "db.host", "127.0.0.1"), said("app.pg_db_user", "db.user", "kwild"));
+    format!("createdb -h {host} -p {port} -U {user} {}", shell_word(&node.dbname))
+}
+
+fn quoted(path: &Path) -> String {
+    shell_word(&path.to_string_lossy())
+}
+
+/// Makes every root, then gives the directory its name.
+///
+/// # Errors
+/// When the directory is there already, or any root cannot be made; then nothing stands under its name.
+pub fn testnet(options: TestnetOptions) -> Result<Testnet> {
+    let output = std::path::absolute(&options.output).or_failed(|| "cannot find the current directory")?;
+    let family = options.layout.family;
+    if options.validators == 0 {
+        return Err(Error::usage("a network needs at least one validator").hint("give --validators 1 or more"));
+    }
+    if let Some((key, _)) = options.config.iter().find(|(key, _)| own_keys(&options.layout).contains(&key.as_str())) {
+        return Err(Error::usage(format!("{key} is each node's own and cannot be the same in all of them"))
+            .hint("leave that flag out, and edit the config.toml of the node afterwards"));
+    }
+    refuse_existing(&output)?;
+    let count = options.validators.saturating_add(options.non_validators);
+    check_count(count)?;
+    let keys: Vec<PrivateKey> =
+        (0..count).map(|_| PrivateKey::generate(key_type(family), &mut OsRng.unwrap_err())).collect();
+    let public: Vec<_> = keys.iter().map(PrivateKey::public).collect();
+    let nodes = plan(&options.layout, &public)?;
+    let validators = &public[..options.validators];
+    let (genesis, snapshot, rehearsal) = match options.beginning {
+        Beginning::Fresh(mut fresh) => {
+            for key in validators {
+                fresh.validator(*key);
+            }
+            if options.fund_validators {
+                fresh.fund_validators();
+            }
+            (fresh.build()?, None, false)
+        }
+        Beginning::Genesis { genesis, chain_id, snapshot } => {
+            (genesis.for_testnet(validators, chain_id.as_deref())?, snapshot, true)
+        }
+    };
+    let work = Work {
+        family,
+        genesis: genesis.to_bytes(),
+        snapshot,
+        config: options.config,
+        progress: options.progress,
+        cancel: options.cancel,
+    };
+    let staging = Staging::open(&output)?;
+    let made = work.all(&staging.path, &nodes, &keys).inspect_err(|_| {
+        let _ = fs::remove_dir_all(&staging.path);
+    })?;
+    staging.finish(&output)?;
+    Ok(Testnet {
+        family,
+        chain_id: genesis.chain_id().to_owned(),
+        state_hash: genesis.state_hash().map(|hash| hash.to_string()),
+        shared: options.layout.hosts == Hosts::Here,
+        rehearsal,
+        nodes: nodes
+            .iter()
+            .zip(&made)
+            .map(|(node, made)| {
+                let root = output.join(&node.name);
+                TestnetNode {
+                    start: setup::start_command(family, &root),
+                    root,
+                    node_id: made.node_id.clone(),
+                    address: node.address.clone(),
+                    validator: made.validator.is_some(),
+                    leader: made.validator.as_ref().is_some_and(|seat| seat.leader),
+                    dbname: node.dbname.clone(),
+                    create: create(family, node, &work.config),
+                    rpc_port: node.ports.iter().find(|(what, _)| *what == "rpc").map_or(0, |(_, port)| *port),
+                }
+            })
+            .collect(),
+        directory: output,
+    })
+}
+
+/// A directory that is there is never touched; an empty one may be the place.
+fn refuse_existing(output: &Path) -> Result<()> {
+    let empty = match fs::symlink_metadata(output) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::failed(format!("cannot look at {}", output.display())).because(e)),
+        Ok(data) if !data.is_dir() => {
+            return Err(Error::refused(format!("{} exists and is no directory", output.display()))
+                .hint("choose another directory with --output-dir"));
+        }
+        Ok(_) => {
+            fs::read_dir(output).or_failed(|| format!("cannot read directory {}", output.display()))?.next().is_none()
+        }
+    };
+    if empty {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{} is not empty: an existing network is never overwritten", output.display()))
+        .hint("choose another directory with --output-dir, or remove that one if nobody needs it"))
+}
+
+/// What every root is made from.
+struct Work {
+    family: Family,
+    genesis: Vec<u8>,
+    snapshot: Option<PathBuf>,
+    config: Vec<(String, String)>,
+    progress: Progress,
+    cancel: CancellationToken,
+}
+
+impl Work {
+    fn all(&self, staging: &Path, nodes: &[Node], keys: &[PrivateKey]) -> Result<Vec<setup::Initialised>> {
+        let mut made: Vec<setup::Initialised> = Vec::with_capacity(nodes.len());
+        for (node, key) in nodes.iter().zip(keys) {
+            if self.cancel.is_cancelled() {
+                return Err(Error::new(Kind::Interrupted(2), "interrupted before the network was made")
+                    .hint("run the same command again"));
+            }
+            let first = made.first().map(|first| first.root.join(GENESIS_STATE_FILE_NAME));
+            made.push(self.one(&staging.join(&node.name), node, key, first.as_deref())?);
+        }
+        Ok(made)
+    }
+
+    /// A root with its key in it; the snapshot is checked for the first one, the others share its bytes.
+    fn one(&self, root: &Path, node: &Node, key: &PrivateKey, checked: Option<&Path>) -> Result<setup::Initialised> {
+        durable::create_directory(root, DIRECTORY_MODE)?;
+        durable::write_atomically(&root.join(key_file_name(self.family)), &key.to_file(self.family)?, KEY_MODE)?;
+        let snapshot = match (&self.snapshot, checked) {
+            (None, _) => None,
+            (Some(source), None) => Some(SnapshotSource::File(source.clone())),
+            (Some(_), Some(checked)) => {
+                let directory = setup::staging_directory(root)?;
+                durable::create_directory(&directory, 0o700)?;
+                share(checked, &directory.join(GENESIS_STATE_FILE_NAME))?;
+                Some(SnapshotSource::Verified(GENESIS_STATE_FILE_NAME.to_owned()))
+            }
+        };
+        let mut config = self.config.clone();
+        // What is the node's own counts more; a value that the operator gave counts more than the plan's taste.
+        config.extend(node.config.iter().filter(|(key, _)| self.config.iter().all(|(given, _)| given != key)).cloned());
+        init(&InitOptions {
+            root: root.to_owned(),
+            genesis: GenesisSource::Bytes(self.genesis.clone()),
+            snapshot,
+            key: KeySource::InRoot,
+            config: NodeConfig { flags: config, ..NodeConfig::default() },
+            family: Some(self.family),
+            progress: self.progress.clone(),
+            cancel: self.cancel.clone(),
+        })
+    }
+}
+
+/// The same bytes under a second name; kwild only reads them.
+fn share(from: &Path, to: &Path) -> Result<()> {
+    if fs::hard_link(from, to).is_ok() {
+        return Ok(());
+    }
+    let what = || format!("cannot copy the snapshot to {}", to.display());
+    durable::require_space(to, fs::metadata(from).or_failed(what)?.len(), "the snapshot")?;
+    fs::copy(from, to).map(drop).or_failed(what)
+}
+
+/// The directory in which the network is put together; another process cannot do so at the same time.
+struct Staging {
+    path: PathBuf,
+    lock: durable::Lock,
+}
+
+impl Staging {
+    fn open(output: &Path) -> Result<Self> {
+        let name = output.file_name().ok_or_else(|| {
+            Error::usage(format!("{} cannot be the network's directory", output.display())).hint("name a new one")
+        })?;
+        let mut staging = OsString::from(".");
+        staging.push(name);
+        staging.push(STAGING_SUFFIX);
+        let parent = durable::parent(output);
+        durable::create_directory(parent, DIRECTORY_MODE)?;
+        let path = parent.join(staging);
+        if fs::symlink_metadata(&path).is_ok_and(|data| !data.is_dir()) {
+            return Err(Error::refused(format!("{} is in the way and is no directory", path.display()))
+                .hint("remove it, then try again"));
+        }
+        durable::create_directory(&path, 0o700)?;
+        let lock =
+            durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &format!("the unfinished network {}", path.display()))?;
+        let unreadable = || format!("cannot clear {}", path.display());
+        // What a killed run left.
+        for entry in fs::read_dir(&path).or_failed(unreadable)? {
+            let entry = entry.or_failed(unreadable)?;
+            if entry.file_name() == LOCK_FILE_NAME {
+                continue;
+            }
+            let place = entry.path();
+            let removed = if entry.file_type().or_failed(unreadable)?.is_dir() {
+                fs::remove_dir_all(&place)
+            } else {
+                fs::remove_file(&place)
+            };
+            removed.or_failed(unreadable)?;
+        }
+        Ok(Staging { path, lock })
+    }
+
+    fn finish(self, output: &Path) -> Result<()> {
+        let what = || format!("cannot finish {}", self.path.display());
+        fs::remove_file(self.path.join(LOCK_FILE_NAME)).or_failed(what)?;
+        fs::set_permissions(&self.path, fs::Permissions::from_mode(DIRECTORY_MODE)).or_failed(what)?;
+        durable::sync_directory(&self.path)?;
+        // Whoever put something there meanwhile keeps it.
+        refuse_existing(output)?;
+        durable::rename(&self.path, output)?;
+        drop(self.lock);
+        Ok(())
+    }
+}

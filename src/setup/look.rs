@@ -1,0 +1,230 @@
+//! A look at a root that is there: facts for the machine check. Reads, changes nothing.
+
+use std::{
+    fs::{self, File},
+    io::Read,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use flate2::read::MultiGzDecoder;
+use nix::unistd::{AccessFlags, access};
+use zeroize::Zeroizing;
+
+use super::{Initialised, key_file_name, read_genesis, read_limited};
+use crate::{
+    base::{Error, limits},
+    kwil::{
+        Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME,
+        config::{self, CONFIG_FILE_NAME, DatabaseSettings, StartSettings},
+        genesis::Genesis,
+        key::PrivateKey,
+        readiness::{Root, RootConfig, RootGenesis, RootKey, RootState},
+    },
+};
+
+/// Larger than any node's configuration.
+const CONFIG_SIZE_BYTES_MAX: usize = 1 << 20;
+/// As much of a snapshot's text is unpacked to see how well it is packed.
+const SAMPLE_BYTES: u64 = 8 << 20;
+
+/// What a root says.
+#[derive(Debug)]
+pub struct Looked {
+    /// For the judgement.
+    pub root: Root,
+    /// Its family, by its genesis, else its config.toml.
+    pub family: Option<Family>,
+    /// It is one of TRUF's fork.
+    pub truf: bool,
+    /// It holds blocks.
+    pub started: bool,
+    /// Where its database is.
+    pub database: Option<DatabaseSettings>,
+    /// What its start depends on.
+    pub start: Option<StartSettings>,
+    /// Bytes of its snapshot's text, estimated from its beginning.
+    pub text_bytes: Option<u64>,
+}
+
+/// Looks at a root of either family.
+pub fn look(path: &Path) -> Looked {
+    let shown = path.display().to_string();
+    let none = |why: String| Looked {
+        root: Root::Bad { path: shown.clone(), why },
+        family: None,
+        truf: false,
+        started: false,
+        database: None,
+        start: None,
+        text_bytes: None,
+    };
+    match fs::metadata(path) {
+        Ok(data) if !data.is_dir() => return none("it is no directory".to_owned()),
+        Err(e) => return none(e.to_string()),
+        Ok(_) => {}
+    }
+    if let Err(e) = fs::read_dir(path) {
+        return none(format!("this user may not look into it ({e})"));
+    }
+    let (config, database, start) = look_at_config(&path.join(CONFIG_FILE_NAME));
+    let genesis_path = path.join(GENESIS_FILE_NAME);
+    let genesis =
+        if genesis_path.exists() { Some(read_genesis(&genesis_path).map(|(_, genesis)| genesis)) } else { None };
+    let read = genesis.as_ref().and_then(|read| read.as_ref().ok());
+    let config_family = database.as_ref().map(|database| database.family);
+    let family = read.map(Genesis::family).or(config_family);
+    // Where the genesis is missing or of nobody knows which family, the key file's name still says it.
+    let key_family = family
+        .unwrap_or_else(|| if path.join(key_file_name(Family::V09)).exists() { Family::V09 } else { Family::V010 });
+    let named = database.as_ref().map_or("", |database| database.genesis_state.as_str());
+    let (state, text_bytes) = look_at_state(path, named);
+    let key_path = database.as_ref().and_then(|database| database.private_key_path.as_deref());
+    let key = look_at_key(&inside(path, key_path.unwrap_or(key_file_name(key_family))), key_family, read);
+    let truf = start.as_ref().is_some_and(|start| start.truf)
+        || matches!(read, Some(Genesis::V010(genesis)) if genesis.maa_activation_height != 0);
+    Looked {
+        root: Root::There {
+            path: shown,
+            writable: access(path, AccessFlags::W_OK | AccessFlags::X_OK).is_ok(),
+            config,
+            genesis: match &genesis {
+                None => RootGenesis::Missing,
+                Some(Err(e)) => RootGenesis::Bad(e.chain()),
+                Some(Ok(genesis)) => RootGenesis::Good {
+                    family: genesis.family(),
+                    chain_id: genesis.chain_id().to_owned(),
+                    state_hash: genesis.state_hash().map(|hash| hash.to_string()),
+                    wrong: genesis.check().err().map(|e| Error::from(e).chain()),
+                },
+            },
+            state,
+            key,
+        },
+        family,
+        truf,
+        started: holds_blocks(path),
+        database,
+        start,
+        text_bytes,
+    }
+}
+
+/// A path in a config.toml: relative ones are taken from the root.
+fn inside(root: &Path, named: &str) -> PathBuf {
+    match named.strip_prefix("~/").zip(std::env::home_dir()) {
+        Some((rest, home)) => home.join(rest),
+        None => root.join(named),
+    }
+}
+
+fn look_at_config(path: &Path) -> (RootConfig, Option<DatabaseSettings>, Option<StartSettings>) {
+    if !path.exists() {
+        return (RootConfig::Missing, None, None);
+    }
+    let bad = |why: String| (RootConfig::Bad(why), None, None);
+    let bytes = match read_limited(path, CONFIG_SIZE_BYTES_MAX, "configuration") {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(e) => return bad(e.chain()),
+    };
+    let Ok(text) = std::str::from_utf8(&bytes) else { return bad("config.toml is not UTF-8".to_owned()) };
+    let read = config::database_settings(text).and_then(|database| Ok((database, StartSettings::parse(text)?)));
+    let (database, start) = match read {
+        Ok(read) => read,
+        Err(e) => return bad(e.to_string()),
+    };
+    let config = RootConfig::Good {
+        family: database.family,
+        mode: fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777),
+        has_secret: start.has_secret,
+        unknown: start.unknown.clone(),
+    };
+    (config, Some(database), Some(start))
+}
+
+fn look_at_state(root: &Path, named: &str) -> (RootState, Option<u64>) {
+    if named.is_empty() {
+        return (RootState::NotNamed { lies_there: root.join(GENESIS_STATE_FILE_NAME).exists() }, None);
+    }
+    let path = inside(root, named);
+    let shown = path.display().to_string();
+    match sample(&path) {
+        Ok((size_bytes, gzip, text_bytes)) => (RootState::File { path: shown, size_bytes, gzip }, text_bytes),
+        Err(e) => (RootState::Bad { path: shown, why: e.to_string() }, None),
+    }
+}
+
+/// Size, whether it is gzip, and about how long its text is.
+fn sample(path: &Path) -> std::io::Result<(u64, bool, Option<u64>)> {
+    let mut file = File::open(path)?;
+    let data = file.metadata()?;
+    if !data.is_file() {
+        return Err(std::io::Error::other("it is no file"));
+    }
+    let mut magic = Vec::new();
+    (&mut file).take(2).read_to_end(&mut magic)?;
+    let size_bytes = data.len();
+    if size_bytes == 0 {
+        return Err(std::io::Error::other("it is empty"));
+    }
+    if magic != [0x1f, 0x8b] {
+        return Ok((size_bytes, false, Some(size_bytes)));
+    }
+    let mut packed = Counted { inner: File::open(path)?, count: 0 };
+    let read = std::io::copy(&mut MultiGzDecoder::new(&mut packed).take(SAMPLE_BYTES), &mut std::io::sink());
+    // What is wrong inside is for `snapshot verify`.
+    let text_bytes = read.ok().filter(|_| packed.count > 0).map(|text| {
+        if text < SAMPLE_BYTES {
+            text
+        } else {
+            (u128::from(size_bytes) * u128::from(text) / u128::from(packed.count)).min(u128::from(u64::MAX)) as u64
+        }
+    });
+    Ok((size_bytes, true, text_bytes))
+}
+
+struct Counted {
+    inner: File,
+    count: u64,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        self.count += count as u64;
+        Ok(count)
+    }
+}
+
+fn look_at_key(path: &Path, family: Family, genesis: Option<&Genesis>) -> RootKey {
+    let shown = path.display().to_string();
+    let bad = |why: String| RootKey::Bad { path: shown.clone(), why };
+    if !path.exists() {
+        return bad("there is no such file".to_owned());
+    }
+    let bytes = match read_limited(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key") {
+        Ok(bytes) => Zeroizing::new(bytes),
+        Err(e) => return bad(e.chain()),
+    };
+    let key = match PrivateKey::parse_file(&bytes) {
+        Ok((key, form)) if form.family() == family => key,
+        Ok((_, form)) => return bad(format!("it is a key file of {}, not of {family}", form.family())),
+        Err(e) => return bad(e.to_string()),
+    };
+    let seat = genesis.and_then(|genesis| Initialised::seat(genesis, &key.public()).ok().flatten());
+    RootKey::Good {
+        mode: fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777),
+        path: shown,
+        seat: seat.map(|seat| {
+            let part = if seat.leader { "the leader" } else { "a validator" };
+            format!("{part} in the genesis, with power {} of {}", seat.power, seat.total_power)
+        }),
+    }
+}
+
+/// Both families keep their blocks in the root.
+fn holds_blocks(root: &Path) -> bool {
+    ["blockstore", "abci/data"]
+        .iter()
+        .any(|name| fs::read_dir(root.join(name)).is_ok_and(|mut entries| entries.next().is_some()))
+}
