@@ -155,6 +155,32 @@ impl FromArgMatches for ConfigFlags {
     }
 }
 
+/// [`ConfigFlags`] of a command whose short flags mean something else.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct LongConfigFlags(pub(crate) ConfigFlags);
+
+impl Args for LongConfigFlags {
+    fn augment_args(command: Command) -> Command {
+        SHORT.iter().fold(ConfigFlags::augment_args(command), |command, (name, _)| {
+            command.mut_arg(*name, |arg| arg.short(None))
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for LongConfigFlags {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        ConfigFlags::from_arg_matches(matches).map(LongConfigFlags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        self.0.update_from_arg_matches(matches)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;

@@ -5,7 +5,7 @@ use std::{net::Ipv4Addr, path::PathBuf};
 use clap::Args;
 use rand::{TryRngCore, rngs::OsRng};
 
-use super::{Session, config_flags::ConfigFlags, values::home_path};
+use super::{Session, config_flags::LongConfigFlags, values::home_path};
 use crate::{
     app::testnet::{self, Beginning, TestnetOptions},
     base::{Context, Error, Result, clock},
@@ -116,7 +116,7 @@ pub(crate) struct TestnetArgs {
     #[arg(long)]
     no_pex: bool,
     #[command(flatten)]
-    config: ConfigFlags,
+    config: LongConfigFlags,
 }
 
 /// Part of one file name.
@@ -226,7 +226,7 @@ impl TestnetArgs {
 
     /// Configuration that all nodes share.
     fn config_of(&self, family: Family) -> Result<Vec<(String, String)>> {
-        let mut config = self.config.values(family)?;
+        let mut config = self.config.0.values(family)?;
         let mut set = |key: &str, value: String| config.push((key.to_owned(), value));
         let (private, pex) = match family {
             Family::V09 => ("chain.p2p.private_mode", "chain.p2p.pex"),
