@@ -13,7 +13,7 @@ use crate::common::{Party, Run, data};
 /// Longer than any answer takes on a busy machine.
 const PATIENT: [&str; 2] = ["--connect-timeout", "60s"];
 
-/// A server with the settings that kwild demands; only its version is not 16.
+/// A server with the settings that kwild demands; its version is what this machine has.
 fn ready() -> &'static Scratch {
     static SERVER: OnceLock<Scratch> = OnceLock::new();
     SERVER.get_or_init(|| {
@@ -67,18 +67,22 @@ fn has_none(run: &Run, codes: &[&str]) {
 }
 
 #[test]
-fn a_server_with_kwilds_settings_lacks_only_its_version() {
+fn a_server_with_kwilds_settings_lacks_its_version_at_most() {
     let server = ready();
     server.create_database("ready").unwrap();
     let run = check(server, "ready", "postgres", &["--size", "1M"]);
-    assert_eq!(run.code, 4, "{run:?}");
-    has(&run, "error", "server-version", &["and kwild demands 16.1"]);
+    if server.query("ready", "SHOW server_version").unwrap().starts_with("16.") {
+        has_none(&run, &["server-version"]);
+    } else {
+        assert_eq!(run.code, 4, "{run:?}");
+        has(&run, "error", "server-version", &["and kwild demands 16.1"]);
+        assert!(run.stderr.contains("kwild would not start") && run.stderr.contains("next: "), "{run:?}");
+    }
     has_none(
         &run,
         &["server", "server-setting", "role", "database", "database-content", "database-state", "extensions"],
     );
     assert!(result(&run)["checks"].as_array().unwrap().iter().any(|line| line["code"] == "disk-database"));
-    assert!(run.stderr.contains("kwild would not start") && run.stderr.contains("next: "), "{run:?}");
 }
 
 #[test]
