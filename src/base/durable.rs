@@ -6,6 +6,8 @@ use std::{
     io::{self, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
+    sync::mpsc::{SyncSender, sync_channel},
+    thread,
 };
 
 use nix::fcntl::{Flock, FlockArg};
@@ -79,6 +81,42 @@ pub fn sync_file(file: &File, path: &Path) -> Result<()> {
 /// [`sync_file`] for callers that look at the cause themselves.
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
+}
+
+/// Written before the disk is asked to take it.
+const EARLY_SYNC_BYTES: u64 = 64 << 20;
+
+/// Lets the disk take a large file while it is written, so that the last sync is short; whether all went well is that last
+/// one's to say.
+#[derive(Debug)]
+pub struct EarlySync {
+    full: SyncSender<()>,
+    unsynced_bytes: u64,
+}
+
+impl EarlySync {
+    /// For a file that is about to be written.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let file = file.try_clone()?;
+        let (full, to_sync) = sync_channel::<()>(1);
+        thread::Builder::new().name("early-sync".to_owned()).spawn(move || {
+            for () in to_sync {
+                let _ = sync_data(&file);
+            }
+        })?;
+        Ok(EarlySync { full, unsynced_bytes: 0 })
+    }
+
+    /// So many bytes more were written.
+    pub fn written(&mut self, bytes: usize) {
+        self.unsynced_bytes += bytes as u64;
+        if self.unsynced_bytes >= EARLY_SYNC_BYTES && self.full.try_send(()).is_ok() {
+            self.unsynced_bytes = 0;
+        }
+    }
 }
 
 /// Makes the names in a directory durable.

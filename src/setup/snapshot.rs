@@ -76,8 +76,10 @@ pub(super) fn copy(
         Watched { reader: Box::new(copy), copy: None, cancel: &options.cancel, failed: None }
     } else {
         durable::require_space(staging, source.size_bytes, "the snapshot")?;
-        let copy = file.try_clone().or_failed(|| format!("cannot write {}", part.display()))?;
-        Watched { reader: source.reader(), copy: Some(copy), cancel: &options.cancel, failed: None }
+        let unwritable = || format!("cannot write {}", part.display());
+        let copy = file.try_clone().or_failed(unwritable)?;
+        let early_sync = durable::EarlySync::of(&file).or_failed(unwritable)?;
+        Watched { reader: source.reader(), copy: Some((copy, early_sync)), cancel: &options.cancel, failed: None }
     };
     let checked = check(&mut copy, genesis);
     // The check may stop early, but never well before the end.
@@ -101,7 +103,7 @@ pub(super) fn adopt(source: &Path, staging: &Path, mode: u32) -> Result<()> {
 /// A reader that copies what is read, and knows why it failed.
 struct Watched<'a> {
     reader: Box<dyn Read>,
-    copy: Option<File>,
+    copy: Option<(File, durable::EarlySync)>,
     cancel: &'a CancellationToken,
     failed: Option<Failure>,
 }
@@ -127,11 +129,12 @@ impl Read for Watched<'_> {
                 return Err(told);
             }
         };
-        if let Some(copy) = &mut self.copy
-            && let Err(e) = copy.write_all(&buffer[..count])
-        {
-            self.failed = Some(Failure::Write(e));
-            return Err(io::Error::other("cannot write the copy"));
+        if let Some((copy, early_sync)) = &mut self.copy {
+            if let Err(e) = copy.write_all(&buffer[..count]) {
+                self.failed = Some(Failure::Write(e));
+                return Err(io::Error::other("cannot write the copy"));
+            }
+            early_sync.written(count);
         }
         Ok(count)
     }

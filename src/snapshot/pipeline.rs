@@ -31,8 +31,6 @@ use crate::{
 
 /// The part of the text from which on its size is estimated.
 const ESTIMATED_FROM: f64 = 0.01;
-/// Written before the disk is asked to take it.
-const SYNC_BYTES: u64 = 64 << 20;
 /// Blocks on their way beyond those being compressed.
 const BLOCKS_WAITING: usize = 2;
 /// More threads than this would only take memory: one thread hashes what they compress.
@@ -129,28 +127,19 @@ impl<S: Source + Send> Job<'_, S> {
                 let to_file = Some(ToFile { hash: Sha256::new(), orders: &orders, line: &line, to_scan: &to_scan });
                 self.read(to_file, to_digest)
             });
-            // So that the last sync is short; whether it went well is the last one's to say.
-            let (full, to_sync) = sync_channel::<()>(1);
-            scope.spawn(move || {
-                for () in to_sync {
-                    let _ = durable::sync_data(file);
-                }
-            });
-            let (mut file_bytes, mut unsynced_bytes) = (0, 0);
+            let mut file_bytes = 0;
             let written: Result<()> = (|| {
+                let mut early_sync = durable::EarlySync::of(file).map_err(|e| cannot_write(path, e))?;
                 for member in &in_order {
                     let member = member.recv().map_err(|_| stopped())??;
                     (&*file).write_all(&member).map_err(|e| cannot_write(path, e))?;
                     file_bytes += member.len() as u64;
-                    unsynced_bytes += member.len() as u64;
-                    if unsynced_bytes >= SYNC_BYTES && full.try_send(()).is_ok() {
-                        unsynced_bytes = 0;
-                    }
+                    early_sync.written(member.len());
                 }
                 Ok(())
             })();
             // Ends the reader where writing failed, before it is waited for.
-            drop((in_order, full));
+            drop(in_order);
             let read = reader.join().map_err(|_| stopped());
             // The reader only says "stopped" when writing failed: that error is the real one.
             written?;
