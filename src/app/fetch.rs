@@ -10,13 +10,15 @@ use std::{
 use tokio::task::JoinHandle;
 
 use super::{
-    files::read_bounded,
     manifest::NO_ATTESTATIONS,
     node::{self, Heard, Node, Patience, SwarmOptions},
     state::StateDirectory,
 };
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, clock, durable, limits, task::CancellationToken, text},
+    base::{
+        Context, Error, Kind, Progress, Result, clock, durable, files::read_bounded, limits, task::CancellationToken,
+        text,
+    },
     kwil::GENESIS_FILE_NAME,
     manifest::{
         ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest,

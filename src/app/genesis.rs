@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::files::read_bounded;
 use crate::{
     base::{
-        Context, Error, Finding, Level, Progress, Result, Sha256Hash, clock, durable, limits, task::CancellationToken,
+        Context, Error, Finding, Level, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
+        task::CancellationToken,
     },
     kwil::{
         Family, GENESIS_FILE_NAME,
@@ -146,7 +146,7 @@ pub fn set(path: &Path, edits: &[Edit], out: Option<&Path>, progress: &Progress)
 
 /// Now, as v0.9 writes it.
 pub fn genesis_time_now() -> String {
-    go_time(clock::wall().duration_since(std::time::UNIX_EPOCH).unwrap_or_default())
+    go_time(clock::since_1970())
 }
 
 /// The state hash of a snapshot whose every statement is one of a Kwil dump. Blocking.

@@ -1,22 +1,24 @@
 //! Joining: fetch into the directory that becomes the root, check, set up, and say what to do next.
 
 use std::{
-    fmt, fs,
+    fmt,
     path::{Path, PathBuf},
     time::Duration,
 };
 
 use serde::Serialize;
-use zeroize::Zeroizing;
 
 use super::{
     fetch::{self, Complete, FetchOptions, Serving},
-    files::{read_bounded, read_private_key},
+    files::read_private_key,
     node::{self, SwarmOptions},
     state::StateDirectory,
 };
 use crate::{
-    base::{Blake3Hash, Context, Error, Progress, Result, Sha256Hash, clock, limits, task::CancellationToken, text},
+    base::{
+        Blake3Hash, Context, Error, Progress, Result, Sha256Hash, clock, files::read_bounded, limits,
+        task::CancellationToken, text,
+    },
     database::{PartialSettings, Target},
     kwil::{
         Family, GENESIS_FILE_NAME,
@@ -302,8 +304,7 @@ async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progre
 /// What is in the database that the new node will use.
 async fn look_at_database(root: &Path, progress: &Progress) -> (String, bool) {
     let looked = async {
-        let path = root.join(CONFIG_FILE_NAME);
-        let text = Zeroizing::new(fs::read_to_string(&path).or_failed(|| format!("cannot read {}", path.display()))?);
+        let text = setup::read_config(&root.join(CONFIG_FILE_NAME))?;
         let settings = PartialSettings::from(config::database_settings(&text)?).complete(None, |_| {})?;
         let target = Target::look(&settings).await;
         Ok::<_, Error>((settings, target))

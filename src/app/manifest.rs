@@ -11,9 +11,12 @@ use std::{
 use rand::TryRngCore;
 use zeroize::Zeroizing;
 
-use super::{files::read_bounded, state::StateDirectory};
+use super::state::StateDirectory;
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, limits, task::CancellationToken, text},
+    base::{
+        Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
+        task::CancellationToken, text,
+    },
     kwil::{
         GENESIS_FILE_NAME,
         digest::TextDigest,

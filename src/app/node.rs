@@ -11,7 +11,9 @@ use tokio::time::timeout;
 
 use crate::{
     base::{
-        Context, Error, Kind, Progress, Result, clock, limits,
+        Context, Error, Kind, Progress, Result, clock,
+        files::read_bounded,
+        limits,
         task::CancellationToken,
         text::{self, megabytes_per_second},
     },
@@ -351,7 +353,7 @@ pub fn tell_progress(progress: &Progress, status: &Status, began: std::time::Ins
 
 fn identity(private: &PrivateDirectory, options: &SwarmOptions) -> Result<Identity> {
     if let Some(path) = &options.identity {
-        let bytes = super::files::read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "swarm identity")?;
+        let bytes = read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "swarm identity")?;
         return Identity::from_bytes(&bytes);
     }
     if let Some(bytes) = private.read(IDENTITY_NAME)? {

@@ -6,9 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::files::read_bounded;
 use crate::{
-    base::{Blake3Hash, Context, Error, Result, clock, limits},
+    base::{Blake3Hash, Context, Error, Result, clock, files::read_bounded, limits},
     manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, VerifyError, verify},
     setup::{self, GenesisSource, InitOptions, Initialised, SnapshotSource},
     snapshot::{self, VerifyOptions, digest::spill_directory},

@@ -12,11 +12,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::files::read_bounded;
 use crate::{
     base::{
         Blake3Hash, Context, Error, Result,
         durable::{self, Lock},
+        files::read_bounded,
         limits,
     },
     kwil::key::PublicKey,

@@ -8,8 +8,8 @@ pub const MANIFEST_SIZE_BYTES_MAX: usize = 8 << 20;
 pub const GENESIS_SIZE_BYTES_MAX: usize = 16 << 20;
 /// A key file. `kwil`.
 pub const KEY_FILE_SIZE_BYTES_MAX: usize = 16 << 10;
-/// A node's config.toml. `cli`.
-pub const CONFIG_SIZE_BYTES_MAX: u64 = 1 << 20;
+/// A node's config.toml. `setup`.
+pub const CONFIG_SIZE_BYTES_MAX: usize = 1 << 20;
 /// A chain id; v0.9 allows 50 characters, v0.10 does not say. `manifest`.
 pub const CHAIN_ID_SIZE_BYTES_MAX: usize = 128;
 /// Keys that may sign a manifest beside its lead. `manifest`.

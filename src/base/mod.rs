@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod durable;
 pub mod error;
+pub mod files;
 pub mod finding;
 pub mod ids;
 pub mod limits;

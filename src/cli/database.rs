@@ -12,17 +12,15 @@ use zeroize::Zeroizing;
 
 use super::values::{Secret, expand_home, home};
 use crate::{
-    base::{
-        Context, Error, Progress, Result,
-        limits::{CONFIG_SIZE_BYTES_MAX, PASSWORD_FILE_SIZE_BYTES_MAX},
-    },
+    base::{Context, Error, Progress, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX},
     database::{PartialSettings, Settings, SslMode},
-    kwil::{GENESIS_FILE_NAME, config, genesis::Genesis},
-    snapshot,
+    kwil::{
+        GENESIS_FILE_NAME,
+        config::{self, CONFIG_FILE_NAME},
+        genesis::Genesis,
+    },
+    setup, snapshot,
 };
-
-/// A node's configuration file in its root.
-const CONFIG_FILE_NAME: &str = "config.toml";
 
 /// Which database, and how to reach it.
 #[derive(Debug, Clone, Args)]
@@ -155,12 +153,8 @@ fn read_password(path: &Path, progress: &Progress) -> Result<Zeroizing<String>> 
 
 /// Where the node at `root` has its database, and the snapshot it began with.
 fn root_settings(root: &Path) -> Result<(PartialSettings, Option<PathBuf>)> {
-    let path = root.join(CONFIG_FILE_NAME);
-    let what = || format!("cannot read the old node's configuration {}", path.display());
-    let mut text = Zeroizing::new(String::new());
-    fs::File::open(&path)
-        .and_then(|file| file.take(CONFIG_SIZE_BYTES_MAX).read_to_string(&mut text))
-        .map_err(|e| Error::failed(what()).because(e).hint("--from-root names the root directory of the node"))?;
+    let text = setup::read_config(&root.join(CONFIG_FILE_NAME))
+        .map_err(|e| e.hint("--from-root names the root directory of the node"))?;
     let database = config::database_settings(&text)?;
     let state = Some(&database.genesis_state).filter(|name| !name.is_empty()).map(|name| root.join(name));
     let settings = PartialSettings {

@@ -1,14 +1,14 @@
 //! Flags of Kwil's `setup init` about a genesis that it makes itself, of both families.
 
 use clap::Args;
-use rand::{TryRngCore, rngs::OsRng};
 
+use super::genesis_values::{self, balance, join_expiry};
 use crate::{
-    base::{Error, Result, Sha256Hash, clock},
+    base::{Error, Result, Sha256Hash},
     kwil::{
         Family,
-        genesis::{Fresh, Genesis, Validator, fresh},
-        key::{KeyType, PublicKey},
+        genesis::{Fresh, Genesis, edit::entry},
+        key::PublicKey,
     },
     setup::NewGenesis,
 };
@@ -81,19 +81,18 @@ impl GenesisFlags {
     }
 
     fn fresh(&self, family: Family) -> Result<Fresh> {
-        let chain_id = self.chain_id.clone().unwrap_or_else(|| match family {
-            Family::V09 => fresh::chain_id(&mut OsRng.unwrap_err()),
-            Family::V010 => fresh::V010_CHAIN_ID.to_owned(),
-        });
-        let mut fresh = Fresh::new(family, chain_id, fresh::go_time(clock::since_1970()));
-        if let Some(text) = &self.join_expiry {
-            fresh.join_expiry = Some(fresh::Expiry::parse(family, text).map_err(|e| bad("--join-expiry", e))?);
-        }
+        let mut fresh = genesis_values::new(family, self.chain_id.as_deref());
+        fresh.join_expiry = self.join_expiry.as_deref().map(|text| join_expiry(family, text)).transpose()?;
+        let sign = match family {
+            Family::V09 => '=',
+            Family::V010 => ':',
+        };
         for text in &self.alloc {
-            fresh.alloc.push(balance(family, text)?);
+            fresh.alloc.push(balance(family, &[sign], text)?);
         }
         for text in &self.validator {
-            fresh.validators.push(validator(text)?);
+            // Both families' as v0.10 writes it.
+            fresh.validators.push(entry(Family::V010, text).map_err(|e| bad("--validator", e))?);
         }
         fresh.db_owner.clone_from(&self.db_owner);
         fresh.max_block_size = self.max_block_size;
@@ -127,27 +126,4 @@ fn of_node(fresh: &Fresh, gas: bool, key: &PublicKey, state_hash: Option<Sha256H
 
 fn bad(flag: &str, why: impl std::fmt::Display) -> Error {
     Error::usage(format!("{flag}: {why}")).hint("`regenesis setup init --help` says what each flag takes")
-}
-
-/// `KEY#TYPE:POWER`
-fn validator(text: &str) -> Result<Validator> {
-    let wanted = || bad("--validator", format!("{text:?} is not KEY#TYPE:POWER"));
-    let (key, power) = text.rsplit_once(':').ok_or_else(wanted)?;
-    let key = key.parse::<PublicKey>().map_err(|e| bad("--validator", e))?;
-    Ok(Validator { key, power: power.parse().map_err(|_| wanted())?, name: None })
-}
-
-/// v0.9 `ACCOUNT=AMOUNT`, v0.10 `ID#TYPE:AMOUNT`.
-fn balance(family: Family, text: &str) -> Result<fresh::Balance> {
-    let (separator, form) = match family {
-        Family::V09 => ('=', "ACCOUNT=AMOUNT, as v0.9 takes it"),
-        Family::V010 => (':', "ID#TYPE:AMOUNT or 0xADDRESS:AMOUNT, as v0.10 takes it"),
-    };
-    let (account, amount) =
-        text.rsplit_once(separator).ok_or_else(|| bad("--alloc", format!("{text:?} is not {form}")))?;
-    let (id, key_type) = match account.split_once('#') {
-        Some((id, kind)) => (id, Some(kind.parse::<KeyType>().map_err(|e| bad("--alloc", e))?)),
-        None => (account, None),
-    };
-    Ok(fresh::Balance { id: id.to_owned(), key_type, amount: amount.to_owned() })
 }

@@ -13,12 +13,12 @@ use super::{
     values::{Secret, expand_home},
 };
 use crate::{
-    app::files,
     base::{Error, Result, durable},
     kwil::{
         Family,
         key::{KeyType, PrivateKey, PublicKey},
     },
+    setup::read_key_file,
 };
 
 /// Node keys
@@ -122,7 +122,7 @@ impl InfoArgs {
             }
         };
         let file = match self.key_file.map(expand_home) {
-            Some(path) => Some(files::read_key_file(&path).map(|(key, form)| (key, form.family()))?),
+            Some(path) => Some(read_key_file(&path).map(|(key, form)| (key, form.family()))?),
             None => None,
         };
         let (key, family) = match (argument, file) {

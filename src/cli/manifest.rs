@@ -12,11 +12,11 @@ use serde::Serialize;
 use super::Session;
 use crate::{
     app::{
-        files::{read_bounded, read_private_key},
+        files::read_private_key,
         manifest::{self as use_case, Checked, NO_ATTESTATIONS, SignOptions, Signed},
         state::StateDirectory,
     },
-    base::{Blake3Hash, Error, Result, Sha256Hash, limits, text},
+    base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
     kwil::{GENESIS_FILE_NAME, genesis::Genesis, key::PublicKey},
     manifest::{
         ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, Ticket, TrustPolicy, Validator,

@@ -7,6 +7,7 @@ mod demo;
 mod digest;
 mod genesis;
 mod genesis_flags;
+mod genesis_values;
 mod join;
 mod key;
 mod manifest;

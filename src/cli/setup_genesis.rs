@@ -6,17 +6,17 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
 use serde::{Serialize, Serializer};
 
-use super::{Session, values::home_path};
+use super::{
+    Session,
+    genesis_values::{self, balance, join_expiry},
+    values::home_path,
+};
 use crate::{
     app::genesis as use_case,
     base::{Context, Error, Result, Sha256Hash, text},
     kwil::{
         Family,
-        genesis::{
-            Fresh, Validator,
-            edit::entry,
-            fresh::{self, Balance, Expiry, V010_CHAIN_ID},
-        },
+        genesis::{Fresh, edit::entry},
         key::PublicKey,
     },
 };
@@ -154,23 +154,20 @@ impl GenesisArgs {
     }
 
     fn fresh(&self, family: Family) -> Result<Fresh> {
-        let chain_id = match (&self.chain_id, family) {
-            (Some(id), _) => id.clone(),
-            (None, Family::V09) => fresh::chain_id(&mut rand::rng()),
-            (None, Family::V010) => V010_CHAIN_ID.to_owned(),
-        };
-        let time = self.genesis_time.clone().unwrap_or_else(use_case::genesis_time_now);
-        let mut fresh = Fresh::new(family, chain_id, time);
+        let mut fresh = genesis_values::new(family, self.chain_id.as_deref());
+        if let Some(time) = &self.genesis_time {
+            fresh.genesis_time_rfc3339.clone_from(time);
+        }
         for text in &self.validators {
-            let (name, key, power) = entry(family, text)?;
-            if family == Family::V09 && name.is_none() {
+            let validator = entry(family, text)?;
+            if family == Family::V09 && validator.name.is_none() {
                 return Err(Error::usage(format!("{:?} names no validator", text::escape(text)))
                     .hint("v0.9 takes NAME:HEX:POWER"));
             }
-            fresh.validators.push(Validator { key, power, name });
+            fresh.validators.push(validator);
         }
         for text in &self.allocs {
-            fresh.alloc.push(balance(family, text)?);
+            fresh.alloc.push(balance(family, &[':'], text)?);
         }
         fresh.forks = forks(&self.forks)?;
         if family == Family::V010 && self.leader.is_none() {
@@ -185,28 +182,9 @@ impl GenesisArgs {
         fresh.max_votes_per_tx = self.max_votes_per_tx;
         fresh.vote_expiry = self.vote_expiry;
         fresh.maa_activation_height = self.maa_activation_height.unwrap_or(0);
-        fresh.join_expiry = match &self.join_expiry {
-            None => None,
-            Some(text) => Some(Expiry::parse(family, text).map_err(|error| {
-                Error::usage(error.to_string()).hint("v0.9 counts blocks (100800), v0.10 takes a time (168h)")
-            })?),
-        };
+        fresh.join_expiry = self.join_expiry.as_deref().map(|text| join_expiry(family, text)).transpose()?;
         Ok(fresh)
     }
-}
-
-fn balance(family: Family, text: &str) -> Result<Balance> {
-    let form = match family {
-        Family::V09 => "v0.9 takes ACCOUNT:AMOUNT",
-        Family::V010 => "v0.10 takes 0xADDRESS:AMOUNT or HEX#TYPE:AMOUNT",
-    };
-    let wrong = || Error::usage(format!("{:?} is no alloc", text::escape(text))).hint(form);
-    let (account, amount) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let (id, key_type) = match account.split_once('#') {
-        Some((id, kind)) => (id, Some(kind.parse().map_err(|error| wrong().because(Error::from(error)))?)),
-        None => (account, None),
-    };
-    Ok(Balance { id: id.to_owned(), key_type, amount: amount.to_owned() })
 }
 
 fn forks(texts: &[String]) -> Result<BTreeMap<String, i64>> {

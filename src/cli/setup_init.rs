@@ -1,6 +1,6 @@
 //! `setup init`: a verified root from a genesis, a snapshot and a key; both families' flags in both spellings.
 
-use std::{fs, io::Read, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use zeroize::Zeroizing;
@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     app::{self, setup::Described},
-    base::{Context, Error, Result, limits, text},
+    base::{Context, Error, Result},
     kwil::{
         Family,
         config::{self, CONFIG_FILE_NAME, CarryOver},
@@ -164,19 +164,8 @@ pub(crate) struct OldConfig {
 impl OldConfig {
     /// Reads it.
     pub(crate) fn read(root: &std::path::Path) -> Result<Self> {
-        let path = root.join(CONFIG_FILE_NAME);
-        let what = || format!("cannot read the old node's configuration {}", path.display());
-        let hint = |e: Error| e.hint("--from-root names the root directory of the old node");
-        let file = fs::File::open(&path).or_failed(what).map_err(hint)?;
-        let mut text = Zeroizing::new(String::new());
-        file.take(limits::CONFIG_SIZE_BYTES_MAX + 1).read_to_string(&mut text).or_failed(what).map_err(hint)?;
-        if text.len() as u64 > limits::CONFIG_SIZE_BYTES_MAX {
-            let limit = text::bytes(limits::CONFIG_SIZE_BYTES_MAX);
-            return Err(hint(Error::verify(format!(
-                "{} is larger than {limit}: it is no config.toml",
-                path.display()
-            ))));
-        }
+        let text = setup::read_config(&root.join(CONFIG_FILE_NAME))
+            .map_err(|e| e.hint("--from-root names the root directory of the old node"))?;
         let root = std::path::absolute(root).or_failed(|| "cannot find the current directory")?;
         Ok(OldConfig { root, text })
     }

@@ -3,17 +3,17 @@
 use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::Args;
-use rand::{TryRngCore, rngs::OsRng};
 
-use super::{Session, config_flags::LongConfigFlags, values::home_path};
+use super::{
+    Session,
+    config_flags::LongConfigFlags,
+    genesis_values::{self, balance, join_expiry},
+    values::home_path,
+};
 use crate::{
     app::testnet::{self, Beginning, TestnetOptions},
-    base::{Context, Error, Result, clock},
-    kwil::{
-        Family,
-        genesis::fresh::{self, Balance, Expiry, Fresh, V010_CHAIN_ID},
-        key::KeyType,
-    },
+    base::{Context, Error, Result},
+    kwil::{Family, genesis::Fresh},
     setup::{
         self,
         testnet::{Hosts, Layout},
@@ -251,39 +251,18 @@ impl TestnetArgs {
 
     /// A new network.
     fn fresh(&self, family: Family) -> Result<Fresh> {
-        let chain_id = self.chain_id.clone().unwrap_or_else(|| match family {
-            Family::V09 => fresh::chain_id(&mut OsRng.unwrap_err()),
-            Family::V010 => V010_CHAIN_ID.to_owned(),
-        });
-        let now = clock::wall().duration_since(std::time::UNIX_EPOCH).or_failed(|| "the clock stands before 1970")?;
-        let mut fresh = Fresh::new(family, chain_id, fresh::go_time(now));
+        let mut fresh = genesis_values::new(family, self.chain_id.as_deref());
         fresh.gas = self.gas;
         fresh.db_owner = self.db_owner.clone();
         fresh.max_block_size = self.max_block_size;
         fresh.max_votes_per_tx = self.max_votes_per_tx;
         fresh.maa_activation_height = self.maa_activation_height.unwrap_or(0);
-        fresh.join_expiry = self.join_expiry.as_deref().map(|text| Expiry::parse(family, text)).transpose()?;
-        fresh.alloc = self.alloc.iter().map(|text| balance(family, text)).collect::<Result<_>>()?;
+        fresh.join_expiry = self.join_expiry.as_deref().map(|text| join_expiry(family, text)).transpose()?;
+        let signs: &[char] = match family {
+            Family::V09 => &['='],
+            Family::V010 => &[':', '='],
+        };
+        fresh.alloc = self.alloc.iter().map(|text| balance(family, signs, text)).collect::<Result<_>>()?;
         Ok(fresh)
     }
-}
-
-/// Both families' way of writing a balance.
-fn balance(family: Family, text: &str) -> Result<Balance> {
-    let wrong = |wanted: &str| {
-        Error::usage(format!("--alloc {:?}: expected {wanted}", crate::base::text::escape(text)))
-            .hint("write the account, the sign between, and the amount in digits")
-    };
-    let (account, amount) = match family {
-        Family::V09 => text.rsplit_once('=').ok_or_else(|| wrong("ACCOUNT=AMOUNT"))?,
-        Family::V010 => text.rsplit_once([':', '=']).ok_or_else(|| wrong("0xADDRESS:AMOUNT or HEX#TYPE:AMOUNT"))?,
-    };
-    let (id, key_type) = match (family, account.split_once('#')) {
-        (Family::V010, Some((id, kind))) => {
-            let kind: KeyType = kind.parse().map_err(|_| wrong("HEX#secp256k1:AMOUNT or HEX#ed25519:AMOUNT"))?;
-            (id, Some(kind))
-        }
-        _ => (account, None),
-    };
-    Ok(Balance { id: id.to_owned(), key_type, amount: amount.to_owned() })
 }

@@ -11,8 +11,7 @@ use serde::Serialize;
 
 use super::Session;
 use crate::{
-    app::files::read_bounded,
-    base::{Blake3Hash, Context, Error, Result, limits, text},
+    base::{Blake3Hash, Context, Error, Result, files::read_bounded, limits, text},
     kwil::key::PublicKey,
     manifest::Ticket,
 };

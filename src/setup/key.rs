@@ -5,9 +5,9 @@ use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 use rand::{TryRngCore, rngs::OsRng};
 use zeroize::Zeroizing;
 
-use super::{KeySource, apply::KEY_MODE, in_file, key_file_name, read_limited};
+use super::{KeySource, apply::KEY_MODE, key_file_name};
 use crate::{
-    base::{Context, Error, Progress, Result, limits},
+    base::{Context, Error, Progress, Result, files::read_bounded, limits},
     kwil::{
         Family,
         key::{KeyError, KeyFileForm, KeyType, PrivateKey},
@@ -33,15 +33,23 @@ pub fn check_key(root: &Path, family: Family, key: &KeySource) -> Result<()> {
 pub fn family_of_key(root: &Path, key: &KeySource) -> Option<Family> {
     let found = |family: &Family| root.join(key_file_name(*family)).exists();
     match key {
-        KeySource::File(path) => read_file(path).ok().map(|(_, form)| form.family()),
+        KeySource::File(path) => read_key_file(path).ok().map(|(_, form)| form.family()),
         KeySource::InRoot => [Family::V09, Family::V010].into_iter().find(found),
         KeySource::New => None,
     }
 }
 
-fn read_file(path: &Path) -> Result<(PrivateKey, KeyFileForm)> {
-    let bytes = Zeroizing::new(read_limited(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key")?);
-    PrivateKey::parse_file(&bytes).map_err(|e| in_file(path, e))
+/// A private key, and which family's form its file has.
+///
+/// # Errors
+/// When the file cannot be read or holds no key.
+pub fn read_key_file(path: &Path) -> Result<(PrivateKey, KeyFileForm)> {
+    let text = Zeroizing::new(read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file")?);
+    PrivateKey::parse_file(&text).map_err(|problem| {
+        let explained = Error::from(problem);
+        let hint = explained.advice().unwrap_or("give a key file").to_owned();
+        Error::verify(format!("{} holds no key", path.display())).because(explained).hint(hint)
+    })
 }
 
 pub(super) fn load(root: &Path, family: Family, source: &KeySource) -> Result<NodeKey> {
@@ -59,7 +67,7 @@ pub(super) fn load(root: &Path, family: Family, source: &KeySource) -> Result<No
         .hint("choose a new root and give the right key with --key-file"));
     }
     let read = |path: &Path| -> Result<PrivateKey> {
-        let (key, form) = read_file(path)?;
+        let (key, form) = read_key_file(path)?;
         if form.family() != family {
             let hint = match form.family() {
                 Family::V09 => {

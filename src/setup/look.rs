@@ -11,9 +11,9 @@ use flate2::read::MultiGzDecoder;
 use nix::unistd::{AccessFlags, access};
 use zeroize::Zeroizing;
 
-use super::{Initialised, key_file_name, read_genesis, read_limited};
+use super::{Initialised, key_file_name, read_config, read_genesis};
 use crate::{
-    base::{Error, limits},
+    base::{Error, files::read_bounded, limits},
     kwil::{
         Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME,
         config::{self, CONFIG_FILE_NAME, DatabaseSettings, StartSettings},
@@ -23,8 +23,6 @@ use crate::{
     },
 };
 
-/// Larger than any node's configuration.
-const CONFIG_SIZE_BYTES_MAX: usize = 1 << 20;
 /// As much of a snapshot's text is unpacked to see how well it is packed.
 const SAMPLE_BYTES: u64 = 8 << 20;
 
@@ -123,12 +121,11 @@ fn look_at_config(path: &Path) -> (RootConfig, Option<DatabaseSettings>, Option<
         return (RootConfig::Missing, None, None);
     }
     let bad = |why: String| (RootConfig::Bad(why), None, None);
-    let bytes = match read_limited(path, CONFIG_SIZE_BYTES_MAX, "configuration") {
-        Ok(bytes) => Zeroizing::new(bytes),
+    let text = match read_config(path) {
+        Ok(text) => text,
         Err(e) => return bad(e.chain()),
     };
-    let Ok(text) = std::str::from_utf8(&bytes) else { return bad("config.toml is not UTF-8".to_owned()) };
-    let read = config::database_settings(text).and_then(|database| Ok((database, StartSettings::parse(text)?)));
+    let read = config::database_settings(&text).and_then(|database| Ok((database, StartSettings::parse(&text)?)));
     let (database, start) = match read {
         Ok(read) => read,
         Err(e) => return bad(e.to_string()),
@@ -202,7 +199,7 @@ fn look_at_key(path: &Path, family: Family, genesis: Option<&Genesis>) -> RootKe
     if !path.exists() {
         return bad("there is no such file".to_owned());
     }
-    let bytes = match read_limited(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key") {
+    let bytes = match read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file") {
         Ok(bytes) => Zeroizing::new(bytes),
         Err(e) => return bad(e.chain()),
     };

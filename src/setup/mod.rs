@@ -10,21 +10,22 @@ mod snapshot;
 pub mod testnet;
 
 use std::{
-    fmt, fs,
+    fmt,
     io::Read,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 pub use apply::init;
-pub use key::{check_key, family_of_key};
+pub use key::{check_key, family_of_key, read_key_file};
 pub use look::{Looked, look};
 pub use plan::staging_directory;
 
 use crate::{
-    base::{Context, Error, Progress, Result, Sha256Hash, limits, task::CancellationToken},
+    base::{Error, Progress, Result, Sha256Hash, files::read_bounded, limits, task::CancellationToken},
     kwil::{
         Family,
         config::{self, CarryOver, Config, Fate, Setting},
@@ -330,7 +331,7 @@ impl GenesisSource {
 /// # Errors
 /// When it cannot be read or is no genesis.
 pub fn read_genesis(path: &Path) -> Result<(Vec<u8>, Genesis)> {
-    let bytes = read_limited(path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
+    let bytes = read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
     let genesis = Genesis::parse(&bytes).map_err(|e| in_file(path, e))?;
     Ok((bytes, genesis))
 }
@@ -345,26 +346,16 @@ fn in_file(path: &Path, error: impl Into<Error>) -> Error {
     }
 }
 
-/// Reads a small file, and says when it is not small.
-fn read_limited(path: &Path, size_bytes_max: usize, what: &str) -> Result<Vec<u8>> {
-    let unreadable = || format!("cannot read the {what} file {}", path.display());
-    let file = fs::File::open(path)
-        .or_failed(unreadable)
-        .map_err(|e| e.hint("check the path and that this user may read it"))?;
-    let data = file.metadata().or_failed(unreadable)?;
-    if data.is_dir() {
-        return Err(Error::failed(format!("{} is a directory, not the {what} file", path.display()))
-            .hint("name the file inside it"));
+/// Reads a node's config.toml, which may hold a password.
+///
+/// # Errors
+/// When it cannot be read, is larger than any configuration, or no text.
+pub fn read_config(path: &Path) -> Result<Zeroizing<String>> {
+    let bytes = Zeroizing::new(read_bounded(path, limits::CONFIG_SIZE_BYTES_MAX, "configuration")?);
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(Error::failed(format!("{} is not UTF-8", path.display())).hint("give a node's config.toml")),
     }
-    // Large enough at once: growing would leave copies of a secret behind.
-    let size = usize::try_from(data.len()).unwrap_or(usize::MAX).min(size_bytes_max);
-    let mut bytes = Vec::with_capacity(size + 64);
-    file.take(size_bytes_max as u64 + 1).read_to_end(&mut bytes).or_failed(unreadable)?;
-    if bytes.len() > size_bytes_max {
-        return Err(Error::verify(format!("{} is larger than any {what} file", path.display()))
-            .hint("this is something else: check the path"));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
 use std::{
+    fs,
     io::Write,
     os::unix::fs::PermissionsExt,
     sync::atomic::{AtomicBool, Ordering},
@@ -9,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::{
-    base::Kind,
+    base::{Context, Kind},
     kwil::{config::database_settings, key::PrivateKey},
 };
 

@@ -1,15 +1,11 @@
 //! What `snapshot verify --deep` asks beyond what every check does: whether the text is as complete as Kwil's tools write
 //! it, and whether it holds the rows that its manifest counts.
 
-use std::{
-    fs,
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use super::digest::check_signed;
 use crate::{
-    base::{Context, Error, Finding, Level, Result, Sha256Hash, durable, limits, text},
+    base::{Context, Error, Finding, Level, Result, Sha256Hash, durable, files::read_bounded, limits, text},
     kwil::{digest::TextDigest, scan::ScanReport},
     manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest, TableDigest},
 };
@@ -32,10 +28,7 @@ impl Described {
     /// Reads a manifest file, or the one in a directory. Who signed it is the question of `manifest verify`.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
-        let cannot = || format!("cannot read the manifest {}", path.display());
-        let mut bytes = Vec::new();
-        let file = fs::File::open(&path).or_failed(cannot)?;
-        file.take(limits::MANIFEST_SIZE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).or_failed(cannot)?;
+        let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
         let signed =
             SignedManifest::decode(&bytes).or_verify(|| format!("{} is no manifest", path.display())).map_err(|e| {
                 e.hint("give the manifest that was signed for this snapshot, or move that file out of the directory")
@@ -135,6 +128,8 @@ pub(super) fn is_complete(report: &ScanReport) -> Result<Vec<Finding>> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, io::Read};
+
     use super::*;
     use crate::{
         base::{Blake3Hash, Kind, Progress},

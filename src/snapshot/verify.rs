@@ -25,6 +25,7 @@ use super::{
 use crate::{
     base::{
         Blake3Hash, Context, Error, Finding, Kind, Level, Progress, Result, Sha256Hash,
+        files::read_bounded,
         limits::{GENESIS_SIZE_BYTES_MAX, SNAPSHOT_TEXT_BYTES_MAX},
         task::CancellationToken,
         text,
@@ -128,11 +129,7 @@ impl fmt::Display for Verified {
 /// # Errors
 /// When it cannot be read, or is no genesis.
 pub fn read_genesis(path: &Path) -> Result<Genesis> {
-    let what = || format!("cannot read the genesis {}", path.display());
-    let mut bytes = Vec::new();
-    let file = fs::File::open(path).or_failed(what)?;
-    file.take(GENESIS_SIZE_BYTES_MAX as u64 + 1).read_to_end(&mut bytes).or_failed(what)?;
-    Ok(Genesis::parse(&bytes)?)
+    Ok(Genesis::parse(&read_bounded(path, GENESIS_SIZE_BYTES_MAX, "genesis")?)?)
 }
 
 /// Checks a snapshot file against a genesis file. Blocking.

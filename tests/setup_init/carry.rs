@@ -96,10 +96,10 @@ fn an_old_root_that_tells_nothing_is_refused_before_anything_is_made() {
     party.write("large/config.toml", "#".repeat((1 << 20) + 1));
     party.write("bytes/config.toml", [0xff, 0xfe, 0x00]);
     for (root, code, words) in [
-        ("none", 1, "cannot read the old node's configuration none/config.toml"),
+        ("none", 1, "cannot read the configuration none/config.toml"),
         ("toml", 3, "no valid TOML, line 2"),
         ("words", 3, "of neither family"),
-        ("large", 3, "it is no config.toml"),
+        ("large", 3, "it is no configuration"),
         ("bytes", 1, "bytes/config.toml"),
     ] {
         let run = party.run(&[&args("new", "snaps/snapshot.sql.gz")[..], &["--from-root", root]].concat());

@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 
-use super::{Genesis, lint::startup_faults, v09, v010};
+use super::{Genesis, Validator, lint::startup_faults, v09, v010};
 use crate::{
     base::{Error, text::escape},
     kwil::{
@@ -224,7 +224,7 @@ impl Genesis {
     }
 
     fn add_validator(&mut self, text: &str) -> Result<(), EditError> {
-        let (name, key, power) = entry(self.family(), text)?;
+        let Validator { name, key, power } = entry(self.family(), text)?;
         if self.position(&key).is_some() {
             return refused(format!("{key} is a validator already"), "change its power with --set-power KEY:POWER");
         }
@@ -309,7 +309,7 @@ impl Genesis {
 ///
 /// # Errors
 /// When it is none, or of a type that the family has not.
-pub fn entry(family: Family, text: &str) -> Result<(Option<String>, PublicKey, i64), EditError> {
+pub fn entry(family: Family, text: &str) -> Result<Validator, EditError> {
     let form = match family {
         Family::V09 => "v0.9 takes [NAME:]HEX:POWER",
         Family::V010 => "v0.10 takes HEX#TYPE:POWER",
@@ -325,7 +325,7 @@ pub fn entry(family: Family, text: &str) -> Result<(Option<String>, PublicKey, i
         return usage("validators of v0.10 have no names", form);
     }
     let key = public_key(family, key)?;
-    Ok((name, key, positive_power(power)?))
+    Ok(Validator { key, power: positive_power(power)?, name })
 }
 
 /// A validator's key as the family writes it.

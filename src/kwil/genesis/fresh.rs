@@ -272,6 +272,18 @@ impl Fresh {
 }
 
 impl Balance {
+    /// Of an account as it is typed: `ID`, or with its key's type `ID#TYPE`.
+    ///
+    /// # Errors
+    /// When there is no such type; account and amount are looked at by [`Fresh::build`].
+    pub fn new(account: &str, amount: &str) -> Result<Self, KeyError> {
+        let (id, key_type) = match account.split_once('#') {
+            Some((id, kind)) => (id, Some(kind.parse()?)),
+            None => (account, None),
+        };
+        Ok(Balance { id: id.to_owned(), key_type, amount: amount.to_owned() })
+    }
+
     /// The amount, if it is one.
     pub(super) fn checked_amount(&self) -> Result<String, GenesisError> {
         let digits = self.amount.trim_start_matches('0');

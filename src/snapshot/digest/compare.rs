@@ -1,12 +1,12 @@
 //! Where two states differ, by name.
 
-use std::{collections::BTreeMap, fmt, fs::File, io::Read, path::Path};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, TableDigest, ValidatorPower};
 use crate::{
-    base::{Blake3Hash, Context, Error, Result, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
+    base::{Blake3Hash, Error, Result, files::read_bounded, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
     manifest::StateDigest,
 };
 
@@ -42,10 +42,7 @@ impl Other {
     /// # Errors
     /// When the file cannot be read or is something else.
     pub fn read(path: &Path) -> Result<Self> {
-        let what = || format!("cannot read the digest {}", path.display());
-        let mut bytes = Vec::new();
-        let file = File::open(path).or_failed(what)?;
-        file.take(DIGEST_FILE_SIZE_BYTES_MAX as u64).read_to_end(&mut bytes).or_failed(what)?;
+        let bytes = read_bounded(path, DIGEST_FILE_SIZE_BYTES_MAX, "digest")?;
         #[derive(Deserialize)]
         struct Wrapped {
             result: Other,

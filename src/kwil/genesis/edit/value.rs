@@ -319,17 +319,9 @@ fn owner(text: &str) -> Result<String, EditError> {
 }
 
 fn set_alloc(genesis: &mut Genesis, account: &str, amount: &str) -> Result<(), EditError> {
-    let (id, key_type) = match account.split_once('#') {
-        Some((id, kind)) => {
-            let kind = kind
-                .parse()
-                .or_else(|error: KeyError| usage(error.to_string(), "write the account as alloc.HEX#TYPE=AMOUNT"))?;
-            (id, Some(kind))
-        }
-        None => (account, None),
-    };
-    let balance =
-        Balance { id: id.to_owned(), key_type, amount: if amount.is_empty() { "0" } else { amount }.to_owned() };
+    let balance = Balance::new(account, if amount.is_empty() { "0" } else { amount })
+        .or_else(|error| usage(error.to_string(), "write the account as alloc.HEX#TYPE=AMOUNT"))?;
+    let (id, key_type) = (balance.id.as_str(), balance.key_type);
     let explain = |error: GenesisError| EditError::Refused {
         what: error.to_string(),
         hint: "alloc.0xADDRESS=AMOUNT, or in v0.10 alloc.HEX#TYPE=AMOUNT; an empty amount removes the entry".to_owned(),
