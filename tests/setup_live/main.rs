@@ -5,6 +5,9 @@
 #[allow(dead_code, reason = "shared with other binaries")]
 mod common;
 
+#[path = "../common/wait.rs"]
+mod wait;
+
 mod confirm;
 mod restore;
 

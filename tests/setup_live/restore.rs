@@ -12,7 +12,9 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     common::{Party, Process, Run, data, server, unzip},
-    flags, fresh_name, with,
+    flags, fresh_name,
+    wait::wait_for,
+    with,
 };
 
 const WORLDS: [&str; 3] = [
@@ -184,22 +186,12 @@ fn a_signal_ends_psql_and_drops_the_database() {
             let (_, rest) = stderr.split_once("into the database ")?;
             rest.split_once(' ').map(|(name, _)| name.to_owned())
         });
-        wait_until(|| party.path("pid").exists());
+        wait_for("psql to start", || party.path("pid").exists());
         let psql: i32 = String::from_utf8(party.read("pid")).unwrap().trim().parse().unwrap();
         let run = process.stop(signal);
         assert_eq!(run.code, code, "{run:?}");
-        wait_until(|| kill(Pid::from_raw(psql), None).is_err());
+        wait_for("psql to end", || kill(Pid::from_raw(psql), None).is_err());
         assert!(!left_behind().contains(&name), "{name} is still there");
-    }
-}
-
-/// Looks until something has happened that nobody tells.
-#[expect(clippy::disallowed_methods, reason = "bounds the wait of a test")]
-fn wait_until(mut done: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !done() {
-        assert!(std::time::Instant::now() < end, "waited too long");
-        std::thread::sleep(std::time::Duration::from_millis(2));
     }
 }
 

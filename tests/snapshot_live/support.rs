@@ -9,13 +9,17 @@ use std::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
-    time::{Duration, Instant},
 };
 
 use flate2::read::MultiGzDecoder;
 use regenesis::database::scratch::{Scratch, ScratchOptions};
 use serde_json::Value;
 use tempfile::TempDir;
+
+#[path = "../common/wait.rs"]
+mod wait;
+
+pub(crate) use wait::wait_for;
 
 /// A database whose kwild seems to run: made before the others, since a slot waits for every transaction of the server.
 pub(crate) const DATABASE_WITH_SLOT: &str = "with_slot";
@@ -63,16 +67,6 @@ pub(crate) fn fresh_name() -> String {
 pub(crate) fn major() -> u32 {
     let number = server().query("postgres", "SHOW server_version_num").unwrap();
     number.trim().parse::<u32>().unwrap() / 10_000
-}
-
-/// Looks until something has happened that nobody tells; too long is a failure.
-#[expect(clippy::disallowed_methods, reason = "bounds the wait of a test")]
-pub(crate) fn wait_for(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + Duration::from_secs(60);
-    while !done() {
-        assert!(Instant::now() < end, "waited too long for {what}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// What a run of the program gave.
