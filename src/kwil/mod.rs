@@ -7,6 +7,7 @@ pub mod digest;
 pub mod duration;
 pub mod filter;
 pub mod genesis;
+pub mod guard;
 pub mod json;
 pub mod key;
 pub mod readiness;
