@@ -60,6 +60,14 @@ pub const SNAPSHOT_TEXT_BYTES_MAX: u64 = 1 << 44;
 /// One SQL statement outside COPY data; the longest are function bodies and literals, bounded by a chain's transactions.
 /// `kwil`.
 pub const SQL_STATEMENT_SIZE_BYTES_MAX: usize = 16 << 20;
+/// Tokens of one SQL statement: 1600 columns with a default each need some 16,000. The parser takes
+/// about 4 KiB for each. `kwil`.
+pub const SQL_STATEMENT_TOKENS_MAX: usize = 20_000;
+/// Tokens of a function's body, whose statements are parsed one by one. `kwil`.
+pub const FUNCTION_BODY_TOKENS_MAX: usize = 200_000;
+/// The body of a function in plpgsql; a transaction that makes one has to fit into a block. The parser of bodies takes some
+/// 50 bytes for each of it. `kwil`.
+pub const FUNCTION_BODY_SIZE_BYTES_MAX: usize = 2 << 20;
 /// One row of the voters table: an id, a public key and a number. `kwil`.
 pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
 /// Rows of the voters table. `kwil`.

@@ -16,6 +16,7 @@ pub mod scan;
 pub mod splice;
 mod sql;
 mod token;
+pub(crate) mod tree;
 
 use std::{fmt, str::FromStr};
 

@@ -1,103 +1,61 @@
-//! The statement allow-list. psql runs a snapshot's text as a superuser on every validator's machine, so the text is read
-//! here first, and whatever a Kwil dump does not consist of is refused with its line and the reason.
+//! The statement check. psql runs a snapshot's text as a superuser on every validator's machine, and kwild later calls its
+//! functions and reads its views. So the text is parsed and not trusted: our splitter cuts it as psql does, PostgreSQL's own
+//! parser reads each statement, and whatever the table of allowed parts does not name is refused with its line and the reason.
 //!
-//! # Grammar
+//! # What a text may contain, and why it is harmless
 //!
-//! `NAME` is an identifier of at most 63 bytes, quoted or not; not quoted, it is none of PostgreSQL 16's reserved words.
-//! `QN` is `NAME.NAME` in a schema that this file makes; `TABLE`, `SEQUENCE` are `QN`s that it made before, and tables,
-//! views, sequences, indexes, primary keys, unique constraints and types share one space of names, each made once.
-//! Keywords in any case. Every statement ends with `;` and a line end.
+//! | part | bound by | why it is harmless |
+//! |---|---|---|
+//! | the guard's lines, to the byte | [`guard`](super::guard) | they only make psql stricter; nothing between them can be one |
+//! | `CREATE SCHEMA` | not `public`, `pg_…`, `information_schema`, one node's own schemas, or a name that the usual roles have, which would capture names without a schema; v0.9: only Kwil's and `ds_…` | an empty container |
+//! | `CREATE TYPE … AS ENUM` | literals | values only |
+//! | `CREATE TABLE`, `ALTER TABLE`, `CREATE INDEX` | columns of Kwil's types; defaults, checks and index expressions of listed nodes, functions and operators that only compute; keys between tables of the text | what fails ends the restore, because of the guard; what does not fail computes and stores |
+//! | the same in Kwil's own schemas | checks, keys, indexes and defaults that Kwil makes, known by their trees | nobody can add a rule that rejects rows |
+//! | `COPY … FROM stdin` and rows | once for each table of the text, with exactly its columns, before any key or index of it; each row with as many columns, UTF-8, pg_dump's escapes only; none for the voters | data |
+//! | `CREATE SEQUENCE`, `ALTER SEQUENCE … OWNED BY`, `setval` | sequences of the text | numbers |
+//! | `CREATE VIEW` and v0.10's functions | equal to one that Kwil makes, by their trees | the same code that every kwild runs |
+//! | v0.9's functions in `ds_…` | plpgsql of listed nodes; tables and functions of the same schema; no text run as SQL but Kwil's own call of another procedure; dotted names must be declared | they read and write the tables of their own dataset |
+//! | the closing `UPDATE` of `kwild_voting.resolutions` | its form | lowers a number |
+//! | `GRANT`, `REVOKE`, `ALTER DEFAULT PRIVILEGES` on parts of the text | only without a guard, in Kwil's own files, which no join takes | privileges on the text's own tables |
 //!
-//! ```text
-//! file      := restrict* schema+ restrict? statement* restrict* update? end
-//! restrict  := "\restrict" TOKEN | "\unrestrict" TOKEN              TOKEN := letters and digits; psql only gets stricter
-//! schema    := CREATE SCHEMA NAME
-//!              not public, information_schema, pg_*, kwild_chain, kwild_events, kwild_migrations, kwild_peers;
-//!              without kwild_engine (v0.9) only kwild_accts, kwild_internal, kwild_voting and ds_*; kwild_voting always
-//! statement := CREATE TYPE QN AS ENUM (literal, …)                  literals of at most 63 bytes, none twice
-//!            | CREATE FUNCTION QN (names and types) RETURNS type LANGUAGE plpgsql|sql [IMMUTABLE|STABLE|STRICT] AS $…$
-//!              kwild_voting.insert_resolution; v0.10: kwild_engine.format_type, .format_pg_type; v0.9: any in ds_*;
-//!              no word BEGIN outside the body
-//!            | CREATE TABLE QN (column, …, CONSTRAINT NAME CHECK (expression), …)
-//!              column := NAME type [COLLATE public.nocase] [DEFAULT expression] [NOT NULL]
-//!              type   := bigint boolean bytea integer numeric[(p,s)] smallint text uuid, an enum of this file,
-//!                        v0.9: public.uint256; each with [] or without
-//!            | CREATE VIEW info.NAME AS query                     of the catalogue only what describes tables
-//!            | CREATE SEQUENCE QN words and numbers | ALTER SEQUENCE SEQUENCE OWNED BY TABLE.NAME
-//!            | ALTER TABLE [ONLY] TABLE (REPLICA IDENTITY … | ALTER COLUMN NAME SET DEFAULT expression or nextval
-//!              | ADD CONSTRAINT NAME (PRIMARY KEY|UNIQUE|CHECK|FOREIGN KEY … REFERENCES TABLE …))
-//!            | CREATE [UNIQUE] INDEX NAME ON TABLE USING btree|hash|gin (expression, …) [INCLUDE (…)] [WHERE expression]
-//!            | COPY TABLE (exactly its columns) FROM stdin         then rows, then "\."; once a table; no rows where the
-//!              table is kwild_voting.voters or not proven; never after GRANT, REVOKE or ALTER DEFAULT PRIVILEGES
-//!            | SELECT pg_catalog.setval('SEQUENCE', n, true|false) | SELECT pg_catalog.lo_create('n')
-//!            | BEGIN, then SELECT pg_catalog.lo_open|lowrite|lo_close(…) only, then COMMIT
-//!            | GRANT|REVOKE privileges ON [TABLE|SEQUENCE|FUNCTION|TYPE] QN or SCHEMA NAME TO|FROM NAME
-//!            | ALTER DEFAULT PRIVILEGES [FOR ROLE NAME] IN SCHEMA NAME GRANT|REVOKE privileges ON word TO|FROM NAME
-//! update    := UPDATE kwild_voting.resolutions SET expiration = expiration-N        nothing follows
-//! ```
+//! Every statement kind, node type, field, function, type and operator that is not listed is refused: triggers, rules,
+//! extensions, casts, operators, domains, aggregates, other languages, `SET`, `DO`, `COPY` in any other form, large objects,
+//! every psql command, comments, literals with a prefix, bytes outside of ASCII where no quotes are.
 //!
-//! Outside literals, quoted names and bodies only ASCII stands, no comment, no backslash, no carriage return, no `:name`
-//! that psql would fill in, and nothing that two versions of psql cut into different tokens; literals have no prefix, and a
-//! backslash in them stands for itself, as kwild demands of its servers. Expressions in tables and indexes name the
-//! table's columns and call functions that only compute; literals with a cast must be values of the type. Bodies hold no
-//! DDL, no COPY, no text run as SQL but Kwil's own form, no catalogue or file functions. Rows are UTF-8 with pg_dump's
-//! escapes only.
-//!
-//! # Proven tables
-//!
-//! psql does not stop at an error. Where the server refuses a `COPY`, psql reads its rows as statements and commands, and
-//! no rule about rows helps there: what pg_dump writes for a tab runs a program if backquotes follow. The server refuses a
-//! `COPY` when the table is not there, so a table is proven when its `CREATE TABLE` cannot fail (and its defaults, which
-//! some servers compute when rows begin):
-//!
-//! ```text
-//! check   := ( expression ), boolean            default := value | primary of the column's type that cannot raise an error
-//! expression := primary | NOT primary | sign primary | primary operator primary | primary (AND primary)+ | primary (OR primary)+
-//!            | primary IS [NOT] (NULL | TRUE | FALSE | UNKNOWN | DISTINCT FROM primary) | primary operator ANY|ALL (expression)
-//! primary := (NAME | ( expression )) [ "[" expression [: expression] "]" ] (:: type)* | number (:: type)* | literal (:: type)+
-//!            | TRUE | FALSE | NULL :: type | ARRAY[expression, …] | CASE … END | [pg_catalog.]function(expression, …)
-//!            | COALESCE, GREATEST, LEAST, NULLIF, OVERLAY, POSITION, SUBSTRING and TRIM in SQL's forms
-//! ```
-//!
-//! with the operands' types exactly as one of PostgreSQL's operators and functions has them. pg_dump prints every operator
-//! in parentheses and every cast, so it needs no more. Functions and collations of `public` prove nothing: kwild makes them
-//! only after it has restored. Indexes and later constraints may fail, since no rows depend on them.
+//! No expression is evaluated, and nothing is proved about types: a statement that the server refuses ends a guarded restore,
+//! and nothing of it is left.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
 };
 
-use memchr::{memchr, memchr_iter};
+use memchr::memchr_iter;
 
 use super::{
-    Family,
+    Family, guard,
     sql::{Next, Sink, SplitError, Splitter, Statement, short},
-    token::{Name, Token, Tokens},
+    token::Name,
+    tree,
 };
 use crate::base::{Error, text::escape};
 
 mod body;
-mod constant;
-mod constraint;
-mod cursor;
-mod expression;
-mod grammar;
-mod keyword;
-mod privilege;
-mod proof;
-mod routine;
+mod known;
+mod names;
+mod plain;
 mod rows;
-mod sequence;
-mod signature;
-mod table;
+mod rules;
+mod statement;
 #[cfg(test)]
 mod tests;
-mod types;
+mod walk;
 
-use grammar::Accepted;
-use rows::{Columns, Rows, Utf8};
-use types::{Column, Types};
+use rows::Rows;
+use statement::Accepted;
+use walk::{Source, Use};
+
+pub use tree::STACK_BYTES;
 
 /// The text is not a snapshot that psql may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,6 +98,8 @@ impl From<ScanError> for Error {
 pub struct ScanReport {
     /// Told by the schema `kwild_engine`.
     pub family: Family,
+    /// The text makes psql stop at the first failing statement and load all or nothing.
+    pub guarded: bool,
     /// Tables made.
     pub tables: u64,
     /// Rows of all COPY blocks.
@@ -156,7 +116,8 @@ pub struct ScanReport {
     pub tables_without_rows: Vec<String>,
 }
 
-/// The scanner.
+/// The statement check, over a text that comes in pieces. It parses on a stack of [`STACK_BYTES`]: a thread of its own with
+/// that much spares it from making one for each statement.
 #[derive(Debug)]
 pub struct StatementScanner {
     splitter: Splitter,
@@ -175,14 +136,6 @@ impl StatementScanner {
         StatementScanner { splitter: Splitter::new(), state: State::default() }
     }
 
-    /// Refuses a row, too, that has not as many columns as its COPY names. That does no harm but to its table, which would
-    /// stay empty.
-    #[must_use]
-    pub fn counting_columns(mut self) -> Self {
-        self.state.counts_columns = true;
-        self
-    }
-
     /// Takes any piece of the uncompressed text. Holds at most one statement, never a row.
     ///
     /// # Errors
@@ -197,58 +150,119 @@ impl StatementScanner {
     /// When it ends in the middle of something or is no snapshot at all.
     pub fn finish(self) -> Result<ScanReport, ScanError> {
         self.splitter.finish()?;
-        let mut state = self.state;
-        let whole = |reason: String| ScanError { line: state.last_line, statement: String::new(), reason };
-        if state.in_large_object {
-            return Err(whole("the text ends inside a transaction".to_owned()));
+        let state = self.state;
+        let refuse = |line: u64, reason: String| Err(ScanError { line, statement: String::new(), reason });
+        let guarded = match state.guard {
+            Guard::Committed => true,
+            Guard::None => false,
+            Guard::Begin | Guard::Prologue(_) => {
+                return refuse(state.last_line, "the text holds no statement".to_owned());
+            }
+            Guard::Batch => {
+                return refuse(state.last_line, "the text ends without the guard's COMMIT: it was cut".to_owned());
+            }
+        };
+        if !state.made.schemas.contains(VOTING) {
+            return refuse(state.last_line, "no schema kwild_voting is made: this is no Kwil snapshot".to_owned());
         }
-        state.schemas_are_complete().map_err(|reason| ScanError {
-            line: state.last_line,
-            statement: String::new(),
-            reason,
-        })?;
-        let without_rows = state.tables.keys().filter(|table| !state.copied.contains(table));
+        if let Some((used, line)) = state.uses.iter().find(|(used, _)| !state.made.declares(used)) {
+            return refuse(*line, format!("a function's body names the field {}, which nothing declares", used.field));
+        }
+        let mut table_rows = BTreeMap::new();
+        let mut tables_without_rows = Vec::new();
+        for (name, table) in &state.made.tables {
+            match table.rows {
+                Some(rows) => drop(table_rows.insert(name.to_string(), rows)),
+                None => tables_without_rows.push(name.to_string()),
+            }
+        }
         Ok(ScanReport {
-            tables_without_rows: without_rows.map(Name::to_string).collect(),
-            family: state.family.unwrap_or(Family::V09),
-            tables: state.tables.len() as u64,
-            rows: state.table_rows.values().sum(),
-            table_rows: state.table_rows,
+            family: state.made.family(),
+            guarded,
+            tables: state.made.tables.len() as u64,
+            rows: table_rows.values().sum(),
+            table_rows,
             height: state.height,
-            schemas: state.schemas,
+            schemas: state.made.schemas,
             voters_rows: 0,
+            tables_without_rows,
         })
     }
 }
 
+/// The schema by which kwild tells an initialised database.
+const VOTING: &str = "kwild_voting";
+
+/// Where the text stands with regard to its guard.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Guard {
+    /// At the text's first byte.
+    #[default]
+    Begin,
+    /// So many lines of the prologue have passed.
+    Prologue(usize),
+    /// Between BEGIN and COMMIT.
+    Batch,
+    /// After COMMIT.
+    Committed,
+    /// The text has no guard.
+    None,
+}
+
 /// What the statements so far have made.
 #[derive(Debug, Default)]
-struct State {
-    /// Known when the schemas are complete.
-    family: Option<Family>,
+struct Made {
     schemas: BTreeSet<String>,
-    /// Tables, views, sequences, indexes and types share one space of names.
-    relations: BTreeSet<Name>,
     tables: BTreeMap<Name, Table>,
-    types: Types,
+    types: BTreeSet<Name>,
     sequences: BTreeSet<Name>,
-    copied: BTreeSet<Name>,
-    in_large_object: bool,
-    block: Option<Block>,
-    counts_columns: bool,
-    /// A GRANT or REVOKE was seen.
-    privileges_seen: bool,
-    table_rows: BTreeMap<String, u64>,
-    height: Option<i64>,
-    last_line: u64,
+    /// Functions of v0.9's datasets with the fields of what they return; several of one name have all of theirs.
+    functions: BTreeMap<Name, BTreeSet<String>>,
 }
 
 /// A table that this file makes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Table {
-    columns: Vec<Column>,
-    /// Why the server might not make it.
-    unproven: Option<String>,
+    columns: Vec<String>,
+    /// Of its COPY block, once that is over.
+    rows: Option<u64>,
+    copied: bool,
+    /// It has a key, index or late check: pg_dump writes those after the rows.
+    closed: bool,
+}
+
+impl Made {
+    fn family(&self) -> Family {
+        if self.schemas.contains("kwild_engine") { Family::V010 } else { Family::V09 }
+    }
+
+    /// By the text of its name, as `setval` and `nextval` have it.
+    fn is_sequence(&self, text: &str) -> bool {
+        Name::read(text).is_some_and(|name| self.sequences.contains(&name))
+    }
+
+    fn declares(&self, used: &Use) -> bool {
+        match &used.source {
+            Source::Row | Source::Fields(_) => true,
+            Source::Table(name) => self.tables.get(name).is_some_and(|table| table.columns.contains(&used.field)),
+            Source::Function(name) => self.functions.get(name).is_some_and(|fields| fields.contains(&used.field)),
+        }
+    }
+}
+
+/// The check's state between statements.
+#[derive(Debug, Default)]
+struct State {
+    guard: Guard,
+    made: Made,
+    /// Another statement than CREATE SCHEMA was seen.
+    schemas_complete: bool,
+    /// Dotted names in bodies, each with the line of a function that has it.
+    uses: BTreeMap<Use, u64>,
+    block: Option<Block>,
+    /// The closing UPDATE was seen.
+    height: Option<i64>,
+    last_line: u64,
 }
 
 /// The rows that are being read.
@@ -258,118 +272,91 @@ struct Block {
     /// Line of its COPY.
     line: u64,
     rows: Rows,
-    utf8: Utf8,
-    /// Where each row's columns are counted.
-    columns: Option<Columns>,
-    /// Why there must be none.
-    must_be_empty: Option<String>,
-    /// How much of the end was read where there must be none.
-    ended: usize,
 }
 
-impl Block {
-    /// Takes data of a block without rows: only its end may come.
-    fn take_end(&mut self, data: &[u8], reason: &str) -> Result<Option<usize>, ScanError> {
-        const END: &[u8] = b"\\.\n";
-        for (at, byte) in data.iter().enumerate() {
-            if END.get(self.ended) != Some(byte) {
-                let statement = format!("COPY {}", self.table);
-                return Err(ScanError { line: self.line, statement, reason: reason.to_owned() });
-            }
-            self.ended += 1;
-            if self.ended == END.len() {
-                return Ok(Some(at + 1));
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl State {
-    /// The first statement that makes no schema: from here on the family is known.
-    fn schemas_are_complete(&mut self) -> Result<(), String> {
-        if self.family.is_some() {
-            return Ok(());
-        }
-        if !self.schemas.contains("kwild_voting") {
-            return Err("no schema kwild_voting is made: this is no Kwil snapshot".to_owned());
-        }
-        let family = if self.schemas.contains("kwild_engine") { Family::V010 } else { Family::V09 };
-        let is_v09 = |s: &str| ["kwild_accts", "kwild_internal", "kwild_voting"].contains(&s) || s.starts_with("ds_");
-        if family == Family::V09
-            && let Some(foreign) = self.schemas.iter().find(|s| !is_v09(s))
-        {
-            return Err(format!("the schema {foreign} is none of Kwil {family}, and kwild_engine is missing"));
-        }
-        self.family = Some(family);
-        self.types.uint256 = family == Family::V09;
-        Ok(())
-    }
-
-    fn is_known_function(&self, name: &Name) -> bool {
-        let v09 = self.family == Some(Family::V09);
-        name.is("kwild_voting", "insert_resolution")
-            || (v09 && name.schema.starts_with("ds_"))
-            || (!v09 && (name.is("kwild_engine", "format_type") || name.is("kwild_engine", "format_pg_type")))
-    }
-}
-
-/// `\restrict TOKEN` or `\unrestrict TOKEN`, to the byte.
+/// `\\restrict TOKEN` or `\\unrestrict TOKEN`, to the byte.
 fn is_restrict(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let token = line.strip_prefix(b"\\restrict ").or_else(|| line.strip_prefix(b"\\unrestrict "));
     token.is_some_and(|t| !t.is_empty() && t.iter().all(u8::is_ascii_alphanumeric))
 }
 
+impl State {
+    /// Whether the piece is a line of the guard.
+    ///
+    /// # Errors
+    /// Where another line should stand.
+    fn take_guard(&mut self, piece: &[u8]) -> Result<bool, String> {
+        let line = |number: usize| guard::PROLOGUE.split_inclusive('\n').nth(number).map(str::as_bytes);
+        self.guard = match self.guard {
+            Guard::Begin if line(0) == Some(piece) => Guard::Prologue(1),
+            Guard::Begin => {
+                self.guard = Guard::None;
+                return Ok(false);
+            }
+            Guard::Prologue(number) if line(number) == Some(piece) => {
+                if line(number + 1).is_some() {
+                    Guard::Prologue(number + 1)
+                } else {
+                    Guard::Batch
+                }
+            }
+            Guard::Prologue(_) => {
+                return Err("the guard is not whole, or not the one that this version writes".to_owned());
+            }
+            Guard::Batch if piece == guard::EPILOGUE.as_bytes() => Guard::Committed,
+            Guard::Committed
+                if self.height.is_none()
+                    && guard::NEXT_BATCH.as_bytes().strip_prefix(guard::EPILOGUE.as_bytes()) == Some(piece) =>
+            {
+                if self.made.schemas.contains(VOTING) {
+                    return Err(
+                        "another transaction after that of kwild_voting: a cut restore would be started on".to_owned()
+                    );
+                }
+                Guard::Batch
+            }
+            Guard::Committed => return Err("text after the guard's COMMIT".to_owned()),
+            Guard::Batch | Guard::None => return Ok(false),
+        };
+        Ok(true)
+    }
+}
+
 impl Sink for State {
     type Error = ScanError;
 
     fn blank(&mut self, line: u64, text: &[u8], _: &mut Vec<u8>) -> Result<(), ScanError> {
-        if text.iter().all(|b| matches!(b, b' ' | b'\t' | b'\n')) {
+        if text.iter().all(|b| matches!(b, b' ' | b'\t' | b'\n')) && matches!(self.guard, Guard::Batch | Guard::None) {
             return Ok(());
         }
-        let reason = "a comment or stray characters between statements".to_owned();
-        Err(ScanError { line, statement: short(text), reason })
+        Err(ScanError { line, statement: short(text), reason: "a comment, or an empty line in the guard".to_owned() })
     }
 
     fn command(&mut self, line: u64, text: &[u8], _: &mut Vec<u8>) -> Result<(), ScanError> {
         self.last_line = line;
-        if is_restrict(text) && self.height.is_none() && !self.in_large_object {
+        let refuse = |reason: String| ScanError { line, statement: short(text), reason };
+        let is_guard = self.take_guard(text).map_err(refuse)?;
+        if is_guard || (self.guard == Guard::None && self.height.is_none() && is_restrict(text)) {
             return Ok(());
         }
-        let reason = "psql would run this command".to_owned();
-        Err(ScanError { line, statement: short(text), reason })
+        Err(refuse("psql would run a command".to_owned()))
     }
 
     fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, ScanError> {
         self.last_line = statement.line;
         let refuse = |reason: String| ScanError { line: statement.line, statement: short(statement.text), reason };
-        if self.height.is_some() {
-            return Err(refuse("a statement follows the closing UPDATE".to_owned()));
+        if self.take_guard(statement.text).map_err(refuse)? {
+            return Ok(Next::Statement);
         }
-        let text = std::str::from_utf8(statement.text).map_err(|_| refuse("text that is not UTF-8".to_owned()))?;
-        if text.contains('\0') {
-            return Err(refuse("a zero byte".to_owned()));
-        }
-        let tokens: Vec<Token<'_>> =
-            Tokens::new(text).collect::<Result<_, _>>().map_err(|reason| refuse(reason.to_owned()))?;
-        match self.accept(&tokens).map_err(refuse)? {
+        let text = statement.text.strip_suffix(b"\n").unwrap_or(statement.text);
+        plain::check(text).map_err(refuse)?;
+        let text = std::str::from_utf8(text).map_err(|_| refuse("text that is not UTF-8".to_owned()))?;
+        match self.accept(text, statement.line).map_err(refuse)? {
             Accepted::Plain => Ok(Next::Statement),
-            Accepted::Update(height) => {
-                self.height = Some(height);
-                Ok(Next::Statement)
-            }
-            Accepted::Copy { table, must_be_empty } => {
-                let count = self.tables.get(&table).map_or(0, |table| table.columns.len());
-                self.block = Some(Block {
-                    table,
-                    line: statement.line,
-                    rows: Rows::default(),
-                    utf8: Utf8::default(),
-                    columns: self.counts_columns.then(|| Columns::new(count)),
-                    must_be_empty,
-                    ended: 0,
-                });
+            Accepted::Copy { table, columns } => {
+                let rows = if table.is(VOTING, "voters") { Rows::none() } else { Rows::new(columns) };
+                self.block = Some(Block { table, line: statement.line, rows });
                 Ok(Next::CopyData)
             }
         }
@@ -377,42 +364,16 @@ impl Sink for State {
 
     fn data(&mut self, line: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, ScanError> {
         let Some(block) = &mut self.block else { return Ok(Some(0)) };
-        let end = if let Some(reason) = block.must_be_empty.clone() {
-            block.take_end(data, &reason)?
-        } else {
-            let Block { table, rows, utf8, columns, .. } = block;
-            let before = rows.rows;
-            let refuse = |reason: &str, rows: &Rows| ScanError {
-                line: line + (rows.rows - before),
-                statement: format!("rows of {table}"),
-                reason: reason.to_owned(),
-            };
-            let end = rows.take(data).map_err(|reason| refuse(reason, rows))?;
-            let taken = &data[..end.unwrap_or(data.len())];
-            utf8.take(taken).map_err(|reason| {
-                let whole = std::str::from_utf8(taken).map_or_else(|e| e.valid_up_to(), |_| 0);
-                let bad = memchr(0, taken).unwrap_or(whole);
-                let line = line + memchr_iter(b'\n', &taken[..bad]).count() as u64;
-                ScanError { line, statement: format!("rows of {table}"), reason: reason.to_owned() }
-            })?;
-            if let Some(columns) = columns {
-                let before = columns.rows;
-                // The last line feed is that of the block's end.
-                let of_rows = &taken[..taken.len() - usize::from(end.is_some())];
-                columns.take(of_rows).map_err(|reason| ScanError {
-                    line: line + (columns.rows - before),
-                    statement: format!("rows of {table}"),
-                    reason: reason.to_owned(),
-                })?;
-            }
-            if end.is_some() && !utf8.is_whole() {
-                return Err(refuse("text that is not UTF-8", rows));
-            }
-            end
-        };
-        if end.is_some() {
-            self.table_rows.insert(block.table.to_string(), block.rows.rows);
-            self.block = None;
+        let end = block.rows.take(data).map_err(|fault| ScanError {
+            line: line + memchr_iter(b'\n', &data[..fault.offset]).count() as u64,
+            statement: format!("rows of {}, from line {} on", block.table, block.line + 1),
+            reason: fault.reason.to_owned(),
+        })?;
+        if end.is_some()
+            && let Some(block) = self.block.take()
+            && let Some(table) = self.made.tables.get_mut(&block.table)
+        {
+            table.rows = Some(block.rows.rows());
         }
         Ok(end)
     }

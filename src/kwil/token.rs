@@ -52,6 +52,12 @@ impl Name {
     pub(super) fn is(&self, schema: &str, object: &str) -> bool {
         self.schema == schema && self.object == object
     }
+
+    /// Reads the name as SQL writes it, with or without quotes.
+    pub(super) fn read(text: &str) -> Option<Self> {
+        let tokens: Vec<Token<'_>> = Tokens::new(text).collect::<Result<_, _>>().ok()?;
+        if tokens.len() == 3 { qualified_name(&tokens) } else { None }
+    }
 }
 
 impl fmt::Display for Name {
@@ -66,31 +72,11 @@ pub(super) struct Tokens<'a> {
     text: &'a str,
     at: usize,
     after_literal: bool,
-    /// Inside a function's body, where psql does not look: comments, `:=` and `$1` may stand.
-    body: bool,
 }
 
 impl<'a> Tokens<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Tokens { text, at: 0, after_literal: false, body: false }
-    }
-
-    /// Reads the text of a function's body.
-    pub(super) fn of_body(text: &'a str) -> Self {
-        Tokens { body: true, ..Self::new(text) }
-    }
-
-    /// Passes blanks, and in a body comments too.
-    fn skip(&mut self) -> Result<(), &'static str> {
-        loop {
-            self.at += self.run(0, |b| matches!(b, b' ' | b'\n' | b'\t') || (self.body && b == b'\r'));
-            match (self.body, self.byte(0), self.byte(1)) {
-                (true, Some(b'-'), Some(b'-')) => self.at += self.run(0, |b| b != b'\n'),
-                // Nesting is where readers differ.
-                (true, Some(b'/'), Some(b'*')) => return Err("a comment of several lines"),
-                _ => return Ok(()),
-            }
-        }
+        Tokens { text, at: 0, after_literal: false }
     }
 
     fn byte(&self, offset: usize) -> Option<u8> {
@@ -129,18 +115,16 @@ impl<'a> Tokens<'a> {
         Ok(Token::Number(self.take(length)))
     }
 
-    fn literal(&mut self, prefix: usize) -> Result<Token<'a>, &'static str> {
+    fn literal(&mut self) -> Result<Token<'a>, &'static str> {
         if self.after_literal {
             return Err("two string literals stand one after the other");
         }
-        let escapes = prefix == 1;
         let bytes = self.text.as_bytes();
-        let start = self.at + prefix + 1;
+        let start = self.at + 1;
         let mut end = start;
         loop {
             match bytes.get(end) {
                 None => return Err("a string literal does not end"),
-                Some(b'\\') if escapes => end += 2,
                 Some(b'\'') if bytes.get(end + 1) == Some(&b'\'') => end += 2,
                 Some(b'\'') => break,
                 Some(_) => end += 1,
@@ -184,22 +168,15 @@ impl<'a> Tokens<'a> {
     }
 
     fn next_token(&mut self) -> Option<Result<Token<'a>, &'static str>> {
-        if let Err(reason) = self.skip() {
-            return Some(Err(reason));
-        }
+        self.at += self.run(0, |b| matches!(b, b' ' | b'\n' | b'\t'));
         let b = self.byte(0)?;
         let second = self.byte(1);
         let symbol = |tokens: &mut Self, length| Some(Ok(Token::Symbol(tokens.take(length))));
         match b {
-            b'\'' => Some(self.literal(0)),
+            b'\'' => Some(self.literal()),
             // pg_dump writes none where backslashes stand for themselves, as kwild's servers must have it.
-            b'e' | b'E' if second == Some(b'\'') && !self.body => Some(Err("a literal with escapes")),
-            b'e' | b'E' if second == Some(b'\'') => Some(self.literal(1)),
+            b'e' | b'E' if second == Some(b'\'') => Some(Err("a literal with escapes")),
             b'"' => Some(self.quoted()),
-            b'$' if self.body && second.is_some_and(|b| b.is_ascii_digit()) => {
-                let length = 1 + self.run(1, |b| b.is_ascii_digit());
-                symbol(self, length)
-            }
             b'$' => Some(self.body()),
             b'0'..=b'9' => Some(self.number()),
             b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
@@ -214,7 +191,6 @@ impl<'a> Tokens<'a> {
                 }
             }
             b':' if second == Some(b':') && self.byte(2) != Some(b':') => symbol(self, 2),
-            b':' if self.body && second == Some(b'=') => symbol(self, 2),
             // Array slices; psql reads `:name`, `:'name'`, `:"name"` and `:{?name}` as variables.
             b':' if second.is_some_and(|b| matches!(b, b'(' | b']') || b.is_ascii_digit()) => symbol(self, 1),
             b':' => Some(Err("a colon that psql would read as a variable")),

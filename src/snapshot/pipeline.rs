@@ -21,11 +21,11 @@ use super::{
     source::Source,
 };
 use crate::{
-    base::{Error, Kind, Progress, Result, Sha256Hash, durable},
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash, durable},
     kwil::{
         digest::TextDigest,
         filter::{DumpFilter, FilterReport},
-        scan::{ScanError, StatementScanner},
+        scan::{STACK_BYTES, ScanError, StatementScanner},
     },
 };
 
@@ -115,7 +115,8 @@ impl<S: Source + Send> Job<'_, S> {
                 scope.spawn(move || compress(take_order, compression));
             }
             let (to_scan, scanned) = sync_channel::<Block>(BLOCKS_WAITING);
-            let scanner = scope.spawn(move || scan(&scanned));
+            let scanner = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || scan(&scanned));
+            let scanner = scanner.or_failed(|| "cannot start a thread for the statement check")?;
             let (to_digest, digester) = match self.spill.clone() {
                 None => (None, None),
                 Some(spill) => {

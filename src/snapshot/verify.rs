@@ -34,7 +34,7 @@ use crate::{
         Family,
         digest::TextDigest,
         genesis::Genesis,
-        scan::{ScanError, ScanReport, StatementScanner},
+        scan::{STACK_BYTES, ScanError, ScanReport, StatementScanner},
     },
 };
 
@@ -388,8 +388,9 @@ fn read_text(
             }
             Sha256Hash::from_bytes(hash.finalize().into())
         });
-        let scanner = if options.deep { StatementScanner::new().counting_columns() } else { StatementScanner::new() };
-        let scanning = scope.spawn(move || scan(scanner, &scanned));
+        let scanning = thread::Builder::new().stack_size(STACK_BYTES);
+        let scanning = scanning.spawn_scoped(scope, move || scan(StatementScanner::new(), &scanned));
+        let scanning = scanning.or_failed(|| "cannot start a thread for the statement check")?;
         let (to_digest, digesting) = match &options.spill {
             None => (None, None),
             Some(spill) => {

@@ -1,131 +1,172 @@
-//! Bodies of functions. kwild calls them as a superuser, so they may read and write tables, but not do what only the
-//! server's administrator may: no DDL, no COPY, no text run as SQL but Kwil's own form, no catalogue and file functions.
+//! Bodies of functions in plpgsql (v0.9's procedures). kwild calls them as a superuser: they may compute, and read and write
+//! the tables of their own schema.
+//!
+//! The block structure comes from PostgreSQL's own parser of plpgsql; each SQL text in it is parsed again and walked. That
+//! parser's answer leaves out `#option`s and defaults in DECLARE, so what stands before BEGIN is read here.
 
-use super::super::token::{Token, Tokens};
-use super::cursor::{Cursor, Reason};
+use std::collections::BTreeSet;
 
-/// Statements that no Kwil procedure consists of.
-const STATEMENTS: &[&str] = &[
-    "ALTER",
-    "ANALYZE",
-    "CALL",
-    "CHECKPOINT",
-    "CLUSTER",
-    "COMMENT",
-    "COMMIT",
-    "COPY",
-    "CREATE",
-    "DISCARD",
-    "DO",
-    "DROP",
-    "EXPLAIN",
-    "GRANT",
-    "IMPORT",
-    "LISTEN",
-    "LOAD",
-    "LOCK",
-    "NOTIFY",
-    "PREPARE",
-    "REASSIGN",
-    "REFRESH",
-    "REINDEX",
-    "RESET",
-    "REVOKE",
-    "ROLLBACK",
-    "SAVEPOINT",
-    "SECURITY",
-    "SHOW",
-    "TRUNCATE",
-    "UNLISTEN",
-    "VACUUM",
-];
+use serde_json::Value;
 
-/// Words after which a statement may begin.
-const OPENERS: &[&str] =
-    &["BEGIN", "THEN", "ELSE", "LOOP", "QUERY", "IN", "FOR", "use_column", "use_variable", "error"];
+use super::{
+    Made,
+    rules::{self, Field},
+    walk::{Use, Walk, literal},
+};
+use crate::{
+    base::limits::{FUNCTION_BODY_SIZE_BYTES_MAX, FUNCTION_BODY_TOKENS_MAX, SQL_STATEMENT_TOKENS_MAX},
+    kwil::{
+        token::Name,
+        tree::{self, Mode, Node},
+    },
+};
 
-/// Functions that reach files, other servers or the server's settings, or run text as SQL; with `pg_` and `lo_`.
-const FUNCTIONS: &[&str] = &[
-    "binary_upgrade",
-    "copy",
-    "cursor_to_xml",
-    "cursor_to_xmlschema",
-    "database_to_xml",
-    "database_to_xml_and_xmlschema",
-    "database_to_xmlschema",
-    "dblink",
-    "loread",
-    "lowrite",
-    "nextval",
-    "query_to_xml",
-    "query_to_xml_and_xmlschema",
-    "query_to_xmlschema",
-    "schema_to_xml",
-    "schema_to_xml_and_xmlschema",
-    "schema_to_xmlschema",
-    "setval",
-    "table_to_xml",
-    "table_to_xml_and_xmlschema",
-    "table_to_xmlschema",
-    "ts_rewrite",
-    "ts_stat",
-];
+/// A function as its statement makes it.
+pub(super) struct Function<'a> {
+    /// The whole statement.
+    pub(super) text: &'a str,
+    /// What it makes.
+    pub(super) node: &'a Node,
+    /// Its name.
+    pub(super) name: &'a Name,
+}
 
-/// Checks a body.
-pub(super) fn check(body: &str) -> Result<(), Reason> {
-    let tokens: Vec<Token<'_>> =
-        Tokens::of_body(body).collect::<Result<_, _>>().map_err(|e| format!("in the function's body, {e}"))?;
-    for (at, token) in tokens.iter().enumerate() {
-        let before = at.checked_sub(1).and_then(|i| tokens.get(i));
-        let opens =
-            before.is_none_or(|t| t.is_symbol(";") || t.is_symbol(">>") || OPENERS.iter().any(|opener| t.is(opener)));
-        let after = &tokens[at + 1..];
-        if let Token::Body(_) = token {
-            return Err("the function's body holds another dollar-quoted text".to_owned());
+/// Checks a function; says which dotted names in it must be declared by the text's end.
+///
+/// # Errors
+/// With the first part that does not belong.
+pub(super) fn check(function: &Function<'_>, made: &Made) -> Result<BTreeSet<Use>, String> {
+    let source = source(function.node)?;
+    if source.len() > FUNCTION_BODY_SIZE_BYTES_MAX {
+        return Err(format!("a body of more than {FUNCTION_BODY_SIZE_BYTES_MAX} bytes"));
+    }
+    let begin = head(source)?;
+    let (signature, after) = function.text.split_once(source).ok_or("a body that is not dollar-quoted")?;
+    // The library knows no types but the server's own. Types were judged in the statement's tree and in the head; only for the
+    // library's sake the domain is what it is made of here.
+    let declare =
+        source[..begin].to_ascii_lowercase().replace("public.uint256", "numeric").replace("uint256", "numeric");
+    let readable = format!("{}{declare}{}{after}", signature.replace("public.uint256", "numeric"), &source[begin..]);
+    let mut body = Body { made, function: function.name, uses: BTreeSet::new(), in_block: false };
+    body.part(&tree::parse_body(&readable)?)?;
+    Ok(body.uses)
+}
+
+/// The text of the body; the language must be plpgsql.
+fn source(node: &Node) -> Result<&str, String> {
+    let option = |name| node.nodes("options").filter(move |option| option.text("defname") == name);
+    let language = option("language").filter_map(|option| option.node("arg")).map(|arg| arg.text("sval"));
+    if !language.eq(["plpgsql"]) {
+        return Err("a function in another language than plpgsql".to_owned());
+    }
+    let parts: Vec<&str> =
+        option("as").filter_map(|option| option.node("arg")).flat_map(|arg| arg.names("items")).collect();
+    let [source] = &*parts else { return Err("a function without one body".to_owned()) };
+    Ok(source)
+}
+
+/// Says where BEGIN stands. Before it there may be Kwil's own option, and names and types after DECLARE.
+fn head(body: &str) -> Result<usize, String> {
+    let block = body.trim_start_matches(['\n', ' ', '\t']);
+    let block = block.strip_prefix("#variable_conflict use_column\n").unwrap_or(block);
+    let before = body.len() - block.len();
+    let mut number = 0;
+    for place in
+        tree::tokens(block, FUNCTION_BODY_TOKENS_MAX).map_err(|e| format!("a body that cannot be read: {e}"))?
+    {
+        let word = block.get(place.clone()).unwrap_or_default();
+        if word.starts_with("--") || word.starts_with("/*") {
+            continue;
         }
-        let Some(name) = token.name() else { continue };
-        if opens && STATEMENTS.iter().any(|s| token.is(s)) {
-            return Err(format!("the function's body runs {}", name.to_uppercase()));
+        if word.eq_ignore_ascii_case("BEGIN") {
+            return Ok(before + place.start);
         }
-        if token.is("EXECUTE") && !is_foreign_call(after) {
-            return Err("the function's body runs text as SQL".to_owned());
+        if (number == 0) != word.eq_ignore_ascii_case("DECLARE") {
+            return Err(format!("{word:.20} before the body's BEGIN"));
         }
-        if token.is("SET") && opens && !is_context_setting(after) {
-            return Err("the function's body changes a setting of the server".to_owned());
-        }
-        // The server's settings decide what it runs; Kwil's own are `ctx.`.
-        if name == "set_config" && !matches!(after, [_, Token::Literal(s), ..] if s.starts_with("ctx.")) {
-            return Err("the function's body changes a setting of the server".to_owned());
-        }
-        let called = after.first().is_some_and(|t| t.is_symbol("("));
-        if called && (FUNCTIONS.contains(&name.as_str()) || name.starts_with("lo_") || name.starts_with("dblink")) {
-            return Err(format!("the function's body calls {name}"));
-        }
-        if name.starts_with("pg_") && name != "pg_catalog" {
-            return Err(format!("the function's body names {name} of the server's catalogue"));
-        }
-        if name == "pg_catalog" && !matches!(after, [_, function, ..] if function.is("format_type")) {
-            return Err("the function's body reaches into the server's catalogue".to_owned());
+        number += 1;
+        let plain = word.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+            || [";", "[", "]", "(", ")", ",", "."].contains(&word);
+        let more = ["DEFAULT", "CURSOR", "ALIAS", "CONSTANT", "FOR", "COLLATE", "NOT"];
+        if !plain || more.iter().any(|keyword| word.eq_ignore_ascii_case(keyword)) {
+            return Err(format!("{word:.20} in DECLARE, where only names and types may stand"));
         }
     }
-    Ok(())
+    Err("a body without BEGIN".to_owned())
 }
 
-/// Kwil's call of another schema's procedure: `EXECUTE format('SELECT * FROM ds_%I.%I($1, $2)', …`.
-fn is_foreign_call(after: &[Token<'_>]) -> bool {
-    let [format, open, Token::Literal(text), comma, ..] = after else { return false };
-    // Nothing may be added to what it gives.
-    let mut cursor = Cursor::new(&after[1..]);
-    let ends = cursor.parenthesis().is_ok()
-        && cursor.rest.first().is_some_and(|t| t.is_symbol(";") || t.is("INTO") || t.is("USING") || t.is("LOOP"));
-    let arguments = ["SELECT * FROM ds_%I.%I(", "SELECT ds_%I.%I("].iter().find_map(|form| text.strip_prefix(form));
-    ends && format.is("format")
-        && open.is_symbol("(")
-        && comma.is_symbol(",")
-        && arguments.and_then(|a| a.strip_suffix(')')).is_some_and(|a| a.bytes().all(|b| b"$0123456789, ".contains(&b)))
+struct Body<'s> {
+    made: &'s Made,
+    function: &'s Name,
+    uses: BTreeSet<Use>,
+    /// The one block was entered; one inside of it could have a DECLARE, which is in no answer of the parser.
+    in_block: bool,
 }
 
-/// `SET LOCAL ctx.name = …`.
-fn is_context_setting(after: &[Token<'_>]) -> bool {
-    matches!(after, [local, ctx, dot, ..] if local.is("LOCAL") && ctx.is("ctx") && dot.is_symbol("."))
+impl Body<'_> {
+    fn part(&mut self, part: &Value) -> Result<(), String> {
+        let unknown = || "a body of an unknown form".to_owned();
+        let parts = match part {
+            Value::Array(items) => return items.iter().try_for_each(|item| self.part(item)),
+            Value::Object(parts) => parts,
+            _ => return Err(unknown()),
+        };
+        for (kind, inner) in parts {
+            if kind == "PLpgSQL_expr" {
+                self.expression(inner, false)?;
+                continue;
+            }
+            let Value::Object(fields) = inner else { return Err(unknown()) };
+            let known = rules::fields("plpgsql", kind).ok_or_else(|| format!("{kind} in a body"))?;
+            if kind == "PLpgSQL_stmt_block" && std::mem::replace(&mut self.in_block, true) {
+                return Err("a block inside of a block".to_owned());
+            }
+            let runs_text = matches!(kind.as_str(), "PLpgSQL_stmt_dynexecute" | "PLpgSQL_stmt_dynfors");
+            for (name, value) in fields {
+                match rules::field(known, name) {
+                    None => return Err(format!("{kind} with {name} in a body")),
+                    Some(Field::Nodes) if name == "dynquery" || (runs_text && name == "query") => {
+                        self.expression(&value["PLpgSQL_expr"], true)?;
+                    }
+                    Some(Field::Nodes) => self.part(value)?,
+                    Some(_) => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One SQL text. `runs_text`: the server will run its value as SQL.
+    fn expression(&mut self, expression: &Value, runs_text: bool) -> Result<(), String> {
+        const STATEMENTS: [&str; 6] =
+            ["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "VariableSetStmt", "PlassignStmt"];
+        let text = expression["query"].as_str().ok_or("an expression without a text")?;
+        let mode = expression["parseMode"].as_i64().and_then(|mode| i32::try_from(mode).ok());
+        // The bound on tokens.
+        tree::tokens(text, SQL_STATEMENT_TOKENS_MAX)?;
+        let tree = tree::parse(text, Mode::Body(mode.ok_or("an expression without a mode")?))?;
+        if !STATEMENTS.contains(&tree.kind) {
+            return Err(format!("{} in a body", tree.kind));
+        }
+        if runs_text && !is_foreign_call(&tree) {
+            return Err("a body that runs a text as SQL".to_owned());
+        }
+        let mut walk = Walk::body(self.made, self.function);
+        walk.node(&tree)?;
+        self.uses.append(&mut walk.uses);
+        Ok(())
+    }
+}
+
+/// `format('SELECT * FROM ds_%I.%I($1, $2)', _dbid, _procedure)`, with which Kwil calls a procedure of another schema: `%I`
+/// quotes what it puts in.
+fn is_foreign_call(tree: &Node) -> bool {
+    let [target] = tree.list("target_list") else { return false };
+    let Some(call) = target.as_node().and_then(|target| target.node("val")) else { return false };
+    let form = call.list("args").first().and_then(literal).unwrap_or_default();
+    let inside = ["SELECT * FROM ds_%I.%I(", "SELECT ds_%I.%I("].iter().find_map(|start| form.strip_prefix(start));
+    let arguments = inside.and_then(|inside| inside.strip_suffix(')'));
+    call.kind == "FuncCall"
+        && call.names("funcname") == ["format"]
+        && arguments.is_some_and(|arguments| arguments.bytes().all(|b| b"$0123456789, ".contains(&b)))
 }

@@ -1,15 +1,35 @@
 //! COPY rows, checked as they pass and never held.
 
-use memchr::{memchr, memchr2_iter};
+use memchr::{memchr2, memchr3_iter};
+
+/// What the server can take as one row: a text of less than 1 GiB.
+const ROW_SIZE_BYTES_MAX: usize = (1 << 30) - 1;
+const BAD_UTF8: &str = "text that is not UTF-8";
+const AFTER_END: &str = "text follows the end of a COPY block on its line";
+
+/// What is wrong in a piece of rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Fault {
+    /// Where in the piece: on the line that is at fault.
+    pub(super) offset: usize,
+    pub(super) reason: &'static str,
+}
 
 /// The end of a block and what was in it.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
-    pub(super) rows: u64,
+    rows: u64,
     /// What was read of the line when the text was cut, as far as it matters.
     line: LineState,
     /// A backslash was the last byte: its letter comes next.
     escape: bool,
+    /// Bytes of the row so far, and tabs between its values.
+    row_bytes: usize,
+    tabs: usize,
+    tabs_wanted: usize,
+    /// No row may come.
+    empty: bool,
+    utf8: Utf8,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -22,34 +42,83 @@ enum LineState {
 }
 
 impl Rows {
+    /// Rows of so many columns.
+    pub(super) fn new(columns: usize) -> Self {
+        Rows { tabs_wanted: columns.saturating_sub(1), ..Rows::default() }
+    }
+
+    /// A block in which no row may come.
+    pub(super) fn none() -> Self {
+        Rows { empty: true, ..Rows::default() }
+    }
+
+    /// How many rows have ended.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
     /// Takes data; the answer is where the block ends.
-    pub(super) fn take(&mut self, data: &[u8]) -> Result<Option<usize>, &'static str> {
+    ///
+    /// # Errors
+    /// With the offset of the first fault, wherever the data was cut on its line.
+    pub(super) fn take(&mut self, data: &[u8]) -> Result<Option<usize>, Fault> {
+        let end = self.lines(data);
+        let read = match &end {
+            Ok(end) => &data[..end.unwrap_or(data.len())],
+            Err(fault) => &data[..fault.offset],
+        };
+        self.bytes(read)?;
+        if matches!(end, Ok(Some(_))) && !self.utf8.is_whole() {
+            return Err(Fault { offset: 0, reason: BAD_UTF8 });
+        }
+        end
+    }
+
+    /// Bytes that no row has.
+    fn bytes(&mut self, data: &[u8]) -> Result<(), Fault> {
+        let first = memchr2(b'\r', 0, data).unwrap_or(data.len());
+        self.utf8.take(&data[..first])?;
+        match data.get(first) {
+            Some(b'\r') => Err(Fault { offset: first, reason: "a carriage return stands in a row" }),
+            Some(_) => Err(Fault { offset: first, reason: "a zero byte" }),
+            None => Ok(()),
+        }
+    }
+
+    fn lines(&mut self, data: &[u8]) -> Result<Option<usize>, Fault> {
+        let fault = |offset| move |reason| Fault { offset, reason };
         let mut row_start = 0;
         let mut from = 0;
         if self.escape {
             let Some(&letter) = data.first() else { return Ok(None) };
             self.escape = false;
-            self.letter(letter)?;
+            self.letter(letter).map_err(fault(0))?;
             from = 1;
         }
         if self.line == LineState::Dot {
             match data.get(from) {
                 None => return Ok(None),
                 Some(b'\n') => return Ok(Some(from + 1)),
-                Some(_) => return Err("text follows the end of a COPY block on its line"),
+                Some(_) => return Err(fault(0)(AFTER_END)),
             }
         }
         let mut escaped_until = from;
-        for at in memchr2_iter(b'\n', b'\\', data) {
+        for at in memchr3_iter(b'\n', b'\\', b'\t', data) {
             if at < escaped_until {
                 continue;
             }
-            if data[at] == b'\n' {
-                check_carriage_return(&data[row_start..at])?;
-                self.rows += 1;
-                self.line = LineState::Start;
-                row_start = at + 1;
-                continue;
+            match data[at] {
+                b'\t' => {
+                    self.tabs += 1;
+                    self.line = LineState::Row;
+                    continue;
+                }
+                b'\n' => {
+                    self.end_row(at - row_start).map_err(fault(at))?;
+                    row_start = at + 1;
+                    continue;
+                }
+                _ => {}
             }
             if at > row_start {
                 self.line = LineState::Row;
@@ -57,23 +126,47 @@ impl Rows {
             match data.get(at + 1) {
                 None => self.escape = true,
                 Some(&letter) => {
-                    self.letter(letter)?;
+                    self.letter(letter).map_err(fault(at))?;
                     if self.line == LineState::Dot {
                         match data.get(at + 2) {
                             None => return Ok(None),
                             Some(b'\n') => return Ok(Some(at + 3)),
-                            Some(_) => return Err("text follows the end of a COPY block on its line"),
+                            Some(_) => return Err(fault(at)(AFTER_END)),
                         }
                     }
                 }
             }
             escaped_until = at + 2;
         }
-        check_carriage_return(&data[row_start..])?;
+        self.row_bytes += data.len() - row_start;
         if row_start < data.len() && !(self.escape && row_start + 1 == data.len()) {
             self.line = LineState::Row;
         }
+        self.check_row().map_err(fault(row_start))?;
         Ok(None)
+    }
+
+    fn check_row(&self) -> Result<(), &'static str> {
+        if self.empty && self.line == LineState::Row {
+            return Err("the voters table holds rows: they would stay validators beside the genesis'");
+        }
+        if self.row_bytes >= ROW_SIZE_BYTES_MAX {
+            return Err("a row of 1 GiB or more, which no server can read back");
+        }
+        Ok(())
+    }
+
+    fn end_row(&mut self, bytes: usize) -> Result<(), &'static str> {
+        self.row_bytes += bytes;
+        self.line = LineState::Row;
+        self.check_row()?;
+        if self.tabs != self.tabs_wanted {
+            return Err("a row has not as many columns as its COPY names");
+        }
+        self.line = LineState::Start;
+        (self.row_bytes, self.tabs) = (0, 0);
+        self.rows += 1;
+        Ok(())
     }
 
     /// The byte after a backslash, as pg_dump writes them.
@@ -87,66 +180,28 @@ impl Rows {
     }
 }
 
-fn check_carriage_return(data: &[u8]) -> Result<(), &'static str> {
-    if memchr(b'\r', data).is_some() { Err("a carriage return stands in a row") } else { Ok(()) }
-}
-
-/// Rows whose number of columns is counted.
-#[derive(Debug)]
-pub(super) struct Columns {
-    tabs_wanted: usize,
-    tabs: usize,
-    pub(super) rows: u64,
-}
-
-impl Columns {
-    /// For rows of that many columns.
-    pub(super) fn new(columns: usize) -> Self {
-        Columns { tabs_wanted: columns.saturating_sub(1), tabs: 0, rows: 0 }
-    }
-
-    /// Takes data that [`Rows`] took, without the line that ends the block. A tab inside a value is written `\t`.
-    pub(super) fn take(&mut self, data: &[u8]) -> Result<(), &'static str> {
-        for at in memchr2_iter(b'\n', b'\t', data) {
-            if data[at] == b'\t' {
-                self.tabs += 1;
-                continue;
-            }
-            if self.tabs != self.tabs_wanted {
-                return Err("a row has not as many columns as its COPY names");
-            }
-            self.tabs = 0;
-            self.rows += 1;
-        }
-        Ok(())
-    }
-}
-
 /// UTF-8 across cuts.
 #[derive(Debug, Default)]
-pub(super) struct Utf8 {
+struct Utf8 {
     partial: Vec<u8>,
 }
 
 impl Utf8 {
-    pub(super) fn take(&mut self, mut data: &[u8]) -> Result<(), &'static str> {
-        const BAD: &str = "text that is not UTF-8";
-        if memchr(0, data).is_some() {
-            return Err("a zero byte");
-        }
+    fn take(&mut self, mut data: &[u8]) -> Result<(), Fault> {
+        let mut offset = 0;
         while !self.partial.is_empty() {
             let Some((&next, rest)) = data.split_first() else { return Ok(()) };
             self.partial.push(next);
-            data = rest;
+            (data, offset) = (rest, offset + 1);
             match std::str::from_utf8(&self.partial) {
                 Ok(_) => self.partial.clear(),
-                Err(e) if e.error_len().is_some() => return Err(BAD),
+                Err(e) if e.error_len().is_some() => return Err(Fault { offset: 0, reason: BAD_UTF8 }),
                 Err(_) => {}
             }
         }
         match std::str::from_utf8(data) {
             Ok(_) => Ok(()),
-            Err(e) if e.error_len().is_some() => Err(BAD),
+            Err(e) if e.error_len().is_some() => Err(Fault { offset: offset + e.valid_up_to(), reason: BAD_UTF8 }),
             Err(e) => {
                 self.partial.extend_from_slice(&data[e.valid_up_to()..]);
                 Ok(())
@@ -154,7 +209,7 @@ impl Utf8 {
         }
     }
 
-    pub(super) fn is_whole(&self) -> bool {
+    fn is_whole(&self) -> bool {
         self.partial.is_empty()
     }
 }

@@ -504,6 +504,7 @@ fn setup_inits_verdict_is_found_again() {
 
 fn report(family: Family) -> ScanReport {
     ScanReport {
+        guarded: true,
         family,
         tables: 1,
         rows: 0,

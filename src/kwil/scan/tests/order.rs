@@ -4,32 +4,50 @@ use super::*;
 
 #[test]
 fn a_schema_after_the_first_object() {
-    refused("CREATE SCHEMA later;", "after the first object");
+    refused("CREATE SCHEMA later;", "a schema is made after the first object");
 }
 
 #[test]
 fn another_update() {
-    refused("UPDATE s.t SET a = '';", "UPDATE other");
-    refused("UPDATE kwild_voting.resolutions SET expiration = expiration-1 WHERE true;", "UPDATE other");
-    refused("UPDATE kwild_voting.resolutions SET expiration = 1;", "UPDATE other");
-    refused("UPDATE kwild_voting.resolutions SET expiration = expiration+1;", "UPDATE other");
-    refused("UPDATE kwild_voting.resolutions SET expiration = expiration-1-1;", "UPDATE other");
-    refused("UPDATE kwild_voting.resolutions SET expiration = expiration-99999999999999999999;", "UPDATE other");
-    refused("UPDATE kwild_voting.voters SET power = power-1;", "UPDATE other");
-    refused("UPDATE ONLY kwild_voting.resolutions SET expiration = expiration-1;", "name with its schema");
+    refused("UPDATE s.t SET a = '';", "an UPDATE other than the one that Kwil's tool ends a snapshot with");
+    refused(
+        "UPDATE kwild_voting.resolutions SET expiration = expiration-1 WHERE true;",
+        "UpdateStmt with where_clause is no part of any UpdateStmt of a Kwil",
+    );
+    refused(
+        "UPDATE kwild_voting.resolutions SET expiration = 1;",
+        "an UPDATE other than the one that Kwil's tool ends a snapshot with",
+    );
+    refused(
+        "UPDATE kwild_voting.resolutions SET expiration = expiration+1;",
+        "an UPDATE other than the one that Kwil's tool ends a snapshot with",
+    );
+    refused(
+        "UPDATE kwild_voting.resolutions SET expiration = expiration-1-1;",
+        "an UPDATE other than the one that Kwil's tool ends a snapshot with",
+    );
+    refused(
+        "UPDATE kwild_voting.resolutions SET expiration = expiration-99999999999999999999;",
+        "an UPDATE other than the one that Kwil's tool ends a snapshot with",
+    );
+    refused(
+        "UPDATE kwild_voting.voters SET power = power-1;",
+        "an UPDATE other than the one that Kwil's tool ends a snapshot with",
+    );
+    refused("UPDATE ONLY kwild_voting.resolutions SET expiration = expiration-1;", "RangeVar with inh");
 }
 
 #[test]
 fn a_transaction_for_more_than_large_objects() {
-    refused("BEGIN;\nDROP TABLE s.t;", "large objects");
-    refused("BEGIN;\nCOMMIT;\nROLLBACK;", "no statement");
-    refused("BEGIN ISOLATION LEVEL SERIALIZABLE;", "more follows");
-    refused("BEGIN;\nCREATE TABLE s.u (a text);\nCOMMIT;", "large objects");
-    refused("BEGIN;\nCOPY s.t (a) FROM stdin;\n\\.\nCOMMIT;", "large objects");
-    refused("BEGIN;\n\\restrict a\nCOMMIT;", "psql would run");
-    refused("START TRANSACTION;", "no statement");
-    refused("COMMIT;", "no statement");
-    refused("SAVEPOINT x;", "no statement");
+    refused("BEGIN;\nDROP TABLE s.t;", "TransactionStmt is no statement of a Kwil dump");
+    refused("BEGIN;\nCOMMIT;\nROLLBACK;", "TransactionStmt is no statement of a Kwil dump");
+    refused("BEGIN ISOLATION LEVEL SERIALIZABLE;", "TransactionStmt is no statement of a Kwil dump");
+    refused("BEGIN;\nCREATE TABLE s.u (a text);\nCOMMIT;", "TransactionStmt is no statement of a Kwil dump");
+    refused("BEGIN;\nCOPY s.t (a) FROM stdin;\n\\.\nCOMMIT;", "TransactionStmt is no statement of a Kwil dump");
+    refused("BEGIN;\n\\restrict a\nCOMMIT;", "TransactionStmt is no statement of a Kwil dump");
+    refused("START TRANSACTION;", "TransactionStmt is no statement of a Kwil dump");
+    refused("COMMIT;", "TransactionStmt is no statement of a Kwil dump");
+    refused("SAVEPOINT x;", "TransactionStmt is no statement of a Kwil dump");
 }
 
 #[test]
@@ -52,7 +70,6 @@ fn a_text_that_ends_in_the_middle() {
         ("GRANT SELECT ON TABLE s.t TO x", "inside a line or statement"),
         ("GRANT SELECT ON TABLE s.t TO x;", "inside a line or statement"),
         ("\\restrict a", "inside a line or statement"),
-        ("BEGIN;\n", "inside a transaction"),
         ("UPDATE kwild_voting.resolutions SET expiration = expiration--1;\n", "inside a line or statement"),
     ] {
         let text = format!("{SMALL}{rest}");
@@ -62,23 +79,39 @@ fn a_text_that_ends_in_the_middle() {
 
 #[test]
 fn texts_that_are_no_snapshot() {
-    for text in ["", "\n\n", "CREATE SCHEMA s;\n", "CREATE TABLE s.t (a text);\n", END, "\\restrict a\n"] {
-        refused_text(text.as_bytes(), 0..text.len(), "no Kwil snapshot");
+    for (text, want) in [
+        ("", "no statement"),
+        ("\n\n", "empty line"),
+        ("CREATE SCHEMA s;\n", "no Kwil snapshot"),
+        ("CREATE TABLE s.t (a text);\n", "does not make"),
+        (END, "does not make"),
+        ("\\restrict a\n", "no Kwil snapshot"),
+    ] {
+        refused_text(text.as_bytes(), 0..text.len(), want);
     }
     refused_text(b"\x1f\x8b\x08\x00", 0..4, "inside a line");
 }
 
 #[test]
 fn schemas_that_no_snapshot_makes() {
-    for schema in ["public", "pg_toast", "\"pg_x\"", "information_schema", "kwild_chain", "kwild_events", "kwild_peers"]
-    {
+    for schema in [
+        "public",
+        "pg_toast",
+        "\"pg_x\"",
+        "information_schema",
+        "kwild_chain",
+        "kwild_events",
+        "kwild_peers",
+        "kwild",
+        "postgres",
+    ] {
         refused_text(format!("CREATE SCHEMA {schema};\n").as_bytes(), 0..10, "does not belong");
     }
     for (statement, want) in [
-        ("CREATE SCHEMA user;\n", "word of SQL"),
-        ("CREATE SCHEMA s AUTHORIZATION x;\n", "more follows"),
-        ("CREATE SCHEMA IF NOT EXISTS s;\n", "more follows"),
-        ("CREATE SCHEMA s CREATE TABLE t (a text);\n", "more follows"),
+        ("CREATE SCHEMA user;\n", "syntax error"),
+        ("CREATE SCHEMA s AUTHORIZATION x;\n", "authrole"),
+        ("CREATE SCHEMA IF NOT EXISTS s;\n", "be there already"),
+        ("CREATE SCHEMA s CREATE TABLE t (a text);\n", "schema_elts"),
         ("CREATE SCHEMA s;\nCREATE SCHEMA S;\n", "made twice"),
     ] {
         refused_text(statement.as_bytes(), 0..statement.len(), want);
@@ -94,12 +127,12 @@ fn schemas_of_both_families() {
     let text = SMALL.replace("CREATE SCHEMA s;\n", "CREATE SCHEMA s;\nCREATE SCHEMA ds_x;\n");
     scan(text.as_bytes(), 1).unwrap();
     let function = "CREATE FUNCTION ds_x.f() RETURNS void LANGUAGE plpgsql AS $$BEGIN END$$;\n";
-    assert!(scan(format!("{text}{function}").as_bytes(), 1).unwrap_err().reason.contains("makes no function"));
+    assert!(scan(format!("{text}{function}").as_bytes(), 1).unwrap_err().reason.contains("no version of Kwil makes"));
     let v09 =
         "CREATE SCHEMA ds_x;\nCREATE SCHEMA kwild_accts;\nCREATE SCHEMA kwild_internal;\nCREATE SCHEMA kwild_voting;\n";
     scan(format!("{v09}{function}").as_bytes(), 1).unwrap();
     let engine = "CREATE FUNCTION kwild_engine.format_type() RETURNS void LANGUAGE plpgsql AS $$BEGIN END$$;\n";
-    assert!(scan(format!("{v09}{engine}").as_bytes(), 1).unwrap_err().reason.contains("does not make"));
+    assert!(scan(format!("{v09}{engine}").as_bytes(), 1).unwrap_err().reason.contains("no version of Kwil makes"));
 }
 
 #[test]
