@@ -72,6 +72,7 @@ use memchr::{memchr, memchr_iter};
 
 use super::{
     Family,
+    guard::PROLOGUE,
     sql::{Next, Sink, SplitError, Splitter, Statement, short},
     token::{Name, Token, Tokens},
 };
@@ -154,6 +155,8 @@ pub struct ScanReport {
     pub voters_rows: u64,
     /// Tables that are made but have no COPY block; pg_dump writes one for each, also without rows.
     pub tables_without_rows: Vec<String>,
+    /// It has the guard around it.
+    pub guarded: bool,
 }
 
 /// The scanner.
@@ -198,9 +201,17 @@ impl StatementScanner {
     pub fn finish(self) -> Result<ScanReport, ScanError> {
         self.splitter.finish()?;
         let mut state = self.state;
+        if state.guard > 0 && !state.committed {
+            let reason = "a guarded text without its last line".to_owned();
+            return Err(ScanError { line: state.last_line, statement: String::new(), reason });
+        }
+        state.committed = false;
         let whole = |reason: String| ScanError { line: state.last_line, statement: String::new(), reason };
         if state.in_large_object {
             return Err(whole("the text ends inside a transaction".to_owned()));
+        }
+        if state.guard > 0 && !state.schemas.contains("kwild_voting") {
+            return Err(whole("no schema kwild_voting is made: this is no Kwil snapshot".to_owned()));
         }
         state.schemas_are_complete().map_err(|reason| ScanError {
             line: state.last_line,
@@ -217,6 +228,7 @@ impl StatementScanner {
             height: state.height,
             schemas: state.schemas,
             voters_rows: 0,
+            guarded: state.guard > 0,
         })
     }
 }
@@ -234,6 +246,10 @@ struct State {
     sequences: BTreeSet<Name>,
     copied: BTreeSet<Name>,
     in_large_object: bool,
+    /// Bytes of the guard's first lines that were read.
+    guard: usize,
+    /// A batch has ended.
+    committed: bool,
     block: Option<Block>,
     counts_columns: bool,
     /// A GRANT or REVOKE was seen.
@@ -291,7 +307,7 @@ impl State {
         if self.family.is_some() {
             return Ok(());
         }
-        if !self.schemas.contains("kwild_voting") {
+        if self.guard == 0 && !self.schemas.contains("kwild_voting") {
             return Err("no schema kwild_voting is made: this is no Kwil snapshot".to_owned());
         }
         let family = if self.schemas.contains("kwild_engine") { Family::V010 } else { Family::V09 };
@@ -321,6 +337,26 @@ fn is_restrict(line: &[u8]) -> bool {
     token.is_some_and(|t| !t.is_empty() && t.iter().all(u8::is_ascii_alphanumeric))
 }
 
+impl State {
+    /// A line of the guard.
+    fn is_guard(&mut self, text: &[u8]) -> bool {
+        if PROLOGUE.as_bytes()[self.guard..].starts_with(text) {
+            self.guard += text.len();
+            return true;
+        }
+        if self.guard != PROLOGUE.len() || self.block.is_some() {
+            return false;
+        }
+        let was = self.committed;
+        match text {
+            b"COMMIT;\n" => self.committed = true,
+            b"BEGIN;\n" => self.committed = false,
+            _ => return false,
+        }
+        was != self.committed
+    }
+}
+
 impl Sink for State {
     type Error = ScanError;
 
@@ -334,6 +370,9 @@ impl Sink for State {
 
     fn command(&mut self, line: u64, text: &[u8], _: &mut Vec<u8>) -> Result<(), ScanError> {
         self.last_line = line;
+        if self.is_guard(text) {
+            return Ok(());
+        }
         if is_restrict(text) && self.height.is_none() && !self.in_large_object {
             return Ok(());
         }
@@ -344,6 +383,12 @@ impl Sink for State {
     fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, ScanError> {
         self.last_line = statement.line;
         let refuse = |reason: String| ScanError { line: statement.line, statement: short(statement.text), reason };
+        if self.is_guard(statement.text) {
+            return Ok(Next::Statement);
+        }
+        if self.committed || (self.guard != 0 && self.guard != PROLOGUE.len()) {
+            return Err(refuse("it does not stand inside the guard".to_owned()));
+        }
         if self.height.is_some() {
             return Err(refuse("a statement follows the closing UPDATE".to_owned()));
         }

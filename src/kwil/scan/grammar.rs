@@ -79,7 +79,9 @@ impl State {
     }
 
     fn create_schema(&mut self, mut cursor: Cursor<'_, '_>) -> Result<Accepted, Reason> {
-        if self.family.is_some() {
+        if self.guard > 0 {
+            cursor.eat(&["IF", "NOT", "EXISTS"]);
+        } else if self.family.is_some() {
             return Err("a schema is made after the first object".to_owned());
         }
         let name = cursor.name()?;
