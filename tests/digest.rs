@@ -12,8 +12,11 @@ use proptest::prelude::*;
 use regenesis::{
     base::{Blake3Hash, Result},
     kwil::{
+        Family,
         digest::{DigestError, HashList, TextDigest, TextDigester},
+        filter::DumpFilter,
         genesis::Genesis,
+        guard::Arranger,
         key::PublicKey,
     },
 };
@@ -159,6 +162,24 @@ fn rows_in_another_order_and_another_height_are_equal() {
         let again = digest(other.as_bytes());
         assert_eq!(again.height, Some(260));
         assert_eq!(TextDigest { height: found.height, ..again }, found, "{file}");
+    }
+}
+
+#[test]
+fn a_text_has_the_same_digests_with_and_without_the_guard() {
+    for (family, file) in [
+        (Family::V09, "v0.9/worlds/quartet/kwil-admin/kwildb-snapshot.sql.gz"),
+        (Family::V010, "v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"),
+        (Family::V010, "truf/worlds/maa_long/kwild-snapshot/snapshot.sql.gz"),
+    ] {
+        let text = read(&data(file));
+        let (mut arranger, mut first, mut last) = (Arranger::default(), Vec::new(), Vec::new());
+        arranger.push(&text, &mut first, &mut last).unwrap();
+        let (mut filter, mut guarded) = (DumpFilter::of_snapshot(family), Vec::new());
+        filter.push(&first, &mut guarded).unwrap();
+        filter.push(&last, &mut guarded).unwrap();
+        filter.finish_snapshot(&mut guarded).unwrap();
+        assert_eq!(digest(&guarded), digest(&text), "{file}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use regenesis::kwil::guard;
 use tempfile::TempDir;
 
 struct Ran {
@@ -28,16 +29,17 @@ impl World {
         use sha2::Digest;
         use std::io::Write;
         let dir = tempfile::tempdir().unwrap();
-        let text = "CREATE SCHEMA kwild_engine;\nCREATE SCHEMA kwild_voting;\n\
+        let statements = "CREATE SCHEMA kwild_engine;\nCREATE SCHEMA kwild_voting;\n\
                     CREATE TABLE kwild_voting.resolutions (\n    expiration bigint NOT NULL\n);\n\
                     UPDATE kwild_voting.resolutions SET expiration = expiration-76;\n";
+        let text = format!("{}{statements}{}", guard::PROLOGUE, guard::EPILOGUE);
         let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gzip.write_all(text.as_bytes()).unwrap();
         fs::write(dir.path().join("snapshot.sql.gz"), gzip.finish().unwrap()).unwrap();
         let genesis = fs::read_to_string(data("vectors/manifest/genesis.json")).unwrap();
         let pinned = "58256e864b6f773f6b2909a61fef5d1be10b9ae67ebd0310d6dde8bf7582a504";
         assert!(genesis.contains(pinned));
-        let hash = hex::encode(sha2::Sha256::digest(text));
+        let hash = hex::encode(sha2::Sha256::digest(&text));
         fs::write(dir.path().join("genesis.json"), genesis.replace(pinned, &hash)).unwrap();
         World { dir }
     }

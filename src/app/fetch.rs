@@ -319,8 +319,11 @@ impl Fetching<'_> {
             // Beside what is fetched: there must be room for it anyway.
             spill: self.manifest.manifest().state_digest.as_ref().map(|_| self.directory.to_owned()),
             cancel: self.cancel.clone(),
+            // kwild will be started on it.
+            guarded_only: self.in_root,
             ..VerifyOptions::default()
         };
+        let told = self.progress.clone();
         // While chunks come, their progress says enough.
         let progress = if complete { self.progress.clone() } else { Progress::silent() };
         let manifest = self.manifest.clone();
@@ -332,6 +335,7 @@ impl Fetching<'_> {
                 .or_failed(|| "cannot read the genesis")?;
             let genesis = manifest.check_genesis(&bytes)?;
             let verified = snapshot::verify_reader(snapshot, &genesis, &options, &progress)?;
+            verified.findings.iter().filter(|finding| finding.code == "unguarded").for_each(|f| told.warning(&f.text));
             // The file is what was attested, or it is not used.
             if let Some(text) = &verified.digest {
                 check_signed(text, manifest.manifest())?;

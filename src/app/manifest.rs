@@ -143,6 +143,9 @@ pub fn sign(
     let spill = options.digest.then_some(dir);
     let snapshot = read_snapshot(&snapshot_path, None, spill, progress, cancel)?;
     check_pins(&genesis, &genesis_path, snapshot.state_hash)?;
+    if !snapshot.guarded {
+        return Err(unguarded(&snapshot_path, &genesis_path));
+    }
 
     let now = clock::unix_seconds();
     let mut candidate = Manifest {
@@ -278,6 +281,15 @@ fn check_pins(genesis: &Genesis, path: &Path, state_hash: Sha256Hash) -> Result<
         .hint("they do not belong together: take both from one `regenesis snapshot create`"))
 }
 
+/// Nobody could join on it.
+fn unguarded(snapshot: &Path, genesis: &Path) -> Error {
+    Error::verify(format!("{} has no guard, so every join would refuse it", snapshot.display())).hint(format!(
+        "`regenesis snapshot guard {} --genesis {} -o DIR` puts the guard around it: sign and serve that DIR",
+        snapshot.display(),
+        genesis.display()
+    ))
+}
+
 /// The manifest of the same lead and network that lies there. Another one is not continued, an unreadable one replaced.
 fn existing_of(path: &Path, candidate: &Manifest, progress: &Progress) -> Result<Option<SignedManifest>> {
     if !path.exists() {
@@ -372,6 +384,8 @@ pub struct SnapshotFacts {
     pub height: Option<i64>,
     /// The state's digest, where it was asked for.
     pub digest: Option<TextDigest>,
+    /// Whether psql loads all of it or nothing.
+    pub guarded: bool,
 }
 
 /// Reads a snapshot once: the file's chunks and hashes, the text's hash, statements, height and, where `spill` gives it room,
@@ -408,10 +422,11 @@ pub fn read_snapshot(
     })?;
     let description = tee.hasher.finish().or_verify(|| format!("{} is not what it should be", path.display()))?;
     // The text is code: nobody is asked to run what everyone would refuse.
-    let height = facts.scan?.height;
+    let report = facts.scan?;
+    let (height, guarded) = (report.height, report.guarded);
     let (state_hash, text_size_bytes) = (facts.state_hash, facts.bytes);
     let digest = facts.digest.transpose()?;
-    Ok(SnapshotFacts { description, state_hash, text_size_bytes, height, digest })
+    Ok(SnapshotFacts { description, state_hash, text_size_bytes, height, digest, guarded })
 }
 
 /// Hashes what is read through it.

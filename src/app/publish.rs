@@ -38,6 +38,10 @@ pub async fn from_database(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<(Created, Signed)> {
+    if create.kwil_compat {
+        return Err(Error::usage("Kwil's own bytes (--kwil-compat) have no guard, so every join would refuse them")
+            .hint("publish without --kwil-compat; `snapshot create --kwil-compat` makes them for comparison"));
+    }
     let snapdir = create.snapdir.clone();
     progress.step("taking a snapshot of the old database");
     let created = snapshot::create(settings, create, progress, cancel.clone()).await.map_err(|e| match e.advice() {

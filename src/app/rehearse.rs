@@ -64,7 +64,9 @@ pub struct Rehearsed {
     pub failed: Vec<FailedStatement>,
     /// Failures beyond those listed.
     pub failed_more: u64,
-    /// Tables whose rows are not as many as they should be.
+    /// The text has the guard: what fails ends the restore, and nothing of `kwild_voting` is there then.
+    pub guarded: bool,
+    /// Tables whose rows are not as many as they should be; none where the guard ended the restore.
     pub differs: Vec<RowsDiffer>,
     /// What is worth knowing.
     pub notes: Vec<String>,
@@ -89,6 +91,11 @@ impl Rehearsed {
         self.failed.iter().filter(|failed| !failed.expected)
     }
 
+    /// Whether the guard ended the restore.
+    pub fn is_stopped(&self) -> bool {
+        self.guarded && self.unexpected().next().is_some()
+    }
+
     /// Refuses a snapshot whose restore would lose something.
     ///
     /// # Errors
@@ -98,6 +105,16 @@ impl Rehearsed {
             return Ok(());
         }
         let mut parts = Vec::new();
+        if self.is_stopped() {
+            let failed = self.unexpected().next().map(|f| format!("line {}: {}: {}", f.line, f.statement, f.message));
+            return Err(Error::verify(format!(
+                "kwild would not restore this snapshot, and end: {}; psql stopped there and nothing was loaded",
+                failed.unwrap_or_default()
+            ))
+            .hint(
+                "do not give it out; make it anew from the old network's database with `regenesis snapshot create`",
+            ));
+        }
         if let Some(table) = self.differs.first() {
             let more = self.differs.len() - 1;
             let more = if more > 0 { format!(", and {more} more") } else { String::new() };
@@ -275,10 +292,13 @@ fn judge(checked: Checked, loaded: Loaded, server_major: u32) -> Result<Rehearse
             .because(format!("line {}: {}", failure.line, failure.message))
             .hint(hint));
     }
-    let differs = differing(report, &loaded.rows, checked.manifest.as_ref());
+    let stopped = report.guarded && (failed_more > 0 || failed.iter().any(|f| !f.expected));
+    // What is there is the server's remains, not what kwild would have.
+    let differs = if stopped { Vec::new() } else { differing(report, &loaded.rows, checked.manifest.as_ref()) };
     let ok = differs.is_empty() && failed_more == 0 && failed.iter().all(|f| f.expected);
     let known = |table: &&String| report.table_rows.contains_key(*table);
-    let restored_rows = loaded.rows.keys().filter(known).map(|table| loaded.rows[table]).sum();
+    let restored_rows =
+        if stopped { 0 } else { loaded.rows.keys().filter(known).map(|table| loaded.rows[table]).sum() };
     Ok(Rehearsed {
         ok,
         family: report.family,
@@ -289,6 +309,7 @@ fn judge(checked: Checked, loaded: Loaded, server_major: u32) -> Result<Rehearse
         restored_rows,
         failed,
         failed_more,
+        guarded: report.guarded,
         differs,
         notes: notes(server_major),
     })

@@ -36,7 +36,7 @@ impl Described {
     }
 }
 
-/// Makes a root; hash and every statement of the snapshot are checked while it is copied.
+/// Makes a root; hash, guard and every statement of the snapshot are checked while it is copied.
 ///
 /// # Errors
 /// As [`setup::init`] and [`snapshot::verify_reader`].
@@ -49,7 +49,7 @@ pub fn init(options: &InitOptions) -> Result<Initialised> {
 /// # Errors
 /// As [`init`], and when a file is not the manifest's.
 pub fn init_described(options: &InitOptions, described: Option<&Described>) -> Result<Initialised> {
-    let mut verify = VerifyOptions { cancel: options.cancel.clone(), ..VerifyOptions::default() };
+    let mut verify = VerifyOptions { cancel: options.cancel.clone(), guarded_only: true, ..VerifyOptions::default() };
     let mut file_root = None;
     if let Some(described) = described {
         let (bytes, snapshot) = match (&options.genesis, &options.snapshot) {

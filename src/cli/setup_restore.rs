@@ -74,6 +74,9 @@ impl fmt::Display for RestoreResult {
                 )?;
             }
         }
+        if self.0.is_stopped() {
+            writeln!(f, "psql stopped there and loaded nothing: kwild would end, and begin anew at its next start")?;
+        }
         if self.0.failed_more > 0 {
             writeln!(f, "and {} more", text::count(self.0.failed_more, "failure"))?;
         }

@@ -1,4 +1,4 @@
-//! `snapshot create` and `snapshot verify`; `snapshot digest` stands in its own file.
+//! `snapshot create`, `snapshot verify` and `snapshot guard`; `snapshot digest` stands in its own file.
 
 use std::path::PathBuf;
 
@@ -8,12 +8,12 @@ use super::{
     Session,
     database::DatabaseArgs,
     digest::DigestArgs,
-    values::{FamilyChoice, Size, expand_home},
+    values::{FamilyChoice, Size, expand_home, home_path},
 };
 use crate::{
     base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
     kwil::{GENESIS_FILE_NAME, genesis::Genesis},
-    snapshot::{self, Compression, CreateOptions, VerifyOptions, digest::spill_directory},
+    snapshot::{self, Compression, CreateOptions, GuardOptions, VerifyOptions, digest::spill_directory},
 };
 
 /// Make and check snapshots
@@ -23,6 +23,8 @@ pub(crate) enum SnapshotCommand {
     Create(Box<CreateArgs>),
     /// Check a snapshot against its genesis: state hash, and that it holds nothing but a Kwil dump's statements
     Verify(VerifyArgs),
+    /// Put the guard around a snapshot of Kwil's own tools: psql then loads all of it or nothing
+    Guard(GuardArgs),
     /// Digest the state of a database or a snapshot: equal for nodes in the same state, in whatever order their rows lie
     Digest(Box<DigestArgs>),
 }
@@ -31,6 +33,15 @@ pub(crate) enum SnapshotCommand {
 enum CompressChoice {
     Fast,
     Small,
+}
+
+impl From<CompressChoice> for Compression {
+    fn from(choice: CompressChoice) -> Self {
+        match choice {
+            CompressChoice::Fast => Compression::Fast,
+            CompressChoice::Small => Compression::Small,
+        }
+    }
 }
 
 /// Flags of `snapshot create`.
@@ -73,7 +84,7 @@ pub(crate) struct CreateFlags {
     /// Connections that read and threads that compress, at most 16 [default: one for each processor, at most 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     jobs: Option<u16>,
-    /// Kwil's own line rules, with the rows and lines they lose
+    /// Kwil's own line rules, with the rows and lines they lose, and no guard: for comparison
     #[arg(long)]
     kwil_compat: bool,
     /// Go on although kwild seems to be running, or was stopped in the middle of a block
@@ -113,11 +124,39 @@ pub(crate) struct VerifyArgs {
     max_bytes: Option<Size>,
 }
 
+/// Flags of `snapshot guard`.
+#[derive(Debug, Args)]
+#[command(after_help = "The new pair has another state hash than the old one: every node of the network must use it.")]
+pub(crate) struct GuardArgs {
+    /// The snapshot, gzip or plain SQL text
+    #[arg(value_parser = home_path())]
+    file: PathBuf,
+    /// The genesis it belongs to [default: genesis.json beside it]
+    #[arg(long, short, value_name = "FILE", value_parser = home_path())]
+    genesis: Option<PathBuf>,
+    /// Directory for the new pair [default: guarded, beside the file]
+    #[arg(long = "out", short, value_name = "DIR", value_parser = home_path())]
+    out: Option<PathBuf>,
+    /// Small takes two to four times as long and saves six to nine percent
+    #[arg(long, value_enum, default_value_t = CompressChoice::Fast, hide_possible_values = true, value_name = "fast|small")]
+    compress: CompressChoice,
+    /// Threads that compress, at most 16 [default: one for each processor, at most 8]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    jobs: Option<u16>,
+    /// Refuse a file that unpacks to more than this, such as 200G
+    #[arg(long, value_name = "SIZE")]
+    max_bytes: Option<Size>,
+    /// Replace files that are there already
+    #[arg(long)]
+    force: bool,
+}
+
 impl SnapshotCommand {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         match self {
             SnapshotCommand::Create(args) => args.run(session).await,
             SnapshotCommand::Verify(args) => args.run(session).await,
+            SnapshotCommand::Guard(args) => args.run(session).await,
             SnapshotCommand::Digest(args) => args.run(session).await,
         }
     }
@@ -141,10 +180,7 @@ impl CreateFlags {
         };
         Ok(CreateOptions {
             family: self.family.0,
-            compression: match self.compress {
-                CompressChoice::Fast => Compression::Fast,
-                CompressChoice::Small => Compression::Small,
-            },
+            compression: self.compress.into(),
             jobs: self.jobs.map(usize::from),
             kwil_compat: self.kwil_compat,
             template: self.template,
@@ -162,6 +198,29 @@ impl CreateFlags {
     }
 }
 
+impl GuardArgs {
+    async fn run(self, session: &Session) -> Result<()> {
+        let beside = |name: &str| durable::parent(&self.file).join(name);
+        let genesis = self.genesis.clone().unwrap_or_else(|| beside(GENESIS_FILE_NAME));
+        let options = GuardOptions {
+            directory: self.out.clone().unwrap_or_else(|| beside("guarded")),
+            compression: self.compress.into(),
+            jobs: self.jobs.map(usize::from),
+            force: self.force,
+            verify: VerifyOptions {
+                max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
+                cancel: session.cancel.clone(),
+                ..VerifyOptions::default()
+            },
+        };
+        let (file, progress) = (self.file, session.progress.clone());
+        let guarded = tokio::task::spawn_blocking(move || snapshot::guard(&file, &genesis, &options, &progress))
+            .await
+            .or_failed(|| "the work ended unexpectedly")??;
+        session.output.result(&guarded)
+    }
+}
+
 impl VerifyArgs {
     async fn run(self, session: &Session) -> Result<()> {
         let genesis = self.genesis.unwrap_or_else(|| durable::parent(&self.file).join(GENESIS_FILE_NAME));
@@ -171,6 +230,7 @@ impl VerifyArgs {
             max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
             cancel: session.cancel.clone(),
             spill: self.deep.then(spill_directory),
+            ..VerifyOptions::default()
         };
         let (file, progress) = (self.file, session.progress.clone());
         let verified = tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))

@@ -3,7 +3,7 @@
 use std::{
     env,
     ffi::{OsStr, OsString},
-    fmt, fs,
+    fs,
     io::{Seek, Write},
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
@@ -24,8 +24,9 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{
     connect::SESSION_OPTIONS,
     cut::{Cut, SENTRY_TABLE},
-    proxy::{Proxy, Relayed, Session},
+    proxy::{Proxy, Relayed},
     settings::Settings,
+    skeleton::{Skeleton, TEXT_IN_MEMORY_BYTES},
 };
 use crate::{
     base::{Context, Error, Result, text::escape},
@@ -38,8 +39,6 @@ const MAJOR_MIN: u32 = 15;
 const MAJOR_OF_LARGE_OBJECTS: u32 = 16;
 /// How much of pg_dump's complaints is kept: the end is what matters.
 const STDERR_BYTES_MAX: usize = 4096;
-/// Text without rows that is held in memory; a longer one, with large objects, goes to a file without a name.
-const TEXT_IN_MEMORY_BYTES: usize = 4 << 20;
 /// Read from pg_dump at once: what a pipe holds.
 const TEXT_READ_BYTES: usize = 64 << 10;
 
@@ -205,20 +204,6 @@ impl PgDump {
         };
         let Relayed { copies, sets, session } = relayed?;
         Ok(Skeleton { text, copies, sets, session })
-    }
-}
-
-/// What pg_dump wrote, without the rows: `COPY … FROM stdin;` and `\\.` stand one after the other.
-pub struct Skeleton {
-    pub(super) text: SpooledTempFile,
-    pub(super) copies: Vec<String>,
-    pub(super) sets: Vec<String>,
-    pub(super) session: Session,
-}
-
-impl fmt::Debug for Skeleton {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Skeleton").field("copies", &self.copies).finish_non_exhaustive()
     }
 }
 

@@ -17,15 +17,17 @@ mod rehearsal;
 mod rows;
 pub mod scratch;
 mod settings;
+mod skeleton;
 mod stage;
 mod target;
 mod wire;
 
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};
-pub use dump::{PgDump, Skeleton};
+pub use dump::PgDump;
 pub use live::LiveSign;
 pub use rehearsal::RehearsalDatabase;
 pub use rows::{Batch, Connections, Opened, ReadOptions, Rows, Table};
 pub use settings::{DBNAME_DEFAULT, PartialSettings, Settings, SslMode};
+pub use skeleton::Skeleton;
 pub use stage::NodeStage;
 pub use target::Target;

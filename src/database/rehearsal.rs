@@ -143,7 +143,9 @@ impl RehearsalDatabase {
         let status = child.wait().await.or_failed(|| "cannot wait for psql")?;
         group.dismiss();
         let complaints = said.await.or_failed(|| "psql's words were lost")?;
-        if !status.success() {
+        // A guarded text ends psql at the first statement that fails: what it said of that is the finding.
+        let stopped = status.code() == Some(PSQL_SCRIPT_FAILED) && complaints.any();
+        if !status.success() && !stopped {
             let why = complaints.last_words().unwrap_or("it said nothing").to_owned();
             return Err(Error::failed(format!("psql ended with {status}"))
                 .because(why)
@@ -220,6 +222,9 @@ fn psql() -> Result<PathBuf> {
             .hint("install postgresql-client-16: kwild needs it, too")
     })
 }
+
+/// psql's exit status where a statement failed and `ON_ERROR_STOP` was set.
+const PSQL_SCRIPT_FAILED: i32 = 3;
 
 /// psql's process group: a cancelled future ends it, and with it what a wrapper script of psql started.
 struct Group(Option<Pid>);

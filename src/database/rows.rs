@@ -22,9 +22,9 @@ use super::{
     connect::{Failure, explain_refusal},
     copy::{Copy, Format, RANGE_BYTES, TableSize},
     cut::Cut,
-    dump::Skeleton,
     proxy::Session,
     settings::Settings,
+    skeleton::Skeleton,
     wire::{Came, Refusal, Wire, WireError},
 };
 use crate::base::{Error, Progress, Result, text, text::escape};

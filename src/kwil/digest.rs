@@ -7,7 +7,8 @@
 //!
 //! The *text* is what `snapshot create` writes: statements, each from the line of its first word to the line of the `;`
 //! that ends it, and between `COPY … FROM stdin;` and the line `\.` the rows, one a line. Blank lines, comment lines and
-//! psql's `\restrict` lines are nothing. A row, and a statement, includes its last newline.
+//! psql's commands (lines that begin with a backslash) are nothing, and so are the guard's lines and order: a text has the
+//! same digests with and without the guard. A row, and a statement, includes its last newline.
 //!
 //! `u64(n)` is eight bytes, big-endian; `str(s)` is `u64(length)` and the bytes of `s`; `‖` joins. `\0` is a zero byte.
 //!
@@ -49,9 +50,11 @@
 //!
 //! Height, the closing UPDATE, values of sequences and large objects (which no Kwil network makes) are not in it.
 //!
-//! **Schema.** Every statement but those that begin with `SET`, `SELECT`, `COPY`, `UPDATE`, `BEGIN`, `COMMIT`, `GRANT`,
-//! `REVOKE`, `COMMENT`, `SECURITY`, `ALTER DEFAULT`, `ALTER DATABASE` or `CREATE DATABASE`, that end with
-//! `OWNER TO name;` or (`ALTER TABLE`) `CLUSTER ON name;`, or that make or change the sequence `kwild_internal.sentry_seq`.
+//! **Schema.** Every statement but those that begin with `SET`, `SELECT`, `COPY`, `UPDATE`, `BEGIN`, `COMMIT`, `ROLLBACK`,
+//! `GRANT`, `REVOKE`, `COMMENT`, `SECURITY`, `ALTER DEFAULT`, `ALTER DATABASE` or `CREATE DATABASE`, that end with
+//! `OWNER TO name;` or (`ALTER TABLE`) `CLUSTER ON name;`, that make or change the sequence `kwild_internal.sentry_seq`, or
+//! that add the constraint `votes_voter_id_fkey`, which no restore of a state with votes makes. `CREATE SCHEMA IF NOT EXISTS`
+//! counts as `CREATE SCHEMA`.
 //!
 //! ```text
 //! schema digest = BLAKE3("regenesis/schema/v1\0" ‖ the SHA-256 of each statement, sorted as bytes)
@@ -398,7 +401,11 @@ impl<L: HashList> Sink for Core<L> {
             self.family = Family::V010;
         }
         if is_schema(&tokens) {
-            let hash = Sha256::digest(statement.text).into();
+            let hash = match statement.text.strip_prefix(IF_NOT_EXISTS) {
+                Some(rest) => Sha256::new_with_prefix("CREATE SCHEMA ").chain_update(rest).finalize(),
+                None => Sha256::digest(statement.text),
+            };
+            let hash = hash.into();
             self.statements.push(hash).map_err(DigestError::List)?;
         } else if tokens.first().is_some_and(|t| t.is("SELECT")) {
             self.engine.set_sequence(&tokens);
@@ -421,10 +428,13 @@ impl<L: HashList> Sink for Core<L> {
     }
 }
 
+/// How a guarded text makes a schema that may be there.
+const IF_NOT_EXISTS: &[u8] = b"CREATE SCHEMA IF NOT EXISTS ";
+
 /// Whether a statement is part of the schema digest.
 fn is_schema(tokens: &[Token<'_>]) -> bool {
-    const NO_DDL: [&str; 10] =
-        ["SET", "SELECT", "COPY", "UPDATE", "BEGIN", "COMMIT", "GRANT", "REVOKE", "COMMENT", "SECURITY"];
+    const NO_DDL: [&str; 11] =
+        ["SET", "SELECT", "COPY", "UPDATE", "BEGIN", "COMMIT", "ROLLBACK", "GRANT", "REVOKE", "COMMENT", "SECURITY"];
     let no_ddl = tokens.first().is_some_and(|first| NO_DDL.iter().any(|word| first.is(word)));
     let elsewhere = match tokens {
         [verb, object, ..] if verb.is("ALTER") => object.is("DEFAULT") || object.is("DATABASE"),
@@ -432,7 +442,8 @@ fn is_schema(tokens: &[Token<'_>]) -> bool {
         _ => false,
     };
     let owner = matches!(tokens, [verb, .., owner, to, _, _] if verb.is("ALTER") && owner.is("OWNER") && to.is("TO"));
-    !(no_ddl || elsewhere || owner || is_cluster_mark(tokens) || is_sentry_sequence(tokens))
+    let votes = tokens.windows(2).any(|pair| pair[0].is("CONSTRAINT") && pair[1].is("votes_voter_id_fkey"));
+    !(no_ddl || elsewhere || owner || votes || is_cluster_mark(tokens) || is_sentry_sequence(tokens))
 }
 
 /// The number at the end of the closing UPDATE.

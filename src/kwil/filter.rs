@@ -4,7 +4,9 @@
 //!
 //! * [`LineRules::Faithful`]: between `COPY … FROM stdin;` and `\.` every byte passes, and so does every line that begins
 //!   inside a string literal, a quoted name or a dollar-quoted body. Outside, Kwil's line rules hold: blank lines, comment
-//!   lines and the session's leading `SET`/`SELECT`/`\connect`/`CREATE DATABASE` go.
+//!   lines and the session's leading `SET`/`SELECT`/`\connect`/`CREATE DATABASE` go. The guard is put around it
+//!   ([`guard`]), and what belongs to one machine or fails in every restore is left out ([`Omitted`]). The text must come in
+//!   the guard's order, as [`guard::Arranger`] gives it.
 //! * [`LineRules::Compat`]: Kwil's own rules for every line, data or not, with their losses. Where they would take data
 //!   for the voters table (a forged validator), or tear a literal open by dropping the line that ends it, the filter
 //!   refuses.
@@ -14,22 +16,27 @@
 //! the database of a validator: the one point where the compat text is not Kwil's. TRUF's `kwild_internal.sentry_seq`,
 //! which honest nodes differ in and kwild makes again, goes in faithful mode only, as does the mark of a table that an
 //! operator has had sorted (`CLUSTER`).
+//!
+//! A text that has gone through goes through again unchanged but for the guard, so a file of Kwil's own tools can be given
+//! the guard in the same way ([`DumpFilter::of_snapshot`]).
 
 use std::collections::BTreeMap;
 
 use super::{
-    Family, VoterRow,
+    Family, VoterRow, guard,
     sql::{Next, Sink, SplitError, Splitter, Statement, short},
     token::{CopyHeader, Token, Tokens, qualified_name},
 };
-use crate::base::{Error, Kind, text::escape};
+use crate::base::{Error, Kind, text, text::escape};
 
+mod omitted;
 mod rows;
 mod rules;
 #[cfg(test)]
 mod tests;
 mod voters;
 
+pub use omitted::Omitted;
 use rows::{CompatRows, FaithfulRows};
 use rules::{KwilRules, Verdict};
 use voters::VoterReader;
@@ -37,7 +44,7 @@ use voters::VoterReader;
 /// Which lines stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineRules {
-    /// No row and no line of a literal or body is lost.
+    /// No row and no line of a literal or body is lost; guarded.
     Faithful,
     /// Kwil's own rules, losses included.
     Compat,
@@ -131,6 +138,16 @@ pub struct FilterReport {
     /// Lines of literals, quoted names and bodies by object that Kwil's own rules would have dropped; only with
     /// [`LineRules::Faithful`].
     pub rescued_lines: BTreeMap<String, u64>,
+    /// Statements that were left out of a guarded text; those that every dump lacks do not count.
+    pub omitted: BTreeMap<Omitted, u64>,
+}
+
+impl FilterReport {
+    /// What was left out, in words.
+    pub fn omitted_notes(&self) -> impl Iterator<Item = String> {
+        let statements = |n: u64| text::count(n, "statement");
+        self.omitted.iter().map(move |(what, count)| format!("Left out: {what} ({})", statements(*count)))
+    }
 }
 
 /// The filter.
@@ -150,8 +167,16 @@ impl DumpFilter {
             report: FilterReport::default(),
             block: None,
             voters_seen: false,
+            batches: guard::Batches::default(),
+            begun: rules == LineRules::Compat,
+            votes: 0,
         };
         DumpFilter { splitter: Splitter::new(), core }
+    }
+
+    /// A filter for the text of a snapshot that has no guard: it ends with its own last line.
+    pub fn of_snapshot(family: Family) -> Self {
+        DumpFilter::new(family, LineRules::Faithful)
     }
 
     /// Takes any piece of pg_dump's text and appends what stays to `out`. Holds at most one statement, never a row.
@@ -159,6 +184,7 @@ impl DumpFilter {
     /// # Errors
     /// When the text is not pg_dump's or a rule refuses; `out` is of no use then.
     pub fn push(&mut self, dump: &[u8], out: &mut Vec<u8>) -> Result<(), FilterError> {
+        self.core.begin(out);
         self.splitter.push(dump, &mut self.core, out)
     }
 
@@ -176,15 +202,30 @@ impl DumpFilter {
     ///
     /// # Errors
     /// When the dump ends in the middle of something, or the chain has no blocks.
-    pub fn finish(self, height: i64, out: &mut Vec<u8>) -> Result<FilterReport, FilterError> {
+    pub fn finish(mut self, height: i64, out: &mut Vec<u8>) -> Result<FilterReport, FilterError> {
         self.splitter.finish()?;
         // Kwil writes `expiration--1;` for an empty chain: a comment that swallows the statement's end.
         if height < -1 || (height < 0 && self.core.rules == LineRules::Faithful) {
             return Err(FilterError::NoBlocks { height });
         }
+        self.core.begin(out);
         out.extend_from_slice(
             format!("UPDATE kwild_voting.resolutions SET expiration = expiration-{height};\n").as_bytes(),
         );
+        if self.core.rules == LineRules::Faithful {
+            out.extend_from_slice(guard::EPILOGUE.as_bytes());
+        }
+        Ok(self.core.report)
+    }
+
+    /// Ends the text of a snapshot, which has said its height itself.
+    ///
+    /// # Errors
+    /// When it ends in the middle of something.
+    pub fn finish_snapshot(mut self, out: &mut Vec<u8>) -> Result<FilterReport, FilterError> {
+        self.splitter.finish()?;
+        self.core.begin(out);
+        out.extend_from_slice(guard::EPILOGUE.as_bytes());
         Ok(self.core.report)
     }
 }
@@ -205,39 +246,72 @@ struct Core {
     report: FilterReport,
     block: Option<(String, Block)>,
     voters_seen: bool,
+    batches: guard::Batches,
+    /// What stands at the beginning has been written.
+    begun: bool,
+    /// Rows of `kwild_voting.votes`.
+    votes: u64,
 }
 
 /// What a statement is to the filter.
 enum Role {
-    Keep,
+    Keep {
+        /// A new batch begins before it.
+        ends_batch: bool,
+        /// Rows follow.
+        copy: Option<CopyHeader>,
+    },
     Drop,
-    Copy(CopyHeader),
+    /// The schema that a kwild whose restore failed leaves behind.
+    Internal,
 }
 
 impl Core {
-    fn role(&self, statement: &Statement<'_>) -> Result<Role, FilterError> {
-        // A statement's head is enough; what the strict reader stops at is no statement that matters here.
+    /// Writes what stands before everything else.
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if !std::mem::replace(&mut self.begun, true) {
+            out.extend_from_slice(guard::PROLOGUE.as_bytes());
+        }
+    }
+
+    fn role(&mut self, statement: &Statement<'_>) -> Result<Role, FilterError> {
+        // What the strict reader stops at is no statement that matters here.
         let text = String::from_utf8_lossy(statement.text);
-        let tokens: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).take(HEAD_TOKENS).collect();
+        let tokens: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).collect();
         if is_about_database(&tokens) {
             return Ok(Role::Drop);
         }
-        if self.rules == LineRules::Faithful && (is_sentry_sequence(&tokens) || is_cluster_mark(&tokens)) {
-            return Ok(Role::Drop);
+        let mut ends_batch = false;
+        if self.rules == LineRules::Faithful {
+            if is_sentry_sequence(&tokens) || is_cluster_mark(&tokens) {
+                return Ok(Role::Drop);
+            }
+            if let Some(omitted) = Omitted::of(&tokens, self.votes) {
+                *self.report.omitted.entry(omitted).or_default() += 1;
+                return Ok(Role::Drop);
+            }
+            if is_internal_schema(&tokens) {
+                return Ok(Role::Internal);
+            }
+            ends_batch = self.batches.next(&tokens);
         }
         if tokens.first().is_some_and(|t| t.is("COPY")) {
-            let all: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).collect();
-            return CopyHeader::read(&all).map(Role::Copy).ok_or_else(|| FilterError::Unexpected {
+            let header = CopyHeader::read(&tokens).ok_or_else(|| FilterError::Unexpected {
                 line: statement.line,
                 text: short(statement.text),
                 reason: "a COPY statement of another form than pg_dump's",
-            });
+            })?;
+            return Ok(Role::Keep { ends_batch, copy: Some(header) });
         }
-        Ok(Role::Keep)
+        Ok(Role::Keep { ends_batch, copy: None })
     }
 
-    fn write_faithful(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) {
+    fn write_faithful(&mut self, statement: &Statement<'_>, ends_batch: bool, out: &mut Vec<u8>) {
         let mut rescued = 0;
+        let before = out.len();
+        if ends_batch {
+            out.extend_from_slice(guard::NEXT_BATCH.as_bytes());
+        }
         for (i, (line, text)) in statement.lines().enumerate() {
             let verdict = self.kwil.verdict(text);
             if line.begins_in_data {
@@ -245,6 +319,7 @@ impl Core {
             } else if verdict == Verdict::Drop {
                 // The session's leading statements go as a whole, also where a value has line breaks.
                 if i == 0 && !rules::is_blank_or_comment(text) {
+                    out.truncate(before);
                     return;
                 }
                 continue;
@@ -324,13 +399,17 @@ impl Sink for Core {
     }
 
     fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Next, FilterError> {
-        let header = match self.role(statement)? {
+        let (ends_batch, header) = match self.role(statement)? {
             Role::Drop => return Ok(Next::Statement),
-            Role::Keep => None,
-            Role::Copy(header) => Some(header),
+            Role::Internal => {
+                self.kwil.keep(statement.text);
+                out.extend_from_slice(guard::INTERNAL_SCHEMA.as_bytes());
+                return Ok(Next::Statement);
+            }
+            Role::Keep { ends_batch, copy } => (ends_batch, copy),
         };
         match self.rules {
-            LineRules::Faithful => self.write_faithful(statement, out),
+            LineRules::Faithful => self.write_faithful(statement, ends_batch, out),
             LineRules::Compat => self.write_compat(statement, header.as_ref(), out)?,
         }
         let Some(header) = header else { return Ok(Next::Statement) };
@@ -350,6 +429,9 @@ impl Sink for Core {
                 Block::Voters(_) => out.extend_from_slice(b"\\.\n"),
                 Block::Faithful(rows) => {
                     self.report.rows += rows.rows();
+                    if table == VOTES_TABLE {
+                        self.votes += rows.rows();
+                    }
                     if rows.rescued() > 0 {
                         *self.report.rescued_rows.entry(table.clone()).or_default() += rows.rescued();
                     }
@@ -362,8 +444,14 @@ impl Sink for Core {
     }
 }
 
-/// Tokens looked at to tell what a statement is; privilege lists are the longest heads.
-const HEAD_TOKENS: usize = 64;
+/// Its rows decide whether its key to the voters can be made.
+const VOTES_TABLE: &str = "kwild_voting.votes";
+
+/// `CREATE SCHEMA kwild_internal;`, also in the form that a guarded text has it.
+fn is_internal_schema(tokens: &[Token<'_>]) -> bool {
+    matches!(tokens, [create, schema, .., name, _] if create.is("CREATE") && schema.is("SCHEMA")
+        && name.name().is_some_and(|name| name == "kwild_internal"))
+}
 
 /// `ALTER DATABASE`, and `COMMENT`, `SECURITY LABEL`, `GRANT`, `REVOKE` … `ON DATABASE`.
 fn is_about_database(tokens: &[Token<'_>]) -> bool {
@@ -408,7 +496,7 @@ pub(super) fn is_sentry_sequence(tokens: &[Token<'_>]) -> bool {
 
 /// The object a statement is about: its first qualified name.
 fn object_name(text: &str) -> String {
-    let tokens: Vec<Token<'_>> = Tokens::new(text).map_while(Result::ok).take(HEAD_TOKENS).collect();
+    let tokens: Vec<Token<'_>> = Tokens::new(text).map_while(Result::ok).collect();
     (0..tokens.len())
         .find_map(|at| qualified_name(&tokens[at..]))
         .map_or_else(|| short(text.as_bytes()), |name| name.to_string())

@@ -5,6 +5,7 @@ mod difference;
 pub mod edit;
 pub mod fresh;
 pub mod lint;
+mod repin;
 pub mod testnet;
 pub mod v010;
 pub mod v09;

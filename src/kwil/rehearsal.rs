@@ -5,10 +5,10 @@
 //! the last statement that begins at or before its line. Where a COPY is refused, psql reads its rows as statements; all
 //! that comes of it belongs to that COPY.
 
-use memchr::memmem;
 use serde::Serialize;
 
 use super::{
+    guard::RowsEnd,
     sql::{Next, Sink, SplitError, Splitter, Statement, short},
     token::{CopyHeader, Token, Tokens},
 };
@@ -20,9 +20,6 @@ const STATEMENTS_BYTES_MAX: usize = 64 << 20;
 const FAILED_MAX: usize = 1000;
 /// Of one line of psql's.
 const MESSAGE_BYTES_MAX: usize = 1000;
-/// The line that ends a COPY block, behind a row's newline.
-const END_OF_ROWS: &[u8] = b"\n\\.\n";
-
 /// What the server refuses in every restore of a snapshot with votes: the voters stand in the genesis.
 const EXPECTED_CONSTRAINT: &str = "votes_voter_id_fkey";
 
@@ -49,8 +46,8 @@ pub struct Outline {
 struct Entries {
     list: Vec<Entry>,
     bytes: usize,
-    /// The last bytes of the open COPY block, where its end may have begun.
-    tail: Vec<u8>,
+    /// Of the open COPY block.
+    rows: RowsEnd,
 }
 
 impl Default for Outline {
@@ -117,31 +114,14 @@ impl Sink for Entries {
         self.add(statement.line, statement.text, is_expected(&tokens), false);
         // As the server of a network would: a COPY that is refused ends where its rows end all the same.
         if CopyHeader::read(&tokens).is_some() {
-            self.tail.clear();
-            self.tail.push(b'\n');
+            self.rows = RowsEnd::default();
             return Ok(Next::CopyData);
         }
         Ok(Next::Statement)
     }
 
     fn data(&mut self, _: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, OutlineError> {
-        let kept = self.tail.len();
-        // The end may lie across two pieces.
-        let head = data.len().min(END_OF_ROWS.len());
-        self.tail.extend_from_slice(&data[..head]);
-        if let Some(at) = memmem::find(&self.tail, END_OF_ROWS) {
-            return Ok(Some(at + END_OF_ROWS.len() - kept));
-        }
-        if let Some(at) = memmem::find(data, END_OF_ROWS) {
-            return Ok(Some(at + END_OF_ROWS.len()));
-        }
-        if data.len() > head {
-            self.tail.clear();
-            self.tail.extend_from_slice(&data[data.len() - head..]);
-        }
-        let excess = self.tail.len().saturating_sub(END_OF_ROWS.len() - 1);
-        self.tail.drain(..excess);
-        Ok(None)
+        Ok(self.rows.take(data))
     }
 }
 
@@ -213,6 +193,11 @@ impl Complaints {
         } else if !line.is_empty() {
             self.last_line = Some(escape(line));
         }
+    }
+
+    /// Whether a statement failed.
+    pub fn any(&self) -> bool {
+        !self.found.is_empty()
     }
 
     /// The last line that was none of a statement's: why psql ended, where it did.

@@ -33,7 +33,8 @@ use std::{
 use memchr::memchr_iter;
 
 use super::{
-    Family, guard,
+    Family,
+    guard::{self, LAST_SCHEMA as VOTING},
     sql::{Next, Sink, SplitError, Splitter, Statement, short},
     token::Name,
     tree,
@@ -189,9 +190,6 @@ impl StatementScanner {
         })
     }
 }
-
-/// The schema by which kwild tells an initialised database.
-const VOTING: &str = "kwild_voting";
 
 /// Where the text stands with regard to its guard.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

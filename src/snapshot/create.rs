@@ -140,6 +140,8 @@ pub struct Created {
     pub validator_powers: Vec<(String, i64)>,
     /// Why `snapshot verify` and every join will refuse it, if they will.
     pub refusal: Option<String>,
+    /// Whether psql loads all of it or nothing.
+    pub guarded: bool,
     /// How long it took.
     pub seconds: f64,
 }
@@ -286,7 +288,11 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     }
     directory.keep();
 
-    let Written { report, state_hash, bytes, file_bytes, refusal, digest } = written;
+    let Written { report, state_hash, bytes, file_bytes, scan, digest } = written;
+    let refusal = scan.err();
+    for note in report.omitted_notes() {
+        progress.note(note);
+    }
     let validators = validators_of(&genesis)?;
     if let Some(refusal) = &refusal {
         progress.warning(format!(
@@ -322,6 +328,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         differs_from_template,
         validator_powers,
         refusal: refusal.map(|refusal| refusal.to_string()),
+        guarded: !options.kwil_compat,
         seconds: began.elapsed().as_secs_f64(),
     })
 }
@@ -496,8 +503,8 @@ async fn write(
     let jobs = options.jobs.unwrap_or_else(jobs_default).min(JOBS_MAX);
     let read = options.read.unwrap_or(ReadOptions::new(jobs));
     // The connections stay in this frame: dropping the future ends them, and with them the text.
-    let (source, connections) = SplicedDump::open(cut, program, read, progress).await?;
     let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
+    let (source, connections) = SplicedDump::open(cut, program, read, rules, progress).await?;
     let (family, compression) = (facts.family, options.compression);
     // A v0.9 network that goes on counting must not take the height off its resolutions' expiry.
     let height = if options.keep_height && family == Family::V09 { 0 } else { facts.height };
@@ -507,7 +514,7 @@ async fn write(
     // On the disk that was chosen for something large.
     let spill = options.digest.then(|| durable::parent(&path).to_owned());
     let work = tokio::task::spawn_blocking(move || {
-        Job { source, filter, height, compression, jobs, spill, progress: &reporter }.run(&file, &path)
+        Job { source, filter, height: Some(height), compression, jobs, spill, progress: &reporter }.run(&file, &path)
     });
     let done = work.await;
     progress.done("snapshot");

@@ -5,6 +5,7 @@ mod create;
 mod deep;
 pub mod digest;
 mod facts;
+mod guard;
 mod gzip;
 mod hash_log;
 mod part;
@@ -16,8 +17,9 @@ mod verify;
 
 pub use create::{CreateOptions, Created, create};
 pub use facts::facts;
+pub use guard::{GuardOptions, Guarded, guard};
 pub use gzip::Compression;
 pub use verify::{
-    TextFacts, Verified, VerifyOptions, each_piece, hash_reader, read_file, read_genesis, read_gzip, verify,
-    verify_reader,
+    TextFacts, Verified, VerifyOptions, each_piece, hash_reader, read_file, read_genesis, read_gzip, require_guard,
+    verify, verify_reader,
 };

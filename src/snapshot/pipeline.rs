@@ -25,7 +25,7 @@ use crate::{
     kwil::{
         digest::TextDigest,
         filter::{DumpFilter, FilterReport},
-        scan::{STACK_BYTES, ScanError, StatementScanner},
+        scan::{STACK_BYTES, ScanError, ScanReport, StatementScanner},
     },
 };
 
@@ -52,8 +52,8 @@ pub(crate) struct Written {
     pub(crate) bytes: u64,
     /// Of the file.
     pub(crate) file_bytes: u64,
-    /// Why `snapshot verify` and every join will refuse the text, if they will.
-    pub(crate) refusal: Option<ScanError>,
+    /// What the text holds, or why `snapshot verify` and every join will refuse it.
+    pub(crate) scan: Result<ScanReport, ScanError>,
     /// Where it was asked for.
     pub(crate) digest: Option<TextDigest>,
 }
@@ -63,8 +63,8 @@ pub(crate) struct Job<'a, S> {
     /// The dump's text.
     pub(crate) source: S,
     pub(crate) filter: DumpFilter,
-    /// Height in the last line.
-    pub(crate) height: i64,
+    /// Height that the closing UPDATE names; `None`: the text has its own.
+    pub(crate) height: Option<i64>,
     pub(crate) compression: Compression,
     /// Compressing threads.
     pub(crate) jobs: usize,
@@ -148,9 +148,9 @@ impl<S: Source + Send> Job<'_, S> {
             let digester = digester.map(|thread| thread.join().map_err(|_| stopped())?).transpose();
             let digester = digester.map_err(without_digest)?;
             let Text { report, state_hash, bytes } = read??;
-            let refusal = scanner.join().map_err(|_| stopped())?;
+            let scan = scanner.join().map_err(|_| stopped())?;
             let digest = digester.map(StateDigester::finish_text).transpose().map_err(without_digest)?;
-            Ok(Written { report, state_hash, bytes, file_bytes, refusal, digest })
+            Ok(Written { report, state_hash, bytes, file_bytes, scan, digest })
         })
     }
 
@@ -177,7 +177,10 @@ impl<S: Source + Send> Job<'_, S> {
                 self.progress.bytes("snapshot", out.bytes, total, self.source.detail(self.filter.rows()));
             }
         }
-        let report = self.filter.finish(self.height, &mut out.block)?;
+        let report = match self.height {
+            Some(height) => self.filter.finish(height, &mut out.block)?,
+            None => self.filter.finish_snapshot(&mut out.block)?,
+        };
         out.send_whole_blocks()?;
         let rest = std::mem::take(&mut out.block);
         if !rest.is_empty() {
@@ -249,14 +252,12 @@ impl ToFile<'_> {
     }
 }
 
-fn scan(blocks: &Receiver<Block>) -> Option<ScanError> {
+fn scan(blocks: &Receiver<Block>) -> Result<ScanReport, ScanError> {
     let mut scanner = StatementScanner::new();
     for block in blocks {
-        if let Err(refusal) = scanner.push(&block) {
-            return Some(refusal);
-        }
+        scanner.push(&block)?;
     }
-    scanner.finish().err()
+    scanner.finish()
 }
 
 fn compress(take_order: &Mutex<Receiver<Order>>, compression: Compression) {
@@ -310,7 +311,7 @@ mod tests {
         Job {
             source,
             filter: DumpFilter::new(Family::V09, LineRules::Faithful),
-            height: 42,
+            height: Some(42),
             compression: Compression::Fast,
             jobs: 3,
             spill: Some(std::env::temp_dir()),
@@ -342,7 +343,7 @@ mod tests {
         assert_eq!(written.bytes, unpacked.len() as u64);
         assert_eq!(written.file_bytes, bytes.len() as u64);
         assert_eq!(written.state_hash.as_bytes(), Sha256::digest(&unpacked).as_slice());
-        assert!(unpacked.ends_with(b"\\.\nUPDATE kwild_voting.resolutions SET expiration = expiration-42;\n"));
+        assert!(unpacked.ends_with(b"\\.\nUPDATE kwild_voting.resolutions SET expiration = expiration-42;\nCOMMIT;\n"));
         assert_eq!(written.report.voters.len(), 1);
     }
 

@@ -1,5 +1,5 @@
-//! The dump's text, put together again: pg_dump's own words with the rows in their places, as pg_dump alone would have
-//! written it.
+//! The dump's text, put together again: pg_dump's own words with the rows in their places. As pg_dump alone would have
+//! written it, or in the order that a guarded text has.
 
 use std::io::{Read, Seek};
 
@@ -8,7 +8,10 @@ use tempfile::SpooledTempFile;
 use crate::{
     base::{Context, Error, Progress, Result},
     database::{Batch, Connections, Cut, Opened, PgDump, ReadOptions, Rows},
-    kwil::splice::{Place, PlaceFinder},
+    kwil::{
+        filter::LineRules,
+        splice::{Place, PlaceFinder},
+    },
 };
 
 /// Read of pg_dump's text at once.
@@ -67,9 +70,15 @@ impl SplicedDump {
         cut: &Cut,
         program: &PgDump,
         options: ReadOptions,
+        rules: LineRules,
         progress: &Progress,
     ) -> Result<(Self, Connections)> {
         let skeleton = program.skeleton(cut).await?;
+        // While there are no rows in it, the text can be put in order at no cost.
+        let skeleton = match rules {
+            LineRules::Faithful => skeleton.arranged()?,
+            LineRules::Compat => skeleton,
+        };
         let Opened { text, rows, connections } = Rows::start(cut, skeleton, options, progress).await?;
         Ok((SplicedDump::new(text, rows)?, connections))
     }

@@ -55,6 +55,8 @@ pub struct VerifyOptions {
     pub cancel: CancellationToken,
     /// Also digest the state; here wait hashes that are too many to hold.
     pub spill: Option<PathBuf>,
+    /// Refuse a text without the guard; otherwise that is a finding.
+    pub guarded_only: bool,
 }
 
 impl Default for VerifyOptions {
@@ -65,6 +67,7 @@ impl Default for VerifyOptions {
             max_bytes: SNAPSHOT_TEXT_BYTES_MAX,
             cancel: CancellationToken::new(),
             spill: None,
+            guarded_only: false,
         }
     }
 }
@@ -91,6 +94,8 @@ pub struct Verified {
     /// Rows of every table; only where asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_rows: Option<BTreeMap<String, u64>>,
+    /// Whether psql loads all of it or nothing.
+    pub guarded: bool,
     /// What is worth knowing.
     pub findings: Vec<Finding>,
     /// The state's digest with the genesis' validators; only where asked for.
@@ -189,23 +194,17 @@ fn verify_text(
     options: &VerifyOptions,
     progress: &Progress,
 ) -> Result<Verified> {
-    let expected = genesis.state_hash().ok_or_else(|| {
-        Error::verify("the genesis pins no state hash, so no snapshot belongs to it")
-            .hint("use the genesis that was made with the snapshot")
-    })?;
+    let expected = pinned_by(genesis)?;
     let read = read_text(reader, options, |bytes| progress.bytes("verify", bytes, None, ""))?;
     progress.done("verify");
     if read.state_hash != expected {
-        let error =
-            Error::verify(format!("the snapshot's state hash is {}, but the genesis pins {expected}", read.state_hash))
-                .hint("one of the two is not the file it should be: fetch both again from where they came from");
-        return Err(match read.scan {
-            Ok(_) => error,
-            Err(why) => error.because(why),
-        });
+        return Err(mismatch(read.state_hash, expected, read.scan.err()));
     }
     let report = read.scan?;
     belongs(&report, genesis.family())?;
+    if options.guarded_only {
+        require_guard(&report)?;
+    }
     let digest = read.digest.transpose()?;
     let mut findings = findings(&report);
     if options.deep {
@@ -230,13 +229,50 @@ fn verify_text(
         bytes: read.bytes,
         tables: report.tables,
         rows: report.rows,
+        guarded: report.guarded,
         findings,
         table_rows: options.deep.then_some(report.table_rows),
     })
 }
 
+/// What the genesis pins.
+pub(super) fn pinned_by(genesis: &Genesis) -> Result<Sha256Hash> {
+    genesis.state_hash().ok_or_else(|| {
+        Error::verify("the genesis pins no state hash, so no snapshot belongs to it")
+            .hint("use the genesis that was made with the snapshot")
+    })
+}
+
+/// The text is not what the genesis pins; perhaps also none of a Kwil dump.
+pub(super) fn mismatch(state_hash: Sha256Hash, expected: Sha256Hash, why: Option<ScanError>) -> Error {
+    let error = Error::verify(format!("the snapshot's state hash is {state_hash}, but the genesis pins {expected}"))
+        .hint("one of the two is not the file it should be: fetch both again from where they came from");
+    match why {
+        None => error,
+        Some(why) => error.because(why),
+    }
+}
+
+/// Refuses a text that psql would load in part where a statement fails.
+///
+/// # Errors
+/// `Kind::Verify` where it has no guard.
+pub fn require_guard(report: &ScanReport) -> Result<()> {
+    if report.guarded {
+        return Ok(());
+    }
+    Err(Error::verify(format!("the snapshot {UNGUARDED}")).hint(
+        "put the guard around it with `regenesis snapshot guard FILE --genesis GENESIS -o DIR`, and use that pair on every \
+         node; where a manifest describes it, the lead does so and signs the new pair",
+    ))
+}
+
+/// What an unguarded text is.
+const UNGUARDED: &str = "has no guard: kwild's psql would pass over a statement that fails, and kwild would start without its \
+     rows";
+
 /// Whether a text whose every statement may be run is one that a genesis of this family may pin.
-fn belongs(report: &ScanReport, family: Family) -> Result<()> {
+pub(super) fn belongs(report: &ScanReport, family: Family) -> Result<()> {
     if report.family != family {
         return Err(Error::verify(format!("the snapshot is of family {}, its genesis of {family}", report.family))
             .hint("use the genesis that was made with the snapshot"));
@@ -264,7 +300,11 @@ pub fn hash_reader(
 ) -> Result<Sha256Hash> {
     let read = read_gzip(reader, options, |bytes| progress.bytes("verify", bytes, None, ""))?;
     progress.done("verify");
-    belongs(&read.scan?, family)?;
+    let report = read.scan?;
+    belongs(&report, family)?;
+    if options.guarded_only {
+        require_guard(&report)?;
+    }
     Ok(read.state_hash)
 }
 
@@ -287,8 +327,15 @@ fn findings(report: &ScanReport) -> Vec<Finding> {
              expire late",
         ));
     }
+    if !report.guarded {
+        findings.push(Finding::new(
+            Level::Warning,
+            "unguarded",
+            format!("the snapshot {UNGUARDED}: `regenesis snapshot guard` puts one around it; join and setup init take no other"),
+        ));
+    }
     let votes = report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0);
-    if votes > 0 {
+    if votes > 0 && !report.guarded {
         findings.push(Finding::new(
             Level::Note,
             "votes",
@@ -361,12 +408,12 @@ pub fn each_piece(path: &Path, options: &VerifyOptions, mut give: impl FnMut(Arc
     if taken { done.map(drop) } else { Ok(()) }
 }
 
-fn open(path: &Path) -> Result<fs::File> {
+pub(super) fn open(path: &Path) -> Result<fs::File> {
     let file = fs::File::open(path).or_failed(|| format!("cannot open {}", path.display()));
     file.map_err(|e| e.hint("check the path, and that this user may read the file"))
 }
 
-fn text_of<R: Read>(reader: R) -> Result<TextReader<R>> {
+pub(super) fn text_of<R: Read>(reader: R) -> Result<TextReader<R>> {
     let text = TextReader::new(reader).or_failed(|| "cannot read the snapshot");
     text.map_err(|e| e.hint("check that it is a file, and that this user may read it"))
 }
@@ -431,7 +478,7 @@ fn scan(mut scanner: StatementScanner, pieces: &Receiver<Piece>) -> Result<ScanR
 }
 
 /// Reads everything there is and gives it out in pieces; says how much it was.
-fn unpack(
+pub(super) fn unpack(
     reader: &mut TextReader<impl Read>,
     options: &VerifyOptions,
     mut progress: impl FnMut(u64),

@@ -2,8 +2,9 @@
 //! whatever still runs when a test ends is killed by its id.
 
 use std::{
+    collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::{fs::PermissionsExt, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -12,17 +13,20 @@ use std::{
     time::Duration,
 };
 
-use flate2::read::MultiGzDecoder;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
 use regenesis::{
+    base::Sha256Hash,
     database::scratch::{Scratch, ScratchOptions},
-    kwil::Family,
+    kwil::{Family, filter::DumpFilter, genesis::Genesis, guard::Arranger},
     manifest::Ticket,
 };
 use serde_json::Value;
+use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 /// Longer than anything takes on a busy machine; only a hang gets here.
@@ -57,6 +61,58 @@ pub(crate) fn names(path: &Path) -> Vec<String> {
         fs::read_dir(path).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     names
+}
+
+/// One gzip member.
+pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A snapshot's text with the guard around it.
+pub(crate) fn guarded(family: Family, text: &[u8]) -> Vec<u8> {
+    let (mut arranger, mut first, mut last) = (Arranger::default(), Vec::new(), Vec::new());
+    arranger.push(text, &mut first, &mut last).unwrap();
+    arranger.finish().unwrap();
+    let (mut filter, mut guarded) = (DumpFilter::of_snapshot(family), Vec::new());
+    filter.push(&first, &mut guarded).unwrap();
+    filter.push(&last, &mut guarded).unwrap();
+    filter.finish_snapshot(&mut guarded).unwrap();
+    guarded
+}
+
+/// A pair that one of Kwil's tools made, with the guard around its text and the new hash in its genesis.
+pub(crate) struct GuardedRecording {
+    pub(crate) genesis: Vec<u8>,
+    pub(crate) text: Vec<u8>,
+    pub(crate) file: Vec<u8>,
+    hashes: [Sha256Hash; 2],
+}
+
+impl GuardedRecording {
+    /// Of a directory of the recordings; made once.
+    pub(crate) fn of(family: Family, directory: &str) -> Arc<Self> {
+        static MADE: Mutex<BTreeMap<String, Arc<GuardedRecording>>> = Mutex::new(BTreeMap::new());
+        let mut made = MADE.lock().unwrap();
+        let make = || {
+            let from = data(directory);
+            let text = guarded(family, &unzip(&from.join(family.snapshot_file_name())));
+            let new = Sha256Hash::from_bytes(Sha256::digest(&text).into());
+            let kwils = fs::read(from.join("genesis.json")).unwrap();
+            let old = Genesis::parse(&kwils).unwrap().state_hash().unwrap();
+            let genesis = Genesis::repin(&kwils, new).unwrap();
+            Arc::new(GuardedRecording { genesis, file: gzip(&text), text, hashes: [old, new] })
+        };
+        made.entry(directory.to_owned()).or_insert_with(make).clone()
+    }
+
+    /// The same words with the new hash for Kwil's.
+    pub(crate) fn renew(&self, words: &str) -> String {
+        let [old, new] = self.hashes.map(|hash| hex::encode(hash.as_bytes()));
+        let [old64, new64] = self.hashes.map(|hash| STANDARD.encode(hash.as_bytes()));
+        words.replace(&old, &new).replace(&old.to_uppercase(), &new.to_uppercase()).replace(&old64, &new64)
+    }
 }
 
 /// The key file of a recorded quartet's validator.
@@ -294,8 +350,21 @@ impl Party {
         self.swarm(&[&["join", ticket, "--root-dir", root, "--linger", "none"], flags].concat())
     }
 
-    /// Puts a recorded snapshot of the family's quartet into `directory`, and a lead's key beside it.
+    /// Puts a recorded snapshot of the family's quartet, with the guard around it, into `directory`, and a lead's key beside
+    /// it.
     pub(crate) fn take_recording(&self, family: Family, directory: &str) {
+        let from = match family {
+            Family::V09 => "v0.9/worlds/quartet/kwil-admin",
+            Family::V010 => "v0.10/worlds/quartet/kwild-snapshot",
+        };
+        let guarded = GuardedRecording::of(family, from);
+        self.write(&format!("{directory}/genesis.json"), &guarded.genesis);
+        self.write(&format!("{directory}/{}", family.snapshot_file_name()), &guarded.file);
+        self.take_key(family, 0, "lead.key");
+    }
+
+    /// The same as Kwil's own tool made it, without the guard.
+    pub(crate) fn take_kwils_recording(&self, family: Family, directory: &str) {
         let from = data(match family {
             Family::V09 => "v0.9/worlds/quartet/kwil-admin",
             Family::V010 => "v0.10/worlds/quartet/kwild-snapshot",

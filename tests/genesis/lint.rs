@@ -87,7 +87,7 @@ fn what_does_not_belong_together_is_told() {
 #[test]
 fn bad_snapshot_files_are_told() {
     let party = Party::new();
-    party.take_recording(Family::V09, "old");
+    party.take_kwils_recording(Family::V09, "old");
     let text = unzip(&party.path("old/kwildb-snapshot.sql.gz"));
     let file = party.read("old/kwildb-snapshot.sql.gz");
     let string = String::from_utf8(text.clone()).unwrap();

@@ -7,7 +7,7 @@ use crate::common::{Party, data};
 #[test]
 fn show_says_everything_that_the_genesis_says() {
     let party = Party::new();
-    party.take_recording(Family::V010, "new");
+    party.take_kwils_recording(Family::V010, "new");
     let text = party.run(&["genesis", "show", "new/genesis.json"]).done().stdout;
     for part in [
         "network         kwil-testnet (v0.10)",

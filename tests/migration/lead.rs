@@ -17,7 +17,7 @@ use regenesis::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::common::{Party, data, names, unzip};
+use crate::common::{Party, data, guarded, names, unzip};
 
 pub(crate) fn gzip(text: &[u8]) -> Vec<u8> {
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::none());
@@ -81,7 +81,7 @@ fn sign_state_blindly(
 }
 
 fn honest_text() -> Vec<u8> {
-    unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"))
+    guarded(Family::V010, &unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz")))
 }
 
 #[test]
@@ -113,6 +113,28 @@ fn hostile_text_with_right_hashes_is_neither_signed_nor_joined() {
     victim.join(&ticket, "early", &[]).finish().failed(3, &words);
     assert!(!victim.path("early/genesis.json").exists(), "{:?}", names(&victim.path("early")));
     victim.fetch(&ticket, "files").finish().failed(3, &words);
+}
+
+#[test]
+fn a_text_without_the_guard_is_neither_signed_nor_joined() {
+    let text = unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"));
+    let lead = Party::new();
+    let genesis = write_pinned(&lead, &text);
+    lead.take_key(Family::V010, 0, "lead.key");
+    lead.publish("snaps").finish().failed(3, &["has no guard", "snapshot guard snaps/snapshot.sql.gz"]);
+    let sign = ["manifest", "sign", "--snapdir", "snaps", "--key", "lead.key", "--state-dir", "state"];
+    lead.run(&sign).failed(3, &["has no guard"]);
+    assert!(!lead.path("snaps/manifest.regenesis").exists());
+
+    // A lead that signs it all the same: looked at, it is said what it is; nobody's root is made of it.
+    sign_blindly(&lead, &genesis, &text, Attestations::None);
+    let seed = lead.seed("snaps");
+    let ticket = seed.ticket();
+    let victim = Party::new();
+    victim.join(&ticket, "root", &["--new-key"]).finish().failed(3, &["has no guard", "the lead does so"]);
+    assert!(!victim.path("root").exists());
+    let fetched = victim.fetch(&ticket, "files").finish().done();
+    assert!(fetched.stderr.contains("has no guard"), "{fetched:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 use regenesis::kwil::Family;
 
 use crate::{
-    common::{Party, Process, data, names, unzip},
+    common::{Party, Process, data, guarded, names, unzip},
     lead::write_pinned,
 };
 
@@ -14,7 +14,8 @@ const ROW_SIZE_BYTES: usize = 1000;
 
 /// A lead that serves a large and legal snapshot.
 fn large() -> (Party, Process, String) {
-    let mut text = unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"));
+    let kwils = unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"));
+    let mut text = guarded(Family::V010, &kwils);
     let copy = b"COPY notes.notes (id, txt, bin) FROM stdin;\n";
     let at = text.windows(copy.len()).position(|w| w == copy).unwrap() + copy.len();
     let tail = text.split_off(at);

@@ -47,6 +47,22 @@ fn whole(party: &Party, family: Family, root: &str) {
 }
 
 #[test]
+fn a_snapshot_without_the_guard_gives_no_root() {
+    for family in FAMILIES {
+        let party = Party::new();
+        party.take_kwils_recording(family, "snaps");
+        party.take_key(family, 1, "key");
+        init(&party, family, "root", &[]).failed(3, &["has no guard", "regenesis snapshot guard"]);
+        assert!(!party.path("root").exists());
+        // What to do next is right.
+        party.run(&["snapshot", "guard", &snapshot(family), "-o", "guarded"]).done();
+        let file = format!("guarded/{}", family.snapshot_file_name());
+        party.run(&["setup", "init", "-r", "root", "-g", "guarded/genesis.json", "-s", &file, "-k", "key"]).done();
+        assert_eq!(party.read("root/genesis-state.sql.gz"), party.read(&file));
+    }
+}
+
+#[test]
 fn killed_anywhere_there_is_no_root_or_a_whole_one() {
     for family in FAMILIES {
         for made_before in [false, true] {

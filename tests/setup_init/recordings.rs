@@ -7,11 +7,13 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
+    sync::Arc,
 };
 
+use regenesis::kwil::Family;
 use serde_json::Value;
 
-use crate::common::{Party, Process, Run, data, unzip};
+use crate::common::{GuardedRecording, Party, Process, Run, data, unzip};
 
 /// `kind mode path` of a directory and everything below it, as the recordings list it.
 pub(super) fn tree(root: &Path) -> Vec<String> {
@@ -170,6 +172,11 @@ fn settings(text: &str) -> (Vec<&str>, Option<&str>) {
     (rest, state.first().copied())
 }
 
+/// The snapshot of the recorded runs; Kwil's had no guard.
+fn source(fork: &str) -> Arc<GuardedRecording> {
+    GuardedRecording::of(Family::V010, &format!("{fork}/worlds/solo/kwild-snapshot"))
+}
+
 struct Case<'a> {
     fork: &'a str,
     name: &'a str,
@@ -184,11 +191,11 @@ impl Case<'_> {
 
     /// Puts there what the recorded command found, and gives its arguments.
     fn prepare(&self) -> Vec<String> {
-        let source = data(&format!("{}/worlds/solo/kwild-snapshot", self.fork));
-        let genesis = fs::read_to_string(source.join("genesis.json")).unwrap();
+        let source = source(self.fork);
+        let genesis = String::from_utf8(source.genesis.clone()).unwrap();
         self.party.write("src/genesis.json", &genesis);
-        self.party.write("src/snapshot.sql.gz", fs::read(source.join("snapshot.sql.gz")).unwrap());
-        self.party.write("plain.sql", unzip(&source.join("snapshot.sql.gz")));
+        self.party.write("src/snapshot.sql.gz", &source.file);
+        self.party.write("plain.sql", &source.text);
         if let Some(key) = self.text("nodekey") {
             self.party.write("src/nodekey.json", key);
         }
@@ -322,8 +329,8 @@ fn v010_and_trufs_recorded_runs() {
     let (mut same, mut refused, mut pinned) = (0, 0, 0);
     let mut used = std::collections::BTreeSet::new();
     for fork in ["v0.10", "truf"] {
-        let cases: Value =
-            serde_json::from_slice(&fs::read(data(&format!("{fork}/init/cases.json"))).unwrap()).unwrap();
+        let cases = fs::read_to_string(data(&format!("{fork}/init/cases.json"))).unwrap();
+        let cases: Value = serde_json::from_str(&source(fork).renew(&cases)).unwrap();
         for (name, recorded) in cases.as_object().unwrap() {
             let case = Case { fork, name, recorded, party: Party::new() };
             // Recorded of `setup genesis`; its command has tests of its own.

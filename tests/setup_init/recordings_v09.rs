@@ -1,11 +1,12 @@
 //! Every recorded run of kwil-admin's `setup init`, with this program.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
+use regenesis::kwil::Family;
 use serde_json::Value;
 
 use super::recordings::{safer, tree};
-use crate::common::{Party, Run, data, unzip};
+use crate::common::{GuardedRecording, Party, Run, data, unzip};
 
 /// What becomes of a run here.
 enum End {
@@ -50,13 +51,17 @@ fn end(title: &str) -> End {
     }
 }
 
+/// The snapshot of the recorded runs; Kwil's had no guard.
+fn source() -> Arc<GuardedRecording> {
+    GuardedRecording::of(Family::V09, "v0.9/worlds/solo/kwil-admin")
+}
+
 /// Puts there what the recorded run found.
 fn prepare(party: &Party, title: &str) {
-    let recorded = data("v0.9/worlds/solo/kwil-admin");
-    let snapshot = recorded.join("kwildb-snapshot.sql.gz");
-    party.write("g.json", fs::read(recorded.join("genesis.json")).unwrap());
-    party.write("s.sql.gz", fs::read(&snapshot).unwrap());
-    party.write("s.sql", unzip(&snapshot));
+    let source = source();
+    party.write("g.json", &source.genesis);
+    party.write("s.sql.gz", &source.file);
+    party.write("s.sql", &source.text);
     let key = fs::read_to_string(data("v0.9/worlds/quartet/keys/node0.private_key")).unwrap();
     match title {
         "no flags, second time (existing root)" => {
@@ -196,7 +201,8 @@ fn v09s_recorded_runs() {
             match title {
                 // kwil-admin leaves it null, and kwild ignores the snapshot without a word.
                 "only --genesis-state" => {
-                    assert_eq!(made["app_hash"], "SyYFYe/XphNfNRB+Z3UCI8lyx9p+cYRnmBn6+P8bTd4=", "{title}");
+                    let pinned = source().renew("SyYFYe/XphNfNRB+Z3UCI8lyx9p+cYRnmBn6+P8bTd4=");
+                    assert_eq!(made["app_hash"], pinned, "{title}");
                 }
                 "--chain-id" => assert_eq!(made["chain_id"], "my-chain"),
                 "--gas --alloc" => {

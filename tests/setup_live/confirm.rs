@@ -1,12 +1,15 @@
 //! A started node's database against what was signed.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use regenesis::kwil::Family;
 use serde_json::Value;
 
 use crate::{
-    common::{Party, Run, data, server},
+    common::{GuardedRecording, Party, Run, data, server},
     flags, fresh_name, with,
 };
 
@@ -42,6 +45,19 @@ impl Started {
         let text = fs::read(data(self.place).join(name)).unwrap();
         server().load(&database, &text).unwrap();
         database
+    }
+
+    fn family(&self) -> Family {
+        if self.place.starts_with("v0.9") { Family::V09 } else { Family::V010 }
+    }
+
+    /// The snapshot with the guard, and this genesis for it, in a directory of the party.
+    fn guarded(&self, party: &Party, directory: &str) {
+        let recorded = Path::new(self.snapshot).parent().unwrap().to_str().unwrap();
+        let recording = GuardedRecording::of(self.family(), recorded);
+        let genesis = recording.renew(&fs::read_to_string(self.genesis()).unwrap());
+        party.write(&format!("{directory}/genesis.json"), genesis);
+        party.write(&format!("{directory}/{}", self.family().snapshot_file_name()), &recording.file);
     }
 
     fn genesis(&self) -> PathBuf {
@@ -231,8 +247,8 @@ fn what_trufs_kwild_rewrites_is_told_apart_too() {
 fn a_manifest_alone_is_enough_for_the_tables() {
     for (family, started) in [(Family::V09, V09), (Family::V010, V010)] {
         let party = Party::new();
-        party.take_recording(family, "snap");
-        party.write("snap/genesis.json", fs::read(started.genesis()).unwrap());
+        party.take_key(family, 0, "lead.key");
+        started.guarded(&party, "snap");
         party.run(&["manifest", "sign", "--snapdir", "snap", "--key", "lead.key", "--state-dir", "state"]).done();
         party.write("alone/manifest.regenesis", party.read("snap/manifest.regenesis"));
         let database = started.load("database.sql.gz");
@@ -259,13 +275,14 @@ fn a_root_leads_to_everything() {
     for started in BOTH {
         let party = Party::new();
         let database = started.load("database.sql.gz");
-        let (file, genesis) = (data(started.snapshot), started.genesis());
+        started.guarded(&party, "snap");
+        let file = format!("snap/{}", started.family().snapshot_file_name());
         let port = server().port().to_string();
         let config: &[&str] = match started.place.starts_with("v0.9") {
             true => &["--app.pg-db-user", "postgres", "--app.pg-db-port", &port, "--app.pg-db-name", &database],
             false => &["--db.user", "postgres", "--db.port", &port, "--db.dbname", &database],
         };
-        let init = ["setup", "init", "-r", "root", "-g", genesis.to_str().unwrap(), "-s", file.to_str().unwrap()];
+        let init = ["setup", "init", "-r", "root", "-g", "snap/genesis.json", "-s", &file];
         party.run(&[&init, config].concat()).done();
         let run = party.run(&["setup", "confirm", "--root-dir", "root"]).done();
         assert!(run.stdout.contains("every row of the snapshot"), "{run:?}");

@@ -1,4 +1,4 @@
-//! `setup restore --dry-run`, `publish --rehearse` and `setup confirm` with the real binary on a real server. The databases
+//! The guard, `setup restore --dry-run`, `publish --rehearse` and `setup confirm` with the real binary on a real server. The databases
 //! that are confirmed are real kwild's own, three blocks after it started on a recorded snapshot.
 
 #[path = "../common/mod.rs"]
@@ -9,6 +9,7 @@ mod common;
 mod wait;
 
 mod confirm;
+mod guard;
 mod restore;
 
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    common::{Party, Process, Run, data, server, unzip},
+    common::{Party, Process, Run, data, guarded, server, unzip},
     flags, fresh_name,
     wait::wait_for,
     with,
@@ -25,6 +25,11 @@ const WORLDS: [&str; 3] = [
 
 fn text(world: &str) -> String {
     String::from_utf8(unzip(&data(world))).unwrap()
+}
+
+/// The same with the guard.
+fn guarded_text() -> String {
+    String::from_utf8(guarded(Family::V010, text(WORLDS[1]).as_bytes())).unwrap()
 }
 
 fn left_behind() -> String {
@@ -105,6 +110,57 @@ fn a_row_that_the_server_refuses_takes_its_table_with_it_and_is_named() {
     let words = dry_run(&party, &["-s", "snapshot.sql"]);
     assert!(words.stdout.contains("LOST ledger.accts: 0 rows restored"), "{words:?}");
     assert!(words.stderr.contains("next: "), "{words:?}");
+}
+
+#[test]
+fn a_guarded_text_loads_whole_or_stops_at_the_line_that_fails() {
+    let party = Party::new();
+    let text = guarded_text();
+    party.write("snapshot.sql", &text);
+    let result = dry_run(&party, &["-s", "snapshot.sql", "--output", "json"]).result();
+    assert_eq!((&result["ok"], &result["guarded"]), (&true.into(), &true.into()));
+    assert_eq!(result["failed"], serde_json::json!([]), "the key of votes is left out");
+    assert_eq!(result["rows"], result["restored_rows"]);
+
+    for (begin, after, sqlstate) in
+        [("COPY ledger.accts (", "7\n", "22P04"), ("ALTER TABLE ONLY ledger.accts\n    ADD", "", "42P16")]
+    {
+        let at = text.find(begin).unwrap();
+        let line = 1 + text[..at].matches('\n').count();
+        let next = at + text[at..].find('\n').unwrap() + 1;
+        // A row of too few columns; a key that is there already.
+        let bad = match after {
+            "" => {
+                let end = at + text[at..].find(";\n").unwrap() + 2;
+                let again = text[at..end].replace("_pkey", "_pkey2");
+                format!("{}{again}{}", &text[..end], &text[end..])
+            }
+            row => format!("{}{row}{}", &text[..next], &text[next..]),
+        };
+        let line = if after.is_empty() { line + 2 } else { line };
+        let result = fails_with(&bad, &format!("line {line}: "));
+        let failed = result["failed"].as_array().unwrap();
+        assert_eq!(failed.len(), 1, "{failed:?}");
+        assert_eq!(
+            (failed[0]["line"].as_u64(), &failed[0]["sqlstate"]),
+            (Some(line as u64), &sqlstate.into()),
+            "{failed:?}"
+        );
+        assert_eq!((&result["restored_rows"], &result["differs"]), (&0.into(), &serde_json::json!([])));
+    }
+}
+
+/// A rehearsal of a guarded text, which stops; its result.
+#[track_caller]
+fn fails_with(text: &str, words: &str) -> Value {
+    let party = Party::new();
+    party.write("snapshot.sql", text);
+    let run = dry_run(&party, &["-s", "snapshot.sql", "--output", "json"]);
+    assert_eq!(run.code, 3, "{run:?}");
+    let json: Value = serde_json::from_str(&run.stdout).unwrap();
+    let error = json["error"].as_str().unwrap();
+    assert!(error.contains("nothing was loaded") && error.contains(words), "{json}");
+    json["result"].clone()
 }
 
 #[test]
@@ -226,13 +282,13 @@ fn publishable(party: &Party, directory: &str, text: &str) {
 #[test]
 fn publish_rehearses_before_it_signs() {
     let party = Party::new();
-    let text = text(WORLDS[1]);
+    let text = guarded_text();
     let begin = text.find("COPY ledger.accts (").unwrap();
     let row = begin + text[begin..].find('\n').unwrap() + 1;
     publishable(&party, "bad", &format!("{}7\n{}", &text[..row], &text[row..]));
     let publish = |directory| party.swarm(&["publish", "--dir", directory, "--key", "lead.key", "--rehearse"]);
     let run = publish("bad").finish();
-    run.failed(3, &["nothing was signed or served", "ledger.accts", "setup restore --dry-run"]);
+    run.failed(3, &["nothing was signed or served", "ledger.accts", "nothing was loaded", "setup restore --dry-run"]);
     assert!(!party.path("bad/manifest.regenesis").exists());
     publishable(&party, "good", &text);
     let serving = publish("good");

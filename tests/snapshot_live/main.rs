@@ -1,9 +1,10 @@
-//! `snapshot create`, `snapshot verify` and `snapshot digest` on a real Postgres, with the real binary.
+//! `snapshot create`, `snapshot verify`, `snapshot guard` and `snapshot digest` on a real Postgres, with the real binary.
 
 mod binary;
 mod connection;
 mod digest;
 mod faults;
+mod guard;
 mod parallel;
 mod support;
 mod worlds;

@@ -19,6 +19,7 @@ use regenesis::{
     kwil::{
         Family,
         filter::{DumpFilter, LineRules},
+        guard::Arranger,
     },
     snapshot::{CreateOptions, create},
 };
@@ -101,9 +102,13 @@ fn plain_pg_dump(place: &Place, server: &Scratch) -> Vec<u8> {
 
 /// The snapshot's text by way of plain pg_dump.
 pub(crate) fn expected(place: &Place, server: &Scratch, family: Family, height: i64) -> Vec<u8> {
+    let (mut arranger, mut first, mut last) = (Arranger::default(), Vec::new(), Vec::new());
+    arranger.push(&plain_pg_dump(place, server), &mut first, &mut last).unwrap();
+    arranger.finish().unwrap();
     let mut filter = DumpFilter::new(family, LineRules::Faithful);
     let mut text = Vec::new();
-    filter.push(&plain_pg_dump(place, server), &mut text).unwrap();
+    filter.push(&first, &mut text).unwrap();
+    filter.push(&last, &mut text).unwrap();
     filter.finish(height, &mut text).unwrap();
     text
 }

@@ -153,10 +153,8 @@ fn what_the_file_restores_to_is_what_was_there() {
         }
         let complaints = server().restore(&target, &fs::read(file).unwrap()).unwrap();
         let has_votes = server().query(&source, "SELECT count(*) > 0 FROM kwild_voting.votes").unwrap().trim() == "t";
-        let errors: Vec<&str> = complaints.lines().filter(|l| l.contains("ERROR")).collect();
-        let expected = if has_votes { 1 } else { 0 };
-        assert_eq!(errors.len(), expected, "{}: {complaints}", world.database);
-        assert!(errors.iter().all(|e| e.contains("votes_voter_id_fkey")), "{complaints}");
+        // The key that no restore can make is left out of it.
+        assert!(!complaints.contains("ERROR") && !complaints.contains("error:"), "{}: {complaints}", world.database);
 
         let mut before = facts(&source);
         // TRUF allows a namespace of 64 characters, whose schema Postgres cuts to 63: Kwil's tool and ours leave it out.
@@ -213,7 +211,7 @@ fn a_kept_height_goes_on_and_takes_nothing_off_the_expiry() {
     assert_eq!(genesis["initial_height"].to_string().trim_matches('"'), (height + 1).to_string());
     assert!(genesis["genesis_time"].as_str().unwrap().starts_with("2030-01-02T03:04:05"), "{genesis}");
     let text = unzip(&fs::read(created["snapshot"].as_str().unwrap()).unwrap());
-    assert!(text.ends_with(b"SET expiration = expiration-0;\n"));
+    assert!(text.ends_with(b"SET expiration = expiration-0;\nCOMMIT;\n"));
     let verified = place.verify(&[created["snapshot"].as_str().unwrap(), "--output", "json"]).result();
     assert_eq!(verified["height"], height);
 }
@@ -236,6 +234,7 @@ fn json_results_have_the_keys_that_scripts_read() {
         "tables",
         "rows",
         "rescued_rows",
+        "guarded",
         "validators",
         "seconds",
     ] {
@@ -245,8 +244,19 @@ fn json_results_have_the_keys_that_scripts_read() {
     assert_eq!(created["file_bytes"], fs::metadata(file).unwrap().len());
     assert_eq!(created["logs"].as_array().unwrap().len(), 2);
     let verified = place.verify(&[file, "--deep", "--output", "json"]).result();
-    for key in ["ok", "family", "state_hash", "expected", "height", "bytes", "tables", "rows", "findings", "table_rows"]
-    {
+    for key in [
+        "ok",
+        "family",
+        "state_hash",
+        "expected",
+        "height",
+        "bytes",
+        "tables",
+        "rows",
+        "guarded",
+        "findings",
+        "table_rows",
+    ] {
         assert!(verified.get(key).is_some(), "no {key} in {verified}");
     }
     assert_eq!(verified["table_rows"]["kwild_voting.voters"], 0);

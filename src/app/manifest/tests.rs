@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     base::{Blake3Hash, progress::Item},
-    kwil::key::KeyType,
+    kwil::{guard, key::KeyType},
     manifest::Step,
 };
 
@@ -44,19 +44,30 @@ impl World {
     }
 
     fn write_snapshot_with(&self, row: &str, statement: &str) {
-        let text = format!(
-            "CREATE SCHEMA kwild_engine;\nCREATE SCHEMA kwild_voting;\nCREATE SCHEMA main;\n\
+        let statements = format!(
+            "CREATE SCHEMA kwild_engine;\nCREATE SCHEMA main;\nCREATE TABLE main.t (\n    x text\n);\n\
+             COPY main.t (x) FROM stdin;\n{}\\.\n{statement}CREATE SCHEMA kwild_voting;\n\
              CREATE TABLE kwild_voting.resolutions (\n    expiration bigint NOT NULL\n);\n\
-             CREATE TABLE main.t (\n    x text\n);\nCOPY main.t (x) FROM stdin;\n{}\\.\n{statement}\
              UPDATE kwild_voting.resolutions SET expiration = expiration-76;\n",
             row.repeat(50_000)
         );
+        self.write_text(&format!("{}{statements}{}", guard::PROLOGUE, guard::EPILOGUE));
+    }
+
+    fn write_text(&self, text: &str) {
         let (first, second) = text.split_at(text.len() / 2);
         let file: Vec<u8> = [first, second].iter().flat_map(|t| gzip(t.as_bytes())).collect();
         fs::write(self.snapshot(), file).unwrap();
         let mut genesis = Genesis::parse(GENESIS.as_bytes()).unwrap();
         genesis.set_state_hash(Sha256Hash::from_bytes(Sha256::digest(text.as_bytes()).into()));
         fs::write(self.genesis(), genesis.to_bytes()).unwrap();
+    }
+
+    /// The text as it was before there was a guard.
+    fn text_without_guard(&self) -> String {
+        let mut text = String::new();
+        flate2::read::MultiGzDecoder::new(File::open(self.snapshot()).unwrap()).read_to_string(&mut text).unwrap();
+        text.strip_prefix(guard::PROLOGUE).unwrap().strip_suffix(guard::EPILOGUE).unwrap().to_owned()
     }
 
     fn genesis(&self) -> PathBuf {
@@ -96,12 +107,29 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[test]
+fn a_text_without_the_guard_is_not_signed() {
+    let world = World::new();
+    world.write_text(
+        &world
+            .text_without_guard()
+            .replacen("CREATE SCHEMA main;\n", "CREATE SCHEMA main;\nCREATE SCHEMA kwild_voting;\n", 1)
+            .replacen("\\.\nCREATE SCHEMA kwild_voting;\n", "\\.\n", 1),
+    );
+    let e = world.sign(&SignOptions::default()).unwrap_err();
+    assert_eq!(e.kind(), Kind::Verify, "{}", e.chain());
+    assert!(e.to_string().contains("has no guard"), "{}", e.chain());
+    assert!(e.advice().unwrap().contains("snapshot guard"), "{:?}", e.advice());
+    assert!(!world.dir.path().join(MANIFEST_FILE_NAME).exists());
+}
+
+#[test]
 fn what_is_signed_verifies_with_its_files() {
     let world = World::new();
     let signed = world.sign(&SignOptions::default()).unwrap();
     assert!(!signed.reused);
     let manifest = signed.manifest.manifest();
-    assert_eq!((manifest.network.height, manifest.text_size_bytes), (76, 50_000 * 6 + 281));
+    let guard_size_bytes = (guard::PROLOGUE.len() + guard::EPILOGUE.len()) as u64;
+    assert_eq!((manifest.network.height, manifest.text_size_bytes), (76, 50_000 * 6 + 281 + guard_size_bytes));
     let bytes = fs::read(&signed.path).unwrap();
     let checked = world.verify(&bytes).unwrap();
     assert_eq!(checked.manifest.id(), signed.manifest.id());

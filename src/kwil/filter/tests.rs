@@ -35,6 +35,16 @@ fn compat(dump: &str) -> Result<(String, FilterReport), FilterError> {
 
 const UPDATE: &str = "UPDATE kwild_voting.resolutions SET expiration = expiration-42;\n";
 
+/// What the faithful rules make of statements that pass.
+fn guarded(statements: &str) -> String {
+    format!("{}{statements}{UPDATE}{}", guard::PROLOGUE, guard::EPILOGUE)
+}
+
+/// The statements between the guard's lines.
+fn inside(text: &str) -> &str {
+    text.strip_prefix(guard::PROLOGUE).unwrap().strip_suffix(guard::EPILOGUE).unwrap()
+}
+
 #[test]
 fn the_published_vector() {
     let dump = "--\n-- PostgreSQL database dump\n--\n\nSET statement_timeout = 0;\n\
@@ -46,7 +56,8 @@ fn the_published_vector() {
         \\\\x9184e6ff80ac5534bc2255f5089986a2\t\\\\x03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8\t1\n\
         \\.\nSELECT pg_catalog.setval(1,2,true);\nALTER TABLE ONLY kwild_voting.voters\n    \
         ADD CONSTRAINT voters_pkey PRIMARY KEY (id);\n";
-    for (text, report) in [faithful(dump), compat(dump).unwrap()] {
+    let (text, faithful) = faithful(dump);
+    for (text, report) in [(inside(&text).to_owned(), faithful), compat(dump).unwrap()] {
         assert_eq!(text.len(), 384);
         assert_eq!(
             hex::encode(Sha256::digest(&text)),
@@ -65,7 +76,7 @@ const ROWS: &str = "CREATE SCHEMA s;\nCOPY s.t (a) FROM stdin;\n\n  \n-- no comm
 #[test]
 fn every_row_passes() {
     let (text, report) = faithful(ROWS);
-    assert_eq!(text, format!("{}{UPDATE}", ROWS.replace("\\.\n\nCOPY", "\\.\nCOPY")));
+    assert_eq!(text, guarded(&ROWS.replace("\\.\n\nCOPY", "\\.\nCOPY")));
     assert_eq!((report.rows, report.tables), (11, 2));
     assert_eq!(report.rescued_rows, BTreeMap::from([("s.t".to_owned(), 5)]));
 }
@@ -86,7 +97,7 @@ const VOTERS_LINE: &str = "COPY kwild_voting.voters (id, name, power) FROM stdin
 fn a_row_like_the_voters_header_is_a_row() {
     let dump = format!("CREATE SCHEMA s;\nCOPY s.t (a) FROM stdin;\n{VOTERS_LINE}\na\tb\t1\n\\.\n");
     let (text, report) = faithful(&dump);
-    assert_eq!(text, format!("{dump}{UPDATE}"));
+    assert_eq!(text, guarded(&dump));
     assert!(report.voters.is_empty());
     assert!(matches!(compat(&dump), Err(FilterError::Forgery { line: 3, place: "a row of a table", .. })));
 }
@@ -122,7 +133,7 @@ fn literals_and_bodies_pass_whole() {
         "CREATE FUNCTION s.f() RETURNS void\n    LANGUAGE plpgsql\n    AS $_$\n\n-- c\n$$;\n\\connect x\n$_$;\n",
     );
     let (text, report) = faithful(dump);
-    assert_eq!(text, format!("{dump}{UPDATE}"));
+    assert_eq!(text, guarded(dump));
     assert_eq!(report.rescued_lines, BTreeMap::from([("s.t".to_owned(), 5), ("s.f".to_owned(), 2)]));
     assert_eq!((report.tables, report.rows), (0, 0));
 }
@@ -130,13 +141,13 @@ fn literals_and_bodies_pass_whole() {
 #[test]
 fn a_literal_after_a_word_that_ends_in_e_has_no_escapes() {
     let dump = "CREATE SCHEMA s;\nCREATE TABLE s.t (a text CHECK (a LIKE'\\'));\n\nCREATE SCHEMA z;\n";
-    assert_eq!(faithful(dump).0, format!("{}{UPDATE}", dump.replace("\n\n", "\n")));
+    assert_eq!(faithful(dump).0, guarded(&dump.replace("\n\n", "\n")));
 }
 
 #[test]
 fn blank_and_comment_lines_between_statements_go() {
     let dump = "CREATE SCHEMA s;\n\n-- it's a \"comment\" $$\n/* and /* one */ more; */\nCREATE TABLE s.t (\n\n  -- ';\n  a text\n);\n";
-    assert_eq!(faithful(dump).0, format!("CREATE SCHEMA s;\nCREATE TABLE s.t (\n  a text\n);\n{UPDATE}"));
+    assert_eq!(faithful(dump).0, guarded("CREATE SCHEMA s;\nCREATE TABLE s.t (\n  a text\n);\n"));
 }
 
 #[test]
@@ -147,8 +158,57 @@ fn nothing_about_the_database_or_the_token_stays() {
         CREATE SCHEMA s;\nREVOKE CONNECT,TEMPORARY ON DATABASE x FROM PUBLIC;\nGRANT CONNECT ON DATABASE \"a\nb\" TO y;\n\
         GRANT SELECT ON TABLE s.database TO y;\n\\unrestrict abc\n";
     let want = format!("CREATE SCHEMA s;\nGRANT SELECT ON TABLE s.database TO y;\n{UPDATE}");
-    assert_eq!(faithful(dump).0, want);
+    let (text, report) = faithful(dump);
+    assert_eq!(text, guarded("CREATE SCHEMA s;\n"));
+    assert_eq!(report.omitted, BTreeMap::from([(Omitted::Privileges, 1)]));
     assert_eq!(compat(dump).unwrap().0, want);
+}
+
+#[test]
+fn what_is_of_one_machine_or_fails_in_every_restore_stays_out_by_default_only() {
+    let schemas = "CREATE SCHEMA kwild_internal;\nCREATE SCHEMA kwild_voting;\n";
+    let others = "ALTER DEFAULT PRIVILEGES FOR ROLE x IN SCHEMA s GRANT SELECT ON TABLES TO y;\nREVOKE ALL ON SCHEMA s FROM y;\n\
+        GRANT SELECT(a),UPDATE(b) ON TABLE s.t TO y;\nSELECT pg_catalog.lo_create('16');\n\
+        ALTER LARGE OBJECT 16 OWNER TO y;\nBEGIN;\nSELECT pg_catalog.lo_open('16', 131072);\n\
+        SELECT pg_catalog.lowrite(0, '\\x00');\nSELECT pg_catalog.lo_close(0);\nCOMMIT;\n";
+    let key = "ALTER TABLE ONLY kwild_voting.votes\n    ADD CONSTRAINT votes_voter_id_fkey FOREIGN KEY (voter_id) REFERENCES \
+        kwild_voting.voters(id) ON DELETE CASCADE;\n";
+    let other_key = "ALTER TABLE ONLY kwild_voting.votes\n    ADD CONSTRAINT votes_resolution_id_fkey FOREIGN KEY (resolution_id) \
+        REFERENCES kwild_voting.resolutions(id) ON DELETE CASCADE;\n";
+    for (row, kept_key) in [("1\n", ""), ("", key)] {
+        let votes = format!("COPY kwild_voting.votes (voter_id) FROM stdin;\n{row}\\.\n");
+        let dump = format!("{schemas}{others}{votes}{key}{other_key}");
+        let (text, report) = faithful(&dump);
+        let schemas = "CREATE SCHEMA IF NOT EXISTS kwild_internal;\nCREATE SCHEMA kwild_voting;\n";
+        assert_eq!(text, guarded(&format!("{schemas}{votes}{kept_key}{other_key}")));
+        let mut omitted = BTreeMap::from([(Omitted::Privileges, 3), (Omitted::LargeObjects, 7)]);
+        if !row.is_empty() {
+            omitted.insert(Omitted::VotesKey, 1);
+        }
+        assert_eq!(report.omitted, omitted);
+        assert_eq!(report.omitted_notes().count(), omitted.len());
+        assert_eq!(compat(&dump).unwrap().0, format!("{dump}{UPDATE}"));
+        // It goes through once more as it is.
+        let mut again = DumpFilter::of_snapshot(Family::V010);
+        let mut out = Vec::new();
+        again.push(inside(&text).as_bytes(), &mut out).unwrap();
+        assert!(again.finish_snapshot(&mut out).unwrap().omitted.is_empty());
+        assert_eq!(out, text.as_bytes());
+    }
+}
+
+#[test]
+fn many_relations_come_in_batches_and_kwild_voting_in_the_last_one() {
+    let table = |schema: &str, n: usize| format!("CREATE TABLE {schema}.t{n} (\n    a bigint\n);\n");
+    let tables: Vec<String> = (0..2500).map(|n| table("s", n)).collect();
+    let last: String = (0..1200).map(|n| table("kwild_voting", n)).collect();
+    let last = format!("CREATE SCHEMA kwild_voting;\n{last}");
+    let dump = format!("CREATE SCHEMA s;\n{}{last}", tables.concat());
+    let max = guard::BATCH_RELATIONS_MAX;
+    let batches: Vec<String> = tables.chunks(max).map(<[String]>::concat).collect();
+    let want = format!("CREATE SCHEMA s;\n{}{last}", batches.join(guard::NEXT_BATCH));
+    assert_eq!(run(LineRules::Faithful, &dump, 1 << 16).unwrap().0, guarded(&want));
+    assert!(!compat(&dump).unwrap().0.contains("BEGIN"));
 }
 
 #[test]
@@ -156,7 +216,7 @@ fn the_order_an_operator_gave_a_table_stays_out_by_default_only() {
     let dump = "CREATE TABLE a.t (\n    cluster text\n);\nALTER TABLE a.t CLUSTER ON t_pkey;\nALTER TABLE ONLY a.t REPLICA \
         IDENTITY FULL;\n";
     let (before, after) = dump.split_once("ALTER TABLE a.t CLUSTER ON t_pkey;\n").unwrap();
-    assert_eq!(faithful(dump).0, format!("{before}{after}{UPDATE}"));
+    assert_eq!(faithful(dump).0, guarded(&format!("{before}{after}")));
     assert_eq!(compat(dump).unwrap().0, format!("{dump}{UPDATE}"));
 }
 
@@ -166,8 +226,9 @@ fn the_sentry_sequence_stays_out_by_default_only() {
         SELECT pg_catalog.setval('kwild_internal.sentry_seq', 5, true);\n\
         SELECT pg_catalog.setval('kwild_internal.sentry_seq2', 5, true);\n\
         GRANT USAGE ON SEQUENCE kwild_internal.sentry_seq TO x;\n";
-    let want = "CREATE SCHEMA kwild_internal;\nSELECT pg_catalog.setval('kwild_internal.sentry_seq2', 5, true);\n";
-    assert_eq!(faithful(dump).0, format!("{want}{UPDATE}"));
+    let want = "CREATE SCHEMA IF NOT EXISTS kwild_internal;\n\
+        SELECT pg_catalog.setval('kwild_internal.sentry_seq2', 5, true);\n";
+    assert_eq!(faithful(dump).0, guarded(want));
     assert_eq!(compat(dump).unwrap().0, format!("{dump}{UPDATE}"));
 }
 
@@ -179,7 +240,7 @@ fn compat_refuses_to_tear_a_literal_open() {
         "CREATE TABLE s.t (\n a text DEFAULT 'x\n-- ', b text DEFAULT '\n);'\n);\n",
     ] {
         assert!(matches!(compat(dump), Err(FilterError::TornLiteral { .. })), "{dump}");
-        assert_eq!(faithful(dump).0, format!("{dump}{UPDATE}"));
+        assert_eq!(faithful(dump).0, guarded(dump));
     }
 }
 
@@ -307,7 +368,7 @@ proptest! {
             if rest.is_empty() { break; }
         }
         let report = filter.finish(42, &mut out).unwrap();
-        prop_assert_eq!(String::from_utf8(out).unwrap(), format!("{text}{UPDATE}"));
+        prop_assert_eq!(String::from_utf8(out).unwrap(), guarded(&text));
         prop_assert!(report.voters.is_empty());
         prop_assert_eq!(run(LineRules::Faithful, &dump, usize::MAX).unwrap().1, report);
     }

@@ -359,10 +359,20 @@ fn content(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec
                 .silent(),
             );
         }
+        None if foreign.is_empty() && is_left_by_a_failed_start(&own) => checks.push(
+            note(
+                "database-content",
+                format!(
+                    "the database {shown} ({size}) holds nothing but the sentry that a kwild left whose restore failed: a \
+                     snapshot with the guard loads beside it, and the next start begins anew"
+                ),
+            )
+            .into(),
+        ),
         None if !own.is_empty() => {
             let text = format!(
-                "the database {shown} ({size}) holds parts of a node ({}): statements of the snapshot would fail on \
-                 them, unseen, and rows be lost",
+                "the database {shown} ({size}) holds parts of a node ({}) and no kwild_voting, which a snapshot makes last: \
+                 a restore ended half-way, and every later one would fail at the first of these that it meets",
                 names(&own)
             );
             checks.push(
@@ -389,6 +399,12 @@ fn content(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec
         None => checks.push(Check::good("database-content", format!("the database {shown} is empty"))),
     }
     checks
+}
+
+/// What a kwild makes for itself after a restore of which psql kept nothing: its sentry, a table or also a sequence.
+fn is_left_by_a_failed_start(own: &[&Schema]) -> bool {
+    const RELATIONS_MAX: u64 = 3;
+    matches!(own, [schema] if schema.name == "kwild_internal" && schema.relations <= RELATIONS_MAX)
 }
 
 fn create_database(dbname: &str, user: &str) -> String {

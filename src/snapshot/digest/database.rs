@@ -130,9 +130,10 @@ async fn read(
 ) -> Result<(FilterReport, StateDigester)> {
     let facts = cut.facts();
     // The connections stay in this frame: dropping the future ends them, and with them the text.
-    let (source, connections) = SplicedDump::open(cut, program, ReadOptions::new(jobs_default()), progress).await?;
-    let filter = DumpFilter::new(facts.family, LineRules::Faithful);
-    let (height, reporter) = (facts.height, progress.clone());
+    let (rules, options) = (LineRules::Faithful, ReadOptions::new(jobs_default()));
+    let (source, connections) = SplicedDump::open(cut, program, options, rules, progress).await?;
+    let filter = DumpFilter::new(facts.family, rules);
+    let (height, reporter) = (Some(facts.height), progress.clone());
     let work = tokio::task::spawn_blocking(move || {
         let compression = Compression::Fast;
         Job { source, filter, height, compression, jobs: 0, spill: None, progress: &reporter }.digest_with(digester)

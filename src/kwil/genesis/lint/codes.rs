@@ -221,9 +221,12 @@ codes! {
     EMPTY_CHAIN = "empty-chain" [22], "The snapshot was made of a chain without a block.",
         "It runs, but there is nothing to continue.",
         "check that the right database was dumped";
+    UNGUARDED = "unguarded" [38, 39], "The text has no guard: it is as one of Kwil's own tools made it.",
+        "psql passes over a statement that fails and takes settings from the database, the role and a psqlrc: rows are lost or changed, and kwild starts without a word.",
+        "put the guard around it with `regenesis snapshot guard`; join and setup init take no other";
     VOTES = "votes" [30], "Votes without their voters: one foreign key cannot be made again.",
         "psql reports the error and goes on, unless a psqlrc sets ON_ERROR_STOP: then the restore fails.",
-        "nothing, but keep psqlrc files away from kwild's user (`regenesis setup check` looks)";
+        "put the guard around it with `regenesis snapshot guard`: it leaves that key out";
     FAMILY_MISMATCH = "family-mismatch" [36], "Snapshot and genesis are of different families.",
         "It runs the statements, and fails on tables that it does not know.",
         "use the genesis that was made with the snapshot";

@@ -107,7 +107,11 @@ pub(super) fn look(genesis: &Genesis, facts: &SnapshotFacts, options: &LintOptio
     }
     heights(genesis, report, &file, found);
     let rows = |table: &str| report.table_rows.get(table).copied().unwrap_or(0);
-    if rows("kwild_voting.votes") > 0 {
+    if !report.guarded {
+        let text = "has no guard: psql passes over a statement that fails, and kwild starts without its rows";
+        found.push(codes::UNGUARDED.warning(&file, text));
+    }
+    if rows("kwild_voting.votes") > 0 && !report.guarded {
         let text = "holds votes without their voters: one foreign key cannot be made, which is expected";
         found.push(codes::VOTES.note(&file, text));
     }

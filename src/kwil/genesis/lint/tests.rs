@@ -504,7 +504,6 @@ fn setup_inits_verdict_is_found_again() {
 
 fn report(family: Family) -> ScanReport {
     ScanReport {
-        guarded: true,
         family,
         tables: 1,
         rows: 0,
@@ -513,6 +512,7 @@ fn report(family: Family) -> ScanReport {
         schemas: BTreeSet::new(),
         voters_rows: 0,
         tables_without_rows: Vec::new(),
+        guarded: true,
     }
 }
 
@@ -545,7 +545,8 @@ fn a_snapshot_that_does_not_fit_is_told() {
     type Change<'a> = &'a dyn Fn(&mut SnapshotFacts, &mut ScanReport);
     type Case<'a> = (&'a str, Option<Build>, Change<'a>, Level, &'a str, &'a str);
     let cases: &[Case<'_>] = &[
-        (V09, None, &|_, _| (), Level::Note, "votes", "s.sql.gz"),
+        (V09, None, &|_, r| r.guarded = false, Level::Note, "votes", "s.sql.gz"),
+        (V09, None, &|_, r| r.guarded = false, Level::Warning, "unguarded", "s.sql.gz"),
         (V09, None, &|f, _| f.name = "s.sql".into(), Level::Warning, "snapshot-name", "s.sql"),
         (V09, None, &|f, _| f.name = "s.GZ".into(), Level::Warning, "snapshot-name", "s.GZ"),
         (V09, None, &|f, _| f.packing = Packing::Plain, Level::Error, "snapshot-name", "s.sql.gz"),

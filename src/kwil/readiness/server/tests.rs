@@ -166,6 +166,21 @@ fn what_is_in_the_database() {
         &["without a word", "empty schema"],
         there(|s, _, _, _| s.push(schema("kwild_voting", 0))),
     );
+    // A kwild whose restore failed, and one whose restore failed after its first batch.
+    one(
+        V09,
+        "database-content",
+        Level::Note,
+        &["sentry", "begins anew"],
+        there(|s, _, _, _| s.push(schema("kwild_internal", 1))),
+    );
+    one(
+        V09,
+        "database-content",
+        Level::Error,
+        &["half-way", "ds_x1", "kwild_internal", "DROP DATABASE \"kwild\"; CREATE DATABASE \"kwild\" OWNER \"kwild\""],
+        there(|s, _, _, _| s.extend([schema("ds_x1", 3), schema("kwild_internal", 1)])),
+    );
     one(V09, "database-content", Level::Error, &["ds_x1"], there(|s, _, _, _| s.push(schema("ds_x1", 3))));
     one(
         V09,

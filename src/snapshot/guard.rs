@@ -1,0 +1,363 @@
+//! A file of Kwil's own tools, with the guard put around its text: one pass over the file, and a genesis that pins the new
+//! text.
+
+use std::{
+    fmt, fs,
+    io::{self, Read, Seek, Write},
+    path::{Path, PathBuf, absolute},
+    sync::{
+        Arc,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
+};
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use tempfile::SpooledTempFile;
+
+use super::{
+    gzip::{BLOCK_BYTES, Compression, MemberWriter},
+    part::Part,
+    pipeline::{JOBS_MAX, Job, Written, jobs_default},
+    source::{Piece, Source},
+    verify::{VerifyOptions, belongs, mismatch, open, pinned_by, read_genesis, text_of, unpack, verify_reader},
+};
+use crate::{
+    base::{Context, Error, Progress, Result, Sha256Hash, durable, files::read_bounded, limits, text},
+    kwil::{
+        Family, GENESIS_FILE_NAME,
+        filter::DumpFilter,
+        genesis::Genesis,
+        guard::{Arranger, PROLOGUE, is_guarded},
+        scan::{ScanError, ScanReport, StatementScanner},
+    },
+};
+
+/// Pieces of the text that wait for a thread.
+const PIECES_WAITING: usize = 3;
+/// Text of `kwild_voting` that waits in memory for the end of everything else; more waits on the disk.
+const LAST_IN_MEMORY_BYTES: usize = 4 << 20;
+/// Read of it at once.
+const READ_BYTES: usize = 128 << 10;
+
+/// How a file gets its guard.
+#[derive(Debug, Clone)]
+pub struct GuardOptions {
+    /// Where the pair goes; made if it is missing.
+    pub directory: PathBuf,
+    /// How small.
+    pub compression: Compression,
+    /// Compressing threads; otherwise one for each processor.
+    pub jobs: Option<usize>,
+    /// Replace files that are there.
+    pub force: bool,
+    /// How the file is read.
+    pub verify: VerifyOptions,
+}
+
+/// A guarded pair.
+#[derive(Debug, Clone, Serialize)]
+pub struct Guarded {
+    /// The snapshot file.
+    pub snapshot: PathBuf,
+    /// The genesis file.
+    pub genesis: PathBuf,
+    /// Which formats.
+    pub family: Family,
+    /// SHA-256 of the text, which the genesis pins.
+    pub state_hash: Sha256Hash,
+    /// Whether the file had the guard already: then its text was left as it is.
+    pub guarded: bool,
+    /// Of the text.
+    pub bytes: u64,
+    /// Of the file.
+    pub file_bytes: u64,
+    /// COPY blocks.
+    pub tables: u64,
+    /// COPY rows.
+    pub rows: u64,
+    /// What the text does not have any more, in words.
+    pub left_out: Vec<String>,
+}
+
+impl fmt::Display for Guarded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.guarded {
+            writeln!(f, "The snapshot had the guard already; it was copied as it is.")?;
+        } else {
+            writeln!(f, "The snapshot has the guard now: psql loads all of it or nothing.")?;
+        }
+        writeln!(f, "  snapshot    {}", self.snapshot.display())?;
+        writeln!(f, "  genesis     {}", self.genesis.display())?;
+        writeln!(f, "  state hash  {}", self.state_hash)?;
+        writeln!(f, "  text        {} in {} bytes", text::bytes(self.bytes), self.bytes)?;
+        writeln!(f, "  data        {} in {}", text::count(self.rows, "row"), text::count(self.tables, "table"))?;
+        for left_out in &self.left_out {
+            writeln!(f, "  {left_out}")?;
+        }
+        if !self.guarded {
+            writeln!(f, "Every node of the new network must use this genesis: the state hash in it is another one.")?;
+        }
+        Ok(())
+    }
+}
+
+/// Puts the guard around a snapshot's text and pins it in a copy of the genesis. Either both files are there afterwards, or
+/// neither. Blocking.
+///
+/// # Errors
+/// As [`super::verify()`]; `Kind::Refused` where files are there already.
+pub fn guard(file: &Path, genesis: &Path, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
+    let genesis_bytes = read_bounded(genesis, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
+    let old = Genesis::parse(&genesis_bytes)?;
+    let expected = pinned_by(&old)?;
+    let directory = absolute(&options.directory).or_failed(|| "cannot tell the current directory")?;
+    let target = Target {
+        snapshot: directory.join(old.family().snapshot_file_name()),
+        genesis: directory.join(GENESIS_FILE_NAME),
+    };
+    target.check_existing([file, genesis], options.force)?;
+    let had_guard = begins_guarded(file)?;
+    let is_new = !directory.exists();
+    durable::create_directory(&directory, 0o755)?;
+    let made = || -> Result<Guarded> {
+        let size = fs::metadata(file).or_failed(|| format!("cannot read {}", file.display()))?.len();
+        durable::require_space(&directory, size, "the guarded snapshot")?;
+        let part = Part::create(&target.snapshot)?;
+        let made = if had_guard {
+            progress.step("Copying and checking the snapshot, which has the guard already");
+            copy(file, genesis, &part, options, progress)?
+        } else {
+            progress.step("Checking the snapshot and putting the guard around it");
+            write(file, &old, expected, &part, options, progress)?
+        };
+        let bytes = if had_guard { genesis_bytes.clone() } else { Genesis::repin(&genesis_bytes, made.state_hash)? };
+        let genesis_part = Part::create(&target.genesis)?;
+        genesis_part.file().write_all(&bytes).or_failed(|| format!("cannot write {}", target.genesis.display()))?;
+        genesis_part.sync()?;
+        part.sync()?;
+        // An old genesis goes first, so that it never stands beside a snapshot not its own.
+        match fs::remove_file(&target.genesis) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::failed(format!("cannot replace {}", target.genesis.display())).because(e));
+            }
+            _ => {}
+        }
+        part.finish()?;
+        if let Err(e) = genesis_part.finish() {
+            let _ = fs::remove_file(&target.snapshot);
+            return Err(e);
+        }
+        Ok(Guarded { snapshot: target.snapshot.clone(), genesis: target.genesis.clone(), guarded: had_guard, ..made })
+    };
+    made().inspect_err(|_| {
+        if is_new {
+            let _ = fs::remove_dir(&directory);
+        }
+    })
+}
+
+/// Where the pair goes.
+struct Target {
+    snapshot: PathBuf,
+    genesis: PathBuf,
+}
+
+impl Target {
+    fn check_existing(&self, read: [&Path; 2], force: bool) -> Result<()> {
+        for path in [&self.snapshot, &self.genesis] {
+            let Ok(metadata) = fs::symlink_metadata(path) else { continue };
+            if metadata.is_dir() {
+                return Err(Error::failed(format!("{} is a directory", path.display()))
+                    .hint("choose another directory with -o"));
+            }
+            let real = fs::canonicalize(path).ok();
+            if real.is_some() && read.iter().any(|read| fs::canonicalize(read).ok() == real) {
+                return Err(Error::refused(format!("{} would be replaced by itself", path.display()))
+                    .hint("choose another directory with -o: Kwil's own pair stays as it is"));
+            }
+            if !force {
+                return Err(Error::refused(format!("{} exists already", path.display()))
+                    .hint("choose another directory with -o, or replace it with --force"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the text in a file begins with the guard.
+fn begins_guarded(file: &Path) -> Result<bool> {
+    let mut reader = text_of(open(file)?)?;
+    let mut beginning = Vec::new();
+    while beginning.len() < PROLOGUE.len() {
+        // What is wrong with the file is said when it is read as a whole.
+        match reader.next_piece() {
+            Ok(Some(piece)) => beginning.extend_from_slice(&piece),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    Ok(is_guarded(&beginning))
+}
+
+/// Copies a guarded file and checks the copy.
+fn copy(file: &Path, genesis: &Path, part: &Part, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
+    let cannot_write = || format!("cannot write {}", part.part().display());
+    let mut from = open(file)?;
+    let mut magic = [0; 2];
+    let gzip = from.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
+    from.rewind().or_failed(|| format!("cannot read {}", file.display()))?;
+    if gzip {
+        io::copy(&mut from, &mut part.file()).or_failed(cannot_write)?;
+    } else {
+        let mut writer = MemberWriter::new(options.compression);
+        let mut block = Vec::new();
+        loop {
+            block.clear();
+            let n = (&mut from).take(BLOCK_BYTES as u64).read_to_end(&mut block);
+            if n.or_failed(|| format!("cannot read {}", file.display()))? == 0 {
+                break;
+            }
+            part.file().write_all(&writer.member(&block)?).or_failed(cannot_write)?;
+        }
+    }
+    let genesis = read_genesis(genesis)?;
+    let copy = open(part.part())?;
+    let verified = verify_reader(copy, &genesis, &options.verify, progress)?;
+    Ok(Guarded {
+        snapshot: PathBuf::new(),
+        genesis: PathBuf::new(),
+        family: verified.family,
+        state_hash: verified.state_hash,
+        guarded: true,
+        bytes: verified.bytes,
+        file_bytes: fs::metadata(part.part()).or_failed(cannot_write)?.len(),
+        tables: verified.tables,
+        rows: verified.rows,
+        left_out: Vec::new(),
+    })
+}
+
+/// Reads the file once: each piece is hashed and checked as it stands there, put in order, and written with the guard.
+fn write(
+    file: &Path,
+    genesis: &Genesis,
+    expected: Sha256Hash,
+    part: &Part,
+    options: &GuardOptions,
+    progress: &Progress,
+) -> Result<Guarded> {
+    let mut reader = text_of(open(file)?)?;
+    let behind = tempfile::spooled_tempfile_in(LAST_IN_MEMORY_BYTES, durable::parent(part.part()));
+    thread::scope(|scope| {
+        let (to_writer, pieces) = sync_channel(PIECES_WAITING);
+        let (to_scan, scanned) = sync_channel::<Arc<Vec<u8>>>(PIECES_WAITING);
+        let scanning = scope.spawn(move || scan(&scanned));
+        let reading = scope.spawn(move || {
+            let mut hash = Sha256::new();
+            let bytes = unpack(
+                &mut reader,
+                &options.verify,
+                |_| {},
+                |piece: Arc<Vec<u8>>| {
+                    hash.update(&*piece);
+                    // Both may have let go; what the file is is still wanted, because it says more than they can.
+                    let _ = to_scan.send(piece.clone());
+                    let _ = to_writer.send(piece);
+                    true
+                },
+            );
+            bytes.map(|_| Sha256Hash::from_bytes(hash.finalize().into()))
+        });
+        let source = ArrangedText { pieces, arranger: Some(Arranger::default()), behind, last: Vec::new() };
+        let job = Job {
+            source,
+            filter: DumpFilter::of_snapshot(genesis.family()),
+            height: None,
+            compression: options.compression,
+            jobs: options.jobs.unwrap_or_else(jobs_default).min(JOBS_MAX),
+            spill: None,
+            progress,
+        };
+        let written = job.run(part.file(), part.part());
+        progress.done("snapshot");
+        let gone = || Error::failed("a thread of the check ended early");
+        let scan = scanning.join().map_err(|_| gone())?;
+        let state_hash = reading.join().map_err(|_| gone())??;
+        if state_hash != expected {
+            return Err(mismatch(state_hash, expected, scan.err()));
+        }
+        belongs(&scan?, genesis.family())?;
+        let Written { report, state_hash, bytes, file_bytes, scan, .. } = written?;
+        let scan = scan.map_err(|e| {
+            Error::from(e)
+                .hint("the file cannot be given the guard: make a snapshot anew with `regenesis snapshot create`")
+        })?;
+        if !report.voters.is_empty() {
+            return Err(Error::verify("the snapshot holds rows of kwild_voting.voters, which belong into the genesis"));
+        }
+        let left_out: Vec<String> = report.omitted_notes().collect();
+        Ok(Guarded {
+            snapshot: PathBuf::new(),
+            genesis: PathBuf::new(),
+            family: scan.family,
+            state_hash,
+            guarded: false,
+            bytes,
+            file_bytes,
+            tables: scan.tables,
+            rows: scan.rows,
+            left_out,
+        })
+    })
+}
+
+fn scan(pieces: &Receiver<Arc<Vec<u8>>>) -> Result<ScanReport, ScanError> {
+    let mut scanner = StatementScanner::new();
+    for piece in pieces {
+        scanner.push(&piece)?;
+    }
+    scanner.finish()
+}
+
+/// A text that comes in pieces, in the guard's order: what of `kwild_voting` comes early waits until all else has gone by.
+struct ArrangedText {
+    pieces: Receiver<Arc<Vec<u8>>>,
+    /// Until the text is over.
+    arranger: Option<Arranger>,
+    behind: SpooledTempFile,
+    last: Vec<u8>,
+}
+
+impl Source for ArrangedText {
+    fn next(&mut self) -> Result<Option<Piece>> {
+        let cannot_keep = || "cannot keep a part of the snapshot in the directory that it is written to";
+        while let Some(arranger) = &mut self.arranger {
+            let Ok(piece) = self.pieces.recv() else {
+                if let Some(arranger) = self.arranger.take() {
+                    arranger.finish()?;
+                }
+                self.behind.rewind().or_failed(cannot_keep)?;
+                break;
+            };
+            let mut first = Vec::with_capacity(piece.len());
+            arranger.push(&piece, &mut first, &mut self.last)?;
+            self.behind.write_all(&self.last).or_failed(cannot_keep)?;
+            self.last.clear();
+            if !first.is_empty() {
+                return Ok(Some(Piece::Text(first)));
+            }
+        }
+        let mut piece = Vec::new();
+        let n = (&mut self.behind).take(READ_BYTES as u64).read_to_end(&mut piece).or_failed(cannot_keep)?;
+        Ok((n > 0).then_some(Piece::Text(piece)))
+    }
+
+    fn part_done(&self) -> Option<f64> {
+        None
+    }
+
+    fn detail(&self, rows: u64) -> String {
+        text::count(rows, "row")
+    }
+}
