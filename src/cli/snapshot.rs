@@ -112,7 +112,7 @@ pub(crate) struct VerifyArgs {
     /// The genesis it belongs to [default: genesis.json beside it]
     #[arg(long, short, value_name = "FILE")]
     genesis: Option<PathBuf>,
-    /// Also count each row's columns, ask for the closing UPDATE, digest the state, compare with the manifest beside the
+    /// Also ask for the closing UPDATE, digest the state, compare with the manifest beside the
     /// file, and list the rows of every table
     #[arg(long)]
     deep: bool,

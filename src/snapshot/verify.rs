@@ -44,7 +44,7 @@ const PIECES_WAITING: usize = 3;
 /// How a snapshot is checked.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// List every table with its rows in the result, count each row's columns, ask for the closing UPDATE, and compare with
+    /// List every table with its rows in the result, ask for the closing UPDATE, and compare with
     /// the manifest beside the file.
     pub deep: bool,
     /// The manifest to compare with, or its directory.
