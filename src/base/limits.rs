@@ -77,5 +77,7 @@ pub const VOTERS_MAX: usize = 100_000;
 pub const DIGEST_ENGINE_SIZE_BYTES_MAX: usize = 16 << 20;
 /// Names of tables and columns in a state digest: a manifest must hold them. `kwil`.
 pub const DIGEST_TABLES_SIZE_BYTES_MAX: usize = 4 << 20;
+/// Parts of a schema and their names, while a state is digested: 100,000 of them. `kwil`.
+pub const DIGEST_SCHEMA_SIZE_BYTES_MAX: usize = 16 << 20;
 /// A file with a state digest as JSON; twice what a digest's names may take, and hashes. `snapshot`.
 pub const DIGEST_FILE_SIZE_BYTES_MAX: usize = 64 << 20;

@@ -50,42 +50,48 @@
 //!
 //! Height, the closing UPDATE, values of sequences and large objects (which no Kwil network makes) are not in it.
 //!
-//! **Schema.** Every statement but those that begin with `SET`, `SELECT`, `COPY`, `UPDATE`, `BEGIN`, `COMMIT`, `ROLLBACK`,
-//! `GRANT`, `REVOKE`, `COMMENT`, `SECURITY`, `ALTER DEFAULT`, `ALTER DATABASE` or `CREATE DATABASE`, that end with
-//! `OWNER TO name;` or (`ALTER TABLE`) `CLUSTER ON name;`, that make or change the sequence `kwild_internal.sentry_seq`, or
-//! that add the constraint `votes_voter_id_fkey`, which no restore of a state with votes makes. `CREATE SCHEMA IF NOT EXISTS`
-//! counts as `CREATE SCHEMA`.
+//! **Schema.** Every statement that makes a part of it: all but `SET`, `SELECT`, `COPY`, `UPDATE`, transactions, privileges,
+//! comments, owners, what is about the database itself, the mark of a sorted table (`CLUSTER ON`), the sequence
+//! `kwild_internal.sentry_seq`, and the constraint `votes_voter_id_fkey`, which no restore of a state with votes makes.
+//! `CREATE SCHEMA IF NOT EXISTS` counts as `CREATE SCHEMA`.
+//!
+//! A part's digest is over its statement's syntax tree, as PostgreSQL 18's own parser has it, without defaults and without
+//! places in the text (`tree.rs`), so that another spelling of the same statement is the same part: schemas dumped by pg_dump
+//! 15 to 18 agree wherever the trees do. What Kwil itself makes has one digest in every form that a version of PostgreSQL or
+//! Kwil gives it (`scan/known.txt`): `BLAKE3("regenesis/known/v1\0" ‖ its name there)`.
 //!
 //! ```text
-//! schema digest = BLAKE3("regenesis/schema/v1\0" ‖ the SHA-256 of each statement, sorted as bytes)
+//! schema digest = BLAKE3("regenesis/schema/v2\0" ‖ the parts' digests, sorted as bytes)
 //! ```
-//!
-//! pg_dump and the server decide how DDL is spelt, so schema digests say something only between equal major versions.
 //!
 //! Why sorted lists and not sums: who chooses rows can forge a sum of hashes.
 
 use std::{collections::BTreeSet, fmt};
 
-use sha2::{Digest as _, Sha256};
-
 use super::{
     Family,
-    filter::{is_cluster_mark, is_sentry_sequence},
     key::PublicKey,
     sql::{Next, Sink, SplitError, Splitter, Statement, short},
     token::{CopyHeader, Name, Token, Tokens},
 };
-use crate::base::{Blake3Hash, Error, limits::DIGEST_TABLES_SIZE_BYTES_MAX, text::escape};
+use crate::base::{
+    Blake3Hash, Error,
+    limits::{DIGEST_SCHEMA_SIZE_BYTES_MAX, DIGEST_TABLES_SIZE_BYTES_MAX},
+    text::escape,
+};
 
 mod engine;
 mod rows;
+mod schema;
 
 use engine::{Engine, EngineRows};
 use rows::PlainRows;
 
+pub use schema::SchemaPart;
+
 const TABLE_DOMAIN: &[u8] = b"regenesis/table/v1\0";
 const STATE_DOMAIN: &[u8] = b"regenesis/state/v1\0";
-const SCHEMA_DOMAIN: &[u8] = b"regenesis/schema/v1\0";
+const SCHEMA_DOMAIN: &[u8] = b"regenesis/schema/v2\0";
 
 /// Where hashes wait for their order: in memory, or on disk past a bound.
 pub trait HashList {
@@ -186,6 +192,8 @@ pub struct TextDigest {
     pub tables: Vec<TableRows>,
     /// Over the DDL.
     pub schema_digest: Blake3Hash,
+    /// The parts of the schema, sorted; `None` where they are too many to hold.
+    pub schema: Option<Vec<SchemaPart>>,
     /// Height that the closing UPDATE names, if there is one; not part of any digest.
     pub height: Option<i64>,
 }
@@ -271,6 +279,8 @@ impl<L: HashList> TextDigester<L> {
             block: None,
             seen: BTreeSet::new(),
             names_size_bytes: 0,
+            schema: Some(Vec::new()),
+            parts_size_bytes: 0,
             tables: Vec::new(),
             sums: Vec::new(),
             family: Family::V09,
@@ -294,7 +304,11 @@ impl<L: HashList> TextDigester<L> {
     /// As [`TextDigester::push`], and when the text ends in the middle of something.
     pub fn finish(self) -> Result<TextDigest, DigestError> {
         self.splitter.finish()?;
-        let Core { mut rows, mut statements, engine, mut tables, sums, family, height, last_line, .. } = self.core;
+        let Core { mut rows, mut statements, engine, mut tables, sums, family, height, last_line, mut schema, .. } =
+            self.core;
+        if let Some(parts) = &mut schema {
+            parts.sort();
+        }
         for (table, sum) in tables.iter_mut().zip(sums) {
             table.digest = sum.wait().map_err(DigestError::List)?;
         }
@@ -308,7 +322,7 @@ impl<L: HashList> TextDigester<L> {
         })?;
         tables.sort_by_cached_key(TableRows::name);
         let schema_digest = digest_of(&mut statements, None, SCHEMA_DOMAIN)?.wait().map_err(DigestError::List)?;
-        Ok(TextDigest { family, tables, schema_digest, height })
+        Ok(TextDigest { family, tables, schema_digest, schema, height })
     }
 }
 
@@ -327,6 +341,9 @@ struct Core<L: HashList> {
     /// Tables by their shown name: those of a list must differ in it.
     seen: BTreeSet<String>,
     names_size_bytes: usize,
+    /// Until they take too much.
+    schema: Option<Vec<SchemaPart>>,
+    parts_size_bytes: usize,
     tables: Vec<TableRows>,
     /// Of each table; its digest once all are there.
     sums: Vec<L::Sum>,
@@ -352,6 +369,16 @@ impl<L: HashList> Core<L> {
         };
         self.block = Some((header, rows));
         Ok(())
+    }
+
+    /// Parts of a schema that is larger than any but the largest networks' are not named.
+    fn keep_part(&mut self, part: SchemaPart) {
+        self.parts_size_bytes += size_of::<SchemaPart>() + part.name.len();
+        match &mut self.schema {
+            Some(_) if self.parts_size_bytes > DIGEST_SCHEMA_SIZE_BYTES_MAX => self.schema = None,
+            Some(parts) => parts.push(part),
+            None => {}
+        }
     }
 
     fn close(&mut self) -> Result<(), DigestError> {
@@ -400,13 +427,9 @@ impl<L: HashList> Sink for Core<L> {
         {
             self.family = Family::V010;
         }
-        if is_schema(&tokens) {
-            let hash = match statement.text.strip_prefix(IF_NOT_EXISTS) {
-                Some(rest) => Sha256::new_with_prefix("CREATE SCHEMA ").chain_update(rest).finalize(),
-                None => Sha256::digest(statement.text),
-            };
-            let hash = hash.into();
-            self.statements.push(hash).map_err(DigestError::List)?;
+        if let Some(part) = schema::part(text).map_err(refuse)? {
+            self.statements.push(*part.digest.as_bytes()).map_err(DigestError::List)?;
+            self.keep_part(part);
         } else if tokens.first().is_some_and(|t| t.is("SELECT")) {
             self.engine.set_sequence(&tokens);
         } else if tokens.first().is_some_and(|t| t.is("UPDATE")) {
@@ -426,24 +449,6 @@ impl<L: HashList> Sink for Core<L> {
         }
         Ok(end)
     }
-}
-
-/// How a guarded text makes a schema that may be there.
-const IF_NOT_EXISTS: &[u8] = b"CREATE SCHEMA IF NOT EXISTS ";
-
-/// Whether a statement is part of the schema digest.
-fn is_schema(tokens: &[Token<'_>]) -> bool {
-    const NO_DDL: [&str; 11] =
-        ["SET", "SELECT", "COPY", "UPDATE", "BEGIN", "COMMIT", "ROLLBACK", "GRANT", "REVOKE", "COMMENT", "SECURITY"];
-    let no_ddl = tokens.first().is_some_and(|first| NO_DDL.iter().any(|word| first.is(word)));
-    let elsewhere = match tokens {
-        [verb, object, ..] if verb.is("ALTER") => object.is("DEFAULT") || object.is("DATABASE"),
-        [verb, object, ..] if verb.is("CREATE") => object.is("DATABASE"),
-        _ => false,
-    };
-    let owner = matches!(tokens, [verb, .., owner, to, _, _] if verb.is("ALTER") && owner.is("OWNER") && to.is("TO"));
-    let votes = tokens.windows(2).any(|pair| pair[0].is("CONSTRAINT") && pair[1].is("votes_voter_id_fkey"));
-    !(no_ddl || elsewhere || owner || votes || is_cluster_mark(tokens) || is_sentry_sequence(tokens))
 }
 
 /// The number at the end of the closing UPDATE.

@@ -44,7 +44,7 @@ use crate::base::{Error, text::escape};
 mod body;
 mod known;
 mod names;
-mod plain;
+pub(super) mod plain;
 mod rows;
 mod rules;
 mod statement;
@@ -56,6 +56,7 @@ use rows::Rows;
 use statement::Accepted;
 use walk::{Source, Use};
 
+pub(super) use known::name as known_name;
 pub use tree::STACK_BYTES;
 
 /// The text is not a snapshot that psql may run.

@@ -14,7 +14,7 @@ use crate::{
     kwil::{
         Family,
         confirm::FactsReader,
-        digest::{TextDigest, TextDigester},
+        digest::{SchemaPart, TextDigest, TextDigester},
         genesis::Genesis,
         key::PublicKey,
     },
@@ -146,7 +146,7 @@ pub(crate) fn take_pieces(pieces: &Receiver<Arc<Vec<u8>>>, mut digester: StateDi
 pub struct Digest {
     /// Over all rows and the validators.
     pub state_digest: Blake3Hash,
-    /// Over the DDL; compared only between equal majors.
+    /// Over the DDL.
     pub schema_digest: Blake3Hash,
     /// Major version of the server, where it is known.
     pub server_major: Option<u32>,
@@ -160,6 +160,9 @@ pub struct Digest {
     pub validators: Vec<ValidatorPower>,
     /// Sorted by name.
     pub tables: Vec<TableDigest>,
+    /// The parts of the schema, sorted; not told where they are too many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schema: Option<Vec<SchemaPart>>,
 }
 
 /// A validator in a [`Digest`].
@@ -205,6 +208,7 @@ impl Digest {
             family: text.family,
             validators: powers,
             tables: text.tables.iter().map(table).collect(),
+            schema: text.schema.clone(),
         }
     }
 

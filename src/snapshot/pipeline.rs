@@ -121,7 +121,10 @@ impl<S: Source + Send> Job<'_, S> {
                 None => (None, None),
                 Some(spill) => {
                     let (to_digest, pieces) = sync_channel::<Block>(BLOCKS_WAITING);
-                    (Some(to_digest), Some(scope.spawn(move || take_pieces(&pieces, StateDigester::new(&spill)))))
+                    let digester = thread::Builder::new().stack_size(STACK_BYTES);
+                    let digester =
+                        digester.spawn_scoped(scope, move || take_pieces(&pieces, StateDigester::new(&spill)));
+                    (Some(to_digest), Some(digester.or_failed(|| "cannot start a thread for the digest")?))
                 }
             };
             let reader = scope.spawn(move || {
@@ -158,7 +161,9 @@ impl<S: Source + Send> Job<'_, S> {
     pub(crate) fn digest_with(self, digester: StateDigester) -> Result<(FilterReport, StateDigester)> {
         thread::scope(|scope| {
             let (to_digest, pieces) = sync_channel::<Block>(BLOCKS_WAITING);
-            let digester = scope.spawn(move || take_pieces(&pieces, digester));
+            let thread = thread::Builder::new().stack_size(STACK_BYTES);
+            let digester = thread.spawn_scoped(scope, move || take_pieces(&pieces, digester));
+            let digester = digester.or_failed(|| "cannot start a thread for the digest")?;
             let read = self.read(None, Some(to_digest));
             let digester = digester.join().map_err(|_| stopped())??;
             Ok((read?.report, digester))

@@ -444,7 +444,14 @@ fn read_text(
                 let (to_digest, digested) = queue();
                 (
                     Some(to_digest),
-                    Some(scope.spawn(move || take_pieces(&digested, StateDigester::new(spill))?.finish_text())),
+                    Some(
+                        thread::Builder::new()
+                            .stack_size(STACK_BYTES)
+                            .spawn_scoped(scope, move || {
+                                take_pieces(&digested, StateDigester::new(spill))?.finish_text()
+                            })
+                            .or_failed(|| "cannot start a thread for the digest")?,
+                    ),
                 )
             }
         };

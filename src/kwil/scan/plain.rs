@@ -12,7 +12,7 @@ use crate::{base::limits::SQL_STATEMENT_TOKENS_MAX, kwil::tree::Depth};
 ///
 /// # Errors
 /// With what two readers could read in two ways.
-pub(super) fn check(statement: &[u8]) -> Result<(), String> {
+pub(in crate::kwil) fn check(statement: &[u8]) -> Result<(), String> {
     Reader { text: statement, at: 0, open: 0, depth: Depth::new(SQL_STATEMENT_TOKENS_MAX), words: 0, routine: false }
         .check()
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Digest, TableDigest, ValidatorPower};
 use crate::{
     base::{Blake3Hash, Error, Result, files::read_bounded, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
+    kwil::digest::SchemaPart,
     manifest::StateDigest,
 };
 
@@ -15,12 +16,13 @@ use crate::{
 pub struct Other {
     state_digest: Blake3Hash,
     schema_digest: Blake3Hash,
-    server_major: Option<u32>,
-    dump_major: Option<u32>,
     height: Option<i64>,
     /// `None`: not told, as in a manifest, which has them elsewhere.
     validators: Option<Vec<ValidatorPower>>,
     tables: Vec<TableDigest>,
+    /// `None`: not told, as in a manifest.
+    #[serde(default)]
+    schema: Option<Vec<SchemaPart>>,
 }
 
 /// What a comparison found.
@@ -30,7 +32,7 @@ pub struct Comparison {
     pub equal: bool,
     /// What differs, in words, one part each.
     pub differs: Vec<String>,
-    /// Whether the schemas are `equal`, `different`, or were `not compared`, and why.
+    /// Whether the schemas are `equal` or `different`.
     pub schema: String,
     /// What is worth knowing and no difference.
     pub notes: Vec<String>,
@@ -68,11 +70,10 @@ impl From<&StateDigest> for Other {
         Other {
             state_digest: digest.digest,
             schema_digest: digest.schema_digest,
-            server_major: Some(digest.server_major).filter(|major| *major > 0),
-            dump_major: Some(digest.dump_major).filter(|major| *major > 0),
             height: None,
             validators: None,
             tables: digest.tables.iter().map(table).collect(),
+            schema: None,
         }
     }
 }
@@ -108,30 +109,17 @@ impl Digest {
             };
             differs.push(format!("{what} ({} in {here}, {} in {there})", self.state_digest, other.state_digest));
         }
-        let versions = |server: Option<u32>, dump: Option<u32>| Some((server?, dump?));
-        let schema =
-            match (versions(self.server_major, self.dump_major), versions(other.server_major, other.dump_major)) {
-                (Some(ours), Some(theirs)) if ours == theirs => {
-                    if self.schema_digest == other.schema_digest {
-                        "equal".to_owned()
-                    } else {
-                        differs.push("the schema (tables, indexes, functions: the DDL)".to_owned());
-                        "different".to_owned()
-                    }
-                }
-                (Some(ours), Some(theirs)) => format!(
-                    "not compared: PostgreSQL {} and pg_dump {} in {here}, {} and {} in {there}",
-                    ours.0, ours.1, theirs.0, theirs.1
-                ),
-                _ => "not compared: the versions of PostgreSQL and pg_dump are not known".to_owned(),
-            };
+        let schema = if self.schema_digest == other.schema_digest { "equal" } else { "different" };
+        if self.schema_digest != other.schema_digest {
+            differs.extend(schema_differences(self.schema.as_deref(), other.schema.as_deref(), here, there));
+        }
         let mut notes = Vec::new();
         if let (Some(ours), Some(theirs)) = (self.height, other.height)
             && ours != theirs
         {
             notes.push(format!("height {ours} in {here}, {theirs} in {there}: not part of the digest"));
         }
-        Comparison { equal: differs.is_empty(), differs, schema, notes }
+        Comparison { equal: differs.is_empty(), differs, schema: schema.to_owned(), notes }
     }
 
     /// Refuses the state of a text that is not the one that was signed.
@@ -140,10 +128,6 @@ impl Digest {
     /// `Kind::Verify`, which names the tables that differ.
     pub fn check(&self, signed: &StateDigest) -> Result<()> {
         let mut found = self.compare(&Other::from(signed), "the snapshot", "the manifest");
-        // Of one text, whatever wrote it.
-        if self.schema_digest != signed.schema_digest {
-            found.differs.push("the schema".to_owned());
-        }
         if found.differs.is_empty() {
             return Ok(());
         }
@@ -156,6 +140,33 @@ impl Digest {
         Err(Error::verify(format!("the snapshot's state is not the manifest's: {}", found.differs.join("; ")))
             .hint("do not use it: what the old network's validators confirm is not what this file holds"))
     }
+}
+
+/// Names the parts of two schemas that differ.
+fn schema_differences(
+    ours: Option<&[SchemaPart]>,
+    theirs: Option<&[SchemaPart]>,
+    here: &str,
+    there: &str,
+) -> Vec<String> {
+    let (Some(ours), Some(theirs)) = (ours, theirs) else {
+        return vec!["the schema (tables, indexes, functions: the DDL)".to_owned()];
+    };
+    let only = |these: &[SchemaPart], those: &[SchemaPart]| -> Vec<String> {
+        these.iter().filter(|part| those.binary_search(part).is_err()).map(|part| text::escape(&part.name)).collect()
+    };
+    let (only_ours, only_theirs) = (only(ours, theirs), only(theirs, ours));
+    let both = only_ours.iter().filter(|name| only_theirs.contains(name));
+    let mut differs: Vec<String> = both.map(|name| format!("{name}: another definition")).collect();
+    for (these, those, place) in [(&only_ours, &only_theirs, here), (&only_theirs, &only_ours, there)] {
+        differs
+            .extend(these.iter().filter(|name| !those.contains(name)).map(|name| format!("{name} is only in {place}")));
+    }
+    if differs.is_empty() {
+        // A part that stands twice in one of them.
+        differs.push("the schema (tables, indexes, functions: the DDL)".to_owned());
+    }
+    differs
 }
 
 fn table_difference(ours: &TableDigest, theirs: &TableDigest, here: &str, there: &str) -> Option<String> {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""State and schema digest of a snapshot's text, written from the definition in src/kwil/digest.rs and nothing else.
+"""State digest of a snapshot's text, written from the definition in src/kwil/digest.rs and nothing else.
 
 Made vectors.json beside it: `pip install blake3`, then `python3 tests/vectors/digest/digest.py`. Tests only read that file.
 Holds the whole text in memory, and trusts it.
@@ -20,7 +20,6 @@ TOKEN = re.compile(
          |--[^\n]*|[A-Za-z0-9_]+|.""",
     re.S | re.X,
 )
-NO_DDL = b"SET SELECT COPY UPDATE BEGIN COMMIT ROLLBACK GRANT REVOKE COMMENT SECURITY".split()
 
 
 def u64(n):
@@ -68,19 +67,6 @@ def name(token):
     return token[1:-1].replace(b'""', b'"') if token.startswith(b'"') else token.lower()
 
 
-def is_schema(tokens):
-    words = [t.upper() for t in tokens]
-    if words[0] in NO_DDL or words[:2] in ([b"ALTER", b"DEFAULT"], [b"ALTER", b"DATABASE"], [b"CREATE", b"DATABASE"]):
-        return False
-    if words[0] == b"ALTER" and words[-4:-2] == [b"OWNER", b"TO"]:
-        return False
-    if words[:2] == [b"ALTER", b"TABLE"] and words[-4:-2] == [b"CLUSTER", b"ON"]:
-        return False
-    if (b"CONSTRAINT", b"votes_voter_id_fkey") in zip(words, tokens[1:]):
-        return False
-    return not (words[1] == b"SEQUENCE" and tokens[2:5] == [b"kwild_internal", b".", b"sentry_seq"])
-
-
 def naturals(tables):
     """Rewrites the rows of kwild_engine."""
 
@@ -122,7 +108,7 @@ def naturals(tables):
 
 
 def digest(text, validators):
-    tables, statements, copied = {}, [], None
+    tables, copied = {}, None
     for piece, tokens in pieces(text):
         if tokens is None:
             tables[copied] = columns, piece
@@ -130,8 +116,6 @@ def digest(text, validators):
         if tokens[0] == b"COPY":
             copied = name(tokens[1]), name(tokens[3])
             columns = [name(t) for t in tokens[5 : tokens.index(b")")] if t != b","] if b")" in tokens else []
-        if is_schema(tokens):
-            statements.append(hashlib.sha256(piece.replace(b"CREATE SCHEMA IF NOT EXISTS ", b"CREATE SCHEMA ", 1)).digest())
     naturals(tables)
     shown, state = [], b"regenesis/state/v1\0" + u64(len(tables))
     for (schema, table), (columns, rows) in sorted(tables.items(), key=lambda item: b".".join(item[0])):
@@ -151,7 +135,6 @@ def digest(text, validators):
         state += string(kind) + string(key) + u64(power)
     return {
         "state_digest": blake3(state).hexdigest(),
-        "schema_digest": sorted_digest(b"regenesis/schema/v1\0", statements).hex(),
         "tables": shown,
     }
 
