@@ -104,7 +104,7 @@ pub const EPILOGUE: &str = "COMMIT;\n";
 /// How the schema is made that a kwild whose restore failed leaves behind.
 pub const INTERNAL_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS kwild_internal;\n";
 
-/// Relations that one batch touches at most: tables, indexes, views and sequences.
+/// Relations that one batch touches at most: tables and their TOAST tables, indexes, views and sequences.
 pub const BATCH_RELATIONS_MAX: usize = 1000;
 
 /// The schema by which kwild tells an initialised database.

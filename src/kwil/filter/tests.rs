@@ -204,10 +204,12 @@ fn many_relations_come_in_batches_and_kwild_voting_in_the_last_one() {
     let last: String = (0..1200).map(|n| table("kwild_voting", n)).collect();
     let last = format!("CREATE SCHEMA kwild_voting;\n{last}");
     let dump = format!("CREATE SCHEMA s;\n{}{last}", tables.concat());
-    let max = guard::BATCH_RELATIONS_MAX;
+    // Each counts with its TOAST table, and their schema once.
+    let max = (guard::BATCH_RELATIONS_MAX - 1) / 2;
     let batches: Vec<String> = tables.chunks(max).map(<[String]>::concat).collect();
     let want = format!("CREATE SCHEMA s;\n{}{last}", batches.join(guard::NEXT_BATCH));
-    assert_eq!(run(LineRules::Faithful, &dump, 1 << 16).unwrap().0, guarded(&want));
+    // Not printed where it differs: it is long.
+    assert!(run(LineRules::Faithful, &dump, 1 << 16).unwrap().0 == guarded(&want));
     assert!(!compat(&dump).unwrap().0.contains("BEGIN"));
 }
 

@@ -251,14 +251,7 @@ fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Ve
             "{name} is {seen} (from: {source}), and kwild demands {wanted}: it would load the snapshot and then end"
         );
         // What is set for a database or role counts more than the server's files.
-        let nearer = match setting.source.as_str() {
-            "database" => Some(format!("ALTER DATABASE {} RESET {name};", identifier(dbname))),
-            "user" => Some(format!("ALTER ROLE {} RESET {name};", identifier(user))),
-            "database user" => {
-                Some(format!("ALTER ROLE {} IN DATABASE {} RESET {name};", identifier(user), identifier(dbname)))
-            }
-            _ => None,
-        };
+        let nearer = reset(setting, name, dbname, user);
         let after = if setting.restart { "restart the server" } else { "SELECT pg_reload_conf();" };
         let found = match &nearer {
             Some(sql) => error("server-setting", text).at(name).fix(sql.clone()),
@@ -277,10 +270,38 @@ fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Ve
         };
         checks.push(Check::from(found).remedy(remedy));
     }
+    checks.extend(replication_role(server, dbname, user));
     if checks.is_empty() {
         checks.push(Check::good("server-setting", format!("all {} settings that kwild looks at", SETTINGS.len())));
     }
     checks
+}
+
+/// The statement that takes a setting of a database or role away again.
+fn reset(setting: &Setting, name: &str, dbname: &str, user: &str) -> Option<String> {
+    match setting.source.as_str() {
+        "database" => Some(format!("ALTER DATABASE {} RESET {name};", identifier(dbname))),
+        "user" => Some(format!("ALTER ROLE {} RESET {name};", identifier(user))),
+        "database user" => {
+            Some(format!("ALTER ROLE {} IN DATABASE {} RESET {name};", identifier(user), identifier(dbname)))
+        }
+        _ => None,
+    }
+}
+
+/// A setting that kwild does not look at. The guard puts it right for the restore, but nobody does for kwild itself.
+fn replication_role(server: &Server, dbname: &str, user: &str) -> Option<Check> {
+    const NAME: &str = "session_replication_role";
+    let setting = server.settings.get(NAME).filter(|setting| setting.value != "origin")?;
+    let text = format!(
+        "{NAME} is {} (from: {}), and kwild's own connections have it, too: keys are not enforced and nothing is deleted \
+         with what it belongs to, so this node's state would part from the others', without a word",
+        escape(&setting.value),
+        escape(&setting.source)
+    );
+    let sql = reset(setting, NAME, dbname, user)
+        .unwrap_or_else(|| format!("{} SELECT pg_reload_conf();", alter_system(NAME, "origin")));
+    Some(Check::from(error("server-setting", text).at(NAME).fix(sql.clone())).remedy(Remedy::Sql(sql)).silent())
 }
 
 /// The role's rights.

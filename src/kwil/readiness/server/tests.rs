@@ -129,6 +129,22 @@ fn a_setting_is_put_right_where_it_was_made_wrong() {
 }
 
 #[test]
+fn a_replication_role_that_kwild_would_inherit() {
+    for (source, words) in [
+        ("database", "ALTER DATABASE \"kwild\" RESET session_replication_role;"),
+        ("user", "ALTER ROLE \"kwild\" RESET session_replication_role;"),
+        ("configuration file", "ALTER SYSTEM SET session_replication_role"),
+    ] {
+        one(V09, "server-setting", Level::Error, &["replica", "part from the others", words], |s| {
+            let setting = Setting { value: "replica".into(), source: source.into(), ..Setting::default() };
+            s.settings.insert("session_replication_role".into(), setting);
+        });
+    }
+    let fine = Setting { value: "origin".into(), ..Setting::default() };
+    assert_eq!(found(V09, |s| drop(s.settings.insert("session_replication_role".into(), fine.clone()))), []);
+}
+
+#[test]
 fn truf_wants_more_prepared_transactions() {
     let set = |s: &mut Server| s.settings.get_mut("max_prepared_transactions").unwrap().value = "199".into();
     let truf = |truf| Expected { family: Some(Family::V010), truf, started: false };
