@@ -11,19 +11,22 @@ use serde::Serialize;
 
 use super::files::read_manifest;
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, Sha256Hash, task::CancellationToken, text},
+    base::{Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, task::CancellationToken, text},
     database::{
         RehearsalDatabase, Settings,
         scratch::{Scratch, ScratchOptions},
     },
-    kwil::{
-        Family,
-        rehearsal::{Complaints, FailedStatement, Outline, objects_before_restore},
-        scan::ScanReport,
-    },
+    kwil::{Family, genesis::Genesis, rehearsal::FailedStatement, scan::ScanReport},
     manifest::Manifest,
-    snapshot::{self, VerifyOptions},
+    snapshot::{
+        self,
+        digest::{Digest, TableDigest},
+    },
 };
+
+mod load;
+
+use load::{Loaded, Read};
 
 /// kwild's own: it starts on no other.
 const SERVER_MAJOR: u32 = 16;
@@ -68,6 +71,8 @@ pub struct Rehearsed {
     pub guarded: bool,
     /// Tables whose rows are not as many as they should be; none where the guard ended the restore.
     pub differs: Vec<RowsDiffer>,
+    /// Parts of the schema that are not as the file makes them.
+    pub schema_differs: Vec<String>,
     /// What is worth knowing.
     pub notes: Vec<String>,
 }
@@ -83,6 +88,8 @@ pub struct RowsDiffer {
     pub manifest: Option<u64>,
     /// Rows after the restore; none: the table was not made.
     pub restored: Option<u64>,
+    /// As many rows, but with other contents.
+    pub other_contents: bool,
 }
 
 impl Rehearsed {
@@ -120,6 +127,7 @@ impl Rehearsed {
             let more = if more > 0 { format!(", and {more} more") } else { String::new() };
             parts.push(format!("{table}{more}"));
         }
+        parts.extend(self.schema_differs.first().cloned());
         if let Some(failed) = self.unexpected().next() {
             parts.push(format!("line {}: {}: {}", failed.line, failed.statement, failed.message));
         }
@@ -131,6 +139,9 @@ impl Rehearsed {
 impl std::fmt::Display for RowsDiffer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let name = text::escape(&self.table);
+        if self.other_contents {
+            return write!(f, "{name}: rows with other contents than in the file");
+        }
         match self.restored {
             Some(rows) => write!(f, "{name}: {} restored", text::count(rows, "row"))?,
             None => write!(f, "{name}: the table was not made")?,
@@ -146,15 +157,14 @@ impl std::fmt::Display for RowsDiffer {
     }
 }
 
-/// Checks the file first (hash where a genesis or manifest is given, and always every statement, since psql runs them), then
-/// loads it. What was made is gone afterwards, however it ends.
+/// Loads the file in the pass that checks it: every statement before psql has it, the hash (where a genesis or manifest is
+/// given) at its end. Then compares what was restored, row by row. What was made is gone afterwards, however it ends.
 ///
 /// # Errors
-/// As [`snapshot::verify`]; when there is no server, or it fails (`Kind::Failed`). Failing statements are no error here:
+/// As [`crate::snapshot::verify`]; when there is no server, or it fails (`Kind::Failed`). Failing statements are no error here:
 /// [`Rehearsed::check`].
 pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Rehearsed> {
-    progress.step("Checking the snapshot's statements: psql runs them as a superuser");
-    let checked = check(&options, progress, cancel).await?;
+    let wanted = Wanted::read(&options)?;
     let throw_away = match &options.server {
         Some(_) => None,
         None => {
@@ -178,7 +188,7 @@ pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &Ca
     let loaded = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(interrupted()),
-        loaded = load(&database, &options.snapshot, &checked, progress) => loaded,
+        loaded = load_and_compare(&database, &options, &wanted, progress, cancel) => loaded,
     };
     let server_major = database.server_major();
     let removed = database.remove().await;
@@ -196,92 +206,76 @@ pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &Ca
             .await
             .or_failed(|| "the throw-away server was not stopped")??;
     }
-    judge(checked, loaded, server_major)
+    judge(&wanted, loaded, server_major)
 }
 
 fn interrupted() -> Error {
     Error::new(Kind::Interrupted(2), "interrupted during the rehearsal; its database is gone")
 }
 
-struct Checked {
-    report: ScanReport,
-    state_hash: Sha256Hash,
-    bytes: u64,
+/// What the file must be.
+struct Wanted {
+    genesis: Option<Genesis>,
     manifest: Option<Manifest>,
 }
 
-async fn check(options: &RehearseOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Checked> {
-    let manifest = options.manifest.as_deref().map(read_manifest).transpose()?;
-    let (file, genesis) = (options.snapshot.clone(), options.genesis.clone());
-    let (reporter, cancel) = (progress.clone(), cancel.clone());
-    let work = move || {
-        let verify = VerifyOptions { cancel, ..VerifyOptions::default() };
-        if let Some(genesis) = genesis {
-            // It names what of the two is wrong.
-            snapshot::verify(&file, &genesis, &verify, &reporter)?;
+impl Wanted {
+    fn read(options: &RehearseOptions) -> Result<Self> {
+        let genesis = options.genesis.as_deref().map(snapshot::read_genesis).transpose()?;
+        Ok(Wanted { genesis, manifest: options.manifest.as_deref().map(read_manifest).transpose()? })
+    }
+
+    /// Refuses another file than the genesis and the manifest name.
+    fn check(&self, read: &Read, file: &Path) -> Result<()> {
+        if let Some(genesis) = &self.genesis {
+            snapshot::check_pinned(read.state_hash, &read.report, genesis)?;
         }
-        let facts = snapshot::read_file(&file, &verify, |bytes| reporter.bytes("verify", bytes, None, ""))?;
-        reporter.done("verify");
-        Ok::<_, Error>((facts.scan?, facts.state_hash, facts.bytes))
-    };
-    let (report, state_hash, bytes) =
-        tokio::task::spawn_blocking(work).await.or_failed(|| "the check ended unexpectedly")??;
-    if let Some(manifest) = &manifest
-        && manifest.state_hash != state_hash
-    {
-        return Err(Error::verify(format!(
-            "{} is not the manifest's snapshot: its state hash is {state_hash}, not {}",
-            options.snapshot.display(),
-            manifest.state_hash
-        ))
-        .hint("give the snapshot that was signed, or leave --manifest out"));
+        match &self.manifest {
+            Some(manifest) if manifest.state_hash != read.state_hash => Err(Error::verify(format!(
+                "{} is not the manifest's snapshot: its state hash is {}, not {}",
+                file.display(),
+                read.state_hash,
+                manifest.state_hash
+            ))
+            .hint("give the snapshot that was signed, or leave --manifest out")),
+            _ => Ok(()),
+        }
     }
-    Ok(Checked { report, state_hash, bytes, manifest })
 }
 
-struct Loaded {
-    outline: Outline,
-    complaints: Complaints,
-    rows: BTreeMap<String, u64>,
+/// What the server has after the restore.
+struct Restored {
+    loaded: Loaded,
+    /// Of the tables and the schema; only where every table has as many rows as it should.
+    digest: Option<Digest>,
 }
 
-/// The text's pieces waiting for psql.
-const PIECES_WAITING: usize = 3;
-
-async fn load(database: &RehearsalDatabase, file: &Path, checked: &Checked, progress: &Progress) -> Result<Loaded> {
-    let before = objects_before_restore(checked.report.family);
-    if !before.is_empty() {
-        database.execute(before).await?;
-    }
-    let (to_psql, text) = tokio::sync::mpsc::channel(PIECES_WAITING);
-    let (file, reporter, total) = (file.to_owned(), progress.clone(), checked.bytes);
-    let reading = tokio::task::spawn_blocking(move || {
-        let mut outline = Outline::new();
-        let mut cut = Ok(());
-        let mut bytes = 0;
-        snapshot::each_piece(&file, &VerifyOptions::default(), |piece| {
-            cut = outline.push(&piece);
-            bytes += piece.len() as u64;
-            reporter.bytes("restore", bytes, Some(total), "");
-            // A psql that ended takes no more.
-            cut.is_ok() && to_psql.blocking_send(piece).is_ok()
-        })?;
-        cut?;
-        Ok::<_, Error>(outline)
-    });
-    let complaints = database.load(text).await;
-    let outline = reading.await.or_failed(|| "the snapshot was not read")?;
-    progress.done("restore");
-    let complaints = complaints?;
-    let outline = outline?;
-    progress.step("Counting the restored rows");
-    Ok(Loaded { outline, complaints, rows: database.rows().await? })
+async fn load_and_compare(
+    database: &RehearsalDatabase,
+    options: &RehearseOptions,
+    wanted: &Wanted,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Restored> {
+    let loaded = load::load(database, &options.snapshot, progress, cancel).await?;
+    wanted.check(&loaded.read, &options.snapshot)?;
+    let (report, votes) = (&loaded.read.report, votes_of(&loaded.read.report));
+    let (failed, more) = loaded.complaints.by_statement(&loaded.read.outline, votes);
+    let whole = more == 0
+        && failed.iter().all(|failed| failed.expected)
+        && differing(report, &loaded.rows, wanted.manifest.as_ref()).is_empty();
+    let digest = if whole { Some(load::restored(database, report.family, progress, cancel).await?) } else { None };
+    Ok(Restored { loaded, digest })
 }
 
-fn judge(checked: Checked, loaded: Loaded, server_major: u32) -> Result<Rehearsed> {
-    let report = &checked.report;
-    let votes = report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0);
-    let (failed, failed_more) = loaded.complaints.by_statement(&loaded.outline, votes);
+fn votes_of(report: &ScanReport) -> u64 {
+    report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0)
+}
+
+fn judge(wanted: &Wanted, restored: Restored, server_major: u32) -> Result<Rehearsed> {
+    let Restored { loaded, digest } = restored;
+    let report = &loaded.read.report;
+    let (failed, failed_more) = loaded.complaints.by_statement(&loaded.read.outline, votes_of(report));
     // A server in need is no fault of the file's.
     if let Some(failure) = failed.iter().find(|f| is_the_servers(f.sqlstate.as_deref())) {
         let hint = match failure.sqlstate.as_deref() {
@@ -294,15 +288,21 @@ fn judge(checked: Checked, loaded: Loaded, server_major: u32) -> Result<Rehearse
     }
     let stopped = report.guarded && (failed_more > 0 || failed.iter().any(|f| !f.expected));
     // What is there is the server's remains, not what kwild would have.
-    let differs = if stopped { Vec::new() } else { differing(report, &loaded.rows, checked.manifest.as_ref()) };
-    let ok = differs.is_empty() && failed_more == 0 && failed.iter().all(|f| f.expected);
+    let mut differs = if stopped { Vec::new() } else { differing(report, &loaded.rows, wanted.manifest.as_ref()) };
+    let mut schema_differs = Vec::new();
+    if let Some(restored) = &digest {
+        let file = Digest::new(&loaded.read.digest, &[]);
+        differs.extend(other_contents(&file, restored));
+        schema_differs = file.schema_differences(restored, "the file", "the database");
+    }
+    let ok = differs.is_empty() && schema_differs.is_empty() && failed_more == 0 && failed.iter().all(|f| f.expected);
     let known = |table: &&String| report.table_rows.contains_key(*table);
     let restored_rows =
         if stopped { 0 } else { loaded.rows.keys().filter(known).map(|table| loaded.rows[table]).sum() };
     Ok(Rehearsed {
         ok,
         family: report.family,
-        state_hash: checked.state_hash,
+        state_hash: loaded.read.state_hash,
         server_major,
         tables: report.table_rows.len() as u64,
         rows: report.rows,
@@ -311,6 +311,7 @@ fn judge(checked: Checked, loaded: Loaded, server_major: u32) -> Result<Rehearse
         failed_more,
         guarded: report.guarded,
         differs,
+        schema_differs,
         notes: notes(server_major),
     })
 }
@@ -334,10 +335,24 @@ fn differing(report: &ScanReport, restored: &BTreeMap<String, u64>, manifest: Op
         let manifest = signed.get(table).copied();
         let rows = restored.get(table).copied();
         if rows != file || manifest.is_some_and(|manifest| Some(manifest) != file) {
-            differs.push(RowsDiffer { table: table.to_owned(), file, manifest, restored: rows });
+            differs.push(RowsDiffer { table: table.to_owned(), file, manifest, restored: rows, other_contents: false });
         }
     }
     differs
+}
+
+/// Tables whose rows are as many, but not the same.
+fn other_contents(file: &Digest, restored: &Digest) -> Vec<RowsDiffer> {
+    let digests: BTreeMap<&str, Blake3Hash> = restored.tables.iter().map(|t| (&*t.name, t.digest)).collect();
+    let differs = file.tables.iter().filter(|table| digests.get(&*table.name) != Some(&table.digest));
+    let differ = |table: &TableDigest| RowsDiffer {
+        table: table.name.clone(),
+        file: Some(table.rows),
+        manifest: None,
+        restored: Some(table.rows),
+        other_contents: true,
+    };
+    differs.map(differ).collect()
 }
 
 /// Where kwild's own restore on this machine may go another way.
@@ -359,6 +374,7 @@ fn notes(server_major: u32) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::snapshot::VerifyOptions;
 
     #[test]
     fn only_the_server_is_to_blame_for_its_own_troubles() {

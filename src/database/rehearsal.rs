@@ -95,6 +95,11 @@ impl RehearsalDatabase {
         self.server_major
     }
 
+    /// How it is reached.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
     /// Runs a statement in it.
     ///
     /// # Errors

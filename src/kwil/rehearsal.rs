@@ -29,10 +29,19 @@ struct Entry {
     line: u64,
     /// Its beginning; empty past the bound.
     text: Box<str>,
-    /// It makes the constraint that cannot be made.
-    expected: bool,
+    /// In which case it may fail.
+    may_fail: Option<MayFail>,
     /// A command to psql itself.
     command: bool,
+}
+
+/// What a statement is that fails where it does no harm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MayFail {
+    /// It makes the constraint that cannot be made where there are votes.
+    VotersKey,
+    /// It gives privileges to a role of another machine.
+    Privileges,
 }
 
 /// Where which statement of a text stands.
@@ -104,14 +113,14 @@ impl Sink for Entries {
     }
 
     fn command(&mut self, line: u64, text: &[u8], _: &mut Vec<u8>) -> Result<(), OutlineError> {
-        self.add(line, text, false, true);
+        self.add(line, text, None, true);
         Ok(())
     }
 
     fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, OutlineError> {
         let text = String::from_utf8_lossy(statement.text);
         let tokens: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).collect();
-        self.add(statement.line, statement.text, is_expected(&tokens), false);
+        self.add(statement.line, statement.text, may_fail(&tokens), false);
         // As the server of a network would: a COPY that is refused ends where its rows end all the same.
         if CopyHeader::read(&tokens).is_some() {
             self.rows = RowsEnd::default();
@@ -126,22 +135,27 @@ impl Sink for Entries {
 }
 
 impl Entries {
-    fn add(&mut self, line: u64, text: &[u8], expected: bool, command: bool) {
+    fn add(&mut self, line: u64, text: &[u8], may_fail: Option<MayFail>, command: bool) {
         let text = if self.bytes < STATEMENTS_BYTES_MAX { short(text) } else { String::new() };
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         self.bytes += text.len();
-        self.list.push(Entry { line, text: text.into(), expected, command });
+        self.list.push(Entry { line, text: text.into(), may_fail, command });
     }
 }
 
-/// `ALTER TABLE ONLY kwild_voting.votes ADD CONSTRAINT votes_voter_id_fkey …`
-fn is_expected(tokens: &[Token<'_>]) -> bool {
+/// `ALTER TABLE ONLY kwild_voting.votes ADD CONSTRAINT votes_voter_id_fkey …`, or privileges.
+fn may_fail(tokens: &[Token<'_>]) -> Option<MayFail> {
+    let first = tokens.first()?;
+    if first.is("GRANT") || first.is("REVOKE") || (first.is("ALTER") && tokens.get(1)?.is("DEFAULT")) {
+        return Some(MayFail::Privileges);
+    }
     let words = ["ALTER", "TABLE", "ONLY", "kwild_voting", ".", "votes", "ADD", "CONSTRAINT", EXPECTED_CONSTRAINT];
-    tokens.len() > words.len()
+    let key = tokens.len() > words.len()
         && words
             .iter()
             .zip(tokens)
-            .all(|(word, token)| if *word == "." { token.is_symbol(".") } else { token.is(word) })
+            .all(|(word, token)| if *word == "." { token.is_symbol(".") } else { token.is(word) });
+    key.then_some(MayFail::VotersKey)
 }
 
 /// A statement that psql could not run.
@@ -224,8 +238,12 @@ impl Complaints {
                 // A psql older than the pg_dump that wrote the line; both restore the same rows.
                 let unknown_command = entry.command && complaint.message.starts_with("invalid command \\");
                 // The key that is missing, nothing else.
-                let no_voters = entry.expected && votes_rows > 0 && complaint.sqlstate.as_deref() == Some("23503");
-                unknown_command || no_voters
+                let no_voters = entry.may_fail == Some(MayFail::VotersKey)
+                    && votes_rows > 0
+                    && complaint.sqlstate.as_deref() == Some("23503");
+                let no_role =
+                    entry.may_fail == Some(MayFail::Privileges) && complaint.sqlstate.as_deref() == Some("42704");
+                unknown_command || no_voters || no_role
             });
             failed.push(FailedStatement {
                 line,
@@ -271,6 +289,21 @@ pub fn objects_before_restore(family: super::Family) -> &'static str {
              115792089237316195423570985008687907853269984665640564039457584007913129639935) CHECK (scale(VALUE) = 0)"
         }
         super::Family::V010 => "",
+    }
+}
+
+/// SQL that makes what a digest of a database asks for and no snapshot holds: the chain's height, and parameters.
+pub fn chain_after_restore(family: super::Family) -> &'static str {
+    match family {
+        super::Family::V09 => {
+            "CREATE SCHEMA kwild_chain; CREATE TABLE kwild_chain.chain (height int8 NOT NULL, app_hash bytea); INSERT INTO \
+             kwild_chain.chain VALUES (1, '\\x00'); CREATE TABLE kwild_chain.consensus_params (param_name text, param_value bytea)"
+        }
+        super::Family::V010 => {
+            "CREATE SCHEMA kwild_chain; CREATE TABLE kwild_chain.chain (height int8 NOT NULL, app_hash bytea, dirty bool); INSERT \
+             INTO kwild_chain.chain VALUES (1, '\\x00', false); CREATE TABLE kwild_chain.params (params bytea); INSERT INTO \
+             kwild_chain.params VALUES ('{}')"
+        }
     }
 }
 

@@ -146,6 +146,11 @@ impl StatementScanner {
         self.splitter.push(text, &mut self.state, &mut Vec::new())
     }
 
+    /// The family, as soon as all schemas but the last have been made.
+    pub fn family(&self) -> Option<Family> {
+        self.state.schemas_complete.then(|| self.state.made.family())
+    }
+
     /// The text is over.
     ///
     /// # Errors

@@ -20,6 +20,6 @@ pub use facts::facts;
 pub use guard::{GuardOptions, Guarded, guard};
 pub use gzip::Compression;
 pub use verify::{
-    TextFacts, Verified, VerifyOptions, each_piece, hash_reader, read_file, read_genesis, read_gzip, require_guard,
-    verify, verify_reader,
+    TextFacts, Verified, VerifyOptions, check_pinned, each_piece, hash_reader, read_file, read_genesis, read_gzip,
+    require_guard, verify, verify_reader,
 };

@@ -243,6 +243,18 @@ pub(super) fn pinned_by(genesis: &Genesis) -> Result<Sha256Hash> {
     })
 }
 
+/// Refuses a text that is not the one that the genesis pins.
+///
+/// # Errors
+/// `Kind::Verify` with both hashes, or when it is of another family.
+pub fn check_pinned(state_hash: Sha256Hash, report: &ScanReport, genesis: &Genesis) -> Result<()> {
+    let expected = pinned_by(genesis)?;
+    if state_hash != expected {
+        return Err(mismatch(state_hash, expected, None));
+    }
+    belongs(report, genesis.family())
+}
+
 /// The text is not what the genesis pins; perhaps also none of a Kwil dump.
 pub(super) fn mismatch(state_hash: Sha256Hash, expected: Sha256Hash, why: Option<ScanError>) -> Error {
     let error = Error::verify(format!("the snapshot's state hash is {state_hash}, but the genesis pins {expected}"))

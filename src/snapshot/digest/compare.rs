@@ -122,6 +122,14 @@ impl Digest {
         Comparison { equal: differs.is_empty(), differs, schema: schema.to_owned(), notes }
     }
 
+    /// Names the parts of the schema that differ. `here` and `there` are words for the two states.
+    pub fn schema_differences(&self, other: &Digest, here: &str, there: &str) -> Vec<String> {
+        if self.schema_digest == other.schema_digest {
+            return Vec::new();
+        }
+        schema_differences(self.schema.as_deref(), other.schema.as_deref(), here, there)
+    }
+
     /// Refuses the state of a text that is not the one that was signed.
     ///
     /// # Errors
