@@ -60,6 +60,8 @@ pub const SNAPSHOT_TEXT_BYTES_MAX: u64 = 1 << 44;
 /// One SQL statement outside COPY data; the longest are function bodies and literals, bounded by a chain's transactions.
 /// `kwil`.
 pub const SQL_STATEMENT_SIZE_BYTES_MAX: usize = 16 << 20;
+/// One COPY row's text with its line end: what the server's line buffer holds. `kwil`, `database`.
+pub const COPY_ROW_SIZE_BYTES_MAX: u64 = (1 << 30) - 2;
 /// One row of the voters table: an id, a public key and a number. `kwil`.
 pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
 /// Rows of the voters table. `kwil`.

@@ -18,6 +18,7 @@ use rustls::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf},
     net::{TcpStream, UnixStream},
+    sync::watch,
 };
 use tokio_postgres::{Client, Config, NoTls, error::SqlState};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -36,13 +37,15 @@ pub(super) const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c bytea_output=hex -c
      -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
 const APPLICATION_NAME: &str = "regenesis";
 
-/// Moves a connection's bytes while it is polled.
-pub(super) type Io = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Moves a connection's bytes while it is polled, and says why it ended.
+type Io = Pin<Box<dyn Future<Output = String> + Send>>;
 
 /// A client and the task that moves its bytes, which ends with it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) client: Client,
+    /// How it ended.
+    lost: watch::Receiver<Option<String>>,
     _io: AbortOnDropHandle<()>,
 }
 
@@ -50,12 +53,25 @@ impl Connection {
     /// Connects and logs in.
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         let (client, io) = dial(settings).await?;
-        Ok(Connection { client, _io: AbortOnDropHandle::new(tokio::spawn(io)) })
+        let (ended, lost) = watch::channel(None);
+        let io = async move {
+            let words = io.await;
+            tracing::debug!("database connection ended: {words}");
+            let _ = ended.send(Some(words));
+        };
+        Ok(Connection { client, lost, _io: AbortOnDropHandle::new(tokio::spawn(io)) })
+    }
+
+    /// Waits until the connection is gone; in whose words.
+    pub(crate) async fn lost(&self) -> String {
+        let mut lost = self.lost.clone();
+        let words = lost.wait_for(Option::is_some).await.ok().and_then(|words| words.clone());
+        words.unwrap_or_else(|| "the connection ended".to_owned())
     }
 }
 
 /// Connects and logs in; the caller polls what moves the bytes.
-pub(super) async fn dial(settings: &Settings) -> Result<(Client, Io)> {
+async fn dial(settings: &Settings) -> Result<(Client, Io)> {
     try_dial(settings).await.map_err(|e| e.explain(settings))
 }
 
@@ -157,6 +173,7 @@ async fn try_dial(settings: &Settings) -> Result<(Client, Io), Failure> {
 }
 
 /// Why there is no connection.
+#[derive(Debug)]
 pub(super) enum Failure {
     Ours(Error),
     Postgres(tokio_postgres::Error),
@@ -196,11 +213,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: tokio_postgres::tls::TlsStream + Unpin + Send + 'static,
 {
-    Box::pin(async move {
-        if let Err(e) = io.await {
-            tracing::debug!("database connection ended: {}", words(&e));
-        }
-    })
+    Box::pin(async move { io.await.map_or_else(|e| words(&e), |()| "the connection ended".to_owned()) })
 }
 
 /// Bytes to and from a server, before anything is said.
@@ -426,6 +439,22 @@ pub(super) fn explain_refusal(code: Option<&SqlState>, words: String, doing: &st
             Error::failed(format!("cannot {doing}: the database \"{dbname}\" lacks a part of Kwil's tables"))
                 .because(words)
                 .hint("name the old node's database with --dbname; one that a restore left half-filled cannot be used")
+        }
+        // A value or a row that is too long for the text of a COPY, in the words of the server's versions.
+        _ if ["invalid memory alloc request size", "Cannot enlarge string buffer", "out of memory"]
+            .iter()
+            .any(|said| words.contains(said)) =>
+        {
+            Error::failed(format!("cannot {doing} in the database \"{dbname}\"")).because(words).hint(
+                "if the server has memory to spare, a row's text is 1 GiB or more (the limit is 1073741823 bytes), which \
+                 nobody can dump or load: find it by pg_column_size, shorten or delete it, and make the snapshot again",
+            )
+        }
+        // On a standby.
+        _ if words.contains("due to conflict with recovery") => {
+            Error::failed(format!("cannot {doing} in the database \"{dbname}\": the standby gave way to its primary"))
+                .because(words)
+                .hint("set max_standby_streaming_delay = -1 on the standby, or read the primary, and run the command again")
         }
         Some(code) if *code == SqlState::SNAPSHOT_TOO_OLD => {
             Error::failed(format!("the server gave up the consistent cut of the database \"{dbname}\""))

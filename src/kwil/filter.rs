@@ -15,7 +15,7 @@
 //! which honest nodes differ in and kwild makes again, goes in faithful mode only, as does the mark of a table that an
 //! operator has had sorted (`CLUSTER`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Family, VoterRow,
@@ -28,10 +28,12 @@ mod rows;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod voters;
 
 use rows::{CompatRows, FaithfulRows};
 use rules::{KwilRules, Verdict};
+use tuning::{Untuned, untuned};
 use voters::VoterReader;
 
 /// Which lines stay.
@@ -131,6 +133,8 @@ pub struct FilterReport {
     /// Lines of literals, quoted names and bodies by object that Kwil's own rules would have dropped; only with
     /// [`LineRules::Faithful`].
     pub rescued_lines: BTreeMap<String, u64>,
+    /// Tables and indexes that somebody had tuned, which was left out; only with [`LineRules::Faithful`].
+    pub tuned: BTreeSet<String>,
 }
 
 /// The filter.
@@ -236,6 +240,20 @@ impl Core {
         Ok(Role::Keep)
     }
 
+    /// [`Core::write_faithful`] without what a DBA tuned.
+    fn write_untuned(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) {
+        match untuned(statement) {
+            Untuned::Same => self.write_faithful(statement, out),
+            Untuned::Nothing { object } => {
+                self.report.tuned.insert(object);
+            }
+            Untuned::Less { object, text, lines } => {
+                self.report.tuned.insert(object);
+                self.write_faithful(&Statement { text: &text, lines: &lines, line: statement.line }, out);
+            }
+        }
+    }
+
     fn write_faithful(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) {
         let mut rescued = 0;
         for (i, (line, text)) in statement.lines().enumerate() {
@@ -330,7 +348,7 @@ impl Sink for Core {
             Role::Copy(header) => Some(header),
         };
         match self.rules {
-            LineRules::Faithful => self.write_faithful(statement, out),
+            LineRules::Faithful => self.write_untuned(statement, out),
             LineRules::Compat => self.write_compat(statement, header.as_ref(), out)?,
         }
         let Some(header) = header else { return Ok(Next::Statement) };

@@ -80,6 +80,11 @@ impl<'a> Tokens<'a> {
         Tokens { body: true, ..Self::new(text) }
     }
 
+    /// Where the next token is looked for: behind the last one.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
     /// Passes blanks, and in a body comments too.
     fn skip(&mut self) -> Result<(), &'static str> {
         loop {

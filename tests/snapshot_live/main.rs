@@ -5,5 +5,7 @@ mod connection;
 mod digest;
 mod faults;
 mod parallel;
+mod sources;
 mod support;
+mod waits;
 mod worlds;
