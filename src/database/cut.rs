@@ -12,6 +12,7 @@ use super::{
     connect::{Connection, SESSION_OPTIONS, explain_query},
     live::LiveSign,
     lookout::Lookout,
+    pooler,
     settings::Settings,
 };
 use crate::{
@@ -94,11 +95,26 @@ impl Cut {
     /// When the database cannot be reached or read, is none of Kwil's, or (`Kind::Refused`) kwild is at work on it.
     pub async fn open(settings: &Settings, options: CutOptions, progress: &Progress) -> Result<Self> {
         let connection = Connection::open(settings).await?;
+        if let Some(why) = connection.plain_because() {
+            progress.warning(format!(
+                "the connection to Postgres at {} is plain text, which others on the way can read and change: {why} (--sslmode \
+                 require insists on TLS, disable says that it is meant)",
+                settings.place()
+            ));
+        }
+        let settings = &connection.settled(settings);
         let name = format!("regenesis {:08x}", rand::random::<u32>());
         let lookout = Arc::new(Lookout::new(settings, name, progress));
         let watches_clients = {
             let read = Reader { client: &connection.client, settings };
-            read.begin(lookout.name()).await?
+            let begun = read.begin(lookout.name()).await?;
+            if !read.keeps_settings().await? {
+                let place = pooler::place_of(&connection).await;
+                return Err(
+                    pooler::error(settings, place.as_deref()).because("our session's settings do not reach the server")
+                );
+            }
+            begun
         };
         let doing = || "read what the database says of the network".to_owned();
         let read = Self::read(&connection.client, settings, options, progress);

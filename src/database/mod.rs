@@ -4,6 +4,7 @@
 //! The only place that names tokio-postgres.
 
 mod binary;
+mod certificate;
 mod columns;
 mod connect;
 mod copy;
@@ -12,15 +13,19 @@ mod dump;
 mod live;
 mod lookout;
 mod pgpass;
+mod pooler;
 mod proxy;
+mod reach;
 pub mod readiness;
 mod rehearsal;
 mod rows;
 pub mod scratch;
 mod selection;
+mod service;
 mod settings;
 mod stage;
 mod target;
+mod tls;
 mod wire;
 
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};

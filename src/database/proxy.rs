@@ -20,11 +20,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    connect::{Stream, reach},
-    settings::Settings,
-    wire::Wire,
-};
+use super::{connect::reach_in_time, reach::Stream, settings::Settings, wire::Wire};
 use crate::base::{Context, Error, Result};
 
 /// A message of pg_dump's: the longest lock every table by name.
@@ -104,7 +100,7 @@ impl Proxy {
                 break (client, startup);
             }
         };
-        let mut server = reach(settings).await?;
+        let mut server = reach_in_time(settings).await?;
         server.write_all(&startup).await.or_failed(broken)?;
         let (from_client, mut to_client) = client.into_split();
         let (send, mut messages) = mpsc::channel(1);

@@ -156,12 +156,15 @@ impl Scratch {
     pub fn settings(&self, dbname: &str) -> Settings {
         Settings {
             host: "127.0.0.1".to_owned(),
+            host_address: None,
             port: self.port,
             user: SUPERUSER.to_owned(),
             dbname: dbname.to_owned(),
             password: self.password.clone(),
             ssl_mode: SslMode::Prefer,
             root_certificate: None,
+            certificate: None,
+            key: None,
         }
     }
 

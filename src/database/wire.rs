@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::error::SqlState;
 
 use super::{
-    connect::{Failure, Stream, log_in},
+    connect::{Failure, log_in},
+    reach::Stream,
     settings::Settings,
 };
 use crate::base::text::escape;

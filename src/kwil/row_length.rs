@@ -67,6 +67,7 @@ impl RowLengths {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kwil::sql::{Next, Sink, SplitError, Splitter, Statement};
 
     #[test]
     fn a_row_at_the_limit_is_taken_and_one_byte_more_is_not_wherever_it_is_cut() {
@@ -79,6 +80,45 @@ mod tests {
             let found = lengths.push(&text[..cut]).and_then(|()| lengths.push(&text[cut..]));
             assert_eq!(found, Err("22".to_owned()), "{cut}");
         }
+    }
+
+    /// Takes rows and keeps nothing.
+    struct Nobody;
+
+    impl Sink for Nobody {
+        type Error = SplitError;
+
+        fn blank(&mut self, _: u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), SplitError> {
+            Ok(())
+        }
+
+        fn command(&mut self, _: u64, _: &[u8], _: &mut Vec<u8>) -> Result<(), SplitError> {
+            Ok(())
+        }
+
+        fn statement(&mut self, _: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, SplitError> {
+            Ok(Next::CopyData)
+        }
+
+        fn data(&mut self, _: u64, _: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, SplitError> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn whoever_reads_a_text_refuses_such_a_row_with_its_table_and_line() {
+        let mut splitter = Splitter::new();
+        let mut push = |text: &[u8]| splitter.push(text, &mut Nobody, &mut Vec::new());
+        push(b"COPY shop.customers (id, photo) FROM stdin;\n1\tx\nthe key\t").unwrap();
+        let piece = vec![b'a'; 1 << 20];
+        // A little less than the limit, then the rest.
+        for _ in 0..(1 << 10) - 1 {
+            push(&piece).unwrap();
+        }
+        push(&piece[..(1 << 20) - 2 - "the key\t".len()]).unwrap();
+        let e = push(b"\n").unwrap_err();
+        assert_eq!((e.line, e.reason), (3, TOO_LONG));
+        assert!(e.text.contains("shop.customers") && e.text.ends_with("begins with the key"), "{}", e.text);
     }
 
     #[test]

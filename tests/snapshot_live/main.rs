@@ -4,6 +4,7 @@ mod binary;
 mod connection;
 mod digest;
 mod faults;
+mod libpq;
 mod parallel;
 mod sources;
 mod support;

@@ -30,6 +30,13 @@ impl Reader<'_> {
         Ok(watches_clients)
     }
 
+    /// Whether what was set is set. A pooler may drop what it does not know, and hand the next statement to another session.
+    pub(super) async fn keeps_settings(&self) -> Result<bool> {
+        let kept = "pg_catalog.current_setting('TimeZone') = 'UTC' AND pg_catalog.current_setting('bytea_output') = 'hex' \
+             AND pg_catalog.current_setting('search_path') = ''";
+        self.one(kept, "open a consistent cut").await
+    }
+
     pub(super) async fn server(&self) -> Result<(u32, String)> {
         const DOING: &str = "read the server's version";
         let number: String = self.one("pg_catalog.current_setting('server_version_num')", DOING).await?;
