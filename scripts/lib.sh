@@ -37,11 +37,19 @@ have_postgres_extensions() {
     [ -e "$share/extension/uuid-ossp.control" ] && [ -e "$share/extension/pgcrypto.control" ]
 }
 
+# PostgreSQL's parser is bound to Rust by bindgen, which reads its C header with libclang and clang's own headers.
+have_libclang() {
+    [ -z "${LIBCLANG_PATH:-}" ] || return 0
+    ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib*/libclang*.so* >/dev/null 2>&1 \
+        && ls /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib*/clang/*/include/stddef.h >/dev/null 2>&1
+}
+
 # Names the packages that are missing, one a line. Those that only the tests need: with PYTHON=1.
 missing_packages() {
     command -v cc >/dev/null 2>&1 || echo build-essential
     command -v git >/dev/null 2>&1 || echo git
     postgres_directory >/dev/null || echo postgresql
+    have_libclang || echo libclang-dev
     [ -z "${PYTHON:-}" ] || command -v python3 >/dev/null 2>&1 || echo python3
 }
 

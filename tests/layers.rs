@@ -31,11 +31,10 @@ const ROOMS: [(&str, &[&str]); 11] = [
 const PURE: [&str; 3] = ["kwil", "manifest", "schedule"];
 
 /// Paths that only some places may name: the path's beginning, and who may (a room, or a file).
-const OWNED: [(&str, &[&str]); 20] = [
+const OWNED: [(&str, &[&str]); 19] = [
     ("libp2p", &["swarm/"]),
     ("libp2p_stream", &["swarm/"]),
     ("tokio_postgres", &["database/"]),
-    ("tokio_postgres_rustls", &["database/"]),
     ("postgres_protocol", &["database/"]),
     ("clap", &["cli/"]),
     ("indicatif", &["cli/"]),

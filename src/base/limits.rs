@@ -68,6 +68,8 @@ pub const FUNCTION_BODY_TOKENS_MAX: usize = 200_000;
 /// The body of a function in plpgsql; a transaction that makes one has to fit into a block. The parser of bodies takes some
 /// 50 bytes for each of it. `kwil`.
 pub const FUNCTION_BODY_SIZE_BYTES_MAX: usize = 2 << 20;
+/// One COPY row's text with its line end: what the server's line buffer holds. `kwil`, `database`.
+pub const COPY_ROW_SIZE_BYTES_MAX: u64 = (1 << 30) - 2;
 /// One row of the voters table: an id, a public key and a number. `kwil`.
 pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
 /// Rows of the voters table. `kwil`.

@@ -24,7 +24,7 @@ use crate::{
 
 /// Which database, and how to reach it.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Database (flag > --from-root > PG… variables > default)")]
+#[command(next_help_heading = "Database (flag > --from-root > PGSERVICE > PG… variables > default)")]
 pub(crate) struct DatabaseArgs {
     /// Database of the node [default: kwild]
     #[arg(long, value_name = "NAME")]
@@ -44,7 +44,7 @@ pub(crate) struct DatabaseArgs {
     /// File that holds nothing but the password (or use PGPASSWORD, ~/.pgpass)
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
-    /// How much TLS: disable, prefer, require (no certificate is checked) or verify-full [default: prefer]
+    /// How much TLS: disable, prefer, require (no certificate is checked), verify-ca or verify-full [default: prefer]
     #[arg(long, value_name = "MODE")]
     sslmode: Option<SslMode>,
     /// Root of the node: its config.toml says where the database is, its genesis which network it is
@@ -128,8 +128,10 @@ impl DatabaseArgs {
             Some(root) => root_settings(&root)?.0,
             None => root.unwrap_or_default(),
         };
-        let environment = PartialSettings::from_environment(|name| std::env::var_os(name))?;
-        flags.or(root).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))
+        let variable = |name: &str| std::env::var_os(name);
+        let service = PartialSettings::from_service(variable, home().as_deref())?;
+        let environment = PartialSettings::from_environment(variable)?;
+        flags.or(root).or(service).or(environment).complete(home().as_deref(), |warning| progress.warning(warning))
     }
 }
 

@@ -22,9 +22,9 @@ use tokio::{
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{
-    connect::SESSION_OPTIONS,
     cut::{Cut, SENTRY_TABLE},
     proxy::{Proxy, Relayed},
+    selection::Selection,
     settings::Settings,
     skeleton::{Skeleton, TEXT_IN_MEMORY_BYTES},
 };
@@ -84,8 +84,8 @@ impl PgDump {
                 .hint("give the path of a working pg_dump with --pg-dump")
         })?;
         let text = String::from_utf8_lossy(&output.stdout);
-        let version = text.trim().strip_prefix("pg_dump (PostgreSQL) ").filter(|_| output.status.success());
-        version.and_then(|v| Some((v, leading_number(v)?))).map_or_else(
+        let version = version(text.trim()).filter(|_| output.status.success());
+        version.map_or_else(
             || {
                 Err(Error::failed(format!(
                     "{} is not a pg_dump: it answers \"{}\"",
@@ -119,7 +119,7 @@ impl PgDump {
         settings: &Settings,
         proxy: (&Path, u16),
         family: Family,
-        schemas: &[String],
+        selection: &Selection,
         snapshot_id: &str,
     ) -> Vec<OsString> {
         let large_objects = if self.major >= MAJOR_OF_LARGE_OBJECTS { "--large-objects" } else { "--blobs" };
@@ -130,17 +130,20 @@ impl PgDump {
             Family::V09 => 3,
             Family::V010 => 4,
         };
-        let (own, users) = schemas.split_at(own.min(schemas.len()));
-        for schema in own {
-            add(&["--schema", &pattern(schema)]);
+        let (own, others) = selection.arguments.split_at(own.min(selection.arguments.len()));
+        for [flag, pattern] in own {
+            add(&[flag, pattern]);
         }
         add(&["-T", SENTRY_TABLE]);
         add(&["--no-unlogged-table-data", "--no-comments", "--create", "--no-publications"]);
         add(&["--no-tablespaces", "--no-table-access-method", "--no-security-labels", "--no-subscriptions"]);
         add(&[large_objects, "--no-owner", "--username", &settings.user]);
         add(&["--port", &proxy.1.to_string(), "--no-password", "--snapshot", snapshot_id]);
-        for schema in users {
-            add(&["--schema", &pattern(schema)]);
+        for [flag, pattern] in others {
+            add(&[flag, pattern]);
+        }
+        if let Some(file) = &selection.file {
+            arguments.extend([OsString::from("--filter"), file.path().into()]);
         }
         arguments.extend([OsString::from("--host"), proxy.0.into()]);
         arguments
@@ -151,17 +154,22 @@ impl PgDump {
     /// # Errors
     /// When it cannot be started or fails, with the end of what it said.
     pub async fn skeleton(&self, cut: &Cut) -> Result<Skeleton> {
+        cut.lookout().over(|| "lock the tables for pg_dump".to_owned(), self.run(cut)).await?
+    }
+
+    async fn run(&self, cut: &Cut) -> Result<Skeleton> {
         let settings = cut.settings();
         let facts = cut.facts();
         let proxy = Proxy::listen(settings.port)?;
         let mut command = Command::new(&self.path);
         clean_environment(&mut command);
         let place = (proxy.host(), proxy.port());
-        command.args(self.arguments(settings, place, facts.family, &facts.schemas, cut.snapshot_id()));
+        let selection = Selection::of(facts, self.major)?;
+        command.args(self.arguments(settings, place, facts.family, &selection, cut.snapshot_id()));
         if let Some(password) = &settings.password {
             command.env("PGPASSWORD", password.as_str());
         }
-        command.env("PGOPTIONS", SESSION_OPTIONS);
+        command.env("PGOPTIONS", cut.session_options()).env("PGAPPNAME", cut.lookout().name());
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         // Its own group: a terminal's Ctrl-C comes to us, and we end it with everything it started.
         command.process_group(0).kill_on_drop(true);
@@ -284,11 +292,6 @@ pub(super) fn clean_environment(command: &mut Command) {
     command.env("LC_ALL", "C").env("PGAPPNAME", "regenesis").env("PGCONNECT_TIMEOUT", "60");
 }
 
-/// A schema as a pattern that matches that name alone: within double quotes neither case nor wildcards count.
-fn pattern(schema: &str) -> String {
-    format!("\"{}\"", schema.replace('"', "\"\""))
-}
-
 /// pg_dump takes a database name with `=` in it, or one that begins like a URI, for a connection string.
 fn connection_string(dbname: &str) -> String {
     if dbname.contains('=') || dbname.starts_with("postgres://") || dbname.starts_with("postgresql://") {
@@ -296,6 +299,12 @@ fn connection_string(dbname: &str) -> String {
     } else {
         dbname.to_owned()
     }
+}
+
+/// The version, and its major number; what stands in the brackets is the distributor's name.
+fn version(answer: &str) -> Option<(&str, u32)> {
+    let (_, version) = answer.strip_prefix("pg_dump (")?.split_once(") ")?;
+    Some((version, leading_number(version)?))
 }
 
 fn leading_number(text: &str) -> Option<u32> {
@@ -377,8 +386,9 @@ mod tests {
     fn arguments(major: &str, family: Family, schemas: &[&str]) -> Vec<String> {
         let settings = PartialSettings::default().complete(None, |_| {}).unwrap();
         let schemas: Vec<String> = schemas.iter().map(|s| (*s).to_owned()).collect();
+        let selection = Selection::new(&schemas, &[], &[], 16).unwrap();
         let proxy = (Path::new("/private"), 5433);
-        let arguments = program("/x", major).arguments(&settings, proxy, family, &schemas, "0001-1");
+        let arguments = program("/x", major).arguments(&settings, proxy, family, &selection, "0001-1");
         arguments.into_iter().map(|a| a.into_string().unwrap()).collect()
     }
 
@@ -446,5 +456,16 @@ mod tests {
         assert_eq!(leading_number("15.18 (Debian 15.18-0+deb12u1)"), Some(15));
         assert_eq!(leading_number("17beta1"), Some(17));
         assert_eq!(leading_number("x"), None);
+        for (answer, found) in [
+            ("pg_dump (PostgreSQL) 15.18 (Debian 15.18-0+deb12u1)", Some(("15.18 (Debian 15.18-0+deb12u1)", 15))),
+            ("pg_dump (EnterpriseDB) 16.2.0", Some(("16.2.0", 16))),
+            ("pg_dump (Postgres Pro) 16.2", Some(("16.2", 16))),
+            ("pg_dump (PostgreSQL) 16.2 - Percona Distribution", Some(("16.2 - Percona Distribution", 16))),
+            ("pg_dumpall (PostgreSQL) 16.2", None),
+            ("pg_dump (PostgreSQL)", None),
+            ("pg_dump (Oracle) eleven", None),
+        ] {
+            assert_eq!(version(answer), found, "{answer}");
+        }
     }
 }

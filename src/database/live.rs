@@ -2,6 +2,41 @@
 
 use std::fmt;
 
+use crate::base::text;
+
+/// Which sessions in `pg_stat_activity` are clients. Without `pg_read_all_stats` a role does not see what another role's
+/// session is, only that it is there and whose.
+pub(super) const IS_CLIENT: &str =
+    "(backend_type IN ('client backend', 'walsender') OR backend_type IS NULL AND usesysid IS NOT NULL)";
+
+/// How far a standby is behind its primary, as far as it can tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lag {
+    /// Since the last transaction that it replayed was committed.
+    pub seconds: Option<i64>,
+    /// Received and not yet replayed.
+    pub bytes: Option<i64>,
+}
+
+impl fmt::Display for Lag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.seconds {
+            Some(seconds) => write!(
+                f,
+                "the last transaction it replayed is {} old",
+                text::count(seconds.max(0).unsigned_abs(), "second")
+            )?,
+            None => f.write_str("it has replayed no transaction since it started")?,
+        }
+        match self.bytes {
+            Some(bytes) => {
+                write!(f, ", {} of what it received are not replayed", text::bytes(bytes.max(0).unsigned_abs()))
+            }
+            None => f.write_str(", and it receives nothing from a primary"),
+        }
+    }
+}
+
 /// One sign; its text says what was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveSign {
@@ -13,6 +48,13 @@ pub enum LiveSign {
     Dirty,
     /// v0.9: the one-byte application hash of a block that was not finished.
     UnfinishedAppHash,
+    /// The server is a replica: of its primary nothing can be seen here.
+    Standby {
+        /// Height of the cut.
+        height: i64,
+        /// How far it is behind.
+        lag: Lag,
+    },
     /// The height moved while the snapshot was made.
     HeightMoved {
         /// Height of the cut.
@@ -28,6 +70,10 @@ impl LiveSign {
         match self {
             LiveSign::ReplicationSlot(_) | LiveSign::HeightMoved { .. } => {
                 "halt the network, stop kwild, and run the command again (--allow-live goes on all the same)"
+            }
+            LiveSign::Standby { .. } => {
+                "halt the network, stop kwild, and read the primary's database, or promote this server first (--allow-live \
+                 goes on all the same)"
             }
             LiveSign::PreparedTransaction(_) | LiveSign::Dirty | LiveSign::UnfinishedAppHash => {
                 "start kwild once more, stop it cleanly, and run the command again (--allow-live goes on all the same)"
@@ -47,9 +93,30 @@ impl fmt::Display for LiveSign {
             LiveSign::UnfinishedAppHash => {
                 f.write_str("the last block was not finished: its application hash is still the mark 42")
             }
+            LiveSign::Standby { height, lag } => {
+                write!(
+                    f,
+                    "the server is a standby (a replica), whose primary may run, and kwild on it: here the height is {height}, \
+                     {lag}"
+                )
+            }
             LiveSign::HeightMoved { from, to } => {
                 write!(f, "kwild is running: the height went from {from} to {to} meanwhile")
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_standby_says_how_far_it_is_behind() {
+        let sign = |seconds, bytes| LiveSign::Standby { height: 7, lag: Lag { seconds, bytes } }.to_string();
+        assert!(sign(Some(1), Some(0)).ends_with(
+            "the height is 7, the last transaction it replayed is 1 second old, 0 B of what it received are not replayed"
+        ));
+        assert!(sign(None, None).contains("no transaction since it started, and it receives nothing from a primary"));
     }
 }

@@ -4,27 +4,34 @@
 //! The only place that names tokio-postgres.
 
 mod binary;
+mod certificate;
 mod columns;
 mod connect;
 mod copy;
 mod cut;
 mod dump;
 mod live;
+mod lookout;
 mod pgpass;
+mod pooler;
 mod proxy;
+mod reach;
 pub mod readiness;
 mod rehearsal;
 mod rows;
 pub mod scratch;
+mod selection;
+mod service;
 mod settings;
 mod skeleton;
 mod stage;
 mod target;
+mod tls;
 mod wire;
 
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};
 pub use dump::PgDump;
-pub use live::LiveSign;
+pub use live::{Lag, LiveSign};
 pub use rehearsal::RehearsalDatabase;
 pub use rows::{Batch, Connections, Opened, ReadOptions, Rows, Table};
 pub use settings::{DBNAME_DEFAULT, PartialSettings, Settings, SslMode};

@@ -20,10 +20,7 @@ use tokio::{
 };
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{
-    connect::{Stream, reach},
-    settings::Settings,
-};
+use super::{connect::reach_in_time, reach::Stream, settings::Settings, wire::Wire};
 use crate::base::{Context, Error, Result};
 
 /// A message of pg_dump's: the longest lock every table by name.
@@ -42,7 +39,6 @@ const SASL: u32 = 10;
 /// What a server says to a COPY of an empty table: CopyOutResponse (text, no columns), CopyDone, CommandComplete,
 /// ReadyForQuery inside a transaction.
 const NO_ROWS: &[u8] = b"H\0\0\0\x07\0\0\0c\0\0\0\x04C\0\0\0\x0bCOPY 0\0Z\0\0\0\x05T";
-const TERMINATE: &[u8] = b"X\0\0\0\x04";
 /// A socket's path may have 107 bytes; pg_dump appends the name.
 const DIRECTORY_NAME_BYTES_MAX: usize = 80;
 
@@ -65,15 +61,7 @@ pub(super) struct Relayed {
 }
 
 /// pg_dump's session without pg_dump: holds its locks. The server ends it when this is dropped.
-pub(super) struct Session(Box<dyn Stream>);
-
-impl Session {
-    /// Ends the session in order.
-    pub(super) async fn end(mut self) {
-        let _ = self.0.write_all(TERMINATE).await;
-        let _ = self.0.shutdown().await;
-    }
-}
+pub(super) type Session = Wire;
 
 impl Proxy {
     /// Makes a socket that nobody else can reach.
@@ -112,7 +100,7 @@ impl Proxy {
                 break (client, startup);
             }
         };
-        let mut server = reach(settings).await?;
+        let mut server = reach_in_time(settings).await?;
         server.write_all(&startup).await.or_failed(broken)?;
         let (from_client, mut to_client) = client.into_split();
         let (send, mut messages) = mpsc::channel(1);
@@ -156,7 +144,7 @@ impl Proxy {
                 }
             }
         }
-        Ok(Relayed { copies, sets, session: Session(server) })
+        Ok(Relayed { copies, sets, session: Wire::new(server) })
     }
 }
 

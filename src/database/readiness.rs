@@ -10,6 +10,7 @@ use tokio_postgres::{Client, Row, types::ToSql};
 
 use super::{
     connect::{Connection, is_missing_database, words},
+    live::IS_CLIENT,
     settings::Settings,
 };
 use crate::{
@@ -41,7 +42,7 @@ const PREPARED: &str = "SELECT database::text, gid FROM pg_catalog.pg_prepared_x
 const SLOTS: &str = "SELECT slot_name::text FROM pg_catalog.pg_replication_slots \
      WHERE database = $1 AND slot_name LIKE 'kwild%' ORDER BY 1";
 const SESSIONS: &str = "SELECT count(*) FILTER (WHERE datname = $1 AND pid <> pg_catalog.pg_backend_pid()), count(*) \
-     FROM pg_catalog.pg_stat_activity WHERE backend_type IN ('client backend', 'walsender')";
+     FROM pg_catalog.pg_stat_activity WHERE ";
 const OTHERS: &str = "SELECT d.datname::text, r.rolname = current_user, \
      (SELECT count(*) FROM pg_catalog.pg_replication_slots s WHERE s.database = d.datname AND s.slot_name LIKE 'kwild%'), \
      (SELECT count(*) FROM pg_catalog.pg_stat_activity a WHERE a.datid = d.oid AND a.xact_start IS NOT NULL), \
@@ -105,6 +106,7 @@ async fn ask(client: &Client, settings: &Settings, there: bool) -> Result<Server
     let dbname = &settings.dbname;
     let template = "template1".to_owned();
     let own: [&(dyn ToSql + Sync); 1] = [dbname];
+    let sessions = format!("{SESSIONS}{IS_CLIENT}");
     let described: [&(dyn ToSql + Sync); 1] = [if there { dbname } else { &template }];
     // Sent at once: one way to the server and back, or two.
     let (values, role, database, schemas, extensions, icu, prepared, slots, sessions, others) = tokio::try_join!(
@@ -116,7 +118,7 @@ async fn ask(client: &Client, settings: &Settings, there: bool) -> Result<Server
         client.query_one(ICU, &[]),
         client.query(PREPARED, &[]),
         client.query(SLOTS, &own),
-        client.query_one(SESSIONS, &own),
+        client.query_one(&sessions, &own),
         client.query(OTHERS, &own),
     )?;
     let number = |row: &Row, column: usize| row.get::<_, i64>(column).max(0) as u64;

@@ -128,8 +128,18 @@ impl RehearsalDatabase {
             command.env("PGPASSWORD", password.as_str());
         }
         command.env("PGSSLMODE", settings.ssl_mode.as_str());
-        if let (SslMode::VerifyFull, Some(root)) = (settings.ssl_mode, &settings.root_certificate) {
-            command.env("PGSSLROOTCERT", root);
+        let files = [
+            ("PGSSLROOTCERT", settings.root_certificate.as_ref().filter(|_| settings.ssl_mode > SslMode::Prefer)),
+            ("PGSSLCERT", settings.certificate.as_ref()),
+            ("PGSSLKEY", settings.key.as_ref()),
+        ];
+        for (name, file) in files {
+            if let Some(file) = file {
+                command.env(name, file);
+            }
+        }
+        if let Some(address) = &settings.host_address {
+            command.env("PGHOSTADDR", address);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
         command.process_group(0).kill_on_drop(true);

@@ -70,6 +70,7 @@ pub fn is_possible() -> bool {
 pub struct Scratch {
     port: u16,
     password: Option<Zeroizing<String>>,
+    parameters: Vec<(String, String)>,
     programs: Programs,
     // Dropped in this order: the server stops, then the guardian, then the directory goes.
     server: Server,
@@ -108,7 +109,27 @@ impl Scratch {
                 Err(Start::Failed(e)) => return Err(e),
             }
         };
-        Ok(Scratch { port, password: options.password, programs, server, guardian, directory })
+        let ScratchOptions { password, parameters, .. } = options;
+        Ok(Scratch { port, password, parameters, programs, server, guardian, directory })
+    }
+
+    /// Stops the server and starts it again on the same data as a hot standby whose primary says nothing.
+    ///
+    /// # Errors
+    /// When it does not start again.
+    pub fn become_standby(&mut self) -> Result<()> {
+        self.server.stop();
+        let account = Account::find()?;
+        let data = self.directory.path().join("data");
+        account.write(&data.join("standby.signal"), b"")?;
+        match Server::start(&self.programs, &account, self.directory.path(), &data, self.port, &self.parameters) {
+            Ok(server) => self.server = server,
+            Err(Start::PortTaken) => {
+                return Err(Error::failed("another program took the port of a throw-away Postgres"));
+            }
+            Err(Start::Failed(e)) => return Err(e),
+        }
+        Ok(())
     }
 
     /// The TCP port on 127.0.0.1.
@@ -135,12 +156,15 @@ impl Scratch {
     pub fn settings(&self, dbname: &str) -> Settings {
         Settings {
             host: "127.0.0.1".to_owned(),
+            host_address: None,
             port: self.port,
             user: SUPERUSER.to_owned(),
             dbname: dbname.to_owned(),
             password: self.password.clone(),
             ssl_mode: SslMode::Prefer,
             root_certificate: None,
+            certificate: None,
+            key: None,
         }
     }
 
@@ -473,7 +497,7 @@ impl Server {
             let state = fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
             let mut lines = state.lines();
             let pid = lines.next().and_then(|l| l.trim().parse().ok());
-            if pid == Some(self.child.id()) && lines.nth(6).is_some_and(|l| l.trim() == "ready") {
+            if pid == Some(self.child.id()) && lines.nth(6).is_some_and(|l| ["ready", "standby"].contains(&l.trim())) {
                 return Ok(());
             }
             let ended = self.child.try_wait().or_failed(|| "cannot wait for Postgres")?.is_some();

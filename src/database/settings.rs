@@ -3,6 +3,7 @@
 use std::{
     ffi::OsString,
     fmt, fs,
+    net::IpAddr,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     str::FromStr,
@@ -20,7 +21,7 @@ const HOST_DEFAULT: &str = "127.0.0.1";
 const PORT_DEFAULT: u16 = 5432;
 
 /// How much TLS, as libpq counts it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
     /// Never.
     Disable,
@@ -28,6 +29,8 @@ pub enum SslMode {
     Prefer,
     /// Always; no certificate is checked.
     Require,
+    /// Always; it is checked who signed the certificate.
+    VerifyCa,
     /// Always; certificate and host name are checked.
     VerifyFull,
 }
@@ -39,6 +42,7 @@ impl SslMode {
             SslMode::Disable => "disable",
             SslMode::Prefer => "prefer",
             SslMode::Require => "require",
+            SslMode::VerifyCa => "verify-ca",
             SslMode::VerifyFull => "verify-full",
         }
     }
@@ -47,14 +51,15 @@ impl SslMode {
 impl FromStr for SslMode {
     type Err = String;
 
-    /// libpq's `allow` and `verify-ca` become the next stricter mode that exists here.
+    /// libpq's `allow` becomes the next stricter mode, `prefer`.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "disable" => Ok(SslMode::Disable),
             "allow" | "prefer" => Ok(SslMode::Prefer),
             "require" => Ok(SslMode::Require),
-            "verify-ca" | "verify-full" => Ok(SslMode::VerifyFull),
-            _ => Err("expected disable, prefer, require or verify-full".to_owned()),
+            "verify-ca" => Ok(SslMode::VerifyCa),
+            "verify-full" => Ok(SslMode::VerifyFull),
+            _ => Err("expected disable, prefer, require, verify-ca or verify-full".to_owned()),
         }
     }
 }
@@ -64,6 +69,8 @@ impl FromStr for SslMode {
 pub struct PartialSettings {
     /// Host name or address; a path is the directory of a unix socket.
     pub host: Option<String>,
+    /// Address to go to, whatever the host's name is. It belongs to the same source's host.
+    pub host_address: Option<String>,
     /// Port, also part of a unix socket's name.
     pub port: Option<u16>,
     /// Role to log in as.
@@ -74,11 +81,30 @@ pub struct PartialSettings {
     pub password: Option<Zeroizing<String>>,
     /// How much TLS.
     pub ssl_mode: Option<SslMode>,
-    /// Root certificates for `verify-full`; `system` means the system's.
+    /// Root certificates; `system` means the system's.
     pub root_certificate: Option<PathBuf>,
+    /// Our own certificate, where the server asks for one.
+    pub certificate: Option<PathBuf>,
+    /// The private key that belongs to it.
+    pub key: Option<PathBuf>,
     /// A password file other than `~/.pgpass`.
     pub password_file: Option<PathBuf>,
+    /// What was set and is not obeyed here; each in words.
+    pub not_obeyed: Vec<String>,
 }
+
+/// Variables of libpq's that change whom it talks to or how, and that nothing here obeys; with the values that change nothing.
+const NOT_OBEYED: [(&str, &[&str]); 9] = [
+    ("PGOPTIONS", &[]),
+    ("PGTARGETSESSIONATTRS", &["any"]),
+    ("PGREQUIREPEER", &[]),
+    ("PGREQUIREAUTH", &[]),
+    ("PGCHANNELBINDING", &["disable", "prefer"]),
+    ("PGGSSENCMODE", &["disable", "prefer"]),
+    ("PGSSLCRL", &[]),
+    ("PGSSLCRLDIR", &[]),
+    ("PGSSLNEGOTIATION", &["postgres"]),
+];
 
 impl fmt::Debug for PartialSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -117,30 +143,45 @@ impl PartialSettings {
             .transpose()?;
         let ssl_mode =
             text("PGSSLMODE")?.map(|m| m.parse().map_err(|why: String| bad("PGSSLMODE", &m, &why))).transpose()?;
+        let path = |name: &str| Ok::<_, Error>(text(name)?.map(PathBuf::from));
+        let changes = |(name, harmless): &(&str, &[&str])| {
+            variable(name).is_some_and(|value| !value.is_empty() && !harmless.iter().any(|harmless| value == *harmless))
+        };
+        let not_obeyed = NOT_OBEYED.iter().filter(|named| changes(named));
         Ok(PartialSettings {
             host: text("PGHOST")?,
+            host_address: text("PGHOSTADDR")?,
             port,
             user: text("PGUSER")?,
             dbname: text("PGDATABASE")?,
             password: text("PGPASSWORD")?.map(Zeroizing::new),
             ssl_mode,
-            root_certificate: text("PGSSLROOTCERT")?.map(PathBuf::from),
-            password_file: text("PGPASSFILE")?.map(PathBuf::from),
+            root_certificate: path("PGSSLROOTCERT")?,
+            certificate: path("PGSSLCERT")?,
+            key: path("PGSSLKEY")?,
+            password_file: path("PGPASSFILE")?,
+            not_obeyed: not_obeyed.map(|(name, _)| format!("the variable {name}")).collect(),
         })
     }
 
     /// Fills what is missing from a source that counts less.
     #[must_use]
     pub fn or(self, lower: PartialSettings) -> Self {
+        // An address is that of its own source's host: another host has another one.
+        let is_placed = self.host.is_some() || self.host_address.is_some();
         PartialSettings {
-            host: self.host.or(lower.host),
+            host: if is_placed { self.host } else { lower.host },
+            host_address: if is_placed { self.host_address } else { lower.host_address },
             port: self.port.or(lower.port),
             user: self.user.or(lower.user),
             dbname: self.dbname.or(lower.dbname),
             password: self.password.or(lower.password),
             ssl_mode: self.ssl_mode.or(lower.ssl_mode),
             root_certificate: self.root_certificate.or(lower.root_certificate),
+            certificate: self.certificate.or(lower.certificate),
+            key: self.key.or(lower.key),
             password_file: self.password_file.or(lower.password_file),
+            not_obeyed: [self.not_obeyed, lower.not_obeyed].concat(),
         }
     }
 
@@ -150,18 +191,38 @@ impl PartialSettings {
     /// # Errors
     /// When a value cannot be used, or a password file that was named cannot be read.
     pub fn complete(self, home: Option<&Path>, mut warn: impl FnMut(String)) -> Result<Settings> {
+        for what in &self.not_obeyed {
+            warn(format!("{what} is not obeyed: the connection is made without it"));
+        }
+        if let Some(address) = self.host_address.as_ref().filter(|address| address.parse::<IpAddr>().is_err()) {
+            return Err(Error::usage(format!(
+                "the host's address (PGHOSTADDR) is \"{}\", which is none",
+                escape(address)
+            ))
+            .hint("give one address in numbers, or unset PGHOSTADDR and name the host with --host"));
+        }
+        let host = self.host.or_else(|| self.host_address.clone()).unwrap_or_else(|| HOST_DEFAULT.to_owned());
+        if host.contains(',') {
+            return Err(Error::usage(format!("the host (--host, or PGHOST) is a list: {}", escape(&host)))
+                .hint("a snapshot is of one server: name it with --host"));
+        }
+        let own = |name: &str| home.map(|h| h.join(".postgresql").join(name)).filter(|p| p.exists());
         let mut settings = Settings {
-            host: self.host.unwrap_or_else(|| HOST_DEFAULT.to_owned()),
+            host,
+            host_address: self.host_address,
             port: self.port.unwrap_or(PORT_DEFAULT),
             user: self.user.unwrap_or_else(|| USER_DEFAULT.to_owned()),
             dbname: self.dbname.unwrap_or_else(|| DBNAME_DEFAULT.to_owned()),
             // libpq takes an empty password for none.
             password: self.password.filter(|p| !p.is_empty()),
             ssl_mode: self.ssl_mode.unwrap_or(SslMode::Prefer),
-            root_certificate: self
-                .root_certificate
-                .or_else(|| home.map(|h| h.join(".postgresql/root.crt")).filter(|p| p.exists())),
+            root_certificate: self.root_certificate.or_else(|| own("root.crt")),
+            key: self.key,
+            certificate: self.certificate.or_else(|| own("postgresql.crt")),
         };
+        if settings.certificate.is_some() && settings.key.is_none() {
+            settings.key = own("postgresql.key");
+        }
         for (flag, value) in [("--host", &settings.host), ("--user", &settings.user), ("--dbname", &settings.dbname)] {
             if value.is_empty() || value.contains('\0') {
                 return Err(Error::usage(format!("{flag} is empty")).hint(format!("give {flag} a value")));
@@ -222,6 +283,8 @@ fn password_from_file(
 pub struct Settings {
     /// Host name or address; a path is the directory of a unix socket.
     pub host: String,
+    /// Address to go to, whatever the host's name is.
+    pub host_address: Option<String>,
     /// Port, also part of a unix socket's name.
     pub port: u16,
     /// Role to log in as.
@@ -232,8 +295,12 @@ pub struct Settings {
     pub password: Option<Zeroizing<String>>,
     /// How much TLS.
     pub ssl_mode: SslMode,
-    /// Root certificates for `verify-full`; none or `system` means the system's.
+    /// Root certificates for the modes that check them; none or `system` means the system's.
     pub root_certificate: Option<PathBuf>,
+    /// Our own certificate, where the server asks for one.
+    pub certificate: Option<PathBuf>,
+    /// The private key that belongs to it.
+    pub key: Option<PathBuf>,
 }
 
 impl Settings {
@@ -247,6 +314,8 @@ impl Settings {
         let host = escape(&self.host);
         if self.is_socket() {
             format!("{}/.s.PGSQL.{}", host.trim_end_matches('/'), self.port)
+        } else if let Some(address) = self.host_address.as_ref().filter(|address| **address != self.host) {
+            format!("{host}:{} (at {})", self.port, escape(address))
         } else if host.contains(':') {
             format!("[{host}]:{}", self.port)
         } else {
@@ -309,8 +378,45 @@ mod tests {
         assert_eq!(e.kind(), crate::base::Kind::Usage);
         assert!(e.to_string().contains("PGPORT"), "{e}");
         assert!(environment(&[("PGSSLMODE", "maybe")]).unwrap_err().to_string().contains("PGSSLMODE"));
-        assert_eq!(environment(&[("PGSSLMODE", "verify-ca")]).unwrap().ssl_mode, Some(SslMode::VerifyFull));
+        assert_eq!(environment(&[("PGSSLMODE", "verify-ca")]).unwrap().ssl_mode, Some(SslMode::VerifyCa));
         assert_eq!(environment(&[("PGPORT", "")]).unwrap().port, None);
+    }
+
+    #[test]
+    fn what_libpq_would_obey_is_obeyed_or_said() {
+        let environment = environment(&[
+            ("PGHOST", "db.example"),
+            ("PGHOSTADDR", "192.0.2.7"),
+            ("PGSSLCERT", "/own.crt"),
+            ("PGSSLKEY", "/own.key"),
+            ("PGTARGETSESSIONATTRS", "read-write"),
+            ("PGCHANNELBINDING", "prefer"),
+        ]);
+        let mut said = Vec::new();
+        let settings = environment.unwrap().complete(None, |warning| said.push(warning)).unwrap();
+        assert_eq!(settings.place(), "db.example:5432 (at 192.0.2.7)");
+        assert_eq!(settings.certificate.unwrap(), Path::new("/own.crt"));
+        assert_eq!(settings.key.unwrap(), Path::new("/own.key"));
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("PGTARGETSESSIONATTRS"), "{said:?}");
+    }
+
+    #[test]
+    fn an_address_belongs_to_its_own_sources_host() {
+        let variables = || environment(&[("PGHOST", "db.example"), ("PGHOSTADDR", "192.0.2.7")]).unwrap();
+        let flags = PartialSettings { host: Some("other".into()), ..Default::default() };
+        assert_eq!(complete(flags.or(variables())).place(), "other:5432");
+        let alone = environment(&[("PGHOSTADDR", "192.0.2.7")]).unwrap();
+        assert_eq!(complete(alone).place(), "192.0.2.7:5432");
+        let e = environment(&[("PGHOSTADDR", "db.example")]).unwrap().complete(None, |_| {}).unwrap_err();
+        assert!(e.to_string().contains("PGHOSTADDR"), "{e}");
+    }
+
+    #[test]
+    fn a_list_of_hosts_is_refused_by_name() {
+        let e = environment(&[("PGHOST", "a,b")]).unwrap().complete(None, |_| {}).unwrap_err();
+        assert_eq!(e.kind(), crate::base::Kind::Usage);
+        assert!(e.to_string().contains("PGHOST") && e.advice().unwrap().contains("--host"), "{e}");
     }
 
     #[test]

@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_postgres::error::SqlState;
 
 use super::{
-    connect::{Failure, Stream, log_in},
+    connect::{Failure, log_in},
+    reach::Stream,
     settings::Settings,
 };
 use crate::base::text::escape;
@@ -101,7 +102,8 @@ impl Wire {
         Ok(Wire::new(log_in(settings).await?))
     }
 
-    fn new(stream: Box<dyn Stream>) -> Self {
+    /// A connection that is logged in already.
+    pub(super) fn new(stream: Box<dyn Stream>) -> Self {
         Wire { stream, buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0, row_left: 0 }
     }
 
@@ -124,6 +126,28 @@ impl Wire {
         self.stream.write_all(&message).await?;
         self.stream.flush().await?;
         Ok(())
+    }
+
+    /// Waits until the connection is gone, while nothing is asked of it; in whose words.
+    pub(super) async fn lost(&mut self) -> String {
+        loop {
+            let more = match self.next() {
+                Ok(Came::Nothing) => self.fill().await.map(drop),
+                Ok(_) => Ok(()),
+                Err(e) => Err(e),
+            };
+            match more {
+                Ok(()) => {}
+                Err(WireError::Broken(words) | WireError::Refused(Refusal { words, .. })) => return words,
+            }
+        }
+    }
+
+    /// Says that it is over and lets the server end it.
+    pub(super) async fn end(mut self) {
+        const TERMINATE: &[u8] = b"X\0\0\0\x04";
+        let _ = self.stream.write_all(TERMINATE).await;
+        let _ = self.stream.shutdown().await;
     }
 
     /// Takes what is at hand.

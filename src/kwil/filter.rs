@@ -20,7 +20,7 @@
 //! A text that has gone through goes through again unchanged but for the guard, so a file of Kwil's own tools can be given
 //! the guard in the same way ([`DumpFilter::of_snapshot`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     Family, VoterRow, guard,
@@ -34,11 +34,13 @@ mod rows;
 mod rules;
 #[cfg(test)]
 mod tests;
+mod tuning;
 mod voters;
 
 pub use omitted::Omitted;
 use rows::{CompatRows, FaithfulRows};
 use rules::{KwilRules, Verdict};
+use tuning::{Untuned, untuned};
 use voters::VoterReader;
 
 /// Which lines stay.
@@ -140,6 +142,8 @@ pub struct FilterReport {
     pub rescued_lines: BTreeMap<String, u64>,
     /// Statements that were left out of a guarded text; those that every dump lacks do not count.
     pub omitted: BTreeMap<Omitted, u64>,
+    /// Tables and indexes that somebody had tuned, which was left out; only with [`LineRules::Faithful`].
+    pub tuned: BTreeSet<String>,
 }
 
 impl FilterReport {
@@ -306,6 +310,23 @@ impl Core {
         Ok(Role::Keep { ends_batch, copy: None })
     }
 
+    /// [`Core::write_faithful`] without what a DBA tuned.
+    fn write_untuned(&mut self, statement: &Statement<'_>, ends_batch: bool, out: &mut Vec<u8>) {
+        match untuned(statement) {
+            Untuned::Same => self.write_faithful(statement, ends_batch, out),
+            Untuned::Nothing { object } => {
+                self.report.tuned.insert(object);
+                if ends_batch {
+                    out.extend_from_slice(guard::NEXT_BATCH.as_bytes());
+                }
+            }
+            Untuned::Less { object, text, lines } => {
+                self.report.tuned.insert(object);
+                self.write_faithful(&Statement { text: &text, lines: &lines, line: statement.line }, ends_batch, out);
+            }
+        }
+    }
+
     fn write_faithful(&mut self, statement: &Statement<'_>, ends_batch: bool, out: &mut Vec<u8>) {
         let mut rescued = 0;
         let before = out.len();
@@ -409,7 +430,7 @@ impl Sink for Core {
             Role::Keep { ends_batch, copy } => (ends_batch, copy),
         };
         match self.rules {
-            LineRules::Faithful => self.write_faithful(statement, ends_batch, out),
+            LineRules::Faithful => self.write_untuned(statement, ends_batch, out),
             LineRules::Compat => self.write_compat(statement, header.as_ref(), out)?,
         }
         let Some(header) = header else { return Ok(Next::Statement) };

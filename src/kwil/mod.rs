@@ -12,6 +12,7 @@ pub mod json;
 pub mod key;
 pub mod readiness;
 pub mod rehearsal;
+pub(crate) mod row_length;
 pub mod scan;
 pub mod splice;
 mod sql;

@@ -170,7 +170,7 @@ impl StatementScanner {
             }
         };
         if !state.made.schemas.contains(VOTING) {
-            return refuse(state.last_line, "no schema kwild_voting is made: this is no Kwil snapshot".to_owned());
+            return refuse(state.last_line, NO_VOTING.to_owned());
         }
         if let Some((used, line)) = state.uses.iter().find(|(used, _)| !state.made.declares(used)) {
             return refuse(*line, format!("a function's body names the field {}, which nothing declares", used.field));
@@ -196,6 +196,8 @@ impl StatementScanner {
         })
     }
 }
+
+const NO_VOTING: &str = "no schema kwild_voting is made: this is no Kwil snapshot";
 
 /// Where the text stands with regard to its guard.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 
 use memchr::memchr;
 
+use super::row_length::{RowLengths, TOO_LONG};
 use crate::base::limits::SQL_STATEMENT_SIZE_BYTES_MAX;
 
 /// Where the lexer stands between two bytes.
@@ -266,6 +267,9 @@ pub(super) struct Splitter {
     ended: bool,
     command: bool,
     in_copy: bool,
+    /// Of the block that is open: its rows, and its statement's beginning.
+    rows: RowLengths,
+    copy: String,
 }
 
 impl Splitter {
@@ -279,6 +283,8 @@ impl Splitter {
             ended: false,
             command: false,
             in_copy: false,
+            rows: RowLengths::default(),
+            copy: String::new(),
         }
     }
 
@@ -287,6 +293,7 @@ impl Splitter {
             if self.in_copy {
                 let done = sink.data(self.line, text, out)?;
                 let taken = done.unwrap_or(text.len());
+                self.measure(&text[..taken])?;
                 self.line += memchr::memchr_iter(b'\n', &text[..taken]).count() as u64;
                 self.in_copy = done.is_none();
                 text = &text[taken..];
@@ -348,6 +355,14 @@ impl Splitter {
         Ok(())
     }
 
+    fn measure(&mut self, rows: &[u8]) -> Result<(), SplitError> {
+        self.rows.push(rows).map_err(|column| SplitError {
+            line: self.line,
+            text: format!("{} a row that begins with {column}", self.copy),
+            reason: TOO_LONG,
+        })
+    }
+
     fn at_line_start(&self) -> bool {
         self.buffer.last().is_none_or(|b| *b == b'\n')
     }
@@ -364,6 +379,10 @@ impl Splitter {
         } else if self.ended {
             let statement = Statement { text: &self.buffer, lines: &self.lines, line: self.first_line };
             self.in_copy = sink.statement(&statement, out)? == Next::CopyData;
+            if self.in_copy {
+                self.rows = RowLengths::default();
+                self.copy = short(&self.buffer);
+            }
         } else if bare {
             sink.blank(self.first_line, &self.buffer, out)?;
         } else {

@@ -79,6 +79,11 @@ impl<'a> Tokens<'a> {
         Tokens { text, at: 0, after_literal: false }
     }
 
+    /// Where the next token is looked for: behind the last one.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
     fn byte(&self, offset: usize) -> Option<u8> {
         self.text.as_bytes().get(self.at + offset).copied()
     }

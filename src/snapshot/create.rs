@@ -31,6 +31,9 @@ use serde::Serialize;
 /// Validators that the text output lists.
 const VALIDATORS_SHOWN: usize = 20;
 
+/// Tuned tables that a note lists.
+const TUNED_SHOWN: usize = 10;
+
 /// What the operator wants.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
@@ -294,6 +297,15 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         progress.note(note);
     }
     let validators = validators_of(&genesis)?;
+    if !report.tuned.is_empty() {
+        let shown: Vec<String> = report.tuned.iter().take(TUNED_SHOWN).map(|name| text::escape(name)).collect();
+        let more = report.tuned.len() - shown.len();
+        progress.note(format!(
+            "Left out, since it changes no row: storage parameters, statistics and storage that somebody had set for {}{}",
+            shown.join(", "),
+            if more > 0 { format!(" and {more} more") } else { String::new() }
+        ));
+    }
     if let Some(refusal) = &refusal {
         progress.warning(format!(
             "snapshot verify, and with it every join, will refuse this snapshot, since the database holds what a Kwil \
@@ -504,7 +516,7 @@ async fn write(
     let read = options.read.unwrap_or(ReadOptions::new(jobs));
     // The connections stay in this frame: dropping the future ends them, and with them the text.
     let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
-    let (source, connections) = SplicedDump::open(cut, program, read, rules, progress).await?;
+    let (source, mut connections) = SplicedDump::open(cut, program, read, rules, progress).await?;
     let (family, compression) = (facts.family, options.compression);
     // A v0.9 network that goes on counting must not take the height off its resolutions' expiry.
     let height = if options.keep_height && family == Family::V09 { 0 } else { facts.height };
@@ -516,7 +528,7 @@ async fn write(
     let work = tokio::task::spawn_blocking(move || {
         Job { source, filter, height: Some(height), compression, jobs, spill, progress: &reporter }.run(&file, &path)
     });
-    let done = work.await;
+    let done = connections.over(cut, work).await;
     progress.done("snapshot");
     let written = done.or_failed(|| "the snapshot's writer ended unexpectedly")??;
     connections.end().await;

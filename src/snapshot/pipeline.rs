@@ -107,13 +107,15 @@ impl<S: Source + Send> Job<'_, S> {
         let jobs = self.jobs.clamp(1, JOBS_MAX);
         let compression = self.compression;
         let (orders, take_order) = sync_channel::<Order>(1);
-        let take_order = Mutex::new(take_order);
+        // Theirs alone: where all of them have ended, nobody waits for one to take an order.
+        let take_order = Arc::new(Mutex::new(take_order));
         let (line, in_order) = sync_channel::<Receiver<Result<Vec<u8>>>>(jobs + BLOCKS_WAITING);
         thread::scope(|scope| {
-            let take_order = &take_order;
             for _ in 0..jobs {
-                scope.spawn(move || compress(take_order, compression));
+                let take_order = take_order.clone();
+                scope.spawn(move || compress(&take_order, compression));
             }
+            drop(take_order);
             let (to_scan, scanned) = sync_channel::<Block>(BLOCKS_WAITING);
             let scanner = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || scan(&scanned));
             let scanner = scanner.or_failed(|| "cannot start a thread for the statement check")?;

@@ -90,7 +90,7 @@ fn tls_as_libpq_means_it() {
     succeeds(verified);
     let mut wrong_name = with_password(&place, &["--host", "127.0.0.1", "--sslmode", "verify-full"]);
     wrong_name.env("PGSSLROOTCERT", &root);
-    run(wrong_name).failed(1, &["no TLS connection", "PGSSLROOTCERT"]);
+    run(wrong_name).failed(1, &["no TLS connection", "is for localhost, not for 127.0.0.1", "subjectAltName"]);
     let mut wrong_root = with_password(&place, &["--host", "localhost", "--sslmode", "verify-full"]);
     wrong_root.env("PGSSLROOTCERT", data("tls/server.key"));
     run(wrong_root).failed(1, &["holds no certificate"]);

@@ -155,7 +155,7 @@ fn ranges_of_one_page_give_the_same_bytes() {
 }
 
 /// A database that takes a while, on `server`.
-fn large(server: &Scratch) -> String {
+pub(crate) fn large(server: &Scratch) -> String {
     let db = fresh_name();
     server.load(&db, &read(SOLO)).unwrap();
     let sql = "INSERT INTO kwild_engine.namespaces (name, type) VALUES ('big', 'USER'); CREATE SCHEMA big;
@@ -166,12 +166,12 @@ fn large(server: &Scratch) -> String {
 }
 
 /// A create that was stopped while rows come, and the backends that bring them.
-fn stopped_half_way(server: &Scratch, command: &mut Command) -> (Child, Pid, Vec<String>) {
+pub(crate) fn stopped_half_way(server: &Scratch, command: &mut Command) -> (Child, Pid, Vec<String>) {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = Pid::from_raw(child.id().try_into().unwrap());
     let mut backends = Vec::new();
     wait_for("rows to come", || {
-        let sql = "SELECT pid FROM pg_stat_activity WHERE application_name = 'regenesis' AND query LIKE 'COPY (SELECT%ctid >= %'";
+        let sql = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'regenesis %' AND query LIKE 'COPY (SELECT%ctid >= %'";
         let found = server.query("postgres", sql).unwrap();
         backends = found.lines().map(str::to_owned).collect();
         !backends.is_empty()
@@ -180,7 +180,7 @@ fn stopped_half_way(server: &Scratch, command: &mut Command) -> (Child, Pid, Vec
     (child, pid, backends)
 }
 
-fn finished(child: Child, pid: Pid) -> Run {
+pub(crate) fn finished(child: Child, pid: Pid) -> Run {
     kill(pid, Signal::SIGCONT).unwrap();
     Run::of(child.wait_with_output().unwrap())
 }
@@ -191,16 +191,16 @@ fn sessions(server: &Scratch, db: &str) -> usize {
 }
 
 #[track_caller]
-fn no_session_is_left(server: &Scratch, db: &str) {
+pub(crate) fn no_session_is_left(server: &Scratch, db: &str) {
     wait_for("the server's sessions to end", || sessions(server, db) == 0);
 }
 
-fn own_server() -> Scratch {
+pub(crate) fn own_server() -> Scratch {
     Scratch::start(ScratchOptions::default()).unwrap()
 }
 
 /// `snapshot create` on a server of the test's own.
-fn on(place: &Place, server: &Scratch, db: &str, flags: &[&str]) -> Command {
+pub(crate) fn on(place: &Place, server: &Scratch, db: &str, flags: &[&str]) -> Command {
     let mut command = crate::support::program(place.home.path());
     command.args(["snapshot", "create", "--snapdir"]).arg(&place.snapdir);
     command.args(["--host", "127.0.0.1", "--port", &server.port().to_string(), "--dbname", db]).args(flags);

@@ -2,8 +2,6 @@
 
 use memchr::{memchr2, memchr3_iter};
 
-/// What the server can take as one row: a text of less than 1 GiB.
-const ROW_SIZE_BYTES_MAX: usize = (1 << 30) - 1;
 const BAD_UTF8: &str = "text that is not UTF-8";
 const AFTER_END: &str = "text follows the end of a COPY block on its line";
 
@@ -23,8 +21,7 @@ pub(super) struct Rows {
     line: LineState,
     /// A backslash was the last byte: its letter comes next.
     escape: bool,
-    /// Bytes of the row so far, and tabs between its values.
-    row_bytes: usize,
+    /// Tabs between the values of the row so far.
     tabs: usize,
     tabs_wanted: usize,
     /// No row may come.
@@ -114,7 +111,7 @@ impl Rows {
                     continue;
                 }
                 b'\n' => {
-                    self.end_row(at - row_start).map_err(fault(at))?;
+                    self.end_row().map_err(fault(at))?;
                     row_start = at + 1;
                     continue;
                 }
@@ -138,7 +135,6 @@ impl Rows {
             }
             escaped_until = at + 2;
         }
-        self.row_bytes += data.len() - row_start;
         if row_start < data.len() && !(self.escape && row_start + 1 == data.len()) {
             self.line = LineState::Row;
         }
@@ -150,21 +146,17 @@ impl Rows {
         if self.empty && self.line == LineState::Row {
             return Err("the voters table holds rows: they would stay validators beside the genesis'");
         }
-        if self.row_bytes >= ROW_SIZE_BYTES_MAX {
-            return Err("a row of 1 GiB or more, which no server can read back");
-        }
         Ok(())
     }
 
-    fn end_row(&mut self, bytes: usize) -> Result<(), &'static str> {
-        self.row_bytes += bytes;
+    fn end_row(&mut self) -> Result<(), &'static str> {
         self.line = LineState::Row;
         self.check_row()?;
         if self.tabs != self.tabs_wanted {
             return Err("a row has not as many columns as its COPY names");
         }
         self.line = LineState::Start;
-        (self.row_bytes, self.tabs) = (0, 0);
+        self.tabs = 0;
         self.rows += 1;
         Ok(())
     }

@@ -1,7 +1,8 @@
 //! The statements, one function for each kind: what it makes, and what must have been made before.
 
-use super::{State, Table, Use, VOTING, body, known, rules::is_context, walk::Walk};
+use super::{Guard, NO_VOTING, State, Table, Use, VOTING, body, known, rules::is_context, walk::Walk};
 use crate::kwil::{
+    Family,
     token::Name,
     tree::{self, Mode, Node},
 };
@@ -74,7 +75,7 @@ impl State {
             "CopyStmt" => return self.copy(&node),
             "SelectStmt" => set_value(&node)?,
             "UpdateStmt" => self.height = Some(height(&node)?),
-            "GrantStmt" | "AlterDefaultPrivilegesStmt" if self.guard != super::Guard::None => {
+            "GrantStmt" | "AlterDefaultPrivilegesStmt" if self.guard != Guard::None => {
                 return Err(
                     "privileges of one machine's roles: where a role is missing, the restore would end".to_owned()
                 );
@@ -118,7 +119,13 @@ impl State {
 
     /// The first statement that makes no schema: from here on the family is known.
     fn complete_schemas(&mut self) -> Result<(), String> {
-        if std::mem::replace(&mut self.schemas_complete, true) || self.made.schemas.contains("kwild_engine") {
+        if std::mem::replace(&mut self.schemas_complete, true) {
+            return Ok(());
+        }
+        if self.guard == Guard::None && !self.made.schemas.contains(VOTING) {
+            return Err(NO_VOTING.to_owned());
+        }
+        if self.made.family() == Family::V010 {
             return Ok(());
         }
         match self.made.schemas.iter().find(|schema| !is_v09_schema(schema)) {

@@ -131,14 +131,14 @@ async fn read(
     let facts = cut.facts();
     // The connections stay in this frame: dropping the future ends them, and with them the text.
     let (rules, options) = (LineRules::Faithful, ReadOptions::new(jobs_default()));
-    let (source, connections) = SplicedDump::open(cut, program, options, rules, progress).await?;
+    let (source, mut connections) = SplicedDump::open(cut, program, options, rules, progress).await?;
     let filter = DumpFilter::new(facts.family, rules);
     let (height, reporter) = (Some(facts.height), progress.clone());
     let work = tokio::task::spawn_blocking(move || {
         let compression = Compression::Fast;
         Job { source, filter, height, compression, jobs: 0, spill: None, progress: &reporter }.digest_with(digester)
     });
-    let done = work.await;
+    let done = connections.over(cut, work).await;
     progress.done("snapshot");
     let digested = done.or_failed(|| "the digest ended unexpectedly")??;
     connections.end().await;

@@ -83,8 +83,8 @@ fn texts_that_are_no_snapshot() {
         ("", "no statement"),
         ("\n\n", "empty line"),
         ("CREATE SCHEMA s;\n", "no Kwil snapshot"),
-        ("CREATE TABLE s.t (a text);\n", "does not make"),
-        (END, "does not make"),
+        ("CREATE TABLE s.t (a text);\n", "no Kwil snapshot"),
+        (END, "no Kwil snapshot"),
         ("\\restrict a\n", "no Kwil snapshot"),
     ] {
         refused_text(text.as_bytes(), 0..text.len(), want);

@@ -1,0 +1,61 @@
+//! What stands before a server and speaks as one: PgBouncer and its like. They hand sessions around, and what a consistent
+//! cut needs of its session is lost; so the server itself is to be named.
+
+use std::time::Duration;
+
+use super::{
+    connect::{Connection, Failure, words},
+    settings::Settings,
+};
+use crate::base::{Error, text::escape};
+
+/// How long the server behind a pooler may take to say where it is.
+const ASK_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// Whether only a pooler says this.
+pub(super) fn is_words(words: &str) -> bool {
+    ["unsupported startup parameter", "pgbouncer", "no such database: "].iter().any(|said| words.contains(said))
+}
+
+/// The error of a connection that ended at a pooler; asks the server behind it for its place.
+pub(super) async fn explain(settings: &Settings, failure: Failure) -> Error {
+    let why = match failure {
+        Failure::Postgres(e) => words(&e),
+        other => return other.explain(settings),
+    };
+    let asked = async {
+        let connection = Connection::with_options(settings, "").await.ok()?;
+        place_of(&connection).await
+    };
+    let place = tokio::time::timeout(ASK_TIME_MAX, asked).await.ok().flatten();
+    error(settings, place.as_deref()).because(why)
+}
+
+/// Where the server says that it is, in the flags that lead there.
+pub(super) async fn place_of(connection: &Connection) -> Option<String> {
+    use tokio_postgres::SimpleQueryMessage;
+    const SQL: &str = "SELECT pg_catalog.host(pg_catalog.inet_server_addr()), pg_catalog.current_setting('port'), \
+         pg_catalog.current_setting('unix_socket_directories', true)";
+    // The simple protocol: every pooler passes it on.
+    let answer = connection.client.simple_query(SQL).await.ok()?;
+    answer.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => {
+            let directory = row.get(2).and_then(|all| all.split(',').next()).map(str::trim);
+            let host = row.get(0).or(directory.filter(|directory| !directory.is_empty()))?;
+            Some(format!("--host {} --port {}", escape(host), escape(row.get(1)?)))
+        }
+        _ => None,
+    })
+}
+
+/// What is wrong, and where to go.
+pub(super) fn error(settings: &Settings, place: Option<&str>) -> Error {
+    let what =
+        format!("a connection pooler (PgBouncer or its like) answers at {}, not PostgreSQL itself", settings.place());
+    Error::failed(what).hint(match place {
+        Some(place) => format!("name the server behind it: it says of itself {place}"),
+        None => "name the server's own host and port with --host and --port: they stand in the pooler's configuration \
+                 (pgbouncer.ini, [databases])"
+            .to_owned(),
+    })
+}
