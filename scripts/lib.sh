@@ -39,9 +39,16 @@ have_postgres_extensions() {
 
 # PostgreSQL's parser is bound to Rust by bindgen, which reads its C header with libclang and clang's own headers.
 have_libclang() {
+    local place library=
     [ -z "${LIBCLANG_PATH:-}" ] || return 0
-    ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* /usr/lib*/libclang*.so* >/dev/null 2>&1 \
-        && ls /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib*/clang/*/include/stddef.h >/dev/null 2>&1
+    for place in /usr/lib/llvm-*/lib /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /usr/local/lib; do
+        ! compgen -G "$place/libclang*.so*" >/dev/null || library=$place
+    done
+    [ -n "$library" ] || return 1
+    for place in /usr/lib/llvm-*/lib/clang /usr/lib64/clang /usr/lib/clang; do
+        ! compgen -G "$place/*/include/stddef.h" >/dev/null || return 0
+    done
+    return 1
 }
 
 # Names the packages that are missing, one a line. Those that only the tests need: with PYTHON=1.
