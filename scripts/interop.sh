@@ -177,6 +177,45 @@ confirm() {
     say "   $(head -n 1 "$work/confirm.out")"
 }
 
+# A copy of a root with another text: what a python expression makes of the bytes `s`; the genesis pins it.
+make_bad_root() {
+    local family=$1 good=$2 bad=$3
+    cp -r "$good" "$bad"
+    sed -i "s|$good|$bad|g" "$bad/config.toml"
+    python3 - "$bad" "$family" "$4" <<'P'
+import base64, gzip, hashlib, json, sys
+root, family, change = sys.argv[1:]
+state, path = root + "/genesis-state.sql.gz", root + "/genesis.json"
+s = gzip.open(state).read()
+changed = eval(change)
+assert changed != s
+genesis, digest = json.load(open(path)), hashlib.sha256(changed).digest()
+if family == "v0.9":
+    genesis["app_hash"] = base64.b64encode(digest).decode()
+else:
+    genesis["state_hash"] = digest.hex()
+json.dump(genesis, open(path, "w"))
+gzip.open(state, "wb").write(changed)
+P
+}
+
+# kwild must end by itself on the root, and leave a database that it does not take for initialised.
+must_not_start() {
+    local family=$1 root=$2 database=$3 log=$4 end command
+    if [ "$family" = v0.9 ]; then command=("$KWILD09" --root-dir "$root"); else command=("$KWILD" start -r "$root"); fi
+    HOME=$work env -u PGHOST -u PGPORT -u PGUSER -u PGPASSWORD -u PGDATABASE -u PGOPTIONS -u PGCLIENTENCODING \
+        "${command[@]}" >"$log" 2>&1 &
+    node=$!
+    end=$((SECONDS + limit))
+    while kill -0 "$node" 2>/dev/null; do
+        [ "$SECONDS" -lt "$end" ] || die "kwild did not end within $limit s"
+        sleep 0.2
+    done
+    node=''
+    [ -z "$(query "$database" "SELECT 1 FROM pg_namespace WHERE nspname = 'kwild_voting'")" ] || die "the database looks initialised"
+    say "   $(grep -hoE '(failed to|Error|error)[^{]*' "$log" | head -n 1 | cut -c 1-160)"
+}
+
 family_test() {
     local family=$1 world key table change name snapshot
     name="regenesis_interop_$$_${family//[.v]/}"
@@ -260,6 +299,40 @@ P
     query "${name}_new" "$change" >/dev/null
     confirm 3 "DAMAGE $table" --root-dir "$work/$family/root" --manifest "$work/$family/snap"
     confirm 3 "DAMAGE $table" --manifest "$work/$family/manifest" --dbname "${name}_new"
+
+    step="$family: kwild must end at a statement that fails, and start with the good text after it"
+    say "== $step"
+    make_database "${name}_bad"
+    make_root "$family" "$work/$family/good" "${name}_bad" "$snapshot"
+    make_bad_root "$family" "$work/$family/good" "$work/$family/failing" 's[:s.rindex(b"COMMIT;")] + b"SELECT 1/0;\nCOMMIT;\n"'
+    must_not_start "$family" "$work/$family/failing" "${name}_bad" "$work/$family/failing.log"
+    step="$family: kwild must end at a text that was cut, and start with the good text after it"
+    say "== $step"
+    make_bad_root "$family" "$work/$family/good" "$work/$family/cut" 's[:s.rindex(b"COMMIT;")]'
+    must_not_start "$family" "$work/$family/cut" "${name}_bad" "$work/$family/cut.log"
+    start_node "$family" "$work/$family/good" "${name}_bad" "$work/$family/good.log"
+    confirm 0 'holds what was signed' --root-dir "$work/$family/good" --manifest "$work/$family/snap"
+    stop_node
+
+    step="$family: kwild on a database whose clients speak LATIN1 must hold every row"
+    say "== $step"
+    make_database "${name}_latin"
+    query "${name}_latin" "ALTER DATABASE \"${name}_latin\" SET client_encoding = 'LATIN1'" >/dev/null
+    make_root "$family" "$work/$family/latin" "${name}_latin" "$snapshot"
+    start_node "$family" "$work/$family/latin" "${name}_latin" "$work/$family/latin.log"
+    confirm 0 'holds what was signed' --root-dir "$work/$family/latin" --manifest "$work/$family/snap"
+    stop_node
+
+    step="$family: kwild must end on a read-only database, and setup check say so before"
+    say "== $step"
+    make_database "${name}_readonly"
+    make_root "$family" "$work/$family/readonly" "${name}_readonly" "$snapshot"
+    query "${name}_readonly" "ALTER DATABASE \"${name}_readonly\" SET default_transaction_read_only = on" >/dev/null
+    if "$REGENESIS" setup check -r "$work/$family/readonly" >"$work/$family/check.out" 2>&1; then
+        die "setup check says nothing of a read-only database"
+    fi
+    grep -q default_transaction_read_only "$work/$family/check.out" || { cat "$work/$family/check.out" >&2; die "setup check names another cause"; }
+    must_not_start "$family" "$work/$family/readonly" "${name}_readonly" "$work/$family/readonly.log"
 
     step="$family: kwild on a database with a schema kwild_voting, to height 3 without a restore"
     say "== $step"
