@@ -7,10 +7,14 @@ pub mod digest;
 mod facts;
 mod gzip;
 mod hash_log;
+mod inflate;
+#[cfg(test)]
+mod odd;
 mod part;
 mod pipeline;
 mod sorter;
 mod source;
+mod stream;
 mod text;
 mod verify;
 
