@@ -333,6 +333,18 @@ fn three_fetchers_serve_each_other() {
 }
 
 #[test]
+fn three_fetchers_on_one_machine_serve_each_other() {
+    for (seed, rate) in (0..20).flat_map(|seed| [2e4, 1e5, 1e6].map(|rate| (seed, rate))) {
+        // As the test of real nodes has it: no line is slower than another, and what one does the others wait for.
+        let mut swarm = Swarm::new(200, &[1e6; 4], 1, seed);
+        swarm.machine = Some((rate, Time::ZERO));
+        swarm.run(HOUR, |_| {});
+        assert!(swarm.sent_by(0) <= 1.6, "seed {seed}, {rate} bytes/s: {}", swarm.sent_by(0));
+        assert!(swarm.sent_in_all() <= 3.1, "seed {seed}, {rate} bytes/s: {}", swarm.sent_in_all());
+    }
+}
+
+#[test]
 fn first_copies_leave_the_seed_once() {
     for seed in 0..10 {
         // The seed's line is the bottleneck, as a lead's mostly is.

@@ -177,8 +177,8 @@ mod tests {
             (b"PGDMPrest".to_vec(), "custom"),
             (Vec::new(), "empty"),
             (file[..file.len() - 40].to_vec(), "cut off"),
-            ([file.clone(), vec![0; 16]].concat(), "damaged"),
-            ([file.clone(), b"rest".to_vec()].concat(), "cut off"),
+            ([file.clone(), vec![0; 16]].concat(), "zero bytes follow"),
+            ([file.clone(), b"rest".to_vec()].concat(), "is no gzip member"),
         ] {
             fs::write(&path, bytes).unwrap();
             let why = look(&path, None).contents.unwrap_err();

@@ -1,5 +1,5 @@
-//! The file's form: independent gzip members of one block each, so that they can be made and read in parallel and are
-//! still one standard `.gz` for zcat, Go and kwild.
+//! The file's form: independent gzip members, so that they can be made and read in parallel and are still one standard
+//! `.gz` for zcat, Go and kwild.
 //!
 //! | bytes | what |
 //! |---|---|
@@ -14,13 +14,21 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use crate::base::{Error, Result};
 
-/// Text in one member.
+/// Text that is compressed together; no member of ours has more.
 pub(crate) const BLOCK_BYTES: usize = 512 << 10;
-/// Of a member, before its deflate data.
+/// Text in one member by ISA-L. It makes one deflate block of it, as a rule, which ISA-L can read again as strictly as
+/// others do (`inflate.rs`); longer members have several, and are no smaller.
+#[cfg(feature = "isal")]
+const ISAL_MEMBER_TEXT_BYTES: usize = 128 << 10;
+pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// Of a stranger's member, before its deflate data.
+pub(super) const PLAIN_HEADER_BYTES: usize = 10;
+/// Of a member of ours, before its deflate data.
 pub(super) const HEADER_BYTES: usize = 20;
 /// Of a member, after its deflate data.
 pub(super) const TRAILER_BYTES: usize = 8;
-const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'K', b'S', 4, 0];
+/// What every member of ours begins with, before its length.
+pub(super) const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'K', b'S', 4, 0];
 
 /// The length that a member of ours says it has, if one begins with these bytes.
 pub(super) fn member_length(header: &[u8]) -> Option<usize> {
@@ -88,6 +96,25 @@ pub(crate) struct MemberWriter(Backend);
 impl MemberWriter {
     pub(crate) fn new(compression: Compression) -> Self {
         MemberWriter(Backend::new(compression))
+    }
+
+    /// Text of one member.
+    fn member_text_bytes(&self) -> usize {
+        match self.0 {
+            Backend::Libdeflate(_) => BLOCK_BYTES,
+            #[cfg(feature = "isal")]
+            Backend::Isal => ISAL_MEMBER_TEXT_BYTES,
+        }
+    }
+
+    /// One block as members, of the length that is read fastest.
+    pub(crate) fn members(&mut self, block: &[u8]) -> Result<Vec<u8>> {
+        let (first, rest) = block.split_at(block.len().min(self.member_text_bytes()));
+        let mut members = self.member(first)?;
+        for text in rest.chunks(self.member_text_bytes()) {
+            members.extend(self.member(text)?);
+        }
+        Ok(members)
     }
 
     /// One block as one member.
@@ -212,6 +239,30 @@ mod tests {
                 assert!(member.len() <= bytes + bytes / 1024 + 64, "{bytes} bytes became {}", member.len());
             }
         }
+    }
+
+    #[test]
+    fn a_block_becomes_members_that_are_read_again() {
+        for mut writer in writers() {
+            for bytes in [0, 1, 128 << 10, (128 << 10) + 1, BLOCK_BYTES] {
+                let members = writer.members(&rows(bytes)).unwrap();
+                assert!(unzip(&members) == rows(bytes));
+                assert!(member_length(&members).is_some_and(|length| length <= members.len()));
+            }
+        }
+    }
+
+    #[cfg(feature = "isal")]
+    #[test]
+    fn isal_makes_one_deflate_block_of_a_member() {
+        let members = MemberWriter::new(Compression::Fast).members(&rows(BLOCK_BYTES)).unwrap();
+        let mut rest = members.as_slice();
+        while let Some(length) = member_length(rest) {
+            // The bit of a last block, and the two of a dynamic one.
+            assert_eq!(rest[HEADER_BYTES] & 7, 0b101);
+            rest = &rest[length..];
+        }
+        assert!(rest.is_empty());
     }
 
     #[test]

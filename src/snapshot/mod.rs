@@ -8,10 +8,14 @@ mod facts;
 mod guard;
 mod gzip;
 mod hash_log;
+mod inflate;
+#[cfg(test)]
+mod odd;
 mod part;
 mod pipeline;
 mod sorter;
 mod source;
+mod stream;
 mod text;
 mod verify;
 

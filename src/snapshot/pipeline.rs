@@ -273,7 +273,7 @@ fn compress(take_order: &Mutex<Receiver<Order>>, compression: Compression) {
         let Ok(order) = take_order.lock().map(|queue| queue.recv()) else { return };
         let Ok((block, done)) = order else { return };
         // Nobody waits any more: the next order's end says so too.
-        let _ = done.send(writer.member(&block));
+        let _ = done.send(writer.members(&block));
     }
 }
 
