@@ -42,6 +42,8 @@ use super::{
 use crate::base::{Error, text::escape};
 
 mod body;
+#[doc(hidden)]
+pub mod inside;
 mod known;
 mod names;
 pub(super) mod plain;
@@ -222,7 +224,7 @@ struct Made {
     tables: BTreeMap<Name, Table>,
     types: BTreeSet<Name>,
     sequences: BTreeSet<Name>,
-    /// Functions of v0.9's datasets with the fields of what they return; several of one name have all of theirs.
+    /// Functions of v0.9's datasets with the fields of what they return; of several of one name, those that all of them have.
     functions: BTreeMap<Name, BTreeSet<String>>,
 }
 
@@ -333,7 +335,7 @@ impl Sink for State {
     type Error = ScanError;
 
     fn blank(&mut self, line: u64, text: &[u8], _: &mut Vec<u8>) -> Result<(), ScanError> {
-        if text.iter().all(|b| matches!(b, b' ' | b'\t' | b'\n')) && matches!(self.guard, Guard::Batch | Guard::None) {
+        if plain::check_blank(text).is_ok() && matches!(self.guard, Guard::Batch | Guard::None) {
             return Ok(());
         }
         Err(ScanError { line, statement: short(text), reason: "a comment, or an empty line in the guard".to_owned() })

@@ -2,7 +2,11 @@
 //! psql reads the rows as statements. So each table whose rows the scanner lets in must be one that the server makes.
 
 mod definitions;
+#[path = "../fuzz/mod.rs"]
+mod fuzz;
 mod harm;
+mod psql;
+mod split;
 
 use std::sync::{
     OnceLock,

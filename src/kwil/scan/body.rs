@@ -40,7 +40,7 @@ pub(super) fn check(function: &Function<'_>, made: &Made) -> Result<BTreeSet<Use
     if source.len() > FUNCTION_BODY_SIZE_BYTES_MAX {
         return Err(format!("a body of more than {FUNCTION_BODY_SIZE_BYTES_MAX} bytes"));
     }
-    let begin = head(source)?;
+    let (begin, kinds) = head(source)?;
     let (signature, after) = function.text.split_once(source).ok_or("a body that is not dollar-quoted")?;
     // The library knows no types but the server's own. Types were judged in the statement's tree and in the head; only for the
     // library's sake the domain is what it is made of here.
@@ -48,6 +48,7 @@ pub(super) fn check(function: &Function<'_>, made: &Made) -> Result<BTreeSet<Use
         source[..begin].to_ascii_lowercase().replace("public.uint256", "numeric").replace("uint256", "numeric");
     let readable = format!("{}{declare}{}{after}", signature.replace("public.uint256", "numeric"), &source[begin..]);
     let mut body = Body { made, function: function.name, uses: BTreeSet::new(), in_block: false };
+    kinds.iter().try_for_each(|kind| body.kind(kind))?;
     body.part(&tree::parse_body(&readable)?)?;
     Ok(body.uses)
 }
@@ -65,12 +66,14 @@ fn source(node: &Node) -> Result<&str, String> {
     Ok(source)
 }
 
-/// Says where BEGIN stands. Before it there may be Kwil's own option, and names and types after DECLARE.
-fn head(body: &str) -> Result<usize, String> {
+/// Says where BEGIN stands, and the types of what is declared. Before it there may be Kwil's own option, and names and types after
+/// DECLARE.
+fn head(body: &str) -> Result<(usize, BTreeSet<String>), String> {
     let block = body.trim_start_matches(['\n', ' ', '\t']);
     let block = block.strip_prefix("#variable_conflict use_column\n").unwrap_or(block);
     let before = body.len() - block.len();
     let mut number = 0;
+    let (mut kinds, mut declaration) = (BTreeSet::new(), Vec::new());
     for place in
         tree::tokens(block, FUNCTION_BODY_TOKENS_MAX).map_err(|e| format!("a body that cannot be read: {e}"))?
     {
@@ -79,7 +82,7 @@ fn head(body: &str) -> Result<usize, String> {
             continue;
         }
         if word.eq_ignore_ascii_case("BEGIN") {
-            return Ok(before + place.start);
+            return Ok((before + place.start, kinds));
         }
         if (number == 0) != word.eq_ignore_ascii_case("DECLARE") {
             return Err(format!("{word:.20} before the body's BEGIN"));
@@ -90,6 +93,14 @@ fn head(body: &str) -> Result<usize, String> {
         let more = ["DEFAULT", "CURSOR", "ALIAS", "CONSTANT", "FOR", "COLLATE", "NOT"];
         if !plain || more.iter().any(|keyword| word.eq_ignore_ascii_case(keyword)) {
             return Err(format!("{word:.20} in DECLARE, where only names and types may stand"));
+        }
+        match word {
+            // A name, then a type.
+            ";" => drop(kinds.insert(std::mem::take(&mut declaration).get(1..).unwrap_or_default().join(" "))),
+            _ if number == 1 => {}
+            // Where no schema is named, the domain of `public` is found.
+            _ if declaration.len() == 1 && word.eq_ignore_ascii_case("uint256") => declaration.push("public.uint256"),
+            _ => declaration.push(word),
         }
     }
     Err("a body without BEGIN".to_owned())
@@ -104,6 +115,14 @@ struct Body<'s> {
 }
 
 impl Body<'_> {
+    /// The type of a variable. Values of a type that is not listed may come from the server's catalogue: a `regrole` from a
+    /// number is a role's name.
+    fn kind(&self, kind: &str) -> Result<(), String> {
+        let tree = tree::parse(&format!("SELECT NULL::{kind}"), Mode::Statement)
+            .map_err(|e| format!("a variable of the type {kind:.80}: {e}"))?;
+        Walk::body(self.made, self.function).node(&tree)
+    }
+
     fn part(&mut self, part: &Value) -> Result<(), String> {
         let unknown = || "a body of an unknown form".to_owned();
         let parts = match part {

@@ -4,7 +4,7 @@
 use std::{collections::HashSet, sync::LazyLock};
 
 /// Functions of `pg_catalog`, every overload of which only computes, and aggregates and window functions.
-static FUNCTIONS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
+pub(super) static FUNCTIONS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
     "abs acos acosd acosh any_value array_agg array_append array_cat array_dims array_fill array_length array_lower array_ndims \
      array_position array_positions array_prepend array_remove array_replace array_to_string array_upper ascii asin asind asinh \
      atan atan2 atan2d atand atanh avg bit_and bit_count bit_length bit_or bit_xor bool_and bool_or bpchar btrim cardinality \
@@ -24,7 +24,7 @@ static FUNCTIONS: LazyLock<HashSet<&str>> = LazyLock::new(|| {
 });
 
 /// Functions that kwild makes in the schema `public` before or after a restore, and those of its two extensions that compute.
-const PUBLIC_FUNCTIONS: &[&str] = &[
+pub(super) const PUBLIC_FUNCTIONS: &[&str] = &[
     "digest",
     "error",
     "format_unix_timestamp",
@@ -39,11 +39,11 @@ const PUBLIC_FUNCTIONS: &[&str] = &[
 ];
 
 /// Types of `pg_catalog`.
-const TYPES: &[&str] =
+pub(super) const TYPES: &[&str] =
     &["bool", "bpchar", "bytea", "int2", "int4", "int8", "numeric", "record", "text", "uuid", "varchar", "void"];
 
 /// Operators of `pg_catalog`, as the parser names them.
-const OPERATORS: &[&str] = &[
+pub(super) const OPERATORS: &[&str] = &[
     "+",
     "-",
     "*",

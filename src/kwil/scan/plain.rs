@@ -8,6 +8,14 @@ use memchr::{memchr, memmem};
 
 use crate::{base::limits::SQL_STATEMENT_TOKENS_MAX, kwil::tree::Depth};
 
+/// Checks a line that stands outside of statements.
+///
+/// # Errors
+/// When there is more on it than blanks.
+pub(super) fn check_blank(line: &[u8]) -> Result<(), &'static str> {
+    if line.iter().all(|b| matches!(b, b' ' | b'\t' | b'\n')) { Ok(()) } else { Err("a comment") }
+}
+
 /// Checks a statement from its first word to its semicolon, and that it is no longer than its first semicolon.
 ///
 /// # Errors
@@ -33,6 +41,16 @@ fn is_word(b: u8) -> bool {
     b.is_ascii_alphanumeric() || b == b'_'
 }
 
+/// What begins with a digit must be digits, and an exponent: where one version sees `0x1F`, another sees 0 and a name.
+fn is_number_or_name(word: &[u8]) -> bool {
+    let digits = word.iter().take_while(|b| b.is_ascii_digit()).count();
+    match &word[digits..] {
+        [] => true,
+        [b'e' | b'E', power @ ..] => digits == 0 || power.iter().all(u8::is_ascii_digit),
+        _ => digits == 0,
+    }
+}
+
 impl<'a> Reader<'a> {
     fn byte(&self, at: usize) -> Option<u8> {
         self.text.get(at).copied()
@@ -41,6 +59,10 @@ impl<'a> Reader<'a> {
     fn check(mut self) -> Result<(), String> {
         if !self.byte(0).is_some_and(|b| b.is_ascii_alphabetic()) {
             return Err("a statement that begins with no word".to_owned());
+        }
+        if memchr(0, self.text).is_some() {
+            // psql's line ends there.
+            return Err("a zero byte".to_owned());
         }
         while let Some(b) = self.byte(self.at) {
             if !matches!(b, b' ' | b'\n' | b'\t') {
@@ -76,10 +98,14 @@ impl<'a> Reader<'a> {
         let rest = &self.text[self.at..];
         let length = rest.iter().take_while(|b| is_word(**b)).count();
         let word = &rest[..length];
-        self.words += 1;
-        // psql looks at the first letters only: CREATE, then FUNCTION, PROCEDURE or OR REPLACE.
-        let second = |b: u8| matches!(b.to_ascii_lowercase(), b'f' | b'p' | b'o');
-        self.routine |= self.words == 2 && self.text[0].eq_ignore_ascii_case(&b'c') && second(word[0]);
+        if !is_number_or_name(word) {
+            return Err("a number that versions read in different ways".to_owned());
+        }
+        self.words += usize::from(!word[0].is_ascii_digit());
+        // psql looks for CREATE, then FUNCTION, PROCEDURE or OR REPLACE, among the words without quotes.
+        let second = ["FUNCTION", "PROCEDURE", "OR"].iter().any(|second| word.eq_ignore_ascii_case(second.as_bytes()));
+        self.routine |=
+            self.words == 2 && second && self.text[..6.min(self.text.len())].eq_ignore_ascii_case(b"CREATE");
         if self.routine && self.open == 0 && word.eq_ignore_ascii_case(b"BEGIN") {
             return Err("the word BEGIN outside a function's body".to_owned());
         }

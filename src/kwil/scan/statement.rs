@@ -1,6 +1,12 @@
 //! The statements, one function for each kind: what it makes, and what must have been made before.
 
-use super::{Guard, NO_VOTING, State, Table, Use, VOTING, body, known, rules::is_context, walk::Walk};
+use std::collections::BTreeSet;
+
+use super::{
+    Guard, NO_VOTING, State, Table, Use, VOTING, body, known,
+    rules::is_context,
+    walk::{Source, Walk},
+};
 use crate::kwil::{
     Family,
     token::Name,
@@ -241,15 +247,16 @@ impl State {
         for used in uses {
             self.keep(used, line);
         }
-        let returned = node.nodes("parameters").filter(|p| ![IN, IN_DEFAULT].contains(&p.number("mode")));
-        let fields: Vec<String> = returned.map(|p| p.text("name").to_owned()).collect();
-        self.made.functions.entry(name).or_default().extend(fields);
+        let returned = node.nodes("parameters").filter(|p| [OUT, IN_OUT, OF_TABLE].contains(&p.number("mode")));
+        let fields: BTreeSet<String> = returned.map(|p| p.text("name").to_owned()).collect();
+        self.made.functions.entry(name).and_modify(|of_all| of_all.retain(|f| fields.contains(f))).or_insert(fields);
         Ok(Accepted::Plain)
     }
 
-    /// Remembers a field that must be declared by the text's end, unless it already is.
+    /// Remembers a field that must be declared by the text's end, unless it already is; another function of the same name may
+    /// still take one away.
     fn keep(&mut self, used: Use, line: u64) {
-        if !self.made.declares(&used) {
+        if matches!(used.source, Source::Function(_)) || !self.made.declares(&used) {
             self.uses.entry(used).or_insert(line);
         }
     }
@@ -257,9 +264,10 @@ impl State {
 
 /// The server's number for a check.
 const CHECK: i64 = 6;
-/// The server's numbers for a function's arguments that only go in.
-const IN: i64 = 1;
-const IN_DEFAULT: i64 = 6;
+/// The server's numbers for what of a function's arguments comes out.
+const OUT: i64 = 2;
+const IN_OUT: i64 = 3;
+const OF_TABLE: i64 = 5;
 
 /// `SELECT pg_catalog.setval('sequence', n, true);`, the only query; whose sequence it is, the walk judges.
 fn set_value(node: &Node) -> Result<(), String> {

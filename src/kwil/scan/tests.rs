@@ -9,6 +9,7 @@ mod bodies;
 mod commands;
 mod copy;
 mod dumps;
+mod fields;
 mod functions;
 mod guard;
 mod mutations;

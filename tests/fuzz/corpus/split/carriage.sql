@@ -1,0 +1,3 @@
+SELECT 'a
+b';
+CREATE FUNCTION s.f() RETURNS void AS $$BEGIN -- xNULL; END$$;

@@ -1,0 +1,9 @@
+
+  	
+CREATE TABLE s.t (
+    a text DEFAULT 'x
+
+;\n',
+    b bigint
+);
+
