@@ -264,7 +264,7 @@ async fn load_and_compare(
     let whole = more == 0
         && failed.iter().all(|failed| failed.expected)
         && differing(report, &loaded.rows, wanted.manifest.as_ref()).is_empty();
-    let digest = if whole { Some(load::restored(database, report.family, progress, cancel).await?) } else { None };
+    let digest = if whole { Some(load::restored(database, report, progress, cancel).await?) } else { None };
     Ok(Restored { loaded, digest })
 }
 

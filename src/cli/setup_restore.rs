@@ -58,6 +58,9 @@ impl fmt::Display for RestoreResult {
         for table in &self.0.differs {
             writeln!(f, "LOST {table}")?;
         }
+        for part in &self.0.schema_differs {
+            writeln!(f, "SCHEMA {}", text::escape(part))?;
+        }
         for failed in failed {
             let word = if failed.expected { "expected" } else { "FAILED" };
             writeln!(f, "{word} line {}: {}", failed.line, failed.statement)?;

@@ -134,14 +134,18 @@ fn read(
     Ok(Read { report: scanner.finish()?, state_hash, digest: digester.finish_text()?, outline })
 }
 
-/// The digest of what was restored.
+/// The digest of what was restored. The closing UPDATE, which is in no digest, is taken back first.
 pub(super) async fn restored(
     database: &RehearsalDatabase,
-    family: Family,
+    report: &ScanReport,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<digest::Digest> {
-    database.execute(chain_after_restore(family)).await?;
-    let options = DatabaseDigestOptions { family: Some(family), pg_dump: None };
+    database.execute(chain_after_restore(report.family)).await?;
+    if let Some(height) = report.height {
+        let back = format!("UPDATE kwild_voting.resolutions SET expiration = expiration + {height}");
+        database.execute(&back).await?;
+    }
+    let options = DatabaseDigestOptions { family: Some(report.family), pg_dump: None };
     digest::digest_database(database.settings(), options, progress, cancel.clone()).await
 }
