@@ -379,18 +379,13 @@ pub(super) fn rows(random: &Random, bytes: usize) -> Vec<u8> {
     text
 }
 
-/// What libdeflate, which minds little, makes of deflate data.
-fn lenient(decompressor: &mut Decompressor, data: &[u8]) -> Option<Vec<u8>> {
-    let mut text = vec![0; TEXT_BYTES_MAX];
-    let bytes = decompressor.deflate_decompress(data, &mut text).ok()?;
-    text.truncate(bytes);
-    Some(text)
-}
-
 /// Makes files.
 pub(super) struct Maker {
     random: Random,
     decompressor: Decompressor,
+    place: Vec<u8>,
+    /// What the next member holds again, mostly with the other header.
+    again: Option<(Vec<u8>, Vec<u8>)>,
     /// Texts and their deflate data, as compressors write them.
     real: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -417,7 +412,7 @@ impl Maker {
             };
             real.push((text, data));
         }
-        Maker { random, decompressor: Decompressor::new(), real }
+        Maker { random, decompressor: Decompressor::new(), place: vec![0; TEXT_BYTES_MAX], again: None, real }
     }
 
     /// Deflate data of any kind and a text for their trailer.
@@ -445,18 +440,24 @@ impl Maker {
             2 => data.extend([0; 3]),
             _ => {}
         }
-        if let Some(found) = lenient(&mut self.decompressor, &data) {
-            text = found;
+        // libdeflate minds little.
+        if let Ok(bytes) = self.decompressor.deflate_decompress(&data, &mut self.place) {
+            text = self.place[..bytes].to_vec();
         }
         (data, text)
     }
 
     /// A member with any header.
     fn member(&mut self) -> Vec<u8> {
-        let (data, text) = self.data();
+        let again = self.again.take();
+        let is_again = again.is_some();
+        let (data, text) = again.unwrap_or_else(|| self.data());
+        if !is_again {
+            self.again = Some((data.clone(), text.clone()));
+        }
         let random = &self.random;
         let with = |header: &[u8]| [header, &data, &trailer(&text)].concat();
-        let mut member = if random.one_in(3) { plain(&data, &text) } else { ours(&data, &text) };
+        let mut member = if is_again ^ random.one_in(4) { plain(&data, &text) } else { ours(&data, &text) };
         match random.below(40) {
             // Time, hint and system mean nothing in the plain header.
             0 => (4..10).for_each(|at| member[at] = random.below(256) as u8),
