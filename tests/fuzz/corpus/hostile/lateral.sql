@@ -1,0 +1,12 @@
+CREATE SCHEMA ds_x;
+CREATE SCHEMA ds_y;
+CREATE FUNCTION ds_x.f(a text) RETURNS SETOF text
+    LANGUAGE plpgsql
+    AS $_$BEGIN RETURN QUERY SELECT z::text FROM unnest(ARRAY[PATH]) AS q, unnest(ARRAY[q.lo_import]) AS z; END;$_$;
+CREATE TABLE ds_x.t (
+    a text,
+    n bigint
+);
+CREATE TABLE ds_y.t (
+    a text
+);

@@ -1,0 +1,12 @@
+CREATE SCHEMA ds_x;
+CREATE SCHEMA ds_y;
+CREATE FUNCTION ds_x.f(a text) RETURNS SETOF text
+    LANGUAGE plpgsql
+    AS $_$BEGIN RETURN QUERY SELECT q.lo_import::text FROM unnest(ARRAY[PATH]) AS q; END;$_$;
+CREATE TABLE ds_x.t (
+    a text,
+    n bigint
+);
+CREATE TABLE ds_y.t (
+    a text
+);
