@@ -27,7 +27,7 @@ const SETTINGS: &str = "SELECT name, coalesce(setting, ''), coalesce(source, '')
      FROM pg_catalog.pg_settings WHERE name IN ('synchronous_commit', 'fsync', 'max_connections', 'wal_level', \
      'max_wal_senders', 'max_replication_slots', 'max_prepared_transactions', 'wal_sender_timeout', 'array_nulls', \
      'standard_conforming_strings', 'transform_null_equals', 'backslash_quote', 'lo_compat_privileges', \
-     'session_replication_role', 'server_version', 'server_version_num', 'data_directory', 'max_wal_size')";
+     'session_replication_role', 'default_transaction_read_only', 'server_version', 'server_version_num', 'data_directory', 'max_wal_size')";
 const ROLE: &str = "SELECT rolsuper, rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user";
 const DATABASE: &str = "SELECT pg_catalog.pg_encoding_to_char(encoding)::text, CASE WHEN datname = current_database() THEN \
      pg_catalog.pg_database_size(oid) ELSE 0 END FROM pg_catalog.pg_database WHERE datname = $1";
@@ -102,7 +102,8 @@ async fn connect(settings: &Settings, time_max: Duration) -> Result<(Connection,
 }
 
 async fn ask(client: &Client, settings: &Settings, there: bool) -> Result<Server, tokio_postgres::Error> {
-    client.batch_execute("SET default_transaction_read_only = on").await?;
+    // Of this transaction only: what kwild's own connections would inherit is asked for below.
+    client.batch_execute("BEGIN READ ONLY").await?;
     let dbname = &settings.dbname;
     let template = "template1".to_owned();
     let own: [&(dyn ToSql + Sync); 1] = [dbname];

@@ -270,7 +270,7 @@ fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Ve
         };
         checks.push(Check::from(found).remedy(remedy));
     }
-    checks.extend(replication_role(server, dbname, user));
+    checks.extend(INHERITED.iter().filter_map(|inherited| inherited.check(server, dbname, user)));
     if checks.is_empty() {
         checks.push(Check::good("server-setting", format!("all {} settings that kwild looks at", SETTINGS.len())));
     }
@@ -290,18 +290,43 @@ fn reset(setting: &Setting, name: &str, dbname: &str, user: &str) -> Option<Stri
 }
 
 /// A setting that kwild does not look at. The guard puts it right for the restore, but nobody does for kwild itself.
-fn replication_role(server: &Server, dbname: &str, user: &str) -> Option<Check> {
-    const NAME: &str = "session_replication_role";
-    let setting = server.settings.get(NAME).filter(|setting| setting.value != "origin")?;
-    let text = format!(
-        "{NAME} is {} (from: {}), and kwild's own connections have it, too: keys are not enforced and nothing is deleted \
-         with what it belongs to, so this node's state would part from the others', without a word",
-        escape(&setting.value),
-        escape(&setting.source)
-    );
-    let sql = reset(setting, NAME, dbname, user)
-        .unwrap_or_else(|| format!("{} SELECT pg_reload_conf();", alter_system(NAME, "origin")));
-    Some(Check::from(error("server-setting", text).at(NAME).fix(sql.clone())).remedy(Remedy::Sql(sql)).silent())
+struct Inherited {
+    name: &'static str,
+    good: &'static str,
+    /// What comes of another value.
+    harm: &'static str,
+}
+
+const INHERITED: [Inherited; 2] = [
+    Inherited {
+        name: "session_replication_role",
+        good: "origin",
+        harm: "keys are not enforced and nothing is deleted with what it belongs to, so this node's state would part from the \
+               others', without a word",
+    },
+    Inherited {
+        name: "default_transaction_read_only",
+        good: "off",
+        harm: "it cannot write, and ends after the snapshot was restored",
+    },
+];
+
+impl Inherited {
+    fn check(&self, server: &Server, dbname: &str, user: &str) -> Option<Check> {
+        let setting = server.settings.get(self.name).filter(|setting| setting.value != self.good)?;
+        let text = format!(
+            "{} is {} (from: {}), and kwild's own connections have it, too: {}",
+            self.name,
+            escape(&setting.value),
+            escape(&setting.source),
+            self.harm
+        );
+        let sql = reset(setting, self.name, dbname, user)
+            .unwrap_or_else(|| format!("{} SELECT pg_reload_conf();", alter_system(self.name, self.good)));
+        Some(
+            Check::from(error("server-setting", text).at(self.name).fix(sql.clone())).remedy(Remedy::Sql(sql)).silent(),
+        )
+    }
 }
 
 /// The role's rights.

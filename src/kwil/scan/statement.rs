@@ -167,6 +167,12 @@ impl State {
         if node.nodes("table_elts").any(misplaced) {
             return Err("a rule where pg_dump writes none".to_owned());
         }
+        // An expression may have them in between; a column would differ between machines.
+        let is_float =
+            |element: &Node| element.node("type_name").is_some_and(|t| t.names("names").last() == Some(&"float8"));
+        if node.nodes("table_elts").any(is_float) {
+            return Err("a column of the type double precision, which no Kwil table has".to_owned());
+        }
         let columns = node.nodes("table_elts").filter(|e| e.kind == "ColumnDef").map(|c| c.text("colname").to_owned());
         let table = Table { columns: columns.collect(), ..Table::default() };
         match self.made.tables.insert(name.clone(), table) {
