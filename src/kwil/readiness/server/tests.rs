@@ -140,7 +140,7 @@ fn a_replication_role_that_kwild_would_inherit() {
             s.settings.insert("session_replication_role".into(), setting);
         });
     }
-    one(V010, "server-setting", Level::Error, &["cannot write", "RESET default_transaction_read_only;"], |s| {
+    one(V09, "server-setting", Level::Error, &["cannot write", "RESET default_transaction_read_only;"], |s| {
         let setting = Setting { value: "on".into(), source: "database".into(), ..Setting::default() };
         s.settings.insert("default_transaction_read_only".into(), setting);
     });
