@@ -170,11 +170,8 @@ fn a_byte_order_mark() {
 
 #[test]
 fn zero_bytes() {
-    refused("GRANT SELECT ON TABLE s.t TO \0x;", "the byte 0x00 outside quotes");
-    refused(
-        "ALTER TABLE ONLY s.t ALTER COLUMN a SET DEFAULT 'a\0b'::text;",
-        "Invalid statement format: nul byte found in provided data at",
-    );
+    refused("GRANT SELECT ON TABLE s.t TO \0x;", "a zero byte");
+    refused("ALTER TABLE ONLY s.t ALTER COLUMN a SET DEFAULT 'a\0b'::text;", "a zero byte");
     refused("\0", "a statement that begins with no word");
 }
 
