@@ -38,10 +38,9 @@ pub(super) const PUBLIC_FUNCTIONS: &[&str] = &[
     "uuid_nil",
 ];
 
-/// Types of `pg_catalog`. Nobody has columns of `float8`, but a power of two integers is printed with casts to it.
-pub(super) const TYPES: &[&str] = &[
-    "bool", "bpchar", "bytea", "float8", "int2", "int4", "int8", "numeric", "record", "text", "uuid", "varchar", "void",
-];
+/// Types of `pg_catalog`.
+pub(super) const TYPES: &[&str] =
+    &["bool", "bpchar", "bytea", "int2", "int4", "int8", "numeric", "record", "text", "uuid", "varchar", "void"];
 
 /// Operators of `pg_catalog`, as the parser names them.
 pub(super) const OPERATORS: &[&str] = &[
