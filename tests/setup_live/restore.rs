@@ -54,6 +54,9 @@ fn fails(text: &str) -> Value {
     json["result"].clone()
 }
 
+/// A row of `ledger.accts` that no server takes: its id is no number.
+const NO_NUMBER: &str = "x\tholder\t1.5\n";
+
 #[test]
 fn recorded_snapshots_lose_nothing_and_leave_nothing() {
     let party = Party::new();
@@ -94,14 +97,14 @@ fn a_row_that_the_server_refuses_takes_its_table_with_it_and_is_named() {
     let rows = text[row..].find("\n\\.\n").unwrap();
     let count = text[row..row + rows].lines().count();
     let line = 1 + text[..begin].matches('\n').count();
-    let short = format!("{}7\n{}", &text[..row], &text[row..]);
+    let short = format!("{}{NO_NUMBER}{}", &text[..row], &text[row..]);
     let result = fails(&short);
     let differs = &result["differs"][0];
     assert_eq!(differs["table"], "ledger.accts");
     assert_eq!((differs["file"].as_u64(), differs["restored"].as_u64()), (Some(count as u64 + 1), Some(0)));
     let failed = result["failed"].as_array().unwrap();
     assert_eq!(failed[0]["line"].as_u64(), Some(line as u64), "{failed:?}");
-    assert_eq!(failed[0]["sqlstate"], "22P04");
+    assert_eq!(failed[0]["sqlstate"], "22P02");
     assert!(failed[0]["statement"].as_str().unwrap().starts_with("COPY ledger.accts"), "{failed:?}");
     // What refers to its rows cannot be made either.
     assert!(failed.iter().any(|f| f["expected"] == false && f["statement"].to_string().contains("ledger.moves")));
@@ -123,12 +126,12 @@ fn a_guarded_text_loads_whole_or_stops_at_the_line_that_fails() {
     assert_eq!(result["rows"], result["restored_rows"]);
 
     for (begin, after, sqlstate) in
-        [("COPY ledger.accts (", "7\n", "22P04"), ("ALTER TABLE ONLY ledger.accts\n    ADD", "", "42P16")]
+        [("COPY ledger.accts (", NO_NUMBER, "22P02"), ("ALTER TABLE ONLY ledger.accts\n    ADD", "", "42P16")]
     {
         let at = text.find(begin).unwrap();
         let line = 1 + text[..at].matches('\n').count();
         let next = at + text[at..].find('\n').unwrap() + 1;
-        // A row of too few columns; a key that is there already.
+        // A value of another type than its column's; a key that is there already.
         let bad = match after {
             "" => {
                 let end = at + text[at..].find(";\n").unwrap() + 2;
@@ -285,7 +288,7 @@ fn publish_rehearses_before_it_signs() {
     let text = guarded_text();
     let begin = text.find("COPY ledger.accts (").unwrap();
     let row = begin + text[begin..].find('\n').unwrap() + 1;
-    publishable(&party, "bad", &format!("{}7\n{}", &text[..row], &text[row..]));
+    publishable(&party, "bad", &format!("{}{NO_NUMBER}{}", &text[..row], &text[row..]));
     let publish = |directory| party.swarm(&["publish", "--dir", directory, "--key", "lead.key", "--rehearse"]);
     let run = publish("bad").finish();
     run.failed(3, &["nothing was signed or served", "ledger.accts", "nothing was loaded", "setup restore --dry-run"]);
