@@ -98,8 +98,11 @@ fn sessions_that_are_all_terminated_end_it() {
     let (child, pid, _) = stopped_half_way(&server, &mut on(&place, &server, &db, &[]));
     let all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'regenesis %'";
     server.query("postgres", all).unwrap();
-    finished(child, pid)
-        .failed(1, &["terminating connection due to administrator command", "is the server still running"]);
+    // Which of the sessions is missed first is chance: one that brings rows, the cut's, or that of pg_dump's locks.
+    let run = finished(child, pid);
+    assert_eq!(run.code, Some(1), "{run:?}");
+    let missed = ["terminating connection due to administrator command", "consistent cut", "locks"];
+    assert!(missed.iter().any(|words| run.stderr.contains(words)) && run.stderr.contains("next: "), "{run:?}");
     place.is_untouched();
     no_session_is_left(&server, &db);
 }
