@@ -101,7 +101,8 @@ fn sessions_that_are_all_terminated_end_it() {
     // Which of the sessions is missed first is chance: one that brings rows, the cut's, or that of pg_dump's locks.
     let run = finished(child, pid);
     assert_eq!(run.code, Some(1), "{run:?}");
-    let missed = ["terminating connection due to administrator command", "consistent cut", "locks"];
+    let missed =
+        ["terminating connection due to administrator command", "lost the connection", "consistent cut", "locks"];
     assert!(missed.iter().any(|words| run.stderr.contains(words)) && run.stderr.contains("next: "), "{run:?}");
     place.is_untouched();
     no_session_is_left(&server, &db);
