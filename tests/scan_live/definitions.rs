@@ -119,7 +119,7 @@ fn checked(name: &str, check: &str) -> String {
     let used: Vec<_> = COLUMNS.iter().filter(|(column, _)| *column == "c_s" || check.contains(column)).collect();
     let mut columns = String::new();
     for (name, kind) in &used {
-        write!(columns, "    {name} {kind},\n").unwrap();
+        writeln!(columns, "    {name} {kind},").unwrap();
     }
     let names: Vec<&str> = used.iter().map(|(name, _)| *name).collect();
     table(name, &columns, &format!("    CONSTRAINT k CHECK ({check})"), &names.join(", "))
