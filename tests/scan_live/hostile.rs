@@ -49,6 +49,8 @@ const FIELDS: &[&str] = &[
     "xml",
     "current_setting",
 ];
+/// Functions that show by a dotted name.
+const THEMES: &[&str] = &["lo_import", "pg_read_file", "\"pg_read_file\"", "v"];
 /// Names of what a query reads.
 const ALIASES: &[&str] = &["q", "q", "r", "w", "t", "g", "lo_import", "pg_read_file"];
 
@@ -80,8 +82,8 @@ const HOSTILE: &[&str] = &[
     "database_to_xml(true, true, '')::text",
     "xmlparse(DOCUMENT '<a/>')::text",
     "XMLELEMENT(NAME a, 'x')::text",
-    "public.dblink('hostaddr=127.0.0.1 port=PORT', 'SELECT 1')::text",
-    "dblink_connect('hostaddr=127.0.0.1 port=PORT')",
+    "public.dblink('hostaddr=127.0.0.1 port=ITSPORT', 'SELECT 1')::text",
+    "dblink_connect('hostaddr=127.0.0.1 port=ITSPORT')",
     "CURRENT_USER::text",
     "version()",
     "now()::text",
@@ -170,6 +172,8 @@ struct Texts<'n> {
     numbers: &'n mut Numbers,
     /// One part in so many is hostile.
     one_in: usize,
+    /// A field that this text names often: what is declared in one place is then used in another.
+    theme: &'static str,
     /// What may be named by a dotted name, the innermost query's last.
     aliases: Vec<String>,
 }
@@ -181,6 +185,10 @@ impl Texts<'_> {
 
     fn below(&mut self, n: usize) -> usize {
         self.numbers.below(n)
+    }
+
+    fn field(&mut self) -> &'static str {
+        if self.below(2) == 0 { self.theme } else { self.pick(FIELDS) }
     }
 
     /// An expression of the type text; `query`: where a query may stand.
@@ -234,7 +242,7 @@ impl Texts<'_> {
                 self.aliases[at].clone()
             }
         };
-        let field = self.pick(FIELDS);
+        let field = self.field();
         match self.below(8) {
             0 => format!("({alias}).{field}::text"),
             1 => format!("ds_x.{alias}.{field}::text"),
@@ -248,13 +256,13 @@ impl Texts<'_> {
         let d = depth.saturating_sub(1);
         let alias = self.pick(ALIASES);
         let columns = match self.below(5) {
-            0 => format!("({})", self.pick(FIELDS)),
+            0 => format!("({})", self.field()),
             _ => String::new(),
         };
-        let item = match if depth == 0 { self.below(7) } else { self.below(13) } {
+        let item = match if depth == 0 { self.below(9) } else { self.below(14) } {
             0 | 1 => "ds_x.t".to_owned(),
             2 | 3 => format!("unnest(ARRAY[{}])", self.text(0, true)),
-            4 => format!("ds_x.{}({})", self.pick(&["g", "h"]), self.text(0, true)),
+            4 | 7 | 8 => format!("ds_x.{}({})", self.pick(&["g", "h"]), self.text(0, true)),
             5 => format!("COALESCE({}, 'x')", self.text(0, true)),
             6 => self
                 .pick(&[
@@ -266,17 +274,13 @@ impl Texts<'_> {
                     "generate_series(1, 2)",
                 ])
                 .to_owned(),
-            7 | 8 => format!("({})", self.query(d)),
-            9 => format!("LATERAL ({})", self.query(d)),
-            10 => format!("ROWS FROM (unnest(ARRAY[{}]))", self.text(d, true)),
-            11 => format!("string_to_table({}, ',')", self.text(d, true)),
+            9 => format!("({})", self.query(d)),
+            10 => format!("LATERAL ({})", self.query(d)),
+            11 => format!("ROWS FROM (unnest(ARRAY[{}]))", self.text(d, true)),
+            12 => format!("string_to_table({}, ',')", self.text(d, true)),
             _ => {
                 let (left, right) = (self.from(d), self.from(d));
-                return format!(
-                    "{left} {} {right}{}",
-                    self.pick(&["CROSS JOIN", "NATURAL JOIN"]),
-                    self.pick(&["", ""])
-                );
+                return format!("{left} {} {right}", self.pick(&["CROSS JOIN", "NATURAL JOIN"]));
             }
         };
         let ordinal = if self.below(20) == 0 { " WITH ORDINALITY" } else { "" };
@@ -316,7 +320,7 @@ impl Texts<'_> {
             _ => self.text(d, true),
         };
         let label = match self.below(3) {
-            0 => format!(" AS {}", self.pick(FIELDS)),
+            0 => format!(" AS {}", self.field()),
             _ => String::new(),
         };
         let filter = match self.below(6) {
@@ -337,7 +341,13 @@ impl Texts<'_> {
             return self.pick(HOSTILE_STATEMENTS).to_owned();
         }
         self.aliases.clear();
-        match self.below(14) {
+        match self.below(20) {
+            // One dotted name of one thing.
+            14.. => {
+                let depth = self.below(2);
+                let from = self.from(depth);
+                format!("RETURN QUERY SELECT {} FROM {from};", self.dotted(true))
+            }
             0 => format!("x := {};", self.text(3, true)),
             1 => format!("SELECT ({} LIMIT 1) INTO x;", self.query(3)),
             2 => {
@@ -349,7 +359,7 @@ impl Texts<'_> {
                 "INSERT INTO ds_x.t AS q (a) VALUES ({}) ON CONFLICT (n) DO UPDATE SET a = {} RETURNING q.{} INTO x;",
                 self.text(2, true),
                 self.text(1, true),
-                self.pick(FIELDS)
+                self.field()
             ),
             4 => {
                 let from = self.from(2);
@@ -385,15 +395,17 @@ impl Texts<'_> {
 
     /// A helper whose result other bodies read by a dotted name.
     fn helper(&mut self, name: &str) -> String {
-        let field = self.pick(FIELDS);
-        let (arguments, returns) = match self.below(8) {
-            0 => ("a text".to_owned(), "text".to_owned()),
+        let field = self.field();
+        let (arguments, returns) = match self.below(12) {
+            0 | 10 | 11 => ("a text".to_owned(), "text".to_owned()),
             1 => (format!("a text, OUT {field} text"), "text".to_owned()),
             2 => ("a text".to_owned(), format!("TABLE({field} text)")),
             3 => (format!("VARIADIC {field} text[]"), "text".to_owned()),
             4 => (format!("INOUT {field} text"), "text".to_owned()),
             5 => (format!("a text, OUT {field} text, OUT v text"), "record".to_owned()),
             6 => ("a text".to_owned(), "SETOF text".to_owned()),
+            7 => (String::new(), format!("TABLE({field} text)")),
+            8 => (format!("a bigint, OUT {field} text"), "text".to_owned()),
             _ => ("a bigint".to_owned(), format!("TABLE({field} text, v text)")),
         };
         let body = match returns.as_str() {
@@ -412,7 +424,7 @@ impl Texts<'_> {
         let mut text = String::from("CREATE SCHEMA ds_x;\nCREATE SCHEMA ds_y;\n");
         text.push_str(&self.helper("g"));
         for name in ["g", "h"] {
-            if self.below(3) == 0 {
+            if self.below(2) == 0 {
                 text.push_str(&self.helper(name));
             }
         }
@@ -495,7 +507,7 @@ impl Place {
         text.replace("PATH", &format!("'{file}'"))
             .replace("MARKFILE", &mark)
             .replace("MARK", &format!("'{mark}'"))
-            .replace("PORT", &port)
+            .replace("ITSPORT", &port)
             .replace("CANARY", CANARY)
     }
 
@@ -512,6 +524,13 @@ impl Place {
         }
         let objects = self.server.query("d", "SELECT count(*) FROM pg_largeobject_metadata").unwrap();
         (objects.trim() != "0").then(|| "a large object was made".to_owned())
+    }
+
+    /// Takes away what shows that something was reached.
+    fn forget(&self) {
+        let _ = fs::remove_file(self.directory.path().join("mark"));
+        self.server.query("d", "SELECT lo_unlink(oid) FROM pg_largeobject_metadata").unwrap();
+        self.calls.store(0, Ordering::SeqCst);
     }
 
     /// Runs texts behind the guard, then calls what they made; gives all that was said. A text that fails does not end psql
@@ -552,6 +571,7 @@ fn nothing_is_reached(place: &Place, texts: &[String]) -> usize {
         if place.reached(&said).is_none() {
             continue;
         }
+        place.forget();
         for text in batch {
             let said = place.run(std::slice::from_ref(text));
             if let Some(what) = place.reached(&said) {
@@ -572,8 +592,9 @@ fn what_passes_reaches_nothing() {
     let mut numbers = Numbers::new(seed);
     let (mut texts, mut refused) = (Vec::new(), 0);
     while texts.len() < wanted {
-        let mut generator = Texts { numbers: &mut numbers, one_in: 60, aliases: Vec::new() };
-        let text = guarded(&generator.whole());
+        let theme = numbers.pick(THEMES);
+        let mut generator = Texts { numbers: &mut numbers, one_in: 60, theme, aliases: Vec::new() };
+        let text = place.fill(&guarded(&generator.whole()));
         match scan(&text) {
             Ok(_) => texts.push(text),
             Err(_) => refused += 1,
@@ -593,13 +614,12 @@ fn what_is_hostile_is_seen_and_refused() {
     let mut seen = 0;
     for part in HOSTILE {
         let body = format!("DECLARE x text; BEGIN x := {part}; RETURN NEXT x; END;");
-        let text = one_function(&body);
+        let text = place.fill(&one_function(&body));
         assert!(scan(&text).is_err(), "{part}");
         let said = place.run(std::slice::from_ref(&text));
         if place.reached(&said).is_some() {
             seen += 1;
-            let _ = fs::remove_file(place.directory.path().join("mark"));
-            place.server.query("d", "SELECT lo_unlink(oid) FROM pg_largeobject_metadata").unwrap();
+            place.forget();
         }
     }
     assert!(seen > 12, "only {seen} are seen");
@@ -620,7 +640,7 @@ fn what_once_reached_out_reaches_nothing() {
     place.database();
     let mut passed = Vec::new();
     for text in corpus("hostile") {
-        let text = guarded(std::str::from_utf8(&text).unwrap());
+        let text = place.fill(&guarded(std::str::from_utf8(&text).unwrap()));
         if scan(&text).is_ok() {
             passed.push(text);
         }
