@@ -1,10 +1,10 @@
 //! Inflates one deflate stream (RFC 1951) that lies in memory, into a place of its text's length, and is exactly as strict as
 //! the strictest of the readers that a snapshot meets: what zlib or Go refuse is refused here.
 //!
-//! Fast inflaters are not: libdeflate takes 31 and 32 distance codes, codes 286, 287, 30 and 31 of the fixed code, and any
-//! bits for a code that has one word or none; ISA-L takes codes that are not complete. A text that only we can read is cut
-//! off or refused on every other validator's machine. This one is as fast as libdeflate where blocks are long, and says
-//! where the stream ended.
+//! Fast inflaters are not: libdeflate takes 31 and 32 distance codes, 287 and 288 others, the words of the fixed code that
+//! mean nothing, and any bits for a code that has one word or none; ISA-L takes codes that are not complete. A text that
+//! only we can read is cut off or refused on every other validator's machine. This one is about as fast as libdeflate, and
+//! knows where the data ended.
 
 mod code;
 #[cfg(test)]
@@ -182,8 +182,8 @@ impl Inflater {
     }
 }
 
-/// Whether ISA-L inflated a gzip member whose data begin here, in the way that everybody does; if not, nothing is said of
-/// the member. Its text is not compared with its trailer as a whole here.
+/// Whether ISA-L inflated a gzip member whose data begin here, in the way that everybody does, and found its trailer right;
+/// if not, nothing is said of the member.
 #[cfg(feature = "isal")]
 pub(super) fn by_isal(member: &[u8], data_at: usize, place: &mut [u8]) -> bool {
     // What ISA-L takes and others refuse are codes that are not complete. They can only be seen in the first block: where the

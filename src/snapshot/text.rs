@@ -330,14 +330,13 @@ fn inflate(inflater: &mut Inflater, batch: &[Member]) -> Inflated {
 
 /// Whether the member is one deflate stream from its header to its trailer, and both numbers in the trailer are right.
 fn inflate_member(inflater: &mut Inflater, bytes: &[u8], place: &mut [u8]) -> bool {
-    let Some((data, trailer)) = bytes[HEADER_BYTES..].split_last_chunk::<TRAILER_BYTES>() else { return false };
-    let is_right =
-        |text: &[u8]| u64::from_le_bytes(*trailer) == u64::from(crc32fast::hash(text)) | (text.len() as u64) << 32;
     #[cfg(feature = "isal")]
-    if by_isal(bytes, HEADER_BYTES, place) && is_right(place) {
+    if by_isal(bytes, HEADER_BYTES, place) {
         return true;
     }
-    inflater.inflate(data, place) && is_right(place)
+    let Some((data, trailer)) = bytes[HEADER_BYTES..].split_last_chunk::<TRAILER_BYTES>() else { return false };
+    inflater.inflate(data, place)
+        && u64::from_le_bytes(*trailer) == u64::from(crc32fast::hash(place)) | (place.len() as u64) << 32
 }
 
 #[cfg(test)]
