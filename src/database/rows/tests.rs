@@ -4,6 +4,7 @@ use std::{
     io,
     pin::Pin,
     sync::{
+        Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
         mpsc as std_mpsc,
     },
@@ -269,17 +270,14 @@ impl Future for Watched {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
-        let due = matches!(self.run.fault, Fault::Aborted | Fault::Panicked) && self.run.step();
-        if due && self.run.fault == Fault::Aborted {
-            self.work = None;
-        }
-        let Some(work) = &mut self.work else { return Poll::Ready(()) };
-        let polled = work.as_mut().poll(cx);
-        if due {
+        // Before it works: a worker that has ended is one to whom nothing happens.
+        match self.run.fault {
+            Fault::Aborted if self.run.step() => self.work = None,
             // Without the message of a panic that nobody awaits.
-            std::panic::resume_unwind(Box::new(()));
+            Fault::Panicked if self.run.step() => std::panic::resume_unwind(Box::new(())),
+            _ => {}
         }
-        polled
+        self.work.as_mut().map_or(Poll::Ready(()), |work| work.as_mut().poll(cx))
     }
 }
 
@@ -318,34 +316,34 @@ async fn read_with(run: Arc<Run>) -> Read {
         let work = Box::pin(workers.clone().work(Server::connect(&run)));
         AbortOnDropHandle::new(tokio::spawn(Watched { work: Some(work), run: run.clone() }))
     };
-    let mut handles: Vec<_> = (0..CONNECTIONS).map(start).collect();
+    let handles: Vec<_> = (0..CONNECTIONS).map(start).collect();
+    let handles = Arc::new(Mutex::new(handles));
     drop(workers);
     let tables: Vec<Table> = (0..=table(STATEMENTS - 1))
         .map(|n| Table { name: format!("shop.t{n}"), head: None, size_bytes: 0, rows_estimate: 0 })
         .collect();
     let mut rows = Rows { tables, order, places, current: None, statements_left: STATEMENTS };
-    let reader = run.clone();
+    let (reader, held) = (run.clone(), handles.clone());
     let read = tokio::task::spawn_blocking(move || {
         let mut all = Vec::new();
         for table in 0..rows.tables().len() {
             while let Some(batch) = rows.read(table)? {
                 all.extend_from_slice(batch.as_ref());
-                if reader.fault == Fault::ReaderGone && reader.step() {
-                    return Err(Error::new(ErrorKind::Interrupted(2), "the reader's own"));
+                match reader.fault {
+                    Fault::ReaderGone if reader.step() => {
+                        return Err(Error::new(ErrorKind::Interrupted(2), "the reader's own"));
+                    }
+                    Fault::Dropped if reader.step() => held.lock().unwrap().clear(),
+                    _ => {}
                 }
             }
         }
         rows.finish()?;
         Ok(all)
     });
-    if run.fault == Fault::Dropped {
-        while !read.is_finished() && !run.step() {
-            tokio::task::yield_now().await;
-        }
-        handles.clear();
-    }
     let read = read.await.unwrap();
     // What was dropped, ended or finished has let go of its connection.
+    let handles = std::mem::take(&mut *handles.lock().unwrap());
     for handle in handles {
         let _ = handle.await;
     }

@@ -393,6 +393,15 @@ mod tests {
         assert!(!carry.truf);
     }
 
+    #[test]
+    fn keys_without_a_name_are_refused() {
+        // Older readers of TOML took these for a fault of their own, and ended the process.
+        for text in ["==a\n.=", "{\n={[]}\n.="] {
+            let e = carry_over(text, Path::new("/old"), Family::V09, &[]).unwrap_err();
+            assert!(matches!(e, ConfigError::Toml { .. }), "{e:?}");
+        }
+    }
+
     /// A text that is a value of this kind.
     fn fitting(kind: Kind, text: &str, number: u16) -> String {
         match kind {
