@@ -31,7 +31,7 @@ const SECRET: [u8; 32] = [42; 32];
 struct World {
     genesis: Vec<u8>,
     snapshot: Vec<u8>,
-    manifest: Vec<u8>,
+    manifest: Arc<Vec<u8>>,
 }
 
 impl World {
@@ -45,11 +45,15 @@ impl World {
                 })
                 .collect::<Vec<u8>>()
         };
-        World { genesis: noise(700), snapshot: noise(CHUNK * chunks - 9), manifest: b"what was signed".to_vec() }
+        World {
+            genesis: noise(700),
+            snapshot: noise(CHUNK * chunks - 9),
+            manifest: Arc::new(b"what was signed".to_vec()),
+        }
     }
 
     fn id(&self) -> Blake3Hash {
-        Blake3Hash::from_bytes(*blake3::hash(&self.manifest).as_bytes())
+        Blake3Hash::from_bytes(*blake3::hash(self.manifest.as_slice()).as_bytes())
     }
 
     fn contents(&self) -> Contents {
@@ -224,7 +228,7 @@ async fn fetch_told(
                 let (tx, outcomes) = tokio::sync::mpsc::channel::<Outcome>(64);
                 let started = Writer::start(opened, tx)?;
                 let sink = Some(Sink { buffers: started.buffers(), queue: started.queue(), outcomes });
-                handle.activate(Content { store, have, manifest: bytes, sink }).await?;
+                handle.activate(Content { store, have, manifest: Arc::new(bytes), sink }).await?;
                 writer = Some((started, private));
             }
             Event::Warning(text) => warnings.push(text),
@@ -372,7 +376,7 @@ async fn a_peer_without_the_secret_gets_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stale_ticket_has_its_own_sentence() {
-    let (old, new) = (World::new(2), World { manifest: b"signed later".to_vec(), ..World::new(2) });
+    let (old, new) = (World::new(2), World { manifest: Arc::new(b"signed later".to_vec()), ..World::new(2) });
     let seed = seed(&new, new.config(TCP, &[])).await;
     let mut stale = swarm::start(old.config(TCP, std::slice::from_ref(&seed.address))).await.unwrap();
     let warning = within(async {

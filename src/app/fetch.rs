@@ -278,7 +278,7 @@ impl Fetching<'_> {
         let (outcome_sender, outcomes) = tokio::sync::mpsc::channel::<Outcome>(256);
         let writer = Writer::start(opened, outcome_sender)?;
         let sink = (!complete).then(|| Sink { buffers: writer.buffers(), queue: writer.queue(), outcomes });
-        let content = Content { store, have, manifest: self.manifest.bytes().to_vec(), sink };
+        let content = Content { store, have, manifest: Arc::new(self.manifest.bytes().to_vec()), sink };
         node.handle().activate(content).await?;
         let fetched = async {
             let early = if complete { None } else { self.wait_for_chunks(node, &mut check).await? };
@@ -413,7 +413,7 @@ pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -
     let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
     let mut node = Node::start(&private, &ticket, swarm, progress).await?;
     let have = ChunkSet::full(store.contents().chunk_count());
-    let content = Content { store: Arc::new(store), have, manifest: bytes, sink: None };
+    let content = Content { store: Arc::new(store), have, manifest: Arc::new(bytes), sink: None };
     // First: whoever still has an older ticket's peers among its own is none the less complete.
     node.handle().activate(content).await?;
     let ticket = node.ticket(&ticket).await?;

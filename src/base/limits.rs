@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-/// A manifest file or message. 2^20 chunk ids are 32 MiB; one artifact of 500 GB in 4 MiB chunks needs 4 MiB. `manifest`.
-pub const MANIFEST_SIZE_BYTES_MAX: usize = 8 << 20;
+/// A manifest file or message. One artifact of 500 GB in 4 MiB chunks needs 4 MiB; the digests of 80,000 tables, whose names
+/// have 70 bytes, 9 MiB. `manifest`.
+pub const MANIFEST_SIZE_BYTES_MAX: usize = 16 << 20;
 /// A genesis file. Real ones are kilobytes; allocs may be many. `kwil`, `manifest`.
 pub const GENESIS_SIZE_BYTES_MAX: usize = 16 << 20;
 /// A key file. `kwil`.
@@ -26,7 +27,7 @@ pub const TICKET_SIZE_BYTES_MAX: usize = 8 << 10;
 pub const CHUNK_SIZE_BYTES_MIN: u64 = 256 << 10;
 /// See [`CHUNK_SIZE_BYTES_MIN`].
 pub const CHUNK_SIZE_BYTES_MAX: u64 = 4 << 20;
-/// Chunks of one artifact: half a manifest of ids. 512 GiB in the largest chunks. `manifest`.
+/// Chunks of one artifact: a quarter of a manifest. 512 GiB in the largest chunks. `manifest`.
 pub const CHUNK_COUNT_MAX: u32 = 1 << 17;
 /// Chunks an artifact should have where its size allows, so that a swarm's tail stays short. `manifest`.
 pub const CHUNK_COUNT_WANTED: u64 = 2000;
@@ -77,8 +78,8 @@ pub const VOTERS_MAX: usize = 100_000;
 /// Rows of `kwild_engine` that wait for a name, and the names, while a state is digested. Real networks have some hundred
 /// kilobytes; a row of an action holds its source, which a transaction bounds. `kwil`.
 pub const DIGEST_ENGINE_SIZE_BYTES_MAX: usize = 16 << 20;
-/// Names of tables and columns in a state digest: a manifest must hold them. `kwil`.
-pub const DIGEST_TABLES_SIZE_BYTES_MAX: usize = 4 << 20;
+/// Names of tables, twice, and of columns, while a state is digested: some 80,000 tables of usual names need 12 MiB. `kwil`.
+pub const DIGEST_TABLES_SIZE_BYTES_MAX: usize = 24 << 20;
 /// Parts of a schema and their names, while a state is digested: 100,000 of them. `kwil`.
 pub const DIGEST_SCHEMA_SIZE_BYTES_MAX: usize = 16 << 20;
 /// A file with a state digest as JSON; twice what a digest's names may take, and hashes. `snapshot`.

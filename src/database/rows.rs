@@ -47,6 +47,8 @@ const BINARY_BYTES_MIN: u64 = 1 << 20;
 /// When a session is lost on which rows do not come, those on which they do have so long to say why in better words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
+const AGAIN: &str = "is the server still running? the snapshot can simply be made again";
+
 /// How rows are read.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions {
@@ -123,11 +125,11 @@ impl Connections {
         tokio::pin!(work);
         let lost = async {
             let lost = tokio::select! {
-                words = self.session.lost() => Error::failed("lost pg_dump's session, which holds the locks").because(words),
+                words = self.session.lost() => locks_lost().because(words),
                 words = cut.lost() => Error::failed("lost the session that holds the consistent cut").because(words),
             };
             tokio::time::sleep(LAST_WORDS).await;
-            lost.hint("is the server still running? the snapshot can simply be made again")
+            lost.hint(AGAIN)
         };
         tokio::select! {
             biased;
@@ -138,9 +140,20 @@ impl Connections {
     }
 
     /// Everything was read: lets go of the locks in order.
-    pub async fn end(self) {
+    ///
+    /// # Errors
+    /// When they were lost before, so that a table may have been emptied while its rows were read.
+    pub async fn end(mut self, cut: &Cut) -> Result<()> {
+        let doing = || "let go of the locks".to_owned();
+        let ended = cut.lookout().over(doing, self.session.execute("COMMIT")).await?;
+        ended.map_err(|e| locks_lost().because(e.into_words()).hint(AGAIN))?;
         self.session.end().await;
+        Ok(())
     }
+}
+
+fn locks_lost() -> Error {
+    Error::failed("lost pg_dump's session, which holds the locks")
 }
 
 impl Rows {

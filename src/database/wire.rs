@@ -70,6 +70,13 @@ impl WireError {
         WireError::Broken(format!("the server sent {what}"))
     }
 
+    /// The server's words, or what became of the connection.
+    pub(super) fn into_words(self) -> String {
+        match self {
+            WireError::Refused(Refusal { words, .. }) | WireError::Broken(words) => words,
+        }
+    }
+
     /// Some refusals are the connection's end, and no fault of the statement.
     fn of(body: &ErrorResponseBody) -> Self {
         use postgres_protocol::message::backend::ErrorFields;
@@ -138,7 +145,7 @@ impl Wire {
             };
             match more {
                 Ok(()) => {}
-                Err(WireError::Broken(words) | WireError::Refused(Refusal { words, .. })) => return words,
+                Err(e) => return e.into_words(),
             }
         }
     }

@@ -358,7 +358,7 @@ impl<L: HashList> Core<L> {
         let name = header.table.to_string();
         self.names_size_bytes += 2 * name.len() + header.columns.iter().map(String::len).sum::<usize>();
         if self.names_size_bytes > DIGEST_TABLES_SIZE_BYTES_MAX {
-            return Err("the names of tables and columns take more than 4 MiB".to_owned());
+            return Err("the names of tables and columns take more than 24 MiB".to_owned());
         }
         if !self.seen.insert(name) {
             return Err(format!("rows for {} come twice", header.table));

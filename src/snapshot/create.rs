@@ -531,7 +531,7 @@ async fn write(
     let done = connections.over(cut, work).await;
     progress.done("snapshot");
     let written = done.or_failed(|| "the snapshot's writer ended unexpectedly")??;
-    connections.end().await;
+    connections.end(cut).await?;
     Ok(written)
 }
 

@@ -95,7 +95,7 @@ pub struct Content {
     /// What is there.
     pub have: ChunkSet,
     /// The signed manifest, for members that ask.
-    pub manifest: Vec<u8>,
+    pub manifest: Arc<Vec<u8>>,
     /// Where fetched chunks go, and their outcomes come back; `None` for a seed.
     pub sink: Option<Sink>,
 }

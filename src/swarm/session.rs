@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -81,6 +81,8 @@ pub(super) struct Session {
     pub(super) dialler: PeerId,
     pub(super) counters: Arc<Counters>,
     control: mpsc::Sender<Message>,
+    /// It was asked for the manifest, and none has come from it since.
+    wants_manifest: Arc<AtomicBool>,
     sends: mpsc::Sender<SendJob>,
     reports: mpsc::Sender<Report>,
     id: u64,
@@ -102,9 +104,10 @@ impl Session {
         let (control, control_queue) = mpsc::channel(CONTROL_QUEUE_MESSAGES);
         let (sends, send_queue) = mpsc::channel(8);
         let (read, write) = stream.split();
-        let tell = reports.clone();
+        let wants_manifest = Arc::new(AtomicBool::new(false));
+        let (tell, wants) = (reports.clone(), wants_manifest.clone());
         tasks.spawn("session-read", async move {
-            let why = match read_messages(id, read, &tell).await {
+            let why = match read_messages(id, read, &wants, &tell).await {
                 Ok(()) => "it closed the session".to_owned(),
                 Err(e) => e.to_string(),
             };
@@ -125,12 +128,18 @@ impl Session {
             }
             Ok(())
         });
-        Session { peer, dialler, counters, control, sends, reports, id, tasks }
+        Session { peer, dialler, counters, control, wants_manifest, sends, reports, id, tasks }
     }
 
     /// Queues a message; false when the peer does not keep up.
     pub(super) fn say(&self, message: Message) -> bool {
         self.control.try_send(message).is_ok()
+    }
+
+    /// Queues the request for its manifest; false when the peer does not keep up.
+    pub(super) fn ask_for_manifest(&self) -> bool {
+        self.wants_manifest.store(true, Ordering::Release);
+        self.say(Message::ManifestRequest)
     }
 
     /// Queues a chunk; false when the queue is full.
@@ -150,8 +159,16 @@ impl Session {
     }
 }
 
-async fn read_messages(id: u64, mut stream: ReadHalf<Stream>, reports: &mpsc::Sender<Report>) -> io::Result<()> {
-    while let Some(message) = wire::read_message(&mut stream).await? {
+async fn read_messages(
+    id: u64,
+    mut stream: ReadHalf<Stream>,
+    wants_manifest: &AtomicBool,
+    reports: &mpsc::Sender<Report>,
+) -> io::Result<()> {
+    while let Some(message) = wire::read_message(&mut stream, || wants_manifest.load(Ordering::Acquire)).await? {
+        if matches!(message, Message::Manifest(_)) && !wants_manifest.swap(false, Ordering::AcqRel) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "it sent a manifest that nobody asked for"));
+        }
         if reports.send(Report::Message(id, message)).await.is_err() {
             break;
         }

@@ -1,7 +1,7 @@
 //! Messages as bytes and back. The only file that names the generated wire types; every length is checked before memory
 //! is taken for it, every field before it is believed.
 
-use std::{io, ops::Range};
+use std::{io, ops::Range, sync::Arc};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message as _;
@@ -22,8 +22,8 @@ pub(super) type ArtifactRange = (u32, Range<u32>);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
     ManifestRequest,
-    /// `None`: has none yet.
-    Manifest(Option<Vec<u8>>),
+    /// `None`: has none yet. Shared: however often a member asks, its replies wait as one.
+    Manifest(Option<Arc<Vec<u8>>>),
     Haves(Vec<ArtifactRange>),
     Credit(u32),
     Request(Vec<ArtifactRange>),
@@ -48,21 +48,27 @@ fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.to_owned())
 }
 
-/// Reads one length-prefixed message of at most `limit` bytes; `None` at the end of the stream.
-async fn read_frame(stream: &mut (impl AsyncRead + Unpin), limit: usize) -> io::Result<Option<Vec<u8>>> {
+/// Reads one length-prefixed message, if it is at most as long as `limit` says for its length; `None` at the end of the stream.
+async fn read_frame(
+    stream: &mut (impl AsyncRead + Unpin),
+    limit: impl FnOnce(usize) -> usize,
+) -> io::Result<Option<Vec<u8>>> {
     let mut len: usize = 0;
-    for shift in 0.. {
+    for shift in 0..=4 {
         let mut byte = [0];
         if stream.read(&mut byte).await? == 0 {
             return if shift == 0 { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
         }
         len |= usize::from(byte[0] & 0x7f) << (7 * shift);
-        if len > limit || shift == 4 {
-            return Err(invalid("a message is longer than the protocol allows"));
-        }
         if byte[0] & 0x80 == 0 {
             break;
         }
+        if shift == 4 {
+            return Err(invalid("a message is longer than the protocol allows"));
+        }
+    }
+    if len > limit(len) {
+        return Err(invalid("a message is longer than the protocol allows"));
     }
     let mut bytes = vec![0; len];
     stream.read_exact(&mut bytes).await?;
@@ -85,7 +91,7 @@ pub(super) async fn write_hello(stream: &mut (impl AsyncWrite + Unpin), nonce: &
 
 /// Reads the other side's nonce.
 pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<[u8; 32]>> {
-    let Some(frame) = read_frame(stream, 64).await? else { return Ok(None) };
+    let Some(frame) = read_frame(stream, |_| 64).await? else { return Ok(None) };
     let hello = generated::Hello::decode(&frame[..]).map_err(|_| invalid("the first message is no greeting"))?;
     array32(&hello.nonce).map(Some)
 }
@@ -99,7 +105,7 @@ pub(super) async fn write_proof(stream: &mut (impl AsyncWrite + Unpin), proof: &
 
 /// Reads the other side's proof.
 pub(super) async fn read_proof(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<[[u8; 32]; 2]>> {
-    let Some(frame) = read_frame(stream, 128).await? else { return Ok(None) };
+    let Some(frame) = read_frame(stream, |_| 128).await? else { return Ok(None) };
     let proof = generated::Proof::decode(&frame[..]).map_err(|_| invalid("the second message is no proof"))?;
     Ok(Some([array32(&proof.membership)?, array32(&proof.manifest)?]))
 }
@@ -125,9 +131,9 @@ fn from_ranges(ranges: Vec<generated::ChunkRange>) -> io::Result<Vec<ArtifactRan
 pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), message: Message) -> io::Result<()> {
     let kind = match message {
         Message::ManifestRequest => Kind::ManifestRequest(generated::ManifestRequest {}),
-        Message::Manifest(bytes) => {
-            Kind::ManifestReply(generated::ManifestReply { signed_manifest: bytes.unwrap_or_default() })
-        }
+        Message::Manifest(bytes) => Kind::ManifestReply(generated::ManifestReply {
+            signed_manifest: bytes.map_or_else(Vec::new, Arc::unwrap_or_clone),
+        }),
         Message::Haves(r) => Kind::Haves(generated::Haves { ranges: to_ranges(r) }),
         Message::Credit(chunks) => Kind::Credit(generated::Credit { chunks }),
         Message::Request(r) => Kind::Request(generated::Request { ranges: to_ranges(r) }),
@@ -141,17 +147,30 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
     stream.flush().await
 }
 
-/// Reads a control message; `None` when the other side has closed the stream.
-pub(super) async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Message>> {
-    // Only a manifest may be longer than a control message; the kind is known after reading, so both are checked.
-    let Some(frame) = read_frame(stream, MANIFEST_SIZE_BYTES_MAX + 64).await? else { return Ok(None) };
-    let long = frame.len() > CONTROL_MESSAGE_SIZE_BYTES_MAX;
+/// Reads a control message; `None` when the other side has closed the stream. A manifest comes only where `wants_manifest`.
+pub(super) async fn read_message(
+    stream: &mut (impl AsyncRead + Unpin),
+    wants_manifest: impl FnOnce() -> bool,
+) -> io::Result<Option<Message>> {
+    let limit = |size| {
+        if size > CONTROL_MESSAGE_SIZE_BYTES_MAX && wants_manifest() {
+            MANIFEST_SIZE_BYTES_MAX + 64
+        } else {
+            CONTROL_MESSAGE_SIZE_BYTES_MAX
+        }
+    };
+    let Some(frame) = read_frame(stream, limit).await? else { return Ok(None) };
+    if frame.len() > CONTROL_MESSAGE_SIZE_BYTES_MAX {
+        // Not decoded as what any other message might be: a list of as many bytes takes far more memory.
+        let manifest = inside(&frame, 2).and_then(|reply| inside(reply, 1));
+        let manifest = manifest.ok_or_else(|| invalid("a message is longer than the protocol allows"))?;
+        return Ok(Some(Message::Manifest(Some(Arc::new(manifest.to_vec())))));
+    }
     let control = generated::Control::decode(&frame[..]).map_err(|_| invalid("a message is not readable"))?;
     let message = match control.message {
         Some(Kind::ManifestReply(m)) => {
-            return Ok(Some(Message::Manifest(Some(m.signed_manifest).filter(|b| !b.is_empty()))));
+            return Ok(Some(Message::Manifest(Some(m.signed_manifest).filter(|b| !b.is_empty()).map(Arc::new))));
         }
-        _ if long => return Err(invalid("a message is longer than the protocol allows")),
         Some(Kind::ManifestRequest(_)) => Message::ManifestRequest,
         Some(Kind::Haves(m)) => Message::Haves(from_ranges(m.ranges)?),
         Some(Kind::Credit(m)) => Message::Credit(m.chunks),
@@ -168,6 +187,13 @@ pub(super) async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::R
     Ok(Some(message))
 }
 
+/// What a message holds that is one field, of this number and with a length, and nothing else.
+fn inside(mut message: &[u8], field: u32) -> Option<&[u8]> {
+    let key = prost::encoding::decode_key(&mut message).ok()?;
+    let length = prost::encoding::decode_varint(&mut message).ok()?;
+    (key == (field, prost::encoding::WireType::LengthDelimited) && length == message.len() as u64).then_some(message)
+}
+
 /// Announces a chunk; its bytes follow.
 pub(super) async fn write_offer(stream: &mut (impl AsyncWrite + Unpin), offer: Offer) -> io::Result<()> {
     let Offer { artifact, index, size_bytes, credited } = offer;
@@ -176,7 +202,7 @@ pub(super) async fn write_offer(stream: &mut (impl AsyncWrite + Unpin), offer: O
 
 /// Reads a chunk's announcement; `None` when the other side has closed the stream.
 pub(super) async fn read_offer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Offer>> {
-    let Some(frame) = read_frame(stream, 64).await? else { return Ok(None) };
+    let Some(frame) = read_frame(stream, |_| 64).await? else { return Ok(None) };
     let generated::Offer { artifact, index, size_bytes, credited } =
         generated::Offer::decode(&frame[..]).map_err(|_| invalid("a chunk's announcement is not readable"))?;
     Ok(Some(Offer { artifact, index, size_bytes, credited }))
@@ -192,7 +218,7 @@ mod tests {
     fn round_trip(message: Message) -> Message {
         let mut bytes = Vec::new();
         block_on(write_message(&mut bytes, message)).unwrap();
-        block_on(read_message(&mut Cursor::new(bytes))).unwrap().unwrap()
+        block_on(read_message(&mut Cursor::new(bytes), || true)).unwrap().unwrap()
     }
 
     #[test]
@@ -200,7 +226,7 @@ mod tests {
         for message in [
             Message::ManifestRequest,
             Message::Manifest(None),
-            Message::Manifest(Some(vec![7; 300_000])),
+            Message::Manifest(Some(Arc::new(vec![7; 300_000]))),
             Message::Haves(vec![(0, 0..1), (1, 5..2000)]),
             Message::Credit(64),
             Message::Request(vec![(1, 3..4)]),
@@ -217,12 +243,34 @@ mod tests {
     fn a_long_message_is_refused_before_it_is_read() {
         // A length of 2^34 and nothing behind it: an error at once, not memory for it.
         let mut stream = Cursor::new(vec![0x80, 0x80, 0x80, 0x80, 0x40]);
-        let e = block_on(read_message(&mut stream)).unwrap_err();
+        let e = block_on(read_message(&mut stream, || true)).unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::InvalidData);
         let haves = vec![(1, 3..4); 100_000];
         let mut bytes = Vec::new();
         block_on(write_message(&mut bytes, Message::Haves(haves))).unwrap();
-        assert!(block_on(read_message(&mut Cursor::new(bytes))).is_err());
+        assert!(block_on(read_message(&mut Cursor::new(bytes), || true)).is_err());
+    }
+
+    #[test]
+    fn a_manifest_that_nobody_asked_for_is_refused_before_it_is_read() {
+        let mut bytes = Vec::new();
+        block_on(write_message(&mut bytes, Message::Manifest(Some(Arc::new(vec![7; 300_000]))))).unwrap();
+        bytes.truncate(10);
+        let e = block_on(read_message(&mut Cursor::new(bytes), || false)).unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_list_behind_a_manifest_is_refused() {
+        let reply = Kind::ManifestReply(generated::ManifestReply { signed_manifest: vec![7; 300_000] });
+        let mut message = generated::Control { message: Some(reply) }.encode_to_vec();
+        let haves = Kind::Haves(generated::Haves { ranges: vec![generated::ChunkRange::default(); 100] });
+        message.extend(generated::Control { message: Some(haves) }.encode_to_vec());
+        let mut bytes = Vec::new();
+        prost::encoding::encode_varint(message.len() as u64, &mut bytes);
+        bytes.extend(message);
+        let e = block_on(read_message(&mut Cursor::new(bytes), || true)).unwrap_err();
+        assert_eq!(e.kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
@@ -230,13 +278,13 @@ mod tests {
         let range = generated::ChunkRange { artifact: 0, first: u32::MAX, count: 2 };
         let control = generated::Control { message: Some(Kind::Request(generated::Request { ranges: vec![range] })) };
         let bytes = control.encode_length_delimited_to_vec();
-        assert!(block_on(read_message(&mut Cursor::new(bytes))).is_err());
+        assert!(block_on(read_message(&mut Cursor::new(bytes), || true)).is_err());
     }
 
     proptest! {
         #[test]
         fn any_bytes_give_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = block_on(read_message(&mut Cursor::new(bytes.clone())));
+            let _ = block_on(read_message(&mut Cursor::new(bytes.clone()), || true));
             let _ = block_on(read_offer(&mut Cursor::new(bytes.clone())));
             let _ = block_on(read_proof(&mut Cursor::new(bytes.clone())));
             let _ = block_on(read_hello(&mut Cursor::new(bytes)));

@@ -94,9 +94,9 @@ impl Fault {
         matches!(self, Fault::Terminated | Fault::Broken | Fault::Nonsense)
     }
 
-    /// It happens in what a worker reads or writes, not to the worker.
+    /// It happens where a worker reads from its server or writes to it.
     fn is_servers(self) -> bool {
-        matches!(self, Fault::Refused | Fault::Terminated | Fault::ServerGone | Fault::Broken | Fault::Nonsense)
+        !matches!(self, Fault::Aborted | Fault::LongRow | Fault::ReaderGone | Fault::Dropped)
     }
 }
 
@@ -184,6 +184,8 @@ impl Server {
                 self.refuse("FATAL", "57P01", "terminating connection due to administrator command");
                 self.gone = true;
             }
+            // Without the message of a panic that nobody awaits.
+            Fault::Panicked => std::panic::resume_unwind(Box::new(())),
             Fault::Nonsense => self.says = b"HTTP/1.1 400 Bad Request\r\n".to_vec(),
             _ => return Err(io::ErrorKind::ConnectionReset.into()),
         }
@@ -260,7 +262,7 @@ fn rows(statement: usize) -> impl Iterator<Item = String> {
     (0..ROWS).map(move |row| format!("{statement}\t{row}\t{}\n", "x".repeat(row % 40)))
 }
 
-/// A worker that something happens to whenever it is looked after.
+/// A worker that may be ended whenever it is to go on.
 struct Watched {
     work: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     run: Arc<Run>,
@@ -271,11 +273,8 @@ impl Future for Watched {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<()> {
         // Before it works: a worker that has ended is one to whom nothing happens.
-        match self.run.fault {
-            Fault::Aborted if self.run.step() => self.work = None,
-            // Without the message of a panic that nobody awaits.
-            Fault::Panicked if self.run.step() => std::panic::resume_unwind(Box::new(())),
-            _ => {}
+        if self.run.fault == Fault::Aborted && self.run.step() {
+            self.work = None;
         }
         self.work.as_mut().map_or(Poll::Ready(()), |work| work.as_mut().poll(cx))
     }
@@ -400,7 +399,9 @@ fn a_fault_at_any_step_of_any_worker_ends_all_of_them() {
         }
     }
     let all: usize = counted.iter().map(|(_, n)| n).sum();
-    assert!(all >= 500 && counted.iter().all(|(_, n)| *n >= 10), "only {all} faults came: {counted:?}");
+    // How often a worker is to go on is chance, but for the first time.
+    let enough = |fault| if fault == Fault::Aborted { CONNECTIONS } else { 10 };
+    assert!(all >= 500 && counted.iter().all(|(fault, n)| *n >= enough(*fault)), "only {all} faults came: {counted:?}");
 }
 
 #[track_caller]

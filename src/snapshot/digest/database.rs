@@ -141,6 +141,6 @@ async fn read(
     let done = connections.over(cut, work).await;
     progress.done("snapshot");
     let digested = done.or_failed(|| "the digest ended unexpectedly")??;
-    connections.end().await;
+    connections.end(cut).await?;
     Ok(digested)
 }

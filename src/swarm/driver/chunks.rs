@@ -1,6 +1,6 @@
 //! What members say and send: control messages into the scheduler, its decisions out again.
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use rand::RngCore;
 
@@ -66,7 +66,9 @@ impl Driver {
                 }
             }
             Message::Manifest(Some(bytes)) => {
-                if self.active.is_none() && self.manifest_asked.is_some_and(|(asked, _)| asked == id) {
+                // On a slow line it may come after another member was asked; nobody who was not asked can send one.
+                if self.active.is_none() {
+                    let bytes = Arc::unwrap_or_clone(bytes);
                     self.outbox.push_back(Event::Manifest { peer: peer.to_string(), bytes });
                 }
             }
@@ -115,7 +117,7 @@ impl Driver {
         let now = self.now();
         let next = self.sessions.range(self.manifest_last + 1..).next().or_else(|| self.sessions.iter().next());
         if let Some((id, session)) = next
-            && session.say(Message::ManifestRequest)
+            && session.ask_for_manifest()
         {
             self.manifest_asked = Some((*id, now));
             self.manifest_last = *id;
