@@ -19,6 +19,6 @@ step() {
     "$@"
 }
 step cargo fmt --check
-step cargo clippy --all-targets --locked "${features[@]}" -- -D warnings
-step cargo test --locked "${features[@]}"
+step cargo clippy --workspace --all-targets --locked "${features[@]}" -- -D warnings
+step cargo test --workspace --locked "${features[@]}"
 say "all green"

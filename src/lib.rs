@@ -9,8 +9,8 @@
 //! | room | what it does | who it may call |
 //! |---|---|---|
 //! | [`base`] | hashes and ids, limits, errors, durable writes, clock, tasks | nothing of ours |
-//! | [`kwil`] | PURE: both families' formats | `base` |
-//! | [`manifest`] | PURE: layout, canonical bytes, signatures, trust, ticket | `base`, `kwil` |
+//! | [`kwil_formats`] | PURE, a package of its own: both families' formats, the text of a dump, judgements | nothing of ours |
+//! | [`manifest`] | PURE: layout, canonical bytes, signatures, trust, ticket | `base`, `kwil_formats` |
 //! | [`schedule`] | PURE: who sends which chunk to whom | `base`, `manifest` |
 //! | [`database`] | Postgres: one consistent cut, and pg_dump | pure rooms |
 //! | [`snapshot`] | database -> filter -> hash -> gzip -> file, and back for verification | `database`, pure rooms |
@@ -27,7 +27,6 @@ pub mod app;
 pub mod base;
 pub mod cli;
 pub mod database;
-pub mod kwil;
 pub mod manifest;
 pub mod schedule;
 pub mod setup;

@@ -8,18 +8,16 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use proptest::prelude::*;
-use regenesis::{
-    base::{Blake3Hash, Result},
-    kwil::{
-        Family,
+use kwil_formats::{
+    dump::{
         digest::{DigestError, HashList, TextDigest, TextDigester},
         filter::{DumpFilter, LineRules},
-        genesis::Genesis,
         guard::Arranger,
-        key::PublicKey,
     },
+    formats::{Family, genesis::Genesis, key::PublicKey},
 };
+use proptest::prelude::*;
+use regenesis::base::{Blake3Hash, Result};
 use serde_json::Value;
 
 /// Hashes in memory.

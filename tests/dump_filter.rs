@@ -7,11 +7,13 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use regenesis::kwil::{
-    Family,
-    filter::{DumpFilter, FilterReport, LineRules, Omitted},
-    guard::{self, Arranger},
-    scan::StatementScanner,
+use kwil_formats::{
+    dump::{
+        filter::{DumpFilter, FilterReport, LineRules, Omitted},
+        guard::{self, Arranger},
+        scan::StatementScanner,
+    },
+    formats::Family,
 };
 use serde_json::Value;
 

@@ -12,23 +12,29 @@ use std::{
 
 use source::Source;
 
-/// Each room and the rooms it may name.
-const ROOMS: [(&str, &[&str]); 11] = [
+/// Each room and the rooms it may name. Those under `kwil/` are a package of its own, which every other room may name.
+const ROOMS: [(&str, &[&str]); 14] = [
+    ("kwil/base", &[]),
+    ("kwil/formats", &["kwil/base"]),
+    ("kwil/dump", &["kwil/base", "kwil/formats"]),
+    ("kwil/judge", &["kwil/base", "kwil/formats", "kwil/dump"]),
     ("base", &[]),
-    ("kwil", &["base"]),
-    ("manifest", &["base", "kwil"]),
+    ("manifest", &["base"]),
     ("schedule", &["base", "manifest"]),
-    ("database", &["base", "kwil", "manifest", "schedule"]),
-    ("snapshot", &["base", "kwil", "manifest", "schedule", "database"]),
-    ("store", &["base", "kwil", "manifest", "schedule"]),
-    ("swarm", &["base", "kwil", "manifest", "schedule", "store"]),
-    ("setup", &["base", "kwil", "manifest", "schedule", "snapshot"]),
-    ("app", &["base", "kwil", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup"]),
-    ("cli", &["base", "kwil", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup", "app"]),
+    ("database", &["base", "manifest", "schedule"]),
+    ("snapshot", &["base", "manifest", "schedule", "database"]),
+    ("store", &["base", "manifest", "schedule"]),
+    ("swarm", &["base", "manifest", "schedule", "store"]),
+    ("setup", &["base", "manifest", "schedule", "snapshot"]),
+    ("app", &["base", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup"]),
+    ("cli", &["base", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup", "app"]),
 ];
 
+/// The package of the pure rooms that know Kwil.
+const KWIL: &str = "kwil/";
+
 /// Rooms without IO, clock, threads, async or randomness of their own.
-const PURE: [&str; 3] = ["kwil", "manifest", "schedule"];
+const PURE: [&str; 6] = ["kwil/base", "kwil/formats", "kwil/dump", "kwil/judge", "manifest", "schedule"];
 
 /// Paths that only some places may name: the path's beginning, and who may (a room, or a file).
 const OWNED: [(&str, &[&str]); 19] = [
@@ -160,7 +166,13 @@ fn check(file: &str, source: &Source) -> Vec<Violation> {
 
 /// The room a file belongs to; empty for `lib.rs` and `main.rs`.
 fn room_of(file: &str) -> &str {
-    file.split_once('/').map_or("", |(room, _)| room)
+    let package = package_of(file);
+    file[package.len()..].find('/').map_or("", |end| &file[..package.len() + end])
+}
+
+/// Where the sources of the file's package begin: `kwil/`, or nothing for the program itself.
+fn package_of(file: &str) -> &str {
+    if file.starts_with(KWIL) { KWIL } else { "" }
 }
 
 /// Whether a path is, lies under, or by its glob takes in `what`.
@@ -173,6 +185,10 @@ fn names(path: &str, what: &str) -> bool {
 
 fn wrong_room(room: &str, segments: &[String]) -> Option<String> {
     let [first, called, ..] = segments else { return None };
+    if first == "kwil_formats" && room == "base" && called != "base" {
+        return Some(format!("{room} knows nothing of Kwil"));
+    }
+    let called = format!("{}{called}", package_of(room));
     // lib.rs makes the rooms; main.rs starts the command line.
     if first != "crate" || room.is_empty() || called == room {
         return None;
@@ -182,7 +198,7 @@ fn wrong_room(room: &str, segments: &[String]) -> Option<String> {
     };
     if may.contains(&called.as_str()) {
         None
-    } else if ROOMS.iter().any(|(name, _)| name == called) {
+    } else if ROOMS.iter().any(|(name, _)| *name == called) {
         Some(format!("{room} may not name {called}"))
     } else {
         Some(format!("crate::{called} is no room: name rooms by their own path"))
@@ -192,6 +208,7 @@ fn wrong_room(room: &str, segments: &[String]) -> Option<String> {
 /// The modules of a file: `a/b.rs` and `a/b/mod.rs` are `a::b`.
 fn module_of(file: &str) -> Vec<String> {
     let stem = file.strip_suffix(".rs").unwrap_or(file);
+    let stem = &stem[package_of(file).len()..];
     let mut module: Vec<String> = stem.split('/').map(str::to_owned).collect();
     if matches!(module.last().map(String::as_str), Some("mod")) || matches!(stem, "lib" | "main") {
         module.pop();
@@ -224,13 +241,16 @@ fn no_room_names_what_it_must_not() {
             (file, source)
         })
         .collect();
-    let test_modules: BTreeSet<Vec<String>> = files
+    let test_modules: BTreeSet<(&str, Vec<String>)> = files
         .iter()
         .flat_map(|(file, source)| {
-            source.test_modules.iter().map(|name| module_of(file).into_iter().chain([name.clone()]).collect())
+            let module = move |name: &String| module_of(file).into_iter().chain([name.clone()]).collect();
+            source.test_modules.iter().map(move |name| (package_of(file), module(name)))
         })
         .collect();
-    let is_test = |file: &str| test_modules.iter().any(|module| module_of(file).starts_with(module));
+    let is_test = |file: &str| {
+        test_modules.iter().any(|(package, module)| *package == package_of(file) && module_of(file).starts_with(module))
+    };
     let mut seen = BTreeSet::new();
     let mut violations = Vec::new();
     for (file, source) in files.iter().filter(|(file, _)| !is_test(file)) {
@@ -350,15 +370,15 @@ mod checker {
             "schedule/sim.rs",
             "fn f(rng: &mut rand_chacha::ChaCha8Rng, seed: u64) { rand::rngs::StdRng::seed_from_u64(seed); }",
         );
-        passes("kwil/key.rs", "use std::{fmt, collections::BTreeMap}; use crate::base::Error;");
+        passes("kwil/formats/key.rs", "use std::{fmt, collections::BTreeMap}; use crate::base::Error;");
     }
 
     #[test]
     fn rooms_call_only_downwards() {
         for (file, text, called) in [
-            ("base/a.rs", "use crate::kwil::Family;", "kwil"),
-            ("kwil/a.rs", "use crate::manifest;", "manifest"),
-            ("kwil/deep/a.rs", "use super::super::super::manifest;", "manifest"),
+            ("kwil/base/a.rs", "use crate::formats::Family;", "kwil/formats"),
+            ("kwil/formats/a.rs", "use crate::{base::Error, dump::scan};", "kwil/dump"),
+            ("kwil/dump/deep/a.rs", "use super::super::super::judge;", "kwil/judge"),
             ("schedule/mod.rs", "fn f() { super::store::open(); }", "store"),
             ("database/a.rs", "use crate::{base::Error, swarm::Node};", "swarm"),
             ("snapshot/mod.rs", "use crate::setup::plan;", "setup"),
@@ -373,9 +393,13 @@ mod checker {
             let line = 1 + text.matches('\n').count();
             refused(file, text, line, &format!("may not name {called}"));
         }
+        refused("base/a.rs", "use kwil_formats::{base::Error, formats::Family};", 1, "knows nothing of Kwil");
+        refused("kwil/formats/a.rs", "use crate::manifest;", 1, "crate::kwil/manifest is no room");
         refused("bundle/mod.rs", "use crate::base::Error;", 1, "no room of the table");
         refused("app/a.rs", "use crate::Error;", 1, "crate::Error is no room");
-        passes("setup/a.rs", "use crate::{base::Result, snapshot::verify, kwil::{Family, genesis}}; use super::plan;");
+        passes("setup/a.rs", "use crate::{base::Result, snapshot::verify}; use super::plan;");
+        passes("kwil/judge/a.rs", "use crate::{base::Error, dump::scan, formats::Family};");
+        passes("store/a.rs", "use kwil_formats::formats::{Family, genesis};");
         passes("cli/a.rs", "use super::Session; use crate::app::publish;");
         passes("main.rs", "fn main() { regenesis::cli::main() }");
     }
@@ -383,7 +407,7 @@ mod checker {
     #[test]
     fn comments_strings_and_tests_are_not_the_product() {
         passes(
-            "kwil/a.rs",
+            "kwil/dump/a.rs",
             r####"
             //! libp2p, std::fs::rename
             /* use clap; /* nested */ println!() */
@@ -405,21 +429,22 @@ mod checker {
 
     #[test]
     fn what_follows_a_test_a_literal_or_a_comment_counts() {
-        refused("kwil/a.rs", "#[cfg(test)]\nuse std::{fs, io};\nuse libp2p::X;", 3, "libp2p");
-        refused("kwil/a.rs", "#[cfg(test)]\nmod tests { fn f() { {} } }\nuse std::fs;", 3, "std::fs");
-        refused("kwil/a.rs", "#[cfg(test)]\nmod tests;\nuse std::fs;", 3, "std::fs");
-        refused("kwil/a.rs", "const Q: char = '\"'; use std::fs;", 1, "std::fs");
-        refused("kwil/a.rs", "const R: &str = r#\"a\"b\"#; use std::fs;", 1, "std::fs");
-        refused("kwil/a.rs", "/* a\n*/ use std::fs; // b", 2, "std::fs");
-        refused("kwil/a.rs", "#[cfg(not(test))]\nuse std::fs;", 2, "std::fs");
-        refused("kwil/a.rs", "const S: &str = \"a\n\\\\\"; use std::fs;", 2, "std::fs");
+        refused("kwil/dump/a.rs", "#[cfg(test)]\nuse std::{fs, io};\nuse libp2p::X;", 3, "libp2p");
+        refused("kwil/dump/a.rs", "#[cfg(test)]\nmod tests { fn f() { {} } }\nuse std::fs;", 3, "std::fs");
+        refused("kwil/dump/a.rs", "#[cfg(test)]\nmod tests;\nuse std::fs;", 3, "std::fs");
+        refused("kwil/dump/a.rs", "const Q: char = '\"'; use std::fs;", 1, "std::fs");
+        refused("kwil/dump/a.rs", "const R: &str = r#\"a\"b\"#; use std::fs;", 1, "std::fs");
+        refused("kwil/dump/a.rs", "/* a\n*/ use std::fs; // b", 2, "std::fs");
+        refused("kwil/dump/a.rs", "#[cfg(not(test))]\nuse std::fs;", 2, "std::fs");
+        refused("kwil/dump/a.rs", "const S: &str = \"a\n\\\\\"; use std::fs;", 2, "std::fs");
     }
 
     #[test]
     fn test_modules_of_their_own_file_are_known() {
-        let source = source::read("#[cfg(test)]\nmod tests;\nmod product;", &module_of("kwil/mod.rs"));
+        let source = source::read("#[cfg(test)]\nmod tests;\nmod product;", &module_of("kwil/dump/mod.rs"));
         assert_eq!(source.test_modules, BTreeSet::from(["tests".to_owned()]));
-        assert_eq!(module_of("kwil/mod.rs"), ["kwil"]);
-        assert_eq!(module_of("kwil/genesis/v09.rs"), ["kwil", "genesis", "v09"]);
+        assert_eq!(module_of("kwil/dump/mod.rs"), ["dump"]);
+        assert_eq!(module_of("kwil/formats/genesis/v09.rs"), ["formats", "genesis", "v09"]);
+        assert_eq!(module_of("setup/plan.rs"), ["setup", "plan"]);
     }
 }

@@ -6,7 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use regenesis::kwil::guard;
+use kwil_formats::dump::guard;
 use tempfile::TempDir;
 
 struct Ran {

@@ -10,20 +10,19 @@ use std::{
     time::Duration,
 };
 
+use kwil_formats::{
+    formats::{Family, config::StartSettings},
+    judge::readiness::{
+        Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
+        RequiredSpace, judge_machine, judge_root, judge_server, sort,
+    },
+};
 use nix::sys::resource::{Resource, getrlimit};
 use serde::Serialize;
 
 use crate::{
     base::{Context, Error, Finding, Level, Result, durable},
     database::{Settings, readiness},
-    kwil::{
-        Family,
-        config::StartSettings,
-        readiness::{
-            Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
-            RequiredSpace, judge_machine, judge_root, judge_server, sort,
-        },
-    },
     setup::Looked,
 };
 

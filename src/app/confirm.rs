@@ -2,17 +2,16 @@
 
 use std::path::{Path, PathBuf};
 
+use kwil_formats::{
+    formats::{Family, genesis::Genesis},
+    judge::confirm::{Found, Judgement, Part, Signed, TableState, Verdict, judge},
+};
 use serde::Serialize;
 
 use super::files::read_manifest;
 use crate::{
     base::{Context, Error, Progress, Result, clock, progress::Item, task::CancellationToken, text},
     database::{NodeStage, Settings},
-    kwil::{
-        Family,
-        confirm::{Found, Judgement, Part, Signed, TableState, Verdict, judge},
-        genesis::Genesis,
-    },
     manifest::{Manifest, genesis_validators},
     snapshot::{
         self, VerifyOptions,

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use kwil_formats::formats::{Family, GENESIS_FILE_NAME, genesis::Genesis};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -27,7 +28,6 @@ use crate::{
         text::{self, megabytes_per_second},
     },
     database::scratch::{Scratch, ScratchOptions},
-    kwil::{Family, GENESIS_FILE_NAME, genesis::Genesis},
     setup::{key_file_name, start_command},
 };
 

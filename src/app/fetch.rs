@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use kwil_formats::formats::GENESIS_FILE_NAME;
 use tokio::task::JoinHandle;
 
 use super::{
@@ -19,7 +20,6 @@ use crate::{
         Context, Error, Kind, Progress, Result, clock, durable, files::read_bounded, limits, task::CancellationToken,
         text,
     },
-    kwil::GENESIS_FILE_NAME,
     manifest::{
         ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest,
         VerifyError,

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use kwil_formats::formats::key::PrivateKey;
+
 use crate::{
     base::{Context, Result, files::read_bounded, limits},
-    kwil::key::PrivateKey,
     manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest},
     setup::read_key_file,
 };

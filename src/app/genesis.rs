@@ -6,12 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::{
-    base::{
-        Context, Error, Finding, Level, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
-        task::CancellationToken,
-    },
-    kwil::{
+use kwil_formats::{
+    formats::{
         Family, GENESIS_FILE_NAME,
         genesis::{
             Fresh, Genesis,
@@ -19,6 +15,14 @@ use crate::{
             fresh::go_time,
             lint::{self, Build, LintOptions, Linted},
         },
+    },
+    judge::lint::{Packing, lint_pair},
+};
+
+use crate::{
+    base::{
+        Context, Error, Finding, Level, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
+        task::CancellationToken,
     },
     manifest::MANIFEST_FILE_NAME,
     snapshot::{self, VerifyOptions},
@@ -77,13 +81,12 @@ pub fn lint(request: &LintRequest, progress: &Progress, cancel: &CancellationTok
         Some(path) => Some(snapshot::facts(path, wanted, &verify, progress)?),
         None => None,
     };
-    let options = LintOptions {
-        family: request.family,
-        build: request.build,
-        now_unix_seconds: Some(clock::unix_seconds()),
-        snapshot: facts.as_ref(),
-    };
-    Ok(lint::lint(&bytes, &options))
+    let options =
+        LintOptions { family: request.family, build: request.build, now_unix_seconds: Some(clock::unix_seconds()) };
+    Ok(match &facts {
+        Some(facts) => lint_pair(&bytes, &options, facts),
+        None => lint::lint(&bytes, &options),
+    })
 }
 
 /// What `genesis set` did.
@@ -159,11 +162,11 @@ pub fn state_hash(path: &Path, progress: &Progress, cancel: &CancellationToken) 
     let at = path.display();
     let named_gzip = facts.name.ends_with(".gz");
     let contents = match (facts.packing, facts.contents) {
-        (lint::Packing::Other(what), _) => {
+        (Packing::Other(what), _) => {
             return Err(Error::verify(format!("{at} is a {what} file, but kwild reads gzip or plain SQL only"))
                 .hint("unpack it, and pack it with gzip"));
         }
-        (lint::Packing::Plain, Ok(_)) if named_gzip => {
+        (Packing::Plain, Ok(_)) if named_gzip => {
             return Err(Error::verify(format!("{at} is named .gz but is no gzip file: kwild would refuse it"))
                 .hint("name it .sql, or pack it with gzip"));
         }
@@ -172,7 +175,7 @@ pub fn state_hash(path: &Path, progress: &Progress, cancel: &CancellationToken) 
                 .hint("fetch the snapshot again from where it came from"));
         }
         (packing, Ok(contents)) => {
-            if packing == lint::Packing::Gzip && !named_gzip {
+            if packing == Packing::Gzip && !named_gzip {
                 progress.warning(format!("{at} is a gzip file, but kwild unpacks only what is named .gz: rename it"));
             }
             contents
@@ -192,7 +195,9 @@ pub fn write_state_hash(path: &Path, family: Family, hash: Sha256Hash, progress:
     let bytes = read(&file)?;
     // A hash in the other form is what this command is to mend.
     let mut genesis = match Genesis::parse(&bytes) {
-        Err(crate::kwil::genesis::GenesisError::Field { path, .. }) if path == "state_hash" || path == "app_hash" => {
+        Err(kwil_formats::formats::genesis::GenesisError::Field { path, .. })
+            if path == "state_hash" || path == "app_hash" =>
+        {
             parse(&file, &without_hash(&bytes)?)?
         }
         _ => parse(&file, &bytes)?,
@@ -223,8 +228,8 @@ pub fn write_state_hash(path: &Path, family: Family, hash: Sha256Hash, progress:
 
 /// The same JSON without its hash.
 fn without_hash(bytes: &[u8]) -> Result<Vec<u8>> {
-    use crate::kwil::json::{Json, fold};
-    let (value, _) = Json::read_first(bytes).map_err(crate::kwil::genesis::GenesisError::from)?;
+    use kwil_formats::formats::json::{Json, fold};
+    let (value, _) = Json::read_first(bytes).map_err(kwil_formats::formats::genesis::GenesisError::from)?;
     let Json::Object(entries) = value else { return Ok(bytes.to_vec()) };
     let kept = entries.into_iter().filter(|(key, _)| !matches!(fold(key).as_str(), "state_hash" | "app_hash"));
     Ok(Json::Object(kept.collect()).to_pretty())

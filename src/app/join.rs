@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use kwil_formats::formats::{
+    Family, GENESIS_FILE_NAME,
+    config::{self, CONFIG_FILE_NAME, Setting},
+};
 use serde::Serialize;
 
 use super::{
@@ -20,10 +24,6 @@ use crate::{
         task::CancellationToken, text,
     },
     database::{PartialSettings, Target},
-    kwil::{
-        Family, GENESIS_FILE_NAME,
-        config::{self, CONFIG_FILE_NAME, Setting},
-    },
     manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };

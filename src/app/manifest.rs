@@ -8,6 +8,14 @@ use std::{
     time::Duration,
 };
 
+use kwil_formats::{
+    dump::digest::TextDigest,
+    formats::{
+        GENESIS_FILE_NAME,
+        genesis::Genesis,
+        key::{PrivateKey, PublicKey},
+    },
+};
 use rand::TryRngCore;
 use zeroize::Zeroizing;
 
@@ -16,12 +24,6 @@ use crate::{
     base::{
         Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
         task::CancellationToken, text,
-    },
-    kwil::{
-        GENESIS_FILE_NAME,
-        digest::TextDigest,
-        genesis::Genesis,
-        key::{PrivateKey, PublicKey},
     },
     manifest::{
         Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, MANIFEST_FILE_NAME,

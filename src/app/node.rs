@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME};
 use tokio::time::timeout;
 
 use crate::{
@@ -17,7 +18,6 @@ use crate::{
         task::CancellationToken,
         text::{self, megabytes_per_second},
     },
-    kwil::{Family, GENESIS_STATE_FILE_NAME},
     manifest::{ArtifactName, Manifest, Ticket, VerifiedManifest},
     store::{ArtifactFile, Contents, PrivateDirectory},
     swarm::{self, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use kwil_formats::formats::{GENESIS_FILE_NAME, key::PrivateKey};
+
 use super::{
     manifest::{self, SignOptions, Signed},
     rehearse::{self, RehearseOptions},
@@ -10,7 +12,6 @@ use super::{
 use crate::{
     base::{Error, Kind, Progress, Result, task::CancellationToken, text},
     database::{Settings, scratch},
-    kwil::{GENESIS_FILE_NAME, key::PrivateKey},
     manifest::genesis_validators,
     snapshot::{self, CreateOptions, Created},
 };

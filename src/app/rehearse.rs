@@ -7,6 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kwil_formats::{
+    dump::scan::ScanReport,
+    formats::{Family, genesis::Genesis},
+    judge::rehearsal::FailedStatement,
+};
 use serde::Serialize;
 
 use super::files::read_manifest;
@@ -16,7 +21,6 @@ use crate::{
         RehearsalDatabase, Settings,
         scratch::{Scratch, ScratchOptions},
     },
-    kwil::{Family, genesis::Genesis, rehearsal::FailedStatement, scan::ScanReport},
     manifest::Manifest,
     snapshot::{
         self,

@@ -12,6 +12,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kwil_formats::formats::key::PublicKey;
+
 use crate::{
     base::{
         Blake3Hash, Context, Error, Result,
@@ -19,7 +21,6 @@ use crate::{
         files::read_bounded,
         limits,
     },
-    kwil::key::PublicKey,
     manifest::{SignedManifest, TrustPolicy, VerifiedManifest, VerifyError, verify},
 };
 

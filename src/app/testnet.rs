@@ -7,18 +7,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kwil_formats::{
+    formats::{
+        Family, GENESIS_STATE_FILE_NAME,
+        genesis::{Genesis, fresh::Fresh, testnet::key_type},
+        key::PrivateKey,
+    },
+    judge::readiness::shell_word,
+};
 use rand::{TryRngCore, rngs::OsRng};
 use serde::Serialize;
 
 use super::setup::init;
 use crate::{
     base::{Context, Error, Kind, Progress, Result, durable, task::CancellationToken, text::escape},
-    kwil::{
-        Family, GENESIS_STATE_FILE_NAME,
-        genesis::{Genesis, fresh::Fresh, testnet::key_type},
-        key::PrivateKey,
-        readiness::shell_word,
-    },
     setup::{
         self, GenesisSource, InitOptions, KeySource, NodeConfig, SnapshotSource, key_file_name,
         testnet::{Hosts, Layout, Node, check_count, own_keys, plan},

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
+pub use kwil_formats::base::limits::*;
+
 /// A manifest file or message. One artifact of 500 GB in 4 MiB chunks needs 4 MiB; the digests of 80,000 tables, whose names
 /// have 70 bytes, 9 MiB. `manifest`.
 pub const MANIFEST_SIZE_BYTES_MAX: usize = 16 << 20;
-/// A genesis file. Real ones are kilobytes; allocs may be many. `kwil`, `manifest`.
-pub const GENESIS_SIZE_BYTES_MAX: usize = 16 << 20;
-/// A key file. `kwil`.
-pub const KEY_FILE_SIZE_BYTES_MAX: usize = 16 << 10;
 /// A node's config.toml. `setup`.
 pub const CONFIG_SIZE_BYTES_MAX: usize = 1 << 20;
 /// A chain id; v0.9 allows 50 characters, v0.10 does not say. `manifest`.
@@ -58,29 +56,5 @@ pub const PASSWORD_FILE_SIZE_BYTES_MAX: u64 = 1 << 20;
 /// Uncompressed text of a snapshot, unless `--max-bytes` says otherwise: far above any Kwil database, and an end to a
 /// file that unpacks for ever. `snapshot`.
 pub const SNAPSHOT_TEXT_BYTES_MAX: u64 = 1 << 44;
-/// One SQL statement outside COPY data; the longest are function bodies and literals, bounded by a chain's transactions.
-/// `kwil`.
-pub const SQL_STATEMENT_SIZE_BYTES_MAX: usize = 16 << 20;
-/// Tokens of one SQL statement: 1600 columns with a default each need some 16,000. The parser takes
-/// about 4 KiB for each. `kwil`.
-pub const SQL_STATEMENT_TOKENS_MAX: usize = 20_000;
-/// Tokens of a function's body, whose statements are parsed one by one. `kwil`.
-pub const FUNCTION_BODY_TOKENS_MAX: usize = 200_000;
-/// The body of a function in plpgsql; a transaction that makes one has to fit into a block. The parser of bodies takes some
-/// 50 bytes for each of it. `kwil`.
-pub const FUNCTION_BODY_SIZE_BYTES_MAX: usize = 2 << 20;
-/// One COPY row's text with its line end: what the server's line buffer holds. `kwil`, `database`.
-pub const COPY_ROW_SIZE_BYTES_MAX: u64 = (1 << 30) - 2;
-/// One row of the voters table: an id, a public key and a number. `kwil`.
-pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
-/// Rows of the voters table. `kwil`.
-pub const VOTERS_MAX: usize = 100_000;
-/// Rows of `kwild_engine` that wait for a name, and the names, while a state is digested. Real networks have some hundred
-/// kilobytes; a row of an action holds its source, which a transaction bounds. `kwil`.
-pub const DIGEST_ENGINE_SIZE_BYTES_MAX: usize = 16 << 20;
-/// Names of tables, twice, and of columns, while a state is digested: some 80,000 tables of usual names need 12 MiB. `kwil`.
-pub const DIGEST_TABLES_SIZE_BYTES_MAX: usize = 24 << 20;
-/// Parts of a schema and their names, while a state is digested: 100,000 of them. `kwil`.
-pub const DIGEST_SCHEMA_SIZE_BYTES_MAX: usize = 16 << 20;
 /// A file with a state digest as JSON; twice what a digest's names may take, and hashes. `snapshot`.
 pub const DIGEST_FILE_SIZE_BYTES_MAX: usize = 64 << 20;

@@ -3,16 +3,12 @@
 
 pub mod clock;
 pub mod durable;
-pub mod error;
 pub mod files;
-pub mod finding;
-pub mod ids;
 pub mod limits;
 pub mod progress;
 pub mod task;
-pub mod text;
 
-pub use error::{Context, Error, Kind, Result};
-pub use finding::{Finding, Level};
-pub use ids::{Blake3Hash, Sha256Hash};
+pub use kwil_formats::base::{
+    Blake3Hash, Context, Error, Finding, Kind, Level, Result, Sha256Hash, error, finding, ids, text,
+};
 pub use progress::Progress;

@@ -3,14 +3,12 @@
 use std::sync::LazyLock;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
-
-use crate::{
-    base::{Error, Result},
-    kwil::{
-        Family,
-        config::{self, Key, Kind},
-    },
+use kwil_formats::formats::{
+    Family,
+    config::{self, Key, Kind},
 };
+
+use crate::base::{Error, Result};
 
 /// Configuration flags as given.
 #[derive(Clone, Default)]

@@ -8,17 +8,17 @@ use std::{
 };
 
 use clap::Args;
+use kwil_formats::formats::{
+    GENESIS_FILE_NAME,
+    config::{self, CONFIG_FILE_NAME},
+    genesis::Genesis,
+};
 use zeroize::Zeroizing;
 
 use super::values::{Secret, expand_home, home};
 use crate::{
     base::{Context, Error, Progress, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX},
     database::{PartialSettings, Settings, SslMode},
-    kwil::{
-        GENESIS_FILE_NAME,
-        config::{self, CONFIG_FILE_NAME},
-        genesis::Genesis,
-    },
     setup, snapshot,
 };
 

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use kwil_formats::formats::Family;
 
 use super::{Session, values::Size};
 use crate::{
     app::demo::{self, DemoOptions, VALIDATORS_MAX, VALIDATORS_MIN},
     base::Result,
-    kwil::Family,
 };
 
 /// Which recorded networks.

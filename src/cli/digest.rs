@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use clap::Args;
+use kwil_formats::formats::GENESIS_FILE_NAME;
 use serde::Serialize;
 
 use super::{
@@ -12,7 +13,6 @@ use super::{
 };
 use crate::{
     base::{Context, Error, Result, durable},
-    kwil::GENESIS_FILE_NAME,
     snapshot::{
         self, VerifyOptions,
         digest::{self, Comparison, DatabaseDigestOptions, Digest, Other},

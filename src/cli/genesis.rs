@@ -4,20 +4,20 @@ use std::{fmt, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
+use kwil_formats::formats::{
+    Family,
+    genesis::{
+        Genesis,
+        edit::{Change, Edit},
+        lint::{self, Build},
+    },
+};
 use serde::Serialize;
 
 use super::{Session, values::home_path};
 use crate::{
     app::genesis::{self as use_case, Edited, LintRequest},
     base::{Context, Error, Finding, Level, Result, text},
-    kwil::{
-        Family,
-        genesis::{
-            Genesis,
-            edit::{Change, Edit},
-            lint::{self, Build},
-        },
-    },
 };
 
 /// Commands about a genesis file.

@@ -1,15 +1,15 @@
 //! Flags of Kwil's `setup init` about a genesis that it makes itself, of both families.
 
 use clap::Args;
+use kwil_formats::formats::{
+    Family,
+    genesis::{Fresh, Genesis, edit::entry},
+    key::PublicKey,
+};
 
 use super::genesis_values::{self, balance, join_expiry};
 use crate::{
     base::{Error, Result, Sha256Hash},
-    kwil::{
-        Family,
-        genesis::{Fresh, Genesis, edit::entry},
-        key::PublicKey,
-    },
     setup::NewGenesis,
 };
 

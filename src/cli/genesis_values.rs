@@ -1,14 +1,14 @@
 //! Values of a new genesis that several commands take.
 
+use kwil_formats::formats::{
+    Family,
+    genesis::fresh::{self, Balance, Expiry, Fresh, V010_CHAIN_ID},
+};
 use rand::{TryRngCore, rngs::OsRng};
 
 use crate::{
     app::genesis::genesis_time_now,
     base::{Error, Result, text::escape},
-    kwil::{
-        Family,
-        genesis::fresh::{self, Balance, Expiry, Fresh, V010_CHAIN_ID},
-    },
 };
 
 /// A genesis of Kwil's defaults, with the family's own name for a network that is not named; it begins now.
@@ -48,7 +48,8 @@ pub(super) fn join_expiry(family: Family, text: &str) -> Result<Expiry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{base::Kind, kwil::key::KeyType};
+    use crate::base::Kind;
+    use kwil_formats::formats::key::KeyType;
 
     #[test]
     fn balances_are_read() {

@@ -4,6 +4,10 @@ use std::{fmt, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
+use kwil_formats::formats::{
+    Family,
+    key::{KeyType, PrivateKey, PublicKey},
+};
 use rand::{TryRngCore, rngs::OsRng};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use zeroize::Zeroizing;
@@ -14,10 +18,6 @@ use super::{
 };
 use crate::{
     base::{Error, Result, durable},
-    kwil::{
-        Family,
-        key::{KeyType, PrivateKey, PublicKey},
-    },
     setup::read_key_file,
 };
 
@@ -145,7 +145,7 @@ impl InfoArgs {
 }
 
 /// An argument that is no key is a wrong argument.
-fn usage(error: crate::kwil::key::KeyError) -> Error {
+fn usage(error: kwil_formats::formats::key::KeyError) -> Error {
     let told = Error::from(error);
     let hint = told.advice().unwrap_or("name the key's file with --key-file").to_owned();
     Error::usage(told.to_string()).hint(hint)

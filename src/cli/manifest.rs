@@ -7,6 +7,7 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis, key::PublicKey};
 use serde::Serialize;
 
 use super::Session;
@@ -17,7 +18,6 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    kwil::{GENESIS_FILE_NAME, genesis::Genesis, key::PublicKey},
     manifest::{
         ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, Ticket, TrustPolicy, Validator,
         genesis_validators,

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use clap::Args;
+use kwil_formats::{formats::GENESIS_FILE_NAME, judge::confirm::Verdict};
 use serde::Serialize;
 
 use super::{
@@ -16,7 +17,6 @@ use crate::{
         files::read_manifest,
     },
     base::{Result, durable, text},
-    kwil::{GENESIS_FILE_NAME, confirm::Verdict},
 };
 
 /// Named in words for each verdict; JSON has all.

@@ -4,6 +4,11 @@ use std::{collections::BTreeMap, fmt, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::Args;
+use kwil_formats::formats::{
+    Family,
+    genesis::{Fresh, edit::entry},
+    key::PublicKey,
+};
 use serde::{Serialize, Serializer};
 
 use super::{
@@ -14,11 +19,6 @@ use super::{
 use crate::{
     app::genesis as use_case,
     base::{Context, Error, Result, Sha256Hash, text},
-    kwil::{
-        Family,
-        genesis::{Fresh, edit::entry},
-        key::PublicKey,
-    },
 };
 
 /// What `setup genesis` is told.

@@ -3,6 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use kwil_formats::formats::{
+    Family,
+    config::{self, CONFIG_FILE_NAME, CarryOver},
+};
 use zeroize::Zeroizing;
 
 use super::{
@@ -14,10 +18,6 @@ use super::{
 use crate::{
     app::{self, setup::Described},
     base::{Context, Error, Result},
-    kwil::{
-        Family,
-        config::{self, CONFIG_FILE_NAME, CarryOver},
-    },
     setup::{self, GenesisSource, InitOptions, KeySource, NodeConfig, SnapshotSource},
 };
 

@@ -3,6 +3,7 @@
 use std::{net::Ipv4Addr, path::PathBuf};
 
 use clap::Args;
+use kwil_formats::formats::{Family, genesis::Fresh};
 
 use super::{
     Session,
@@ -13,7 +14,6 @@ use super::{
 use crate::{
     app::testnet::{self, Beginning, TestnetOptions},
     base::{Context, Error, Result},
-    kwil::{Family, genesis::Fresh},
     setup::{
         self,
         testnet::{Hosts, Layout},

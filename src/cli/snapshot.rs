@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis};
 
 use super::{
     Session,
@@ -12,7 +13,6 @@ use super::{
 };
 use crate::{
     base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
-    kwil::{GENESIS_FILE_NAME, genesis::Genesis},
     snapshot::{self, Compression, CreateOptions, GuardOptions, VerifyOptions, digest::spill_directory},
 };
 

@@ -7,12 +7,12 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
+use kwil_formats::formats::key::PublicKey;
 use serde::Serialize;
 
 use super::Session;
 use crate::{
     base::{Blake3Hash, Context, Error, Result, files::read_bounded, limits, text},
-    kwil::key::PublicKey,
     manifest::Ticket,
 };
 

@@ -3,9 +3,8 @@
 use std::{fmt, path::PathBuf, str::FromStr};
 
 use clap::builder::{PathBufValueParser, TypedValueParser};
+use kwil_formats::formats::Family;
 use zeroize::Zeroizing;
-
-use crate::kwil::Family;
 
 /// `--family`: one of the two, or what is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

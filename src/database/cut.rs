@@ -6,6 +6,7 @@ mod server;
 
 use std::sync::Arc;
 
+use kwil_formats::formats::Family;
 use tokio_postgres::Client;
 
 use super::{
@@ -15,10 +16,7 @@ use super::{
     pooler,
     settings::Settings,
 };
-use crate::{
-    base::{Error, Progress, Result, text::escape},
-    kwil::Family,
-};
+use crate::base::{Error, Progress, Result, text::escape};
 use reader::Reader;
 
 /// kwild's bookkeeping table, left out as Kwil leaves it out.

@@ -10,6 +10,7 @@ use std::{
     process::{ExitStatus, Stdio},
 };
 
+use kwil_formats::formats::Family;
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -28,10 +29,7 @@ use super::{
     settings::Settings,
     skeleton::{Skeleton, TEXT_IN_MEMORY_BYTES},
 };
-use crate::{
-    base::{Context, Error, Result, text::escape},
-    kwil::Family,
-};
+use crate::base::{Context, Error, Result, text::escape};
 
 /// The oldest pg_dump that knows `--no-table-access-method`.
 const MAJOR_MIN: u32 = 15;
@@ -39,6 +37,7 @@ const MAJOR_MIN: u32 = 15;
 const MAJOR_OF_LARGE_OBJECTS: u32 = 16;
 /// How much of pg_dump's complaints is kept: the end is what matters.
 const STDERR_BYTES_MAX: usize = 4096;
+const STDERR_LINE_BYTES_MAX: usize = 400;
 /// Read from pg_dump at once: what a pipe holds.
 const TEXT_READ_BYTES: usize = 64 << 10;
 
@@ -258,6 +257,9 @@ fn explain(status: ExitStatus, said: &str) -> Error {
     let error = if said.is_empty() { Error::failed(how) } else { Error::failed(how).because(one_line(said)) };
     error.hint(if said.contains("permission denied") {
         "use the role that owns the Kwil database, or a superuser (--user)"
+    } else if said.contains("max_locks_per_transaction") {
+        "pg_dump locks every table at once, and the server has not room for so many locks: ALTER SYSTEM SET \
+         max_locks_per_transaction = 2048, restart the server, and run the command again"
     } else if said.contains("password") || said.contains("authentication") {
         "check the password in PGPASSWORD, ~/.pgpass or --password-file"
     } else {
@@ -270,11 +272,19 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(escape).collect::<Vec<_>>().join(" | ")
 }
 
+/// The last that a program says. Of a long line only the beginning is kept: pg_dump repeats a query that failed, and one that
+/// locks every table has megabytes.
 async fn tail(mut from: impl AsyncRead + Unpin) -> String {
     let mut kept: Vec<u8> = Vec::new();
+    let mut line_bytes = 0;
     let mut buffer = [0; 1024];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
-        kept.extend_from_slice(&buffer[..n]);
+        for byte in &buffer[..n] {
+            line_bytes = if *byte == b'\n' { 0 } else { line_bytes + 1 };
+            if line_bytes <= STDERR_LINE_BYTES_MAX {
+                kept.push(*byte);
+            }
+        }
         let excess = kept.len().saturating_sub(STDERR_BYTES_MAX);
         kept.drain(..excess);
     }
@@ -449,6 +459,18 @@ mod tests {
         let e = explain(ExitStatus::from_raw(1 << 8), "pg_dump: error: bad\npg_dump: detail: \u{1b}[31m\n");
         assert_eq!(e.chain(), "pg_dump failed with exit code 1: pg_dump: error: bad | pg_dump: detail: \\u{1b}[31m");
         assert_eq!(explain(ExitStatus::from_raw(9), "").chain(), "pg_dump was ended by signal 9");
+    }
+
+    #[tokio::test]
+    async fn a_query_of_megabytes_does_not_hide_why_it_failed() {
+        let said = format!(
+            "pg_dump: error: query failed: ERROR:  out of shared memory\nHINT:  You might need to increase \
+             max_locks_per_transaction.\npg_dump: detail: Query was: LOCK TABLE {}\n",
+            "ds_x.t, ".repeat(300_000)
+        );
+        let e = explain(ExitStatus::from_raw(1 << 8), &tail(said.as_bytes()).await);
+        assert!(e.chain().contains("out of shared memory") && e.chain().len() < 1000, "{}", e.chain());
+        assert!(e.advice().unwrap().contains("ALTER SYSTEM SET max_locks_per_transaction"), "{e:?}");
     }
 
     #[test]

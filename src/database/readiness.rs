@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use kwil_formats::judge::readiness::{Access, Database, OtherDatabase, Role, Schema, Server, Setting};
 use tokio_postgres::{Client, Row, types::ToSql};
 
 use super::{
@@ -13,10 +14,7 @@ use super::{
     live::IS_CLIENT,
     settings::Settings,
 };
-use crate::{
-    base::{Error, Result},
-    kwil::readiness::{Access, Database, OtherDatabase, Role, Schema, Server, Setting},
-};
+use crate::base::{Error, Result};
 
 /// Databases that are there on every server; the node's own is asked for first.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, env, fmt::Write as _, path::PathBuf, process::Stdio, sync::Arc};
 
+use kwil_formats::judge::rehearsal::Complaints;
 use nix::{
     sys::signal::{Signal, killpg},
     unistd::Pid,
@@ -19,10 +20,7 @@ use super::{
     dump::{self, clean_environment},
     settings::{Settings, SslMode},
 };
-use crate::{
-    base::{Context, Error, Result},
-    kwil::rehearsal::Complaints,
-};
+use crate::base::{Context, Error, Result};
 
 /// How the names of our databases begin.
 const NAME_PREFIX: &str = "regenesis_rehearsal_";

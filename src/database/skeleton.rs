@@ -5,13 +5,11 @@ use std::{
     io::{Read, Seek, Write},
 };
 
+use kwil_formats::dump::guard::Arranger;
 use tempfile::SpooledTempFile;
 
 use super::proxy::Session;
-use crate::{
-    base::{Context, Error, Result},
-    kwil::guard::Arranger,
-};
+use crate::base::{Context, Error, Result};
 
 /// Text without rows that is held in memory; a longer one, with large objects, goes to a file without a name.
 pub(super) const TEXT_IN_MEMORY_BYTES: usize = 4 << 20;

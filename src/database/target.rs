@@ -1,14 +1,13 @@
 //! A look at the database that a new node will use: kwild does not load a snapshot into one that holds a node's state
 //! already, and starts on the old state without a word.
 
+use kwil_formats::formats::config::DatabaseSettings;
+
 use super::{
     connect::{Connection, is_missing_database},
     settings::{PartialSettings, Settings},
 };
-use crate::{
-    base::{Context, Result},
-    kwil::config::DatabaseSettings,
-};
+use crate::base::{Context, Result};
 
 /// What stands where kwild will look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -16,6 +16,11 @@ mod wire;
 use std::{cmp::Ordering, fmt};
 
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
+use kwil_formats::formats::{
+    Family, GENESIS_FILE_NAME,
+    genesis::{Genesis, GenesisError},
+    key::{PrivateKey, PublicKey},
+};
 pub use layout::{ChunkIndex, Layout, LayoutError};
 use serde::Serialize;
 pub use signed::{Signature, SignedManifest, SignerError, Signers};
@@ -24,14 +29,7 @@ pub use trust::{Attestations, TrustRules};
 pub use verify::{Step, TrustPolicy, VerifiedManifest, VerifyError};
 pub use wire::DecodeError;
 
-use crate::{
-    base::{Blake3Hash, Sha256Hash, limits},
-    kwil::{
-        Family, GENESIS_FILE_NAME,
-        genesis::{Genesis, GenesisError},
-        key::{PrivateKey, PublicKey},
-    },
-};
+use crate::base::{Blake3Hash, Sha256Hash, limits};
 
 /// The manifest's name beside the files it describes.
 pub const MANIFEST_FILE_NAME: &str = "manifest.regenesis";

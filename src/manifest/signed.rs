@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use kwil_formats::formats::key::{PrivateKey, PublicKey};
+
 use super::{DecodeError, Manifest, TrustRules, strictly_sorted, wire};
-use crate::{
-    base::{Blake3Hash, limits},
-    kwil::key::{PrivateKey, PublicKey},
-};
+use crate::base::{Blake3Hash, limits};
 
 /// What is put before the payload, so that a signature over a manifest is never one over something else.
 const DOMAIN: &[u8] = b"regenesis/manifest/v1\0";
@@ -161,7 +160,8 @@ impl Signers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{kwil::key::KeyType, manifest::Attestations};
+    use crate::manifest::Attestations;
+    use kwil_formats::formats::key::KeyType;
 
     #[test]
     fn a_key_that_signed_twice_counts_once() {

@@ -1,11 +1,10 @@
 //! What validators say about a manifest: an old one that its own database agrees, a new one that it is ready. Each
 //! kind is signed under its own domain, so that one is never taken for the other.
 
+use kwil_formats::formats::key::{PrivateKey, PublicKey};
+
 use super::{DecodeError, Signature, wire};
-use crate::{
-    base::{Blake3Hash, limits},
-    kwil::key::{PrivateKey, PublicKey},
-};
+use crate::base::{Blake3Hash, limits};
 
 /// A validator of the OLD network: my own database gives this state digest at this height.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,7 +102,7 @@ fn verify(domain: &[u8], bytes: &[u8]) -> Result<(Vec<u8>, PublicKey), Statement
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kwil::key::KeyType;
+    use kwil_formats::formats::key::KeyType;
 
     const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
 

@@ -1,12 +1,10 @@
 //! One fixed manifest, committed as bytes, and one case for each way to be wrong.
 
+use kwil_formats::formats::key::KeyType;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{
-    base::{Error, Kind},
-    kwil::key::KeyType,
-};
+use crate::base::{Error, Kind};
 
 const GENESIS: &[u8] = include_bytes!("../../tests/vectors/manifest/genesis.json");
 const GOLDEN: &[u8] = include_bytes!("../../tests/vectors/manifest/good.regenesis");

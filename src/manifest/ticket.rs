@@ -11,13 +11,11 @@
 use std::{fmt, str::FromStr};
 
 use data_encoding::BASE32_NOPAD;
+use kwil_formats::formats::key::PublicKey;
 use zeroize::Zeroizing;
 
 use super::{DecodeError, TrustRules, check_chain_id, wire};
-use crate::{
-    base::{Blake3Hash, Error, limits},
-    kwil::key::PublicKey,
-};
+use crate::base::{Blake3Hash, Error, limits};
 
 /// What every ticket begins with, before its version.
 const PREFIX: &str = "regenesis";
@@ -236,10 +234,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{
-        kwil::key::{KeyType, PrivateKey},
-        manifest::Attestations,
-    };
+    use crate::manifest::Attestations;
+    use kwil_formats::formats::key::{KeyType, PrivateKey};
 
     fn key(seed: u8, kind: KeyType) -> PublicKey {
         PrivateKey::from_seed(kind, &[seed; 32]).unwrap().public()

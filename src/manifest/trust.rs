@@ -2,8 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
+use kwil_formats::formats::key::PublicKey;
+
 use super::{DecodeError, Validator, strictly_sorted};
-use crate::{base::limits, base::text, kwil::key::PublicKey};
+use crate::base::{limits, text};
 
 /// Who must have signed the manifest, and what validators of the old network must attest.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,13 +2,15 @@
 
 use std::fmt;
 
+use kwil_formats::formats::{
+    genesis::{Genesis, GenesisError},
+    key::PublicKey,
+};
+
 use super::{ArtifactName, DecodeError, Manifest, SignedManifest, Signers, chunk, signed::SignerError};
-use crate::{
-    base::{
-        Blake3Hash, Error, Sha256Hash, limits,
-        text::{self, escape},
-    },
-    kwil::{genesis::Genesis, genesis::GenesisError, key::PublicKey},
+use crate::base::{
+    Blake3Hash, Error, Sha256Hash, limits,
+    text::{self, escape},
 };
 
 /// The steps, in their order.

@@ -1,6 +1,10 @@
 //! Bytes of `proto/manifest.proto`, strictly: only bytes that re-encode to themselves are read. The only place that
 //! names the generated types.
 
+use kwil_formats::formats::{
+    Family,
+    key::{KeyError, KeyType, PublicKey},
+};
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -9,13 +13,7 @@ use super::{
     Ticket, TrustRules, Validator,
     statement::{Attestation, Readiness},
 };
-use crate::{
-    base::{Blake3Hash, Sha256Hash},
-    kwil::{
-        Family,
-        key::{KeyError, KeyType, PublicKey},
-    },
-};
+use crate::base::{Blake3Hash, Sha256Hash};
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 mod proto {

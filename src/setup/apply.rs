@@ -6,6 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kwil_formats::formats::{
+    Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME,
+    config::{CONFIG_FILE_NAME, Config},
+    genesis::Genesis,
+};
+
 use super::{
     CheckSnapshot, GenesisAtHand, GenesisSource, InitOptions, Initialised, NewGenesis, SnapshotSource,
     key::{self, NodeKey},
@@ -13,14 +19,7 @@ use super::{
     plan::{self, Plan, Way},
     snapshot,
 };
-use crate::{
-    base::{Context, Error, Kind, Result, durable},
-    kwil::{
-        Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME,
-        config::{CONFIG_FILE_NAME, Config},
-        genesis::Genesis,
-    },
-};
+use crate::base::{Context, Error, Kind, Result, durable};
 
 const LOCK_FILE_NAME: &str = ".lock";
 pub(super) const KEY_MODE: u32 = 0o600;

@@ -2,17 +2,15 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
+use kwil_formats::formats::{
+    Family,
+    key::{KeyError, KeyFileForm, KeyType, PrivateKey},
+};
 use rand::{TryRngCore, rngs::OsRng};
 use zeroize::Zeroizing;
 
 use super::{KeySource, apply::KEY_MODE, key_file_name};
-use crate::{
-    base::{Context, Error, Progress, Result, files::read_bounded, limits},
-    kwil::{
-        Family,
-        key::{KeyError, KeyFileForm, KeyType, PrivateKey},
-    },
-};
+use crate::base::{Context, Error, Progress, Result, files::read_bounded, limits};
 
 /// The key that the node will have.
 pub(super) struct NodeKey {

@@ -8,20 +8,20 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use nix::unistd::{AccessFlags, access};
-use zeroize::Zeroizing;
-
-use super::{Initialised, key_file_name, read_config, read_genesis};
-use crate::{
-    base::{Error, files::read_bounded, limits},
-    kwil::{
+use kwil_formats::{
+    formats::{
         Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME,
         config::{self, CONFIG_FILE_NAME, DatabaseSettings, StartSettings},
         genesis::Genesis,
         key::PrivateKey,
-        readiness::{Root, RootConfig, RootGenesis, RootKey, RootState},
     },
+    judge::readiness::{Root, RootConfig, RootGenesis, RootKey, RootState},
 };
+use nix::unistd::{AccessFlags, access};
+use zeroize::Zeroizing;
+
+use super::{Initialised, key_file_name, read_config, read_genesis};
+use crate::base::{Error, files::read_bounded, limits};
 
 /// As much of a snapshot's text is unpacked to see how well it is packed.
 const SAMPLE_BYTES: u64 = 8 << 20;

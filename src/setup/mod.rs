@@ -21,18 +21,16 @@ use zeroize::Zeroizing;
 
 pub use apply::init;
 pub use key::{check_key, family_of_key, read_key_file};
+use kwil_formats::formats::{
+    Family,
+    config::{self, CarryOver, Config, Fate, Setting},
+    genesis::Genesis,
+    key::PublicKey,
+};
 pub use look::{Looked, look};
 pub use plan::staging_directory;
 
-use crate::{
-    base::{Error, Progress, Result, Sha256Hash, files::read_bounded, limits, task::CancellationToken},
-    kwil::{
-        Family,
-        config::{self, CarryOver, Config, Fate, Setting},
-        genesis::Genesis,
-        key::PublicKey,
-    },
-};
+use crate::base::{Error, Progress, Result, Sha256Hash, files::read_bounded, limits, task::CancellationToken};
 
 /// Reads a snapshot file (gzip) to its end and fails unless it is the one that the genesis pins; gives its state hash.
 /// With a genesis that pins none yet, whatever belongs to its family is good.

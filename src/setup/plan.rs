@@ -6,11 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kwil_formats::formats::{Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME, config::CONFIG_FILE_NAME};
+
 use super::key_file_name;
-use crate::{
-    base::{Context, Error, Result, durable},
-    kwil::{Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME, config::CONFIG_FILE_NAME},
-};
+use crate::base::{Context, Error, Result, durable};
 
 /// Behind a dot and the root's name: the sibling in which a new root is made.
 const STAGING_SUFFIX: &str = ".regenesis-part";

@@ -8,12 +8,10 @@ use std::{
 };
 
 use flate2::{Compression, read::GzEncoder};
+use kwil_formats::formats::{GENESIS_STATE_FILE_NAME, genesis::Genesis};
 
 use super::{CheckSnapshot, InitOptions, apply::interrupted};
-use crate::{
-    base::{Context, Error, Result, Sha256Hash, durable, task::CancellationToken},
-    kwil::{GENESIS_STATE_FILE_NAME, genesis::Genesis},
-};
+use crate::base::{Context, Error, Result, Sha256Hash, durable, task::CancellationToken};
 
 /// Makes an empty file share another one's blocks, or says that it cannot.
 pub(super) type ShareBlocks = fn(&File, &File) -> bool;

@@ -5,10 +5,9 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-use crate::{
-    base::{Error, Result},
-    kwil::{Family, key::PublicKey},
-};
+use kwil_formats::formats::{Family, key::PublicKey};
+
+use crate::base::{Error, Result};
 
 /// More than anybody starts on a machine; Kwil's v0.9 counts some ports down.
 const NODES_MAX: usize = 1000;
@@ -226,7 +225,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::kwil::{genesis::testnet::key_type, key::PrivateKey};
+    use kwil_formats::formats::{genesis::testnet::key_type, key::PrivateKey};
 
     fn keys(family: Family, count: usize) -> Vec<PublicKey> {
         (0..count)

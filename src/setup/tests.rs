@@ -6,13 +6,11 @@ use std::{
 };
 
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
+use kwil_formats::formats::{config::database_settings, key::PrivateKey};
 use sha2::{Digest, Sha256};
 
 use super::*;
-use crate::{
-    base::{Context, Kind},
-    kwil::{config::database_settings, key::PrivateKey},
-};
+use crate::base::{Context, Kind};
 
 const TEXT: &[u8] = b"CREATE SCHEMA kwild_voting;\nUPDATE something;\n";
 
@@ -310,7 +308,7 @@ fn keys_in_the_root_are_never_replaced() {
     let world = World::new(Family::V010);
     let root = world.path("root");
     fs::create_dir(&root).unwrap();
-    let mine = PrivateKey::from_seed(crate::kwil::key::KeyType::Secp256k1, &[5; 32]).unwrap();
+    let mine = PrivateKey::from_seed(kwil_formats::formats::key::KeyType::Secp256k1, &[5; 32]).unwrap();
     let bytes = mine.to_file(Family::V010).unwrap();
     fs::write(root.join("nodekey.json"), &bytes).unwrap();
     for key in [KeySource::New, KeySource::File(world.path("key"))] {
@@ -372,7 +370,7 @@ fn a_shared_snapshot_is_checked_in_its_place() {
 
 /// A genesis of this family that is made with the root.
 fn new_genesis(family: Family) -> GenesisSource {
-    use crate::kwil::genesis::Fresh;
+    use kwil_formats::formats::genesis::Fresh;
     GenesisSource::New(NewGenesis::new(family, move |key, state_hash| {
         let mut fresh = Fresh::new(family, "fresh-1", "2026-11-22T13:21:22Z");
         fresh.validator(*key);

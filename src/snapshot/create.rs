@@ -8,6 +8,14 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
+use kwil_formats::{
+    dump::filter::{DumpFilter, LineRules},
+    formats::{
+        Family, GENESIS_FILE_NAME, VoterRow,
+        genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
+    },
+};
+
 use super::{
     digest::validators_of,
     gzip::Compression,
@@ -20,11 +28,6 @@ use crate::{
         Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text,
     },
     database::{Cut, CutOptions, Facts, PgDump, ReadOptions, Settings, StoredParameters},
-    kwil::{
-        Family, GENESIS_FILE_NAME, VoterRow,
-        filter::{DumpFilter, LineRules},
-        genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
-    },
 };
 use serde::Serialize;
 

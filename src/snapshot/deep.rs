@@ -3,10 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
+use kwil_formats::dump::{digest::TextDigest, scan::ScanReport};
+
 use super::digest::check_signed;
 use crate::{
     base::{Context, Error, Finding, Level, Result, Sha256Hash, durable, files::read_bounded, limits, text},
-    kwil::{digest::TextDigest, scan::ScanReport},
     manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest, TableDigest},
 };
 
@@ -133,12 +134,12 @@ mod tests {
     use super::*;
     use crate::{
         base::{Blake3Hash, Kind, Progress},
-        kwil::key::{KeyType, PrivateKey},
         manifest::{
             Artifact, ArtifactHasher, ArtifactName, Attestations, Network, StateDigest, TrustRules, genesis_validators,
         },
         snapshot::{Verified, VerifyOptions, read_genesis, verify},
     };
+    use kwil_formats::formats::key::{KeyType, PrivateKey};
 
     struct World(tempfile::TempDir);
 

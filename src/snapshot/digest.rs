@@ -6,18 +6,16 @@ use std::{
     sync::{Arc, mpsc::Receiver},
 };
 
+use kwil_formats::{
+    dump::digest::{SchemaPart, TextDigest, TextDigester},
+    formats::{Family, genesis::Genesis, key::PublicKey},
+    judge::confirm::FactsReader,
+};
 use serde::{Deserialize, Serialize};
 
 use super::{VerifyOptions, each_piece, hash_log::HashLog, sorter::HashSorter};
 use crate::{
     base::{Blake3Hash, Error, Result, task::CancellationToken, text},
-    kwil::{
-        Family,
-        confirm::FactsReader,
-        digest::{SchemaPart, TextDigest, TextDigester},
-        genesis::Genesis,
-        key::PublicKey,
-    },
     manifest::{self, Manifest, StateDigest, Validator, genesis_validators},
 };
 
@@ -190,7 +188,7 @@ pub struct TableDigest {
 impl Digest {
     /// The digest of a text and the validators that belong to it.
     pub fn new(text: &TextDigest, validators: &[(PublicKey, u64)]) -> Self {
-        let table = |t: &crate::kwil::digest::TableRows| TableDigest {
+        let table = |t: &kwil_formats::dump::digest::TableRows| TableDigest {
             name: t.name(),
             columns: t.columns.clone(),
             rows: t.rows,

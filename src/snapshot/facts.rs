@@ -7,16 +7,14 @@ use std::{
     path::Path,
 };
 
+use kwil_formats::judge::lint::{Contents, Packing, SnapshotFacts};
 use sha2::{Digest, Sha256};
 
 use super::{
     text::TextReader,
     verify::{VerifyOptions, read_either},
 };
-use crate::{
-    base::{Context, Error, Kind, Progress, Result, Sha256Hash},
-    kwil::genesis::lint::{Contents, Packing, SnapshotFacts},
-};
+use crate::base::{Context, Error, Kind, Progress, Result, Sha256Hash};
 
 /// First bytes of other packings than gzip.
 const OTHERS: [(&[u8], &str); 6] = [

@@ -12,6 +12,14 @@ use std::{
     thread,
 };
 
+use kwil_formats::{
+    dump::{
+        filter::DumpFilter,
+        guard::{Arranger, PROLOGUE, is_guarded},
+        scan::{ScanError, ScanReport, StatementScanner},
+    },
+    formats::{Family, GENESIS_FILE_NAME, genesis::Genesis},
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use tempfile::SpooledTempFile;
@@ -23,16 +31,7 @@ use super::{
     source::{Piece, Source},
     verify::{VerifyOptions, belongs, mismatch, open, pinned_by, read_genesis, text_of, unpack, verify_reader},
 };
-use crate::{
-    base::{Context, Error, Progress, Result, Sha256Hash, durable, files::read_bounded, limits, text},
-    kwil::{
-        Family, GENESIS_FILE_NAME,
-        filter::DumpFilter,
-        genesis::Genesis,
-        guard::{Arranger, PROLOGUE, is_guarded},
-        scan::{ScanError, ScanReport, StatementScanner},
-    },
-};
+use crate::base::{Context, Error, Progress, Result, Sha256Hash, durable, files::read_bounded, limits, text};
 
 /// Pieces of the text that wait for a thread.
 const PIECES_WAITING: usize = 3;

@@ -13,6 +13,11 @@ use std::{
     thread,
 };
 
+use kwil_formats::dump::{
+    digest::TextDigest,
+    filter::{DumpFilter, FilterReport},
+    scan::{STACK_BYTES, ScanError, ScanReport, StatementScanner},
+};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -20,14 +25,7 @@ use super::{
     gzip::{BLOCK_BYTES, Compression, MemberWriter},
     source::Source,
 };
-use crate::{
-    base::{Context, Error, Kind, Progress, Result, Sha256Hash, durable},
-    kwil::{
-        digest::TextDigest,
-        filter::{DumpFilter, FilterReport},
-        scan::{STACK_BYTES, ScanError, ScanReport, StatementScanner},
-    },
-};
+use crate::base::{Context, Error, Kind, Progress, Result, Sha256Hash, durable};
 
 /// The part of the text from which on its size is estimated.
 const ESTIMATED_FROM: f64 = 0.01;
@@ -282,10 +280,8 @@ mod tests {
     use std::{fs, io::Read};
 
     use super::{super::digest::spill_directory, *};
-    use crate::{
-        kwil::{Family, filter::LineRules},
-        snapshot::source::Piece,
-    };
+    use crate::snapshot::source::Piece;
+    use kwil_formats::{dump::filter::LineRules, formats::Family};
 
     const DUMP: &str = "CREATE SCHEMA kwild_voting;\nCREATE TABLE kwild_voting.voters (\n    id bytea NOT NULL,\n    \
         name bytea NOT NULL,\n    power bigint NOT NULL\n);\nCOPY kwild_voting.voters (id, name, power) FROM stdin;\n\

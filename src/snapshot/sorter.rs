@@ -15,11 +15,10 @@ use std::{
     thread,
 };
 
+use kwil_formats::dump::digest::{HashList, Sum};
+
 use super::hash_log::{HashLog, Place};
-use crate::{
-    base::{Blake3Hash, Error, Result},
-    kwil::digest::{HashList, Sum},
-};
+use crate::base::{Blake3Hash, Error, Result};
 
 type Hash = [u8; 32];
 

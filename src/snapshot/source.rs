@@ -3,15 +3,15 @@
 
 use std::io::{Read, Seek};
 
+use kwil_formats::dump::{
+    filter::LineRules,
+    splice::{Place, PlaceFinder},
+};
 use tempfile::SpooledTempFile;
 
 use crate::{
     base::{Context, Error, Progress, Result},
     database::{Batch, Connections, Cut, Opened, PgDump, ReadOptions, Rows},
-    kwil::{
-        filter::LineRules,
-        splice::{Place, PlaceFinder},
-    },
 };
 
 /// Read of pg_dump's text at once.

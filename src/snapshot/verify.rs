@@ -14,6 +14,13 @@ use std::{
     thread,
 };
 
+use kwil_formats::{
+    dump::{
+        digest::TextDigest,
+        scan::{STACK_BYTES, ScanError, ScanReport, StatementScanner},
+    },
+    formats::{Family, genesis::Genesis},
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -23,20 +30,12 @@ use super::{
     stream::Unlike,
     text::TextReader,
 };
-use crate::{
-    base::{
-        Blake3Hash, Context, Error, Finding, Kind, Level, Progress, Result, Sha256Hash,
-        files::read_bounded,
-        limits::{GENESIS_SIZE_BYTES_MAX, SNAPSHOT_TEXT_BYTES_MAX},
-        task::CancellationToken,
-        text,
-    },
-    kwil::{
-        Family,
-        digest::TextDigest,
-        genesis::Genesis,
-        scan::{STACK_BYTES, ScanError, ScanReport, StatementScanner},
-    },
+use crate::base::{
+    Blake3Hash, Context, Error, Finding, Kind, Level, Progress, Result, Sha256Hash,
+    files::read_bounded,
+    limits::{GENESIS_SIZE_BYTES_MAX, SNAPSHOT_TEXT_BYTES_MAX},
+    task::CancellationToken,
+    text,
 };
 
 /// Pieces of text waiting for a thread; each is at most one MiB.

@@ -15,6 +15,10 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, read::MultiGzDecoder, write::GzEncoder};
+use kwil_formats::{
+    dump::{filter::DumpFilter, guard::Arranger},
+    formats::{Family, genesis::Genesis},
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -22,7 +26,6 @@ use nix::{
 use regenesis::{
     base::Sha256Hash,
     database::scratch::{Scratch, ScratchOptions},
-    kwil::{Family, filter::DumpFilter, genesis::Genesis, guard::Arranger},
     manifest::Ticket,
 };
 use serde_json::Value;

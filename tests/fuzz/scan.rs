@@ -1,6 +1,6 @@
 //! The statement check: it ends with a verdict, the same one however the text comes, and what it lets pass is cut as psql does.
 
-use regenesis::kwil::scan::{ScanError, ScanReport, StatementScanner};
+use kwil_formats::dump::scan::{ScanError, ScanReport, StatementScanner};
 
 use super::split;
 

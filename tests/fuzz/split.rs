@@ -1,6 +1,6 @@
 //! The splitter against the lexer and the splitters of PostgreSQL's own parser.
 
-use regenesis::kwil::scan::inside::{Piece, cut};
+use kwil_formats::dump::scan::inside::{Piece, cut};
 
 /// Cuts a text. What is cut must be one statement each to the server's lexer, with its only semicolon at the end. Gives the
 /// pieces and the number of tokens, or nothing where the text is refused.

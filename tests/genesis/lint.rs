@@ -1,7 +1,7 @@
 use std::{fs, io::Write};
 
 use flate2::{Compression, write::GzEncoder};
-use regenesis::kwil::{Family, genesis::lint::ALL};
+use kwil_formats::formats::{Family, genesis::lint::ALL};
 use serde_json::Value;
 
 use crate::common::{Party, Run, data, unzip};

@@ -3,7 +3,7 @@ use std::{
     os::unix::fs::{PermissionsExt, symlink},
 };
 
-use regenesis::kwil::{Family, genesis::Genesis};
+use kwil_formats::formats::{Family, genesis::Genesis};
 
 use crate::common::{Party, mode, names};
 

@@ -1,6 +1,6 @@
 use std::fs;
 
-use regenesis::kwil::{Family, genesis::Genesis};
+use kwil_formats::formats::{Family, genesis::Genesis};
 use serde_json::Value;
 
 use crate::common::{Party, data, mode, unzip};

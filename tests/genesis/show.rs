@@ -1,6 +1,6 @@
 use std::fs;
 
-use regenesis::kwil::Family;
+use kwil_formats::formats::Family;
 
 use crate::common::{Party, data};
 

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regenesis::kwil::genesis::lint::{ALL, find};
+use kwil_formats::formats::genesis::lint::{ALL, find};
 
 struct Row {
     here: String,

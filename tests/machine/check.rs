@@ -2,10 +2,8 @@
 
 use std::{fs, net::TcpListener, os::unix::fs::PermissionsExt, sync::OnceLock};
 
-use regenesis::{
-    database::scratch::{Scratch, ScratchOptions},
-    kwil::Family,
-};
+use kwil_formats::formats::Family;
+use regenesis::database::scratch::{Scratch, ScratchOptions};
 use serde_json::Value;
 
 use crate::common::{Party, Run, data};

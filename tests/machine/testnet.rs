@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use regenesis::kwil::{
+use kwil_formats::formats::{
     Family,
     genesis::{
         Genesis,

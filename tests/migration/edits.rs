@@ -1,7 +1,7 @@
 //! Manifest and genesis that are not what was signed: for who serves, who verifies, and who comes with an old ticket.
 
+use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
-use regenesis::kwil::Family;
 use serde_json::Value;
 
 use crate::common::{Party, change};
@@ -42,7 +42,7 @@ fn a_cut_padded_or_bit_flipped_manifest_is_refused_by_step() {
     *flipped.last_mut().unwrap() ^= 1;
     with(&flipped);
     both_refuse(&lead, &ticket, &["step 3 (signature by a pinned key)", "changed after it was signed"]);
-    with(&vec![b'x'; (8 << 20) + 1]);
+    with(&vec![b'x'; (16 << 20) + 1]);
     both_refuse(&lead, &ticket, &["larger than"]);
 
     with(&good);

@@ -2,13 +2,13 @@
 
 use std::io::Write;
 
+use kwil_formats::formats::{
+    Family,
+    genesis::Genesis,
+    key::{KeyType, PrivateKey},
+};
 use regenesis::{
     base::Sha256Hash,
-    kwil::{
-        Family,
-        genesis::Genesis,
-        key::{KeyType, PrivateKey},
-    },
     manifest::{
         Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Manifest, Network, StateDigest,
         TrustRules, genesis_validators,

@@ -1,7 +1,7 @@
 //! Killed, interrupted, two at once: nothing is lost and nothing is half-made.
 
+use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
-use regenesis::kwil::Family;
 
 use crate::{
     common::{Party, Process, data, guarded, names, unzip},

@@ -2,8 +2,9 @@
 
 use std::{fs, net::TcpListener};
 
+use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
-use regenesis::{kwil::Family, swarm::Identity};
+use regenesis::swarm::Identity;
 
 use crate::common::{Party, Process, change, data, mode, server};
 

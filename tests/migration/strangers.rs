@@ -3,9 +3,10 @@
 use std::net::TcpListener;
 
 use futures::StreamExt;
+use kwil_formats::formats::Family;
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, swarm::SwarmEvent, swarm::dummy};
 use nix::sys::signal::Signal;
-use regenesis::{kwil::Family, manifest::Ticket, swarm::Identity};
+use regenesis::{manifest::Ticket, swarm::Identity};
 use zeroize::Zeroizing;
 
 use crate::common::{Party, Process, change};
@@ -53,7 +54,9 @@ fn a_cut_changed_or_other_ticket_is_refused() {
     // The manifest that the ticket names is of another network than the ticket says.
     refused(&change(&ticket, |t| t.new_chain_id = "elsewhere-1".into()), 3, &["step 5 (network)", "elsewhere-1"]);
     // Signed by someone else than the lead that the ticket pins.
-    let lead = regenesis::kwil::key::PrivateKey::from_seed(regenesis::kwil::key::KeyType::Ed25519, &[9; 32]).unwrap();
+    let lead =
+        kwil_formats::formats::key::PrivateKey::from_seed(kwil_formats::formats::key::KeyType::Ed25519, &[9; 32])
+            .unwrap();
     let pinned = change(&ticket, |t| (t.lead, t.policy.lead) = (lead.public(), lead.public()));
     refused(&pinned, 3, &["step 3 (signature by a pinned key)", "not by the pinned"]);
     assert!(!party.path("root").exists());

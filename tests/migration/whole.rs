@@ -2,8 +2,8 @@
 
 use std::{fs, path::Path};
 
+use kwil_formats::formats::{Family, genesis::Genesis};
 use nix::sys::signal::Signal;
-use regenesis::kwil::{Family, genesis::Genesis};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use regenesis::kwil::scan::inside;
+use kwil_formats::dump::scan::inside;
 
 use super::{database, server};
 

@@ -21,13 +21,11 @@ use std::{
     thread,
 };
 
-use regenesis::{
-    database::scratch::{Scratch, ScratchOptions},
-    kwil::{
-        guard::{EPILOGUE, PROLOGUE},
-        scan::{ScanError, ScanReport, StatementScanner},
-    },
+use kwil_formats::dump::{
+    guard::{EPILOGUE, PROLOGUE},
+    scan::{ScanError, ScanReport, StatementScanner},
 };
+use regenesis::database::scratch::{Scratch, ScratchOptions};
 
 /// The server; it ends with this process.
 fn server() -> &'static Scratch {

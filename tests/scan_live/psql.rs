@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use regenesis::kwil::scan::inside::{Piece, is_copy};
+use kwil_formats::dump::scan::inside::{Piece, is_copy};
 
 use super::server;
 

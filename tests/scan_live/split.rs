@@ -1,6 +1,6 @@
 //! Our splitter against psql: what it cuts is what psql sends, to the byte.
 
-use regenesis::kwil::scan::inside::{Piece, cut};
+use kwil_formats::dump::scan::inside::{Piece, cut};
 
 use super::psql;
 use crate::fuzz::{Numbers, corpus, mutate, soup, split};

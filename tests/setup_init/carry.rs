@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use regenesis::kwil::Family;
+use kwil_formats::formats::Family;
 use serde_json::Value;
 
 use crate::common::{Party, data, mode};

@@ -9,8 +9,9 @@ use std::{
     thread,
 };
 
+use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
-use regenesis::{base::clock, kwil::Family};
+use regenesis::base::clock;
 
 use super::recordings::tree;
 use crate::common::{Party, Process, Run};

@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use regenesis::kwil::key::PrivateKey;
+use kwil_formats::formats::key::PrivateKey;
 use serde_json::Value;
 
 use crate::common::{Party, data, mode};

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use regenesis::kwil::Family;
+use kwil_formats::formats::Family;
 use serde_json::Value;
 
 use crate::common::{GuardedRecording, Party, Process, Run, data, unzip};

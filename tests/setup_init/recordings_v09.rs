@@ -2,7 +2,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, sync::Arc};
 
-use regenesis::kwil::Family;
+use kwil_formats::formats::Family;
 use serde_json::Value;
 
 use super::recordings::{safer, tree};

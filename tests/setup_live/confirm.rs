@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use regenesis::kwil::Family;
+use kwil_formats::formats::Family;
 use serde_json::Value;
 
 use crate::{

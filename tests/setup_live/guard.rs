@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use regenesis::kwil::{Family, guard};
+use kwil_formats::{dump::guard, formats::Family};
 
 use crate::{
     common::{GuardedRecording, Party, Process, guarded, server},

@@ -2,11 +2,11 @@
 
 use std::{fs, os::unix::fs::PermissionsExt, process::Command};
 
+use kwil_formats::formats::Family;
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use regenesis::kwil::Family;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

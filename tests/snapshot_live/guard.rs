@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf};
 
 use flate2::{Compression, write::GzEncoder};
-use regenesis::kwil::guard;
+use kwil_formats::dump::guard;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 

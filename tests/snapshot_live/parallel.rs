@@ -6,6 +6,13 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
+use kwil_formats::{
+    dump::{
+        filter::{DumpFilter, LineRules},
+        guard::Arranger,
+    },
+    formats::Family,
+};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -15,11 +22,6 @@ use regenesis::{
     database::{
         ReadOptions,
         scratch::{Scratch, ScratchOptions},
-    },
-    kwil::{
-        Family,
-        filter::{DumpFilter, LineRules},
-        guard::Arranger,
     },
     snapshot::{CreateOptions, create},
 };

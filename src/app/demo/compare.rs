@@ -6,9 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kwil_formats::formats::config::CONFIG_FILE_NAME;
+
 use crate::{
     base::{Blake3Hash, Context, Error, Result, durable::PRIVATE_DIRECTORY_NAME},
-    kwil::config::CONFIG_FILE_NAME,
     manifest::MANIFEST_FILE_NAME,
 };
 

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use crate::kwil::Family;
+use kwil_formats::formats::Family;
 
 /// Bytes of incompressible data in a row that the demo adds.
 const ROW_SIZE_BYTES: u64 = 16 * 1024;
@@ -96,7 +96,7 @@ impl World {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kwil::{genesis::Genesis, key::PrivateKey};
+    use kwil_formats::formats::{genesis::Genesis, key::PrivateKey};
 
     #[test]
     fn the_recordings_are_what_they_should_be() {

@@ -8,13 +8,13 @@ use std::{
 };
 
 use flate2::{Compression, write::GzEncoder};
+use kwil_formats::{dump::guard, formats::key::KeyType};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     base::{Blake3Hash, progress::Item},
-    kwil::{guard, key::KeyType},
     manifest::Step,
 };
 

@@ -3,18 +3,20 @@
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
+use kwil_formats::{
+    dump::{
+        digest::TextDigest,
+        scan::{ScanReport, StatementScanner},
+    },
+    formats::Family,
+    judge::rehearsal::{Complaints, Outline, chain_after_restore, objects_before_restore},
+};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     base::{Context, Error, Progress, Result, Sha256Hash, task::CancellationToken},
     database::RehearsalDatabase,
-    kwil::{
-        Family,
-        digest::TextDigest,
-        rehearsal::{Complaints, Outline, chain_after_restore, objects_before_restore},
-        scan::{ScanReport, StatementScanner},
-    },
     snapshot::{
         self, VerifyOptions,
         digest::{self, DatabaseDigestOptions, StateDigester},

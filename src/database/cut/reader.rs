@@ -2,16 +2,14 @@
 
 use std::collections::BTreeSet;
 
+use kwil_formats::formats::Family;
 use tokio_postgres::{Client, Row, types::FromSql};
 
 use super::{
     super::{connect::explain_query, live::LiveSign, settings::Settings},
     SENTRY_TABLE, StoredParameters,
 };
-use crate::{
-    base::{Error, Result, text::escape},
-    kwil::Family,
-};
+use crate::base::{Error, Result, text::escape};
 
 /// Schemas of a node's own, which never go into a snapshot.
 const PRIVATE_SCHEMAS: [&str; 6] =

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use kwil_formats::dump::row_length::{RowLengths, TOO_LONG};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::{
@@ -22,10 +23,7 @@ use super::{
     lost::Lost,
     order::{Ends, Message, Order},
 };
-use crate::{
-    base::{Error, Result, text::escape},
-    kwil::row_length::{RowLengths, TOO_LONG},
-};
+use crate::base::{Error, Result, text::escape};
 
 /// A connection that has brought this much since it last had nothing is left alone for a moment, so that more comes at once.
 const PAUSE_AFTER_BYTES: usize = 4 << 10;

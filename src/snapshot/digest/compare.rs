@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
+use kwil_formats::dump::digest::SchemaPart;
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, TableDigest, ValidatorPower};
 use crate::{
     base::{Blake3Hash, Error, Result, files::read_bounded, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
-    kwil::digest::SchemaPart,
     manifest::StateDigest,
 };
 

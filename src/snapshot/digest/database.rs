@@ -2,16 +2,18 @@
 
 use std::path::PathBuf;
 
+use kwil_formats::{
+    dump::{
+        digest::TextDigest,
+        filter::{DumpFilter, FilterReport, LineRules},
+    },
+    formats::{Family, key::PublicKey},
+};
+
 use super::{Digest, StateDigester, Witness, spill_directory};
 use crate::{
     base::{Context, Error, Kind, Progress, Result, task::CancellationToken, text},
     database::{Cut, CutOptions, PgDump, ReadOptions, Settings},
-    kwil::{
-        Family,
-        digest::TextDigest,
-        filter::{DumpFilter, FilterReport, LineRules},
-        key::PublicKey,
-    },
     snapshot::{
         gzip::Compression,
         pipeline::{Job, jobs_default},

@@ -2,8 +2,10 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
+use kwil_formats::judge::confirm::StateFacts;
+
 use super::super::hash_log::HashLog;
-use crate::{base::Result, kwil::confirm::StateFacts};
+use crate::base::Result;
 
 /// What is known of a state beyond its digest.
 #[derive(Debug)]

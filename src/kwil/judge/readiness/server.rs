@@ -1,0 +1,589 @@
+//! The Postgres server and the node's database.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use super::{Check, Expected, Remedy, alter_system, error, identifier, literal, note, warning};
+use crate::{
+    base::text::{bytes, count, escape},
+    formats::Family,
+};
+
+/// The major version that kwild demands.
+const MAJOR: u32 = 16;
+/// TRUF's own bound on `max_prepared_transactions`.
+const TRUF_PREPARED_MIN: i64 = 200;
+
+/// What a setting must be.
+enum Want {
+    Is(&'static str),
+    AtLeast(i64),
+    ZeroOrAtLeast(i64),
+}
+
+/// Every setting that kwild looks at, and a value that is good for it.
+const SETTINGS: [(&str, Want, &str); 13] = [
+    ("synchronous_commit", Want::Is("on"), "on"),
+    ("fsync", Want::Is("on"), "on"),
+    ("max_connections", Want::AtLeast(50), "128"),
+    ("wal_level", Want::Is("logical"), "logical"),
+    ("max_wal_senders", Want::AtLeast(10), "10"),
+    ("max_replication_slots", Want::AtLeast(10), "10"),
+    ("max_prepared_transactions", Want::AtLeast(2), "2"),
+    ("wal_sender_timeout", Want::ZeroOrAtLeast(3_600_000), "0"),
+    ("array_nulls", Want::Is("on"), "on"),
+    ("standard_conforming_strings", Want::Is("on"), "on"),
+    ("transform_null_equals", Want::Is("off"), "off"),
+    ("backslash_quote", Want::Is("safe_encoding"), "safe_encoding"),
+    ("lo_compat_privileges", Want::Is("off"), "off"),
+];
+
+/// A server setting, as `pg_settings` shows it to the node's role in the node's database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Setting {
+    /// Its value, in its own unit.
+    pub value: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Whether it can only be changed by a restart.
+    pub restart: bool,
+    /// Whether the file says otherwise and waits for a restart.
+    pub pending: bool,
+}
+
+/// The node's role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Role {
+    /// It may do everything.
+    pub superuser: bool,
+    /// It may replicate.
+    pub replication: bool,
+}
+
+/// Relations of one schema.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Schema {
+    /// Its name.
+    pub name: String,
+    /// Tables, views and sequences in it.
+    pub relations: u64,
+}
+
+/// The node's database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// There is none yet; what the template is encoded in.
+    Missing {
+        /// Of `template1`.
+        template_encoding: String,
+    },
+    /// It is there.
+    There {
+        /// Of its text.
+        encoding: String,
+        /// What it takes.
+        size_bytes: u64,
+        /// Schemas that are not the server's own; `public` only with something in it.
+        schemas: Vec<Schema>,
+        /// A kwild that is connected, by its replication slot.
+        slots: Vec<String>,
+        /// Connections of others.
+        sessions: u64,
+    },
+}
+
+/// Another database of the server, with signs of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OtherDatabase {
+    /// Its name.
+    pub name: String,
+    /// Its owner is the node's role too.
+    pub same_owner: bool,
+    /// kwild's replication slots.
+    pub slots: u64,
+    /// Transactions that are open now.
+    pub transactions: u64,
+    /// Sessions of psql, which is what loads a snapshot.
+    pub restores: u64,
+}
+
+/// What a look at the server saw.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Server {
+    /// As a number: 160009.
+    pub version: u32,
+    /// As the server says it.
+    pub version_text: String,
+    /// By name.
+    pub settings: BTreeMap<String, Setting>,
+    /// The rights of the role that logged in.
+    pub role: Role,
+    /// The node's database.
+    pub database: Database,
+    /// Extensions that can be created.
+    pub extensions: Vec<String>,
+    /// Whether there are ICU collations.
+    pub icu: bool,
+    /// Prepared transactions that nobody has ended: database and id.
+    pub prepared: Vec<(String, String)>,
+    /// Other databases.
+    pub others: Vec<OtherDatabase>,
+    /// Where it keeps its data; None when this role may not know.
+    pub data_directory: Option<String>,
+    /// Replication connections and others of the role, which limit how many nodes fit.
+    pub connections: u64,
+}
+
+/// Whether the server could be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Yes.
+    Asked(Box<Server>),
+    /// It cannot be reached, or let nobody in, for this reason.
+    Refused(String),
+}
+
+/// What follows; `place`, `user` and `dbname` are those of the node's settings.
+pub fn judge_server(access: &Access, expected: Expected, place: &str, user: &str, dbname: &str) -> Vec<Check> {
+    let server = match access {
+        Access::Asked(server) => server,
+        Access::Refused(why) => {
+            return vec![
+                error("server", format!("{why}. Nothing about the server could be checked; kwild would end at once"))
+                    .at(place.to_owned())
+                    .fix(format!(
+                        "start the server, or correct host, port, role and password: kwild connects as {user:?} to the \
+                         database {dbname:?} at {place} (psql with the same values must come in)"
+                    ))
+                    .into(),
+            ];
+        }
+    };
+    let mut checks = content(server, expected, dbname, user);
+    checks.push(version(server, place));
+    checks.extend(settings(server, expected, dbname, user));
+    checks.push(role(server, user));
+    checks.extend(database(server, dbname, user));
+    checks.push(extensions(server));
+    checks.extend(prepared(server, expected, dbname));
+    checks
+}
+
+/// The server's version.
+fn version(server: &Server, place: &str) -> Check {
+    let (major, minor) = (server.version / 10_000, server.version % 10_000);
+    let shown = escape(&server.version_text);
+    if major == MAJOR && minor >= 1 {
+        return Check::good("server-version", format!("PostgreSQL {shown} at {place}"));
+    }
+    error(
+        "server-version",
+        format!(
+            "the server at {place} is PostgreSQL {shown}, and kwild demands {MAJOR}.1 or a later {MAJOR}.x: it would \
+             load the whole snapshot and then end"
+        ),
+    )
+    .fix(format!(
+        "install PostgreSQL {MAJOR} and give its port in config.toml (the port of a second server is often 5433)"
+    ))
+    .into()
+}
+
+/// The settings: one line when all are good.
+fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for (name, want, good) in SETTINGS {
+        let Some(setting) = server.settings.get(name) else {
+            checks.push(note("server-setting", format!("{name} cannot be seen by this role")).at(name).into());
+            continue;
+        };
+        let number = setting.value.parse::<i64>().ok();
+        let prepared = name == "max_prepared_transactions";
+        let truf_least = |want: &Want| match want {
+            Want::AtLeast(_) if prepared && expected.truf == Some(true) => Want::AtLeast(TRUF_PREPARED_MIN),
+            Want::AtLeast(least) => Want::AtLeast(*least),
+            Want::ZeroOrAtLeast(least) => Want::ZeroOrAtLeast(*least),
+            Want::Is(text) => Want::Is(text),
+        };
+        let want = truf_least(&want);
+        let fits = match want {
+            Want::Is(text) => setting.value == text,
+            Want::AtLeast(least) => number.is_some_and(|n| n >= least),
+            Want::ZeroOrAtLeast(least) => number.is_some_and(|n| n == 0 || n >= least),
+        };
+        let maybe_truf = expected.truf.is_none() && expected.family != Some(Family::V09);
+        let good = if prepared && (expected.truf == Some(true) || maybe_truf) { "200" } else { good };
+        if fits {
+            if prepared && maybe_truf && number.is_some_and(|n| n < TRUF_PREPARED_MIN) {
+                let text = format!(
+                    "{name} is {}: enough for Kwil's own kwild, but TRUF's demands {TRUF_PREPARED_MIN}",
+                    escape(&setting.value)
+                );
+                checks.push(
+                    warning("server-setting", text)
+                        .at(name)
+                        .fix(format!(
+                            "for TRUF's kwild: {} and restart the server; or say which kwild it is: --kwild PATH",
+                            alter_system(name, good)
+                        ))
+                        .into(),
+                );
+            }
+            continue;
+        }
+        let wanted = match want {
+            Want::Is(text) => text.to_owned(),
+            Want::AtLeast(least) => format!("at least {least}"),
+            Want::ZeroOrAtLeast(least) => format!("0 or at least {least} ms"),
+        };
+        let (seen, source) = (escape(&setting.value), escape(&setting.source));
+        if setting.pending {
+            let text = format!(
+                "{name} is {seen}, and kwild demands {wanted}; the server's files were changed since, but it was not \
+                 restarted: kwild would load the snapshot and then end"
+            );
+            checks.push(error("server-setting", text).at(name).fix("restart the server, then check again").into());
+            continue;
+        }
+        let text = format!(
+            "{name} is {seen} (from: {source}), and kwild demands {wanted}: it would load the snapshot and then end"
+        );
+        // What is set for a database or role counts more than the server's files.
+        let nearer = reset(setting, name, dbname, user);
+        let after = if setting.restart { "restart the server" } else { "SELECT pg_reload_conf();" };
+        let found = match &nearer {
+            Some(sql) => error("server-setting", text).at(name).fix(sql.clone()),
+            None if setting.source == "command line" => error("server-setting", text)
+                .at(name)
+                .fix(format!("the server was started with -c {name}=…: start it with {name}={good}")),
+            None => error("server-setting", text).at(name).fix(format!("{} then: {after}", alter_system(name, good))),
+        };
+        let remedy = match nearer {
+            Some(sql) => Remedy::Sql(sql),
+            // ALTER SYSTEM counts less.
+            None if setting.source == "command line" => {
+                Remedy::Shell(format!("# start the server with -c {name}={good}"))
+            }
+            None => Remedy::Setting { name: name.to_owned(), value: good.to_owned(), restart: setting.restart },
+        };
+        checks.push(Check::from(found).remedy(remedy));
+    }
+    checks.extend(INHERITED.iter().filter_map(|inherited| inherited.check(server, dbname, user)));
+    if checks.is_empty() {
+        checks.push(Check::good("server-setting", format!("all {} settings that kwild looks at", SETTINGS.len())));
+    }
+    checks
+}
+
+/// The statement that takes a setting of a database or role away again.
+fn reset(setting: &Setting, name: &str, dbname: &str, user: &str) -> Option<String> {
+    match setting.source.as_str() {
+        "database" => Some(format!("ALTER DATABASE {} RESET {name};", identifier(dbname))),
+        "user" => Some(format!("ALTER ROLE {} RESET {name};", identifier(user))),
+        "database user" => {
+            Some(format!("ALTER ROLE {} IN DATABASE {} RESET {name};", identifier(user), identifier(dbname)))
+        }
+        _ => None,
+    }
+}
+
+/// A setting that kwild does not look at. The guard puts it right for the restore, but nobody does for kwild itself.
+struct Inherited {
+    name: &'static str,
+    good: &'static str,
+    /// What comes of another value.
+    harm: &'static str,
+}
+
+const INHERITED: [Inherited; 2] = [
+    Inherited {
+        name: "session_replication_role",
+        good: "origin",
+        harm: "keys are not enforced and nothing is deleted with what it belongs to, so this node's state would part from the \
+               others', without a word",
+    },
+    Inherited {
+        name: "default_transaction_read_only",
+        good: "off",
+        harm: "it cannot write, and ends after the snapshot was restored",
+    },
+];
+
+impl Inherited {
+    fn check(&self, server: &Server, dbname: &str, user: &str) -> Option<Check> {
+        let setting = server.settings.get(self.name).filter(|setting| setting.value != self.good)?;
+        let text = format!(
+            "{} is {} (from: {}), and kwild's own connections have it, too: {}",
+            self.name,
+            escape(&setting.value),
+            escape(&setting.source),
+            self.harm
+        );
+        let sql = reset(setting, self.name, dbname, user)
+            .unwrap_or_else(|| format!("{} SELECT pg_reload_conf();", alter_system(self.name, self.good)));
+        Some(
+            Check::from(error("server-setting", text).at(self.name).fix(sql.clone())).remedy(Remedy::Sql(sql)).silent(),
+        )
+    }
+}
+
+/// The role's rights.
+fn role(server: &Server, user: &str) -> Check {
+    let missing = match (server.role.superuser, server.role.replication) {
+        (true, true) => return Check::good("role", format!("{} is superuser and may replicate", escape(user))),
+        (true, false) => "REPLICATION",
+        (false, true) => "SUPERUSER",
+        (false, false) => "SUPERUSER REPLICATION",
+    };
+    let sql = format!("ALTER ROLE {} {missing};", identifier(user));
+    let text = format!(
+        "the role {} lacks {missing}, which kwild demands (both SUPERUSER and REPLICATION): it would load the snapshot \
+         and then end",
+        escape(user)
+    );
+    Check::from(error("role", text).fix(sql.clone())).remedy(Remedy::Sql(sql))
+}
+
+/// What is in the database already.
+fn content(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec<Check> {
+    let create = create_database(dbname, user);
+    let shown = escape(dbname);
+    let Database::There { size_bytes, schemas, slots, sessions, .. } = &server.database else {
+        let text = format!("there is no database {shown} yet, and kwild does not make it: it would end at once");
+        return vec![Check::from(error("database", text).fix(create.clone())).remedy(Remedy::Sql(create))];
+    };
+    let mut checks = Vec::new();
+    let running = !slots.is_empty();
+    if running {
+        let text = format!("a kwild is working on the database {shown} now (replication slot {})", escape(&slots[0]));
+        let fix = "give this node a database of its own, or stop that kwild if it is this node's";
+        checks.push(if expected.started {
+            note("database-in-use", text).into()
+        } else {
+            error("database-in-use", text).fix(fix).into()
+        });
+    } else if *sessions > 0 {
+        let text = format!("{} on the database {shown} beside this one", count(*sessions, "connection"));
+        checks.push(warning("database-in-use", text).fix("end them: nothing may write there while kwild loads").into());
+    }
+    let drop = format!("DROP DATABASE {};", identifier(dbname));
+    let names = |list: &[&Schema]| {
+        let shown: Vec<String> = list.iter().take(5).map(|schema| escape(&schema.name)).collect();
+        let more = if list.len() > 5 { format!(" and {} more", list.len() - 5) } else { String::new() };
+        format!("{}{more}", shown.join(", "))
+    };
+    let state = schemas.iter().find(|schema| schema.name == "kwild_voting");
+    let (own, foreign): (Vec<&Schema>, Vec<&Schema>) =
+        schemas.iter().partition(|schema| schema.name.starts_with("kwild_") || schema.name.starts_with("ds_"));
+    let size = bytes(*size_bytes);
+    match state {
+        Some(_) if expected.started => checks.push(
+            note(
+                "database-state",
+                format!(
+                    "the database {shown} ({size}) and the root both hold a node's state: kwild goes on where it \
+                     stopped and loads no snapshot"
+                ),
+            )
+            .into(),
+        ),
+        Some(schema) => {
+            let held =
+                if schema.relations == 0 { "an empty schema is enough for that" } else { "it holds a node's state" };
+            let text = format!(
+                "the database {shown} ({size}) already has a schema kwild_voting ({held}): kwild would ignore the \
+                 snapshot and start on what is there, without a word"
+            );
+            checks.push(
+                Check::from(
+                    error("database-state", text)
+                        .fix(format!("use a new database, or empty this one if nobody needs it: {drop} {create}")),
+                )
+                .remedy(Remedy::Sql(create_other(dbname, user)))
+                .silent(),
+            );
+        }
+        None if foreign.is_empty() && is_left_by_a_failed_start(&own) => checks.push(
+            note(
+                "database-content",
+                format!(
+                    "the database {shown} ({size}) holds nothing but the sentry that a kwild left whose restore failed: a \
+                     snapshot with the guard loads beside it, and the next start begins anew"
+                ),
+            )
+            .into(),
+        ),
+        None if !own.is_empty() => {
+            let text = format!(
+                "the database {shown} ({size}) holds parts of a node ({}) and no kwild_voting, which a snapshot makes last: \
+                 a restore ended half-way, and every later one would fail at the first of these that it meets",
+                names(&own)
+            );
+            checks.push(
+                Check::from(
+                    error("database-content", text)
+                        .fix(format!("use a new database, or empty this one if nobody needs it: {drop} {create}")),
+                )
+                .remedy(Remedy::Sql(create_other(dbname, user)))
+                .silent(),
+            );
+        }
+        None if !foreign.is_empty() => checks.push(
+            warning(
+                "database-content",
+                format!(
+                    "the database {shown} ({size}) is not empty (schema {}): where the snapshot has a schema of the \
+                     same name, its rows would be lost, unseen",
+                    names(&foreign)
+                ),
+            )
+            .fix(format!("use a database of the node's own: {create}"))
+            .into(),
+        ),
+        None => checks.push(Check::good("database-content", format!("the database {shown} is empty"))),
+    }
+    checks
+}
+
+/// What a kwild makes for itself after a restore of which psql kept nothing: its sentry, a table or also a sequence.
+fn is_left_by_a_failed_start(own: &[&Schema]) -> bool {
+    const RELATIONS_MAX: u64 = 3;
+    matches!(own, [schema] if schema.name == "kwild_internal" && schema.relations <= RELATIONS_MAX)
+}
+
+fn create_database(dbname: &str, user: &str) -> String {
+    format!(
+        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {};",
+        identifier(dbname),
+        identifier(user),
+        literal("UTF8")
+    )
+}
+
+/// Nothing that `--fix` prints destroys anything: a new database beside the old one.
+fn create_other(dbname: &str, user: &str) -> String {
+    let other = format!("{dbname}_new");
+    format!("{} -- then set the database's name in config.toml", create_database(&other, user))
+}
+
+/// How the database, or the one to be made, is encoded.
+fn database(server: &Server, dbname: &str, user: &str) -> Vec<Check> {
+    match &server.database {
+        Database::Missing { template_encoding } if template_encoding != "UTF8" => vec![
+            note(
+                "database-encoding",
+                format!(
+                    "new databases of this server are {} by default; kwild demands UTF8",
+                    escape(template_encoding)
+                ),
+            )
+            .fix(create_database(dbname, user))
+            .into(),
+        ],
+        Database::Missing { .. } => Vec::new(),
+        Database::There { encoding, .. } if encoding == "UTF8" => {
+            vec![Check::good("database-encoding", "text is UTF8")]
+        }
+        Database::There { encoding, .. } => {
+            let sql = create_other(dbname, user);
+            let text = format!(
+                "the database {} is encoded in {}, and kwild demands UTF8: text would be changed or refused while the \
+                 snapshot is loaded, and then kwild would end",
+                escape(dbname),
+                escape(encoding)
+            );
+            vec![Check::from(error("database-encoding", text).fix(sql.clone())).remedy(Remedy::Sql(sql))]
+        }
+    }
+}
+
+/// What kwild creates in its database.
+fn extensions(server: &Server) -> Check {
+    let mut missing: Vec<&str> = ["uuid-ossp", "pgcrypto"]
+        .into_iter()
+        .filter(|wanted| !server.extensions.iter().any(|there| there == wanted))
+        .collect();
+    if !server.icu {
+        missing.push("ICU collations");
+    }
+    if missing.is_empty() {
+        return Check::good("extensions", "uuid-ossp, pgcrypto and ICU collations can be had");
+    }
+    let fix = if server.icu {
+        "install the server's contrib package (Debian: postgresql-contrib, part of postgresql-16)"
+    } else {
+        "use a PostgreSQL 16 that was built with ICU, as Debian's and the kwildb/postgres images are"
+    };
+    error(
+        "extensions",
+        format!("the server has no {}, which kwild creates at start: it would end", missing.join(", no ")),
+    )
+    .fix(fix)
+    .into()
+}
+
+/// Transactions that somebody left open, and other nodes on the same server.
+fn prepared(server: &Server, expected: Expected, dbname: &str) -> Vec<Check> {
+    let mut checks = Vec::new();
+    if let Some((database, gid)) = server.prepared.first().filter(|_| !expected.started) {
+        let own = database == dbname;
+        let running = server.others.iter().any(|other| other.name == *database && other.slots > 0);
+        let sql = format!("ROLLBACK PREPARED {}; -- in the database {}", literal(gid), identifier(database));
+        let text = format!(
+            "{} on this server, in {} ({}): a replication slot waits for it, so kwild would wait for ever before its \
+             first block",
+            count(server.prepared.len() as u64, "prepared transaction"),
+            escape(database),
+            escape(gid)
+        );
+        // A node that runs prepares one for every block and ends it at once.
+        checks.push(if running {
+            note("prepared-transactions", format!("a block of the node in {} is being made", escape(database))).into()
+        } else {
+            let finding =
+                if own { error("prepared-transactions", text) } else { warning("prepared-transactions", text) };
+            finding
+                .fix(format!(
+                    "start the kwild that left it once more and stop it cleanly; or, if that node is gone: {sql}"
+                ))
+                .into()
+        });
+    }
+    let nodes: Vec<&OtherDatabase> =
+        server.others.iter().filter(|other| other.slots > 0 || other.restores > 0 || other.same_owner).collect();
+    let waits: Vec<&OtherDatabase> =
+        nodes.iter().copied().filter(|other| other.restores > 0 || other.transactions > 0).collect();
+    let names =
+        |list: &[&OtherDatabase]| list.iter().take(5).map(|other| escape(&other.name)).collect::<Vec<_>>().join(", ");
+    let advice = "start one node, wait for \"ABCI application is ready\" in its log, stop it, do the next, then start all \
+                  together; or give each node a server of its own";
+    if expected.family != Some(Family::V010) && !nodes.is_empty() {
+        let text = format!(
+            "other nodes seem to use this server (database {}){}: with v0.9, nodes of a new network that load their \
+             snapshots at once on one server can wait for each other for ever",
+            names(&nodes),
+            if waits.is_empty() { String::new() } else { format!(", and {} is at work right now", names(&waits)) }
+        );
+        let finding = if waits.is_empty() && expected.family.is_none() {
+            note("other-nodes", text)
+        } else {
+            warning("other-nodes", text)
+        };
+        checks.push(finding.fix(advice).into());
+    } else if !nodes.is_empty() {
+        checks.push(
+            note(
+                "other-nodes",
+                format!(
+                    "other nodes seem to use this server (database {}); {} in use",
+                    names(&nodes),
+                    count(server.connections, "connection")
+                ),
+            )
+            .into(),
+        );
+    }
+    checks
+}
