@@ -25,7 +25,7 @@ use crate::{
         VerifyError,
     },
     schedule::ChunkSet,
-    snapshot::{self, Verified, VerifyOptions, digest::check_signed},
+    snapshot::{self, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
     swarm::{Content, Sink},
 };
@@ -390,11 +390,17 @@ pub struct Serving {
     _private: PrivateDirectory,
 }
 
-/// Checks a complete directory against its manifest and begins to serve it.
+/// Checks a complete directory against its manifest and begins to serve it. Of a snapshot that this process has just written,
+/// as `written` says, nothing is read before somebody asks for it; each chunk is checked then.
 ///
 /// # Errors
 /// [`Kind::Verify`] when a file is not what was signed; refused when another process serves the directory.
-pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -> Result<Serving> {
+pub async fn seed(
+    directory: &Path,
+    written: Option<&SnapshotFacts>,
+    swarm: &SwarmOptions,
+    progress: &Progress,
+) -> Result<Serving> {
     let private = PrivateDirectory::lock(directory)?;
     let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| {
         e.hint("sign the directory first with `regenesis manifest sign` or serve it with `regenesis publish --dir`")
@@ -404,9 +410,14 @@ pub async fn seed(directory: &Path, swarm: &SwarmOptions, progress: &Progress) -
     let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
     let manifest = crate::manifest::verify::verify(&bytes, &trust, clock::unix_seconds())?;
     let in_root = node::is_root(directory);
-    progress.step("checking the files against the manifest");
     let contents = node::contents(&manifest, in_root);
-    let store = tokio::task::block_in_place(|| Store::open_complete(directory, contents, progress))?;
+    let signed_root = manifest.manifest().artifact(ArtifactName::Snapshot).root;
+    let store = if written.is_some_and(|written| written.description.root == signed_root) {
+        Store::open_written(directory, contents)?
+    } else {
+        progress.step("checking the files against the manifest");
+        tokio::task::block_in_place(|| Store::open_complete(directory, contents, progress))?
+    };
     let genesis_path = directory.join(GENESIS_FILE_NAME);
     manifest.check_genesis(&read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?)?;
     let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };

@@ -271,7 +271,7 @@ async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progre
     let mut swarm = options.swarm;
     swarm.public = options.ticket.secret.is_none();
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
-    let serving = fetch::seed(&root, &swarm, progress).await?;
+    let serving = fetch::seed(&root, None, &swarm, progress).await?;
     let genesis = crate::snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?;
     let seat = Initialised::seat(&genesis, &key)?;
     let (database, database_ready) = look_at_database(&root, progress).await;

@@ -1,9 +1,6 @@
 //! Signs the files of a snapshot directory, and checks a manifest with the files it names.
 
 use std::{
-    cell::Cell,
-    fs::File,
-    io::{self, Read},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -22,7 +19,7 @@ use zeroize::Zeroizing;
 use super::state::StateDirectory;
 use crate::{
     base::{
-        Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
+        Context, Error, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
         task::CancellationToken, text,
     },
     manifest::{
@@ -31,8 +28,9 @@ use crate::{
         genesis_validators,
     },
     snapshot::{
-        self, VerifyOptions,
+        SnapshotFacts,
         digest::{Digest as StateDigestOf, check_signed, spill_directory},
+        read_snapshot,
     },
     store::PrivateDirectory,
 };
@@ -120,12 +118,14 @@ pub fn ticket(signed: &SignedManifest) -> Ticket {
 pub const NO_ATTESTATIONS: &str =
     "ATTESTATIONS: NONE. No validator of the old network has to confirm this state: it is the lead's word alone";
 
-/// Signs genesis and snapshot in `dir`, and makes the swarm's secret if there is none.
+/// Signs genesis and snapshot in `dir`, and makes the swarm's secret if there is none. `written`: what is known of a snapshot
+/// that was just written there; otherwise the file is read.
 ///
 /// # Errors
 /// When a file is missing or no snapshot, when the genesis does not pin it, or when the directory is in use.
 pub fn sign(
     dir: &Path,
+    written: Option<SnapshotFacts>,
     key: &PrivateKey,
     options: &SignOptions,
     state: &StateDirectory,
@@ -140,10 +140,15 @@ pub fn sign(
     genesis.check()?;
     let private = PrivateDirectory::lock(dir)?;
 
-    progress.step("reading the snapshot");
     let snapshot_path = dir.join(genesis.family().snapshot_file_name());
-    let spill = options.digest.then_some(dir);
-    let snapshot = read_snapshot(&snapshot_path, None, spill, progress, cancel)?;
+    let snapshot = match written {
+        Some(written) => written,
+        None => {
+            progress.step("reading the snapshot");
+            let spill = options.digest.then_some(dir);
+            read_snapshot(&snapshot_path, None, spill, progress, cancel)?
+        }
+    };
     check_pins(&genesis, &genesis_path, snapshot.state_hash)?;
     if !snapshot.guarded {
         return Err(unguarded(&snapshot_path, &genesis_path));
@@ -268,9 +273,10 @@ fn sorted(validators: &[(PublicKey, u64)]) -> Vec<Validator> {
 }
 
 fn describe(bytes: &[u8]) -> Result<ArtifactDescription> {
-    let mut hasher = ArtifactHasher::new(bytes.len() as u64).or_verify(|| "the genesis cannot be described")?;
+    let layout = Layout::for_size(bytes.len() as u64).or_verify(|| "the genesis cannot be described")?;
+    let mut hasher = ArtifactHasher::default();
     hasher.update(bytes);
-    hasher.finish().or_failed(|| "the genesis cannot be described")
+    hasher.finish(layout).or_failed(|| "the genesis cannot be described")
 }
 
 fn check_pins(genesis: &Genesis, path: &Path, state_hash: Sha256Hash) -> Result<()> {
@@ -371,80 +377,6 @@ pub fn swarm_secret(private: &PrivateDirectory) -> Result<Zeroizing<[u8; 32]>> {
         private.write(durable::SECRET_FILE_NAME, &*secret)?;
     }
     Ok(secret)
-}
-
-/// What one pass over a snapshot's file tells.
-#[derive(Debug, Clone)]
-pub struct SnapshotFacts {
-    /// Its chunks and hashes.
-    pub description: ArtifactDescription,
-    /// SHA-256 of the text inside.
-    pub state_hash: Sha256Hash,
-    /// Length of that text.
-    pub text_size_bytes: u64,
-    /// Last block of the old chain, as its last line has it.
-    pub height: Option<i64>,
-    /// The state's digest, where it was asked for.
-    pub digest: Option<TextDigest>,
-    /// Whether psql loads all of it or nothing.
-    pub guarded: bool,
-}
-
-/// Reads a snapshot once: the file's chunks and hashes, the text's hash, statements, height and, where `spill` gives it room,
-/// digest. `layout`: that of a manifest whose file is checked; `None`: the one that a new manifest gives it.
-///
-/// # Errors
-/// When it cannot be read, is no whole gzip file, or changes meanwhile.
-pub fn read_snapshot(
-    path: &Path,
-    layout: Option<Layout>,
-    spill: Option<&Path>,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<SnapshotFacts> {
-    let cannot = || format!("cannot read the snapshot {}", path.display());
-    let file = File::open(path).or_failed(cannot).map_err(|e| e.hint("give the directory that holds the snapshot"))?;
-    let size = file.metadata().or_failed(cannot)?.len();
-    let hasher = match layout {
-        Some(layout) => ArtifactHasher::with_layout(layout),
-        None => ArtifactHasher::new(size).or_verify(|| format!("{} cannot be described", path.display()))?,
-    };
-    let taken = Cell::new(0);
-    let mut tee = Tee { file, hasher, taken: &taken };
-    let options =
-        VerifyOptions { cancel: cancel.clone(), spill: spill.map(Path::to_owned), ..VerifyOptions::default() };
-    let facts = snapshot::read_gzip(&mut tee, &options, |_| progress.bytes("hash", taken.get(), Some(size), ""));
-    progress.done("hash");
-    let facts = facts.map_err(|e| match e.kind() {
-        Kind::Verify => Error::verify(format!("{} is no whole gzip file", path.display()))
-            .because(e)
-            .hint("it was cut or changed: take it again from where it came from"),
-        Kind::Failed => Error::failed(cannot()).because(e),
-        _ => e,
-    })?;
-    let description = tee.hasher.finish().or_verify(|| format!("{} is not what it should be", path.display()))?;
-    // The text is code: nobody is asked to run what everyone would refuse.
-    let report = facts.scan?;
-    let (height, guarded) = (report.height, report.guarded);
-    let (state_hash, text_size_bytes) = (facts.state_hash, facts.bytes);
-    let digest = facts.digest.transpose()?;
-    Ok(SnapshotFacts { description, state_hash, text_size_bytes, height, digest, guarded })
-}
-
-/// Hashes what is read through it.
-struct Tee<'a> {
-    file: File,
-    hasher: ArtifactHasher,
-    taken: &'a Cell<u64>,
-}
-
-impl Read for Tee<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.file.read(buffer)?;
-        self.hasher.update(&buffer[..read]);
-        self.taken.set(self.taken.get() + read as u64);
-        Ok(read)
-    }
 }
 
 /// What `verify` found, beyond that every step passed.

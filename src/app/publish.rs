@@ -13,7 +13,7 @@ use crate::{
     base::{Error, Kind, Progress, Result, task::CancellationToken, text},
     database::{Settings, scratch},
     manifest::genesis_validators,
-    snapshot::{self, CreateOptions, Created},
+    snapshot::{self, CreateOptions, Created, SnapshotFacts},
 };
 
 /// Who signs, and how sure the lead wants to be.
@@ -33,7 +33,7 @@ pub struct Lead<'a> {
 /// As [`snapshot::create`], [`rehearse()`] and [`manifest::sign`]; a snapshot that was made stays when a later step fails.
 pub async fn from_database(
     settings: &Settings,
-    create: CreateOptions,
+    mut create: CreateOptions,
     mut sign: SignOptions,
     lead: Lead<'_>,
     progress: &Progress,
@@ -43,6 +43,7 @@ pub async fn from_database(
         return Err(Error::usage("Kwil's own bytes (--kwil-compat) have no guard, so every join would refuse them")
             .hint("publish without --kwil-compat; `snapshot create --kwil-compat` makes them for comparison"));
     }
+    create.describe = true;
     let snapdir = create.snapdir.clone();
     progress.step("taking a snapshot of the old database");
     let created = snapshot::create(settings, create, progress, cancel.clone()).await.map_err(|e| match e.advice() {
@@ -63,7 +64,8 @@ pub async fn from_database(
     sign.majors = Some((created.server_major, created.dump_major));
     sign.old_chain_id = created.old_chain_id.clone();
     sign.height = Some(created.height);
-    let signed = sign_directory(&snapdir, lead.key, &sign, lead.state, progress, cancel).map_err(|e| {
+    let written = created.file.clone();
+    let signed = sign_directory(&snapdir, written, lead.key, &sign, lead.state, progress, cancel).map_err(|e| {
         let advice = e.advice().unwrap_or("see above").to_owned();
         e.hint(format!(
             "{advice}; the snapshot is complete: go on with `regenesis publish --dir {}`",
@@ -115,19 +117,21 @@ pub async fn rehearse(
     Ok(())
 }
 
-/// Signs files that are there already, such as an edited genesis.
+/// Signs files that are there already, such as an edited genesis. `written`: what is known of a snapshot that was just written.
 ///
 /// # Errors
 /// As [`manifest::sign`].
 pub fn sign_directory(
     directory: &Path,
+    written: Option<SnapshotFacts>,
     key: &PrivateKey,
     options: &SignOptions,
     state: &StateDirectory,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Signed> {
-    let signed = tokio::task::block_in_place(|| manifest::sign(directory, key, options, state, progress, cancel))?;
+    let signed =
+        tokio::task::block_in_place(|| manifest::sign(directory, written, key, options, state, progress, cancel))?;
     let words = if signed.reused { "nothing changed: the manifest is the one that was there" } else { "signed" };
     progress.note(format!("{words}: {}", signed.path.display()));
     Ok(signed)

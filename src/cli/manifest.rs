@@ -175,7 +175,7 @@ fn sign(args: &SignArgs, session: &Session) -> Result<()> {
     };
     let options = SignOptions { height: args.height, digest: !args.no_digest, ..args.flags.options(old.as_ref())? };
     let state = args.flags.state()?;
-    let signed = use_case::sign(&args.snapdir, &key, &options, &state, &session.progress, &session.cancel)?;
+    let signed = use_case::sign(&args.snapdir, None, &key, &options, &state, &session.progress, &session.cancel)?;
     session.output.result(&SignResult::new(&signed)?)
 }
 

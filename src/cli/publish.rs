@@ -52,14 +52,14 @@ impl PublishArgs {
         let key = read_private_key(&expand_home(self.key))?;
         let (options, state) = (self.sign.options(None)?, self.sign.state()?);
         let (progress, cancel) = (&session.progress, &session.cancel);
-        let directory = match self.dir {
+        let (directory, written) = match self.dir {
             Some(dir) => {
                 let dir = expand_home(dir);
                 if self.rehearse {
                     publish::rehearse(&dir, None, progress, cancel).await?;
                 }
-                publish::sign_directory(&dir, &key, &options, &state, progress, cancel)?;
-                dir
+                publish::sign_directory(&dir, None, &key, &options, &state, progress, cancel)?;
+                (dir, None)
             }
             None => {
                 let snapdir = expand_home(self.snapdir);
@@ -69,10 +69,10 @@ impl PublishArgs {
                 let (created, _) =
                     publish::from_database(&resolved.settings, create, options, lead, progress, cancel).await?;
                 progress.note(created.to_string());
-                snapdir
+                (snapdir, created.file)
             }
         };
-        let serving = fetch::seed(&directory, &self.swarm.options(), progress).await?;
+        let serving = fetch::seed(&directory, written.as_ref(), &self.swarm.options(), progress).await?;
         swarm::serve(serving, session).await
     }
 }

@@ -113,7 +113,7 @@ impl RehearsalDatabase {
     ///
     /// # Errors
     /// When there is no psql, or it loses the server.
-    pub async fn load(&self, mut text: Receiver<Arc<Vec<u8>>>) -> Result<Complaints> {
+    pub async fn load(&self, mut text: Receiver<Arc<impl AsRef<[u8]>>>) -> Result<Complaints> {
         let program = psql()?;
         let mut command = Command::new(&program);
         clean_environment(&mut command);
@@ -148,7 +148,7 @@ impl RehearsalDatabase {
         let said = AbortOnDropHandle::new(tokio::spawn(listen(stderr)));
         while let Some(piece) = text.recv().await {
             // A psql that ended says below why.
-            if stdin.write_all(&piece).await.is_err() {
+            if stdin.write_all((*piece).as_ref()).await.is_err() {
                 break;
             }
         }

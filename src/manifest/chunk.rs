@@ -6,26 +6,17 @@ use std::fmt;
 use blake3::hazmat::{ChainingValue, HasherExt, Mode, merge_subtrees_non_root, merge_subtrees_root};
 use sha2::{Digest, Sha256};
 
-use super::layout::{ChunkIndex, Layout, LayoutError};
-use crate::base::{Blake3Hash, Sha256Hash};
+use super::layout::{ChunkIndex, Layout};
+use crate::base::{Blake3Hash, Sha256Hash, limits::CHUNK_SIZE_BYTES_MIN};
 
 /// The id of one chunk: the chaining value of its subtree, or the root where it is the only chunk.
 /// `data` must have the chunk's length.
 pub fn chunk_id(layout: &Layout, index: ChunkIndex, data: &[u8]) -> Blake3Hash {
     debug_assert_eq!(data.len(), layout.len(index));
-    let mut hasher = chunk_hasher(layout, index);
-    hasher.update(data);
-    finish_chunk(layout, &hasher)
-}
-
-/// A hasher that stands where the chunk begins: the place is part of the id, so a chunk cannot be moved.
-fn chunk_hasher(layout: &Layout, index: ChunkIndex) -> blake3::Hasher {
     let mut hasher = blake3::Hasher::new();
+    // The place is part of the id, so a chunk cannot be moved.
     hasher.set_input_offset(layout.offset(index));
-    hasher
-}
-
-fn finish_chunk(layout: &Layout, hasher: &blake3::Hasher) -> Blake3Hash {
+    hasher.update(data);
     if layout.chunk_count() == 1 {
         Blake3Hash::from_bytes(*hasher.finalize().as_bytes())
     } else {
@@ -39,10 +30,12 @@ fn finish_chunk(layout: &Layout, hasher: &blake3::Hasher) -> Blake3Hash {
 /// When there are not as many ids as the layout has chunks; readers of a manifest check that first.
 pub fn merge(layout: &Layout, ids: &[Blake3Hash]) -> Blake3Hash {
     assert_eq!(ids.len(), layout.chunk_count() as usize, "one id a chunk");
-    if let [only] = ids {
-        return *only;
-    }
-    let (left, right) = ids.split_at(left_count(ids.len()));
+    if let [only] = ids { *only } else { merge_root(ids) }
+}
+
+/// The root above at least two subtrees.
+fn merge_root(subtrees: &[Blake3Hash]) -> Blake3Hash {
+    let (left, right) = subtrees.split_at(left_count(subtrees.len()));
     let root = merge_subtrees_root(&merge_subtree(left), &merge_subtree(right), Mode::Hash);
     Blake3Hash::from_bytes(*root.as_bytes())
 }
@@ -169,76 +162,81 @@ pub struct SizeError {
     pub got: u64,
 }
 
-/// Describes an artifact in one pass over its bytes; keeps nothing but 32 bytes a chunk.
+/// Bytes of a leaf: the smallest chunk. Larger ones are made of whole leaves, so their ids follow from the leaves' and what
+/// size of chunk an artifact gets may be decided when its length is known.
+const LEAF_BYTES: u64 = CHUNK_SIZE_BYTES_MIN;
+
+/// Describes an artifact in one pass over its bytes, whose number need not be known before; keeps 32 bytes for each 256 KiB.
 pub struct ArtifactHasher {
-    layout: Layout,
-    /// Bytes taken so far; also those beyond the layout's size.
+    /// Bytes taken so far.
     taken: u64,
-    current: Option<(ChunkIndex, blake3::Hasher)>,
-    chunk_ids: Vec<Blake3Hash>,
+    /// Those behind the last leaf.
+    current: blake3::Hasher,
+    leaves: Vec<Blake3Hash>,
     sha256: Sha256,
 }
 
+impl Default for ArtifactHasher {
+    fn default() -> Self {
+        ArtifactHasher { taken: 0, current: blake3::Hasher::new(), leaves: Vec::new(), sha256: Sha256::new() }
+    }
+}
+
 impl ArtifactHasher {
-    /// Begins an artifact of exactly `size_bytes`, in the layout a new manifest gives it.
-    ///
-    /// # Errors
-    /// When it is too large for a manifest.
-    pub fn new(size_bytes: u64) -> Result<Self, LayoutError> {
-        Layout::for_size(size_bytes).map(Self::with_layout)
-    }
-
-    /// Begins an artifact of a given layout, such as that of a manifest whose file is checked.
-    pub fn with_layout(layout: Layout) -> Self {
-        let first = layout.index(0).map(|index| (index, chunk_hasher(&layout, index)));
-        ArtifactHasher { layout, taken: 0, current: first, chunk_ids: Vec::new(), sha256: Sha256::new() }
-    }
-
     /// Takes the next bytes, cut anywhere.
     pub fn update(&mut self, bytes: &[u8]) {
         self.sha256.update(bytes);
         let mut rest = bytes;
         while !rest.is_empty() {
-            let Some((index, hasher)) = &mut self.current else { break };
-            let end = self.layout.offset(*index) + self.layout.len(*index) as u64;
-            let take = rest.len().min(usize::try_from(end - self.taken).unwrap_or(usize::MAX));
-            hasher.update(&rest[..take]);
+            // A leaf is closed by what follows it: one that is alone is the artifact's root.
+            let filled = self.taken - self.leaves.len() as u64 * LEAF_BYTES;
+            if filled == LEAF_BYTES {
+                self.leaves.push(Blake3Hash::from_bytes(self.current.finalize_non_root()));
+                self.current = blake3::Hasher::new();
+                self.current.set_input_offset(self.taken);
+                continue;
+            }
+            let take = rest.len().min(usize::try_from(LEAF_BYTES - filled).unwrap_or(usize::MAX));
+            self.current.update(&rest[..take]);
             self.taken += take as u64;
             rest = &rest[take..];
-            if self.taken == end {
-                self.chunk_ids.push(finish_chunk(&self.layout, hasher));
-                let next = self.layout.index(index.get() + 1);
-                self.current = next.map(|index| (index, chunk_hasher(&self.layout, index)));
-            }
-            // An empty artifact's only chunk takes nothing.
-            if take == 0 {
-                break;
-            }
         }
-        self.taken += rest.len() as u64;
     }
 
-    /// Ends the artifact.
+    /// How many bytes were taken.
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
+    /// Ends the artifact, in this layout.
     ///
     /// # Errors
-    /// When not exactly the announced number of bytes came.
-    pub fn finish(mut self) -> Result<ArtifactDescription, SizeError> {
-        if self.taken != self.layout.size_bytes() {
-            return Err(SizeError { expected: self.layout.size_bytes(), got: self.taken });
+    /// When other than the layout's number of bytes came.
+    pub fn finish(mut self, layout: Layout) -> Result<ArtifactDescription, SizeError> {
+        if self.taken != layout.size_bytes() {
+            return Err(SizeError { expected: layout.size_bytes(), got: self.taken });
         }
-        // Only an empty artifact still has its chunk open here.
-        if let Some((_, hasher)) = &self.current {
-            self.chunk_ids.push(finish_chunk(&self.layout, hasher));
-        }
-        let root = merge(&self.layout, &self.chunk_ids);
+        let chunk_ids = if self.leaves.is_empty() {
+            vec![Blake3Hash::from_bytes(*self.current.finalize().as_bytes())]
+        } else {
+            self.leaves.push(Blake3Hash::from_bytes(self.current.finalize_non_root()));
+            if layout.chunk_count() == 1 {
+                vec![merge_root(&self.leaves)]
+            } else {
+                let leaves_of_chunk = usize::try_from(layout.chunk_size_bytes() / LEAF_BYTES).unwrap_or(1);
+                let id = |leaves: &[Blake3Hash]| Blake3Hash::from_bytes(merge_subtree(leaves));
+                self.leaves.chunks(leaves_of_chunk).map(id).collect()
+            }
+        };
+        let root = merge(&layout, &chunk_ids);
         let sha256 = Sha256Hash::from_bytes(self.sha256.finalize().into());
-        Ok(ArtifactDescription { layout: self.layout, root, sha256, chunk_ids: self.chunk_ids })
+        Ok(ArtifactDescription { layout, root, sha256, chunk_ids })
     }
 }
 
 impl fmt::Debug for ArtifactHasher {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ArtifactHasher({} of {} bytes)", self.taken, self.layout.size_bytes())
+        write!(f, "ArtifactHasher({} bytes)", self.taken)
     }
 }
 
@@ -256,9 +254,9 @@ mod tests {
     }
 
     fn describe(data: &[u8], piece: usize) -> ArtifactDescription {
-        let mut hasher = ArtifactHasher::new(data.len() as u64).unwrap();
+        let mut hasher = ArtifactHasher::default();
         data.chunks(piece).for_each(|p| hasher.update(p));
-        hasher.finish().unwrap()
+        hasher.finish(Layout::for_size(data.len() as u64).unwrap()).unwrap()
     }
 
     #[test]
@@ -274,11 +272,16 @@ mod tests {
 
     #[test]
     fn larger_chunks_merge_to_the_same_root() {
-        let data = bytes(9 * (1 << 20) + 12_345);
-        for chunk_size in [256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20] {
+        let sizes = [9 * (1 << 20) + 12_345, 8 << 20, 4 << 20, (3 << 20) + 1, 1 << 20, (256 << 10) + 1];
+        let chunk_sizes = [256 << 10, 512 << 10, 1 << 20, 2 << 20, 4 << 20];
+        for (size, chunk_size) in sizes.into_iter().flat_map(|size| chunk_sizes.map(|chunk| (size, chunk))) {
+            let data = bytes(size);
             let layout = Layout::new(data.len() as u64, chunk_size).unwrap();
             let ids: Vec<_> = layout.indexes().map(|i| chunk_id(&layout, i, piece(&layout, i, &data))).collect();
             assert_eq!(merge(&layout, &ids).as_bytes(), blake3::hash(&data).as_bytes(), "{chunk_size}");
+            let mut hasher = ArtifactHasher::default();
+            data.chunks(70_001).for_each(|p| hasher.update(p));
+            assert_eq!(hasher.finish(layout).unwrap().chunk_ids, ids, "{chunk_size}");
         }
     }
 
@@ -323,9 +326,12 @@ mod tests {
     #[test]
     fn a_file_that_shrinks_or_grows_meanwhile_is_refused() {
         for (announced, came) in [(CHUNK, CHUNK - 1), (CHUNK, CHUNK + 1), (0, 1), (3 * CHUNK, 5 * CHUNK), (1, 0)] {
-            let mut hasher = ArtifactHasher::new(announced).unwrap();
+            let mut hasher = ArtifactHasher::default();
             hasher.update(&bytes(came));
-            assert_eq!(hasher.finish(), Err(SizeError { expected: announced, got: came }));
+            assert_eq!(
+                hasher.finish(Layout::for_size(announced).unwrap()),
+                Err(SizeError { expected: announced, got: came })
+            );
         }
     }
 

@@ -20,9 +20,9 @@ fn secp(seed: u8) -> PrivateKey {
 }
 
 fn describe(bytes: &[u8]) -> ArtifactDescription {
-    let mut hasher = ArtifactHasher::new(bytes.len() as u64).unwrap();
+    let mut hasher = ArtifactHasher::default();
     hasher.update(bytes);
-    hasher.finish().unwrap()
+    hasher.finish(Layout::for_size(bytes.len() as u64).unwrap()).unwrap()
 }
 
 /// Stands for the gzip file: three chunks, the last one short.

@@ -17,6 +17,7 @@ use kwil_formats::{
 };
 
 use super::{
+    described::SnapshotFacts,
     digest::validators_of,
     gzip::Compression,
     part::Part,
@@ -70,6 +71,8 @@ pub struct CreateOptions {
     pub force: bool,
     /// Digest the state while it streams by.
     pub digest: bool,
+    /// Hash the file while it is written, so that it can be signed and served without being read.
+    pub describe: bool,
 }
 
 impl CreateOptions {
@@ -91,6 +94,7 @@ impl CreateOptions {
             read: None,
             force: false,
             digest: true,
+            describe: false,
         }
     }
 }
@@ -148,6 +152,9 @@ pub struct Created {
     pub refusal: Option<String>,
     /// Whether psql loads all of it or nothing.
     pub guarded: bool,
+    /// What a manifest says of the file, where that was asked for.
+    #[serde(skip)]
+    pub file: Option<SnapshotFacts>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -294,7 +301,8 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     }
     directory.keep();
 
-    let Written { report, state_hash, bytes, file_bytes, scan, digest } = written;
+    let facts_of_file = SnapshotFacts::of_written(&written);
+    let Written { report, state_hash, bytes, file_bytes, scan, digest, .. } = written;
     let refusal = scan.err();
     for note in report.omitted_notes() {
         progress.note(note);
@@ -344,6 +352,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         validator_powers,
         refusal: refusal.map(|refusal| refusal.to_string()),
         guarded: !options.kwil_compat,
+        file: facts_of_file,
         seconds: began.elapsed().as_secs_f64(),
     })
 }
@@ -526,10 +535,12 @@ async fn write(
     let file = part.file().try_clone().or_failed(|| "cannot write the snapshot")?;
     let (path, reporter) = (part.part().to_owned(), progress.clone());
     let filter = DumpFilter::new(family, rules);
+    let describe = options.describe;
     // On the disk that was chosen for something large.
     let spill = options.digest.then(|| durable::parent(&path).to_owned());
     let work = tokio::task::spawn_blocking(move || {
-        Job { source, filter, height: Some(height), compression, jobs, spill, progress: &reporter }.run(&file, &path)
+        Job { source, filter, height: Some(height), compression, jobs, spill, describe, progress: &reporter }
+            .run(&file, &path)
     });
     let done = connections.over(cut, work).await;
     progress.done("snapshot");

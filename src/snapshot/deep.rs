@@ -135,7 +135,8 @@ mod tests {
     use crate::{
         base::{Blake3Hash, Kind, Progress},
         manifest::{
-            Artifact, ArtifactHasher, ArtifactName, Attestations, Network, StateDigest, TrustRules, genesis_validators,
+            Artifact, ArtifactHasher, ArtifactName, Attestations, Layout, Network, StateDigest, TrustRules,
+            genesis_validators,
         },
         snapshot::{Verified, VerifyOptions, read_genesis, verify},
     };
@@ -182,9 +183,9 @@ mod tests {
             let genesis = read_genesis(&self.path("genesis.json")).unwrap();
             let describe = |name, file: &str| {
                 let bytes = fs::read(self.path(file)).unwrap();
-                let mut hasher = ArtifactHasher::new(bytes.len() as u64).unwrap();
+                let mut hasher = ArtifactHasher::default();
                 hasher.update(&bytes);
-                Artifact::new(name, hasher.finish().unwrap())
+                Artifact::new(name, hasher.finish(Layout::for_size(bytes.len() as u64).unwrap()).unwrap())
             };
             let key = PrivateKey::from_seed(KeyType::Ed25519, &[1; 32]).unwrap();
             let digest = |n| Blake3Hash::from_bytes([n; 32]);

@@ -132,9 +132,12 @@ pub fn witness_file(file: &Path, cancel: CancellationToken) -> Result<(TextDiges
 ///
 /// # Errors
 /// As [`StateDigester::push`], at once: nobody takes pieces then.
-pub(crate) fn take_pieces(pieces: &Receiver<Arc<Vec<u8>>>, mut digester: StateDigester) -> Result<StateDigester> {
+pub(crate) fn take_pieces<P: AsRef<[u8]>>(
+    pieces: &Receiver<Arc<P>>,
+    mut digester: StateDigester,
+) -> Result<StateDigester> {
     for piece in pieces {
-        digester.push(&piece)?;
+        digester.push((*piece).as_ref())?;
     }
     Ok(digester)
 }

@@ -27,6 +27,7 @@ use tempfile::SpooledTempFile;
 use super::{
     gzip::{BLOCK_BYTES, Compression, MemberWriter},
     part::Part,
+    piece::TextPiece,
     pipeline::{JOBS_MAX, Job, Written, jobs_default},
     source::{Piece, Source},
     verify::{VerifyOptions, belongs, mismatch, open, pinned_by, read_genesis, text_of, unpack, verify_reader},
@@ -250,7 +251,7 @@ fn write(
     let behind = tempfile::spooled_tempfile_in(LAST_IN_MEMORY_BYTES, durable::parent(part.part()));
     thread::scope(|scope| {
         let (to_writer, pieces) = sync_channel(PIECES_WAITING);
-        let (to_scan, scanned) = sync_channel::<Arc<Vec<u8>>>(PIECES_WAITING);
+        let (to_scan, scanned) = sync_channel::<Arc<TextPiece>>(PIECES_WAITING);
         let scanning = scope.spawn(move || scan(&scanned));
         let reading = scope.spawn(move || {
             let mut hash = Sha256::new();
@@ -258,7 +259,7 @@ fn write(
                 &mut reader,
                 &options.verify,
                 |_| {},
-                |piece: Arc<Vec<u8>>| {
+                |piece: Arc<TextPiece>| {
                     hash.update(&*piece);
                     // Both may have let go; what the file is is still wanted, because it says more than they can.
                     let _ = to_scan.send(piece.clone());
@@ -276,6 +277,7 @@ fn write(
             compression: options.compression,
             jobs: options.jobs.unwrap_or_else(jobs_default).min(JOBS_MAX),
             spill: None,
+            describe: false,
             progress,
         };
         let written = job.run(part.file(), part.part());
@@ -311,7 +313,7 @@ fn write(
     })
 }
 
-fn scan(pieces: &Receiver<Arc<Vec<u8>>>) -> Result<ScanReport, ScanError> {
+fn scan(pieces: &Receiver<Arc<TextPiece>>) -> Result<ScanReport, ScanError> {
     let mut scanner = StatementScanner::new();
     for piece in pieces {
         scanner.push(&piece)?;
@@ -321,7 +323,7 @@ fn scan(pieces: &Receiver<Arc<Vec<u8>>>) -> Result<ScanReport, ScanError> {
 
 /// A text that comes in pieces, in the guard's order: what of `kwild_voting` comes early waits until all else has gone by.
 struct ArrangedText {
-    pieces: Receiver<Arc<Vec<u8>>>,
+    pieces: Receiver<Arc<TextPiece>>,
     /// Until the text is over.
     arranger: Option<Arranger>,
     behind: SpooledTempFile,

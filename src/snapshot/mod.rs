@@ -3,6 +3,7 @@
 
 mod create;
 mod deep;
+mod described;
 pub mod digest;
 mod facts;
 mod guard;
@@ -12,6 +13,7 @@ mod inflate;
 #[cfg(test)]
 mod odd;
 mod part;
+mod piece;
 mod pipeline;
 mod sorter;
 mod source;
@@ -20,9 +22,11 @@ mod text;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};
+pub use described::{SnapshotFacts, read_snapshot};
 pub use facts::facts;
 pub use guard::{GuardOptions, Guarded, guard};
 pub use gzip::Compression;
+pub use piece::TextPiece;
 pub use verify::{
     TextFacts, Verified, VerifyOptions, check_pinned, each_piece, hash_reader, read_file, read_genesis, read_gzip,
     require_guard, verify, verify_reader,

@@ -25,7 +25,10 @@ use super::{
     gzip::{BLOCK_BYTES, Compression, MemberWriter},
     source::Source,
 };
-use crate::base::{Context, Error, Kind, Progress, Result, Sha256Hash, durable};
+use crate::{
+    base::{Context, Error, Kind, Progress, Result, Sha256Hash, durable},
+    manifest::{ArtifactDescription, ArtifactHasher, Layout},
+};
 
 /// The part of the text from which on its size is estimated.
 const ESTIMATED_FROM: f64 = 0.01;
@@ -54,6 +57,8 @@ pub(crate) struct Written {
     pub(crate) scan: Result<ScanReport, ScanError>,
     /// Where it was asked for.
     pub(crate) digest: Option<TextDigest>,
+    /// The file's own hashes and chunks, where they were asked for.
+    pub(crate) description: Option<ArtifactDescription>,
 }
 
 /// A dump to be written.
@@ -68,6 +73,8 @@ pub(crate) struct Job<'a, S> {
     pub(crate) jobs: usize,
     /// Where the hashes of a digest wait that are too many to hold; `None`: no digest.
     pub(crate) spill: Option<PathBuf>,
+    /// Hash the file, too, for a manifest.
+    pub(crate) describe: bool,
     pub(crate) progress: &'a Progress,
 }
 
@@ -104,6 +111,7 @@ impl<S: Source + Send> Job<'_, S> {
     pub(crate) fn run(self, file: &File, path: &Path) -> Result<Written> {
         let jobs = self.jobs.clamp(1, JOBS_MAX);
         let compression = self.compression;
+        let mut describing = self.describe.then(ArtifactHasher::default);
         let (orders, take_order) = sync_channel::<Order>(1);
         // Theirs alone: where all of them have ended, nobody waits for one to take an order.
         let take_order = Arc::new(Mutex::new(take_order));
@@ -138,6 +146,9 @@ impl<S: Source + Send> Job<'_, S> {
                     let member = member.recv().map_err(|_| stopped())??;
                     (&*file).write_all(&member).map_err(|e| cannot_write(path, e))?;
                     file_bytes += member.len() as u64;
+                    if let Some(hasher) = &mut describing {
+                        hasher.update(&member);
+                    }
                     early_sync.written(member.len());
                 }
                 Ok(())
@@ -153,7 +164,8 @@ impl<S: Source + Send> Job<'_, S> {
             let Text { report, state_hash, bytes } = read??;
             let scan = scanner.join().map_err(|_| stopped())?;
             let digest = digester.map(StateDigester::finish_text).transpose().map_err(without_digest)?;
-            Ok(Written { report, state_hash, bytes, file_bytes, scan, digest })
+            let description = describing.map(|hasher| describe(hasher, path)).transpose()?;
+            Ok(Written { report, state_hash, bytes, file_bytes, scan, digest, description })
         })
     }
 
@@ -257,6 +269,13 @@ impl ToFile<'_> {
     }
 }
 
+/// What a manifest says of the file, in the layout that a new manifest gives it.
+fn describe(hasher: ArtifactHasher, path: &Path) -> Result<ArtifactDescription> {
+    let cannot = || format!("{} cannot be described by a manifest", path.display());
+    let layout = Layout::for_size(hasher.taken()).or_verify(cannot)?;
+    hasher.finish(layout).or_verify(cannot)
+}
+
 fn scan(blocks: &Receiver<Block>) -> Result<ScanReport, ScanError> {
     let mut scanner = StatementScanner::new();
     for block in blocks {
@@ -318,6 +337,7 @@ mod tests {
             compression: Compression::Fast,
             jobs: 3,
             spill: Some(std::env::temp_dir()),
+            describe: true,
             progress,
         }
     }

@@ -20,6 +20,7 @@ use super::inflate::by_isal;
 use super::{
     gzip::{BLOCK_BYTES, GZIP_MAGIC, HEADER_BYTES, TRAILER_BYTES, member_length},
     inflate::Inflater,
+    piece::{PiecePool, TextPiece},
     stream::{MemberStream, Place},
 };
 
@@ -72,11 +73,11 @@ impl<R: Read> TextReader<R> {
     }
 
     /// The next piece; it may be empty. None at the end, which everything before it has then been proved to lead to.
-    pub(super) fn next_piece(&mut self) -> io::Result<Option<Vec<u8>>> {
+    pub(super) fn next_piece(&mut self) -> io::Result<Option<TextPiece>> {
         let ended = match &mut self.state {
             State::Ended => return Ok(None),
-            State::Plain(reader) => return piece_of(reader),
-            State::Stream(stream) => return stream.next_piece(),
+            State::Plain(reader) => return Ok(piece_of(reader)?.map(TextPiece::from)),
+            State::Stream(stream) => return Ok(stream.next_piece()?.map(TextPiece::from)),
             State::Members(members) => {
                 members.read_ahead();
                 match members.inflated() {
@@ -148,7 +149,7 @@ type Batch = Arc<Vec<Member>>;
 
 /// What became of a batch: the text of its first members, as far as they are what they say.
 struct Inflated {
-    text: Vec<u8>,
+    text: TextPiece,
     members: usize,
 }
 
@@ -175,11 +176,19 @@ struct Members<R> {
     next: Option<Next>,
     line: VecDeque<Ahead>,
     threads: Option<Threads>,
+    pool: PiecePool,
 }
 
 impl<R: Read> Members<R> {
     fn new(reader: Source<R>) -> Self {
-        Members { reader, place: Place::default(), next: None, line: VecDeque::new(), threads: None }
+        Members {
+            reader,
+            place: Place::default(),
+            next: None,
+            line: VecDeque::new(),
+            threads: None,
+            pool: PiecePool::default(),
+        }
     }
 
     /// Keeps the threads busy.
@@ -194,10 +203,10 @@ impl<R: Read> Members<R> {
             self.line.push_back(Ahead { batch: batch.clone(), inflated });
             if self.threads.is_none() && !matches!(self.next, Some(Next::Member(_))) {
                 // Threads would have nothing else to do.
-                let _ = done.send(inflate(&mut Inflater::new(), &batch));
+                let _ = done.send(inflate(&mut Inflater::new(), &batch, &self.pool));
                 return;
             }
-            self.threads.get_or_insert_with(Threads::start).inflate(batch, done);
+            self.threads.get_or_insert_with(|| Threads::start(&self.pool)).inflate(batch, done);
         }
     }
 
@@ -225,10 +234,11 @@ impl<R: Read> Members<R> {
     }
 
     /// The text of the next batch in the file's order; with it the bytes of its members that are not what they say.
-    fn inflated(&mut self) -> Option<(Vec<u8>, Option<Vec<u8>>)> {
+    fn inflated(&mut self) -> Option<(TextPiece, Option<Vec<u8>>)> {
         let Ahead { batch, inflated } = self.line.pop_front()?;
         // A thread that is gone has proved nothing.
-        let Inflated { text, members } = inflated.recv().unwrap_or(Inflated { text: Vec::new(), members: 0 });
+        let Inflated { text, members } =
+            inflated.recv().unwrap_or(Inflated { text: TextPiece::from(Vec::new()), members: 0 });
         self.place.members += members as u64;
         self.place.bytes += batch[..members].iter().map(|member| member.bytes.len() as u64).sum::<u64>();
         let rest: Vec<&[u8]> = batch[members..].iter().map(|member| member.bytes.as_slice()).collect();
@@ -266,18 +276,19 @@ type Order = (Batch, SyncSender<Inflated>);
 struct Threads {
     orders: Option<SyncSender<Order>>,
     handles: Vec<JoinHandle<()>>,
+    pool: PiecePool,
 }
 
 impl Threads {
-    fn start() -> Self {
+    fn start(pool: &PiecePool) -> Self {
         let (orders, take_order) = sync_channel::<Order>(THREADS_MAX + BATCHES_WAITING);
         let take_order = Arc::new(Mutex::new(take_order));
         let wanted = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let handles = (0..wanted).map_while(|_| {
-            let take_order = take_order.clone();
-            thread::Builder::new().name("inflate".to_owned()).spawn(move || inflate_orders(&take_order)).ok()
+            let (take_order, pool) = (take_order.clone(), pool.clone());
+            thread::Builder::new().name("inflate".to_owned()).spawn(move || inflate_orders(&take_order, &pool)).ok()
         });
-        Threads { handles: handles.collect(), orders: Some(orders) }
+        Threads { handles: handles.collect(), orders: Some(orders), pool: pool.clone() }
     }
 
     fn inflate(&self, batch: Batch, done: SyncSender<Inflated>) {
@@ -288,7 +299,7 @@ impl Threads {
             }
             // No thread could be started.
             _ => {
-                let _ = done.send(inflate(&mut Inflater::new(), &batch));
+                let _ = done.send(inflate(&mut Inflater::new(), &batch, &self.pool));
             }
         }
     }
@@ -303,19 +314,19 @@ impl Drop for Threads {
     }
 }
 
-fn inflate_orders(take_order: &Mutex<Receiver<Order>>) {
+fn inflate_orders(take_order: &Mutex<Receiver<Order>>, pool: &PiecePool) {
     let mut inflater = Inflater::new();
     loop {
         let Ok(Ok((batch, done))) = take_order.lock().map(|queue| queue.recv()) else { return };
-        let inflated = inflate(&mut inflater, &batch);
+        let inflated = inflate(&mut inflater, &batch, pool);
         drop(batch);
         // Nobody waits any more: the next order's end says so too.
         let _ = done.send(inflated);
     }
 }
 
-fn inflate(inflater: &mut Inflater, batch: &[Member]) -> Inflated {
-    let mut text = vec![0; batch.iter().map(|member| member.text_bytes).sum()];
+fn inflate(inflater: &mut Inflater, batch: &[Member], pool: &PiecePool) -> Inflated {
+    let mut text = pool.piece(batch.iter().map(|member| member.text_bytes).sum());
     let mut at = 0;
     for (members, member) in batch.iter().enumerate() {
         let place = &mut text[at..at + member.text_bytes];
@@ -520,7 +531,7 @@ mod tests {
             assert!(!reader.is_gzip());
             let mut read = Vec::new();
             while let Some(piece) = reader.next_piece().unwrap() {
-                read.extend(piece);
+                read.extend_from_slice(&piece);
             }
             assert!(read == text);
         }
@@ -541,7 +552,7 @@ mod tests {
         let mut reader = TextReader::new(Drops(&file)).unwrap();
         let mut read = Vec::new();
         while let Some(piece) = reader.next_piece().unwrap() {
-            read.extend(piece);
+            read.extend_from_slice(&piece);
         }
         assert_eq!(read, b"one\ntwo\nthree\n");
     }

@@ -27,6 +27,7 @@ use sha2::{Digest, Sha256};
 use super::{
     deep::{self, Described},
     digest::{StateDigester, take_pieces, validators_of},
+    piece::TextPiece,
     stream::Unlike,
     text::TextReader,
 };
@@ -406,7 +407,7 @@ pub fn read_file(path: &Path, options: &VerifyOptions, progress: impl FnMut(u64)
 ///
 /// # Errors
 /// As [`read_file`].
-pub fn each_piece(path: &Path, options: &VerifyOptions, mut give: impl FnMut(Arc<Vec<u8>>) -> bool) -> Result<()> {
+pub fn each_piece(path: &Path, options: &VerifyOptions, mut give: impl FnMut(Arc<TextPiece>) -> bool) -> Result<()> {
     let mut taken = true;
     let done = unpack(
         &mut text_of(open(path)?)?,
@@ -430,7 +431,7 @@ pub(super) fn text_of<R: Read>(reader: R) -> Result<TextReader<R>> {
     text.map_err(|e| e.hint("check that it is a file, and that this user may read it"))
 }
 
-type Piece = Arc<Vec<u8>>;
+type Piece = Arc<TextPiece>;
 
 fn read_text(
     mut reader: TextReader<impl Read>,

@@ -18,7 +18,7 @@ use std::{
     fmt, fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     time::SystemTime,
 };
 
@@ -31,7 +31,7 @@ pub use writer::{Outcome, Untrusted, Writer};
 
 use crate::{
     base::{Context, Error, Progress, Result, durable},
-    manifest::{ChunkIndex, VerifiedChunk, verify_chunk},
+    manifest::{ChunkIndex, VerifiedChunk, chunk_id, verify_chunk},
     schedule::{ChunkSet, ranges},
 };
 
@@ -49,6 +49,8 @@ struct Slot {
 pub struct Store {
     contents: Contents,
     slots: Vec<Slot>,
+    /// Of files that nothing was read of when they were opened: the chunks that were found right since.
+    proved: Option<Mutex<ChunkSet>>,
 }
 
 impl fmt::Debug for Store {
@@ -124,7 +126,7 @@ impl Store {
             };
             slots.push(Slot { disk, final_path, sealed: OnceLock::new() });
         }
-        let store = Store { contents, slots };
+        let store = Store { contents, slots, proved: None };
         let rehashed_bytes = store.rehash(&to_hash, &mut have, progress)?;
         for i in finals {
             let slot = &store.slots[i];
@@ -146,6 +148,31 @@ impl Store {
     /// # Errors
     /// [`crate::base::Kind::Verify`] when a file is missing or is not what was signed.
     pub fn open_complete(directory: &Path, contents: Contents, progress: &Progress) -> Result<Store> {
+        let store = Self::open_sealed(directory, contents)?;
+        for (i, slot) in store.slots.iter().enumerate() {
+            let mut have = ChunkSet::empty(store.contents.chunk_count());
+            let chunks: Vec<u32> = store.contents.chunks_of(i).collect();
+            store.rehash(&chunks, &mut have, progress)?;
+            if let Some(bad) = chunks.iter().find(|c| !have.contains(**c)) {
+                return Err(edited(slot, format!("chunk {} differs", bad - chunks[0])));
+            }
+        }
+        Ok(store)
+    }
+
+    /// Opens files that this process has just written and hashed. Nothing is read now: each chunk is checked when it is first
+    /// read, so that a disk that lost it tells nobody a lie.
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Verify`] when a file is missing or has another length.
+    pub fn open_written(directory: &Path, contents: Contents) -> Result<Store> {
+        let mut store = Self::open_sealed(directory, contents)?;
+        store.proved = Some(Mutex::new(ChunkSet::empty(store.contents.chunk_count())));
+        Ok(store)
+    }
+
+    /// Opens complete files, none of which may change from now on.
+    fn open_sealed(directory: &Path, contents: Contents) -> Result<Store> {
         let mut slots = Vec::with_capacity(contents.files().len());
         for file in contents.files() {
             let final_path = directory.join(&file.name);
@@ -161,22 +188,12 @@ impl Store {
             };
             slots.push(Slot { disk, final_path, sealed: OnceLock::new() });
         }
-        let store = Store { contents, slots };
+        let store = Store { contents, slots, proved: None };
         for (i, slot) in store.slots.iter().enumerate() {
             let (found, _) = store.stamp(slot)?;
             let expected = store.contents.files()[i].layout.size_bytes();
-            let edited = |detail: String| {
-                Error::verify(format!("{} is not the file that was signed: {detail}", slot.final_path.display()))
-                    .hint("put the signed file back, or sign and serve the new one with `regenesis publish --dir`")
-            };
             if found != expected {
-                return Err(edited(format!("it has {found} bytes, not {expected}")));
-            }
-            let mut have = ChunkSet::empty(store.contents.chunk_count());
-            let chunks: Vec<u32> = store.contents.chunks_of(i).collect();
-            store.rehash(&chunks, &mut have, progress)?;
-            if let Some(bad) = chunks.iter().find(|c| !have.contains(**c)) {
-                return Err(edited(format!("chunk {} differs", bad - chunks[0])));
+                return Err(edited(slot, format!("it has {found} bytes, not {expected}")));
             }
             store.seal(slot)?;
         }
@@ -213,7 +230,23 @@ impl Store {
             return Err(Error::verify(format!("{} was changed while it was being served", slot.final_path.display()))
                 .hint("stop, and sign and serve the new files with `regenesis publish --dir`"));
         }
-        self.read_at(slot, artifact, index, data).or_failed(|| format!("cannot read {}", slot.final_path.display()))
+        self.read_at(slot, artifact, index, data).or_failed(|| format!("cannot read {}", slot.final_path.display()))?;
+        self.prove(slot, artifact, index, chunk, data)
+    }
+
+    /// Checks a chunk of files that were only written by us, once.
+    fn prove(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, data: &[u8]) -> Result<()> {
+        let Some(proved) = &self.proved else { return Ok(()) };
+        let proved = || proved.lock().unwrap_or_else(PoisonError::into_inner);
+        if proved().contains(chunk) {
+            return Ok(());
+        }
+        let layout = &self.contents.files()[artifact].layout;
+        if chunk_id(layout, index, data) != *self.contents.chunk_id(artifact, index) {
+            return Err(edited(slot, format!("chunk {} differs", index.get())));
+        }
+        proved().insert(chunk);
+        Ok(())
     }
 
     fn read_at(&self, slot: &Slot, artifact: usize, index: ChunkIndex, data: &mut Vec<u8>) -> io::Result<()> {
@@ -292,6 +325,12 @@ fn require_room(directory: &Path, contents: &Contents) -> Result<()> {
         needed += file.layout.size_bytes().saturating_sub(taken);
     }
     durable::require_space(directory, needed, "what the manifest describes")
+}
+
+/// A complete file that is not what the manifest describes.
+fn edited(slot: &Slot, detail: String) -> Error {
+    Error::verify(format!("{} is not the file that was signed: {detail}", slot.final_path.display()))
+        .hint("put the signed file back, or sign and serve the new one with `regenesis publish --dir`")
 }
 
 fn not_the_artifact(path: &Path, detail: String) -> Error {

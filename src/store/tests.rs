@@ -227,6 +227,33 @@ fn an_edited_file_is_the_seeders_own_error() {
 }
 
 #[test]
+fn files_that_were_just_written_are_checked_chunk_by_chunk_as_they_are_read() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    let mut damaged = f.snapshot.clone();
+    damaged[CHUNK * 3] ^= 4;
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &damaged).unwrap();
+    let store = Store::open_written(f.dir.path(), f.contents()).unwrap();
+    for chunk in 0..f.contents().chunk_count() {
+        for _ in 0..2 {
+            match store.read(chunk) {
+                Ok(data) => assert_eq!(data, f.chunk(chunk)),
+                Err(e) => {
+                    assert_eq!((chunk, e.kind()), (f.contents().chunks_of(1).start + 3, Kind::Verify));
+                    assert!(e.chain().contains("chunk 3 differs"), "{}", e.chain());
+                }
+            }
+        }
+    }
+    let damaged_chunk = f.contents().chunks_of(1).start + 3;
+    assert!(store.read(damaged_chunk).is_err());
+    // A file that is shorter than what was written is said at once.
+    damaged.pop();
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &damaged).unwrap();
+    assert!(Store::open_written(f.dir.path(), f.contents()).unwrap_err().chain().contains("bytes, not"));
+}
+
+#[test]
 fn a_planted_link_is_not_written_through() {
     let f = Fixture::new();
     let victim = f.dir.path().join("victim");

@@ -10,8 +10,8 @@ use kwil_formats::formats::{
 use regenesis::{
     base::Sha256Hash,
     manifest::{
-        Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Manifest, Network, StateDigest,
-        TrustRules, genesis_validators,
+        Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, Manifest, Network,
+        StateDigest, TrustRules, genesis_validators,
     },
     snapshot::digest::{StateDigester, validators_of},
 };
@@ -36,9 +36,9 @@ pub(crate) fn write_pinned(party: &Party, text: &[u8]) -> Genesis {
 }
 
 fn describe(bytes: &[u8]) -> ArtifactDescription {
-    let mut hasher = ArtifactHasher::new(bytes.len() as u64).unwrap();
+    let mut hasher = ArtifactHasher::default();
     hasher.update(bytes);
-    hasher.finish().unwrap()
+    hasher.finish(Layout::for_size(bytes.len() as u64).unwrap()).unwrap()
 }
 
 /// Signs what lies in `snaps` as a program would that looks at nothing.

@@ -311,5 +311,14 @@ fn publish_from_a_database_rehearses_too() {
     let serving = party.swarm(&with(&["publish", "--snapdir", "snap", "--key", "lead.key", "--rehearse"], &flags));
     serving.ticket();
     serving.wait_for_words("rehearsed: psql restored all");
-    assert_eq!(serving.stop(Signal::SIGTERM).code, 0);
+    let run = serving.stop(Signal::SIGTERM);
+    assert_eq!(run.code, 0);
+    // What was hashed while it was written is neither read to be signed nor before it is served.
+    for words in ["reading the snapshot", "checking the files"] {
+        assert!(!run.stderr.contains(words), "{run:?}");
+    }
+    // Who reads the files finds the same.
+    let again = party.swarm(&["publish", "--dir", "snap", "--key", "lead.key"]);
+    again.wait_for_words("nothing changed: the manifest is the one that was there");
+    assert_eq!(again.stop(Signal::SIGTERM).code, 0);
 }

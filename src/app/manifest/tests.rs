@@ -1,8 +1,8 @@
 //! Signing a directory of files and checking them again.
 
 use std::{
-    fs,
-    io::Write,
+    fs::{self, File},
+    io::{Read, Write},
     os::unix::fs::PermissionsExt,
     sync::{Arc, Mutex},
 };
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    base::{Blake3Hash, progress::Item},
+    base::{Blake3Hash, Kind, progress::Item},
     manifest::Step,
 };
 
@@ -85,7 +85,7 @@ impl World {
                 said.lock().unwrap().push(text);
             }
         });
-        sign(self.dir.path(), &self.key, options, &self.state, &progress, &CancellationToken::new())
+        sign(self.dir.path(), None, &self.key, options, &self.state, &progress, &CancellationToken::new())
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<Checked> {
@@ -309,7 +309,7 @@ fn a_cancelled_pass_leaves_no_manifest() {
     let cancel = CancellationToken::new();
     cancel.cancel();
     let options = SignOptions::default();
-    let done = sign(world.dir.path(), &world.key, &options, &world.state, &Progress::silent(), &cancel);
+    let done = sign(world.dir.path(), None, &world.key, &options, &world.state, &Progress::silent(), &cancel);
     assert!(matches!(done.unwrap_err().kind(), Kind::Interrupted(_)));
     assert!(!world.dir.path().join("manifest.regenesis").exists());
 }

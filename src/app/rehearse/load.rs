@@ -18,7 +18,7 @@ use crate::{
     base::{Context, Error, Progress, Result, Sha256Hash, task::CancellationToken},
     database::RehearsalDatabase,
     snapshot::{
-        self, VerifyOptions,
+        self, TextPiece, VerifyOptions,
         digest::{self, DatabaseDigestOptions, StateDigester},
     },
 };
@@ -84,7 +84,7 @@ pub(super) async fn load(
     Ok(Loaded { read, complaints, rows: database.rows().await? })
 }
 
-type Piece = Arc<Vec<u8>>;
+type Piece = Arc<TextPiece>;
 
 fn read(
     file: &Path,

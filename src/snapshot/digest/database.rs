@@ -138,7 +138,8 @@ async fn read(
     let (height, reporter) = (Some(facts.height), progress.clone());
     let work = tokio::task::spawn_blocking(move || {
         let compression = Compression::Fast;
-        Job { source, filter, height, compression, jobs: 0, spill: None, progress: &reporter }.digest_with(digester)
+        Job { source, filter, height, compression, jobs: 0, spill: None, describe: false, progress: &reporter }
+            .digest_with(digester)
     });
     let done = connections.over(cut, work).await;
     progress.done("snapshot");

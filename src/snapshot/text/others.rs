@@ -49,7 +49,7 @@ fn ours(file: &[u8]) -> Ours {
     assert!(reader.is_gzip());
     loop {
         match reader.next_piece() {
-            Ok(Some(piece)) => hash.update(piece),
+            Ok(Some(piece)) => hash.update(&*piece),
             Ok(None) => return Ours::Text(hash.finalize().into()),
             Err(e) if Unlike::of(&e).is_some() => return Ours::Unlike,
             Err(_) => return Ours::Damaged,
