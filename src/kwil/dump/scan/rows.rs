@@ -1,6 +1,6 @@
 //! COPY rows, checked as they pass and never held.
 
-use memchr::{memchr, memchr_iter, memchr2};
+use memchr::{memchr, memchr2};
 
 const BAD_UTF8: &str = "text that is not UTF-8";
 const AFTER_END: &str = "text follows the end of a COPY block on its line";
@@ -145,7 +145,7 @@ impl Rows {
     fn plain(&mut self, values: &[u8]) {
         if !values.is_empty() {
             self.line = LineState::Row;
-            self.tabs += memchr_iter(b'\t', values).count();
+            self.tabs += bytecount::count(values, b'\t');
         }
     }
 
