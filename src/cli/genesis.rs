@@ -385,7 +385,7 @@ impl fmt::Display for Explained {
         writeln!(f, "{}: {}\n\nWhat kwild does: {}\n\nWhat to do: {}", self.code, self.what, self.kwild, self.fix)?;
         if !self.traps.is_empty() {
             let numbers: Vec<String> = self.traps.iter().map(ToString::to_string).collect();
-            writeln!(f, "\nIn the README's table of traps: {}", numbers.join(", "))?;
+            writeln!(f, "\nIn the table of traps (tests/traps.md): {}", numbers.join(", "))?;
         }
         Ok(())
     }

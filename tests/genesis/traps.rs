@@ -11,12 +11,11 @@ struct Row {
     tests: String,
 }
 
-/// The README's table of traps.
+/// The table of traps.
 fn table() -> BTreeMap<u8, Row> {
-    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
-    let section = text.split("\n## ").find(|section| section.starts_with("Traps\n")).unwrap();
+    let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/traps.md")).unwrap();
     let mut rows = BTreeMap::new();
-    for line in section.lines().filter(|line| line.starts_with("| ")) {
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
         let cells: Vec<&str> = line.trim_matches('|').split(" | ").map(str::trim).collect();
         let [number, _, here, tests] = cells[..] else { panic!("{line}") };
         let Ok(number) = number.parse() else { continue };

@@ -1,5 +1,5 @@
 //! The words that lint findings carry: each with what it means, what kwild does, and the way out. A code never changes its
-//! meaning; the numbers are those of the trap table in the README.
+//! meaning; the numbers are those of the table in tests/traps.md.
 
 use crate::base::{Finding, Level};
 
@@ -8,7 +8,7 @@ use crate::base::{Finding, Level};
 pub struct Code {
     /// The word.
     pub name: &'static str,
-    /// Numbers in the README's table of traps.
+    /// Numbers in the table of traps, tests/traps.md.
     pub traps: &'static [u8],
     /// What it means.
     pub what: &'static str,
