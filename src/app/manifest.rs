@@ -125,7 +125,7 @@ pub const NO_ATTESTATIONS: &str =
 /// When a file is missing or no snapshot, when the genesis does not pin it, or when the directory is in use.
 pub fn sign(
     dir: &Path,
-    written: Option<SnapshotFacts>,
+    written: Option<&SnapshotFacts>,
     key: &PrivateKey,
     options: &SignOptions,
     state: &StateDirectory,
@@ -141,12 +141,14 @@ pub fn sign(
     let private = PrivateDirectory::lock(dir)?;
 
     let snapshot_path = dir.join(genesis.family().snapshot_file_name());
+    let read;
     let snapshot = match written {
         Some(written) => written,
         None => {
             progress.step("reading the snapshot");
             let spill = options.digest.then_some(dir);
-            read_snapshot(&snapshot_path, None, spill, progress, cancel)?
+            read = read_snapshot(&snapshot_path, None, spill, progress, cancel)?;
+            &read
         }
     };
     check_pins(&genesis, &genesis_path, snapshot.state_hash)?;
@@ -170,7 +172,7 @@ pub fn sign(
         not_after_unix_seconds: options.expires.map(|e| now.saturating_add(e.as_secs())),
         artifacts: vec![
             Artifact::new(ArtifactName::Genesis, describe(&genesis_bytes)?),
-            Artifact::new(ArtifactName::Snapshot, snapshot.description),
+            Artifact::new(ArtifactName::Snapshot, snapshot.description.clone()),
         ],
         state_hash: snapshot.state_hash,
         text_size_bytes: snapshot.text_size_bytes,

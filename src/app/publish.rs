@@ -64,7 +64,7 @@ pub async fn from_database(
     sign.majors = Some((created.server_major, created.dump_major));
     sign.old_chain_id = created.old_chain_id.clone();
     sign.height = Some(created.height);
-    let written = created.file.clone();
+    let written = created.file.as_ref();
     let signed = sign_directory(&snapdir, written, lead.key, &sign, lead.state, progress, cancel).map_err(|e| {
         let advice = e.advice().unwrap_or("see above").to_owned();
         e.hint(format!(
@@ -123,7 +123,7 @@ pub async fn rehearse(
 /// As [`manifest::sign`].
 pub fn sign_directory(
     directory: &Path,
-    written: Option<SnapshotFacts>,
+    written: Option<&SnapshotFacts>,
     key: &PrivateKey,
     options: &SignOptions,
     state: &StateDirectory,

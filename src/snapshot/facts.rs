@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use kwil_formats::judge::lint::{Contents, Packing, SnapshotFacts};
+use kwil_formats::judge::lint::{Contents, LintedSnapshot, Packing};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -35,7 +35,7 @@ pub fn facts(
     wanted: Option<Sha256Hash>,
     options: &VerifyOptions,
     progress: &Progress,
-) -> Result<SnapshotFacts> {
+) -> Result<LintedSnapshot> {
     let cannot = || format!("cannot read {}", path.display());
     let mut file = File::open(path).or_failed(|| format!("cannot open {}", path.display()))?;
     if file.metadata().is_ok_and(|m| m.is_dir()) {
@@ -47,12 +47,12 @@ pub fn facts(
     (&mut file).take(8).read_to_end(&mut beginning).or_failed(cannot)?;
     if let Some((_, what)) = OTHERS.iter().find(|(magic, _)| beginning.starts_with(magic)) {
         let contents = Err(format!("is a {what} file"));
-        return Ok(SnapshotFacts { name, packing: Packing::Other(what), contents });
+        return Ok(LintedSnapshot { name, packing: Packing::Other(what), contents });
     }
     file.seek(SeekFrom::Start(0)).or_failed(cannot)?;
     let packing = if beginning.starts_with(&[0x1f, 0x8b]) { Packing::Gzip } else { Packing::Plain };
     if beginning.is_empty() {
-        return Ok(SnapshotFacts { name, packing, contents: Err("is empty".to_owned()) });
+        return Ok(LintedSnapshot { name, packing, contents: Err("is empty".to_owned()) });
     }
     let read = read_either(&mut file, options, |bytes| progress.bytes("verify", bytes, None, ""));
     progress.done("verify");
@@ -68,7 +68,7 @@ pub fn facts(
         Err(error) if error.kind() == Kind::Verify => Err(error.chain()),
         Err(error) => return Err(error),
     };
-    Ok(SnapshotFacts { name, packing, contents })
+    Ok(LintedSnapshot { name, packing, contents })
 }
 
 fn begins_with_restrict(file: &mut File) -> std::io::Result<bool> {
@@ -130,7 +130,7 @@ mod tests {
         text
     }
 
-    fn look(path: &Path, wanted: Option<Sha256Hash>) -> SnapshotFacts {
+    fn look(path: &Path, wanted: Option<Sha256Hash>) -> LintedSnapshot {
         facts(path, wanted, &VerifyOptions::default(), &Progress::silent()).unwrap()
     }
 

@@ -16,7 +16,7 @@ use kwil_formats::{
     dump::{
         filter::DumpFilter,
         guard::{Arranger, PROLOGUE, is_guarded},
-        scan::{ScanError, ScanReport, StatementScanner},
+        scan::STACK_BYTES,
     },
     formats::{Family, GENESIS_FILE_NAME, genesis::Genesis},
 };
@@ -30,7 +30,9 @@ use super::{
     piece::TextPiece,
     pipeline::{JOBS_MAX, Job, Written, jobs_default},
     source::{Piece, Source},
-    verify::{VerifyOptions, belongs, mismatch, open, pinned_by, read_genesis, text_of, unpack, verify_reader},
+    verify::{
+        VerifyOptions, belongs, mismatch, open, pinned_by, read_genesis, scan_pieces, text_of, unpack, verify_reader,
+    },
 };
 use crate::base::{Context, Error, Progress, Result, Sha256Hash, durable, files::read_bounded, limits, text};
 
@@ -252,7 +254,9 @@ fn write(
     thread::scope(|scope| {
         let (to_writer, pieces) = sync_channel(PIECES_WAITING);
         let (to_scan, scanned) = sync_channel::<Arc<TextPiece>>(PIECES_WAITING);
-        let scanning = scope.spawn(move || scan(&scanned));
+        let scanning = thread::Builder::new().stack_size(STACK_BYTES);
+        let scanning = scanning.spawn_scoped(scope, move || scan_pieces(&scanned));
+        let scanning = scanning.or_failed(|| "cannot start a thread for the statement check")?;
         let reading = scope.spawn(move || {
             let mut hash = Sha256::new();
             let bytes = unpack(
@@ -311,14 +315,6 @@ fn write(
             left_out,
         })
     })
-}
-
-fn scan(pieces: &Receiver<Arc<TextPiece>>) -> Result<ScanReport, ScanError> {
-    let mut scanner = StatementScanner::new();
-    for piece in pieces {
-        scanner.push(&piece)?;
-    }
-    scanner.finish()
 }
 
 /// A text that comes in pieces, in the guard's order: what of `kwild_voting` comes early waits until all else has gone by.

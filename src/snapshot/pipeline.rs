@@ -16,7 +16,7 @@ use std::{
 use kwil_formats::dump::{
     digest::TextDigest,
     filter::{DumpFilter, FilterReport},
-    scan::{STACK_BYTES, ScanError, ScanReport, StatementScanner},
+    scan::{STACK_BYTES, ScanError, ScanReport},
 };
 use sha2::{Digest, Sha256};
 
@@ -24,6 +24,7 @@ use super::{
     digest::{StateDigester, take_pieces},
     gzip::{BLOCK_BYTES, Compression, MemberWriter},
     source::Source,
+    verify::scan_pieces,
 };
 use crate::{
     base::{Context, Error, Kind, Progress, Result, Sha256Hash, durable},
@@ -123,7 +124,8 @@ impl<S: Source + Send> Job<'_, S> {
             }
             drop(take_order);
             let (to_scan, scanned) = sync_channel::<Block>(BLOCKS_WAITING);
-            let scanner = thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || scan(&scanned));
+            let scanner =
+                thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || scan_pieces(&scanned));
             let scanner = scanner.or_failed(|| "cannot start a thread for the statement check")?;
             let (to_digest, digester) = match self.spill.clone() {
                 None => (None, None),
@@ -274,14 +276,6 @@ fn describe(hasher: ArtifactHasher, path: &Path) -> Result<ArtifactDescription> 
     let cannot = || format!("{} cannot be described by a manifest", path.display());
     let layout = Layout::for_size(hasher.taken()).or_verify(cannot)?;
     hasher.finish(layout).or_verify(cannot)
-}
-
-fn scan(blocks: &Receiver<Block>) -> Result<ScanReport, ScanError> {
-    let mut scanner = StatementScanner::new();
-    for block in blocks {
-        scanner.push(&block)?;
-    }
-    scanner.finish()
 }
 
 fn compress(take_order: &Mutex<Receiver<Order>>, compression: Compression) {

@@ -449,7 +449,7 @@ fn read_text(
             Sha256Hash::from_bytes(hash.finalize().into())
         });
         let scanning = thread::Builder::new().stack_size(STACK_BYTES);
-        let scanning = scanning.spawn_scoped(scope, move || scan(StatementScanner::new(), &scanned));
+        let scanning = scanning.spawn_scoped(scope, move || scan_pieces(&scanned));
         let scanning = scanning.or_failed(|| "cannot start a thread for the statement check")?;
         let (to_digest, digesting) = match &options.spill {
             None => (None, None),
@@ -490,9 +490,11 @@ fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
     sync_channel(PIECES_WAITING)
 }
 
-fn scan(mut scanner: StatementScanner, pieces: &Receiver<Piece>) -> Result<ScanReport, ScanError> {
+/// Checks the statements of the pieces that come, until there are no more. It lets go at its first finding.
+pub(super) fn scan_pieces<P: AsRef<[u8]>>(pieces: &Receiver<Arc<P>>) -> Result<ScanReport, ScanError> {
+    let mut scanner = StatementScanner::new();
     for piece in pieces {
-        scanner.push(&piece)?;
+        scanner.push((*piece).as_ref())?;
     }
     scanner.finish()
 }

@@ -73,6 +73,26 @@ pub(super) struct SendJob {
     pub(super) store: Arc<Store>,
 }
 
+/// Whether a member owes us an answer to the request for its manifest: one at a time, and nothing that is not an answer.
+#[derive(Debug, Default)]
+struct ManifestRequest(AtomicBool);
+
+impl ManifestRequest {
+    /// True where the request is to be sent: the member owes no answer yet.
+    fn begin(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    fn is_open(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// True where what came is the answer.
+    fn answered(&self) -> bool {
+        self.0.swap(false, Ordering::AcqRel)
+    }
+}
+
 /// A proven member.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -81,8 +101,7 @@ pub(super) struct Session {
     pub(super) dialler: PeerId,
     pub(super) counters: Arc<Counters>,
     control: mpsc::Sender<Message>,
-    /// It was asked for the manifest, and none has come from it since.
-    wants_manifest: Arc<AtomicBool>,
+    asked: Arc<ManifestRequest>,
     sends: mpsc::Sender<SendJob>,
     reports: mpsc::Sender<Report>,
     id: u64,
@@ -104,10 +123,10 @@ impl Session {
         let (control, control_queue) = mpsc::channel(CONTROL_QUEUE_MESSAGES);
         let (sends, send_queue) = mpsc::channel(8);
         let (read, write) = stream.split();
-        let wants_manifest = Arc::new(AtomicBool::new(false));
-        let (tell, wants) = (reports.clone(), wants_manifest.clone());
+        let asked = Arc::new(ManifestRequest::default());
+        let (tell, request) = (reports.clone(), asked.clone());
         tasks.spawn("session-read", async move {
-            let why = match read_messages(id, read, &wants, &tell).await {
+            let why = match read_messages(id, read, &request, &tell).await {
                 Ok(()) => "it closed the session".to_owned(),
                 Err(e) => e.to_string(),
             };
@@ -128,7 +147,7 @@ impl Session {
             }
             Ok(())
         });
-        Session { peer, dialler, counters, control, wants_manifest, sends, reports, id, tasks }
+        Session { peer, dialler, counters, control, asked, sends, reports, id, tasks }
     }
 
     /// Queues a message; false when the peer does not keep up.
@@ -136,10 +155,10 @@ impl Session {
         self.control.try_send(message).is_ok()
     }
 
-    /// Queues the request for its manifest; false when the peer does not keep up.
+    /// Queues the request for its manifest, unless an answer to an earlier one is still to come; false when the peer does not
+    /// keep up.
     pub(super) fn ask_for_manifest(&self) -> bool {
-        self.wants_manifest.store(true, Ordering::Release);
-        self.say(Message::ManifestRequest)
+        !self.asked.begin() || self.say(Message::ManifestRequest)
     }
 
     /// Queues a chunk; false when the queue is full.
@@ -162,11 +181,11 @@ impl Session {
 async fn read_messages(
     id: u64,
     mut stream: ReadHalf<Stream>,
-    wants_manifest: &AtomicBool,
+    asked: &ManifestRequest,
     reports: &mpsc::Sender<Report>,
 ) -> io::Result<()> {
-    while let Some(message) = wire::read_message(&mut stream, || wants_manifest.load(Ordering::Acquire)).await? {
-        if matches!(message, Message::Manifest(_)) && !wants_manifest.swap(false, Ordering::AcqRel) {
+    while let Some(message) = wire::read_message(&mut stream, || asked.is_open()).await? {
+        if matches!(message, Message::Manifest(_)) && !asked.answered() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it sent a manifest that nobody asked for"));
         }
         if reports.send(Report::Message(id, message)).await.is_err() {
@@ -280,5 +299,22 @@ pub(super) fn open_failure(error: &libp2p_stream::OpenStreamError) -> String {
                 .to_owned()
         }
         other => format!("no session could be opened: {other}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ManifestRequest;
+
+    #[test]
+    fn a_member_owes_one_answer_however_often_it_is_asked() {
+        let request = ManifestRequest::default();
+        assert!(!request.answered(), "nobody asked");
+        assert!(request.begin());
+        // On a slow line it is asked again before it has answered: a second request would make its second answer a fault.
+        assert!(!request.begin() && request.is_open());
+        assert!(request.answered());
+        assert!(!request.answered() && !request.is_open());
+        assert!(request.begin());
     }
 }

@@ -17,7 +17,7 @@ use crate::{
 
 /// What was found in a snapshot file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SnapshotFacts {
+pub struct LintedSnapshot {
     /// The file's name, without its directory.
     pub name: String,
     /// How it is packed.
@@ -54,11 +54,11 @@ pub struct Contents {
 const TRUF_TABLE: &str = "kwil_erc20_meta.transaction_history";
 
 /// Looks at the bytes of a genesis file, and at it and its snapshot together where it can be read.
-pub fn lint_pair(bytes: &[u8], options: &LintOptions, facts: &SnapshotFacts) -> Linted {
+pub fn lint_pair(bytes: &[u8], options: &LintOptions, facts: &LintedSnapshot) -> Linted {
     lint_with(bytes, options, |genesis, found| look(genesis, facts, options, found))
 }
 
-fn look(genesis: &Genesis, facts: &SnapshotFacts, options: &LintOptions, found: &mut Vec<Finding>) {
+fn look(genesis: &Genesis, facts: &LintedSnapshot, options: &LintOptions, found: &mut Vec<Finding>) {
     let hash_path = match genesis.family() {
         Family::V09 => "app_hash",
         Family::V010 => "state_hash",

@@ -25,7 +25,7 @@ fn report(family: Family) -> ScanReport {
     }
 }
 
-fn facts(genesis: &str, change: impl FnOnce(&mut SnapshotFacts, &mut ScanReport)) -> SnapshotFacts {
+fn facts(genesis: &str, change: impl FnOnce(&mut LintedSnapshot, &mut ScanReport)) -> LintedSnapshot {
     let genesis = Genesis::parse(data(genesis).as_bytes()).unwrap();
     let mut report = report(genesis.family());
     let contents = Contents {
@@ -34,7 +34,7 @@ fn facts(genesis: &str, change: impl FnOnce(&mut SnapshotFacts, &mut ScanReport)
         restrict: false,
         mistaken: Vec::new(),
     };
-    let mut facts = SnapshotFacts { name: "s.sql.gz".into(), packing: Packing::Gzip, contents: Ok(contents) };
+    let mut facts = LintedSnapshot { name: "s.sql.gz".into(), packing: Packing::Gzip, contents: Ok(contents) };
     change(&mut facts, &mut report);
     if let Ok(contents) = &mut facts.contents
         && contents.scan == Err(ScanError { line: 0, statement: String::new(), reason: String::new() })
@@ -44,14 +44,14 @@ fn facts(genesis: &str, change: impl FnOnce(&mut SnapshotFacts, &mut ScanReport)
     facts
 }
 
-fn scan_error(facts: &mut SnapshotFacts, statement: &str, reason: &str) {
+fn scan_error(facts: &mut LintedSnapshot, statement: &str, reason: &str) {
     let error = ScanError { line: 7, statement: statement.to_owned(), reason: reason.to_owned() };
     facts.contents.as_mut().unwrap().scan = Err(error);
 }
 
 #[test]
 fn a_snapshot_that_does_not_fit_is_told() {
-    type Change<'a> = &'a dyn Fn(&mut SnapshotFacts, &mut ScanReport);
+    type Change<'a> = &'a dyn Fn(&mut LintedSnapshot, &mut ScanReport);
     type Case<'a> = (&'a str, Option<Build>, Change<'a>, Level, &'a str, &'a str);
     let cases: &[Case<'_>] = &[
         (V09, None, &|_, r| r.guarded = false, Level::Note, "votes", "s.sql.gz"),
