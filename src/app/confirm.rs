@@ -14,8 +14,9 @@ use crate::{
     database::{NodeStage, Settings},
     manifest::{Manifest, genesis_validators},
     snapshot::{
-        self, VerifyOptions,
-        digest::{self, DatabaseDigestOptions, Digest, Witness, WitnessedDatabase},
+        self, ReadOptions,
+        digest::{self, DatabaseDigestOptions, Digest, StateDigester, Witness, WitnessedDatabase, digest_pieces},
+        read::SnapshotText,
     },
 };
 
@@ -306,24 +307,26 @@ async fn read_file(
     let expected = manifest.map(|manifest| manifest.state_hash);
     let (reporter, cancel) = (progress.clone(), cancel.clone());
     let work = move || {
-        let verify = VerifyOptions { cancel: cancel.clone(), ..VerifyOptions::default() };
-        let height = match &genesis {
-            Some(genesis) => snapshot::verify(&path, genesis, &verify, &reporter)?.height,
-            None => {
-                let facts = snapshot::read_file(&path, &verify, |bytes| reporter.bytes("verify", bytes, None, ""))?;
-                reporter.done("verify");
-                if expected != Some(facts.state_hash) {
-                    return Err(Error::verify(format!(
-                        "{} has the state hash {}, which is not the manifest's",
-                        path.display(),
-                        facts.state_hash
-                    ))
-                    .hint("give the snapshot that belongs to this manifest"));
-                }
-                facts.scan?.height
+        let digester = StateDigester::witnessing(&digest::spill_directory())?;
+        let witness = |pieces| digest_pieces(pieces, digester)?.finish_witnessed();
+        let told = |bytes| reporter.bytes("verify", bytes, None, "");
+        let text = SnapshotText::open(&path)?;
+        let (facts, witnessed) = text.read_heard(&ReadOptions::until(&cancel), told, Some(witness))?;
+        reporter.done("verify");
+        let genesis = genesis.as_deref().map(snapshot::read_genesis).transpose()?;
+        let height = match (&genesis, expected) {
+            (Some(genesis), _) => snapshot::old_height(&facts.pinned_by(genesis)?, genesis),
+            (None, Some(expected)) if expected != facts.state_hash => {
+                return Err(Error::verify(format!(
+                    "{} has the state hash {}, which is not the manifest's",
+                    path.display(),
+                    facts.state_hash
+                ))
+                .hint("give the snapshot that belongs to this manifest"));
             }
+            (None, _) => facts.scan?.height,
         };
-        let (text, witness) = digest::witness_file(&path, cancel)?;
+        let (text, witness) = witnessed.ok_or_else(|| Error::failed("the snapshot was not digested"))??;
         Ok((Digest { height, ..Digest::new(&text, &[]) }, witness))
     };
     tokio::task::spawn_blocking(work).await.or_failed(|| "the check ended unexpectedly")?

@@ -23,7 +23,7 @@ use self::{
 };
 use crate::{
     base::{
-        Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable,
+        Context, Error, Progress, Result, Sha256Hash, clock, durable,
         task::CancellationToken,
         text::{self, megabytes_per_second},
     },
@@ -515,7 +515,7 @@ impl Migrating {
 }
 
 fn interrupted() -> Error {
-    Error::new(Kind::Interrupted(2), "interrupted")
+    Error::interrupted("in the middle of the demo")
 }
 
 fn arguments<const N: usize>(texts: [&str; N]) -> Vec<OsString> {

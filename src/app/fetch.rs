@@ -25,7 +25,7 @@ use crate::{
         VerifyError,
     },
     schedule::ChunkSet,
-    snapshot::{self, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
+    snapshot::{self, CompleteSnapshot, ReadOptions, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
     swarm::{Content, Sink},
 };
@@ -59,6 +59,8 @@ pub struct Complete {
     pub directory: PathBuf,
     /// What the check of the snapshot's text found.
     pub verified: Verified,
+    /// The snapshot's file in that directory.
+    pub snapshot: CompleteSnapshot,
     /// Bytes that came from peers.
     pub received_bytes: u64,
     /// Bytes that were there before and were not fetched again.
@@ -168,6 +170,7 @@ pub async fn fetch_onto(
                 manifest,
                 directory,
                 verified: got.verified,
+                snapshot: got.snapshot,
                 received_bytes: status.received_bytes,
                 resumed_bytes: got.resumed_bytes,
                 sources: got.sources,
@@ -241,6 +244,7 @@ fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
 
 struct Got {
     verified: Verified,
+    snapshot: CompleteSnapshot,
     resumed_bytes: u64,
     sources: usize,
 }
@@ -305,7 +309,9 @@ impl Fetching<'_> {
         };
         // Only what was checked gets a final name.
         tokio::task::spawn_blocking(move || writer.finish()).await.or_failed(|| "the writer panicked")??;
-        Ok(Got { verified, resumed_bytes, sources: node.status().sources })
+        let name = node::artifact_name(ArtifactName::Snapshot, verified.family, self.in_root);
+        let snapshot = CompleteSnapshot::new(name, verified.text);
+        Ok(Got { verified, snapshot, resumed_bytes, sources: node.status().sources })
     }
 
     /// The manifest's last two steps, and the snapshot's text against the genesis, on a thread of its own.
@@ -315,10 +321,9 @@ impl Fetching<'_> {
         let genesis = reader(place(ArtifactName::Genesis));
         let snapshot = reader(place(ArtifactName::Snapshot));
         let options = VerifyOptions {
-            max_bytes: self.manifest.manifest().text_size_bytes,
+            read: ReadOptions { max_bytes: self.manifest.manifest().text_size_bytes, cancel: self.cancel.clone() },
             // Beside what is fetched: there must be room for it anyway.
             spill: self.manifest.manifest().state_digest.as_ref().map(|_| self.directory.to_owned()),
-            cancel: self.cancel.clone(),
             // kwild will be started on it.
             guarded_only: self.in_root,
             ..VerifyOptions::default()
@@ -375,7 +380,7 @@ impl Fetching<'_> {
 }
 
 fn interrupted() -> Error {
-    Error::new(Kind::Interrupted(2), "interrupted").hint("run the same command again: it goes on where it stopped")
+    Error::interrupted("while fetching").hint("run the same command again: it goes on where it stopped")
 }
 
 /// Serves a complete set of files.

@@ -25,7 +25,7 @@ use crate::{
         task::CancellationToken,
     },
     manifest::MANIFEST_FILE_NAME,
-    snapshot::{self, VerifyOptions},
+    snapshot::{self, ReadOptions},
 };
 
 /// A genesis that everyone may read, as Kwil's tools write it.
@@ -76,9 +76,8 @@ pub struct LintRequest {
 pub fn lint(request: &LintRequest, progress: &Progress, cancel: &CancellationToken) -> Result<Linted> {
     let bytes = read(&file_of(&request.genesis))?;
     let wanted = Genesis::parse(&bytes).ok().and_then(|genesis| genesis.state_hash());
-    let verify = VerifyOptions { cancel: cancel.clone(), ..VerifyOptions::default() };
     let facts = match &request.snapshot {
-        Some(path) => Some(snapshot::facts(path, wanted, &verify, progress)?),
+        Some(path) => Some(snapshot::facts(path, wanted, &ReadOptions::until(cancel), progress)?),
         None => None,
     };
     let options =
@@ -157,8 +156,7 @@ pub fn genesis_time_now() -> String {
 /// # Errors
 /// When kwild could not read the file under this name, or its hash would be that of something else than a snapshot.
 pub fn state_hash(path: &Path, progress: &Progress, cancel: &CancellationToken) -> Result<(Family, Sha256Hash)> {
-    let verify = VerifyOptions { cancel: cancel.clone(), ..VerifyOptions::default() };
-    let facts = snapshot::facts(path, None, &verify, progress)?;
+    let facts = snapshot::facts(path, None, &ReadOptions::until(cancel), progress)?;
     let at = path.display();
     let named_gzip = facts.name.ends_with(".gz");
     let contents = match (facts.packing, facts.contents) {

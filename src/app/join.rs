@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::{
     fetch::{self, Complete, FetchOptions, Serving},
     files::read_private_key,
-    node::{self, SwarmOptions},
+    node::SwarmOptions,
     state::StateDirectory,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
         task::CancellationToken, text,
     },
     database::{PartialSettings, Target},
-    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
+    manifest::{Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };
 
@@ -195,11 +195,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         let init = InitOptions {
             root: root.clone(),
             genesis: GenesisSource::File(staging.join(GENESIS_FILE_NAME)),
-            // Its chunks and its text were checked as they came.
-            snapshot: Some(SnapshotSource::Verified(
-                node::artifact_name(ArtifactName::Snapshot, complete.manifest.manifest().network.family, true)
-                    .to_owned(),
-            )),
+            snapshot: Some(SnapshotSource::Complete(complete.snapshot.clone())),
             key: options.key.clone(),
             config,
             family: None,

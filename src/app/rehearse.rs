@@ -16,7 +16,7 @@ use serde::Serialize;
 
 use super::files::read_manifest;
 use crate::{
-    base::{Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, task::CancellationToken, text},
+    base::{Blake3Hash, Context, Error, Progress, Result, Sha256Hash, task::CancellationToken, text},
     database::{
         RehearsalDatabase, Settings,
         scratch::{Scratch, ScratchOptions},
@@ -214,7 +214,7 @@ pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &Ca
 }
 
 fn interrupted() -> Error {
-    Error::new(Kind::Interrupted(2), "interrupted during the rehearsal; its database is gone")
+    Error::interrupted("during the rehearsal; its database is gone")
 }
 
 /// What the file must be.
@@ -378,7 +378,7 @@ fn notes(server_major: u32) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::snapshot::VerifyOptions;
+    use crate::snapshot::{ReadOptions, read::SnapshotText};
 
     #[test]
     fn only_the_server_is_to_blame_for_its_own_troubles() {
@@ -388,15 +388,10 @@ mod tests {
 
     #[test]
     fn every_table_is_counted_against_all_that_is_known() {
-        let mut snapshot = snapshot::read_file(
-            &Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("tests/data/v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"),
-            &VerifyOptions::default(),
-            |_| {},
-        )
-        .unwrap()
-        .scan
-        .unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/data/v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz");
+        let text = SnapshotText::open(&path).unwrap();
+        let mut snapshot = text.read(&ReadOptions::default(), |_| {}).unwrap().scan.unwrap();
         let mut restored = snapshot.table_rows.clone();
         assert_eq!(differing(&snapshot, &restored, None), []);
         restored.remove("notes.pages");

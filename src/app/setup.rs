@@ -10,7 +10,7 @@ use crate::{
     base::{Blake3Hash, Context, Error, Result, clock, files::read_bounded, limits},
     manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, VerifyError, verify},
     setup::{self, GenesisSource, InitOptions, Initialised, SnapshotSource},
-    snapshot::{self, VerifyOptions, digest::spill_directory},
+    snapshot::{self, ReadOptions, VerifyOptions, digest::spill_directory},
 };
 
 /// A manifest that genesis and snapshot shall be those of.
@@ -49,7 +49,8 @@ pub fn init(options: &InitOptions) -> Result<Initialised> {
 /// # Errors
 /// As [`init`], and when a file is not the manifest's.
 pub fn init_described(options: &InitOptions, described: Option<&Described>) -> Result<Initialised> {
-    let mut verify = VerifyOptions { cancel: options.cancel.clone(), guarded_only: true, ..VerifyOptions::default() };
+    let read = ReadOptions::until(&options.cancel);
+    let mut verify = VerifyOptions { read, guarded_only: true, ..VerifyOptions::default() };
     let mut file_root = None;
     if let Some(described) = described {
         let (bytes, snapshot) = match (&options.genesis, &options.snapshot) {
@@ -75,13 +76,13 @@ pub fn init_described(options: &InitOptions, described: Option<&Described>) -> R
     }
     let made = setup::init(options, &|file, genesis| {
         let mut file = Hashed { file, hasher: file_root.map(|_| blake3::Hasher::new()) };
-        let hash = if genesis.state_hash().is_some() {
-            snapshot::verify_reader(&mut file, genesis, &verify, &options.progress)?.state_hash
+        let text = if genesis.state_hash().is_some() {
+            snapshot::verify_reader(&mut file, genesis, &verify, &options.progress)?.text
         } else {
-            snapshot::hash_reader(&mut file, genesis.family(), &verify, &options.progress)?
+            snapshot::verify_for_new_genesis(&mut file, genesis.family(), &verify, &options.progress)?
         };
         file.check(file_root)?;
-        Ok(hash)
+        Ok(text)
     })?;
     if let Some(described) = described {
         let lead = described.manifest.manifest().trust.lead;

@@ -9,7 +9,7 @@ use std::{
 
 use kwil_formats::{
     formats::{
-        Family, GENESIS_STATE_FILE_NAME,
+        Family,
         genesis::{Genesis, fresh::Fresh, testnet::key_type},
         key::PrivateKey,
     },
@@ -20,7 +20,7 @@ use serde::Serialize;
 
 use super::setup::init;
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, durable, task::CancellationToken, text::escape},
+    base::{Context, Error, Progress, Result, durable, task::CancellationToken, text::escape},
     setup::{
         self, GenesisSource, InitOptions, KeySource, NodeConfig, SnapshotSource, key_file_name,
         testnet::{Hosts, Layout, Node, check_count, own_keys, plan},
@@ -293,27 +293,33 @@ impl Work {
         let mut made: Vec<setup::Initialised> = Vec::with_capacity(nodes.len());
         for (node, key) in nodes.iter().zip(keys) {
             if self.cancel.is_cancelled() {
-                return Err(Error::new(Kind::Interrupted(2), "interrupted before the network was made")
-                    .hint("run the same command again"));
+                return Err(Error::interrupted("before the network was made").hint("run the same command again"));
             }
-            let first = made.first().map(|first| first.root.join(GENESIS_STATE_FILE_NAME));
-            made.push(self.one(&staging.join(&node.name), node, key, first.as_deref())?);
+            let root = self.one(&staging.join(&node.name), node, key, made.first())?;
+            made.push(root);
         }
         Ok(made)
     }
 
     /// A root with its key in it; the snapshot is checked for the first one, the others share its bytes.
-    fn one(&self, root: &Path, node: &Node, key: &PrivateKey, checked: Option<&Path>) -> Result<setup::Initialised> {
+    fn one(
+        &self,
+        root: &Path,
+        node: &Node,
+        key: &PrivateKey,
+        first: Option<&setup::Initialised>,
+    ) -> Result<setup::Initialised> {
         durable::create_directory(root, DIRECTORY_MODE)?;
         durable::write_atomically(&root.join(key_file_name(self.family)), &key.to_file(self.family)?, KEY_MODE)?;
-        let snapshot = match (&self.snapshot, checked) {
+        let first = first.and_then(|first| first.snapshot.as_ref().map(|snapshot| (first, snapshot)));
+        let snapshot = match (&self.snapshot, first) {
             (None, _) => None,
             (Some(source), None) => Some(SnapshotSource::File(source.clone())),
-            (Some(_), Some(checked)) => {
+            (Some(_), Some((first, snapshot))) => {
                 let directory = setup::staging_directory(root)?;
                 durable::create_directory(&directory, 0o700)?;
-                share(checked, &directory.join(GENESIS_STATE_FILE_NAME))?;
-                Some(SnapshotSource::Verified(GENESIS_STATE_FILE_NAME.to_owned()))
+                share(&first.root.join(snapshot.file_name()), &directory.join(snapshot.file_name()))?;
+                Some(SnapshotSource::Complete(snapshot.clone()))
             }
         };
         let mut config = self.config.clone();

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     base::{Context, Error, Result, durable},
     snapshot::{
-        self, VerifyOptions,
+        self, ReadOptions, VerifyOptions,
         digest::{self, Comparison, DatabaseDigestOptions, Digest, Other},
     },
 };
@@ -89,7 +89,7 @@ impl DigestArgs {
 async fn of_file(file: PathBuf, genesis: Option<PathBuf>, session: &Session) -> Result<Digest> {
     let genesis = genesis.unwrap_or_else(|| durable::parent(&file).join(GENESIS_FILE_NAME));
     let options = VerifyOptions {
-        cancel: session.cancel.clone(),
+        read: ReadOptions::until(&session.cancel),
         spill: Some(digest::spill_directory()),
         ..VerifyOptions::default()
     };

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
-    snapshot::{self, Compression, CreateOptions, GuardOptions, VerifyOptions, digest::spill_directory},
+    snapshot::{self, Compression, CreateOptions, GuardOptions, ReadOptions, VerifyOptions, digest::spill_directory},
 };
 
 /// Make and check snapshots
@@ -198,6 +198,10 @@ impl CreateFlags {
     }
 }
 
+fn read_options(max_bytes: Option<Size>, session: &Session) -> ReadOptions {
+    ReadOptions { max_bytes: max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0), cancel: session.cancel.clone() }
+}
+
 impl GuardArgs {
     async fn run(self, session: &Session) -> Result<()> {
         let beside = |name: &str| durable::parent(&self.file).join(name);
@@ -207,11 +211,7 @@ impl GuardArgs {
             compression: self.compress.into(),
             jobs: self.jobs.map(usize::from),
             force: self.force,
-            verify: VerifyOptions {
-                max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
-                cancel: session.cancel.clone(),
-                ..VerifyOptions::default()
-            },
+            read: read_options(self.max_bytes, session),
         };
         let (file, progress) = (self.file, session.progress.clone());
         let guarded = tokio::task::spawn_blocking(move || snapshot::guard(&file, &genesis, &options, &progress))
@@ -227,8 +227,7 @@ impl VerifyArgs {
         let options = VerifyOptions {
             deep: self.deep,
             manifest: self.manifest.map(expand_home),
-            max_bytes: self.max_bytes.map_or(SNAPSHOT_TEXT_BYTES_MAX, |size| size.0),
-            cancel: session.cancel.clone(),
+            read: read_options(self.max_bytes, session),
             spill: self.deep.then(spill_directory),
             ..VerifyOptions::default()
         };

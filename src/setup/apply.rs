@@ -19,7 +19,10 @@ use super::{
     plan::{self, Plan, Way},
     snapshot,
 };
-use crate::base::{Context, Error, Kind, Result, durable};
+use crate::{
+    base::{Context, Error, Kind, Result, durable},
+    snapshot::CompleteSnapshot,
+};
 
 const LOCK_FILE_NAME: &str = ".lock";
 pub(super) const KEY_MODE: u32 = 0o600;
@@ -68,7 +71,7 @@ pub(super) fn init_sharing(
         config.set_genesis_state(GENESIS_STATE_FILE_NAME);
     }
 
-    let in_place = matches!(options.snapshot, Some(SnapshotSource::Verified(_)));
+    let in_place = matches!(options.snapshot, Some(SnapshotSource::Complete(_)));
     let new_above = plan::missing_above(&plan.staging);
     let undo = |staged: bool| {
         // What was fetched stays; what was copied is made anew.
@@ -83,7 +86,7 @@ pub(super) fn init_sharing(
     let plan = still(&root, &plan).inspect_err(|_| undo(true))?;
     let new_genesis = matches!(source, Source::New(_));
     let parts = Parts { source, genesis, key: &key, config };
-    let genesis = parts.fill(&made.path, options, check, share).inspect_err(|_| undo(true))?;
+    let (genesis, snapshot) = parts.fill(&made.path, options, check, share).inspect_err(|_| undo(true))?;
     made.finish(&root, &plan)?;
     if key.file.is_none() {
         key::tighten(&root.join(key_file_name(family)), &options.progress)?;
@@ -98,6 +101,7 @@ pub(super) fn init_sharing(
         node_id: public_key.node_id(family),
         validator: Initialised::seat(&genesis, &public_key)?,
         public_key,
+        snapshot,
         new_genesis,
         settings: options.config.old.as_ref().map(|old| old.settings.clone()).unwrap_or_default(),
     })
@@ -129,27 +133,28 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Puts everything into the staging directory; gives the genesis back, which pins the snapshot now.
+    /// Puts everything into the staging directory; gives the genesis back, which pins the snapshot now, and that snapshot.
     fn fill(
         mut self,
         staging: &Path,
         options: &InitOptions,
         check: CheckSnapshot<'_>,
         share: snapshot::ShareBlocks,
-    ) -> Result<Genesis> {
+    ) -> Result<(Genesis, Option<CompleteSnapshot>)> {
         let family = self.genesis.family();
         let allowed = !durable::umask();
         let file_mode = FILE_MODE & allowed;
-        match &options.snapshot {
+        let complete = match &options.snapshot {
             Some(SnapshotSource::File(source)) => {
-                let hash = snapshot::copy(source, staging, file_mode, &self.genesis, options, check, share)?;
+                let text = snapshot::copy(source, staging, file_mode, &self.genesis, options, check, share)?;
                 if let Source::New(new) = self.source {
-                    self.genesis = (new.make)(&self.key.key.public(), Some(hash))?;
+                    self.genesis = (new.make)(&self.key.key.public(), Some(text.state_hash()))?;
                 }
+                Some(text)
             }
-            Some(SnapshotSource::Verified(name)) => snapshot::adopt(&staging.join(name), staging, file_mode)?,
-            None => {}
-        }
+            Some(SnapshotSource::Complete(there)) => Some(snapshot::adopt(there, staging, file_mode, &self.genesis)?),
+            None => None,
+        };
         if family == Family::V09 {
             for directory in ["abci", "abci/data"] {
                 durable::create_directory(&staging.join(directory), DIRECTORY_MODE)?;
@@ -177,7 +182,7 @@ impl Parts<'_> {
         if options.cancel.is_cancelled() {
             return Err(interrupted());
         }
-        Ok(self.genesis)
+        Ok((self.genesis, complete.map(|text| CompleteSnapshot::new(GENESIS_STATE_FILE_NAME, text))))
     }
 }
 
@@ -301,7 +306,7 @@ fn remove(path: &Path) -> Result<()> {
 }
 
 pub(super) fn interrupted() -> Error {
-    Error::new(Kind::Interrupted(2), "interrupted before the root was made").hint("run the same command again")
+    Error::interrupted("before the root was made").hint("run the same command again")
 }
 
 fn listing(root: &Path) -> Result<Vec<String>> {

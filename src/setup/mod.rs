@@ -30,11 +30,14 @@ use kwil_formats::formats::{
 pub use look::{Looked, look};
 pub use plan::staging_directory;
 
-use crate::base::{Error, Progress, Result, Sha256Hash, files::read_bounded, limits, task::CancellationToken};
+use crate::{
+    base::{Error, Progress, Result, Sha256Hash, files::read_bounded, limits, task::CancellationToken},
+    snapshot::{CheckedText, CompleteSnapshot},
+};
 
-/// Reads a snapshot file (gzip) to its end and fails unless it is the one that the genesis pins; gives its state hash.
+/// Reads a snapshot file (gzip) to its end and fails unless it is the one that the genesis pins.
 /// With a genesis that pins none yet, whatever belongs to its family is good.
-pub type CheckSnapshot<'a> = &'a (dyn Fn(&mut dyn Read, &Genesis) -> Result<Sha256Hash> + Sync);
+pub type CheckSnapshot<'a> = &'a (dyn Fn(&mut dyn Read, &Genesis) -> Result<CheckedText> + Sync);
 
 /// Makes a genesis for a node's key and, where there is one, for the snapshot of this state hash.
 pub type MakeGenesis = dyn Fn(&PublicKey, Option<Sha256Hash>) -> Result<Genesis> + Send + Sync;
@@ -121,9 +124,9 @@ impl NodeConfig {
 pub enum SnapshotSource {
     /// A file, gzip or plain SQL: copied, plain SQL compressed.
     File(PathBuf),
-    /// Already inside [`staging_directory`] under this name, and checked against this genesis while it was fetched: it
-    /// only gets its final name. Everything else that lies there becomes part of the root too.
-    Verified(String),
+    /// Already inside [`staging_directory`]: it only gets its final name. Everything else that lies there becomes part of the
+    /// root, too.
+    Complete(CompleteSnapshot),
 }
 
 /// Where the node's key comes from.
@@ -188,6 +191,9 @@ pub struct Initialised {
     pub validator: Option<Seat>,
     /// Names in the root.
     pub files: Vec<String>,
+    /// The snapshot in the root, if it has one.
+    #[serde(skip)]
+    pub snapshot: Option<CompleteSnapshot>,
     /// The genesis was made here, and every other node needs the same file.
     pub new_genesis: bool,
     /// What became of an old node's settings, each key once.

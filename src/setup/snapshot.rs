@@ -11,7 +11,10 @@ use flate2::{Compression, read::GzEncoder};
 use kwil_formats::formats::{GENESIS_STATE_FILE_NAME, genesis::Genesis};
 
 use super::{CheckSnapshot, InitOptions, apply::interrupted};
-use crate::base::{Context, Error, Result, Sha256Hash, durable, task::CancellationToken};
+use crate::{
+    base::{Context, Error, Result, durable, task::CancellationToken},
+    snapshot::{CheckedText, CompleteSnapshot},
+};
 
 /// Makes an empty file share another one's blocks, or says that it cannot.
 pub(super) type ShareBlocks = fn(&File, &File) -> bool;
@@ -53,7 +56,7 @@ impl Source {
     }
 }
 
-/// Reads the snapshot once: each byte is checked, and written unless the blocks are shared already. Gives its state hash.
+/// Reads the snapshot once: each byte is checked, and written unless the blocks are shared already.
 pub(super) fn copy(
     path: &Path,
     staging: &Path,
@@ -62,7 +65,7 @@ pub(super) fn copy(
     options: &InitOptions,
     check: CheckSnapshot<'_>,
     share: ShareBlocks,
-) -> Result<Sha256Hash> {
+) -> Result<CheckedText> {
     let source = Source::open(path)?;
     let target = staging.join(GENESIS_STATE_FILE_NAME);
     let part = durable::part_path(&target);
@@ -82,20 +85,27 @@ pub(super) fn copy(
     let checked = check(&mut copy, genesis);
     // The check may stop early, but never well before the end.
     let rest = if checked.is_ok() { io::copy(&mut copy, &mut io::sink()) } else { Ok(0) };
-    let hash = copy.verdict(checked, rest, path, &part)?;
+    let text = copy.verdict(checked, rest, path, &part)?;
     durable::sync_file(&file, &part)?;
     durable::rename(&part, &target)?;
-    Ok(hash)
+    Ok(text)
 }
 
-/// The snapshot already lies in the staging directory and was checked by whoever put it there.
-pub(super) fn adopt(source: &Path, staging: &Path, mode: u32) -> Result<()> {
+/// The snapshot already lies in the staging directory.
+pub(super) fn adopt(complete: &CompleteSnapshot, staging: &Path, mode: u32, genesis: &Genesis) -> Result<CheckedText> {
+    if genesis.state_hash() != Some(complete.text().state_hash()) {
+        return Err(Error::verify("the snapshot that was fetched is not the one that the genesis pins"));
+    }
+    let source = &staging.join(complete.file_name());
     let file = File::open(source).or_failed(|| format!("cannot read the snapshot {}", source.display()))?;
     file.set_permissions(fs::Permissions::from_mode(mode))
         .or_failed(|| format!("cannot set the mode of {}", source.display()))?;
     durable::sync_file(&file, source)?;
     let target = staging.join(GENESIS_STATE_FILE_NAME);
-    if source == target { Ok(()) } else { durable::rename(source, &target) }
+    if *source != target {
+        durable::rename(source, &target)?;
+    }
+    Ok(complete.text())
 }
 
 /// A reader that copies what is read, and knows why it failed.

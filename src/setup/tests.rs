@@ -25,12 +25,12 @@ fn hash_of(text: &[u8]) -> Sha256Hash {
 }
 
 /// What the real check does for these tests: the hash of the gunzipped text.
-fn check(file: &mut dyn Read, genesis: &Genesis) -> Result<Sha256Hash> {
+fn check(file: &mut dyn Read, genesis: &Genesis) -> Result<CheckedText> {
     let mut text = Vec::new();
     MultiGzDecoder::new(std::io::BufReader::new(file)).read_to_end(&mut text).or_verify(|| "not a whole gzip file")?;
     let hash = hash_of(&text);
     if genesis.state_hash().is_none_or(|pinned| pinned == hash) {
-        Ok(hash)
+        Ok(CheckedText::unchecked(hash))
     } else {
         Err(Error::verify("wrong state hash"))
     }
@@ -332,9 +332,9 @@ fn a_snapshot_is_read_once() {
             fs::write(&source, TEXT).unwrap();
         }
         let changing = |file: &mut dyn Read, genesis: &Genesis| {
-            let hash = check(file, genesis)?;
+            let text = check(file, genesis)?;
             fs::write(&source, "changed, now that it was read").unwrap();
-            Ok(hash)
+            Ok(text)
         };
         init(&world.options(), &changing).unwrap();
         let file = fs::File::open(world.path("root/genesis-state.sql.gz")).unwrap();
@@ -566,7 +566,10 @@ fn a_snapshot_fetched_into_the_staging_directory_becomes_the_root() {
             fs::write(staging.join(family.snapshot_file_name()), gzip(TEXT)).unwrap();
             fs::copy(world.path("genesis.json"), staging.join("genesis.json")).unwrap();
             let mut options = world.options();
-            options.snapshot = Some(SnapshotSource::Verified(family.snapshot_file_name().into()));
+            options.snapshot = Some(SnapshotSource::Complete(CompleteSnapshot::new(
+                family.snapshot_file_name(),
+                CheckedText::unchecked(hash_of(TEXT)),
+            )));
             options.genesis = GenesisSource::File(staging.join("genesis.json"));
             init(&options, &check).unwrap();
             assert!(!staging.exists());
@@ -574,5 +577,21 @@ fn a_snapshot_fetched_into_the_staging_directory_becomes_the_root() {
             assert_eq!(fs::read(root.join("genesis-state.sql.gz")).unwrap(), gzip(TEXT));
             assert_eq!(tree(&root).len(), if family == Family::V09 { 8 } else { 6 });
         }
+    }
+}
+
+#[test]
+fn another_snapshot_than_the_genesis_pins_is_not_adopted() {
+    for family in FAMILIES {
+        let world = World::new(family);
+        let staging = staging_directory(&world.path("root")).unwrap();
+        fs::create_dir_all(&staging).unwrap();
+        fs::write(staging.join("other.sql.gz"), gzip(b"another text")).unwrap();
+        let mut options = world.options();
+        let other = CheckedText::unchecked(hash_of(b"another text"));
+        options.snapshot = Some(SnapshotSource::Complete(CompleteSnapshot::new("other.sql.gz", other)));
+        let error = init(&options, &check).unwrap_err();
+        assert_eq!(error.kind(), Kind::Verify, "{}", error.chain());
+        assert!(!world.path("root").exists() && staging.join("other.sql.gz").exists());
     }
 }

@@ -25,9 +25,7 @@ use super::{
     source::SplicedDump,
 };
 use crate::{
-    base::{
-        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text,
-    },
+    base::{Blake3Hash, Context, Error, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
     database::{Cut, CutOptions, Facts, PgDump, ReadOptions, Settings, StoredParameters},
 };
 use serde::Serialize;
@@ -237,8 +235,7 @@ pub async fn create(
 }
 
 fn interrupted() -> Error {
-    Error::new(Kind::Interrupted(2), "interrupted while making the snapshot")
-        .hint("run the command again; nothing half-made was left")
+    Error::interrupted("while making the snapshot").hint("run the command again; nothing half-made was left")
 }
 
 async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) -> Result<Created> {
@@ -552,6 +549,7 @@ async fn write(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Kind;
 
     #[test]
     fn the_new_chain_id_is_never_the_old_one() {

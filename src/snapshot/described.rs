@@ -10,8 +10,9 @@ use std::{
 use kwil_formats::dump::digest::TextDigest;
 
 use super::{
+    digest::{StateDigester, digest_pieces},
     pipeline::Written,
-    verify::{VerifyOptions, read_gzip},
+    read::{ReadOptions, SnapshotText},
 };
 use crate::{
     base::{Context, Error, Kind, Progress, Result, Sha256Hash, task::CancellationToken},
@@ -77,11 +78,12 @@ pub fn read_snapshot(
     };
     let taken = Cell::new(0);
     let mut tee = Tee { file, hasher: ArtifactHasher::default(), taken: &taken };
-    let options =
-        VerifyOptions { cancel: cancel.clone(), spill: spill.map(Path::to_owned), ..VerifyOptions::default() };
-    let facts = read_gzip(&mut tee, &options, |_| progress.bytes("hash", taken.get(), Some(size), ""));
+    let digest = spill.map(|spill| |pieces| digest_pieces(pieces, StateDigester::new(spill))?.finish_text());
+    let read = SnapshotText::gzip(&mut tee).and_then(|text| {
+        text.read_heard(&ReadOptions::until(cancel), |_| progress.bytes("hash", taken.get(), Some(size), ""), digest)
+    });
     progress.done("hash");
-    let facts = facts.map_err(|e| match e.kind() {
+    let (facts, digest) = read.map_err(|e| match e.kind() {
         Kind::Verify => Error::verify(format!("{} is no whole gzip file", path.display()))
             .because(e)
             .hint("it was cut or changed: take it again from where it came from"),
@@ -93,7 +95,7 @@ pub fn read_snapshot(
     let report = facts.scan?;
     let (height, guarded) = (report.height, report.guarded);
     let (state_hash, text_size_bytes) = (facts.state_hash, facts.bytes);
-    let digest = facts.digest.transpose()?;
+    let digest = digest.transpose()?;
     Ok(SnapshotFacts { description, state_hash, text_size_bytes, height, digest, guarded, _found: Found })
 }
 

@@ -3,7 +3,7 @@
 use std::{
     env, fmt,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc::Receiver},
+    sync::Arc,
 };
 
 use kwil_formats::{
@@ -13,9 +13,9 @@ use kwil_formats::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{VerifyOptions, each_piece, hash_log::HashLog, sorter::HashSorter};
+use super::{hash_log::HashLog, read::Pieces, sorter::HashSorter};
 use crate::{
-    base::{Blake3Hash, Error, Result, task::CancellationToken, text},
+    base::{Blake3Hash, Error, Result, text},
     manifest::{self, Manifest, StateDigest, Validator, genesis_validators},
 };
 
@@ -112,30 +112,11 @@ impl StateDigester {
     }
 }
 
-/// Digests a snapshot's text and keeps every row's hash. The file was checked before. Blocking.
-///
-/// # Errors
-/// As [`StateDigester::finish_text`]; when the file cannot be read.
-pub fn witness_file(file: &Path, cancel: CancellationToken) -> Result<(TextDigest, Witness)> {
-    let mut digester = StateDigester::witnessing(&spill_directory())?;
-    let mut pushed = Ok(());
-    let options = VerifyOptions { cancel, ..VerifyOptions::default() };
-    each_piece(file, &options, |piece| {
-        pushed = digester.push(&piece);
-        pushed.is_ok()
-    })?;
-    pushed?;
-    digester.finish_witnessed()
-}
-
 /// Digests the pieces that come, until there are no more.
 ///
 /// # Errors
 /// As [`StateDigester::push`], at once: nobody takes pieces then.
-pub(crate) fn take_pieces<P: AsRef<[u8]>>(
-    pieces: &Receiver<Arc<P>>,
-    mut digester: StateDigester,
-) -> Result<StateDigester> {
+pub fn digest_pieces<P: AsRef<[u8]>>(pieces: Pieces<P>, mut digester: StateDigester) -> Result<StateDigester> {
     for piece in pieces {
         digester.push((*piece).as_ref())?;
     }

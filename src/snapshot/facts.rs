@@ -10,10 +10,7 @@ use std::{
 use kwil_formats::judge::lint::{Contents, LintedSnapshot, Packing};
 use sha2::{Digest, Sha256};
 
-use super::{
-    text::TextReader,
-    verify::{VerifyOptions, read_either},
-};
+use super::read::{ReadOptions, SnapshotText, TextReader};
 use crate::base::{Context, Error, Kind, Progress, Result, Sha256Hash};
 
 /// First bytes of other packings than gzip.
@@ -33,7 +30,7 @@ const OTHERS: [(&[u8], &str); 6] = [
 pub fn facts(
     path: &Path,
     wanted: Option<Sha256Hash>,
-    options: &VerifyOptions,
+    options: &ReadOptions,
     progress: &Progress,
 ) -> Result<LintedSnapshot> {
     let cannot = || format!("cannot read {}", path.display());
@@ -54,7 +51,8 @@ pub fn facts(
     if beginning.is_empty() {
         return Ok(LintedSnapshot { name, packing, contents: Err("is empty".to_owned()) });
     }
-    let read = read_either(&mut file, options, |bytes| progress.bytes("verify", bytes, None, ""));
+    let read = SnapshotText::new(&mut file)
+        .and_then(|text| text.read(options, |bytes| progress.bytes("verify", bytes, None, "")));
     progress.done("verify");
     let contents = match read {
         Ok(read) => {
@@ -131,7 +129,7 @@ mod tests {
     }
 
     fn look(path: &Path, wanted: Option<Sha256Hash>) -> LintedSnapshot {
-        facts(path, wanted, &VerifyOptions::default(), &Progress::silent()).unwrap()
+        facts(path, wanted, &ReadOptions::default(), &Progress::silent()).unwrap()
     }
 
     fn hash(bytes: &[u8]) -> Sha256Hash {
@@ -187,8 +185,8 @@ mod tests {
         gzip.write_all(&restrict).unwrap();
         fs::write(&path, gzip.finish().unwrap()).unwrap();
         assert!(look(&path, None).contents.unwrap().restrict);
-        let error = facts(dir.path(), None, &VerifyOptions::default(), &Progress::silent()).unwrap_err();
+        let error = facts(dir.path(), None, &ReadOptions::default(), &Progress::silent()).unwrap_err();
         assert!(error.chain().contains("is a directory"), "{}", error.chain());
-        assert!(facts(&dir.path().join("none"), None, &VerifyOptions::default(), &Progress::silent()).is_err());
+        assert!(facts(&dir.path().join("none"), None, &ReadOptions::default(), &Progress::silent()).is_err());
     }
 }

@@ -2,42 +2,32 @@
 //! text.
 
 use std::{
-    fmt, fs,
+    fmt,
+    fs::{self, File},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf, absolute},
-    sync::{
-        Arc,
-        mpsc::{Receiver, sync_channel},
-    },
-    thread,
 };
 
 use kwil_formats::{
     dump::{
         filter::DumpFilter,
         guard::{Arranger, PROLOGUE, is_guarded},
-        scan::STACK_BYTES,
     },
     formats::{Family, GENESIS_FILE_NAME, genesis::Genesis},
 };
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 use tempfile::SpooledTempFile;
 
 use super::{
     gzip::{BLOCK_BYTES, Compression, MemberWriter},
     part::Part,
-    piece::TextPiece,
     pipeline::{JOBS_MAX, Job, Written, jobs_default},
+    read::{Pieces, ReadOptions, SnapshotText, TextPiece},
     source::{Piece, Source},
-    verify::{
-        VerifyOptions, belongs, mismatch, open, pinned_by, read_genesis, scan_pieces, text_of, unpack, verify_reader,
-    },
+    verify::{VerifyOptions, pinned_by, read_genesis, verify_reader},
 };
 use crate::base::{Context, Error, Progress, Result, Sha256Hash, durable, files::read_bounded, limits, text};
 
-/// Pieces of the text that wait for a thread.
-const PIECES_WAITING: usize = 3;
 /// Text of `kwild_voting` that waits in memory for the end of everything else; more waits on the disk.
 const LAST_IN_MEMORY_BYTES: usize = 4 << 20;
 /// Read of it at once.
@@ -54,8 +44,8 @@ pub struct GuardOptions {
     pub jobs: Option<usize>,
     /// Replace files that are there.
     pub force: bool,
-    /// How the file is read.
-    pub verify: VerifyOptions,
+    /// The bounds of the pass over the file.
+    pub read: ReadOptions,
 }
 
 /// A guarded pair.
@@ -113,7 +103,7 @@ impl fmt::Display for Guarded {
 pub fn guard(file: &Path, genesis: &Path, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
     let genesis_bytes = read_bounded(genesis, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
     let old = Genesis::parse(&genesis_bytes)?;
-    let expected = pinned_by(&old)?;
+    pinned_by(&old)?;
     let directory = absolute(&options.directory).or_failed(|| "cannot tell the current directory")?;
     let target = Target {
         snapshot: directory.join(old.family().snapshot_file_name()),
@@ -132,7 +122,7 @@ pub fn guard(file: &Path, genesis: &Path, options: &GuardOptions, progress: &Pro
             copy(file, genesis, &part, options, progress)?
         } else {
             progress.step("Checking the snapshot and putting the guard around it");
-            write(file, &old, expected, &part, options, progress)?
+            write(file, &old, &part, options, progress)?
         };
         let bytes = if had_guard { genesis_bytes.clone() } else { Genesis::repin(&genesis_bytes, made.state_hash)? };
         let genesis_part = Part::create(&target.genesis)?;
@@ -188,24 +178,15 @@ impl Target {
     }
 }
 
-/// Whether the text in a file begins with the guard.
+/// Whether the text in a file begins with the guard. What is wrong with the file is said when it is read as a whole.
 fn begins_guarded(file: &Path) -> Result<bool> {
-    let mut reader = text_of(open(file)?)?;
-    let mut beginning = Vec::new();
-    while beginning.len() < PROLOGUE.len() {
-        // What is wrong with the file is said when it is read as a whole.
-        match reader.next_piece() {
-            Ok(Some(piece)) => beginning.extend_from_slice(&piece),
-            Ok(None) | Err(_) => break,
-        }
-    }
-    Ok(is_guarded(&beginning))
+    Ok(is_guarded(&SnapshotText::open(file)?.beginning(PROLOGUE.len())))
 }
 
 /// Copies a guarded file and checks the copy.
 fn copy(file: &Path, genesis: &Path, part: &Part, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
     let cannot_write = || format!("cannot write {}", part.part().display());
-    let mut from = open(file)?;
+    let mut from = File::open(file).or_failed(|| format!("cannot open {}", file.display()))?;
     let mut magic = [0; 2];
     let gzip = from.read_exact(&mut magic).is_ok() && magic == [0x1f, 0x8b];
     from.rewind().or_failed(|| format!("cannot read {}", file.display()))?;
@@ -224,8 +205,9 @@ fn copy(file: &Path, genesis: &Path, part: &Part, options: &GuardOptions, progre
         }
     }
     let genesis = read_genesis(genesis)?;
-    let copy = open(part.part())?;
-    let verified = verify_reader(copy, &genesis, &options.verify, progress)?;
+    let copy = File::open(part.part()).or_failed(|| format!("cannot read {}", part.part().display()))?;
+    let verify = VerifyOptions { read: options.read.clone(), ..VerifyOptions::default() };
+    let verified = verify_reader(copy, &genesis, &verify, progress)?;
     Ok(Guarded {
         snapshot: PathBuf::new(),
         genesis: PathBuf::new(),
@@ -241,41 +223,12 @@ fn copy(file: &Path, genesis: &Path, part: &Part, options: &GuardOptions, progre
 }
 
 /// Reads the file once: each piece is hashed and checked as it stands there, put in order, and written with the guard.
-fn write(
-    file: &Path,
-    genesis: &Genesis,
-    expected: Sha256Hash,
-    part: &Part,
-    options: &GuardOptions,
-    progress: &Progress,
-) -> Result<Guarded> {
-    let mut reader = text_of(open(file)?)?;
+fn write(file: &Path, genesis: &Genesis, part: &Part, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
+    let old = SnapshotText::open(file)?;
     let behind = tempfile::spooled_tempfile_in(LAST_IN_MEMORY_BYTES, durable::parent(part.part()));
-    thread::scope(|scope| {
-        let (to_writer, pieces) = sync_channel(PIECES_WAITING);
-        let (to_scan, scanned) = sync_channel::<Arc<TextPiece>>(PIECES_WAITING);
-        let scanning = thread::Builder::new().stack_size(STACK_BYTES);
-        let scanning = scanning.spawn_scoped(scope, move || scan_pieces(&scanned));
-        let scanning = scanning.or_failed(|| "cannot start a thread for the statement check")?;
-        let reading = scope.spawn(move || {
-            let mut hash = Sha256::new();
-            let bytes = unpack(
-                &mut reader,
-                &options.verify,
-                |_| {},
-                |piece: Arc<TextPiece>| {
-                    hash.update(&*piece);
-                    // Both may have let go; what the file is is still wanted, because it says more than they can.
-                    let _ = to_scan.send(piece.clone());
-                    let _ = to_writer.send(piece);
-                    true
-                },
-            );
-            bytes.map(|_| Sha256Hash::from_bytes(hash.finalize().into()))
-        });
-        let source = ArrangedText { pieces, arranger: Some(Arranger::default()), behind, last: Vec::new() };
+    let write = |pieces| {
         let job = Job {
-            source,
+            source: ArrangedText { pieces, arranger: Some(Arranger::default()), behind, last: Vec::new() },
             filter: DumpFilter::of_snapshot(genesis.family()),
             height: None,
             compression: options.compression,
@@ -286,40 +239,36 @@ fn write(
         };
         let written = job.run(part.file(), part.part());
         progress.done("snapshot");
-        let gone = || Error::failed("a thread of the check ended early");
-        let scan = scanning.join().map_err(|_| gone())?;
-        let state_hash = reading.join().map_err(|_| gone())??;
-        if state_hash != expected {
-            return Err(mismatch(state_hash, expected, scan.err()));
-        }
-        belongs(&scan?, genesis.family())?;
-        let Written { report, state_hash, bytes, file_bytes, scan, .. } = written?;
-        let scan = scan.map_err(|e| {
-            Error::from(e)
-                .hint("the file cannot be given the guard: make a snapshot anew with `regenesis snapshot create`")
-        })?;
-        if !report.voters.is_empty() {
-            return Err(Error::verify("the snapshot holds rows of kwild_voting.voters, which belong into the genesis"));
-        }
-        let left_out: Vec<String> = report.omitted_notes().collect();
-        Ok(Guarded {
-            snapshot: PathBuf::new(),
-            genesis: PathBuf::new(),
-            family: scan.family,
-            state_hash,
-            guarded: false,
-            bytes,
-            file_bytes,
-            tables: scan.tables,
-            rows: scan.rows,
-            left_out,
-        })
+        written
+    };
+    // What the file is counts more than what became of it, because it says more.
+    let (read, written) = old.read_heard(&options.read, |_| {}, Some(write))?;
+    read.pinned_by(genesis)?;
+    let written = written.ok_or_else(|| Error::failed("the guarded snapshot was not written"))??;
+    let Written { report, state_hash, bytes, file_bytes, scan, .. } = written;
+    let scan = scan.map_err(|e| {
+        Error::from(e).hint("the file cannot be given the guard: make a snapshot anew with `regenesis snapshot create`")
+    })?;
+    if !report.voters.is_empty() {
+        return Err(Error::verify("the snapshot holds rows of kwild_voting.voters, which belong into the genesis"));
+    }
+    Ok(Guarded {
+        snapshot: PathBuf::new(),
+        genesis: PathBuf::new(),
+        family: scan.family,
+        state_hash,
+        guarded: false,
+        bytes,
+        file_bytes,
+        tables: scan.tables,
+        rows: scan.rows,
+        left_out: report.omitted_notes().collect(),
     })
 }
 
 /// A text that comes in pieces, in the guard's order: what of `kwild_voting` comes early waits until all else has gone by.
 struct ArrangedText {
-    pieces: Receiver<Arc<TextPiece>>,
+    pieces: Pieces<TextPiece>,
     /// Until the text is over.
     arranger: Option<Arranger>,
     behind: SpooledTempFile,
@@ -330,7 +279,7 @@ impl Source for ArrangedText {
     fn next(&mut self) -> Result<Option<Piece>> {
         let cannot_keep = || "cannot keep a part of the snapshot in the directory that it is written to";
         while let Some(arranger) = &mut self.arranger {
-            let Ok(piece) = self.pieces.recv() else {
+            let Some(piece) = self.pieces.next() else {
                 if let Some(arranger) = self.arranger.take() {
                     arranger.finish()?;
                 }

@@ -9,16 +9,13 @@ mod facts;
 mod guard;
 mod gzip;
 mod hash_log;
-mod inflate;
 #[cfg(test)]
 mod odd;
 mod part;
-mod piece;
 mod pipeline;
+pub mod read;
 mod sorter;
 mod source;
-mod stream;
-mod text;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};
@@ -26,8 +23,8 @@ pub use described::{SnapshotFacts, read_snapshot};
 pub use facts::facts;
 pub use guard::{GuardOptions, Guarded, guard};
 pub use gzip::Compression;
-pub use piece::TextPiece;
+pub use read::ReadOptions;
 pub use verify::{
-    TextFacts, Verified, VerifyOptions, check_pinned, each_piece, hash_reader, read_file, read_genesis, read_gzip,
-    require_guard, verify, verify_reader,
+    CheckedText, CompleteSnapshot, Verified, VerifyOptions, check_pinned, old_height, read_genesis, require_guard,
+    verify, verify_for_new_genesis, verify_reader,
 };

@@ -16,15 +16,15 @@ use std::{
 use kwil_formats::dump::{
     digest::TextDigest,
     filter::{DumpFilter, FilterReport},
-    scan::{STACK_BYTES, ScanError, ScanReport},
+    scan::{ScanError, ScanReport},
 };
 use sha2::{Digest, Sha256};
 
 use super::{
-    digest::{StateDigester, take_pieces},
+    digest::{StateDigester, digest_pieces},
     gzip::{BLOCK_BYTES, Compression, MemberWriter},
+    read::{Listeners, scan_pieces},
     source::Source,
-    verify::scan_pieces,
 };
 use crate::{
     base::{Context, Error, Kind, Progress, Result, Sha256Hash, durable},
@@ -123,23 +123,17 @@ impl<S: Source + Send> Job<'_, S> {
                 scope.spawn(move || compress(&take_order, compression));
             }
             drop(take_order);
-            let (to_scan, scanned) = sync_channel::<Block>(BLOCKS_WAITING);
-            let scanner =
-                thread::Builder::new().stack_size(STACK_BYTES).spawn_scoped(scope, move || scan_pieces(&scanned));
-            let scanner = scanner.or_failed(|| "cannot start a thread for the statement check")?;
-            let (to_digest, digester) = match self.spill.clone() {
-                None => (None, None),
-                Some(spill) => {
-                    let (to_digest, pieces) = sync_channel::<Block>(BLOCKS_WAITING);
-                    let digester = thread::Builder::new().stack_size(STACK_BYTES);
-                    let digester =
-                        digester.spawn_scoped(scope, move || take_pieces(&pieces, StateDigester::new(&spill)));
-                    (Some(to_digest), Some(digester.or_failed(|| "cannot start a thread for the digest")?))
-                }
-            };
+            let mut listeners = Listeners::new(scope);
+            let scanner = listeners.add(scan_pieces)?;
+            let spill = self.spill.clone();
+            let digester = spill.map(|spill| {
+                // A digest that fails ends the work, because it was asked for.
+                listeners.add_needed(move |pieces| digest_pieces(pieces, StateDigester::new(&spill)))
+            });
+            let digester = digester.transpose()?;
             let reader = scope.spawn(move || {
-                let to_file = Some(ToFile { hash: Sha256::new(), orders: &orders, line: &line, to_scan: &to_scan });
-                self.read(to_file, to_digest)
+                let to_file = Some(ToFile { hash: Sha256::new(), orders: &orders, line: &line });
+                self.read(to_file, listeners)
             });
             let mut file_bytes = 0;
             let written: Result<()> = (|| {
@@ -161,10 +155,9 @@ impl<S: Source + Send> Job<'_, S> {
             // The reader only says "stopped" when writing failed: that error is the real one.
             written?;
             // And also "stopped" when the digester did.
-            let digester = digester.map(|thread| thread.join().map_err(|_| stopped())?).transpose();
-            let digester = digester.map_err(without_digest)?;
+            let digester = digester.map(|heard| heard.end()?).transpose().map_err(without_digest)?;
             let Text { report, state_hash, bytes } = read??;
-            let scan = scanner.join().map_err(|_| stopped())?;
+            let scan = scanner.end()?;
             let digest = digester.map(StateDigester::finish_text).transpose().map_err(without_digest)?;
             let description = describing.map(|hasher| describe(hasher, path)).transpose()?;
             Ok(Written { report, state_hash, bytes, file_bytes, scan, digest, description })
@@ -174,18 +167,16 @@ impl<S: Source + Send> Job<'_, S> {
     /// Gives the text to a digester, which is still to be finished.
     pub(crate) fn digest_with(self, digester: StateDigester) -> Result<(FilterReport, StateDigester)> {
         thread::scope(|scope| {
-            let (to_digest, pieces) = sync_channel::<Block>(BLOCKS_WAITING);
-            let thread = thread::Builder::new().stack_size(STACK_BYTES);
-            let digester = thread.spawn_scoped(scope, move || take_pieces(&pieces, digester));
-            let digester = digester.or_failed(|| "cannot start a thread for the digest")?;
-            let read = self.read(None, Some(to_digest));
-            let digester = digester.join().map_err(|_| stopped())??;
+            let mut listeners = Listeners::new(scope);
+            let digester = listeners.add_needed(move |pieces| digest_pieces(pieces, digester))?;
+            let read = self.read(None, listeners);
+            let digester = digester.end()??;
             Ok((read?.report, digester))
         })
     }
 
-    fn read(mut self, to_file: Option<ToFile<'_>>, to_digest: Option<SyncSender<Block>>) -> Result<Text> {
-        let mut out = Out { block: Vec::new(), bytes: 0, to_file, to_digest };
+    fn read(mut self, to_file: Option<ToFile<'_>>, listeners: Listeners<'_, '_, Vec<u8>>) -> Result<Text> {
+        let mut out = Out { block: Vec::new(), bytes: 0, to_file, listeners };
         while let Some(piece) = self.source.next()? {
             self.filter.push(piece.as_ref(), &mut out.block)?;
             if out.block.len() >= BLOCK_BYTES {
@@ -219,11 +210,11 @@ struct Text {
     bytes: u64,
 }
 
-struct Out<'a> {
+struct Out<'a, 'scope, 'env> {
     block: Vec<u8>,
     bytes: u64,
     to_file: Option<ToFile<'a>>,
-    to_digest: Option<SyncSender<Block>>,
+    listeners: Listeners<'scope, 'env, Vec<u8>>,
 }
 
 /// The way of blocks into a file.
@@ -231,10 +222,9 @@ struct ToFile<'a> {
     hash: Sha256,
     orders: &'a SyncSender<Order>,
     line: &'a Line,
-    to_scan: &'a SyncSender<Block>,
 }
 
-impl Out<'_> {
+impl Out<'_, '_, '_> {
     fn send_whole_blocks(&mut self) -> Result<()> {
         while self.block.len() >= BLOCK_BYTES {
             let mut block = Vec::with_capacity(BLOCK_BYTES + BLOCK_BYTES / 4);
@@ -252,10 +242,7 @@ impl Out<'_> {
         if let Some(to_file) = &mut self.to_file {
             to_file.send(block.clone())?;
         }
-        match &self.to_digest {
-            Some(to_digest) => to_digest.send(block).map_err(|_| stopped()),
-            None => Ok(()),
-        }
+        if self.listeners.give(&block) { Ok(()) } else { Err(stopped()) }
     }
 }
 
@@ -265,8 +252,6 @@ impl ToFile<'_> {
         let (done, member) = sync_channel(1);
         // The place in the line first: its bound is the bound on blocks in memory.
         self.line.send(member).map_err(|_| stopped())?;
-        // The scanner lets go at its first finding.
-        let _ = self.to_scan.send(block.clone());
         self.orders.send((block, done)).map_err(|_| stopped())
     }
 }

@@ -1,7 +1,7 @@
 //! Feeding psql with the very bytes that are checked: one pass over the file unpacks it, hashes it, checks each statement,
 //! digests the rows, and gives psql each piece once it is cleared.
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{collections::BTreeMap, path::Path, sync::Arc, thread};
 
 use kwil_formats::{
     dump::{
@@ -11,15 +11,14 @@ use kwil_formats::{
     formats::Family,
     judge::rehearsal::{Complaints, Outline, chain_after_restore, objects_before_restore},
 };
-use sha2::{Digest as _, Sha256};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     base::{Context, Error, Progress, Result, Sha256Hash, task::CancellationToken},
     database::RehearsalDatabase,
     snapshot::{
-        self, TextPiece, VerifyOptions,
-        digest::{self, DatabaseDigestOptions, StateDigester},
+        digest::{self, DatabaseDigestOptions, StateDigester, digest_pieces},
+        read::{Listeners, Pieces, ReadOptions, SnapshotText, TextPiece, hash_pieces},
     },
 };
 
@@ -57,7 +56,7 @@ pub(super) async fn load(
     // As long as this one is there, psql waits for more text.
     let more = to_psql.clone();
     let (file, reporter, cancel) = (file.to_owned(), progress.clone(), cancel.clone());
-    let reading = tokio::task::spawn_blocking(move || read(&file, &to_psql, tell_family, &reporter, cancel));
+    let reading = tokio::task::spawn_blocking(move || read(&file, &to_psql, tell_family, &reporter, &cancel));
     let Ok(family) = family.await else {
         let read = reading.await.or_failed(|| "the snapshot was not read")?;
         return Err(read.err().unwrap_or_else(|| Error::verify("the snapshot makes nothing")));
@@ -84,56 +83,70 @@ pub(super) async fn load(
     Ok(Loaded { read, complaints, rows: database.rows().await? })
 }
 
-type Piece = Arc<TextPiece>;
-
 fn read(
     file: &Path,
-    to_psql: &mpsc::Sender<Piece>,
+    to_psql: &mpsc::Sender<Arc<TextPiece>>,
     tell_family: oneshot::Sender<Family>,
     progress: &Progress,
-    cancel: CancellationToken,
+    cancel: &CancellationToken,
 ) -> Result<Read> {
-    let (mut hash, mut scanner, mut outline) = (Sha256::new(), StatementScanner::new(), Outline::new());
-    let mut digester = StateDigester::new(&digest::spill_directory());
-    let mut tell_family = Some(tell_family);
-    let (mut held, mut held_bytes, mut bytes) = (Vec::new(), 0, 0);
-    let mut psql_takes = true;
-    let mut take = |piece: Piece| -> Result<()> {
-        hash.update(&*piece);
-        scanner.push(&piece)?;
-        digester.push(&piece)?;
-        outline.push(&piece)?;
-        bytes += piece.len() as u64;
-        progress.bytes("restore", bytes, None, "");
-        held_bytes += piece.len();
-        held.push(piece);
-        if let Some(family) = scanner.family()
-            && let Some(tell) = tell_family.take()
-        {
-            // Nobody waits any more: sending says so, too.
-            let _ = tell.send(family);
+    let text = SnapshotText::open(file)?;
+    thread::scope(|scope| {
+        let mut listeners = Listeners::new(scope);
+        let hash = listeners.add_needed(hash_pieces)?;
+        let digester = StateDigester::new(&digest::spill_directory());
+        let digest = listeners.add_needed(|pieces| digest_pieces(pieces, digester)?.finish_text())?;
+        let gate = Gate { scanner: StatementScanner::new(), outline: Outline::new(), to_psql: Some(to_psql) };
+        let cleared = listeners.add_needed(|pieces| gate.clear(pieces, tell_family))?;
+        let told = |bytes| progress.bytes("restore", bytes, None, "");
+        let mut stopped = false;
+        let read = text.each_piece(&ReadOptions::until(cancel), told, |piece| {
+            stopped = !listeners.give(piece);
+            !stopped
+        });
+        drop(listeners);
+        let (state_hash, digest, cleared) = (hash.end()?, digest.end()?, cleared.end()?);
+        // Where a listener ended the pass, its own error says why; where the file did, the listeners only heard too little.
+        if !stopped {
+            read?;
         }
-        if tell_family.is_some() {
-            return if held_bytes > HELD_BYTES_MAX {
-                Err(Error::verify("the snapshot makes more schemas than any Kwil network has"))
-            } else {
-                Ok(())
-            };
+        let (report, outline) = cleared?;
+        Ok(Read { report, state_hash, digest: digest?, outline })
+    })
+}
+
+/// Through which the text goes to psql: no piece passes before every statement that ends in it was checked.
+struct Gate<'a> {
+    scanner: StatementScanner,
+    outline: Outline,
+    /// None: psql takes no more. The rest is still read, since the hash is wanted.
+    to_psql: Option<&'a mpsc::Sender<Arc<TextPiece>>>,
+}
+
+impl Gate<'_> {
+    /// Lets the text through, once the family shows, for which the database is prepared first.
+    fn clear(mut self, pieces: Pieces<TextPiece>, tell: oneshot::Sender<Family>) -> Result<(ScanReport, Outline)> {
+        let mut tell_family = Some(tell);
+        let (mut held, mut held_bytes) = (Vec::new(), 0);
+        for piece in pieces {
+            self.scanner.push(&piece)?;
+            self.outline.push(&piece)?;
+            held_bytes += piece.len();
+            held.push(piece);
+            if let Some(family) = self.scanner.family() {
+                // Nobody waits any more: giving says so, too.
+                tell_family.take().map(|tell| tell.send(family));
+                held.drain(..).for_each(|piece| self.give(piece));
+            } else if held_bytes > HELD_BYTES_MAX {
+                return Err(Error::verify("the snapshot makes more schemas than any Kwil network has"));
+            }
         }
-        for piece in held.drain(..) {
-            psql_takes = psql_takes && to_psql.blocking_send(piece).is_ok();
-        }
-        Ok(())
-    };
-    let options = VerifyOptions { cancel, ..VerifyOptions::default() };
-    let mut taken = Ok(());
-    snapshot::each_piece(file, &options, |piece| {
-        taken = take(piece);
-        taken.is_ok()
-    })?;
-    taken?;
-    let state_hash = Sha256Hash::from_bytes(hash.finalize().into());
-    Ok(Read { report: scanner.finish()?, state_hash, digest: digester.finish_text()?, outline })
+        Ok((self.scanner.finish()?, self.outline))
+    }
+
+    fn give(&mut self, piece: Arc<TextPiece>) {
+        self.to_psql = self.to_psql.filter(|to_psql| to_psql.blocking_send(piece).is_ok());
+    }
 }
 
 /// The digest of what was restored. The closing UPDATE, which is in no digest, is taken back first.

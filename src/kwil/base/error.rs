@@ -20,6 +20,9 @@ pub enum Kind {
     Interrupted(u8),
 }
 
+/// The number of the signal that Ctrl-C sends.
+const SIGINT: u8 = 2;
+
 impl Kind {
     /// The process's exit code.
     pub fn exit_code(self) -> u8 {
@@ -80,6 +83,12 @@ impl Error {
     /// A timeout passed.
     pub fn gave_up(what: impl Into<String>) -> Self {
         Self::new(Kind::GaveUp, what)
+    }
+
+    /// Ctrl-C, or another wish to end, came at this point of the work: "while …" or "before …". Which signal it was is only
+    /// known above.
+    pub fn interrupted(when: impl fmt::Display) -> Self {
+        Self::new(Kind::Interrupted(SIGINT), format!("interrupted {when}"))
     }
 
     /// Adds what the operator does next.

@@ -12,7 +12,7 @@ use kwil_formats::{
 
 use super::{Digest, StateDigester, Witness, spill_directory};
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, task::CancellationToken, text},
+    base::{Context, Error, Progress, Result, task::CancellationToken, text},
     database::{Cut, CutOptions, PgDump, ReadOptions, Settings},
     snapshot::{
         gzip::Compression,
@@ -43,7 +43,7 @@ pub async fn digest_database(
     tokio::select! {
         biased;
         () = cancel.cancelled() => {
-            Err(Error::new(Kind::Interrupted(2), "interrupted while digesting the database"))
+            Err(Error::interrupted("while digesting the database"))
         }
         digest = digest(settings, options, progress) => digest,
     }
@@ -80,7 +80,7 @@ pub async fn witness_database(
     tokio::select! {
         biased;
         () = cancel.cancelled() => {
-            Err(Error::new(Kind::Interrupted(2), "interrupted while digesting the database"))
+            Err(Error::interrupted("while digesting the database"))
         }
         found = work => found,
     }

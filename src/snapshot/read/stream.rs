@@ -14,10 +14,8 @@ use std::{
 
 use flate2::{Decompress, FlushDecompress, Status};
 
-use super::{
-    gzip::{GZIP_MAGIC, HEADER, HEADER_BYTES, PLAIN_HEADER_BYTES, TRAILER_BYTES},
-    text::PIECE_BYTES,
-};
+use super::text::PIECE_BYTES;
+use crate::snapshot::gzip::{GZIP_MAGIC, HEADER, HEADER_BYTES, PLAIN_HEADER_BYTES, TRAILER_BYTES};
 
 const METHOD_DEFLATE: u8 = 8;
 const FLAG_EXTRA: u8 = 4;
@@ -243,7 +241,7 @@ mod tests {
         base::Kind,
         snapshot::{
             odd::{ours, plain},
-            verify::{VerifyOptions, read_gzip},
+            read::{ReadOptions, SnapshotText},
         },
     };
 
@@ -340,7 +338,8 @@ mod tests {
     #[test]
     fn the_next_step_is_told() {
         let file = flagged(8, b"network.sql\0");
-        let error = read_gzip(file.as_slice(), &VerifyOptions::default(), |_| {}).unwrap_err();
+        let text = SnapshotText::gzip(file.as_slice()).unwrap();
+        let error = text.read(&ReadOptions::default(), |_| {}).unwrap_err();
         assert_eq!(error.kind(), Kind::Verify);
         assert!(
             error.chain().contains("file name (FNAME)")

@@ -163,7 +163,7 @@ fn what_is_given_to_isal_is_taken_as_strictly() {
     for _ in 0..8000 {
         let (data, text) = maker.data();
         let (mut place, mut other) = (vec![0; text.len()], vec![0; text.len()]);
-        if by_isal(&ours(&data, &text), super::super::gzip::HEADER_BYTES, &mut place) {
+        if by_isal(&ours(&data, &text), crate::snapshot::gzip::HEADER_BYTES, &mut place) {
             assert!(inflater.inflate(&data, &mut other) && place == other && other == text, "{data:02x?}");
             taken += 1;
         }

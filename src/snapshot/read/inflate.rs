@@ -15,7 +15,7 @@ use code::{Code, Completeness, Lengths, dist_entry, litlen_entry};
 use memchr::memmem;
 
 #[cfg(feature = "isal")]
-use super::gzip::TRAILER_BYTES;
+use crate::snapshot::gzip::TRAILER_BYTES;
 
 /// Bits that a table of literals and lengths is asked with; three such lookups and the longest length are at most the 56 bits
 /// that a refill brings.

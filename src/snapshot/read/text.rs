@@ -18,11 +18,11 @@ use std::{
 #[cfg(feature = "isal")]
 use super::inflate::by_isal;
 use super::{
-    gzip::{BLOCK_BYTES, GZIP_MAGIC, HEADER_BYTES, TRAILER_BYTES, member_length},
     inflate::Inflater,
     piece::{PiecePool, TextPiece},
     stream::{MemberStream, Place},
 };
+use crate::snapshot::gzip::{BLOCK_BYTES, GZIP_MAGIC, HEADER_BYTES, TRAILER_BYTES, member_length};
 
 /// What is read at once, and given out of a stream.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
@@ -38,7 +38,7 @@ const THREADS_MAX: usize = 4;
 const BATCHES_WAITING: usize = 2;
 
 /// Reads a snapshot file, gzip or plain.
-pub(super) struct TextReader<R> {
+pub(in crate::snapshot) struct TextReader<R> {
     state: State<R>,
     gzip: bool,
 }
@@ -57,7 +57,7 @@ type Stream<R> = MemberStream<io::Chain<Cursor<Vec<u8>>, Source<R>>>;
 
 impl<R: Read> TextReader<R> {
     /// At the file's first byte.
-    pub(super) fn new(reader: R) -> io::Result<Self> {
+    pub(in crate::snapshot) fn new(reader: R) -> io::Result<Self> {
         let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
         let mut beginning = Vec::new();
         (&mut reader).take(GZIP_MAGIC.len() as u64).read_to_end(&mut beginning)?;
@@ -73,7 +73,7 @@ impl<R: Read> TextReader<R> {
     }
 
     /// The next piece; it may be empty. None at the end, which everything before it has then been proved to lead to.
-    pub(super) fn next_piece(&mut self) -> io::Result<Option<TextPiece>> {
+    pub(in crate::snapshot) fn next_piece(&mut self) -> io::Result<Option<TextPiece>> {
         let ended = match &mut self.state {
             State::Ended => return Ok(None),
             State::Plain(reader) => return Ok(piece_of(reader)?.map(TextPiece::from)),
@@ -363,7 +363,7 @@ mod tests {
     use super::*;
     use crate::snapshot::{
         gzip::{Compression, MemberWriter},
-        stream::Unlike,
+        read::stream::Unlike,
     };
 
     fn ours(text: &[u8]) -> Vec<u8> {

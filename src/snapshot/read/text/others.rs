@@ -10,8 +10,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::super::{odd::Maker, stream::Unlike};
+use super::super::stream::Unlike;
 use super::TextReader;
+use crate::snapshot::odd::Maker;
 
 const SEEDS: u64 = 40;
 const FILES_OF_SEED: usize = 2_500;
