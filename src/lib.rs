@@ -20,7 +20,7 @@
 //! | [`app`] | the use cases: publish, fetch, join, demo | all of the above |
 //! | [`cli`] | arguments in, words out | `app` and all of the above |
 //!
-//! PURE means: no IO, no clock, no async, no randomness but what is given in. `tests/layers.rs` reads the sources and
+//! PURE means: no IO, no clock, no async, no randomness but what is given in. `tests/offline/layers.rs` reads the sources and
 //! fails where a room names what it must not.
 
 pub mod app;

@@ -392,19 +392,25 @@ pub struct Serving {
     pub ticket: Ticket,
     /// What is served.
     pub manifest: VerifiedManifest,
+    /// The check of the files, which goes on while they are served; none where it is done.
+    proof: Option<JoinHandle<Result<()>>>,
+    /// Ends that check.
+    ends: CancellationToken,
     _private: PrivateDirectory,
 }
 
-/// Checks a complete directory against its manifest and begins to serve it. Of a snapshot that this process has just written,
-/// as `written` says, nothing is read before somebody asks for it; each chunk is checked then.
+/// Begins to serve a complete directory. Each chunk is checked against the manifest before it first goes out, and all of them
+/// beside it, unless this process has just read or written the snapshot, as `known` says.
 ///
 /// # Errors
-/// [`Kind::Verify`] when a file is not what was signed; refused when another process serves the directory.
+/// [`Kind::Verify`] when a file is missing or has another length than the one that was signed; refused when another process serves
+/// the directory.
 pub async fn seed(
     directory: &Path,
-    written: Option<&SnapshotFacts>,
+    known: Option<&SnapshotFacts>,
     swarm: &SwarmOptions,
     progress: &Progress,
+    cancel: &CancellationToken,
 ) -> Result<Serving> {
     let private = PrivateDirectory::lock(directory)?;
     let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| {
@@ -417,34 +423,68 @@ pub async fn seed(
     let in_root = node::is_root(directory);
     let contents = node::contents(&manifest, in_root);
     let signed_root = manifest.manifest().artifact(ArtifactName::Snapshot).root;
-    let store = if written.is_some_and(|written| written.description.root == signed_root) {
-        Store::open_written(directory, contents)?
-    } else {
-        progress.step("checking the files against the manifest");
-        tokio::task::block_in_place(|| Store::open_complete(directory, contents, progress))?
-    };
+    let is_known = known.is_some_and(|known| known.description.root == signed_root);
+    let store = Arc::new(Store::open_complete(directory, contents)?);
+    let place = manifest.manifest().artifacts.iter().position(|a| a.name == ArtifactName::Genesis).unwrap_or_default();
+    // It is small, and everything else hangs on it: an edited one is said before anyone is served.
+    store.contents().chunks_of(place).try_for_each(|chunk| store.read(chunk).map(drop))?;
     let genesis_path = directory.join(GENESIS_FILE_NAME);
     manifest.check_genesis(&read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?)?;
     let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
     let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
     let mut node = Node::start(&private, &ticket, swarm, progress).await?;
     let have = ChunkSet::full(store.contents().chunk_count());
-    let content = Content { store: Arc::new(store), have, manifest: Arc::new(bytes), sink: None };
+    let content = Content { store: store.clone(), have, manifest: Arc::new(bytes), sink: None };
     // First: whoever still has an older ticket's peers among its own is none the less complete.
     node.handle().activate(content).await?;
     let ticket = node.ticket(&ticket).await?;
     tell_manifest(&manifest, progress);
-    Ok(Serving { node, ticket, manifest, _private: private })
+    let ends = cancel.child_token();
+    let proof = (!is_known).then(|| {
+        let (progress, ends) = (progress.clone(), ends.clone());
+        tokio::task::spawn_blocking(move || store.prove(&progress, &ends))
+    });
+    Ok(Serving { node, ticket, manifest, proof, ends, _private: private })
 }
 
 impl Serving {
+    /// Serves until every byte of the files was checked.
+    ///
+    /// # Errors
+    /// [`Kind::Verify`] when one is not what was signed; [`Kind::Interrupted`] after a signal; when the files cannot be read any
+    /// more.
+    pub async fn proved(&mut self) -> Result<()> {
+        match self.proof.take() {
+            Some(proof) => self.node.serve_while(proof).await?.or_failed(|| "the check of the files panicked")?,
+            None => Ok(()),
+        }
+    }
+
     /// Serves for `until` (`None`: for ever) or until a signal comes; both are good ends.
     ///
     /// # Errors
-    /// When the files cannot be read any more.
+    /// When the files are not what was signed, or cannot be read any more.
     pub async fn run(mut self, until: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
-        let served = self.node.serve(until, cancel).await;
+        let proof = self.proof.take();
+        let served = tokio::select! {
+            biased;
+            served = self.node.serve(until, cancel) => served,
+            error = failure_of(proof) => Err(error),
+        };
+        self.ends.cancel();
         self.node.stop().await;
         served
+    }
+}
+
+/// Waits for the check to fail.
+async fn failure_of(proof: Option<JoinHandle<Result<()>>>) -> Error {
+    let proved = match proof {
+        Some(proof) => proof.await.or_failed(|| "the check of the files panicked"),
+        None => Ok(Ok(())),
+    };
+    match proved {
+        Ok(Ok(())) => std::future::pending().await,
+        Ok(Err(error)) | Err(error) => error,
     }
 }

@@ -178,7 +178,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         }
     };
     if is_finished(&root) {
-        return on_finished_root(root, options, progress).await;
+        return on_finished_root(root, options, progress, cancel).await;
     }
     let staging = setup::staging_directory(&root)?;
     let fetch = FetchOptions {
@@ -245,7 +245,12 @@ fn is_finished(root: &Path) -> bool {
     [MANIFEST_FILE_NAME, GENESIS_FILE_NAME, CONFIG_FILE_NAME].iter().all(|name| root.join(name).exists())
 }
 
-async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progress) -> Result<(Joined, Joining)> {
+async fn on_finished_root(
+    root: PathBuf,
+    options: JoinOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(Joined, Joining)> {
     let began = clock::now();
     let bytes = read_bounded(&root.join(MANIFEST_FILE_NAME), limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
@@ -267,7 +272,12 @@ async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progre
     let mut swarm = options.swarm;
     swarm.public = options.ticket.secret.is_none();
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
-    let serving = fetch::seed(&root, None, &swarm, progress).await?;
+    let mut serving = fetch::seed(&root, None, &swarm, progress, cancel).await?;
+    // What is said to be checked was checked to its end; others are served meanwhile.
+    if let Err(error) = serving.proved().await {
+        serving.node.stop().await;
+        return Err(error);
+    }
     let genesis = crate::snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?;
     let seat = Initialised::seat(&genesis, &key)?;
     let (database, database_ready) = look_at_database(&root, progress).await;

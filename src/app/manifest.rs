@@ -92,6 +92,8 @@ pub struct Signed {
     pub manifest: SignedManifest,
     /// Nothing had changed: it is the one that was there.
     pub reused: bool,
+    /// The snapshot that it describes, as it was written or read just now.
+    pub snapshot: SnapshotFacts,
 }
 
 impl Signed {
@@ -141,14 +143,12 @@ pub fn sign(
     let private = PrivateDirectory::lock(dir)?;
 
     let snapshot_path = dir.join(genesis.family().snapshot_file_name());
-    let read;
     let snapshot = match written {
-        Some(written) => written,
+        Some(written) => written.clone(),
         None => {
             progress.step("reading the snapshot");
             let spill = options.digest.then_some(dir);
-            read = read_snapshot(&snapshot_path, None, spill, progress, cancel)?;
-            &read
+            read_snapshot(&snapshot_path, None, spill, progress, cancel)?
         }
     };
     check_pins(&genesis, &genesis_path, snapshot.state_hash)?;
@@ -215,7 +215,7 @@ pub fn sign(
     {
         swarm_secret(&private)?;
         state.remember(&existing.to_bytes())?;
-        return Ok(Signed { path, manifest: existing.clone(), reused: true });
+        return Ok(Signed { path, manifest: existing.clone(), reused: true, snapshot });
     }
     let last = existing.as_ref().map(|e| e.manifest().sequence).max(seen.highest());
     candidate.sequence = next_sequence(options.sequence, last, now)?;
@@ -227,7 +227,7 @@ pub fn sign(
     let bytes = signed.to_bytes();
     durable::write_atomically(&path, &bytes, 0o644)?;
     state.remember(&bytes)?;
-    Ok(Signed { path, manifest: signed, reused: false })
+    Ok(Signed { path, manifest: signed, reused: false, snapshot })
 }
 
 /// What an earlier manifest of the same text knew of the old network and is not told now, as with `publish --dir` after a

@@ -52,27 +52,28 @@ impl PublishArgs {
         let key = read_private_key(&expand_home(self.key))?;
         let (options, state) = (self.sign.options(None)?, self.sign.state()?);
         let (progress, cancel) = (&session.progress, &session.cancel);
-        let (directory, written) = match self.dir {
+        let (directory, signed) = match self.dir {
             Some(dir) => {
                 let dir = expand_home(dir);
                 if self.rehearse {
                     publish::rehearse(&dir, None, progress, cancel).await?;
                 }
-                publish::sign_directory(&dir, None, &key, &options, &state, progress, cancel)?;
-                (dir, None)
+                let signed = publish::sign_directory(&dir, None, &key, &options, &state, progress, cancel)?;
+                (dir, signed)
             }
             None => {
                 let snapdir = expand_home(self.snapdir);
                 let resolved = self.database.resolve(progress)?;
                 let create = self.create.options(snapdir.clone(), resolved.genesis)?;
                 let lead = publish::Lead { key: &key, state: &state, rehearse: self.rehearse };
-                let (created, _) =
+                let (created, signed) =
                     publish::from_database(&resolved.settings, create, options, lead, progress, cancel).await?;
                 progress.note(created.to_string());
-                (snapdir, created.file)
+                (snapdir, signed)
             }
         };
-        let serving = fetch::seed(&directory, written.as_ref(), &self.swarm.options(), progress).await?;
+        let known = Some(&signed.snapshot);
+        let serving = fetch::seed(&directory, known, &self.swarm.options(), progress, cancel).await?;
         swarm::serve(serving, session).await
     }
 }

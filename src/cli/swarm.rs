@@ -101,7 +101,7 @@ pub(crate) struct SeedArgs {
 
 impl SeedArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let serving = fetch::seed(&self.dir, None, &self.swarm.options(), &session.progress).await?;
+        let serving = fetch::seed(&self.dir, None, &self.swarm.options(), &session.progress, &session.cancel).await?;
         serve(serving, session).await
     }
 }

@@ -30,7 +30,7 @@ pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
 
 use crate::{
-    base::{Context, Error, Progress, Result, durable},
+    base::{Context, Error, Progress, Result, durable, task::CancellationToken},
     manifest::{ChunkIndex, VerifiedChunk, chunk_id, verify_chunk},
     schedule::{ChunkSet, ranges},
 };
@@ -49,7 +49,7 @@ struct Slot {
 pub struct Store {
     contents: Contents,
     slots: Vec<Slot>,
-    /// Of files that nothing was read of when they were opened: the chunks that were found right since.
+    /// Of files that were complete when they were opened: the chunks that were found right since.
     proved: Option<Mutex<ChunkSet>>,
 }
 
@@ -142,33 +142,42 @@ impl Store {
         Ok(Opened { store: Arc::new(store), have, resumed_bytes, rehashed_bytes, frontier, journal })
     }
 
-    /// Opens complete files for serving and checks every chunk of them against the manifest, so that an edited file is
-    /// its owner's error and not a lie told to others.
+    /// Opens complete files for serving. Nothing is read now: each chunk is checked against the manifest before it is first given
+    /// out, so that an edited file is its owner's error and not a lie told to others. [`Store::prove`] checks all of them.
     ///
     /// # Errors
-    /// [`crate::base::Kind::Verify`] when a file is missing or is not what was signed.
-    pub fn open_complete(directory: &Path, contents: Contents, progress: &Progress) -> Result<Store> {
-        let store = Self::open_sealed(directory, contents)?;
-        for (i, slot) in store.slots.iter().enumerate() {
-            let mut have = ChunkSet::empty(store.contents.chunk_count());
-            let chunks: Vec<u32> = store.contents.chunks_of(i).collect();
-            store.rehash(&chunks, &mut have, progress)?;
-            if let Some(bad) = chunks.iter().find(|c| !have.contains(**c)) {
-                return Err(edited(slot, format!("chunk {} differs", bad - chunks[0])));
-            }
-        }
-        Ok(store)
-    }
-
-    /// Opens files that this process has just written and hashed. Nothing is read now: each chunk is checked when it is first
-    /// read, so that a disk that lost it tells nobody a lie.
-    ///
-    /// # Errors
-    /// [`crate::base::Kind::Verify`] when a file is missing or has another length.
-    pub fn open_written(directory: &Path, contents: Contents) -> Result<Store> {
+    /// [`crate::base::Kind::Verify`] when a file is missing or has another length than the one that was signed.
+    pub fn open_complete(directory: &Path, contents: Contents) -> Result<Store> {
         let mut store = Self::open_sealed(directory, contents)?;
         store.proved = Some(Mutex::new(ChunkSet::empty(store.contents.chunk_count())));
         Ok(store)
+    }
+
+    /// Checks every chunk of complete files that was not given out yet, while others may be read.
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Verify`] with the first chunk that is not what was signed; when the disk fails or the work is
+    /// cancelled.
+    pub fn prove(&self, progress: &Progress, cancel: &CancellationToken) -> Result<()> {
+        let total = (0..self.contents.chunk_count()).map(|chunk| self.contents.chunk_len(chunk) as u64).sum();
+        let (mut data, mut done) = (Vec::new(), 0);
+        for chunk in 0..self.contents.chunk_count() {
+            if cancel.is_cancelled() {
+                return Err(Error::interrupted("while the files were checked"));
+            }
+            if !self.is_proved(chunk) {
+                self.read_into(chunk, &mut data)?;
+            }
+            done += self.contents.chunk_len(chunk) as u64;
+            progress.bytes("check", done, Some(total), "");
+        }
+        progress.done("check");
+        Ok(())
+    }
+
+    fn is_proved(&self, chunk: u32) -> bool {
+        let proved = self.proved.as_ref();
+        proved.is_none_or(|proved| proved.lock().unwrap_or_else(PoisonError::into_inner).contains(chunk))
     }
 
     /// Opens complete files, none of which may change from now on.
@@ -231,21 +240,21 @@ impl Store {
                 .hint("stop, and sign and serve the new files with `regenesis publish --dir`"));
         }
         self.read_at(slot, artifact, index, data).or_failed(|| format!("cannot read {}", slot.final_path.display()))?;
-        self.prove(slot, artifact, index, chunk, data)
+        self.check_once(slot, artifact, index, chunk, data)
     }
 
-    /// Checks a chunk of files that were only written by us, once.
-    fn prove(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, data: &[u8]) -> Result<()> {
-        let Some(proved) = &self.proved else { return Ok(()) };
-        let proved = || proved.lock().unwrap_or_else(PoisonError::into_inner);
-        if proved().contains(chunk) {
+    /// Checks a chunk of files that nobody has checked since they were opened, once.
+    fn check_once(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, data: &[u8]) -> Result<()> {
+        if self.is_proved(chunk) {
             return Ok(());
         }
         let layout = &self.contents.files()[artifact].layout;
         if chunk_id(layout, index, data) != *self.contents.chunk_id(artifact, index) {
             return Err(edited(slot, format!("chunk {} differs", index.get())));
         }
-        proved().insert(chunk);
+        if let Some(proved) = &self.proved {
+            proved.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk);
+        }
         Ok(())
     }
 

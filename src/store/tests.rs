@@ -209,7 +209,8 @@ fn an_edited_file_is_the_seeders_own_error() {
     let f = Fixture::new();
     fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
     fs::write(f.dir.path().join("snapshot.sql.gz"), &f.snapshot).unwrap();
-    let store = Store::open_complete(f.dir.path(), f.contents(), &Progress::silent()).unwrap();
+    let prove = |store: Store| store.prove(&Progress::silent(), &CancellationToken::new());
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
     assert_eq!(store.read(3).unwrap(), f.chunk(3));
     // Edited while it is being served.
     let mut edited = f.snapshot.clone();
@@ -221,19 +222,34 @@ fn an_edited_file_is_the_seeders_own_error() {
     edited.pop();
     edited[CHUNK * 3] ^= 4;
     fs::write(f.dir.path().join("snapshot.sql.gz"), &edited).unwrap();
-    let e = Store::open_complete(f.dir.path(), f.contents(), &Progress::silent()).unwrap_err();
+    let e = prove(Store::open_complete(f.dir.path(), f.contents()).unwrap()).unwrap_err();
     assert_eq!(e.kind(), Kind::Verify);
     assert!(e.chain().contains("chunk 3 differs"), "{}", e.chain());
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &f.snapshot).unwrap();
+    prove(Store::open_complete(f.dir.path(), f.contents()).unwrap()).unwrap();
 }
 
 #[test]
-fn files_that_were_just_written_are_checked_chunk_by_chunk_as_they_are_read() {
+fn a_check_of_complete_files_can_be_interrupted() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &f.snapshot).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let e = store.prove(&Progress::silent(), &cancel).unwrap_err();
+    assert!(matches!(e.kind(), Kind::Interrupted(_)));
+    assert_eq!(store.read(3).unwrap(), f.chunk(3));
+}
+
+#[test]
+fn complete_files_are_checked_chunk_by_chunk_as_they_are_read() {
     let f = Fixture::new();
     fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
     let mut damaged = f.snapshot.clone();
     damaged[CHUNK * 3] ^= 4;
     fs::write(f.dir.path().join("snapshot.sql.gz"), &damaged).unwrap();
-    let store = Store::open_written(f.dir.path(), f.contents()).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
     for chunk in 0..f.contents().chunk_count() {
         for _ in 0..2 {
             match store.read(chunk) {
@@ -250,7 +266,7 @@ fn files_that_were_just_written_are_checked_chunk_by_chunk_as_they_are_read() {
     // A file that is shorter than what was written is said at once.
     damaged.pop();
     fs::write(f.dir.path().join("snapshot.sql.gz"), &damaged).unwrap();
-    assert!(Store::open_written(f.dir.path(), f.contents()).unwrap_err().chain().contains("bytes, not"));
+    assert!(Store::open_complete(f.dir.path(), f.contents()).unwrap_err().chain().contains("bytes, not"));
 }
 
 #[test]

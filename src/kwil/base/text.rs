@@ -56,30 +56,12 @@ pub fn time(unix_seconds: u64) -> String {
 
 /// The name most like a misspelt one, where one is near enough to have been meant.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let far = |name: &str| word.chars().count().min(name.chars().count()).max(3) / 3;
-    let all = names.into_iter().map(|name| (distance(word, name), name));
-    all.filter(|(distance, name)| *distance <= far(name)).min().map(|(_, name)| name)
-}
-
-/// How many letters must be changed, added, removed or swapped with the next one to make one word the other.
-fn distance(a: &str, b: &str) -> usize {
     // Names are short; a stranger's text need not be.
     const CHARS_MAX: usize = 100;
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(CHARS_MAX).collect(), b.chars().take(CHARS_MAX).collect());
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for i in 1..=a.len() {
-        let mut row = vec![i];
-        for j in 1..=b.len() {
-            let change = rows[i - 1][j - 1] + usize::from(a[i - 1] != b[j - 1]);
-            let mut best = change.min(rows[i - 1][j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
-                best = best.min(rows[i - 2][j - 2] + 1);
-            }
-            row.push(best);
-        }
-        rows.push(row);
-    }
-    rows[a.len()][b.len()]
+    let word = word.char_indices().nth(CHARS_MAX).map_or(word, |(end, _)| &word[..end]);
+    let far = |name: &str| word.chars().count().min(name.chars().count()).max(3) / 3;
+    let all = names.into_iter().map(|name| (strsim::osa_distance(word, name), name));
+    all.filter(|(distance, name)| *distance <= far(name)).min().map(|(_, name)| name)
 }
 
 #[cfg(test)]

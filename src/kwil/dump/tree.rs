@@ -4,14 +4,20 @@
 //! Only what differs from its default is in a tree, and no place in the text: equal trees mean equal statements.
 
 use std::{
-    fmt,
     ops::Range,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use serde::ser::{self, Serialize};
+use serde::ser::Serialize;
 
+use super::token::Name;
 use crate::base::Blake3Hash;
+
+mod build;
+mod depth;
+
+use build::Builder;
+pub(super) use depth::Depth;
 
 /// Levels of a tree; a node in another takes two. A sum of so many operands is deeper than anything that people write.
 const DEPTH_MAX: usize = 2000;
@@ -20,62 +26,6 @@ const DEPTH_MAX: usize = 2000;
 pub const STACK_BYTES: usize = 128 << 20;
 /// Where less than this is left, a new stack is made.
 const STACK_LEFT_BYTES: usize = 96 << 20;
-/// Tokens that may follow each other without a comma or semicolon between them, those around open brackets included: each of them
-/// may be a level of the tree.
-const CHAIN_TOKENS_MAX: usize = 4000;
-/// Open brackets at one place; each may be four levels of the tree.
-const BRACKETS_DEPTH_MAX: usize = 500;
-
-/// A bound on a tree's depth, from its tokens alone: before there is a tree, and before anything walks it.
-#[derive(Debug)]
-pub(super) struct Depth {
-    /// For each open bracket and outside of all, the tokens since the last comma.
-    chains: Vec<usize>,
-    sum: usize,
-    tokens_left: usize,
-}
-
-impl Depth {
-    /// For a text of at most so many tokens.
-    pub(super) fn new(tokens_max: usize) -> Self {
-        Depth { chains: vec![0], sum: 0, tokens_left: tokens_max }
-    }
-
-    /// Takes the next token by its first byte.
-    ///
-    /// # Errors
-    /// When the tree might be deeper, or larger, than there is room for.
-    pub(super) fn token(&mut self, first: u8) -> Result<(), String> {
-        self.tokens_left =
-            self.tokens_left.checked_sub(1).ok_or("more tokens than any Kwil dump has in one statement")?;
-        let open = self.chains.len() > 1;
-        let chain = self.chains.last_mut().map(std::mem::take).unwrap_or(0);
-        self.sum -= chain;
-        // What the chain at this place is now; a bracket's end is a token of what stands around it.
-        let now = match first {
-            b')' | b']' if open => {
-                self.chains.pop();
-                let around = self.chains.last_mut().map(std::mem::take).unwrap_or(0);
-                self.sum -= around;
-                around + 1
-            }
-            b',' | b';' => 0,
-            _ => chain + 1,
-        };
-        self.sum += now;
-        if let Some(last) = self.chains.last_mut() {
-            *last = now;
-        }
-        if matches!(first, b'(' | b'[') {
-            self.chains.push(0);
-        }
-        if self.sum > CHAIN_TOKENS_MAX || self.chains.len() > BRACKETS_DEPTH_MAX {
-            return Err("an expression that is nested too deeply".to_owned());
-        }
-        Ok(())
-    }
-}
-
 /// A value of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Tree {
@@ -188,6 +138,12 @@ impl Node {
         self.list(field).iter().filter_map(Tree::as_node)
     }
 
+    /// The relation that a field names, with empty parts where it has none.
+    pub(super) fn relation(&self, field: &str) -> Name {
+        let of = |part| self.node(field).map(|relation| relation.text(part).to_owned()).unwrap_or_default();
+        Name { schema: of("schemaname"), object: of("relname") }
+    }
+
     /// The parts of a name, as lists of strings write one; what is no string is a `*`.
     pub(super) fn names(&self, field: &str) -> Vec<&str> {
         names(self.list(field))
@@ -239,7 +195,7 @@ pub(super) fn parse(text: &str, mode: Mode) -> Result<Node, String> {
         let [statement] = &*parsed.protobuf.stmts else {
             return Err("psql and the server take it for another number of statements".to_owned());
         };
-        match statement.stmt.serialize(Builder { depth: 0 }).map_err(|e| e.0)? {
+        match statement.stmt.serialize(Builder::default()).map_err(|e| e.to_string())? {
             Some(Tree::Node(node)) => Ok(node),
             _ => Err("an empty statement".to_owned()),
         }
@@ -269,223 +225,5 @@ fn guarded<T>(run: impl FnOnce() -> pg_query::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result.map_err(|e| e.to_string()),
         Err(_) => Err("PostgreSQL's parser could not read it".to_owned()),
-    }
-}
-
-/// Places in the text.
-fn is_place(field: &str) -> bool {
-    field == "location"
-        || field.ends_with("_location")
-        || field == "stmt_len"
-        || matches!(field, "list_start" | "list_end")
-        || field.ends_with("_list_start")
-        || field.ends_with("_list_end")
-}
-
-/// Makes a tree of the library's types, which know how to be serialised.
-#[derive(Debug, Clone, Copy)]
-struct Builder {
-    depth: usize,
-}
-
-#[derive(Debug)]
-struct Refusal(String);
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-impl ser::Error for Refusal {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Refusal(message.to_string())
-    }
-}
-
-type Built = Result<Option<Tree>, Refusal>;
-type Never = ser::Impossible<Option<Tree>, Refusal>;
-
-/// The library's types consist of the shapes below only.
-fn unknown<T>() -> Result<T, Refusal> {
-    Err(Refusal("a tree of an unknown form".to_owned()))
-}
-
-macro_rules! refuse {
-    ($($name:ident($kind:ty))*) => {$(
-        fn $name(self, _: $kind) -> Built {
-            unknown()
-        }
-    )*};
-}
-
-fn number(number: i64) -> Built {
-    Ok((number != 0).then_some(Tree::Number(number)))
-}
-
-impl ser::Serializer for Builder {
-    type Ok = Option<Tree>;
-    type Error = Refusal;
-    type SerializeSeq = ListBuilder;
-    type SerializeStruct = NodeBuilder;
-    type SerializeTuple = Never;
-    type SerializeTupleStruct = Never;
-    type SerializeTupleVariant = Never;
-    type SerializeMap = Never;
-    type SerializeStructVariant = Never;
-
-    fn serialize_bool(self, value: bool) -> Built {
-        number(i64::from(value))
-    }
-
-    fn serialize_i32(self, value: i32) -> Built {
-        number(i64::from(value))
-    }
-
-    fn serialize_i64(self, value: i64) -> Built {
-        number(value)
-    }
-
-    fn serialize_u32(self, value: u32) -> Built {
-        number(i64::from(value))
-    }
-
-    fn serialize_u64(self, value: u64) -> Built {
-        i64::try_from(value).map_or_else(|_| unknown(), number)
-    }
-
-    fn serialize_str(self, value: &str) -> Built {
-        Ok((!value.is_empty()).then(|| Tree::Text(value.to_owned())))
-    }
-
-    fn serialize_none(self) -> Built {
-        Ok(None)
-    }
-
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Built {
-        value.serialize(self)
-    }
-
-    fn serialize_newtype_variant<T: Serialize + ?Sized>(
-        self,
-        _: &'static str,
-        _: u32,
-        kind: &'static str,
-        value: &T,
-    ) -> Built {
-        match value.serialize(self)? {
-            Some(Tree::Node(node)) => Ok(Some(Tree::Node(Node { kind, ..node }))),
-            _ => unknown(),
-        }
-    }
-
-    fn serialize_seq(self, len: Option<usize>) -> Result<ListBuilder, Refusal> {
-        Ok(ListBuilder { items: Vec::with_capacity(len.unwrap_or(0)), depth: self.depth })
-    }
-
-    fn serialize_struct(self, kind: &'static str, _: usize) -> Result<NodeBuilder, Refusal> {
-        if self.depth > DEPTH_MAX {
-            return Err(Refusal(format!("it is nested more than {DEPTH_MAX} levels deep")));
-        }
-        Ok(NodeBuilder { node: Node { kind, fields: Vec::new() }, wrapped: None, depth: self.depth })
-    }
-
-    refuse! { serialize_i8(i8) serialize_i16(i16) serialize_u8(u8) serialize_u16(u16) serialize_f32(f32) serialize_f64(f64)
-    serialize_char(char) serialize_bytes(&[u8]) serialize_unit_struct(&'static str) }
-
-    fn serialize_unit(self) -> Built {
-        unknown()
-    }
-
-    fn serialize_unit_variant(self, _: &'static str, _: u32, _: &'static str) -> Built {
-        unknown()
-    }
-
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Built {
-        unknown()
-    }
-
-    fn serialize_tuple(self, _: usize) -> Result<Self::SerializeTuple, Refusal> {
-        unknown()
-    }
-
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self::SerializeTuple, Refusal> {
-        unknown()
-    }
-
-    fn serialize_tuple_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTuple, Refusal> {
-        unknown()
-    }
-
-    fn serialize_map(self, _: Option<usize>) -> Result<Self::SerializeTuple, Refusal> {
-        unknown()
-    }
-
-    fn serialize_struct_variant(
-        self,
-        _: &'static str,
-        _: u32,
-        _: &'static str,
-        _: usize,
-    ) -> Result<Self::SerializeTuple, Refusal> {
-        unknown()
-    }
-}
-
-#[derive(Debug)]
-struct ListBuilder {
-    items: Vec<Tree>,
-    depth: usize,
-}
-
-impl ser::SerializeSeq for ListBuilder {
-    type Ok = Option<Tree>;
-    type Error = Refusal;
-
-    fn serialize_element<T: Serialize + ?Sized>(&mut self, item: &T) -> Result<(), Refusal> {
-        self.items.push(item.serialize(Builder { depth: self.depth })?.unwrap_or(Tree::Nothing));
-        Ok(())
-    }
-
-    fn end(self) -> Built {
-        Ok((!self.items.is_empty()).then_some(Tree::List(self.items)))
-    }
-}
-
-#[derive(Debug)]
-struct NodeBuilder {
-    node: Node,
-    /// What stands in the library's type `Node`, which only says that there is one of many types.
-    wrapped: Option<Option<Tree>>,
-    depth: usize,
-}
-
-impl ser::SerializeStruct for NodeBuilder {
-    type Ok = Option<Tree>;
-    type Error = Refusal;
-
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), Refusal> {
-        if is_place(name) {
-            return Ok(());
-        }
-        let value = value.serialize(Builder { depth: self.depth + 1 })?;
-        if self.node.kind == "Node" {
-            self.wrapped = Some(value);
-        } else if let Some(value) = value {
-            self.node.fields.push((name, value));
-        }
-        Ok(())
-    }
-
-    fn end(self) -> Built {
-        Ok(self.wrapped.unwrap_or(Some(Tree::Node(self.node))))
     }
 }

@@ -207,26 +207,6 @@ pub fn eip55(address: &[u8; 20]) -> String {
     text
 }
 
-/// Bytes as Bitcoin writes them.
-fn base58(bytes: &[u8]) -> String {
-    const DIGITS: &[u8] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    let mut digits: Vec<u8> = Vec::with_capacity(bytes.len() * 7 / 5);
-    for byte in bytes {
-        let mut carry = u32::from(*byte);
-        for digit in &mut digits {
-            carry += u32::from(*digit) << 8;
-            *digit = (carry % 58) as u8;
-            carry /= 58;
-        }
-        while carry > 0 {
-            digits.push((carry % 58) as u8);
-            carry /= 58;
-        }
-    }
-    let zeros = bytes.iter().take_while(|byte| **byte == 0).map(|_| 0);
-    zeros.chain(digits.into_iter().rev()).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
-}
-
 /// A checked public key: right length, a point of its curve.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PublicKey(PublicBytes);
@@ -348,7 +328,7 @@ impl PublicKey {
         // Multihash "identity", its length; the message PublicKey of libp2p: field 1 the type, field 2 the bytes.
         let mut bytes = vec![0x00, length + 4, 0x08, kind, 0x12, length];
         bytes.extend_from_slice(key);
-        base58(&bytes)
+        bs58::encode(&bytes).into_string()
     }
 
     /// `kwild_voting.voters.id` of a validator with this key, as a UUID is written.

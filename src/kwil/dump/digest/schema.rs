@@ -6,7 +6,6 @@ use crate::{
     base::Blake3Hash,
     dump::{
         scan::{known_name, plain},
-        token::Name,
         tree::{self, Mode, Node, Tree},
     },
 };
@@ -69,16 +68,11 @@ pub(super) fn part(text: &str) -> Result<Option<SchemaPart>, String> {
     Ok(Some(SchemaPart { name: name(&node), digest }))
 }
 
-fn relation(node: &Node, field: &str) -> Name {
-    let of = |part| node.node(field).map(|relation| relation.text(part).to_owned()).unwrap_or_default();
-    Name { schema: of("schemaname"), object: of("relname") }
-}
-
 /// What one server has and another need not: owners, the order of rows, TRUF's own sequence, and the key of votes that no
 /// restore of a state with votes makes.
 fn is_private(node: &Node) -> bool {
     match node.kind {
-        "CreateSeqStmt" | "AlterSeqStmt" => relation(node, "sequence").is("kwild_internal", "sentry_seq"),
+        "CreateSeqStmt" | "AlterSeqStmt" => node.relation("sequence").is("kwild_internal", "sentry_seq"),
         "AlterTableStmt" => node.nodes("cmds").all(|command| {
             [CHANGE_OWNER, CLUSTER_ON].contains(&command.number("subtype"))
                 || command.node("def").is_some_and(|def| def.text("conname") == "votes_voter_id_fkey")
@@ -90,18 +84,18 @@ fn is_private(node: &Node) -> bool {
 fn name(node: &Node) -> String {
     match node.kind {
         "CreateSchemaStmt" => format!("schema {}", node.text("schemaname")),
-        "CreateStmt" => format!("table {}", relation(node, "relation")),
+        "CreateStmt" => format!("table {}", node.relation("relation")),
         "CreateEnumStmt" => format!("type {}", node.names("type_name").join(".")),
-        "CreateSeqStmt" | "AlterSeqStmt" => format!("sequence {}", relation(node, "sequence")),
-        "ViewStmt" => format!("view {}", relation(node, "view")),
-        "IndexStmt" => format!("index {} of {}", node.text("idxname"), relation(node, "relation")),
+        "CreateSeqStmt" | "AlterSeqStmt" => format!("sequence {}", node.relation("sequence")),
+        "ViewStmt" => format!("view {}", node.relation("view")),
+        "IndexStmt" => format!("index {} of {}", node.text("idxname"), node.relation("relation")),
         "CreateFunctionStmt" => {
             let types = node.nodes("parameters").filter_map(|p| p.node("arg_type"));
             let types: Vec<&str> = types.filter_map(|t| t.names("names").last().copied()).collect();
             format!("function {}({})", node.names("funcname").join("."), types.join(", "))
         }
         "AlterTableStmt" => {
-            let table = relation(node, "relation");
+            let table = node.relation("relation");
             let command = node.list("cmds").first().and_then(Tree::as_node);
             let rule = command.and_then(|command| command.node("def"));
             match (command, rule.map(|rule| (rule.kind, rule.text("conname")))) {

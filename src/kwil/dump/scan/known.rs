@@ -36,31 +36,27 @@ pub(super) fn check(node: &Node, family: Family) -> Result<(), String> {
 
 /// Whether only Kwil makes what the statement makes, and what that is, in words.
 pub(super) fn kwils_own(node: &Node, family: Family) -> Option<String> {
-    let relation = |field: &str| {
-        let of = |part| node.node(field).map(|relation| relation.text(part).to_owned()).unwrap_or_default();
-        Name { schema: of("schemaname"), object: of("relname") }
-    };
     let own = |name: &Name| OWN_SCHEMAS.contains(&name.schema.as_str());
     match node.kind {
-        "ViewStmt" => Some(format!("a view {}", relation("view"))),
+        "ViewStmt" => Some(format!("a view {}", node.relation("view"))),
         "CreateFunctionStmt" => {
             let name = node.names("funcname");
             let of_dataset = family == Family::V09 && name.len() == 2 && name[0].starts_with("ds_");
             (!of_dataset).then(|| format!("a function {}", name.join(".")))
         }
         "IndexStmt" => {
-            let table = relation("relation");
+            let table = node.relation("relation");
             own(&table).then(|| format!("an index {} of {table}", node.text("idxname")))
         }
         "CreateStmt" => {
-            let table = relation("relation");
+            let table = node.relation("relation");
             // A column that may not be empty needs no look: the rows have values, or the restore ends.
             let is_rule = |rule: &Node| rule.number("contype") != NOT_NULL;
             let has_rule = |element: &Node| element.kind == "Constraint" || element.nodes("constraints").any(is_rule);
             (own(&table) && node.nodes("table_elts").any(has_rule)).then(|| format!("a check or default of {table}"))
         }
         "AlterTableStmt" => {
-            let table = relation("relation");
+            let table = node.relation("relation");
             let change =
                 node.nodes("cmds").find(|c| c.node("def").is_none_or(|def| def.kind != "ReplicaIdentityStmt"))?;
             let column = change.text("name");

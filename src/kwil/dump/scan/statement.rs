@@ -46,12 +46,6 @@ fn is_v09_schema(name: &str) -> bool {
     ["kwild_accts", "kwild_internal", VOTING].contains(&name) || name.starts_with("ds_")
 }
 
-/// A relation's name as its node has it.
-fn relation(node: &Node, field: &str) -> Name {
-    let of = |part| node.node(field).map(|relation| relation.text(part).to_owned()).unwrap_or_default();
-    Name { schema: of("schemaname"), object: of("relname") }
-}
-
 /// A name of two parts.
 fn qualified(node: &Node, field: &str) -> Result<Name, String> {
     match &*node.names(field) {
@@ -89,18 +83,18 @@ impl State {
                 );
             }
             "GrantStmt" | "AlterDefaultPrivilegesStmt" => self.privileges(&node)?,
-            "AlterTableStmt" => drop(self.own_table(relation(&node, "relation"))?),
-            "IndexStmt" => drop(self.own_table(relation(&node, "relation"))?),
+            "AlterTableStmt" => drop(self.own_table(node.relation("relation"))?),
+            "IndexStmt" => drop(self.own_table(node.relation("relation"))?),
             _ => {}
         }
         Walk::statement(&self.made, kind).node(&node)?;
         match kind {
             "CreateStmt" => self.create_table(&node)?,
             "CreateEnumStmt" => drop(self.made.types.insert(qualified(&node, "type_name")?)),
-            "CreateSeqStmt" => drop(self.made.sequences.insert(self.own(relation(&node, "sequence"))?)),
+            "CreateSeqStmt" => drop(self.made.sequences.insert(self.own(node.relation("sequence"))?)),
             "AlterSeqStmt" => self.alter_sequence(&node)?,
             "AlterTableStmt" => self.alter_table(&node)?,
-            "IndexStmt" => self.own_table(relation(&node, "relation"))?.closed = true,
+            "IndexStmt" => self.own_table(node.relation("relation"))?.closed = true,
             _ => {}
         }
         Ok(Accepted::Plain)
@@ -158,7 +152,7 @@ impl State {
     }
 
     fn create_table(&mut self, node: &Node) -> Result<(), String> {
-        let name = self.own(relation(node, "relation"))?;
+        let name = self.own(node.relation("relation"))?;
         if name.is("kwild_internal", "sentry") {
             return Err("kwild_internal.sentry is one node's own table".to_owned());
         }
@@ -205,7 +199,7 @@ impl State {
 
     /// `OWNED BY` a column of this file's.
     fn alter_sequence(&mut self, node: &Node) -> Result<(), String> {
-        let name = relation(node, "sequence");
+        let name = node.relation("sequence");
         if !self.made.sequences.contains(&name) {
             return Err(format!("{name} is no sequence that this file makes"));
         }
@@ -217,7 +211,7 @@ impl State {
 
     /// A key or check, a default, or the replica identity.
     fn alter_table(&mut self, node: &Node) -> Result<(), String> {
-        let name = relation(node, "relation");
+        let name = node.relation("relation");
         let closes = node.nodes("cmds").filter_map(|c| c.node("def")).any(|def| def.kind == "Constraint");
         self.own_table(name)?.closed |= closes;
         Ok(())
@@ -225,7 +219,7 @@ impl State {
 
     fn copy(&mut self, node: &Node) -> Result<Accepted, String> {
         Walk::statement(&self.made, node.kind).node(node)?;
-        let name = relation(node, "relation");
+        let name = node.relation("relation");
         let columns = node.names("attlist");
         let table = self.own_table(name.clone())?;
         if columns.len() != table.columns.len() || !columns.iter().eq(table.columns.iter()) {
@@ -241,7 +235,7 @@ impl State {
     }
 
     fn create_view(&mut self, node: &Node) -> Result<Accepted, String> {
-        self.own(relation(node, "view"))?;
+        self.own(node.relation("view"))?;
         Ok(Accepted::Plain)
     }
 

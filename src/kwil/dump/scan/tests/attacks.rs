@@ -1,4 +1,4 @@
-//! Texts written against a statement check, by kind. What cannot be refused by its tree alone is in `tests/scan_live`.
+//! Texts written against a statement check, by kind. What cannot be refused by its tree alone is in `tests/server/scan`.
 
 use super::*;
 

@@ -1,0 +1,8 @@
+//! The whole way with real processes, real Postgres and real sockets, and what bad input gets on it.
+
+mod edits;
+mod lead;
+mod resume;
+mod roots;
+mod strangers;
+mod whole;

@@ -1,0 +1,121 @@
+//! Killed, interrupted, two at once: nothing is lost and nothing is half-made.
+
+use kwil_formats::formats::Family;
+use nix::sys::signal::Signal;
+
+use super::lead::write_pinned;
+use crate::common::{Party, Process, data, guarded, names, unzip};
+
+/// Rows that no compressor makes small; the chunks they make are many.
+const ROWS: u32 = 160 << 10;
+const ROW_SIZE_BYTES: usize = 1000;
+
+/// A lead that serves a large and legal snapshot.
+fn large() -> (Party, Process, String) {
+    let kwils = unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"));
+    let mut text = guarded(Family::V010, &kwils);
+    let copy = b"COPY notes.notes (id, txt, bin) FROM stdin;\n";
+    let at = text.windows(copy.len()).position(|w| w == copy).unwrap() + copy.len();
+    let tail = text.split_off(at);
+    let mut random = blake3::Hasher::new().finalize_xof();
+    let mut bytes = [0; ROW_SIZE_BYTES];
+    for row in 0..ROWS {
+        random.fill(&mut bytes);
+        text.extend_from_slice(format!("{}\t", 1_000_000 + row).as_bytes());
+        text.extend(
+            bytes
+                .iter()
+                .map(|b| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[usize::from(b & 63)]),
+        );
+        text.extend_from_slice(b"\t\\N\n");
+    }
+    text.extend_from_slice(&tail);
+    let lead = Party::new();
+    write_pinned(&lead, &text);
+    lead.take_key(Family::V010, 0, "lead.key");
+    let publish = lead.publish("snaps");
+    let ticket = publish.ticket();
+    (lead, publish, ticket)
+}
+
+/// Stops the lead in the middle of a fetch, so that the fetch stays there until it has been dealt with.
+fn in_the_middle<T>(lead: &Process, fetch: Process, then: impl FnOnce(Process) -> T) -> T {
+    fetch.wait_for_words("\"fetching\"");
+    loop {
+        lead.signal(Signal::SIGSTOP);
+        let (done, total) = fetch.progress("fetch", 2);
+        assert!(done < total, "it was too fast");
+        if done > 0 {
+            break;
+        }
+        lead.signal(Signal::SIGCONT);
+    }
+    let result = then(fetch);
+    lead.signal(Signal::SIGCONT);
+    result
+}
+
+#[test]
+fn killed_interrupted_and_doubled_fetches_go_on_where_they_stopped() {
+    let (lead, publish, ticket) = large();
+    let size = ["snaps/genesis.json", "snaps/snapshot.sql.gz"].map(|n| lead.read(n).len() as u64).iter().sum::<u64>();
+    let validator = Party::new();
+    let join = || validator.join(&ticket, "root", &["--new-key", "--progress", "json", "--output", "json"]);
+
+    // A signal that can be handled: it says that, and how it can go on.
+    let stopped = in_the_middle(&publish, join(), |first| {
+        // Meanwhile nobody else works on that directory.
+        let second = join().finish();
+        assert_eq!(second.code, 4, "{second:?}");
+        let process = format!("is in use by process {}", first.id());
+        assert!(second.stderr.contains(&process) && second.stderr.contains("next: "), "{second:?}");
+        first.stop(Signal::SIGTERM)
+    });
+    assert_eq!(stopped.code, 143, "{stopped:?}");
+    assert!(stopped.stderr.contains("run the same command again"), "{stopped:?}");
+    assert!(!validator.path("root").exists());
+
+    // One that cannot.
+    let killed = in_the_middle(&publish, join(), |killed| killed.stop(Signal::SIGKILL));
+    assert_eq!(killed.code, 128 + 9);
+    assert!(!validator.path("root").exists());
+
+    let joined = join().finish().result();
+    let (resumed, received) = (joined["resumed_bytes"].as_u64().unwrap(), joined["received_bytes"].as_u64().unwrap());
+    assert!(resumed > 0 && resumed < size, "{joined}");
+    assert!(received >= size - resumed && received < size, "{joined}");
+    assert_eq!(joined["bytes"], size);
+    assert!(validator.read("root/genesis-state.sql.gz") == lead.read("snaps/snapshot.sql.gz"));
+    assert_eq!(names(&validator.path("")), ["root", "state"]);
+
+    // In words, too; and a fetch is interrupted as a join is.
+    let reader = Party::new();
+    let fetch = || reader.swarm(&["fetch", &ticket, "--dir", "files", "--linger", "none", "--progress", "json"]);
+    let interrupted = in_the_middle(&publish, fetch(), |fetch| fetch.stop(Signal::SIGINT));
+    assert_eq!(interrupted.code, 130);
+    let fetched = fetch().finish().done();
+    assert!(fetched.stdout.contains("not fetched again"), "{}", fetched.stdout);
+    assert!(fetched.stderr.contains("that are already here"), "{}", fetched.stderr);
+
+    // On what is complete already nothing is fetched, and nothing is lost.
+    let again = fetch().finish().done();
+    assert!(again.stdout.contains("from 0 peers"), "{}", again.stdout);
+    publish.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn a_served_directory_is_not_served_twice_nor_signed_meanwhile() {
+    let lead = Party::new();
+    lead.take_recording(Family::V09, "snaps");
+    let publish = lead.publish("snaps");
+    publish.ticket();
+    let holder = format!("is in use by process {}", publish.id());
+    lead.seed("snaps").finish().failed(4, &[&holder]);
+    lead.publish("snaps").finish().failed(4, &[&holder]);
+    publish.stop(Signal::SIGHUP).done();
+    let seed = lead.spawn(&["seed", "--dir", "snaps", "--output", "json", "--listen", "/ip4/127.0.0.1/tcp/0"]);
+    seed.wait_for("the whole result", |stdout, _| stdout.ends_with("}\n").then_some(()));
+    let served = seed.stop(Signal::SIGTERM).result();
+    assert!(served["ticket"].as_str().unwrap().starts_with("regenesis1"));
+    assert!(served["addresses"][0].as_str().unwrap().starts_with("/ip4/127.0.0.1/tcp/"));
+}

@@ -1,0 +1,12 @@
+//! What needs neither a server nor a swarm: rules of the sources, digests and filters of recorded texts, and the real program on
+//! files.
+
+#[path = "../common/mod.rs"]
+#[allow(dead_code, reason = "the other test binaries use the rest")]
+mod common;
+mod digest;
+mod dump_filter;
+mod genesis;
+mod layers;
+mod manifest;
+mod setup_init;
