@@ -262,6 +262,7 @@ impl Basis {
             family: self.family,
             tables,
             facts: self.file.as_ref().map(|(_, witness)| &witness.facts),
+            schema: self.file.as_ref().and_then(|(digest, _)| digest.schema.as_deref()),
             validators: validators.map(|all| all.iter().map(|v| (v.key.to_string(), v.power)).collect()),
             allocs: self.genesis.as_ref().map_or(0, |genesis| genesis.alloc_count() as u64),
             owner: self.genesis.as_ref().and_then(Genesis::db_owner),
@@ -269,6 +270,7 @@ impl Basis {
         let database = Found {
             tables: table_states(&found.digest),
             facts: &found.witness.facts,
+            schema: found.digest.schema.as_deref(),
             validators: found.digest.validators.iter().map(|v| (v.key.clone(), v.power)).collect(),
             height: found.digest.height.unwrap_or(0),
             owner: found.owner.as_deref(),
@@ -346,6 +348,11 @@ fn conclude(basis: &Basis, found: &WitnessedDatabase, judged: Judgement, allow_t
     let started_at = basis.genesis.as_ref().map_or(0, Genesis::initial_height);
     if basis.old_height == Some(height) && height > started_at.max(1) {
         notes.push(format!("height {height} is the old network's last block: is this the OLD node's database?"));
+    }
+    if basis.file.as_ref().is_some_and(|(digest, _)| digest.schema.is_none()) || found.digest.schema.is_none() {
+        notes.push(
+            "tables, indexes and functions were not compared by their definitions: there are too many".to_owned(),
+        );
     }
     if basis.file.is_none() {
         notes.push(

@@ -105,6 +105,12 @@ const IMPURE_NAMES: [&str; 6] = ["elapsed", "OsRng", "ThreadRng", "thread_rng", 
 /// Rooms whose texts never name a flag or a command of ours: what a person does next is told by the command line.
 const WORDLESS: [&str; 4] = ["kwil/base", "base", "schedule", "swarm"];
 
+/// The first words of our commands.
+const COMMANDS: [&str; 14] = [
+    "bundle", "demo", "fetch", "genesis", "guide", "join", "key", "manifest", "publish", "relay", "seed", "setup",
+    "snapshot", "ticket",
+];
+
 /// A rule that is broken, and where.
 #[derive(Debug, PartialEq, Eq)]
 struct Violation {
@@ -169,12 +175,14 @@ fn check(file: &str, source: &Source) -> Vec<Violation> {
     found
 }
 
-/// Whether a text has `--flag` in it, or `regenesis command`.
+/// Whether a text has `--flag` in it, or `regenesis` and one of its commands.
 fn names_a_command(text: &str) -> bool {
-    let lower_after = |word: &str| {
-        text.match_indices(word).any(|(at, word)| text[at + word.len()..].starts_with(|c: char| c.is_ascii_lowercase()))
-    };
-    lower_after("--") || lower_after("regenesis ")
+    let after =
+        |word: &str| text.match_indices(word).map(move |(at, word)| &text[at + word.len()..]).collect::<Vec<_>>();
+    let is_command =
+        |rest: &&str| COMMANDS.contains(&rest.split(|c: char| !c.is_ascii_lowercase()).next().unwrap_or(""));
+    after("--").iter().any(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+        || after("regenesis ").iter().any(is_command)
 }
 
 /// The room a file belongs to; empty for `lib.rs` and `main.rs`.

@@ -14,7 +14,7 @@
 //! | accounts that the genesis credits | both | no more rows than it names |
 //! | the owner | v0.10 | is the genesis' |
 //! | resolution types, versions, kwild's own extensions | both | a newer kwild adds and raises, never takes away |
-//! | constraint `votes_voter_id_fkey` | both | cannot be made again where there are votes |
+//! | constraint `votes_voter_id_fkey` | both | in no digest of a schema |
 //!
 //! Everything else is changed by transactions alone, and each transaction adds one to an account's nonce. So as long as the
 //! sum of the nonces is what was signed, **every** other difference is damage. Later, a table to which rows were only added
@@ -26,6 +26,7 @@ use serde::Serialize;
 
 use crate::{
     base::{Blake3Hash, text},
+    dump::digest::SchemaPart,
     formats::Family,
 };
 
@@ -43,6 +44,8 @@ const DROPPED_TYPES: [&str; 4] = [
 ];
 /// Namespaces of kwild's own extensions, which a newer kwild upgrades.
 const BUILT_IN: [&str; 2] = ["kwil_erc20_meta", "kwil_ordered_sync"];
+/// Schemas of kwild's own functions and views.
+const KWILS_OWN: [&str; 2] = ["info", "public"];
 const RESOLUTIONS: &str = "kwild_voting.resolutions";
 const VOTES: &str = "kwild_voting.votes";
 const ACCOUNTS: &str = "kwild_accts.accounts";
@@ -69,6 +72,8 @@ pub struct Signed<'a> {
     pub tables: Vec<TableState<'a>>,
     /// What its text tells; none without the file.
     pub facts: Option<&'a StateFacts>,
+    /// The parts of its schema, sorted; none without the file, or where they are too many to hold.
+    pub schema: Option<&'a [SchemaPart]>,
     /// Validators of the new genesis, as `hex#type` and power; none where only the old ones are known.
     pub validators: Option<BTreeSet<(String, u64)>>,
     /// Accounts that the genesis credits.
@@ -84,6 +89,8 @@ pub struct Found<'a> {
     pub tables: Vec<TableState<'a>>,
     /// What its text tells.
     pub facts: &'a StateFacts,
+    /// The parts of its schema, sorted; none where they are too many to hold.
+    pub schema: Option<&'a [SchemaPart]>,
     /// Its voters.
     pub validators: BTreeSet<(String, u64)>,
     /// Last block.
@@ -196,7 +203,7 @@ fn not_restored(then: &BTreeMap<&str, TableState<'_>>, there: &BTreeMap<&str, Ta
 
 fn is_users(table: &str) -> bool {
     let schema = table.split('.').next().unwrap_or_default();
-    !schema.starts_with("kwild_") && !BUILT_IN.contains(&schema)
+    !schema.starts_with("kwild_") && !KWILS_OWN.contains(&schema) && !BUILT_IN.contains(&schema)
 }
 
 fn is_built_in(table: &str) -> bool {
@@ -413,42 +420,56 @@ impl Judge<'_> {
         Some(Part { name: "validators".to_owned(), verdict, signed_rows, rows, missing, added, text })
     }
 
-    /// Tables, indexes, constraints, functions: by their names, since versions of PostgreSQL write them in different ways.
+    /// Tables, indexes, constraints, functions, views: each by its name and by the tree of the statement that makes it.
     fn definitions(&self) -> Option<Part> {
-        const VOTER_KEY: &str = "constraint votes_voter_id_fkey of kwild_voting.votes";
-        let signed = self.signed.facts?;
-        let had_votes = signed.votes.as_ref().is_none_or(|votes| !votes.is_empty());
-        let found = &self.found.facts.definitions;
-        let of_built_in = |what: &str| BUILT_IN.iter().any(|schema| what.contains(&format!(" {schema}.")));
-        let missing: Vec<&str> = signed
-            .definitions
-            .iter()
-            .map(String::as_str)
-            .filter(|what| !(found.contains(*what) || of_built_in(what) || had_votes && *what == VOTER_KEY))
-            // kwild makes the sequence anew where it wants it.
-            .filter(|what| !what.ends_with("kwild_internal.sentry_seq"))
-            .collect();
-        const NAMED_MAX: usize = 5;
-        let (verdict, said) = if missing.is_empty() {
-            (Verdict::Equal, String::new())
-        } else {
-            let mut words =
-                missing.iter().take(NAMED_MAX).map(|what| text::escape(what)).collect::<Vec<_>>().join(", ");
-            if missing.len() > NAMED_MAX {
-                words.push_str(&format!(" and {} more", missing.len() - NAMED_MAX));
-            }
-            self.changed(&format!("missing: {words}"))
+        let (signed, found) = (self.signed.schema?, self.found.schema?);
+        let unequal = |these: &[SchemaPart], those: &[SchemaPart]| -> BTreeSet<String> {
+            these.iter().filter(|part| those.binary_search(part).is_err()).map(|part| part.name.clone()).collect()
         };
+        let (before, after) = (unequal(signed, found), unequal(found, signed));
+        let of_users = |names: &[&String]| -> Vec<String> {
+            names.iter().filter(|name| is_users(schema_of(name))).map(|name| text::escape(name)).collect()
+        };
+        let missing: Vec<&String> = before.difference(&after).collect();
+        let added: Vec<&String> = after.difference(&before).collect();
+        // What of its own a newer kwild adds or changes is its business; what is missing of it is not.
+        let of_built_in = |name: &&&String| is_built_in(schema_of(name));
+        let gone: Vec<String> =
+            missing.iter().filter(|name| !of_built_in(name)).map(|name| text::escape(name)).collect();
+        let other = of_users(&before.intersection(&after).collect::<Vec<_>>());
+        let differs: Vec<String> = [("missing", gone), ("not as signed", other), ("not signed", of_users(&added))]
+            .into_iter()
+            .filter(|(_, names)| !names.is_empty())
+            .map(|(what, names)| format!("{what}: {}", first_few(&names)))
+            .collect();
+        let (verdict, text) =
+            if differs.is_empty() { (Verdict::Equal, String::new()) } else { self.changed(&differs.join("; ")) };
         Some(Part {
             name: "definitions".to_owned(),
             verdict,
-            signed_rows: Some(signed.definitions.len() as u64),
+            signed_rows: Some(signed.len() as u64),
             rows: Some(found.len() as u64),
             missing: Some(missing.len() as u64),
-            added: Some(found.difference(&signed.definitions).count() as u64),
-            text: said,
+            added: Some(added.len() as u64),
+            text,
         })
     }
+}
+
+/// The schema that a part of a schema stands in, by the part's name: `index i of shop.t`, `function shop.f(text)`.
+fn schema_of(part: &str) -> &str {
+    let place = match part.rsplit_once(" of ") {
+        Some((_, table)) => table,
+        None => part.split_once(' ').map_or(part, |(_, name)| name),
+    };
+    place.split('.').next().unwrap_or_default()
+}
+
+fn first_few(names: &[String]) -> String {
+    const NAMED_MAX: usize = 5;
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", "))
 }
 
 fn is_dropped(resolution: &Resolution) -> bool {

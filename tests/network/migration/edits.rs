@@ -132,5 +132,8 @@ fn an_edited_snapshot_ends_its_seed() {
     snapshot[middle] ^= 1;
     lead.write("snaps/snapshot.sql.gz", snapshot);
     // It serves while it looks through its files, but never the chunk that differs.
-    lead.seed("snaps").finish().failed(3, &["snapshot.sql.gz is not the file that was signed", "publish --dir"]);
+    let run = lead.seed("snaps").finish();
+    assert_eq!(run.code, 3, "{run:?}");
+    assert!(run.stderr.contains("snapshot.sql.gz is not the file that was signed: chunk 0 differs"), "{run:?}");
+    assert!(run.stderr.contains("publish --dir"), "{run:?}");
 }

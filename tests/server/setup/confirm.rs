@@ -135,6 +135,23 @@ fn damage_is_named_table_by_table() {
 }
 
 #[test]
+fn a_changed_definition_is_damage_though_every_row_is_as_signed() {
+    let database = V010.load("database.sql.gz");
+    let then = |sql: &str| server().query(&database, sql).map(drop).unwrap();
+    let says = |words: &str| {
+        V010.damaged(&database, &["definitions"]);
+        let run = V010.confirm(&database, &[]);
+        assert!(run.stdout.contains(words), "{words}: {run:?}");
+    };
+    then("ALTER TABLE ledger.accts ADD CONSTRAINT rule CHECK (amount > -1000000)");
+    says("not signed: constraint rule of ledger.accts");
+    then("ALTER TABLE ledger.accts DROP CONSTRAINT rule, ALTER amount SET DEFAULT 7");
+    says("ledger.accts");
+    then("ALTER TABLE ledger.accts ALTER amount DROP DEFAULT");
+    assert_eq!(V010.confirm(&database, &[]).code, 0);
+}
+
+#[test]
 fn a_chain_that_began_empty_is_told_plainly() {
     for started in BOTH {
         let database = started.load("not-restored.database.sql.gz");

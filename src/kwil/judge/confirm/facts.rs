@@ -1,5 +1,5 @@
 //! What a state's text tells that digests do not: the pending resolutions and their votes, which kwild changes by rules;
-//! how many transactions there have been; what is defined.
+//! how many transactions there have been.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +17,6 @@ use crate::{
 
 /// Rows of resolutions and of votes that are held; a network with more is judged by its digests alone.
 const VOTING_ROWS_MAX: usize = 200_000;
-/// Definitions that are held.
-const DEFINITIONS_MAX: usize = 1_000_000;
 const END: &[u8] = b"\\.\n";
 
 /// A pending resolution.
@@ -46,8 +44,6 @@ pub struct StateFacts {
     pub votes: Option<BTreeSet<Vote>>,
     /// The sum of all accounts' nonces: each transaction adds one.
     pub nonces: Option<u128>,
-    /// What is defined, by kind and name.
-    pub definitions: BTreeSet<String>,
     /// What the closing UPDATE takes off every expiration.
     pub lowered_by: Option<i64>,
 }
@@ -127,10 +123,6 @@ impl Sink for Core {
         }
         if tokens.first().is_some_and(|t| t.is("UPDATE")) {
             self.facts.lowered_by = lowered_by(&tokens);
-        } else if let Some(definition) = definition(&tokens)
-            && self.facts.definitions.len() < DEFINITIONS_MAX
-        {
-            self.facts.definitions.insert(definition);
         }
         Ok(Next::Statement)
     }
@@ -243,35 +235,6 @@ fn lowered_by(tokens: &[Token<'_>]) -> Option<i64> {
     })
 }
 
-/// The kind and name of what a statement defines: a table, view, type, function, index, sequence, or a constraint.
-fn definition(tokens: &[Token<'_>]) -> Option<String> {
-    let word = |n: usize, word: &str| tokens.get(n).is_some_and(|t| t.is(word));
-    let qualified = |n: usize| -> Option<String> {
-        let name = tokens.get(n)?.name()?;
-        match tokens.get(n + 1) {
-            Some(dot) if dot.is_symbol(".") => Some(format!("{name}.{}", tokens.get(n + 2)?.name()?)),
-            _ => Some(name),
-        }
-    };
-    if word(0, "CREATE") {
-        let at = if word(1, "UNIQUE") { 2 } else { 1 };
-        let kind =
-            ["TABLE", "VIEW", "TYPE", "FUNCTION", "INDEX", "SEQUENCE"].into_iter().find(|kind| word(at, kind))?;
-        if kind == "INDEX" {
-            let on = (at + 2..tokens.len()).find(|n| word(*n, "ON"))?;
-            let table = if word(on + 1, "ONLY") { on + 2 } else { on + 1 };
-            return Some(format!("index {} of {}", qualified(at + 1)?, qualified(table)?));
-        }
-        return Some(format!("{} {}", kind.to_ascii_lowercase(), qualified(at + 1)?));
-    }
-    if word(0, "ALTER") && word(1, "TABLE") {
-        let table = if word(2, "ONLY") { 3 } else { 2 };
-        let add = (table..tokens.len()).find(|n| word(*n, "ADD") && word(n + 1, "CONSTRAINT"))?;
-        return Some(format!("constraint {} of {}", tokens.get(add + 2)?.name()?, qualified(table)?));
-    }
-    None
-}
-
 /// The rows of a set by their id, for those that are the same but for what was changed.
 pub(super) fn by_id(resolutions: &BTreeSet<Resolution>) -> BTreeMap<&[u8], &Resolution> {
     resolutions.iter().map(|resolution| (&*resolution.id, resolution)).collect()
@@ -308,8 +271,6 @@ mod tests {
             (&*resolution.id, &*resolution.kind, resolution.expiration),
             (&b"\\\\x0a"[..], &b"\\\\x74"[..], 500)
         );
-        let definitions: Vec<&str> = whole.definitions.iter().map(String::as_str).collect();
-        assert_eq!(definitions, ["constraint c of a.t", "index i of a.t", "table kwild_accts.accounts"]);
         for pieces in 1..60 {
             assert_eq!(read(pieces), whole, "pieces of {pieces}");
         }

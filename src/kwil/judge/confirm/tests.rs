@@ -16,9 +16,16 @@ fn facts(nonces: u128, resolutions: &[Resolution], votes: &[u8]) -> StateFacts {
         resolutions: Some(resolutions.iter().cloned().collect()),
         votes: Some(votes.iter().map(|id| (Box::from([*id]), Box::from([7]))).collect()),
         nonces: Some(nonces),
-        definitions: ["table shop.t", "constraint votes_voter_id_fkey of kwild_voting.votes"].map(str::to_owned).into(),
         lowered_by: Some(50),
     }
+}
+
+fn parts(all: &[(&str, u8)]) -> Vec<SchemaPart> {
+    let part = |(name, digest): &(&str, u8)| SchemaPart {
+        name: (*name).to_owned(),
+        digest: Blake3Hash::from_bytes([*digest; 32]),
+    };
+    all.iter().map(part).collect()
 }
 
 /// Two states that are what a healthy start makes of one another; tests change them.
@@ -28,6 +35,8 @@ struct World {
     there: Vec<TableState<'static>>,
     file: Option<StateFacts>,
     database: StateFacts,
+    /// What the file's text makes, and what the database has.
+    schemas: [Vec<SchemaPart>; 2],
     validators: [BTreeSet<(String, u64)>; 2],
     allocs: u64,
     owner: [Option<&'static str>; 2],
@@ -55,10 +64,11 @@ impl World {
             then,
             there,
             file: Some(facts(5, &[resolution(1, PARAMS, 1000), resolution(2, JOIN, 1000)], &[1, 2])),
-            database: StateFacts {
-                definitions: ["table shop.t".to_owned()].into(),
-                ..facts(5, &[resolution(1, PARAMS, 950)], &[1])
-            },
+            database: facts(5, &[resolution(1, PARAMS, 950)], &[1]),
+            schemas: [
+                parts(&[("index i of shop.t", 1), ("table kwil_erc20_meta.meta", 1), ("table shop.t", 1)]),
+                parts(&[("index i of shop.t", 1), ("table kwild_chain.chain", 1), ("table shop.t", 1)]),
+            ],
             validators: [voters.clone(), voters],
             allocs: 0,
             owner: [Some("0xAA"), Some("0xAA")],
@@ -76,6 +86,7 @@ impl World {
             family: self.family,
             tables: self.then.clone(),
             facts: self.file.as_ref(),
+            schema: self.file.as_ref().map(|_| &*self.schemas[0]),
             validators: Some(self.validators[0].clone()),
             allocs: self.allocs,
             owner: self.owner[0],
@@ -83,6 +94,7 @@ impl World {
         let found = Found {
             tables: self.there.clone(),
             facts: &self.database,
+            schema: Some(&self.schemas[1]),
             validators: self.validators[1].clone(),
             height: 3,
             owner: self.owner[1],
@@ -255,14 +267,23 @@ fn validators_and_definitions_count_as_well() {
     let mut world = World::new();
     world.validators[1].insert(("cc#ed25519".to_owned(), 5));
     world.is("validators", Verdict::Damage);
+    let no_transaction = "; no transaction has been made";
+    for (there, said) in [
+        (&[("table kwild_chain.chain", 1), ("table shop.t", 1)][..], "missing: index i of shop.t"),
+        (&[("index i of shop.t", 2), ("table shop.t", 1)], "not as signed: index i of shop.t"),
+        (
+            &[("constraint c of shop.t", 1), ("index i of shop.t", 1), ("table shop.t", 1)],
+            "not signed: constraint c of shop.t",
+        ),
+    ] {
+        let mut world = World::new();
+        world.schemas[1] = parts(there);
+        assert_eq!(world.part("definitions"), (Verdict::Damage, format!("{said}{no_transaction}")));
+    }
+    // What of its own a newer kwild changes is no damage; what of it is missing is.
     let mut world = World::new();
-    world.database.definitions.clear();
-    assert_eq!(
-        world.part("definitions"),
-        (Verdict::Damage, "missing: table shop.t; no transaction has been made".to_owned())
-    );
-    let mut world = World::new();
-    // Without votes the key can be made, and must be there.
-    world.file.as_mut().unwrap().votes = Some(BTreeSet::new());
+    world.schemas = [("table kwild_accts.accounts", 1), ("table kwild_accts.accounts", 2)].map(|part| parts(&[part]));
+    world.is("definitions", Verdict::Equal);
+    world.schemas[1].clear();
     world.is("definitions", Verdict::Damage);
 }
