@@ -198,7 +198,7 @@ impl Utf8 {
                 Err(_) => {}
             }
         }
-        match std::str::from_utf8(data) {
+        match simdutf8::compat::from_utf8(data) {
             Ok(_) => Ok(()),
             Err(e) if e.error_len().is_some() => Err(Fault { offset: offset + e.valid_up_to(), reason: BAD_UTF8 }),
             Err(e) => {
