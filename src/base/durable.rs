@@ -1,5 +1,5 @@
-//! The one place that makes files durable: temporary name in the same directory, write, sync, rename, sync the directory.
-//! Nobody else calls rename or fsync.
+//! The one place that makes files durable: temporary name in the same directory, write, sync, rename, sync the
+//! directory. Nobody else calls rename or fsync.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -17,8 +17,8 @@ use super::{Context, Error, Result};
 /// Suffix of a file that is not yet complete.
 pub const PART_SUFFIX: &str = ".part";
 
-/// Name of the directory, with mode 0700, beside files that are served or fetched: identity, swarm secret, journal and
-/// lock.
+/// Name of the directory, with mode 0700, beside files that are
+/// served or fetched: identity, swarm secret, journal and lock.
 pub const PRIVATE_DIRECTORY_NAME: &str = ".regenesis";
 /// Name of the lock file in the private directory: one process works on a directory at a time.
 pub const LOCK_FILE_NAME: &str = "lock";
@@ -50,8 +50,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     rename(&part, path)
 }
 
-/// Creates a file anew with exactly this mode, so that it is private from its first byte on. What stood there is
-/// removed.
+/// Creates a file anew with exactly this mode, so that it is
+/// private from its first byte on. What stood there is removed.
 fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     // A left-over of a crash may have another mode or be a link: never write through it.
     match fs::remove_file(path) {

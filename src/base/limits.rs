@@ -25,11 +25,11 @@ pub const TICKET_SIZE_BYTES_MAX: usize = 8 << 10;
 pub const CHUNK_SIZE_BYTES_MIN: u64 = 256 << 10;
 /// Bytes of a chunk, at most. Enforced by `manifest`.
 pub const CHUNK_SIZE_BYTES_MAX: u64 = 4 << 20;
-/// Chunks of one artifact: their ids fill a quarter of a manifest; 512 GiB in the largest chunks. Enforced by
-/// `manifest`.
+/// Chunks of one artifact: their ids fill a quarter of a manifest;
+/// 512 GiB in the largest chunks. Enforced by `manifest`.
 pub const CHUNK_COUNT_MAX: u32 = 1 << 17;
-/// Chunks that an artifact should have at least where its size allows, so that a swarm's tail is short. Used by
-/// `manifest`.
+/// Chunks that an artifact should have at least where its size
+/// allows, so that a swarm's tail is short. Used by `manifest`.
 pub const CHUNK_COUNT_WANTED: u64 = 2000;
 /// Bytes of one control message on the wire. Enforced by `swarm`.
 pub const CONTROL_MESSAGE_SIZE_BYTES_MAX: usize = 256 << 10;
@@ -58,6 +58,6 @@ pub const PASSWORD_FILE_SIZE_BYTES_MAX: u64 = 1 << 20;
 /// Bytes of a snapshot's uncompressed text, unless `--max-bytes` says otherwise: far above any Kwil database, and an
 /// end to a file that unpacks for ever. Enforced by `snapshot`.
 pub const SNAPSHOT_TEXT_BYTES_MAX: u64 = 1 << 44;
-/// Bytes of a file with a state digest as JSON: twice what a digest's names may take, and its hashes. Enforced by
-/// `snapshot`.
+/// Bytes of a file with a state digest as JSON: twice what a
+/// digest's names may take, and its hashes. Enforced by `snapshot`.
 pub const DIGEST_FILE_SIZE_BYTES_MAX: usize = 64 << 20;

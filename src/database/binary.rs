@@ -1,5 +1,5 @@
-//! Rows in PostgreSQL's binary COPY format, written as its text format writes them. The server spends half of its time on
-//! making text; here that is cheaper. Only the types below, which give the same text whatever the session's settings
+//! Rows in PostgreSQL's binary COPY format, written as its text format writes them. The server spends half of its time
+//! on making text; here that is cheaper. Only the types below, which give the same text whatever the session's settings
 //! are; a table with any other column is read as text.
 //!
 //! Source: "COPY", file formats, in PostgreSQL's manual, and the output functions' documented forms.
@@ -178,8 +178,8 @@ impl<'a> TextWriter<'a> {
         Ok(Some(4))
     }
 
-    /// Writes a piece of a long value, of which `left` bytes are to come; gives the bytes taken, `None` where none
-    /// came.
+    /// Writes a piece of a long value, of which `left` bytes are
+    /// to come; gives the bytes taken, `None` where none came.
     fn value(
         &mut self,
         column: usize,

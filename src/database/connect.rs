@@ -106,8 +106,8 @@ impl Connection {
         settled
     }
 
-    /// Why the connection is plain text although TLS was preferred; `None` where it is private, or plain as was asked
-    /// for.
+    /// Why the connection is plain text although TLS was preferred;
+    /// `None` where it is private, or plain as was asked for.
     pub(super) fn plain_because(&self) -> Option<&str> {
         match &self.privacy {
             Privacy::PlainBecause(why) => Some(why),
@@ -370,8 +370,8 @@ pub(crate) fn explain_query(e: tokio_postgres::Error, doing: &str, settings: &Se
     explain_refusal(e.code(), words(&e), doing, settings)
 }
 
-/// [`explain_query`] where only the server's code and words are at hand; `code` is `None` for a failure of the
-/// connection.
+/// [`explain_query`] where only the server's code and words are
+/// at hand; `code` is `None` for a failure of the connection.
 pub(super) fn explain_refusal(code: Option<&SqlState>, words: String, doing: &str, settings: &Settings) -> Error {
     let (user, dbname) = (escape(&settings.user), escape(&settings.dbname));
     match code {

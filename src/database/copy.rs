@@ -5,8 +5,8 @@ use std::fmt::Write;
 
 /// Bytes of a table on the server's disk that one statement reads, unless the caller says otherwise.
 pub(crate) const RANGE_BYTES: u64 = 4 << 20;
-/// The first major version that reads only the pages of a range; servers before it read the whole table for every
-/// range.
+/// The first major version that reads only the pages of a range;
+/// servers before it read the whole table for every range.
 const MAJOR_OF_TID_RANGE_SCANS: u32 = 14;
 
 /// How each COPY statement of pg_dump's ends.
@@ -105,8 +105,8 @@ impl Copy {
         statements
     }
 
-    /// The statement for the rows of a table's first page; `None` where rows have no pages or the server reads no
-    /// ranges.
+    /// The statement for the rows of a table's first page; `None`
+    /// where rows have no pages or the server reads no ranges.
     pub(super) fn first_page(&self, size: TableSize, server_major: u32, format: Format) -> Option<String> {
         let table = self.table.as_ref().filter(|_| size.is_heap && server_major >= MAJOR_OF_TID_RANGE_SCANS)?;
         let tail = format.tail();

@@ -207,8 +207,8 @@ impl Cut {
         settings
     }
 
-    /// What [`Cut::session_settings`] sets, as options of the server for pg_dump's session; the name goes by
-    /// `PGAPPNAME`.
+    /// What [`Cut::session_settings`] sets, as options of the
+    /// server for pg_dump's session; the name goes by `PGAPPNAME`.
     pub(super) fn session_options(&self) -> String {
         let watch = if self.watches_clients { " -c client_connection_check_interval=2000" } else { "" };
         format!("{SESSION_OPTIONS}{watch}")

@@ -113,8 +113,8 @@ impl PgDump {
         &self.version
     }
 
-    /// Kwil's own argument list for the family, plus the exported snapshot; schema names are quoted so that each
-    /// matches only itself.
+    /// Kwil's own argument list for the family, plus the exported
+    /// snapshot; schema names are quoted so that each matches only itself.
     fn arguments(
         &self,
         settings: &Settings,
@@ -304,8 +304,8 @@ pub(super) fn clean_environment(command: &mut Command) {
     command.env("LC_ALL", "C").env("PGAPPNAME", "regenesis").env("PGCONNECT_TIMEOUT", "60");
 }
 
-/// The database's name as pg_dump's `--dbname`, which takes a name with `=` in it, or one that begins like a URI, for a
-/// connection string.
+/// The database's name as pg_dump's `--dbname`, which takes a name with
+/// `=` in it, or one that begins like a URI, for a connection string.
 fn connection_string(dbname: &str) -> String {
     if dbname.contains('=') || dbname.starts_with("postgres://") || dbname.starts_with("postgresql://") {
         format!("dbname='{}'", dbname.replace('\\', "\\\\").replace('\'', "\\'"))
@@ -325,8 +325,8 @@ fn leading_number(text: &str) -> Option<u32> {
     text[..end].parse().ok()
 }
 
-/// The program of the server's own major version, else the first one found that is newer; an error with advice if none
-/// is.
+/// The program of the server's own major version, else the first
+/// one found that is newer; an error with advice if none is.
 fn choose(found: Vec<PgDump>, server_major: u32) -> Result<PgDump> {
     let Some(newest) = found.iter().max_by_key(|p| p.major).cloned() else {
         return Err(Error::failed("pg_dump was not found on PATH or among the installed PostgreSQL versions")

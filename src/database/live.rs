@@ -13,8 +13,8 @@ pub(super) const IS_CLIENT: &str =
 /// How far a standby is behind its primary, as far as the standby can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lag {
-    /// Seconds since the last transaction that it replayed was committed; `None` where it replayed none since its
-    /// start.
+    /// Seconds since the last transaction that it replayed was
+    /// committed; `None` where it replayed none since its start.
     pub seconds: Option<i64>,
     /// Bytes of the log received and not yet replayed; `None` where it receives nothing.
     pub bytes: Option<i64>,

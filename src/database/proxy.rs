@@ -1,6 +1,6 @@
 //! The skeleton proxy: a private unix socket between pg_dump and the server that relays the protocol, but answers every
-//! `COPY … TO stdout` itself with no rows and notes the statement. So pg_dump, of whatever version, decides the text, its
-//! order and the column lists in a moment, and the rows can be fetched beside it.
+//! `COPY … TO stdout` itself with no rows and notes the statement. So pg_dump, of whatever version, decides the text,
+//! its order and the column lists in a moment, and the rows can be fetched beside it.
 //!
 //! pg_dump logs in through it: whatever the server asks of a password is between the two. When pg_dump has gone, its
 //! session is kept, and with it the locks on every table.
@@ -153,8 +153,8 @@ fn server_gone() -> Error {
         .hint("is the server still running? the snapshot can simply be made again")
 }
 
-/// The first message of a connection; `None` where it only asks to cancel a query. Encryption is refused: it is not
-/// needed on a socket of ours.
+/// The first message of a connection; `None` where it only asks to cancel
+/// a query. Encryption is refused: it is not needed on a socket of ours.
 async fn read_startup(client: &mut UnixStream) -> std::io::Result<Option<Vec<u8>>> {
     loop {
         let mut message = vec![0; STARTUP_HEADER_BYTES];
@@ -174,9 +174,9 @@ async fn read_startup(client: &mut UnixStream) -> std::io::Result<Option<Vec<u8>
     }
 }
 
-/// Relays what is said about passwords, until the server is content or says why not. Over TLS a server also offers an
-/// authentication that is bound to the channel; libpq refuses to hear of that on a socket without TLS, so the offer is
-/// left out.
+/// Relays what is said about passwords, until the server is content or says why not.
+/// Over TLS a server also offers an authentication that is bound to the channel;
+/// libpq refuses to hear of that on a socket without TLS, so the offer is left out.
 async fn log_in(
     server: &mut Box<dyn Stream>,
     messages: &mut mpsc::Receiver<Vec<u8>>,

@@ -80,8 +80,8 @@ pub fn local_data_directory(settings: &Settings, server: &Server) -> Option<Path
     Some(PathBuf::from(path)).filter(|path| Path::new(path).exists())
 }
 
-/// A connection to the node's database, and `true`; or, where that does not exist, one to another database, and
-/// `false`.
+/// A connection to the node's database, and `true`; or, where
+/// that does not exist, one to another database, and `false`.
 async fn connect(settings: &Settings, time_max: Duration) -> Result<(Connection, bool)> {
     let attempt = async {
         let missing = match Connection::open(settings).await {

@@ -170,8 +170,8 @@ impl RehearsalDatabase {
         Ok(complaints)
     }
 
-    /// The number of rows of each ordinary table, by `schema.table`; tables in `public` and PostgreSQL's own are left
-    /// out.
+    /// The number of rows of each ordinary table, by `schema.table`;
+    /// tables in `public` and PostgreSQL's own are left out.
     ///
     /// # Errors
     /// When the server cannot be reached or asked.
@@ -243,8 +243,8 @@ fn psql() -> Result<PathBuf> {
 /// psql's exit status where a statement failed and `ON_ERROR_STOP` was set.
 const PSQL_SCRIPT_FAILED: i32 = 3;
 
-/// psql's process group, which is killed when this is dropped: a cancelled future ends psql and what a wrapper script
-/// of psql started.
+/// psql's process group, which is killed when this is dropped: a
+/// cancelled future ends psql and what a wrapper script of psql started.
 struct Group(Option<Pid>);
 
 impl Group {

@@ -90,8 +90,8 @@ impl ReadOptions {
 /// A table whose rows are to come, as pg_dump and the server's catalogue describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// The table's qualified name as SQL quotes it, for messages; the whole statement where a query stands in its
-    /// place.
+    /// The table's qualified name as SQL quotes it, for messages;
+    /// the whole statement where a query stands in its place.
     pub name: String,
     /// The table's COPY statement up to and including the columns; `None` where a query stands in the table's place.
     pub head: Option<String>,
@@ -126,8 +126,8 @@ pub struct Rows {
     statements_left: usize,
 }
 
-/// The connections that bring rows, and pg_dump's session with its locks. Dropping this ends them; the reader then gets
-/// an error instead of more rows.
+/// The connections that bring rows, and pg_dump's session with its locks.
+/// Dropping this ends them; the reader then gets an error instead of more rows.
 pub struct Connections {
     _workers: Vec<AbortOnDropHandle<()>>,
     order: Arc<Order>,
@@ -271,8 +271,8 @@ impl Rows {
         &self.tables
     }
 
-    /// The next rows of the table with this index, `None` at its end. Tables are read in order, each to its end.
-    /// Blocking.
+    /// The next rows of the table with this index, `None` at its
+    /// end. Tables are read in order, each to its end. Blocking.
     ///
     /// # Errors
     /// When a connection failed: the first failure, which is told once.

@@ -1,6 +1,6 @@
 //! A throw-away Postgres server of our own: for the tests, and for the product's `demo`. It lives in one temporary
-//! directory, runs as an ordinary user also when we are root, and is gone when the value is dropped, or when this process
-//! dies in any way: a small guardian shell waits for that and clears up.
+//! directory, runs as an ordinary user also when we are root, and is gone when the value is dropped, or when this
+//! process dies in any way: a small guardian shell waits for that and clears up.
 
 use std::{
     ffi::OsStr,
@@ -41,8 +41,8 @@ const STOP_TIME_MAX: Duration = Duration::from_secs(10);
 const POLL_INTERVAL: Duration = Duration::from_millis(15);
 /// Tries with another port when some other program takes the port between choosing and binding it.
 const PORT_TRIES_MAX: u32 = 20;
-/// Bytes of the path of the socket's directory: `sun_path` has 104 bytes on some systems, and the socket's own name
-/// takes up to 20 of them.
+/// Bytes of the path of the socket's directory: `sun_path` has 104 bytes
+/// on some systems, and the socket's own name takes up to 20 of them.
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
 
 /// How a throw-away server is made.
@@ -291,8 +291,8 @@ struct Programs(PathBuf);
 impl Programs {
     const NEEDED: [&'static str; 3] = ["postgres", "initdb", "psql"];
 
-    /// Finds one directory that has all of them: the named one, else the newest installed version's, `pg_config`'s, or
-    /// one on PATH.
+    /// Finds one directory that has all of them: the named one, else
+    /// the newest installed version's, `pg_config`'s, or one on PATH.
     fn find(named: Option<&Path>) -> Result<Self> {
         let complete = |directory: &PathBuf| Self::NEEDED.iter().all(|name| directory.join(name).is_file());
         if let Some(named) = named {

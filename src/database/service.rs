@@ -77,8 +77,8 @@ fn read(path: &Path, must_be_there: bool) -> Result<Option<Zeroizing<String>>> {
     Ok(Some(text))
 }
 
-/// What the file's text says of a service; `None` where the text does not have it. The error says in words which line
-/// cannot be used.
+/// What the file's text says of a service; `None` where the text does
+/// not have it. The error says in words which line cannot be used.
 fn settings(text: &str, name: &str) -> Result<Option<PartialSettings>, String> {
     let mut found: Option<PartialSettings> = None;
     for (number, line) in (1..).zip(text.lines()) {

@@ -11,8 +11,8 @@ use tempfile::SpooledTempFile;
 use super::proxy::Session;
 use crate::base::{Context, Error, Result};
 
-/// Bytes of text without rows that are held in memory; a longer text, with large objects, goes to a file without a
-/// name.
+/// Bytes of text without rows that are held in memory; a longer
+/// text, with large objects, goes to a file without a name.
 pub(super) const TEXT_IN_MEMORY_BYTES: usize = 4 << 20;
 /// Bytes of the text that are read at once.
 const READ_BYTES: usize = 128 << 10;

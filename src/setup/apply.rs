@@ -134,8 +134,8 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Puts everything into the staging directory; gives back the genesis, which then pins the snapshot, and that
-    /// snapshot.
+    /// Puts everything into the staging directory; gives back the
+    /// genesis, which then pins the snapshot, and that snapshot.
     fn fill(
         mut self,
         staging: &Path,

@@ -124,8 +124,8 @@ impl NodeConfig {
 pub enum SnapshotSource {
     /// The path of a file, gzip or plain SQL, that is copied; plain SQL is compressed.
     File(PathBuf),
-    /// Already inside [`staging_directory`]: it only gets its final name. Everything else that lies there becomes part of the
-    /// root, too.
+    /// Already inside [`staging_directory`]: it only gets its final name.
+    /// Everything else that lies there becomes part of the root, too.
     Complete(CompleteSnapshot),
 }
 
@@ -147,8 +147,8 @@ pub struct InitOptions {
     pub root: PathBuf,
     /// Where the genesis comes from.
     pub genesis: GenesisSource,
-    /// The snapshot; it must be there exactly if the genesis pins one. A genesis that is made here pins the one that is
-    /// there.
+    /// The snapshot; it must be there exactly if the genesis pins
+    /// one. A genesis that is made here pins the one that is there.
     pub snapshot: Option<SnapshotSource>,
     /// Where the node's key comes from.
     pub key: KeySource,

@@ -11,8 +11,8 @@ use kwil_formats::formats::{Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME, 
 use super::key_file_name;
 use crate::base::{Context, Error, Result, durable};
 
-/// End of the staging directory's name: behind a dot and the root's name beside a root that does not exist yet; alone
-/// inside a root that does.
+/// End of the staging directory's name: behind a dot and the root's name
+/// beside a root that does not exist yet; alone inside a root that does.
 const STAGING_SUFFIX: &str = ".regenesis-part";
 
 /// What stands in the place where the root shall be.
@@ -38,8 +38,8 @@ pub(super) enum Found {
 pub(super) enum Way {
     /// The staging directory is renamed to the root in one step.
     Whole,
-    /// The root stays (it may be a mount point) and the files are moved into it, the genesis last: without it no kwild of
-    /// either family starts.
+    /// The root stays (it may be a mount point) and the files are moved into
+    /// it, the genesis last: without it no kwild of either family starts.
     MoveIn {
         /// Names in the root that are removed first: a killed run of ours left them.
         leftovers: Vec<OsString>,

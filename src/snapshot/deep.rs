@@ -38,8 +38,8 @@ impl Described {
         Ok(Described { manifest: signed.manifest().clone(), path })
     }
 
-    /// Compares the text with what the manifest says of it; a finding where they agree, `Kind::Verify` where they do
-    /// not.
+    /// Compares the text with what the manifest says of it; a
+    /// finding where they agree, `Kind::Verify` where they do not.
     pub(super) fn compare(
         &self,
         state_hash: Sha256Hash,
@@ -109,8 +109,8 @@ fn listed(all: &[String]) -> String {
     words.join(", ")
 }
 
-/// Whether the text is as much as Kwil's tools always write: an error where the closing UPDATE is missing, else
-/// findings.
+/// Whether the text is as much as Kwil's tools always write: an
+/// error where the closing UPDATE is missing, else findings.
 pub(super) fn is_complete(report: &ScanReport) -> Result<Vec<Finding>> {
     if report.height.is_none() {
         return Err(Error::verify("the snapshot does not end with the UPDATE that Kwil's tools write last")

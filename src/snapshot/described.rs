@@ -43,8 +43,8 @@ pub struct SnapshotFacts {
 struct Found;
 
 impl SnapshotFacts {
-    /// The facts of a file that was just written; `None` where the file was not hashed, or where everyone would refuse
-    /// its text.
+    /// The facts of a file that was just written; `None` where the
+    /// file was not hashed, or where everyone would refuse its text.
     pub(super) fn of_written(written: &Written) -> Option<Self> {
         let report = written.scan.as_ref().ok()?;
         Some(SnapshotFacts {

@@ -135,8 +135,8 @@ pub struct Digest {
     pub server_major: Option<u32>,
     /// Major version of the pg_dump that wrote the statements; `None` where it is not known, as of a file.
     pub dump_major: Option<u32>,
-    /// Height of the last block that the database holds, or that the text's last line names; `None` without such a line.
-    /// It is not part of the digest.
+    /// Height of the last block that the database holds, or that the text's last
+    /// line names; `None` without such a line. It is not part of the digest.
     pub height: Option<i64>,
     /// Whether the state is a v0.9 or a v0.10 network's.
     pub family: Family,

@@ -222,8 +222,8 @@ fn copy(file: &Path, genesis: &Path, part: &Part, options: &GuardOptions, progre
     })
 }
 
-/// Reads the file once: each piece is hashed and checked as it is, put in the guard's order, and written with the
-/// guard.
+/// Reads the file once: each piece is hashed and checked as it
+/// is, put in the guard's order, and written with the guard.
 fn write(file: &Path, genesis: &Genesis, part: &Part, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
     let old = SnapshotText::open(file)?;
     let behind = tempfile::spooled_tempfile_in(LAST_IN_MEMORY_BYTES, durable::parent(part.part()));
@@ -267,8 +267,8 @@ fn write(file: &Path, genesis: &Genesis, part: &Part, options: &GuardOptions, pr
     })
 }
 
-/// A text that comes in pieces, put in the guard's order: what of `kwild_voting` comes early waits until all else is
-/// over.
+/// A text that comes in pieces, put in the guard's order: what
+/// of `kwild_voting` comes early waits until all else is over.
 struct ArrangedText {
     pieces: Pieces<TextPiece>,
     /// Puts the text in order; `None` once the text is over.

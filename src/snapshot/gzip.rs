@@ -80,8 +80,8 @@ impl Backend {
         }
     }
 
-    /// Writes the block as raw deflate data at the beginning of `out` and gives its bytes; `None` where it does not
-    /// fit.
+    /// Writes the block as raw deflate data at the beginning of
+    /// `out` and gives its bytes; `None` where it does not fit.
     fn deflate(&mut self, block: &[u8], out: &mut [u8]) -> Option<usize> {
         match self {
             Backend::Libdeflate(compressor) => compressor.deflate_compress(block, out).ok(),

@@ -1,6 +1,6 @@
-//! Makes gzip files for tests, most of them wrong: deflate data written symbol by symbol with every fault that a code, a block
-//! or a number can have, real ones with bits turned, and members put together in every way that a file can be. Their
-//! trailers are those of the text that a lenient reader finds, so that no checksum hides how lenient a reader is.
+//! Makes gzip files for tests, most of them wrong: deflate data written symbol by symbol with every fault that a code,
+//! a block or a number can have, real ones with bits turned, and members put together in every way that a file can be.
+//! Their trailers are those of the text that a lenient reader finds, so that no checksum hides how lenient a reader is.
 
 mod deflate;
 
@@ -62,8 +62,8 @@ pub(super) struct Maker {
     random: Random,
     decompressor: Decompressor,
     place: Vec<u8>,
-    /// Deflate data and text of the member that was made last; the next one may hold them again, mostly with the other
-    /// header.
+    /// Deflate data and text of the member that was made last; the
+    /// next one may hold them again, mostly with the other header.
     again: Option<(Vec<u8>, Vec<u8>)>,
     /// Texts and their deflate data, as real compressors write them.
     real: Vec<(Vec<u8>, Vec<u8>)>,

@@ -85,8 +85,8 @@ pub(crate) struct Job<'a, S> {
     /// Where the dump's text comes from.
     pub(crate) source: S,
     pub(crate) filter: DumpFilter,
-    /// Height that the closing UPDATE takes off the resolutions' expiry; `None`: the text ends with an UPDATE of its
-    /// own.
+    /// Height that the closing UPDATE takes off the resolutions'
+    /// expiry; `None`: the text ends with an UPDATE of its own.
     pub(crate) height: Option<i64>,
     pub(crate) compression: Compression,
     /// Compressing threads, from 1 to [`JOBS_MAX`]; others are taken for the nearest of these.
@@ -183,8 +183,8 @@ impl<S: Source + Send> Job<'_, S> {
         })
     }
 
-    /// Gives the text to a digester and no file. The digester comes back and is still to be finished; so does the
-    /// filter's report.
+    /// Gives the text to a digester and no file. The digester comes
+    /// back and is still to be finished; so does the filter's report.
     pub(crate) fn digest_with(self, digester: StateDigester) -> Result<(FilterReport, StateDigester)> {
         thread::scope(|scope| {
             let mut listeners = Listeners::new(scope);

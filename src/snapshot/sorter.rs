@@ -130,8 +130,8 @@ impl HashSorter {
         Ok(())
     }
 
-    /// Gives runs to the merging thread. Waits until it is free: no more than one list is merged while another one
-    /// fills.
+    /// Gives runs to the merging thread. Waits until it is free:
+    /// no more than one list is merged while another one fills.
     fn merge(&mut self, order: Order) -> Result<()> {
         let merger = match &self.merger {
             Some(merger) => merger,
@@ -230,8 +230,8 @@ impl Merger {
         Ok(runs)
     }
 
-    /// Merges runs that lie in `file` one after the other from the hash with the number `start` on, and gives their
-    /// hashes in order, many at once.
+    /// Merges runs that lie in `file` one after the other from the hash with
+    /// the number `start` on, and gives their hashes in order, many at once.
     fn merge(
         &self,
         memory: &mut [Hash],

@@ -69,8 +69,8 @@ impl CheckedText {
     }
 }
 
-/// A whole snapshot file that is not read again before kwild reads it: its text passed the check, and the file lies on
-/// the disk as it was checked.
+/// A whole snapshot file that is not read again before kwild reads it: its
+/// text passed the check, and the file lies on the disk as it was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompleteSnapshot {
     file_name: String,
@@ -106,8 +106,8 @@ pub struct Verified {
     pub state_hash: Sha256Hash,
     /// The state hash that the genesis pins, which is the same.
     pub expected: Sha256Hash,
-    /// Height of the old network's last block, as the text's last line or else the genesis says it; `None` where
-    /// neither does.
+    /// Height of the old network's last block, as the text's last
+    /// line or else the genesis says it; `None` where neither does.
     pub height: Option<i64>,
     /// Bytes of the uncompressed text.
     pub bytes: u64,
@@ -323,8 +323,8 @@ pub fn require_guard(report: &ScanReport) -> Result<()> {
 const UNGUARDED: &str = "has no guard: kwild's psql would pass over a statement that fails, and kwild would start without its \
      rows";
 
-/// Refuses a text that a genesis of this family may not pin, although its every statement may be run: one of the other
-/// family, or with rows of voters.
+/// Refuses a text that a genesis of this family may not pin, although its every
+/// statement may be run: one of the other family, or with rows of voters.
 pub(super) fn belongs(report: &ScanReport, family: Family) -> Result<()> {
     if report.family != family {
         return Err(Error::verify(format!("the snapshot is of family {}, its genesis of {family}", report.family))

@@ -39,8 +39,8 @@ impl Reader<'_> {
         self.one(kept, "open a consistent cut").await
     }
 
-    /// The server's major version, and its version in its own words; an error where the database's encoding is not
-    /// UTF8.
+    /// The server's major version, and its version in its own
+    /// words; an error where the database's encoding is not UTF8.
     pub(super) async fn server(&self) -> Result<(u32, String)> {
         const DOING: &str = "read the server's version";
         let number: String = self.one("pg_catalog.current_setting('server_version_num')", DOING).await?;

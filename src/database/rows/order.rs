@@ -1,9 +1,9 @@
 //! The order of the statements between the workers who bring rows and the one reader, and the first failure. What each
 //! of them does stands at the top of `rows.rs`.
 //!
-//! Nobody waits here with something in hand that another one needs. A lock is held only to note a place and never across
-//! a wait; a place is said before its rows are waited for, into a queue that has room for every place that may be open;
-//! and the first failure ends all of them, whatever each is waiting for, which lets go of every queue.
+//! Nobody waits here with something in hand that another one needs. A lock is held only to note a place and never
+//! across a wait; a place is said before its rows are waited for, into a queue that has room for every place that may
+//! be open; and the first failure ends all of them, whatever each is waiting for, which lets go of every queue.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,

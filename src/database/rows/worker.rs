@@ -25,8 +25,8 @@ use super::{
 };
 use crate::base::{Error, Result, text::escape};
 
-/// A connection that has brought more than this many bytes since it last had nothing to read pauses for [`PAUSE`], so
-/// that more bytes come at once.
+/// A connection that has brought more than this many bytes since it last had
+/// nothing to read pauses for [`PAUSE`], so that more bytes come at once.
 const PAUSE_AFTER_BYTES: usize = 4 << 10;
 const PAUSE: Duration = Duration::from_millis(1);
 /// Connections that may be made anew after they broke, over all workers and statements of a cut.
@@ -63,8 +63,8 @@ pub(super) struct Workers {
 }
 
 impl Workers {
-    /// Takes statements until there are no more, or something failed anywhere; a task that is ended early fails the
-    /// order.
+    /// Takes statements until there are no more, or something
+    /// failed anywhere; a task that is ended early fails the order.
     pub(super) fn work(self: Arc<Self>, wire: Wire) -> impl Future<Output = ()> + Send + 'static {
         // From here on: a task may be ended before it has begun.
         let ends = Ends::of(&self.order);
@@ -91,8 +91,8 @@ impl Workers {
         }
     }
 
-    /// Reads a statement to its end over `wire`; where that breaks, a new connection takes its place, if one may be
-    /// made.
+    /// Reads a statement to its end over `wire`; where that breaks,
+    /// a new connection takes its place, if one may be made.
     async fn read(&self, wire: &mut Wire, statement: &Statement, queue: &mpsc::Sender<Message>) -> Result<()> {
         let room = Arc::new(Semaphore::new(self.queue_bytes));
         let mut delivered = Delivered { bytes: 0, rows: RowLengths::up_to(self.row_bytes_max) };

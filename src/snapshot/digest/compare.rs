@@ -18,8 +18,8 @@ pub struct Other {
     state_digest: Blake3Hash,
     schema_digest: Blake3Hash,
     height: Option<i64>,
-    /// The validators; `None` where they are not told, as in a manifest's digest, since the manifest has them
-    /// elsewhere.
+    /// The validators; `None` where they are not told, as in a
+    /// manifest's digest, since the manifest has them elsewhere.
     validators: Option<Vec<ValidatorPower>>,
     tables: Vec<TableDigest>,
     /// The parts of the schema; `None` where they are not told, as in a manifest.
@@ -124,8 +124,8 @@ impl Digest {
         Comparison { equal: differs.is_empty(), differs, schema: schema.to_owned(), notes }
     }
 
-    /// Names the parts of the schema that differ, none where the schemas are equal. `here` and `there` are words for
-    /// the states.
+    /// Names the parts of the schema that differ, none where the
+    /// schemas are equal. `here` and `there` are words for the states.
     pub fn schema_differences(&self, other: &Digest, here: &str, there: &str) -> Vec<String> {
         if self.schema_digest == other.schema_digest {
             return Vec::new();

@@ -21,8 +21,8 @@ impl Witness {
         Witness { log, facts }
     }
 
-    /// The numbers of a table's rows that are here and not there, and there and not here; equal rows count as often as
-    /// they come.
+    /// The numbers of a table's rows that are here and not there, and
+    /// there and not here; equal rows count as often as they come.
     ///
     /// # Errors
     /// When the hashes cannot be read back.

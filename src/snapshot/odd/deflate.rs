@@ -62,8 +62,8 @@ fn codes(lengths: &[u8]) -> Vec<(u32, u8)> {
     lengths.iter().map(|bits| if *bits == 0 { (0, 0) } else { code(*bits) }).collect()
 }
 
-/// Lengths of a complete code of about `words` of the symbols below `end`, among them those of `always`; none is longer
-/// than `longest` bits.
+/// Lengths of a complete code of about `words` of the symbols below `end`,
+/// among them those of `always`; none is longer than `longest` bits.
 fn complete(random: &Random, end: usize, words: usize, longest: u8, always: &[usize]) -> Vec<u8> {
     let mut symbols: Vec<usize> = always.to_vec();
     for _ in symbols.len()..words.max(2) {

@@ -1,10 +1,10 @@
-//! Inflates one deflate stream (RFC 1951) that lies in memory, into a place of its text's length, and is exactly as strict as
-//! the strictest of the readers that a snapshot meets: what zlib or Go refuse is refused here.
+//! Inflates one deflate stream (RFC 1951) that lies in memory, into a place of its text's length, and is exactly as
+//! strict as the strictest of the readers that a snapshot meets: what zlib or Go refuse is refused here.
 //!
-//! Fast inflaters are not: libdeflate takes 31 and 32 distance codes, 287 and 288 others, the words of the fixed code that
-//! mean nothing, and any bits for a code that has one word or none; ISA-L takes codes that are not complete. A text that
-//! only we can read is cut off or refused on every other validator's machine. This one is about as fast as libdeflate, and
-//! knows where the data ended.
+//! Fast inflaters are not: libdeflate takes 31 and 32 distance codes, 287 and 288 others, the words of the fixed code
+//! that mean nothing, and any bits for a code that has one word or none; ISA-L takes codes that are not complete. A
+//! text that only we can read is cut off or refused on every other validator's machine. This one is about as fast as
+//! libdeflate, and knows where the data ended.
 
 mod code;
 #[cfg(test)]
@@ -24,15 +24,15 @@ const LITLEN_BITS: u32 = 11;
 const DIST_BITS: u32 = 10;
 /// Mask of every entry: the bits that its code takes, together with those of the number behind the code.
 const USED: u32 = 63;
-/// Shift, in an entry of literals, to their number (1 to 3). The literals themselves follow from the entry's second
-/// byte on.
+/// Shift, in an entry of literals, to their number (1 to 3). The
+/// literals themselves follow from the entry's second byte on.
 const COUNT_SHIFT: u32 = 6;
 const COUNT: u32 = 3;
 /// Shift, in an entry of a length, to the bits of its code alone. The smallest length follows from the second byte on.
 const CODE_BITS_SHIFT: u32 = 20;
 const LENGTH: u32 = 0x1ff;
-/// Mask of what an entry without literals is; an entry that is none of these has a code longer than the table's bits,
-/// or none.
+/// Mask of what an entry without literals is; an entry that is
+/// none of these has a code longer than the table's bits, or none.
 const KIND: u32 = 3 << 24;
 const KIND_LENGTH: u32 = 1 << 24;
 const KIND_END: u32 = 2 << 24;
@@ -62,8 +62,8 @@ impl Inflater {
         }
     }
 
-    /// Inflates `data` into `place`; true if the data are one whole deflate stream, to their last byte, whose text
-    /// fills the place.
+    /// Inflates `data` into `place`; true if the data are one whole
+    /// deflate stream, to their last byte, whose text fills the place.
     pub(super) fn inflate(&mut self, data: &[u8], place: &mut [u8]) -> bool {
         self.inflate_blocks(data, place) == Some((data.len(), place.len()))
     }

@@ -1,5 +1,5 @@
-//! Listeners: whoever wants to know something of a text hears it as it goes by once, on a thread of its own and behind a queue
-//! with a bound, so that a text of any size takes the same memory and the slowest listener sets the pace.
+//! Listeners: whoever wants to know something of a text hears it as it goes by once, on a thread of its own and behind
+//! a queue with a bound, so that a text of any size takes the same memory and the slowest listener sets the pace.
 
 use std::{
     sync::{
@@ -17,8 +17,8 @@ use crate::base::{Context, Error, Result, Sha256Hash};
 /// Pieces that may wait for one listener; each has at most 1 MiB of text.
 const PIECES_WAITING: usize = 3;
 
-/// The pieces of a text that one listener hears, in the text's order, until there are no more. Dropping it says that it
-/// listens no longer.
+/// The pieces of a text that one listener hears, in the text's order,
+/// until there are no more. Dropping it says that it listens no longer.
 #[derive(Debug)]
 pub struct Pieces<P>(Receiver<Arc<P>>);
 
@@ -50,8 +50,8 @@ struct Queue<P> {
 pub struct Heard<'scope, T>(ScopedJoinHandle<'scope, T>);
 
 impl<T> Heard<'_, T> {
-    /// Waits for what the listener gives back. The [`Listeners`] must be dropped before, or it would wait for more
-    /// text.
+    /// Waits for what the listener gives back. The [`Listeners`]
+    /// must be dropped before, or it would wait for more text.
     ///
     /// # Errors
     /// When the listener's thread panicked.
@@ -104,8 +104,8 @@ impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
         Ok(Heard(handle))
     }
 
-    /// Gives everyone the next piece, waiting for those whose queue is full; `false` when a needed one listens no
-    /// longer.
+    /// Gives everyone the next piece, waiting for those whose
+    /// queue is full; `false` when a needed one listens no longer.
     pub fn give(&mut self, piece: &Arc<P>) -> bool {
         let mut go_on = true;
         for queue in &mut self.queues {

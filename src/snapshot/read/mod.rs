@@ -133,8 +133,8 @@ impl<R: Read> SnapshotText<R> {
         self.reader.is_gzip()
     }
 
-    /// At least this many of the text's first bytes, or all where there are fewer. What is wrong with the rest is not
-    /// told.
+    /// At least this many of the text's first bytes, or all where
+    /// there are fewer. What is wrong with the rest is not told.
     pub(super) fn beginning(mut self, bytes: usize) -> Vec<u8> {
         let mut beginning = Vec::new();
         while beginning.len() < bytes
@@ -145,8 +145,8 @@ impl<R: Read> SnapshotText<R> {
         beginning
     }
 
-    /// Gives out the text in pieces, to its end, and tells `progress` the bytes of text so far; gives their number.
-    /// Blocking.
+    /// Gives out the text in pieces, to its end, and tells `progress`
+    /// the bytes of text so far; gives their number. Blocking.
     ///
     /// # Errors
     /// `Kind::Verify` when the text is cut, damaged, longer than allowed, or gzip that not every reader reads alike;
@@ -184,8 +184,8 @@ impl<R: Read> SnapshotText<R> {
         self.read_heard(options, progress, None::<fn(Pieces<TextPiece>)>).map(|(facts, _)| facts)
     }
 
-    /// [`SnapshotText::read`], with one more listener in the same pass where `listen` is given; it may end early.
-    /// Blocking.
+    /// [`SnapshotText::read`], with one more listener in the same
+    /// pass where `listen` is given; it may end early. Blocking.
     ///
     /// # Errors
     /// As [`SnapshotText::read`].

@@ -2,11 +2,11 @@
 //! whatever in a file of ours is not right, of which this says what it is. In go bytes, out come pieces of text or an
 //! error.
 //!
-//! The file that is accepted here is the file that every validator's reader has to read to the same bytes: Go's in kwild,
-//! zcat in an operator's hands, zlib in a script. They differ in what else they accept: headers with names, comments and
-//! checksums, zeros or other bytes behind the last member. So a member has one of two headers, ours (`gzip.rs`) or the plain
-//! ten bytes that Go and `gzip -n` write, whose time, compression hint and system mean nothing to any reader; and its data
-//! are inflated by flate2's zlib-rs, which refuses what zlib refuses.
+//! The file that is accepted here is the file that every validator's reader has to read to the same bytes: Go's in
+//! kwild, zcat in an operator's hands, zlib in a script. They differ in what else they accept: headers with names,
+//! comments and checksums, zeros or other bytes behind the last member. So a member has one of two headers, ours
+//! (`gzip.rs`) or the plain ten bytes that Go and `gzip -n` write, whose time, compression hint and system mean nothing
+//! to any reader; and its data are inflated by flate2's zlib-rs, which refuses what zlib refuses.
 
 use std::{
     fmt,
@@ -198,8 +198,8 @@ impl<R: BufRead> MemberStream<R> {
         Ok(given)
     }
 
-    /// Reads the member's trailer and checks the text's checksum and length, and the member's length where its header
-    /// says it.
+    /// Reads the member's trailer and checks the text's checksum and
+    /// length, and the member's length where its header says it.
     fn end(&mut self) -> io::Result<()> {
         let Some(Member { said, bytes, crc, text_bytes }) = self.member.take() else { return Ok(()) };
         let trailer = self.read_up_to(TRAILER_BYTES)?;

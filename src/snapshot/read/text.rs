@@ -1,10 +1,10 @@
 //! The text inside a snapshot file, in pieces and in order, for everyone who reads one. In goes any reader, out come
 //! pieces.
 //!
-//! Members of our own form (`gzip.rs`) say how long they are, so they are read whole and inflated on several threads. From
-//! the first that is not what it says, or is a stranger's, the rest of the file is read as a stream instead (`stream.rs`):
-//! there stands what zcat and kwild make of it, text or error. Nothing that a file says is believed before it is proved, and
-//! memory is bounded by the constants here.
+//! Members of our own form (`gzip.rs`) say how long they are, so they are read whole and inflated on several threads.
+//! From the first that is not what it says, or is a stranger's, the rest of the file is read as a stream instead
+//! (`stream.rs`): there stands what zcat and kwild make of it, text or error. Nothing that a file says is believed
+//! before it is proved, and memory is bounded by the constants here.
 
 use std::{
     collections::VecDeque,
@@ -73,8 +73,8 @@ impl<R: Read> TextReader<R> {
         self.gzip
     }
 
-    /// The next piece of text, which may be empty; `None` at the end, to which everything before it has then been
-    /// proved to lead.
+    /// The next piece of text, which may be empty; `None` at the end,
+    /// to which everything before it has then been proved to lead.
     pub(in crate::snapshot) fn next_piece(&mut self) -> io::Result<Option<TextPiece>> {
         let ended = match &mut self.state {
             State::Ended => return Ok(None),
@@ -196,8 +196,8 @@ impl<R: Read> Members<R> {
         }
     }
 
-    /// Reads batches ahead until all threads have work and some batches wait; threads are started where a second batch
-    /// comes.
+    /// Reads batches ahead until all threads have work and some
+    /// batches wait; threads are started where a second batch comes.
     fn read_ahead(&mut self) {
         loop {
             let window = self.threads.as_ref().map_or(1, |threads| threads.handles.len() + BATCHES_WAITING);
@@ -346,8 +346,8 @@ fn inflate(inflater: &mut Inflater, batch: &[Member], pool: &PiecePool) -> Infla
     Inflated { text, members: batch.len() }
 }
 
-/// Inflates a member into `place`; true if it is one deflate stream from its header to its trailer, and both numbers in
-/// the trailer are right.
+/// Inflates a member into `place`; true if it is one deflate stream from
+/// its header to its trailer, and both numbers in the trailer are right.
 fn inflate_member(inflater: &mut Inflater, bytes: &[u8], place: &mut [u8]) -> bool {
     #[cfg(feature = "isal")]
     if by_isal(bytes, HEADER_BYTES, place) {
@@ -393,8 +393,8 @@ mod tests {
         with_length(file)
     }
 
-    /// As [`hiding`], without the trailer that shows where the first text ends: only libdeflate could take the last one for
-    /// it.
+    /// As [`hiding`], without the trailer that shows where the first
+    /// text ends: only libdeflate could take the last one for it.
     fn hiding_untold(text: &[u8], hidden: &[u8]) -> Vec<u8> {
         let mut file = ours(text);
         let trailer = file.split_off(file.len() - TRAILER_BYTES);

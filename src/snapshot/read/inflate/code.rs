@@ -189,8 +189,8 @@ impl Code {
         Code { counts: [0; CODE_BITS_MAX + 1], symbols: [0; FIXED_LITLEN_CODES] }
     }
 
-    /// Takes the bits of each symbol's code; `None` where zlib or Go would refuse such a code: too many codes, or too
-    /// few.
+    /// Takes the bits of each symbol's code; `None` where zlib or
+    /// Go would refuse such a code: too many codes, or too few.
     pub(super) fn set(&mut self, lengths: &[u8]) -> Option<Completeness> {
         self.counts.fill(0);
         for bits in lengths {
@@ -221,8 +221,8 @@ impl Code {
         }
     }
 
-    /// Fills a table of 2^`table_bits` entries: an entry wherever the index begins with a symbol's code, zero
-    /// elsewhere.
+    /// Fills a table of 2^`table_bits` entries: an entry wherever
+    /// the index begins with a symbol's code, zero elsewhere.
     pub(super) fn fill(&self, table: &mut [u32], table_bits: u32, entry: impl Fn(u16, u32) -> u32) {
         table.fill(0);
         let mut symbols = self.symbols.iter();
