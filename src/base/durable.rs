@@ -75,7 +75,7 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     sync_directory(parent(to))
 }
 
-/// Syncs a file's bytes and length.
+/// Waits until a file's bytes and length are on the disk; `path` is what an error calls the file.
 pub fn sync_file(file: &File, path: &Path) -> Result<()> {
     sync_data(file).or_failed(|| format!("cannot sync {}", path.display()))
 }

@@ -151,7 +151,7 @@ async fn in_time<T>(attempt: impl Future<Output = Result<T, Failure>>) -> Result
 struct Lent(Arc<Mutex<Box<dyn Stream>>>);
 
 impl Lent {
-    /// The owner's end and the borrower's.
+    /// Two ends of the same stream: the owner's and the borrower's.
     fn new(stream: Box<dyn Stream>) -> (Self, Self) {
         let lent = Lent(Arc::new(Mutex::new(stream)));
         (lent.clone(), lent)

@@ -31,9 +31,9 @@ use super::{
 };
 use crate::base::{Context, Error, Result, text::escape};
 
-/// The oldest pg_dump that knows `--no-table-access-method`.
+/// Major version of the oldest pg_dump that knows `--no-table-access-method`.
 const MAJOR_MIN: u32 = 15;
-/// From here on `--blobs` is called `--large-objects`.
+/// From this major version on, pg_dump's `--blobs` is called `--large-objects`.
 const MAJOR_OF_LARGE_OBJECTS: u32 = 16;
 /// Bytes kept of pg_dump's error output; of a longer one its end, where the reason stands.
 const STDERR_BYTES_MAX: usize = 4096;

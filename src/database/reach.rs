@@ -49,7 +49,7 @@ pub(super) struct Reached {
 /// Whether others on the way can read what is said over a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Privacy {
-    /// TLS, or no network at all.
+    /// TLS, or a unix socket, which is no network at all.
     Private,
     /// Plain text over TCP, as was asked for, or to a server on this machine.
     Plain,

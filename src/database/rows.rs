@@ -357,7 +357,8 @@ async fn read_all(wire: &mut Wire, statement: &str, kinds: Option<&[Kind]>) -> R
     Ok(rows)
 }
 
-/// Whether the text that is made here of a table's first rows is the server's own.
+/// Whether the text made here of the binary rows on a table's first page is the server's own text of them.
+/// False, too, where a first page cannot be asked for.
 async fn writes_the_same(
     wire: &mut Wire,
     copy: &Copy,

@@ -119,7 +119,7 @@ pub struct Created {
     pub file_bytes: u64,
     /// Digest of the state in whatever order its rows lie; `None` (in JSON null) where it was left out.
     pub state_digest: Option<Blake3Hash>,
-    /// Digest of the statements that make the schema, compared only between equal majors; `None` as the state's digest.
+    /// Digest of the parsed statements that make the schema; `None` (in JSON null) where the digests were left out.
     pub schema_digest: Option<Blake3Hash>,
     /// Major version of the server that was read.
     pub server_major: u32,
@@ -145,7 +145,7 @@ pub struct Created {
     pub parameters_carried_over: bool,
     /// The old network's parameters that differ from those that Kwil's own tool would write.
     pub differs_from_template: Vec<Difference>,
-    /// The validators' public keys in hex, each with its power.
+    /// The validators of the genesis: each public key as `hex#type`, and its voting power.
     pub validator_powers: Vec<(String, i64)>,
     /// Why `snapshot verify` and every join will refuse the snapshot; `None` where they will take it.
     pub refusal: Option<String>,

@@ -129,7 +129,7 @@ pub fn digest_pieces<P: AsRef<[u8]>>(pieces: Pieces<P>, mut digester: StateDiges
 pub struct Digest {
     /// BLAKE3 over all tables' digests and the validators: equal for equal states, in whatever order their rows lie.
     pub state_digest: Blake3Hash,
-    /// BLAKE3 over the statements that make the schema; compared only between equal major versions.
+    /// BLAKE3 over the parsed statements that make the schema; other major versions may write other statements.
     pub schema_digest: Blake3Hash,
     /// Major version of the server that was read; `None` where it is not known, as of a file.
     pub server_major: Option<u32>,

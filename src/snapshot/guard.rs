@@ -99,7 +99,7 @@ impl fmt::Display for Guarded {
 /// afterwards, or neither. Blocking.
 ///
 /// # Errors
-/// As [`super::verify()`]; `Kind::Refused` where files are there already.
+/// As [`super::verify()`]; `Kind::Refused` where files are there already, or a file would be replaced by itself.
 pub fn guard(file: &Path, genesis: &Path, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
     let genesis_bytes = read_bounded(genesis, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
     let old = Genesis::parse(&genesis_bytes)?;

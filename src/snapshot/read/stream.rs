@@ -62,7 +62,7 @@ enum Found {
 }
 
 impl Unlike {
-    /// What makes a file out of the refused one that is accepted.
+    /// Advice on how to make a file that is accepted out of the refused one.
     pub(super) const REMEDY: &str = "write it anew, which leaves its text and state hash as they are: \
                                      gunzip -c FILE | gzip -n > NEW.gz; or unpack it and give the plain .sql file";
 
