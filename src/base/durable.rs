@@ -1,5 +1,5 @@
-//! The one place that makes files durable: temporary name in the same directory, write, sync, rename, sync the directory.
-//! Nobody else calls rename or fsync.
+//! The one place that makes files durable: temporary name in the same directory, write, sync, rename, sync the
+//! directory. Nobody else calls rename or fsync.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
@@ -17,14 +17,15 @@ use super::{Context, Error, Result};
 /// Suffix of a file that is not yet complete.
 pub const PART_SUFFIX: &str = ".part";
 
-/// Identity, swarm secret and journal of a directory that is served or filled lie here, 0700.
+/// Name of the directory, with mode 0700, beside files that are
+/// served or fetched: identity, swarm secret, journal and lock.
 pub const PRIVATE_DIRECTORY_NAME: &str = ".regenesis";
-/// The lock in it: one process works on a directory at a time.
+/// Name of the lock file in the private directory: one process works on a directory at a time.
 pub const LOCK_FILE_NAME: &str = "lock";
-/// The swarm's secret in it: 32 bytes, 0600.
+/// Name of the file in the private directory with the swarm's secret: 32 bytes, mode 0600.
 pub const SECRET_FILE_NAME: &str = "secret";
 
-/// `FILE.part` beside `FILE`.
+/// The path of an unfinished `path`: `FILE.part` beside `FILE`.
 pub fn part_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(PART_SUFFIX);
@@ -49,7 +50,8 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     rename(&part, path)
 }
 
-/// Creates (or empties) a file that is private from its first byte on.
+/// Creates a file anew with exactly this mode, so that it is
+/// private from its first byte on. What stood there is removed.
 fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     // A left-over of a crash may have another mode or be a link: never write through it.
     match fs::remove_file(path) {
@@ -62,7 +64,7 @@ fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a fresh `path` for writing with exactly this mode, for streams that are renamed when complete.
+/// Creates `path` anew for writing with exactly this mode, for a file that is renamed when it is complete.
 pub fn create_part(path: &Path, mode: u32) -> Result<File> {
     create_new(path, mode).or_failed(|| format!("cannot create {}", path.display()))
 }
@@ -73,21 +75,21 @@ pub fn rename(from: &Path, to: &Path) -> Result<()> {
     sync_directory(parent(to))
 }
 
-/// Syncs a file's bytes and length.
+/// Waits until a file's bytes and length are on the disk; `path` is what an error calls the file.
 pub fn sync_file(file: &File, path: &Path) -> Result<()> {
     sync_data(file).or_failed(|| format!("cannot sync {}", path.display()))
 }
 
-/// [`sync_file`] for callers that look at the cause themselves.
+/// [`sync_file`] for callers that look at the system's error themselves.
 pub fn sync_data(file: &File) -> io::Result<()> {
     file.sync_data()
 }
 
-/// Written before the disk is asked to take it.
+/// Bytes that are written before the disk is asked to take them.
 const EARLY_SYNC_BYTES: u64 = 64 << 20;
 
-/// Lets the disk take a large file while it is written, so that the last sync is short; whether all went well is that last
-/// one's to say.
+/// Lets the disk take a large file while it is still written, on a thread of its own, so that the last sync is short.
+/// Whether all went well is for that last sync to say.
 #[derive(Debug)]
 pub struct EarlySync {
     full: SyncSender<()>,
@@ -95,10 +97,10 @@ pub struct EarlySync {
 }
 
 impl EarlySync {
-    /// For a file that is about to be written.
+    /// Begins for a file that is about to be written.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the file's descriptor cannot be doubled, or the system gives no thread.
     pub fn of(file: &File) -> io::Result<Self> {
         let file = file.try_clone()?;
         let (full, to_sync) = sync_channel::<()>(1);
@@ -110,7 +112,7 @@ impl EarlySync {
         Ok(EarlySync { full, unsynced_bytes: 0 })
     }
 
-    /// So many bytes more were written.
+    /// Says that this many bytes more were written; asks the disk to take them once they are many.
     pub fn written(&mut self, bytes: usize) {
         self.unsynced_bytes += bytes as u64;
         if self.unsynced_bytes >= EARLY_SYNC_BYTES && self.full.try_send(()).is_ok() {
@@ -119,12 +121,12 @@ impl EarlySync {
     }
 }
 
-/// Makes the names in a directory durable.
+/// Makes the names in a directory durable, by syncing the directory.
 pub fn sync_directory(path: &Path) -> Result<()> {
     File::open(path).and_then(|d| d.sync_all()).or_failed(|| format!("cannot sync directory {}", path.display()))
 }
 
-/// The directory that holds `path`; `.` for a bare name.
+/// The directory that holds `path`; `.` for a name without a directory.
 pub fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(p) if !p.as_os_str().is_empty() => p,
@@ -132,7 +134,7 @@ pub fn parent(path: &Path) -> &Path {
     }
 }
 
-/// Makes a directory and its parents; the last one with `mode` if it is new.
+/// Makes a directory and its parents, all that are missing with `mode`; does nothing where it is there.
 pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -144,7 +146,7 @@ pub fn create_directory(path: &Path, mode: u32) -> Result<()> {
         .or_failed(|| format!("cannot make directory {}", path.display()))
 }
 
-/// The bits that this process takes away from every new file's mode.
+/// The bits that this process's umask takes away from the mode of every new file.
 #[allow(clippy::useless_conversion, reason = "a mode has 16 bits on other systems")]
 pub fn umask() -> u32 {
     // Reading it by the system call changes it for a moment, for all threads.
@@ -159,8 +161,8 @@ pub fn umask() -> u32 {
     })
 }
 
-/// Lets `to`, an empty file, share the blocks of `from` where the file system can do that: at once, and whatever is
-/// written to one of them later, the other one stays. False: it cannot, and `to` is still empty.
+/// Lets `to`, an empty file, share the blocks of `from`, where the file system can do that: at once, and what is later
+/// written to one of them does not show in the other. False: it cannot, and `to` is still empty.
 pub fn share_blocks(from: &File, to: &File) -> bool {
     #[cfg(target_os = "linux")]
     return rustix::fs::ioctl_ficlone(to, from).is_ok();
@@ -168,17 +170,18 @@ pub fn share_blocks(from: &File, to: &File) -> bool {
     return false;
 }
 
-/// An exclusive lock on a file, held until dropped. Ends with the process, also after `kill -9`.
+/// An exclusive lock on a file, held until this is dropped. It ends with the process, also after `kill -9`.
 #[derive(Debug)]
 pub struct Lock {
     _file: Flock<File>,
 }
 
 impl Lock {
-    /// Takes the lock, or says at once that another process has it.
+    /// Takes the lock, or says at once that another process has it; `what` names for the message what is locked.
     ///
     /// # Errors
-    /// [`super::Kind::Refused`] when it is held by another process, with that process's id.
+    /// [`super::Kind::Refused`] when another process holds it, with that process's id; when the file cannot be opened
+    /// or locked.
     pub fn acquire(path: &Path, what: &str) -> Result<Self> {
         let file = Self::open(path)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -200,7 +203,7 @@ impl Lock {
         }
     }
 
-    /// Takes the lock as soon as whoever has it lets go; for files that are held for an instant only.
+    /// Takes the lock, waiting until whoever has it lets go; for files that are held for an instant only.
     pub fn wait(path: &Path) -> Result<Self> {
         match Flock::lock(Self::open(path)?, FlockArg::LockExclusive) {
             Ok(locked) => Ok(Lock { _file: locked }),
@@ -220,7 +223,7 @@ impl Lock {
     }
 }
 
-/// Bytes that an ordinary user can still write on the file system of `path` (or of its nearest existing parent).
+/// Bytes that an ordinary user can still write on the file system of `path`, or of its nearest parent that exists.
 pub fn free_space(path: &Path) -> Result<u64> {
     let mut existing = path;
     while !existing.exists() {
@@ -233,7 +236,7 @@ pub fn free_space(path: &Path) -> Result<u64> {
     Ok(stat.blocks_available() as u64 * stat.fragment_size() as u64)
 }
 
-/// Refuses when fewer than `needed` bytes are free where `path` is or will be.
+/// Fails when fewer than `needed` bytes are free where `path` is or will be; `what` names what needs them.
 pub fn require_space(path: &Path, needed: u64, what: &str) -> Result<()> {
     let free = free_space(path)?;
     if free < needed {

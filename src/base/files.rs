@@ -1,13 +1,14 @@
-//! Small files, read with a bound.
+//! Small files, read whole with a bound on their size.
 
 use std::{fs::File, io::Read, path::Path};
 
 use super::{Context, Error, Result, text};
 
-/// A whole file of at most `max` bytes.
+/// The bytes of a whole file, at most `max` of them; `what` names the kind of file for messages.
 ///
 /// # Errors
-/// When it cannot be read, or is larger than what it should be ever is.
+/// `Kind::Verify` when the file is larger than `max`, which no file of its kind is; `Kind::Failed` when it cannot be
+/// read or is a directory.
 pub fn read_bounded(path: &Path, max: usize, what: &str) -> Result<Vec<u8>> {
     let cannot = || format!("cannot read the {what} {}", path.display());
     let hint = |e: Error| e.hint("check the path, and that this user may read the file");

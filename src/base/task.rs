@@ -8,7 +8,7 @@ use tracing::Instrument;
 
 use super::Result;
 
-/// Tasks of one owner. Dropping the set ends them.
+/// The tasks of one owner. Dropping the set aborts them.
 #[derive(Debug)]
 pub struct Tasks {
     set: JoinSet<()>,
@@ -21,12 +21,12 @@ impl Tasks {
         Tasks { set: JoinSet::new(), cancel }
     }
 
-    /// The token that ends the tasks.
+    /// The token that ends all tasks of the set when it is cancelled.
     pub fn cancel(&self) -> &CancellationToken {
         &self.cancel
     }
 
-    /// Starts a task; its error goes to the log.
+    /// Starts a task, which ends with the set's token; its error goes to the log under this name.
     pub fn spawn(&mut self, name: &'static str, work: impl Future<Output = Result<()>> + Send + 'static) {
         let cancel = self.cancel.clone();
         let run = async move {
@@ -42,7 +42,7 @@ impl Tasks {
         while self.set.try_join_next().is_some() {}
     }
 
-    /// Ends every task and waits for them, at most `limit`.
+    /// Cancels the set's token and waits for all tasks, at most `limit`; then aborts those that are left.
     pub async fn stop(mut self, limit: Duration) {
         self.cancel.cancel();
         let _ = timeout(limit, async { while self.set.join_next().await.is_some() {} }).await;

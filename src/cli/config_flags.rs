@@ -1,4 +1,5 @@
-//! Kwil's configuration flags of both families: `--section.key-with-dashes`.
+//! Kwil's configuration flags of both families, written `--section.key-with-dashes`: in go arguments, out come keys of
+//! config.toml with their values.
 
 use std::sync::LazyLock;
 
@@ -10,21 +11,21 @@ use kwil_formats::formats::{
 
 use crate::base::{Error, Result};
 
-/// Configuration flags as given.
+/// The configuration flags that were given, of either family.
 #[derive(Clone, Default)]
 pub(crate) struct ConfigFlags {
-    /// Flags with their values.
+    /// The name of each flag that was given, and its value's text.
     given: Vec<(&'static str, String)>,
 }
 
 impl std::fmt::Debug for ConfigFlags {
-    /// Names only: a value may be a password.
+    /// Shows the flags' names only, because a value may be a password.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_list().entries(self.given.iter().map(|(name, _)| name)).finish()
     }
 }
 
-/// A configuration flag and the keys it sets.
+/// A configuration flag, its help, and the keys of each family that it sets.
 struct Flag {
     name: String,
     help: String,
@@ -37,10 +38,10 @@ impl Flag {
     }
 }
 
-/// Flags that Kwil's v0.9 also takes as one letter.
+/// Configuration flags that Kwil's v0.9 also takes as one letter.
 const SHORT: [(&str, char); 2] = [("log.level", 'l'), ("chain.p2p.private-mode", 'p')];
 
-/// Every flag of both families, once each.
+/// Every configuration flag of both families; a flag that both have stands here once.
 static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| {
     let mut flags: Vec<Flag> = Vec::new();
     for family in [Family::V09, Family::V010] {
@@ -67,10 +68,10 @@ static FLAGS: LazyLock<Vec<Flag>> = LazyLock::new(|| {
 });
 
 impl ConfigFlags {
-    /// The keys of the family with their values.
+    /// The family's keys of config.toml that the flags set, with their values.
     ///
     /// # Errors
-    /// When a flag is the other family's.
+    /// `Kind::Usage` when a flag that was given is one of the other family only.
     pub(crate) fn values(&self, family: Family) -> Result<Vec<(String, String)>> {
         let mut values: Vec<(String, String)> = Vec::new();
         for (name, value) in &self.given {
@@ -85,7 +86,7 @@ impl ConfigFlags {
         Ok(values)
     }
 
-    /// The family that all flags are of, where they tell.
+    /// The family that all given flags are of; `None` where they do not tell.
     pub(crate) fn family(&self) -> Option<Family> {
         let only = |name: &str| {
             let flag = FLAGS.iter().find(|flag| flag.name == name)?;
@@ -97,7 +98,7 @@ impl ConfigFlags {
         self.given.iter().find_map(|(name, _)| only(name))
     }
 
-    /// Flags given whose value everybody on this machine can see and nobody should.
+    /// Names of the given flags whose value everybody on this machine can see and nobody should.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &'static str> {
         self.given.iter().map(|(name, _)| *name).filter(|name| name.ends_with("pass"))
     }
@@ -153,7 +154,7 @@ impl FromArgMatches for ConfigFlags {
     }
 }
 
-/// [`ConfigFlags`] of a command whose short flags mean something else.
+/// [`ConfigFlags`] of a command whose one-letter flags mean something else.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct LongConfigFlags(pub(crate) ConfigFlags);
 

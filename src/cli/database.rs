@@ -1,4 +1,5 @@
-//! The flags of every command that reads a database, and which of the sources counts.
+//! The flags of every command that reads a database: in go flags, a node's root, libpq's variables and files, out come
+//! the settings of a connection.
 
 use std::{
     fs,
@@ -52,26 +53,26 @@ pub(crate) struct DatabaseArgs {
     from_root: Option<PathBuf>,
 }
 
-/// What the flags and the other sources come to.
+/// The settings of a connection, and what was found in the node's root on the way.
 #[derive(Debug)]
 pub(crate) struct Resolved {
     pub(crate) settings: Settings,
-    /// The node's root, where one was named.
+    /// The node's root that `--from-root` names; `None` without it.
     pub(crate) root: Option<NodeRoot>,
-    /// Genesis of the old node, where `--from-root` names it.
+    /// The genesis in the root that `--from-root` names; `None` without it, or where it is not there.
     pub(crate) genesis: Option<Genesis>,
 }
 
-/// A root that was named.
+/// A node's root that `--from-root` names.
 #[derive(Debug)]
 pub(crate) struct NodeRoot {
     pub(crate) directory: PathBuf,
-    /// The snapshot that its configuration names, if it names one.
+    /// The snapshot file that the root's config.toml names; `None` if it names none.
     pub(crate) genesis_state: Option<PathBuf>,
 }
 
 impl DatabaseArgs {
-    /// With another flag's root.
+    /// The same flags, with another flag's root, if there is one, in the place of `--from-root`.
     pub(crate) fn with_root(mut self, root: Option<PathBuf>) -> Self {
         self.from_root = root.or(self.from_root);
         self
@@ -90,7 +91,7 @@ impl DatabaseArgs {
             || from_root.is_some()
     }
 
-    /// Reads the sources in their order.
+    /// Reads all sources in their order: flags, `--from-root`, the service file, libpq's variables, Kwil's defaults.
     pub(crate) fn resolve(mut self, progress: &Progress) -> Result<Resolved> {
         let (config, genesis, root) = match self.from_root.take().map(expand_home) {
             Some(root) => {
@@ -103,7 +104,7 @@ impl DatabaseArgs {
         Ok(Resolved { settings: self.settings(config, progress)?, root, genesis })
     }
 
-    /// The same, with `root` in the place of `--from-root` where that is not given.
+    /// The settings of [`DatabaseArgs::resolve`]; where `--from-root` is not given, `root` stands in its place.
     pub(crate) fn settings(self, root: Option<PartialSettings>, progress: &Progress) -> Result<Settings> {
         if self.password.is_some() {
             progress.warning(
@@ -135,7 +136,7 @@ impl DatabaseArgs {
     }
 }
 
-/// The file's text without its line end.
+/// The password in a file that holds nothing else, without its line end.
 fn read_password(path: &Path, progress: &Progress) -> Result<Zeroizing<String>> {
     let what = || format!("cannot read the password file {}", path.display());
     let file = fs::File::open(path).or_failed(what)?;
@@ -153,7 +154,7 @@ fn read_password(path: &Path, progress: &Progress) -> Result<Zeroizing<String>> 
     Ok(Zeroizing::new(password.to_owned()))
 }
 
-/// Where the node at `root` has its database, and the snapshot it began with.
+/// The place of the database of the node at `root`, and the snapshot that its config.toml names.
 fn root_settings(root: &Path) -> Result<(PartialSettings, Option<PathBuf>)> {
     let text = setup::read_config(&root.join(CONFIG_FILE_NAME))
         .map_err(|e| e.hint("--from-root names the root directory of the node"))?;

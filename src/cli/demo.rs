@@ -11,7 +11,7 @@ use crate::{
     base::Result,
 };
 
-/// Which recorded networks.
+/// The recorded networks that `demo` moves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Families {
     Both,

@@ -110,7 +110,7 @@ struct ValidatorShown {
     kind: String,
     name: Option<String>,
     power: i64,
-    /// Percent of all power.
+    /// The validator's part of the power of all validators, in percent.
     share: f64,
     leader: bool,
 }

@@ -50,7 +50,7 @@ pub(crate) struct GenesisFlags {
 }
 
 impl GenesisFlags {
-    /// The first flag given, if any is.
+    /// The name of the first flag that was given, `None` if none was.
     pub(crate) fn first(&self) -> Option<&'static str> {
         let given = [
             ("--chain-id", self.chain_id.is_some()),
@@ -67,10 +67,10 @@ impl GenesisFlags {
         given.into_iter().find_map(|(flag, given)| given.then_some(flag))
     }
 
-    /// The genesis that the flags ask for, for whatever key the node gets.
+    /// How the genesis is made that the flags ask for, for whatever key the node gets.
     ///
     /// # Errors
-    /// When a flag's text is not what it must be.
+    /// `Kind::Usage` when a flag's text is not what it must be.
     pub(crate) fn new_genesis(&self, family: Family) -> Result<NewGenesis> {
         let mut fresh = self.fresh(family)?;
         let leader = self.leader.as_deref().map(|text| text.parse::<PublicKey>().map_err(|e| bad("--leader", e)));
@@ -102,7 +102,8 @@ impl GenesisFlags {
     }
 }
 
-/// The genesis of a network that this node begins.
+/// The genesis of a network that begins with this node: its key is the leader or the only validator, unless flags say
+/// otherwise.
 fn of_node(fresh: &Fresh, gas: bool, key: &PublicKey, state_hash: Option<Sha256Hash>) -> Result<Genesis> {
     let mut fresh = fresh.clone();
     fresh.state_hash = state_hash;

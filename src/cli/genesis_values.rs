@@ -11,7 +11,8 @@ use crate::{
     base::{Error, Result, text::escape},
 };
 
-/// A genesis of Kwil's defaults, with the family's own name for a network that is not named; it begins now.
+/// A genesis with Kwil's defaults that begins at the time of the call; without a chain id it gets the family's own
+/// name.
 pub(super) fn new(family: Family, chain_id: Option<&str>) -> Fresh {
     let chain_id = chain_id.map(str::to_owned).unwrap_or_else(|| match family {
         Family::V09 => fresh::chain_id(&mut OsRng.unwrap_err()),
@@ -20,10 +21,11 @@ pub(super) fn new(family: Family, chain_id: Option<&str>) -> Fresh {
     Fresh::new(family, chain_id, genesis_time_now())
 }
 
-/// `--alloc`: an account, one of the signs, and its amount.
+/// Reads a value of `--alloc`: an account, one of the `signs`, and the account's amount.
 ///
 /// # Errors
-/// When there is no sign, or no such type of key; what stands beside the sign is looked at with the whole genesis.
+/// `Kind::Usage` when there is no sign, or no such type of key; what stands beside the sign is looked at with the whole
+/// genesis.
 pub(super) fn balance(family: Family, signs: &[char], text: &str) -> Result<Balance> {
     let sign = signs.first().copied().unwrap_or(':');
     let form = match family {
@@ -35,10 +37,10 @@ pub(super) fn balance(family: Family, signs: &[char], text: &str) -> Result<Bala
     Balance::new(account, amount).map_err(|error| Error::usage(format!("{}: {error}", wrong())).hint(form))
 }
 
-/// `--join-expiry`
+/// Reads a value of `--join-expiry`: a number of blocks in v0.9, a time such as `168h` in v0.10.
 ///
 /// # Errors
-/// When the family does not count so.
+/// `Kind::Usage` when it is not in the family's form.
 pub(super) fn join_expiry(family: Family, text: &str) -> Result<Expiry> {
     Expiry::parse(family, text).map_err(|error| {
         Error::usage(format!("--join-expiry: {error}")).hint("v0.9 counts blocks (100800), v0.10 takes a time (168h)")

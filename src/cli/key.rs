@@ -144,14 +144,14 @@ impl InfoArgs {
     }
 }
 
-/// An argument that is no key is a wrong argument.
+/// The error of an argument that is no key: `Kind::Usage`, since the argument is wrong.
 fn usage(error: kwil_formats::formats::key::KeyError) -> Error {
     let told = Error::from(error);
     let hint = told.advice().unwrap_or("name the key's file with --key-file").to_owned();
     Error::usage(told.to_string()).hint(hint)
 }
 
-/// Whom the key makes its node, beyond what Kwil's command says.
+/// Names under which the key's node is known, beyond those that Kwil's own command shows.
 struct Ids {
     validator_id: String,
     voter_id: String,
@@ -164,7 +164,7 @@ impl Ids {
     }
 }
 
-/// One line of text.
+/// A result that is one line of text.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
 struct Line(String);
@@ -175,7 +175,7 @@ impl fmt::Display for Line {
     }
 }
 
-/// The bare private key.
+/// A result that is the bare private key, in hex.
 struct Hex(Zeroizing<String>);
 
 impl Serialize for Hex {
@@ -190,16 +190,16 @@ impl fmt::Display for Hex {
     }
 }
 
-/// A key in all the forms that Kwil's command of the family shows.
+/// A result that is a key in all the forms that the family's own command of Kwil shows.
 struct Shown {
     family: Family,
     key: PrivateKey,
-    /// Behind Kwil's own lines.
+    /// Further names, which follow Kwil's own lines; `None` leaves them out.
     ids: Option<Ids>,
 }
 
 impl Shown {
-    /// (label in text, key in JSON, value), in Kwil's order.
+    /// The result's rows in Kwil's order: the label in text, the key in JSON, and the value.
     fn rows(&self) -> Vec<(&'static str, &'static str, Zeroizing<String>)> {
         let public = self.key.public();
         let node_id = public.node_id(self.family);

@@ -83,7 +83,7 @@ pub(crate) struct SignFlags {
 }
 
 impl SignFlags {
-    /// The options, with what the old genesis tells.
+    /// The options of signing; `old` is the old network's genesis, for its chain id and validators.
     pub(crate) fn options(&self, old: Option<&Genesis>) -> Result<SignOptions> {
         let old_validators = old.map(genesis_validators).transpose()?.unwrap_or_default();
         Ok(SignOptions {
@@ -99,7 +99,7 @@ impl SignFlags {
         })
     }
 
-    /// Where the highest sequence is kept.
+    /// The directory where the highest sequence of each network is remembered.
     pub(crate) fn state(&self) -> Result<StateDirectory> {
         self.state.open()
     }
@@ -114,7 +114,7 @@ pub(crate) struct StateArgs {
 }
 
 impl StateArgs {
-    /// The directory.
+    /// Opens the directory where the highest sequence of each network is remembered.
     pub(crate) fn open(&self) -> Result<StateDirectory> {
         StateDirectory::new(self.state_dir.as_deref())
     }
@@ -211,7 +211,7 @@ impl fmt::Display for SignResult {
     }
 }
 
-/// The file itself, also when its directory was named.
+/// The bytes of a manifest's file, also when the directory that holds it was named.
 fn read_manifest(path: &Path) -> Result<Vec<u8>> {
     let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
     read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
@@ -418,7 +418,7 @@ fn verify(args: VerifyArgs, session: &Session) -> Result<()> {
 struct StepShown {
     number: usize,
     name: &'static str,
-    /// `null`: the file it needs was not given.
+    /// Whether the step passed; `None` (in JSON null) where the file that it needs was not given.
     ok: Option<bool>,
 }
 

@@ -35,7 +35,7 @@ pub(crate) use output::Output;
 
 use crate::base::{Progress, Result, task::CancellationToken};
 
-/// What `--version` says.
+/// What `--version` prints after the program's name: version, commit, and features that are built in.
 const VERSION: &str =
     concat!(env!("CARGO_PKG_VERSION"), " (", env!("REGENESIS_COMMIT"), "; features: ", env!("REGENESIS_FEATURES"), ")");
 
@@ -113,14 +113,14 @@ pub(crate) enum LogFormat {
     Json,
 }
 
-/// What a running command has at hand.
+/// What a running command has at hand to print, tell and be ended with.
 #[derive(Debug)]
 pub(crate) struct Session {
-    /// Where the result goes.
+    /// Prints the command's result on stdout.
     pub(crate) output: Output,
-    /// Where progress goes.
+    /// Tells the command's progress on stderr.
     pub(crate) progress: Progress,
-    /// Cancelled by the first signal.
+    /// Token that the first signal cancels; commands end with an error then.
     pub(crate) cancel: CancellationToken,
 }
 
@@ -174,7 +174,8 @@ impl Command {
     }
 }
 
-/// Parses the arguments, runs the command, prints its error, and says which exit code that is.
+/// Parses the arguments, runs the command, prints its error if there is one, and gives the exit code that belongs to
+/// it.
 pub fn main() -> ExitCode {
     let matches = match Program::command().try_get_matches() {
         Ok(matches) => matches,

@@ -17,11 +17,11 @@ use zeroize::Zeroizing;
 use super::{ColorChoice, Globals, LogFormat, OutputFormat};
 use crate::base::{Context, Error, Kind, Result};
 
-/// Prints results in the chosen form.
+/// Prints a command's result on stdout, in the chosen form.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
     format: OutputFormat,
-    /// The one JSON object is out.
+    /// Whether the one JSON object of the command was printed.
     printed: Arc<AtomicBool>,
 }
 
@@ -65,7 +65,7 @@ impl Output {
         }
     }
 
-    /// Prints an error and gives its exit code.
+    /// Prints an error on stderr (and as JSON on stdout, if no result is there) and gives its exit code.
     pub(crate) fn error(&self, error: &Error) -> ExitCode {
         let chain = error.chain();
         if self.format == OutputFormat::Json && !self.printed.load(Ordering::Relaxed) {
@@ -82,13 +82,13 @@ impl Output {
     }
 }
 
-/// What clap says, with its own exit code for help and version.
+/// Prints what clap says of the arguments, and gives the exit code: 0 for help and version.
 pub(crate) fn usage_error(error: &clap::Error) -> ExitCode {
     let _ = error.print();
     ExitCode::from(if error.use_stderr() { Kind::Usage.exit_code() } else { 0 })
 }
 
-/// Whether stderr may carry colour.
+/// Whether what goes to stderr may be coloured, by the flag, the terminal and `NO_COLOR`.
 pub(crate) fn colour(choice: ColorChoice) -> bool {
     match choice {
         ColorChoice::Always => true,
@@ -97,7 +97,7 @@ pub(crate) fn colour(choice: ColorChoice) -> bool {
     }
 }
 
-/// Starts the log.
+/// Starts the log on stderr, by `REGENESIS_LOG` or `--verbose`; without both nothing is logged.
 pub(crate) fn start_log(globals: &Globals) {
     let default = if globals.verbose { "regenesis=debug" } else { "off" };
     let filter = EnvFilter::try_from_env("REGENESIS_LOG").unwrap_or_else(|_| EnvFilter::new(default));

@@ -16,12 +16,12 @@ use crate::base::{
     text::{self, megabytes_per_second},
 };
 
-/// How often a JSON line about one task is written.
+/// Time between two JSON lines about one task, at least.
 const JSON_INTERVAL: Duration = Duration::from_millis(100);
-/// How often a plain line about one task is worth writing.
+/// Time between two plain lines about one task, at least.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
-/// The sink that fits the flags and stderr.
+/// The progress that fits the flags and the terminal.
 pub(crate) fn sink(globals: &Globals) -> Progress {
     let quiet = globals.quiet || globals.silence;
     let terminal = io::stderr().is_terminal();
@@ -39,7 +39,7 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
-/// No progress; warnings always, the rest unless quiet.
+/// Draws no task's progress; warnings are always told, steps and notes unless `quiet`.
 fn words(quiet: bool) -> Progress {
     Progress::new(move |item| match item {
         Item::Warning(t) => say(&format!("warning: {t}")),

@@ -19,7 +19,7 @@ use crate::{
     base::{Result, durable, text},
 };
 
-/// Named in words for each verdict; JSON has all.
+/// Parts of the state that are named in words for each verdict; JSON has all of them.
 const PARTS_SHOWN_MAX: usize = 40;
 
 /// Flags of `setup confirm`.

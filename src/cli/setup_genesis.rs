@@ -109,7 +109,7 @@ impl GenesisArgs {
         session.output.result(&Said(format!("Created genesis.json file at {}", path.display())))
     }
 
-    /// As told, or as the flags that only one family has say.
+    /// The family that was told, else the one whose flags were given, else v0.9; `Kind::Usage` where flags contradict.
     fn family(&self) -> Result<Family> {
         let typed = |texts: &[String]| texts.iter().any(|text| text.contains('#'));
         let v010: Vec<&str> = [
@@ -202,7 +202,7 @@ fn forks(texts: &[String]) -> Result<BTreeMap<String, i64>> {
     Ok(forks)
 }
 
-/// One sentence, in JSON a string, as Kwil's tools print it.
+/// A result that is one sentence, in JSON a string, as Kwil's tools print it.
 #[derive(Debug)]
 struct Said(String);
 
@@ -256,10 +256,10 @@ impl GenesisHashArgs {
 
 #[derive(Debug, Serialize)]
 struct HashResult {
-    /// As v0.9's own tool calls it: base64.
+    /// The hash in base64, under the key of v0.9's own tool.
     #[serde(rename = "Hash")]
     base64: String,
-    /// As v0.10's calls it.
+    /// The hash in base64, under the key of v0.10's own tool.
     genesis_hash: String,
     state_hash: Sha256Hash,
     family: Family,

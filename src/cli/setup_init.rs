@@ -127,7 +127,8 @@ impl InitArgs {
         session.output.result(&made)
     }
 
-    /// The family of a network that begins here.
+    /// The family of a network that begins with this node, by the first that tells it: the flag, the key, flags of one
+    /// family, the old root; else v0.10.
     fn family_of_new(&self, root: Option<&std::path::Path>, old: Option<&OldConfig>) -> Result<Family> {
         let of_key = || match (&self.key_file, root) {
             (Some(path), _) => setup::family_of_key(path, &KeySource::File(path.clone())),
@@ -142,7 +143,7 @@ impl InitArgs {
     }
 }
 
-/// Where Kwil's own command of the family makes a root that is not named.
+/// The root that Kwil's own command of the family makes where none is named.
 fn default_root(family: Family) -> Result<PathBuf> {
     match family {
         Family::V09 => Ok(PathBuf::from(".testnet")),
@@ -155,14 +156,14 @@ fn default_root(family: Family) -> Result<PathBuf> {
     }
 }
 
-/// An old node's config.toml.
+/// An old node's config.toml, and the root that it lies in.
 pub(crate) struct OldConfig {
     root: PathBuf,
     text: Zeroizing<String>,
 }
 
 impl OldConfig {
-    /// Reads it.
+    /// Reads the config.toml in an old node's root.
     pub(crate) fn read(root: &std::path::Path) -> Result<Self> {
         let text = setup::read_config(&root.join(CONFIG_FILE_NAME))
             .map_err(|e| e.hint("--from-root names the root directory of the old node"))?;
@@ -170,7 +171,7 @@ impl OldConfig {
         Ok(OldConfig { root, text })
     }
 
-    /// What of it goes over; flags win.
+    /// The settings of the old node that go over into a config.toml of this family; those that flags set do not.
     pub(crate) fn carry_over(&self, family: Family, flags: &[(String, String)]) -> Result<CarryOver> {
         let given: Vec<String> = flags.iter().map(|(key, _)| key.clone()).collect();
         config::carry_over(&self.text, &self.root, family, &given).map_err(|e| {

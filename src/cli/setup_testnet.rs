@@ -119,7 +119,7 @@ pub(crate) struct TestnetArgs {
     config: LongConfigFlags,
 }
 
-/// Part of one file name.
+/// Reads the beginning of a directory's name: no path, and no dot in front.
 fn directory_name(text: &str) -> Result<String, String> {
     if text.contains(['/', '\0']) || text.starts_with('.') {
         return Err("expected the beginning of a directory's name, without / and no dot in front".to_owned());
@@ -168,7 +168,7 @@ impl TestnetArgs {
         session.output.result(&made)
     }
 
-    /// Flags that this family's command does not have.
+    /// Refuses flags that this family's own command of Kwil does not have.
     fn refuse_other_family(&self, family: Family) -> Result<()> {
         let of_v09 = [(self.block_interval.is_some(), "--block-interval"), (self.snaps, "--snaps")];
         let of_v010 = [
@@ -187,7 +187,7 @@ impl TestnetArgs {
         }
     }
 
-    /// What an existing genesis says already.
+    /// Refuses flags that say what an existing genesis says already.
     fn refuse_beside_genesis(&self) -> Result<()> {
         let flags = [
             (self.join_expiry.is_some(), "--join-expiry"),
@@ -224,7 +224,7 @@ impl TestnetArgs {
         }
     }
 
-    /// Configuration that all nodes share.
+    /// Keys of config.toml, with their values, that all nodes share.
     fn config_of(&self, family: Family) -> Result<Vec<(String, String)>> {
         let mut config = self.config.0.values(family)?;
         let mut set = |key: &str, value: String| config.push((key.to_owned(), value));
@@ -249,7 +249,7 @@ impl TestnetArgs {
         Ok(config)
     }
 
-    /// A new network.
+    /// What the genesis of a new network holds, by the flags.
     fn fresh(&self, family: Family) -> Result<Fresh> {
         let mut fresh = genesis_values::new(family, self.chain_id.as_deref());
         fresh.gas = self.gas;

@@ -1,4 +1,5 @@
-//! SIGINT, SIGTERM, SIGHUP: the first one stops cleanly, a second one at once.
+//! SIGINT, SIGTERM, SIGHUP: the first signal cancels a token, so that the command ends cleanly; a second one ends the
+//! process at once.
 
 use std::sync::{
     Arc,
@@ -9,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::base::{Error, Kind, task::CancellationToken};
 
-/// Watches for signals while a command runs.
+/// Watches for signals while a command runs; `cancel` is the token that the first one cancels.
 pub(crate) struct Signals {
     pub(crate) cancel: CancellationToken,
     seen: Arc<AtomicU8>,
@@ -34,7 +35,7 @@ impl Signals {
         signals
     }
 
-    /// An error that came up after a signal is the signal's doing.
+    /// The error as the command's end: after a signal it is `Kind::Interrupted`, because the signal is what caused it.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self.seen.load(Ordering::SeqCst) {
             0 => error,

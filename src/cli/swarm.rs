@@ -60,7 +60,7 @@ impl SwarmArgs {
     }
 }
 
-/// How long to go on serving.
+/// How long a node goes on serving others after its own work is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Linger {
     None,
@@ -106,7 +106,7 @@ impl SeedArgs {
     }
 }
 
-/// Prints the ticket, the only thing on stdout, and serves.
+/// Prints the ticket, which is the only thing on stdout, and serves until a signal comes.
 pub(crate) async fn serve(serving: fetch::Serving, session: &Session) -> Result<()> {
     session.output.result(&TicketResult::new(&serving.ticket, serving.manifest.id())?)?;
     session.progress.note("serving; give the ticket to the validators, over a channel you trust. Stop with Ctrl-C");
@@ -171,7 +171,7 @@ impl FetchArgs {
     }
 }
 
-/// Says that the work is done and what goes on.
+/// Tells that the command's work is done and how long it goes on serving others.
 pub(crate) fn tell_linger(linger: Linger, session: &Session) {
     if let Linger::For(duration) = linger {
         let shown = humantime::format_duration(duration);
@@ -179,7 +179,7 @@ pub(crate) fn tell_linger(linger: Linger, session: &Session) {
     }
 }
 
-/// The ticket, which must lead somewhere.
+/// Reads the ticket; an error where it leads nowhere, because it has no secret or no address.
 pub(crate) fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket> {
     let mut ticket = args.read()?;
     if swarm.public {

@@ -16,7 +16,7 @@ use crate::{
     manifest::Ticket,
 };
 
-/// Room for the line breaks that a mail program adds.
+/// Bytes that are read of a ticket at most, with room for the line breaks that a mail program adds.
 const INPUT_SIZE_BYTES_MAX: usize = 2 * limits::TICKET_SIZE_BYTES_MAX;
 
 /// Where a ticket comes from.
@@ -31,7 +31,7 @@ pub(crate) struct TicketArgs {
 }
 
 impl TicketArgs {
-    /// The ticket that was given, if one was.
+    /// Reads the ticket that was given as an argument, on stdin or in a file; `None` if none was.
     pub(crate) fn read_if_given(&self) -> Result<Option<Ticket>> {
         let text = match (&self.ticket_file, self.ticket.as_deref()) {
             (Some(path), _) => {
@@ -49,7 +49,7 @@ impl TicketArgs {
         Ok(Some(text.parse::<Ticket>()?))
     }
 
-    /// The ticket, which must be given.
+    /// Reads the ticket; an error if none was given.
     pub(crate) fn read(&self) -> Result<Ticket> {
         self.read_if_given()?.ok_or_else(|| {
             Error::usage("no ticket is given")
@@ -72,7 +72,7 @@ impl TicketCommand {
     }
 }
 
-/// What the string says.
+/// What a ticket says, without its secret.
 #[derive(Debug, Serialize)]
 struct Shown {
     chain_id: String,

@@ -6,7 +6,7 @@ use clap::builder::{PathBufValueParser, TypedValueParser};
 use kwil_formats::formats::Family;
 use zeroize::Zeroizing;
 
-/// `--family`: one of the two, or what is found.
+/// A value of `--family`: v0.9 or v0.10, or `None` for `auto`, which is whichever is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FamilyChoice(pub(crate) Option<Family>);
 
@@ -23,7 +23,7 @@ impl FromStr for FamilyChoice {
     }
 }
 
-/// A number of bytes, such as `64M` or `1.5G`; powers of 1024.
+/// A number of bytes, written such as `64M` or `1.5G`; units are powers of 1024.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Size(pub(crate) u64);
 
@@ -51,7 +51,7 @@ impl FromStr for Size {
     }
 }
 
-/// Text that is never shown.
+/// A flag's text that is never shown, because it may be a password or a key.
 #[derive(Clone)]
 pub(crate) struct Secret(pub(crate) Zeroizing<String>);
 
@@ -69,12 +69,13 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// The caller's home directory.
+/// The caller's home directory, by `HOME`; `None` where that is not set.
 pub(crate) fn home() -> Option<PathBuf> {
     std::env::var_os("HOME").filter(|h| !h.is_empty()).map(PathBuf::from)
 }
 
-/// A leading `~`, which a shell leaves alone in `--flag=~/x`, as Kwil's tools read it.
+/// The path with the home directory for a leading `~`, which a shell leaves alone in `--flag=~/x`; Kwil's tools do the
+/// same.
 pub(crate) fn expand_home(path: PathBuf) -> PathBuf {
     match (path.strip_prefix("~"), home()) {
         (Ok(rest), Some(home)) => home.join(rest),
@@ -82,7 +83,7 @@ pub(crate) fn expand_home(path: PathBuf) -> PathBuf {
     }
 }
 
-/// Reads a path with [`expand_home`].
+/// A parser for flags that reads a path with [`expand_home`].
 pub(crate) fn home_path() -> impl TypedValueParser<Value = PathBuf> {
     PathBufValueParser::new().map(expand_home)
 }

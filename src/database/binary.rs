@@ -1,5 +1,5 @@
-//! Rows in PostgreSQL's binary COPY format, written as its text format writes them. The server spends half of its time on
-//! making text; here that is cheaper. Only the types below, which give the same text whatever the session's settings
+//! Rows in PostgreSQL's binary COPY format, written as its text format writes them. The server spends half of its time
+//! on making text; here that is cheaper. Only the types below, which give the same text whatever the session's settings
 //! are; a table with any other column is read as text.
 //!
 //! Source: "COPY", file formats, in PostgreSQL's manual, and the output functions' documented forms.
@@ -12,24 +12,25 @@ mod value;
 
 use value::{escape, write_value};
 
-/// How the values of a column are written.
+/// The type of a column, as far as it decides how binary COPY's value is written as text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Kind {
     Bool,
     Int2,
     Int4,
     Int8,
-    /// `text`, `varchar`, `char(n)`, `json`: as they stand, but for COPY's escapes.
+    /// `text`, `varchar`, `char(n)`, `json`: the bytes as they stand, but for COPY's escapes.
     Text,
     Bytea,
     Uuid,
     Numeric,
-    /// Of one of the others.
+    /// An array whose elements are of this kind.
     Array(Box<Kind>),
 }
 
 impl Kind {
-    /// By the names of the built-in functions that write a type as text and as binary.
+    /// The kind of a type that is written by these built-in functions: its output function (text) and its send function
+    /// (binary). `None` for every other type; arrays are put together by the caller.
     pub(super) fn of(output: &str, send: &str) -> Option<Self> {
         Some(match (output, send) {
             ("boolout", "boolsend") => Kind::Bool,
@@ -48,20 +49,21 @@ impl Kind {
     }
 }
 
-/// The bytes are not what the format says.
+/// Why bytes are not what PostgreSQL's binary format says: the end of the sentence "the server sent …".
 pub(super) type Malformed = &'static str;
 
 const SIGNATURE: &[u8] = b"PGCOPY\n\xff\r\n\0";
-/// Signature, flags, length of the header's extension.
+/// Bytes of binary COPY's header: the signature (11), flags (4), and the length of the header's extension (4).
 const HEADER_BYTES: usize = 19;
-/// The least that is held of a row that came in pieces before it is looked at again.
+/// Bytes held of a row that came in pieces before its columns are written one by one; a shorter row waits to be whole.
 const HELD_MIN: usize = 64 << 10;
 
-/// Writes rows as text; takes the format's bytes in any pieces.
+/// Turns binary COPY's bytes into text COPY's rows; takes the bytes cut anywhere.
 #[derive(Debug)]
 pub(super) struct TextWriter<'a> {
+    /// How the values of each column are written, in the COPY's order.
     kinds: &'a [Kind],
-    /// What was cut: the front of a row, less the values that are written already.
+    /// Bytes that were taken and not yet written: the front of a row, or what is left of one that came in pieces.
     held: Vec<u8>,
     state: State,
 }
@@ -70,9 +72,9 @@ pub(super) struct TextWriter<'a> {
 enum State {
     Header,
     Row,
-    /// In a row that came in pieces, before this column.
+    /// Inside a row that came in pieces, before the column with this index.
     Column(usize),
-    /// In a long value of text or bytes of this column, of which so many bytes are to come.
+    /// Inside a long text or bytes value of the column with this index, of which this many bytes are still to come.
     Value(usize, usize),
     End,
 }
@@ -82,7 +84,7 @@ impl<'a> TextWriter<'a> {
         TextWriter { kinds, held: Vec::new(), state: State::Header }
     }
 
-    /// Takes bytes and appends rows to `out`.
+    /// Takes more bytes of the format and appends the text of what is whole to `out`.
     pub(super) fn push(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
         if self.held.is_empty() {
             let taken = self.write(bytes, out)?;
@@ -98,7 +100,7 @@ impl<'a> TextWriter<'a> {
         Ok(())
     }
 
-    /// Says whether the format's end was there.
+    /// Ends the rows; an error unless the format's own end was the last thing that came.
     pub(super) fn finish(self) -> Result<(), Malformed> {
         match self.state {
             State::End if self.held.is_empty() => Ok(()),
@@ -106,7 +108,7 @@ impl<'a> TextWriter<'a> {
         }
     }
 
-    /// Writes what is whole and says how much was taken.
+    /// Writes what is whole and gives the number of bytes taken; the caller keeps the rest.
     fn write(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<usize, Malformed> {
         let mut rest = bytes;
         loop {
@@ -136,6 +138,7 @@ impl<'a> TextWriter<'a> {
         }
     }
 
+    /// Reads the format's header, which must be whole and without flags or an extension; `None` where more is to come.
     fn header(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
         let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
         let extension = u32::from_be_bytes([header[15], header[16], header[17], header[18]]);
@@ -146,7 +149,7 @@ impl<'a> TextWriter<'a> {
         Ok(Some(HEADER_BYTES))
     }
 
-    /// The next column of a row that came in pieces.
+    /// Writes the next column of a row that came in pieces; gives the bytes taken, `None` where more is to come.
     fn column(&mut self, column: usize, bytes: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, Malformed> {
         let Some(kind) = self.kinds.get(column) else {
             end_row(out, self.kinds);
@@ -175,7 +178,8 @@ impl<'a> TextWriter<'a> {
         Ok(Some(4))
     }
 
-    /// A piece of a long value.
+    /// Writes a piece of a long value, of which `left` bytes are
+    /// to come; gives the bytes taken, `None` where none came.
     fn value(
         &mut self,
         column: usize,
@@ -200,16 +204,17 @@ impl<'a> TextWriter<'a> {
     }
 }
 
+/// What the bytes at hand begin with.
 enum Row {
-    /// So many bytes were a row.
+    /// A row of this many bytes.
     Whole(usize),
-    /// So many bytes were the format's end.
+    /// The format's end, of this many bytes.
     Last(usize),
-    /// More is to come.
+    /// A row that is not whole yet.
     Cut,
 }
 
-/// One row, where it is whole; else `out` is as it was.
+/// Appends one row's text to `out` if the row is whole; else `out` stays as it was.
 fn row(bytes: &[u8], kinds: &[Kind], out: &mut Vec<u8>) -> Result<Row, Malformed> {
     let Some((count, mut rest)) = bytes.split_first_chunk::<2>() else { return Ok(Row::Cut) };
     let count = i16::from_be_bytes(*count);
@@ -242,7 +247,7 @@ fn row(bytes: &[u8], kinds: &[Kind], out: &mut Vec<u8>) -> Result<Row, Malformed
     Ok(Row::Whole(bytes.len() - rest.len()))
 }
 
-/// The last column's tab becomes the line's end.
+/// Ends a row's text: the tab after the last column becomes the line's end.
 fn end_row(out: &mut Vec<u8>, kinds: &[Kind]) {
     if !kinds.is_empty() {
         out.pop();

@@ -1,5 +1,6 @@
-//! What libpq looks at in a server's certificate. The library for TLS is stricter than libpq's: it reads no X.509 v1, knows
-//! no common name, and takes no certificate for a server's that could also sign others. So these are read here.
+//! What libpq looks at in a server's certificate: in goes DER, out come names, validity and signatures. The library for
+//! TLS is stricter than libpq: it reads no X.509 v1, knows no common name, and takes no certificate for a server's that
+//! could also sign others. So these are read here.
 
 use std::net::IpAddr;
 
@@ -9,15 +10,15 @@ use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude
 
 use crate::base::text::escape;
 
-/// A certificate that was read.
+/// An X.509 certificate that was read.
 #[derive(Debug)]
 pub(super) struct Certificate<'a>(X509Certificate<'a>);
 
 impl<'a> Certificate<'a> {
-    /// Reads one.
+    /// Reads a certificate in DER.
     ///
     /// # Errors
-    /// When the bytes are none.
+    /// In words, when the bytes are no X.509 certificate or others follow it.
     pub(super) fn read(der: &'a CertificateDer<'_>) -> Result<Self, String> {
         match X509Certificate::from_der(der) {
             Ok(([], certificate)) => Ok(Certificate(certificate)),
@@ -25,35 +26,35 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// The public key with its algorithm, as DER.
+    /// The certificate's public key with its algorithm, as DER (SubjectPublicKeyInfo).
     pub(super) fn public_key(&self) -> &'a [u8] {
         self.0.tbs_certificate.subject_pki.raw
     }
 
-    /// The public key alone.
+    /// The bits of the public key alone, without its algorithm.
     pub(super) fn key(&self) -> &[u8] {
         &self.0.tbs_certificate.subject_pki.subject_public_key.data
     }
 
-    /// X.509 v1 or v2, which have no extensions.
+    /// Whether the certificate is X.509 v1 or v2, which have no extensions.
     pub(super) fn is_before_v3(&self) -> bool {
         self.0.version().0 < 2
     }
 
-    /// Whom it names.
+    /// The distinguished name of whom the certificate is for, made harmless to show.
     pub(super) fn subject(&self) -> String {
         escape(&self.0.subject().to_string())
     }
 
-    /// Who signed it, by name.
+    /// The distinguished name of who signed the certificate, made harmless to show.
     pub(super) fn issuer(&self) -> String {
         escape(&self.0.issuer().to_string())
     }
 
-    /// Says why it is of no use at a time.
+    /// Checks that the certificate is valid at this time, in UNIX seconds.
     ///
     /// # Errors
-    /// Before it begins and after it has ended.
+    /// In words, before its validity begins and after it has ended.
     pub(super) fn is_valid_at(&self, unix_seconds: u64) -> Result<(), String> {
         let now = i64::try_from(unix_seconds).ok().and_then(|seconds| ASN1Time::from_timestamp(seconds).ok());
         let validity = self.0.validity();
@@ -71,7 +72,7 @@ impl<'a> Certificate<'a> {
         }
     }
 
-    /// Whether the other one's key signed it.
+    /// Whether `issuer`'s name is the one that signed, and its key made the signature, by one of these algorithms.
     pub(super) fn is_signed_by(
         &self,
         issuer: &Certificate<'_>,
@@ -89,11 +90,11 @@ impl<'a> Certificate<'a> {
             .any(|algorithm| algorithm.verify_signature(key, message, signature).is_ok())
     }
 
-    /// Says whom it is for, if not for this host: as libpq has it, by the alternative names of the host's kind, and by the
-    /// common name where there is none of that kind.
+    /// Checks that the certificate is for this host, as libpq does: by the alternative names of the host's kind (name
+    /// or address), and by the common name where there is none of that kind.
     ///
     /// # Errors
-    /// When it is for others.
+    /// In words, whom the certificate is for instead.
     pub(super) fn is_for(&self, host: &str) -> Result<(), String> {
         let address: Option<IpAddr> = host.parse().ok();
         let mut names: Vec<String> = Vec::new();
@@ -132,7 +133,7 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// A host's name; `*.` at the pattern's front stands for one label.
+/// Whether a host's name fits a certificate's name; `*.` at the pattern's front stands for one label.
 fn matches(pattern: &str, host: &str) -> bool {
     if pattern.contains('\0') {
         return false;
@@ -144,7 +145,7 @@ fn matches(pattern: &str, host: &str) -> bool {
     !label.is_empty() && suffix.contains('.') && rest.eq_ignore_ascii_case(suffix)
 }
 
-/// The object identifier that an algorithm's DER begins with.
+/// The content of the object identifier that an algorithm's DER begins with; `None` where it begins otherwise.
 fn object_id(algorithm: &[u8]) -> Option<&[u8]> {
     match algorithm {
         [0x06, length, rest @ ..] => rest.get(..usize::from(*length)),
@@ -152,7 +153,8 @@ fn object_id(algorithm: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// What binds a password's proof to this certificate (`tls-server-end-point`, RFC 5929); none where that is not defined.
+/// The hash that binds a password's proof to this certificate (`tls-server-end-point`, RFC 5929); `None` where the RFC
+/// defines none for the certificate's signature algorithm.
 pub(super) fn end_point(der: &CertificateDer<'_>) -> Option<Vec<u8>> {
     let certificate = Certificate::read(der).ok()?;
     // Of md5 and sha1, too, the RFC takes SHA-256.

@@ -1,4 +1,5 @@
-//! What the catalogue says about the tables whose rows are to be read: their sizes, and how their columns can be written.
+//! What the catalogue says about the tables whose rows are to be read: their sizes, and how their columns can be
+//! written. In go pg_dump's `COPY` statements, out comes an answer for each of them, in their order.
 
 use tokio_postgres::Row;
 
@@ -10,7 +11,7 @@ use super::{
 };
 use crate::base::Result;
 
-/// The tables' sizes.
+/// The size of each statement's table, in their order; zeros where a query stands in a table's place.
 pub(super) async fn sizes(cut: &Cut, copies: &[Copy]) -> Result<Vec<TableSize>> {
     const DOING: &str = "read the tables' sizes";
     const SQL: &str = "SELECT coalesce(c.relkind = 'r' AND a.amname = 'heap', false), \
@@ -30,7 +31,8 @@ pub(super) async fn sizes(cut: &Cut, copies: &[Copy]) -> Result<Vec<TableSize>> 
         .collect()
 }
 
-/// For each table how its columns are written, where all are of known types; only built-in functions are known.
+/// How the columns of each statement's table are written, where all have known types (else `None`). A type is known by
+/// the built-in functions that write it.
 pub(super) async fn kinds(cut: &Cut, copies: &[Copy]) -> Result<Vec<Option<Vec<Kind>>>> {
     const DOING: &str = "read the columns' types";
     const SQL: &str = "SELECT t.number, pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum), \

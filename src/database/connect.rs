@@ -1,4 +1,5 @@
-//! One connection that is logged in, and what its failures mean in words.
+//! One connection that is logged in: in go settings, out comes a client or a bare stream, or an error that says in
+//! words what the server's or the network's failure means and what to do.
 
 use std::{
     future::{Ready, ready},
@@ -28,27 +29,28 @@ use super::{
 };
 use crate::base::{Error, Result, text::escape};
 
-/// How long a server may take to answer a connection.
+/// How long reaching a server and logging in may take together.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 
-/// What every session of ours has, pg_dump's too, whatever the role's and the server's defaults are: the same database
-/// gives the same text everywhere.
+/// Server options that every session of ours has, pg_dump's too, whatever the role's and the server's defaults are: the
+/// same database gives the same text everywhere.
 pub(super) const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c bytea_output=hex -c quote_all_identifiers=off \
      -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
 const APPLICATION_NAME: &str = "regenesis";
 
-/// A client and the task that moves its bytes, which ends with it.
+/// A logged-in client and the task that moves its bytes; dropping it ends both.
 #[derive(Debug)]
 pub(crate) struct Connection {
     pub(crate) client: Client,
+    /// Whether others can read what is said over the connection.
     privacy: Privacy,
-    /// How it ended.
+    /// The words in which the connection ended; `None` while it stands.
     lost: watch::Receiver<Option<String>>,
     _io: AbortOnDropHandle<()>,
 }
 
 impl Connection {
-    /// Connects and logs in.
+    /// Connects and logs in, with [`SESSION_OPTIONS`].
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         match Connection::with_options(settings, SESSION_OPTIONS).await {
             Ok(connection) => Ok(connection),
@@ -57,7 +59,7 @@ impl Connection {
         }
     }
 
-    /// The same with other options for the server.
+    /// Connects and logs in, with these options for the server instead; empty: none, which also a pooler lets through.
     pub(super) async fn with_options(settings: &Settings, options: &str) -> Result<Self, Failure> {
         let first = Connection::attempt(settings, options).await;
         match first {
@@ -92,8 +94,8 @@ impl Connection {
         in_time(attempt).await
     }
 
-    /// Settings for further connections of the same kind: what was found out once is not tried again, and no later one is
-    /// less private than this one without a word.
+    /// Settings for further connections of the same kind: whether the server has TLS, once found out, is not tried
+    /// again, and no later connection is less private than this one without a word.
     pub(super) fn settled(&self, settings: &Settings) -> Settings {
         let mut settled = settings.clone();
         if settings.ssl_mode == SslMode::Prefer {
@@ -104,7 +106,8 @@ impl Connection {
         settled
     }
 
-    /// Why others can read what is said, where that was not asked for.
+    /// Why the connection is plain text although TLS was preferred;
+    /// `None` where it is private, or plain as was asked for.
     pub(super) fn plain_because(&self) -> Option<&str> {
         match &self.privacy {
             Privacy::PlainBecause(why) => Some(why),
@@ -112,7 +115,7 @@ impl Connection {
         }
     }
 
-    /// Waits until the connection is gone; in whose words.
+    /// Waits until the connection is gone; gives the words in which it ended.
     pub(crate) async fn lost(&self) -> String {
         let mut lost = self.lost.clone();
         let words = lost.wait_for(Option::is_some).await.ok().and_then(|words| words.clone());
@@ -120,7 +123,7 @@ impl Connection {
     }
 }
 
-/// Logs in and gives the bare connection, on which nothing is under way.
+/// Logs in through the driver and gives the bare connection back, on which nothing is under way.
 pub(super) async fn log_in(settings: &Settings) -> Result<Box<dyn Stream>, Failure> {
     let attempt = async {
         let Reached { stream, binding, .. } = reach(settings).await?;
@@ -133,7 +136,7 @@ pub(super) async fn log_in(settings: &Settings) -> Result<Box<dyn Stream>, Failu
     in_time(attempt).await
 }
 
-/// [`reach`], in time.
+/// [`reach`] within [`CONNECT_TIME_MAX`]: a connection on which nobody has logged in.
 pub(super) async fn reach_in_time(settings: &Settings) -> Result<Box<dyn Stream>> {
     let reached = in_time(async { Ok(reach(settings).await?.stream) }).await;
     reached.map_err(|failure| failure.explain(settings))
@@ -143,12 +146,12 @@ async fn in_time<T>(attempt: impl Future<Output = Result<T, Failure>>) -> Result
     tokio::time::timeout(CONNECT_TIME_MAX, attempt).await.unwrap_or(Err(Failure::Silent))
 }
 
-/// A stream that is given to the driver for a while.
+/// A stream that is lent to the driver while it logs in; both ends hold the same one.
 #[derive(Clone)]
 struct Lent(Arc<Mutex<Box<dyn Stream>>>);
 
 impl Lent {
-    /// The owner's end and the borrower's.
+    /// Two ends of the same stream: the owner's and the borrower's.
     fn new(stream: Box<dyn Stream>) -> (Self, Self) {
         let lent = Lent(Arc::new(Mutex::new(stream)));
         (lent.clone(), lent)
@@ -184,7 +187,8 @@ impl AsyncWrite for Lent {
     }
 }
 
-/// Tells the driver what is below it already, with what binds a password's proof to it.
+/// Tells the driver that TLS, if any, is below it already; holds what binds a password's proof to the server's
+/// certificate (`tls-server-end-point`), where there is such a thing.
 struct Underneath(Option<Vec<u8>>);
 
 impl<S: AsyncRead + AsyncWrite + Unpin> TlsConnect<S> for Underneath {
@@ -246,27 +250,27 @@ fn config(settings: &Settings, options: &str) -> Config {
     config
 }
 
-/// The server's list of who may come in from where (pg_hba.conf) says no.
+/// Whether the server's list of who may come in from where (pg_hba.conf) said no.
 fn is_not_let_in(e: &tokio_postgres::Error) -> bool {
     e.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
 }
 
-/// Why there is no connection.
+/// Why there is no connection; [`Failure::explain`] makes an error of it.
 #[derive(Debug)]
 pub(super) enum Failure {
     Ours(Error),
     Postgres(tokio_postgres::Error),
-    /// No answer in time.
+    /// No answer within [`CONNECT_TIME_MAX`].
     Silent,
 }
 
 impl Failure {
-    /// The server, the database or the role has as many connections as it may.
+    /// Whether the server, the database or the role has as many connections as it may.
     pub(super) fn is_limit(&self) -> bool {
         matches!(self, Failure::Postgres(e) if e.code() == Some(&SqlState::TOO_MANY_CONNECTIONS))
     }
 
-    /// No server says this, but one that stands before it.
+    /// Whether the words are those of a connection pooler, which stands before the server.
     fn is_poolers(&self) -> bool {
         matches!(self, Failure::Postgres(e) if pooler::is_words(&words(e)))
     }
@@ -286,7 +290,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// The server's own words, made harmless; without them the driver's.
+/// The server's own words with its SQLSTATE, made harmless to show; without them the driver's.
 pub(crate) fn words(e: &tokio_postgres::Error) -> String {
     if let Some(db) = e.as_db_error() {
         return escape(&format!("{} (SQLSTATE {})", db.message(), db.code().code()));
@@ -304,7 +308,7 @@ pub(crate) fn words(e: &tokio_postgres::Error) -> String {
 /// How the error of a database that does not exist begins.
 const NO_DATABASE: &str = "there is no database";
 
-/// Whether [`Connection::open`] reached the server, but the database does not exist.
+/// Whether this error of [`Connection::open`] says that the server was reached, but the database does not exist.
 pub(super) fn is_missing_database(error: &Error) -> bool {
     error.to_string().starts_with(NO_DATABASE)
 }
@@ -348,7 +352,7 @@ fn explain_connect(e: tokio_postgres::Error, settings: &Settings) -> Error {
     }
 }
 
-/// How else a server may let a role in that it does not let in, by its words about TLS.
+/// Advice on how else a server may let the role in that it refused, by what its words say about TLS.
 fn let_in_otherwise(words: &str) -> Option<&'static str> {
     if words.contains("no encryption") || words.contains("SSL off") {
         Some("the server may let this role in over TLS only: give --sslmode require, or verify-full (or check --user)")
@@ -361,12 +365,13 @@ fn let_in_otherwise(words: &str) -> Option<&'static str> {
     }
 }
 
-/// Explains a query's failure; `doing` is a clause such as "read the chain's height".
+/// The error of a query that failed; `doing` is a clause such as "read the chain's height".
 pub(crate) fn explain_query(e: tokio_postgres::Error, doing: &str, settings: &Settings) -> Error {
     explain_refusal(e.code(), words(&e), doing, settings)
 }
 
-/// [`explain_query`] where only the server's code and words are at hand.
+/// [`explain_query`] where only the server's code and words are
+/// at hand; `code` is `None` for a failure of the connection.
 pub(super) fn explain_refusal(code: Option<&SqlState>, words: String, doing: &str, settings: &Settings) -> Error {
     let (user, dbname) = (escape(&settings.user), escape(&settings.dbname));
     match code {

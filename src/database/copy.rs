@@ -1,18 +1,19 @@
-//! A COPY statement of pg_dump's, and how a large table's is cut into ranges of pages that give the same rows in the same
-//! order.
+//! A COPY statement of pg_dump's, and how a large table's is cut into ranges of pages. In goes the statement, out come
+//! statements that give the same rows in the same order.
 
 use std::fmt::Write;
 
-/// A range of a table that one statement reads, unless the caller says otherwise.
+/// Bytes of a table on the server's disk that one statement reads, unless the caller says otherwise.
 pub(crate) const RANGE_BYTES: u64 = 4 << 20;
-/// Servers before this one read the whole table for every range.
+/// The first major version that reads only the pages of a range;
+/// servers before it read the whole table for every range.
 const MAJOR_OF_TID_RANGE_SCANS: u32 = 14;
 
-/// How each ends.
+/// How each COPY statement of pg_dump's ends.
 const TAIL: &str = " TO stdout;";
 const BINARY_TAIL: &str = " TO stdout (FORMAT binary);";
 
-/// The form in which rows are sent.
+/// The form in which the server sends rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
     Text,
@@ -28,26 +29,27 @@ impl Format {
     }
 }
 
-/// A statement that reads rows.
+/// A COPY statement of pg_dump's that reads the rows of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Copy {
-    /// As pg_dump wrote it.
+    /// The statement as pg_dump wrote it.
     pub(super) statement: String,
-    /// The table's qualified name, quoted as SQL wants it; none where a query stands in its place.
+    /// The table's qualified name, quoted as SQL wants it; `None` where a query stands in its place.
     pub(super) table: Option<String>,
-    /// The columns, without the parentheses.
+    /// The columns' list without its parentheses; empty where the statement names none.
     pub(super) columns: String,
 }
 
-/// What the catalogue says about a table.
+/// What the catalogue says about the size of a table.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct TableSize {
-    /// An ordinary table in the heap, whose rows have a place on a page.
+    /// Whether it is an ordinary table in the heap, whose rows have a place on a page.
     pub(super) is_heap: bool,
+    /// Pages of the table on the server's disk, its TOAST table not included.
     pub(super) pages: u64,
-    /// With its TOAST table.
+    /// Bytes of the table on the server's disk, its TOAST table included.
     pub(super) bytes: u64,
-    /// As the server last counted them.
+    /// Rows of the table as the server last estimated them.
     pub(super) rows: u64,
 }
 
@@ -62,17 +64,17 @@ impl Copy {
         Copy { statement: statement.to_owned(), table, columns }
     }
 
-    /// The statement up to the columns.
+    /// The statement up to and including the columns.
     pub(super) fn head(&self) -> &str {
         self.statement.strip_suffix(TAIL).unwrap_or(&self.statement)
     }
 
-    /// What to call it in messages.
+    /// What messages call the table: its name, or the statement where a query stands in its place.
     pub(super) fn name(&self) -> &str {
         self.table.as_deref().unwrap_or(&self.statement)
     }
 
-    /// The statements whose rows, one after the other, are those of this one; none for an empty table.
+    /// The statements whose rows, one after the other, are those of this one; none for a table without pages.
     pub(super) fn ranges(&self, size: TableSize, server_major: u32, range_bytes: u64, format: Format) -> Vec<String> {
         let whole = || vec![format!("{}{}", self.head(), format.tail())];
         let Some(table) = &self.table else { return vec![self.statement.clone()] };
@@ -103,7 +105,8 @@ impl Copy {
         statements
     }
 
-    /// The statement for the rows of a table's first page; none where rows have no pages.
+    /// The statement for the rows of a table's first page; `None`
+    /// where rows have no pages or the server reads no ranges.
     pub(super) fn first_page(&self, size: TableSize, server_major: u32, format: Format) -> Option<String> {
         let table = self.table.as_ref().filter(|_| size.is_heap && server_major >= MAJOR_OF_TID_RANGE_SCANS)?;
         let tail = format.tail();
@@ -111,7 +114,7 @@ impl Copy {
     }
 }
 
-/// A qualified name, quoted or not, and what follows it without blanks around it.
+/// A qualified name at the text's beginning, quoted or not, and what follows it without blanks around it.
 fn split_name(text: &str) -> (&str, &str) {
     let mut quoted = false;
     for (at, b) in text.bytes().enumerate() {

@@ -1,5 +1,6 @@
-//! One consistent cut: a REPEATABLE READ READ ONLY transaction whose exported snapshot every fact and pg_dump's text
-//! come from. It stays open until pg_dump has begun with it and is asked for the height once more at the end.
+//! One consistent cut: a REPEATABLE READ READ ONLY transaction whose exported snapshot every fact, pg_dump's text and
+//! all rows come from. It stays open until all of them are read; then it is ended, and the height is read once more to
+//! see whether the network moved meanwhile.
 
 mod reader;
 mod server;
@@ -26,55 +27,55 @@ pub(crate) const SENTRY_TABLE: &str = "kwild_internal.sentry";
 /// waiting, and hold its own locks and the cut meanwhile.
 const WATCH_CLIENTS: &str = "SET client_connection_check_interval = 2000";
 
-/// Names that one message lists.
+/// Names of tables that one warning lists; of more it gives the number.
 const NAMES_SHOWN: usize = 10;
 
-/// What decides how a cut is made.
+/// What decides how a cut is made and when it is refused.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CutOptions {
-    /// The family the operator expects; otherwise it is found by looking.
+    /// The family (v0.9 or v0.10) that the operator expects; `None`: whichever the database's schemas show.
     pub family: Option<Family>,
-    /// Go on although kwild seems to be at work.
+    /// Go on, with a warning, although there are signs that kwild is at work or stopped inside a block.
     pub allow_live: bool,
 }
 
-/// The network's parameters as the database holds them.
+/// The network's parameters as the database holds them, undecoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StoredParameters {
-    /// Rows of `kwild_chain.consensus_params`: name and value.
+    /// v0.9: the rows of `kwild_chain.consensus_params`, each a name and its value.
     V09(Vec<(String, Vec<u8>)>),
-    /// The JSON object of `kwild_chain.params`.
+    /// v0.10: the JSON object in the one row of `kwild_chain.params`.
     V010(Vec<u8>),
 }
 
-/// What the cut tells about the network. Voters are not here: they come out of the dump itself.
+/// What the cut tells about the old network. Voters are not here: they come out of the dump itself.
 #[derive(Debug, Clone)]
 pub struct Facts {
-    /// Which formats apply.
+    /// Whether the database is a v0.9 or a v0.10 kwild's.
     pub family: Family,
-    /// Last committed block.
+    /// Height of the last committed block, 0 or higher.
     pub height: i64,
-    /// Application hash of that block.
+    /// Application hash of the last committed block, as `kwild_chain.chain` holds it; `None` where it holds none.
     pub app_hash: Option<Vec<u8>>,
-    /// Parameters, undecoded.
+    /// The network's parameters, undecoded.
     pub parameters: StoredParameters,
-    /// v0.10: who owns the database.
+    /// v0.10: identifier of the user with the role `owner` in `kwild_engine`, if any; v0.9: `None`.
     pub owner: Option<String>,
-    /// Schemas that the snapshot carries, in Kwil's order: its own, then those of the catalogue.
+    /// Schemas that the snapshot carries, in Kwil's order: its own, then those that Kwil's catalogue lists.
     pub schemas: Vec<String>,
-    /// Unlogged tables in these schemas and what belongs to them, by schema and name: left out.
+    /// Unlogged tables in these schemas and the sequences that belong to them, by schema and name: they are left out.
     pub unlogged: Vec<(String, String)>,
-    /// Every other schema of the database, but the server's own.
+    /// Every other schema of the database but PostgreSQL's own (`pg_…`).
     pub other_schemas: Vec<String>,
-    /// Major version of the server.
+    /// Major version of the server, such as 16.
     pub server_major: u32,
-    /// Version of the server as it says it.
+    /// Version of the server in its own words, made harmless to show.
     pub server_version: String,
-    /// Bytes that the tables of these schemas take on the server's disk.
+    /// Bytes that the tables of these schemas take on the server's disk, TOAST included and indexes not.
     pub tables_size_bytes: u64,
 }
 
-/// An open cut. Dropping it ends the transaction.
+/// An open cut and its session. Dropping it ends the transaction.
 #[derive(Debug)]
 pub struct Cut {
     connection: Connection,
@@ -87,10 +88,12 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// Connects, opens the transaction and reads the facts. Warnings go to `progress`.
+    /// Connects, opens the transaction, reads the facts and exports the snapshot. Warnings and notes go to `progress`.
     ///
     /// # Errors
-    /// When the database cannot be reached or read, is none of Kwil's, or (`Kind::Refused`) kwild is at work on it.
+    /// When the database cannot be reached or read, is none of Kwil's, or a pooler stands before the server;
+    /// `Kind::Refused` when it is of another family than expected, lists a private schema, or shows signs of a kwild at
+    /// work.
     pub async fn open(settings: &Settings, options: CutOptions, progress: &Progress) -> Result<Self> {
         let connection = Connection::open(settings).await?;
         if let Some(why) = connection.plain_because() {
@@ -177,53 +180,54 @@ impl Cut {
         Ok((snapshot_id, facts))
     }
 
-    /// What was read.
+    /// What was read of the network when the cut was opened.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// Name of the exported snapshot, for pg_dump.
+    /// Name of the exported snapshot, which pg_dump and every further connection take.
     pub fn snapshot_id(&self) -> &str {
         &self.snapshot_id
     }
 
-    /// Asks within the cut.
+    /// The client of the cut's own session; what it is asked is asked within the cut.
     pub(super) fn client(&self) -> &Client {
         &self.connection.client
     }
 
-    /// Looks after every session of the cut.
+    /// What watches over every wait of the cut's sessions, and says what they wait for.
     pub(super) fn lookout(&self) -> Arc<Lookout> {
         self.lookout.clone()
     }
 
-    /// What each further session of the cut has to set.
+    /// Statements with which each further session of the cut begins.
     pub(super) fn session_settings(&self) -> Vec<String> {
         let mut settings = vec![format!("SET application_name = '{}'", self.lookout.name())];
         settings.extend(self.watches_clients.then(|| WATCH_CLIENTS.to_owned()));
         settings
     }
 
-    /// The same for a program that is given them when it starts: options of the server.
+    /// What [`Cut::session_settings`] sets, as options of the
+    /// server for pg_dump's session; the name goes by `PGAPPNAME`.
     pub(super) fn session_options(&self) -> String {
         let watch = if self.watches_clients { " -c client_connection_check_interval=2000" } else { "" };
         format!("{SESSION_OPTIONS}{watch}")
     }
 
-    /// Waits until the cut's session is gone; in whose words.
+    /// Waits until the cut's own session is gone; gives the words in which it ended.
     pub(super) async fn lost(&self) -> String {
         self.connection.lost().await
     }
 
-    /// How the database was reached.
+    /// How the database was reached, with what the first connection found out about TLS.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Ends the transaction and looks once more whether kwild was at work meanwhile.
+    /// Ends the transaction and looks once more for signs that kwild was at work meanwhile, a moved height among them.
     ///
     /// # Errors
-    /// `Kind::Refused` when it was and that is not allowed; or the connection is gone.
+    /// `Kind::Refused` when there are such signs and `allow_live` was not given; when the connection is gone.
     pub async fn finish(self, progress: &Progress) -> Result<()> {
         let read = Reader { client: &self.connection.client, settings: &self.settings };
         const END: &str = "end the consistent cut";

@@ -1,4 +1,4 @@
-//! pg_dump: which one, its arguments, and its text without the rows.
+//! pg_dump: which program on this machine is run, with which arguments, and its text without the rows.
 
 use std::{
     env,
@@ -31,17 +31,18 @@ use super::{
 };
 use crate::base::{Context, Error, Result, text::escape};
 
-/// The oldest pg_dump that knows `--no-table-access-method`.
+/// Major version of the oldest pg_dump that knows `--no-table-access-method`.
 const MAJOR_MIN: u32 = 15;
-/// From here on `--blobs` is called `--large-objects`.
+/// From this major version on, pg_dump's `--blobs` is called `--large-objects`.
 const MAJOR_OF_LARGE_OBJECTS: u32 = 16;
-/// How much of pg_dump's complaints is kept: the end is what matters.
+/// Bytes kept of pg_dump's error output; of a longer one its end, where the reason stands.
 const STDERR_BYTES_MAX: usize = 4096;
+/// Bytes kept of one line of pg_dump's error output; its beginning.
 const STDERR_LINE_BYTES_MAX: usize = 400;
-/// Read from pg_dump at once: what a pipe holds.
+/// Bytes read of pg_dump's output at once: what a pipe holds.
 const TEXT_READ_BYTES: usize = 64 << 10;
 
-/// A pg_dump that can be used.
+/// A pg_dump that was found and is new enough for the server it was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PgDump {
     path: PathBuf,
@@ -50,10 +51,10 @@ pub struct PgDump {
 }
 
 impl PgDump {
-    /// The program at `explicit`, or the best one on the machine, for a server of the given major version.
+    /// Finds the program at `explicit`, or the best one on the machine, for a server of the given major version.
     ///
     /// # Errors
-    /// When there is none, or none that is new enough.
+    /// When there is none, `explicit` names none that works, or none is as new as the server and version 15.
     pub async fn find(explicit: Option<&Path>, server_major: u32) -> Result<Self> {
         let paths = match explicit {
             Some(path) => vec![path.to_owned()],
@@ -97,22 +98,23 @@ impl PgDump {
         )
     }
 
-    /// Where it is.
+    /// The program's path.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Its major version.
+    /// The program's major version, such as 16.
     pub fn major(&self) -> u32 {
         self.major
     }
 
-    /// Its version as it says it.
+    /// The program's version in its own words, such as `16.4`, made harmless to show.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Kwil's own argument list, plus the exported snapshot; schema names quoted so that each matches only itself.
+    /// Kwil's own argument list for the family, plus the exported
+    /// snapshot; schema names are quoted so that each matches only itself.
     fn arguments(
         &self,
         settings: &Settings,
@@ -148,10 +150,10 @@ impl PgDump {
         arguments
     }
 
-    /// Runs it on the cut through a proxy that keeps the rows back. Dropping the future ends it.
+    /// Runs pg_dump on the cut through a proxy that keeps the rows back. Dropping the future ends pg_dump.
     ///
     /// # Errors
-    /// When it cannot be started or fails, with the end of what it said.
+    /// When pg_dump cannot be started, fails (with the end of what it said), or waits for a lock for ever.
     pub async fn skeleton(&self, cut: &Cut) -> Result<Skeleton> {
         cut.lookout().over(|| "lock the tables for pg_dump".to_owned(), self.run(cut)).await?
     }
@@ -214,7 +216,7 @@ impl PgDump {
     }
 }
 
-/// Everything that comes, to be read from its beginning.
+/// Everything that the program writes, spooled, to be read from its beginning.
 async fn spool(mut from: impl AsyncRead + Unpin) -> Result<SpooledTempFile> {
     let mut text = SpooledTempFile::new(TEXT_IN_MEMORY_BYTES);
     let mut buffer = vec![0; TEXT_READ_BYTES];
@@ -229,7 +231,7 @@ async fn spool(mut from: impl AsyncRead + Unpin) -> Result<SpooledTempFile> {
     Ok(text)
 }
 
-/// The process group to end with pg_dump; none once it has ended by itself.
+/// pg_dump's process group, which is killed when this is dropped; `None` once pg_dump has ended by itself.
 #[derive(Debug)]
 struct Group(Option<Pid>);
 
@@ -272,8 +274,8 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).filter(|line| !line.is_empty()).map(escape).collect::<Vec<_>>().join(" | ")
 }
 
-/// The last that a program says. Of a long line only the beginning is kept: pg_dump repeats a query that failed, and one that
-/// locks every table has megabytes.
+/// The last [`STDERR_BYTES_MAX`] bytes that a program says. Of a long line only the beginning is kept: pg_dump repeats
+/// a query that failed, and one that locks every table has megabytes.
 async fn tail(mut from: impl AsyncRead + Unpin) -> String {
     let mut kept: Vec<u8> = Vec::new();
     let mut line_bytes = 0;
@@ -291,8 +293,8 @@ async fn tail(mut from: impl AsyncRead + Unpin) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// Every variable that libpq or pg_dump would obey goes: the settings are ours alone. Messages in English. The proxy has a
-/// shorter limit for reaching the server; pg_dump's is for a log-in that hangs.
+/// Takes every variable away that libpq or pg_dump would obey, for the settings are ours alone; messages are in
+/// English. The proxy has a shorter limit for reaching the server; the 60 seconds here are for a log-in that hangs.
 pub(super) fn clean_environment(command: &mut Command) {
     for (name, _) in env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PG") {
@@ -302,7 +304,8 @@ pub(super) fn clean_environment(command: &mut Command) {
     command.env("LC_ALL", "C").env("PGAPPNAME", "regenesis").env("PGCONNECT_TIMEOUT", "60");
 }
 
-/// pg_dump takes a database name with `=` in it, or one that begins like a URI, for a connection string.
+/// The database's name as pg_dump's `--dbname`, which takes a name with
+/// `=` in it, or one that begins like a URI, for a connection string.
 fn connection_string(dbname: &str) -> String {
     if dbname.contains('=') || dbname.starts_with("postgres://") || dbname.starts_with("postgresql://") {
         format!("dbname='{}'", dbname.replace('\\', "\\\\").replace('\'', "\\'"))
@@ -311,7 +314,7 @@ fn connection_string(dbname: &str) -> String {
     }
 }
 
-/// The version, and its major number; what stands in the brackets is the distributor's name.
+/// The version and its major number out of the answer to `--version`; the brackets hold the distributor's name.
 fn version(answer: &str) -> Option<(&str, u32)> {
     let (_, version) = answer.strip_prefix("pg_dump (")?.split_once(") ")?;
     Some((version, leading_number(version)?))
@@ -322,7 +325,8 @@ fn leading_number(text: &str) -> Option<u32> {
     text[..end].parse().ok()
 }
 
-/// The one of the server's own version, else the first on the list that is newer.
+/// The program of the server's own major version, else the first
+/// one found that is newer; an error with advice if none is.
 fn choose(found: Vec<PgDump>, server_major: u32) -> Result<PgDump> {
     let Some(newest) = found.iter().max_by_key(|p| p.major).cloned() else {
         return Err(Error::failed("pg_dump was not found on PATH or among the installed PostgreSQL versions")
@@ -348,7 +352,7 @@ fn choose(found: Vec<PgDump>, server_major: u32) -> Result<PgDump> {
     }
 }
 
-/// Where a program of PostgreSQL's may be: PATH first, then the directories of the packages, newest version first.
+/// Paths of a PostgreSQL program that exist: those on PATH first, then in packages' directories, newest version first.
 pub(crate) fn candidates(name: &str, path: Option<&OsStr>) -> Vec<PathBuf> {
     let mut directories: Vec<PathBuf> = path.map(|p| env::split_paths(p).collect()).unwrap_or_default();
     directories.extend(versioned_directories());

@@ -1,20 +1,22 @@
-//! Signs that a kwild still works on the database, or was stopped in the middle of a block.
+//! Signs that a kwild still works on the database or was stopped in the middle of a block, with the words for what was
+//! seen and what to do.
 
 use std::fmt;
 
 use crate::base::text;
 
-/// Which sessions in `pg_stat_activity` are clients. Without `pg_read_all_stats` a role does not see what another role's
-/// session is, only that it is there and whose.
+/// SQL condition for the sessions in `pg_stat_activity` that are clients. Without `pg_read_all_stats` a role does not
+/// see what another role's session is, only that it is there and whose.
 pub(super) const IS_CLIENT: &str =
     "(backend_type IN ('client backend', 'walsender') OR backend_type IS NULL AND usesysid IS NOT NULL)";
 
-/// How far a standby is behind its primary, as far as it can tell.
+/// How far a standby is behind its primary, as far as the standby can tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lag {
-    /// Since the last transaction that it replayed was committed.
+    /// Seconds since the last transaction that it replayed was
+    /// committed; `None` where it replayed none since its start.
     pub seconds: Option<i64>,
-    /// Received and not yet replayed.
+    /// Bytes of the log received and not yet replayed; `None` where it receives nothing.
     pub bytes: Option<i64>,
 }
 
@@ -37,35 +39,35 @@ impl fmt::Display for Lag {
     }
 }
 
-/// One sign; its text says what was seen.
+/// One sign that kwild is at work or stopped inside a block; its `Display` says what was seen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LiveSign {
-    /// kwild's replication slot: it exists exactly while kwild is connected.
+    /// kwild's replication slot with this name: it exists exactly while kwild is connected.
     ReplicationSlot(String),
-    /// A block in flight, or one that a crash left behind.
+    /// A prepared transaction with this id: a block in flight, or one that a crash left behind.
     PreparedTransaction(String),
-    /// v0.10: the last block was not finished.
+    /// v0.10: the last block was not finished; `kwild_chain.chain` is marked dirty.
     Dirty,
-    /// v0.9: the one-byte application hash of a block that was not finished.
+    /// v0.9: the last block was not finished; its application hash is the one byte 0x42.
     UnfinishedAppHash,
-    /// The server is a replica: of its primary nothing can be seen here.
+    /// The server is a replica; of its primary, and of a kwild on that, nothing can be seen here.
     Standby {
-        /// Height of the cut.
+        /// Height of the last block in the cut.
         height: i64,
-        /// How far it is behind.
+        /// How far the replica is behind.
         lag: Lag,
     },
-    /// The height moved while the snapshot was made.
+    /// The height moved while the snapshot was made: kwild is at work.
     HeightMoved {
-        /// Height of the cut.
+        /// Height of the last block in the cut.
         from: i64,
-        /// Height seen afterwards.
+        /// Height of the last block after the cut was read.
         to: i64,
     },
 }
 
 impl LiveSign {
-    /// What ends the sign.
+    /// Advice on what ends the sign, for the operator.
     pub fn remedy(&self) -> &'static str {
         match self {
             LiveSign::ReplicationSlot(_) | LiveSign::HeightMoved { .. } => {

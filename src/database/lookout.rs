@@ -1,5 +1,6 @@
-//! Says what a session of ours waits for. A lock that somebody else holds makes PostgreSQL wait in silence for as long as
-//! it takes; so whatever has not answered for a while is asked about over a connection of its own.
+//! Says what a session of ours waits for: in goes work, out come warnings about locks that others hold. Such a lock
+//! makes PostgreSQL wait in silence for as long as it takes; so whatever has not answered for a while is asked about
+//! over a connection of its own.
 
 use std::{
     collections::BTreeSet,
@@ -14,17 +15,17 @@ use super::{
 };
 use crate::base::{Error, Progress, Result, text::escape};
 
-/// So long nothing is said, and so long between two looks.
+/// How long work may take before it is asked what it waits for, and the pause between two such looks.
 const QUIET: Duration = Duration::from_secs(5);
-/// How long a look may take: what stops us may stop it, too.
+/// How long a look may take: what stops our work may stop the look, too.
 const LOOK_TIME_MAX: Duration = Duration::from_secs(5);
-/// Of a query, in words.
+/// Characters of a blocking session's query that a warning shows.
 const QUERY_CHARS_MAX: usize = 120;
-/// Waits that are told; a server full of them is told often enough.
+/// Waits that are told in one cut; a server full of them is told often enough.
 const TOLD_MAX: usize = 100;
 
-/// Who waits for whom, along every chain that begins at a session of ours; and whether it comes back to one. A lock may
-/// also be a prepared transaction's, which has no session.
+/// Who waits for whom, along every chain that begins at a session of ours, and whether the chain comes back to one of
+/// ours. A lock may also be a prepared transaction's, which has no session (its pid is 0).
 const SQL: &str = "WITH RECURSIVE ours AS MATERIALIZED (SELECT pid FROM pg_catalog.pg_stat_activity \
      WHERE application_name = $1), \
      chain (ours, pid) AS (SELECT o.pid, b FROM ours o, pg_catalog.unnest(pg_catalog.pg_blocking_pids(o.pid)) AS b \
@@ -38,12 +39,13 @@ const SQL: &str = "WITH RECURSIVE ours AS MATERIALIZED (SELECT pid FROM pg_catal
      FROM ours w CROSS JOIN LATERAL pg_catalog.unnest(pg_catalog.pg_blocking_pids(w.pid)) AS b (pid) \
      LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = b.pid ORDER BY 1, 3";
 
-/// Looks after the sessions of one cut.
+/// Watches over the waits of the sessions of one cut.
 pub(crate) struct Lookout {
     settings: Settings,
-    /// What the sessions call themselves.
+    /// The application name of the cut's sessions, by which the server's list of sessions shows them.
     name: String,
     progress: Progress,
+    /// Waits that were told: the pid of the session that holds the lock, and the table.
     told: Mutex<BTreeSet<(i32, String)>>,
 }
 
@@ -53,7 +55,7 @@ impl fmt::Debug for Lookout {
     }
 }
 
-/// A session that has what one of ours waits for.
+/// A session, or a prepared transaction, that holds the lock for which one of our sessions waits.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Blocker {
     table: String,
@@ -62,26 +64,26 @@ struct Blocker {
     program: String,
     state: String,
     query: String,
-    /// It waits for us in its turn.
+    /// It waits for one of our sessions in its turn, so that neither would ever go on.
     is_endless: bool,
 }
 
 impl Lookout {
-    /// For sessions that call themselves so.
+    /// A lookout over the sessions with this application name; it asks over connections with these settings.
     pub(super) fn new(settings: &Settings, name: String, progress: &Progress) -> Self {
         Lookout { settings: settings.clone(), name, progress: progress.clone(), told: Mutex::default() }
     }
 
-    /// What the sessions call themselves.
+    /// The application name of the cut's sessions.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// Waits for work, and says what it waits for in its turn if that is long; `doing` is a clause such as
-    /// "read the tables' sizes". Whoever drops the future ends the wait.
+    /// Waits for work, and warns of what it waits for in its turn if that takes long; `doing` is a clause such as "read
+    /// the tables' sizes". Dropping the future ends the wait.
     ///
     /// # Errors
-    /// When it would wait for ever: somebody waits for us, and we for him.
+    /// When the work would wait for ever: somebody waits for us, and we for them.
     pub(super) async fn over<T>(&self, doing: impl Fn() -> String, work: impl Future<Output = T>) -> Result<T> {
         tokio::pin!(work);
         loop {

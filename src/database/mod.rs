@@ -1,7 +1,7 @@
 //! Postgres: one consistent cut of the old network's database, pg_dump's text of it without the rows, and the rows over
-//! several connections. In go settings, out come facts and bytes; nothing here knows what the text means. Also a
-//! throw-away server for tests and `demo`.
-//! The only place that names tokio-postgres.
+//! several connections. In go settings, out come facts and bytes; nothing here knows what the text means. Also the
+//! databases that `demo`, tests and rehearsals make for themselves, and looks at a new node's database and server. The
+//! only place that names tokio-postgres.
 
 mod binary;
 mod certificate;

@@ -1,13 +1,14 @@
-//! libpq's password file: `host:port:database:user:password`, one a line, `*` for anything.
+//! libpq's password file: in go its text and a connection, out comes the password of the first line that fits. A line
+//! is `host:port:database:user:password`; `*` stands for anything.
 
 use zeroize::Zeroizing;
 
-/// Host as the file names a connection over a unix socket in a default directory.
+/// Host by which the file names a connection over a unix socket in a default directory.
 const LOCAL_HOST: &str = "localhost";
-/// Directories that count as default; libpq compares with the one it was built for.
+/// Directories of unix sockets that count as default; libpq compares with the one that it was built for.
 const SOCKET_DIRECTORIES: [&str; 3] = ["/tmp", "/var/run/postgresql", "/run/postgresql"];
 
-/// What a line of the file is compared with.
+/// The connection that a line of the file is compared with.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) host: &'a str,
@@ -16,7 +17,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) user: &'a str,
 }
 
-/// The password of the first line that fits.
+/// The password of the first line that fits; `None` where none does.
 pub(crate) fn find(text: &str, wanted: Wanted<'_>) -> Option<Zeroizing<String>> {
     let port = wanted.port.to_string();
     let local = SOCKET_DIRECTORIES.contains(&wanted.host.trim_end_matches('/'));
@@ -33,7 +34,7 @@ pub(crate) fn find(text: &str, wanted: Wanted<'_>) -> Option<Zeroizing<String>> 
     })
 }
 
-/// Takes the text up to the next unescaped colon off `rest`; `None` when there is no colon.
+/// Takes the text up to the next unescaped colon off `rest`; `None` when there is no colon. A lone `*` comes as `\*`.
 fn field(rest: &mut &str) -> Option<Zeroizing<String>> {
     let mut escaped = false;
     for (at, c) in rest.char_indices() {

@@ -1,5 +1,5 @@
-//! What stands before a server and speaks as one: PgBouncer and its like. They hand sessions around, and what a consistent
-//! cut needs of its session is lost; so the server itself is to be named.
+//! Connection poolers, which stand before a server and speak as one: PgBouncer and its like. They hand sessions around,
+//! and what a consistent cut needs of its session is lost; so the operator is told to name the server itself.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::base::{Error, text::escape};
 /// How long the server behind a pooler may take to say where it is.
 const ASK_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// Whether only a pooler says this.
+/// Whether these words of a refused connection are ones that only a pooler says.
 pub(super) fn is_words(words: &str) -> bool {
     ["unsupported startup parameter", "pgbouncer", "no such database: "].iter().any(|said| words.contains(said))
 }
 
-/// The error of a connection that ended at a pooler; asks the server behind it for its place.
+/// The error of a connection that a pooler refused; asks the server behind it for its place, within [`ASK_TIME_MAX`].
 pub(super) async fn explain(settings: &Settings, failure: Failure) -> Error {
     let why = match failure {
         Failure::Postgres(e) => words(&e),
@@ -31,7 +31,7 @@ pub(super) async fn explain(settings: &Settings, failure: Failure) -> Error {
     error(settings, place.as_deref()).because(why)
 }
 
-/// Where the server says that it is, in the flags that lead there.
+/// Where the server says that it listens, as the flags `--host H --port P`; `None` where it does not say.
 pub(super) async fn place_of(connection: &Connection) -> Option<String> {
     use tokio_postgres::SimpleQueryMessage;
     const SQL: &str = "SELECT pg_catalog.host(pg_catalog.inet_server_addr()), pg_catalog.current_setting('port'), \
@@ -48,7 +48,7 @@ pub(super) async fn place_of(connection: &Connection) -> Option<String> {
     })
 }
 
-/// What is wrong, and where to go.
+/// The error that a pooler answers; `place` is where the server behind it says that it is, if it said so.
 pub(super) fn error(settings: &Settings, place: Option<&str>) -> Error {
     let what =
         format!("a connection pooler (PgBouncer or its like) answers at {}, not PostgreSQL itself", settings.place());

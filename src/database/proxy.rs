@@ -1,6 +1,6 @@
 //! The skeleton proxy: a private unix socket between pg_dump and the server that relays the protocol, but answers every
-//! `COPY … TO stdout` itself with no rows and notes the statement. So pg_dump, of whatever version, decides the text, its
-//! order and the column lists in a moment, and the rows can be fetched beside it.
+//! `COPY … TO stdout` itself with no rows and notes the statement. So pg_dump, of whatever version, decides the text,
+//! its order and the column lists in a moment, and the rows can be fetched beside it.
 //!
 //! pg_dump logs in through it: whatever the server asks of a password is between the two. When pg_dump has gone, its
 //! session is kept, and with it the locks on every table.
@@ -23,26 +23,26 @@ use tokio_util::task::AbortOnDropHandle;
 use super::{connect::reach_in_time, reach::Stream, settings::Settings, wire::Wire};
 use crate::base::{Context, Error, Result};
 
-/// A message of pg_dump's: the longest lock every table by name.
+/// Bytes of a message of pg_dump's; the longest is the one that locks every table by name.
 const MESSAGE_SIZE_BYTES_MAX: usize = 64 << 20;
-/// A start-up message, as the server itself limits it.
+/// Bytes of a start-up message, as the server itself limits it.
 const STARTUP_SIZE_BYTES_MAX: usize = 10_000;
-/// Relayed from the server at once.
+/// Bytes relayed from the server at once.
 const RELAY_BYTES: usize = 64 << 10;
-/// Length and code of a start-up message.
+/// Bytes of a start-up message's head: its length and its code.
 const STARTUP_HEADER_BYTES: usize = 8;
 const SSL_REQUEST: u32 = 80_877_103;
 const GSSENC_REQUEST: u32 = 80_877_104;
 const CANCEL_REQUEST: u32 = 80_877_102;
-/// AuthenticationSASL.
+/// The authentication request in which a server offers SASL mechanisms (AuthenticationSASL).
 const SASL: u32 = 10;
-/// What a server says to a COPY of an empty table: CopyOutResponse (text, no columns), CopyDone, CommandComplete,
-/// ReadyForQuery inside a transaction.
+/// What a server answers to the COPY of an empty table inside a transaction: CopyOutResponse (text, no columns),
+/// CopyDone, CommandComplete, ReadyForQuery.
 const NO_ROWS: &[u8] = b"H\0\0\0\x07\0\0\0c\0\0\0\x04C\0\0\0\x0bCOPY 0\0Z\0\0\0\x05T";
-/// A socket's path may have 107 bytes; pg_dump appends the name.
+/// Bytes of the path of the socket's directory: a socket's path may have 107 bytes, and pg_dump appends the name.
 const DIRECTORY_NAME_BYTES_MAX: usize = 80;
 
-/// The socket, before pg_dump has come.
+/// The proxy's socket, before pg_dump has come.
 #[derive(Debug)]
 pub(super) struct Proxy {
     listener: UnixListener,
@@ -50,21 +50,21 @@ pub(super) struct Proxy {
     port: u16,
 }
 
-/// What pg_dump asked for.
+/// What pg_dump asked for through the proxy, and the session that it leaves behind.
 pub(super) struct Relayed {
-    /// Its `COPY … TO stdout;` statements, in order.
+    /// pg_dump's `COPY … TO stdout;` statements, in the order in which they came.
     pub(super) copies: Vec<String>,
-    /// Its `SET`s, in order: what the text of the rows depends on.
+    /// The `SET`s of pg_dump's session, in order: the form of the rows' text depends on them.
     pub(super) sets: Vec<String>,
-    /// Its session.
+    /// The session of pg_dump with the server, which goes on without pg_dump.
     pub(super) session: Session,
 }
 
-/// pg_dump's session without pg_dump: holds its locks. The server ends it when this is dropped.
+/// pg_dump's session without pg_dump: it holds the locks on every table. The server ends it when this is dropped.
 pub(super) type Session = Wire;
 
 impl Proxy {
-    /// Makes a socket that nobody else can reach.
+    /// Makes a socket that only this user can reach; `port` goes into its name, as pg_dump looks for it.
     pub(super) fn listen(port: u16) -> Result<Self> {
         let what = || "cannot make a socket for pg_dump";
         let mut builder = tempfile::Builder::new();
@@ -77,17 +77,17 @@ impl Proxy {
         Ok(Proxy { listener, directory, port })
     }
 
-    /// The directory of the socket, as pg_dump's `--host`.
+    /// The directory of the socket, for pg_dump's `--host`.
     pub(super) fn host(&self) -> &Path {
         self.directory.path()
     }
 
-    /// The number in the socket's name, as pg_dump's `--port`.
+    /// The number in the socket's name, for pg_dump's `--port`.
     pub(super) fn port(&self) -> u16 {
         self.port
     }
 
-    /// Relays one connection until pg_dump ends it.
+    /// Relays one connection between pg_dump and the server until pg_dump ends it.
     ///
     /// # Errors
     /// When the server cannot be reached, or either side breaks off.
@@ -153,7 +153,8 @@ fn server_gone() -> Error {
         .hint("is the server still running? the snapshot can simply be made again")
 }
 
-/// The first message; none where it asks for no session. Encryption is not needed on a socket of ours.
+/// The first message of a connection; `None` where it only asks to cancel
+/// a query. Encryption is refused: it is not needed on a socket of ours.
 async fn read_startup(client: &mut UnixStream) -> std::io::Result<Option<Vec<u8>>> {
     loop {
         let mut message = vec![0; STARTUP_HEADER_BYTES];
@@ -173,15 +174,16 @@ async fn read_startup(client: &mut UnixStream) -> std::io::Result<Option<Vec<u8>
     }
 }
 
-/// Relays what is said about passwords, until the server is content or says why not. Over TLS a server also offers an
-/// authentication that is bound to it; libpq refuses to hear of that on a socket without TLS, so the offer is left out.
+/// Relays what is said about passwords, until the server is content or says why not.
+/// Over TLS a server also offers an authentication that is bound to the channel;
+/// libpq refuses to hear of that on a socket without TLS, so the offer is left out.
 async fn log_in(
     server: &mut Box<dyn Stream>,
     messages: &mut mpsc::Receiver<Vec<u8>>,
     to_client: &mut OwnedWriteHalf,
 ) -> std::io::Result<()> {
     const AUTHENTICATION_OK: u32 = 0;
-    /// Plain text, MD5, the two steps of SASL: the ones that libpq answers.
+    /// The authentication requests that libpq answers: plain text, MD5, and the two steps of SASL.
     const ANSWERED: [u32; 4] = [3, 5, SASL, 11];
     loop {
         let message = read_message(server).await?;
@@ -201,7 +203,7 @@ async fn log_in(
     }
 }
 
-/// A server's offer of SASL mechanisms, without those that end in `-PLUS`.
+/// The message of a server's offer of SASL mechanisms, without those that end in `-PLUS`.
 fn without_channel_binding(message: &[u8]) -> Vec<u8> {
     let names = message.get(9..).unwrap_or_default();
     let kept = names.split(|b| *b == 0).filter(|name| !name.is_empty() && !name.ends_with(b"-PLUS"));
@@ -217,7 +219,7 @@ fn without_channel_binding(message: &[u8]) -> Vec<u8> {
     offer
 }
 
-/// Whole messages of pg_dump's; the queue ends with them.
+/// Reads pg_dump's messages, each whole, into a queue that ends with them.
 async fn read_messages(mut from: OwnedReadHalf, to: mpsc::Sender<Vec<u8>>) {
     while let Ok(message) = read_message(&mut from).await {
         if to.send(message).await.is_err() {
@@ -243,7 +245,7 @@ fn number(bytes: &[u8]) -> u32 {
     bytes.iter().take(4).fold(0, |n, b| n << 8 | u32::from(*b))
 }
 
-/// The SQL text of a simple query.
+/// The SQL text of a simple query's message; `None` of any other message.
 fn query(message: &[u8]) -> Option<&str> {
     let text = message.strip_prefix(b"Q")?.get(4..)?;
     std::str::from_utf8(text.strip_suffix(b"\0").unwrap_or(text)).ok()
@@ -254,7 +256,8 @@ fn copy_to_stdout(message: &[u8]) -> Option<String> {
     (text.starts_with("COPY ") && text.ends_with(" TO stdout;")).then(|| text.to_owned())
 }
 
-/// A setting of the whole session; `SET TRANSACTION` belongs to pg_dump's own, and so does a lock.
+/// The statement of a message that sets something for the whole session, without its `;`. `SET TRANSACTION` belongs to
+/// pg_dump's own transaction, and so does a lock.
 fn set(message: &[u8]) -> Option<String> {
     let text = query(message)?.trim();
     let mut words = text.split_ascii_whitespace();
@@ -269,7 +272,7 @@ fn set(message: &[u8]) -> Option<String> {
     (set && !text.trim_end_matches(';').contains(';')).then(|| text.trim_end_matches(';').to_owned())
 }
 
-/// Where the server's bytes stand between two of its messages.
+/// Where the bytes from the server stand within its messages.
 #[derive(Debug, Default)]
 struct MessagePosition {
     header: Vec<u8>,

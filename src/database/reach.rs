@@ -1,4 +1,5 @@
-//! The way to a server, before anything is said: a socket, and TLS over it as the settings ask for.
+//! The way to a server, before anybody logs in: in go settings, out comes a TCP or unix socket, with TLS over it as
+//! they ask for.
 
 use std::{net::IpAddr, os::fd::AsFd, path::Path, sync::Arc, time::Duration};
 
@@ -17,10 +18,14 @@ use super::{
 };
 use crate::base::{Error, Result};
 
-/// A server that is gone without a word is noticed after about a minute, whatever is waited for.
+/// How long bytes for the server may stay unacknowledged before a TCP connection counts as lost; with the probes, a
+/// server that is gone without a word is noticed after about a minute, whatever is waited for.
 const SILENT_TIME_MAX: Duration = Duration::from_secs(60);
+/// How long a TCP connection may be idle before the kernel probes whether the server is still there.
 const PROBE_AFTER: Duration = Duration::from_secs(30);
+/// Time between two of these probes.
 const PROBE_EVERY: Duration = Duration::from_secs(10);
+/// Probes without an answer after which the connection counts as lost.
 const PROBES: u32 = 3;
 
 pub(super) const TLS_HINT: &str =
@@ -28,27 +33,27 @@ pub(super) const TLS_HINT: &str =
 const NAME_HINT: &str = "--host must be a name that the certificate has (subjectAltName, or else its common name); \
      --sslmode verify-ca checks no name";
 
-/// Bytes to and from a server.
+/// A stream of bytes to and from a server, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
 
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Stream for T {}
 
-/// A server that was reached.
+/// A server that was reached; nobody has logged in yet.
 pub(super) struct Reached {
     pub(super) stream: Box<dyn Stream>,
-    /// Over TLS: what can bind a password's proof to the server's certificate.
+    /// Over TLS: what can bind a password's proof to the server's certificate (`tls-server-end-point`); else `None`.
     pub(super) binding: Option<Vec<u8>>,
     pub(super) privacy: Privacy,
 }
 
-/// Whether others can read what is said.
+/// Whether others on the way can read what is said over a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Privacy {
-    /// TLS, or no network at all.
+    /// TLS, or a unix socket, which is no network at all.
     Private,
-    /// Plain text, as was asked for or on this machine.
+    /// Plain text over TCP, as was asked for, or to a server on this machine.
     Plain,
-    /// Plain text, although TLS was preferred; why.
+    /// Plain text over TCP, although TLS was preferred; why there is no TLS.
     PlainBecause(String),
 }
 
@@ -72,7 +77,7 @@ pub(super) async fn reach(settings: &Settings) -> Result<Reached> {
     }
 }
 
-/// Whether nobody stands between us and the server.
+/// Whether the server's address is one of this machine, so that nobody stands between us and the server.
 fn is_here(settings: &Settings) -> bool {
     let address = settings.host_address.as_deref().unwrap_or(&settings.host);
     address == "localhost" || address.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
@@ -96,7 +101,7 @@ async fn reach_tcp(settings: &Settings) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// None when the server has no TLS.
+/// Asks the server for TLS and sets it up; `None` when the server has no TLS.
 async fn reach_tls(settings: &Settings) -> Result<Option<Reached>> {
     const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
     // Files of ours that are no good are ours to correct, whatever the server has.

@@ -1,4 +1,5 @@
-//! A look at the server that a new node will use: facts, all of them read, none of them judged.
+//! A look at the server and the database that a new node will use: in go settings, out come facts for
+//! `kwil/judge/readiness.rs`, all of them read, none of them judged.
 
 use std::{
     net::IpAddr,
@@ -16,9 +17,9 @@ use super::{
 };
 use crate::base::{Error, Result};
 
-/// Databases that are there on every server; the node's own is asked for first.
+/// Databases that are there on every server, asked where the node's own does not exist; tried in this order.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
-/// Everything that is asked, after the connection.
+/// How long all questions together may take, after the connection stands.
 const QUERIES_TIME_MAX: Duration = Duration::from_secs(10);
 
 const SETTINGS: &str = "SELECT name, coalesce(setting, ''), coalesce(source, ''), context = 'postmaster', pending_restart \
@@ -49,7 +50,8 @@ const OTHERS: &str = "SELECT d.datname::text, r.rolname = current_user, \
      FROM pg_catalog.pg_database d JOIN pg_catalog.pg_roles r ON r.oid = d.datdba \
      WHERE d.datname <> $1 AND NOT d.datistemplate AND d.datname <> 'postgres' ORDER BY 1";
 
-/// Looks at the server and the node's database; writes nothing. The connection may take `connect_time_max`.
+/// Looks at the server and the node's database; writes nothing. Connecting may take `connect_time_max`. What fails is
+/// part of the answer ([`Access::Refused`], with the reason in words).
 pub async fn look(settings: &Settings, connect_time_max: Duration) -> Access {
     let (connection, there) = match connect(settings, connect_time_max).await {
         Ok(found) => found,
@@ -70,7 +72,7 @@ pub async fn look(settings: &Settings, connect_time_max: Duration) -> Access {
     }
 }
 
-/// Where the server's data lies on this machine; None when it is another's or cannot be seen.
+/// The directory of the server's data on this machine; `None` when the server is on another one or does not show it.
 pub fn local_data_directory(settings: &Settings, server: &Server) -> Option<PathBuf> {
     let loopback =
         settings.host.parse::<IpAddr>().map_or(settings.host == "localhost", |address| address.is_loopback());
@@ -78,7 +80,8 @@ pub fn local_data_directory(settings: &Settings, server: &Server) -> Option<Path
     Some(PathBuf::from(path)).filter(|path| Path::new(path).exists())
 }
 
-/// A connection to the node's database, or to another one when that does not exist.
+/// A connection to the node's database, and `true`; or, where
+/// that does not exist, one to another database, and `false`.
 async fn connect(settings: &Settings, time_max: Duration) -> Result<(Connection, bool)> {
     let attempt = async {
         let missing = match Connection::open(settings).await {

@@ -1,4 +1,5 @@
-//! A database of our own on somebody's server, made, filled by psql as kwild fills it, counted, and dropped.
+//! A database of our own on somebody's server, in which a restore is tried: made, filled by psql as kwild fills it,
+//! counted, and dropped. In goes a snapshot's text, out come psql's complaints and each table's rows.
 
 use std::{collections::BTreeMap, env, fmt::Write as _, path::PathBuf, process::Stdio, sync::Arc};
 
@@ -22,27 +23,29 @@ use super::{
 };
 use crate::base::{Context, Error, Result};
 
-/// How the names of our databases begin.
+/// How the names of rehearsal databases begin; 16 random hex digits follow.
 const NAME_PREFIX: &str = "regenesis_rehearsal_";
-/// A database that every server has.
+/// Databases that every server has, from which others are made and dropped; they are tried in this order.
 const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
-/// Of one line of psql's error output; the rest of a longer one is passed over.
+/// Bytes that are kept of one line of psql's error output; the rest of a longer line is passed over.
 const LINE_BYTES_MAX: u64 = 4096;
 
-/// An empty database that nobody else knows. [`RehearsalDatabase::remove`] it.
+/// An empty database with a name that nobody else uses. It stays on the server until [`RehearsalDatabase::remove`].
 #[derive(Debug)]
 pub struct RehearsalDatabase {
-    /// Its own name in them.
+    /// How the rehearsal's own database is reached.
     settings: Settings,
+    /// How the database is reached from which this one was made and is dropped.
     maintenance: Settings,
     server_major: u32,
 }
 
 impl RehearsalDatabase {
-    /// Makes it on the server that the settings lead to; the database that they name is not looked at.
+    /// Makes the database on the server that the settings lead to; the database that they name is not looked at.
     ///
     /// # Errors
-    /// `Kind::Refused` where the role may not make databases; when the server cannot be reached or asked.
+    /// `Kind::Refused` where the role may not make databases; `Kind::Failed` when the server cannot be reached or
+    /// asked, or cannot make it.
     pub async fn make(settings: &Settings) -> Result<Self> {
         let (connection, maintenance) = maintenance(settings).await?;
         let client = &connection.client;
@@ -83,36 +86,36 @@ impl RehearsalDatabase {
         Ok(RehearsalDatabase { settings, maintenance, server_major })
     }
 
-    /// Its name.
+    /// The database's name.
     pub fn name(&self) -> &str {
         &self.settings.dbname
     }
 
-    /// Major version of its server.
+    /// Major version of the server, such as 16; 0 where it says none.
     pub fn server_major(&self) -> u32 {
         self.server_major
     }
 
-    /// How it is reached.
+    /// How the database is reached.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Runs a statement in it.
+    /// Runs a statement in the database, over a connection of its own.
     ///
     /// # Errors
-    /// When the server refuses.
+    /// When the server cannot be reached or refuses the statement.
     pub async fn execute(&self, sql: &str) -> Result<()> {
         let connection = Connection::open(&self.settings).await?;
         let done = connection.client.batch_execute(sql).await;
         done.map_err(|e| explain_query(e, "prepare the rehearsal's database", &self.settings))
     }
 
-    /// Feeds text to psql as kwild does, but without psqlrc and without anything of our environment that psql would obey.
-    /// Dropping the future ends psql and what it started.
+    /// Feeds text to psql as kwild does, but without psqlrc and without anything of our environment that psql would
+    /// obey, and collects what it complains of. Dropping the future ends psql and what it started.
     ///
     /// # Errors
-    /// When there is no psql, or it loses the server.
+    /// When there is no psql, or it ends badly for any other reason than a statement that failed.
     pub async fn load(&self, mut text: Receiver<Arc<impl AsRef<[u8]>>>) -> Result<Complaints> {
         let program = psql()?;
         let mut command = Command::new(&program);
@@ -167,10 +170,11 @@ impl RehearsalDatabase {
         Ok(complaints)
     }
 
-    /// How many rows each table has, by `schema.table`.
+    /// The number of rows of each ordinary table, by `schema.table`;
+    /// tables in `public` and PostgreSQL's own are left out.
     ///
     /// # Errors
-    /// When the server cannot be asked.
+    /// When the server cannot be reached or asked.
     pub async fn rows(&self) -> Result<BTreeMap<String, u64>> {
         const DOING: &str = "count the restored rows";
         let connection = Connection::open(&self.settings).await?;
@@ -190,10 +194,10 @@ impl RehearsalDatabase {
         Ok(rows)
     }
 
-    /// Drops it, whoever is connected.
+    /// Drops the database, whoever is connected to it.
     ///
     /// # Errors
-    /// When the server cannot be asked any more; the error names the database.
+    /// When the server cannot be reached or refuses; the error names the database and the statement that drops it.
     pub async fn remove(self) -> Result<()> {
         let name = self.settings.dbname;
         let drop = format!("DROP DATABASE {name} WITH (FORCE)");
@@ -213,7 +217,7 @@ impl RehearsalDatabase {
     }
 }
 
-/// A connection to a database that is sure to be there, and its settings.
+/// A connection to a database that is sure to be there, with the settings that lead to it.
 async fn maintenance(settings: &Settings) -> Result<(Connection, Settings)> {
     let hint = "--host, --port and --user name the scratch server; leave them out, and a throw-away server is started";
     let mut missing = None;
@@ -228,7 +232,7 @@ async fn maintenance(settings: &Settings) -> Result<(Connection, Settings)> {
     Err(missing.unwrap_or_else(|| Error::failed("no database to connect to")).hint(hint))
 }
 
-/// The psql that kwild would run: PATH's first; else an installed version's.
+/// The psql that kwild would run: the first on PATH, else that of the newest installed version.
 fn psql() -> Result<PathBuf> {
     dump::candidates("psql", env::var_os("PATH").as_deref()).into_iter().next().ok_or_else(|| {
         Error::failed("psql was not found on PATH or among the installed PostgreSQL versions")
@@ -239,7 +243,8 @@ fn psql() -> Result<PathBuf> {
 /// psql's exit status where a statement failed and `ON_ERROR_STOP` was set.
 const PSQL_SCRIPT_FAILED: i32 = 3;
 
-/// psql's process group: a cancelled future ends it, and with it what a wrapper script of psql started.
+/// psql's process group, which is killed when this is dropped: a
+/// cancelled future ends psql and what a wrapper script of psql started.
 struct Group(Option<Pid>);
 
 impl Group {
@@ -256,6 +261,7 @@ impl Drop for Group {
     }
 }
 
+/// Reads psql's error output to its end and keeps what of it counts.
 async fn listen(from: impl AsyncRead + Unpin) -> Complaints {
     let mut from = BufReader::new(from);
     let mut complaints = Complaints::default();

@@ -1,8 +1,28 @@
-//! The rows of a cut, read over several connections at once and handed out in pg_dump's order.
+//! The rows of a cut, read over several connections at once and handed out in pg_dump's order. In go the cut and
+//! pg_dump's `COPY` statements, out come batches of text for one blocking reader.
 //!
-//! The statements stand in one order; each connection takes the next one and fills its queue, and the queues are emptied
-//! one after the other. Each queue has a bound in bytes, so a connection that is ahead waits. Any failure of any
-//! connection ends all of them, and the rows with it.
+//! Parties: *workers*, one task for each connection, bring rows; one *reader*, on a blocking thread, calls
+//! [`Rows::read`]; [`Connections::over`] watches the two sessions without which the rows are not the cut's; `Order` is
+//! what they share. A statement waits (its number is still to come), is open (a worker has taken it), or is read to its
+//! end.
+//!
+//! Invariant: statements are taken and emptied in one and the same order; at most [`STATEMENTS_AHEAD`] more are open
+//! than there are connections; and the queues of all open ones hold about [`QUEUED_BYTES`] at most, whatever the
+//! tables' sizes.
+//!
+//! 1. [`Rows::start`] reads sizes and column types, opens the connections, and cuts large tables into ranges of pages.
+//! 2. A worker waits for a free place, takes the next statement, and announces its queue to the reader (`Order::take`).
+//! 3. It fills that queue with batches and waits while the queue is full; a last message says that all rows were there.
+//! 4. The reader empties the queue, frees the place, and goes to the queue that was announced next. A table is over
+//!    where the next statement is another table's.
+//! 5. A connection that breaks is made anew in the same cut: the same rows come again, and what was delivered is
+//!    skipped. All connections together may break three times.
+//!
+//! Good end: no statement is left, [`Rows::finish`] finds none unread, and [`Connections::end`] finds the locks still
+//! held. Error of a worker, a lost session, a reader that is dropped: `Order::fail` keeps the first error and ends all
+//! workers, whose queues end with them; the reader gets that error. Interruption: dropping [`Connections`] aborts the
+//! workers, and a worker that is dropped unfinished fails the order in the same way, so that the reader's thread ends,
+//! too.
 
 mod lost;
 mod order;
@@ -36,15 +56,15 @@ use lost::Lost;
 use order::{Message, Order, Place};
 use worker::{Form, Statement, Workers};
 
-/// Rows handed over at once.
+/// Bytes of row text that a worker collects before it hands them over as one batch.
 const BATCH_BYTES: usize = 128 << 10;
-/// Rows that wait in all queues together.
+/// Bytes of row text that may wait in all queues together.
 const QUEUED_BYTES: usize = 4 << 20;
-/// Statements that may be open beside those that the connections read.
+/// Statements that may be open beside one for each connection, so that a worker need not wait for the reader.
 const STATEMENTS_AHEAD: usize = 1;
-/// Small tables are read as text: that takes one statement fewer.
+/// Tables of fewer bytes on the server's disk are read as text: checking the binary form takes statements of its own.
 const BINARY_BYTES_MIN: u64 = 1 << 20;
-/// When a session is lost on which rows do not come, those on which they do have so long to say why in better words.
+/// How long sessions that still bring rows may take to give a better reason when another needed session is lost.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
 const AGAIN: &str = "is the server still running? the snapshot can simply be made again";
@@ -52,38 +72,40 @@ const AGAIN: &str = "is the server still running? the snapshot can simply be mad
 /// How rows are read.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadOptions {
-    /// Connections; fewer where the server allows no more.
+    /// Connections to open, at least one; fewer where the server allows no more or there are fewer statements.
     pub connections: usize,
-    /// Bytes of a table that one statement reads.
+    /// Bytes on the server's disk that one statement reads of a table; a larger table is read by several.
     pub range_bytes: u64,
-    /// Tables that take at least this much are read in binary form, where all their types are known.
+    /// Bytes on the server's disk from which on a table is read in binary form, where all its column types are known.
     pub binary_bytes_min: u64,
 }
 
 impl ReadOptions {
-    /// The usual ranges.
+    /// Options for this many connections, with the default size of a range and the default bound for the binary form.
     pub fn new(connections: usize) -> Self {
         ReadOptions { connections, range_bytes: RANGE_BYTES, binary_bytes_min: BINARY_BYTES_MIN }
     }
 }
 
-/// A table whose rows are to come.
+/// A table whose rows are to come, as pg_dump and the server's catalogue describe it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// Its qualified name.
+    /// The table's qualified name as SQL quotes it, for messages;
+    /// the whole statement where a query stands in its place.
     pub name: String,
-    /// How its COPY statement begins, up to the columns; none where a query stands in the table's place.
+    /// The table's COPY statement up to and including the columns; `None` where a query stands in the table's place.
     pub head: Option<String>,
     /// Bytes it takes on the server's disk, its TOAST table included.
     pub size_bytes: u64,
-    /// Rows as the server last counted them; 0 where it never did.
+    /// Rows as the server last estimated them, for progress only; 0 where it never did.
     pub rows_estimate: u64,
 }
 
-/// Text of rows, each with its line end; a long one may be cut.
+/// Text of rows in COPY's text format, each with its line end; a long row may be cut anywhere.
 #[derive(Debug)]
 pub struct Batch {
     rows: Vec<u8>,
+    /// Permits for the batch's bytes in its queue; dropping the batch gives them back.
     _room: OwnedSemaphorePermit,
 }
 
@@ -93,19 +115,19 @@ impl AsRef<[u8]> for Batch {
     }
 }
 
-/// The rows of a skeleton's tables.
+/// The rows of a skeleton's tables, for the one reader that takes them in order. Dropping it ends the workers.
 #[derive(Debug)]
 pub struct Rows {
     tables: Vec<Table>,
     order: Arc<Order>,
     places: mpsc::Receiver<Place>,
     current: Option<Place>,
-    /// Statements whose place has not been said yet.
+    /// Statements whose queue the reader has not been given yet.
     statements_left: usize,
 }
 
-/// The connections that bring rows, and pg_dump's session with its locks. Dropping it ends them, and the rows with an
-/// error.
+/// The connections that bring rows, and pg_dump's session with its locks.
+/// Dropping this ends them; the reader then gets an error instead of more rows.
 pub struct Connections {
     _workers: Vec<AbortOnDropHandle<()>>,
     order: Arc<Order>,
@@ -119,8 +141,8 @@ impl fmt::Debug for Connections {
 }
 
 impl Connections {
-    /// Waits for the work that reads the rows, and ends it when a session is lost without which they are not those of the
-    /// cut: the cut's own, or the one that holds the locks.
+    /// Waits for `work`, which reads the rows, and ends the rows with an error when a session is lost without which
+    /// they are not those of the cut: the cut's own, or pg_dump's, which holds the locks.
     pub async fn over<T>(&mut self, cut: &Cut, work: impl Future<Output = T>) -> T {
         tokio::pin!(work);
         let lost = async {
@@ -139,10 +161,10 @@ impl Connections {
         work.await
     }
 
-    /// Everything was read: lets go of the locks in order.
+    /// Ends pg_dump's transaction, which lets go of the locks, after all rows were read.
     ///
     /// # Errors
-    /// When they were lost before, so that a table may have been emptied while its rows were read.
+    /// When that session was lost before: a table may then have been emptied (TRUNCATE) while its rows were read.
     pub async fn end(mut self, cut: &Cut) -> Result<()> {
         let doing = || "let go of the locks".to_owned();
         let ended = cut.lookout().over(doing, self.session.execute("COMMIT")).await?;
@@ -157,10 +179,11 @@ fn locks_lost() -> Error {
 }
 
 impl Rows {
-    /// Reads the tables' sizes and opens the connections. The cut must stay open until all are read.
+    /// Prepares the statements and opens the connections. The cut must stay open until all rows are read.
     ///
     /// # Errors
-    /// When no connection can be had.
+    /// When the catalogue cannot be read, no connection can be opened, or a wait for a lock would never end. Where only
+    /// the server's limit is met, fewer connections and a warning are the answer.
     pub async fn start(cut: &Cut, skeleton: Skeleton, options: ReadOptions, progress: &Progress) -> Result<Opened> {
         let doing = || "look at the tables whose rows are to be read".to_owned();
         cut.lookout().over(doing, Self::prepare(cut, skeleton, options, progress)).await?
@@ -248,10 +271,11 @@ impl Rows {
         &self.tables
     }
 
-    /// The next rows of a table, none at its end. Tables are read in order, each to its end. Blocking.
+    /// The next rows of the table with this index, `None` at its
+    /// end. Tables are read in order, each to its end. Blocking.
     ///
     /// # Errors
-    /// When a connection failed; its reason.
+    /// When a connection failed: the first failure, which is told once.
     pub fn read(&mut self, table: usize) -> Result<Option<Batch>> {
         loop {
             if self.order.failed() {
@@ -277,10 +301,10 @@ impl Rows {
         }
     }
 
-    /// The text has no place for more.
+    /// Says that pg_dump's text is over and has no place for more rows.
     ///
     /// # Errors
-    /// When rows are left that nobody asked for.
+    /// When statements are left whose rows nobody asked for.
     pub fn finish(&self) -> Result<()> {
         if self.current.is_some() || self.statements_left > 0 {
             return Err(Error::failed("rows are left that belong nowhere in pg_dump's text"));
@@ -290,24 +314,24 @@ impl Rows {
 }
 
 impl Drop for Rows {
-    /// Nobody reads any more: whoever brings rows need not wait for the server.
+    /// Ends the workers: whoever brings rows need not wait for the server.
     fn drop(&mut self) {
         self.order.fail(Error::failed("nobody reads the rows any more"));
     }
 }
 
-/// The rows, and the text they belong into.
+/// What [`Rows::start`] gives: pg_dump's text, and the rows that belong into it.
 #[derive(Debug)]
 pub struct Opened {
-    /// pg_dump's text without rows.
+    /// pg_dump's text, with `COPY … FROM stdin;` and `\.` for each table and no rows between them.
     pub text: SpooledTempFile,
-    /// The rows.
+    /// The rows of these tables, in the text's order.
     pub rows: Rows,
-    /// What brings them.
+    /// The connections that bring the rows; they must be kept until all rows are read.
     pub connections: Connections,
 }
 
-/// A connection that is part of the cut.
+/// A connection inside the cut: logged in, pg_dump's `SET`s repeated, and the exported snapshot taken.
 async fn open(settings: &Settings, preparation: &[String]) -> Result<Wire, Lost> {
     let failed = |failure: Failure| if failure.is_limit() { Lost::Limit(failure) } else { Lost::Open(failure) };
     let mut wire = Wire::open(settings).await.map_err(failed)?;
@@ -317,7 +341,7 @@ async fn open(settings: &Settings, preparation: &[String]) -> Result<Wire, Lost>
     Ok(wire)
 }
 
-/// All rows of a small statement.
+/// All rows of a statement as text; only for statements whose rows fit into memory.
 async fn read_all(wire: &mut Wire, statement: &str, kinds: Option<&[Kind]>) -> Result<Vec<u8>, Lost> {
     let mut form = Form::new(kinds);
     let mut rows = Vec::new();
@@ -333,7 +357,8 @@ async fn read_all(wire: &mut Wire, statement: &str, kinds: Option<&[Kind]>) -> R
     Ok(rows)
 }
 
-/// Whether the text that is made here of a table's first rows is the server's own.
+/// Whether the text made here of the binary rows on a table's first page is the server's own text of them.
+/// False, too, where a first page cannot be asked for.
 async fn writes_the_same(
     wire: &mut Wire,
     copy: &Copy,

@@ -1,6 +1,6 @@
 //! A throw-away Postgres server of our own: for the tests, and for the product's `demo`. It lives in one temporary
-//! directory, runs as an ordinary user also when we are root, and is gone when the value is dropped, or when this process
-//! dies in any way: a small guardian shell waits for that and clears up.
+//! directory, runs as an ordinary user also when we are root, and is gone when the value is dropped, or when this
+//! process dies in any way: a small guardian shell waits for that and clears up.
 
 use std::{
     ffi::OsStr,
@@ -31,27 +31,30 @@ use super::{
 };
 use crate::base::{Context, Error, Result, clock, text::escape};
 
-/// Name of the server's superuser.
+/// Name of the throw-away server's superuser, as whom everything is done.
 const SUPERUSER: &str = "postgres";
-/// How long a step of the server may take on a busy machine.
+/// How long a server on a busy machine may take until it is ready.
 const START_TIME_MAX: Duration = Duration::from_secs(120);
+/// How long a server may take to stop before it is killed.
 const STOP_TIME_MAX: Duration = Duration::from_secs(10);
+/// Time between two looks at a server that starts or stops.
 const POLL_INTERVAL: Duration = Duration::from_millis(15);
-/// Tries when another program takes the port between choosing and binding it.
+/// Tries with another port when some other program takes the port between choosing and binding it.
 const PORT_TRIES_MAX: u32 = 20;
-/// `sun_path` has 104 bytes on some systems; the socket's own name takes up to 20 of them.
+/// Bytes of the path of the socket's directory: `sun_path` has 104 bytes
+/// on some systems, and the socket's own name takes up to 20 of them.
 const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
 
-/// How the server is made.
+/// How a throw-away server is made.
 #[derive(Clone, Default)]
 pub struct ScratchOptions {
-    /// Directory with `postgres`, `initdb` and `psql`; otherwise the newest on the machine.
+    /// The directory with `postgres`, `initdb` and `psql`; `None`: that of the newest installed version.
     pub binaries: Option<PathBuf>,
-    /// Settings of `postgresql.conf` beyond ours: name and value.
+    /// Settings of `postgresql.conf` that come after ours: name and value.
     pub parameters: Vec<(String, String)>,
-    /// The superuser's password, asked for on every connection; none: everyone on this machine is let in.
+    /// The superuser's password, asked for on every connection; `None`: everyone on this machine is let in.
     pub password: Option<Zeroizing<String>>,
-    /// Files put into the data directory: name and bytes (certificates, for instance), private to the server.
+    /// Files for the data directory, by name (certificates, for instance); only the server's user can read them.
     pub files: Vec<(String, Vec<u8>)>,
 }
 
@@ -61,12 +64,12 @@ impl fmt::Debug for ScratchOptions {
     }
 }
 
-/// Whether this machine has the programs for one.
+/// Whether this machine has PostgreSQL's server programs and, where we are root, an ordinary user to run them as.
 pub fn is_possible() -> bool {
     Programs::find(None).is_ok() && Account::find().is_ok()
 }
 
-/// A running server.
+/// A running throw-away server; it stops and its directory goes when this is dropped.
 pub struct Scratch {
     port: u16,
     password: Option<Zeroizing<String>>,
@@ -85,10 +88,10 @@ impl fmt::Debug for Scratch {
 }
 
 impl Scratch {
-    /// Makes and starts a server.
+    /// Makes a server's data directory and starts the server.
     ///
     /// # Errors
-    /// When no PostgreSQL is installed, no ordinary user exists to run it, or it does not start.
+    /// When no PostgreSQL is installed, no ordinary user exists to run it, no port is free, or it does not start.
     pub fn start(options: ScratchOptions) -> Result<Self> {
         let programs = Programs::find(options.binaries.as_deref())?;
         let account = Account::find()?;
@@ -132,22 +135,22 @@ impl Scratch {
         Ok(())
     }
 
-    /// The TCP port on 127.0.0.1.
+    /// The TCP port on 127.0.0.1 that the server listens on.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The directory of the unix socket.
+    /// The directory of the server's unix socket.
     pub fn socket_directory(&self) -> &Path {
         self.directory.path()
     }
 
-    /// A program of the same PostgreSQL, such as `pg_dump`.
+    /// The path of a program of the same PostgreSQL, such as `pg_dump`; whether it exists is not checked.
     pub fn program(&self, name: &str) -> PathBuf {
         self.programs.0.join(name)
     }
 
-    /// Process id of the server.
+    /// Process id of the server's postmaster.
     pub fn pid(&self) -> u32 {
         self.server.child.id()
     }
@@ -168,7 +171,7 @@ impl Scratch {
         }
     }
 
-    /// The same as one source among several.
+    /// How a client reaches `dbname`, as one source of settings among several.
     pub fn partial_settings(&self, dbname: &str) -> PartialSettings {
         let settings = self.settings(dbname);
         PartialSettings {
@@ -181,16 +184,16 @@ impl Scratch {
         }
     }
 
-    /// Makes an empty UTF8 database.
+    /// Makes an empty database with the encoding UTF8.
     ///
     /// # Errors
-    /// When there is one of that name.
+    /// When there is one of that name already.
     pub fn create_database(&self, dbname: &str) -> Result<()> {
         let name = dbname.replace('"', "\"\"");
         self.query("postgres", &format!("CREATE DATABASE \"{name}\" TEMPLATE template0 ENCODING 'UTF8'")).map(drop)
     }
 
-    /// Makes a database and loads SQL text into it, plain or gzip, stopping at the first error.
+    /// Makes a database and loads SQL text into it, plain or gzip, up to the first error.
     ///
     /// # Errors
     /// When a statement fails, with what psql says.
@@ -199,7 +202,7 @@ impl Scratch {
         self.run(dbname, sql, true).map(drop)
     }
 
-    /// Runs SQL text from psql's standard input and gives what it printed: unaligned, rows only.
+    /// Runs SQL text and gives what psql printed: rows only, one a line, values not aligned.
     ///
     /// # Errors
     /// When a statement fails, with what psql says.
@@ -207,7 +210,7 @@ impl Scratch {
         self.run(dbname, sql.as_bytes(), true)
     }
 
-    /// Runs SQL text (plain or gzip) as kwild does: statements that fail are passed over. Gives what psql complained of.
+    /// Runs SQL text (plain or gzip) as kwild does: statements that fail are passed over. Gives psql's error output.
     ///
     /// # Errors
     /// When psql cannot run or connect.
@@ -256,7 +259,7 @@ impl Scratch {
         })
     }
 
-    /// Stops the server and removes its directory. Dropping does the same, without a word when it fails.
+    /// Stops the server and removes its directory; dropping does the same, but says nothing when it fails.
     ///
     /// # Errors
     /// When the directory cannot be removed.
@@ -281,14 +284,15 @@ fn psql_failed(output: &Output) -> Error {
     Error::failed("psql failed").because(lines.join(" | "))
 }
 
-/// Directory of the server's programs.
+/// The directory that holds the server's programs.
 #[derive(Debug, Clone)]
 struct Programs(PathBuf);
 
 impl Programs {
     const NEEDED: [&'static str; 3] = ["postgres", "initdb", "psql"];
 
-    /// One directory that has all of them: what was named, the newest installed version, `pg_config`'s, or PATH's.
+    /// Finds one directory that has all of them: the named one, else
+    /// the newest installed version's, `pg_config`'s, or one on PATH.
     fn find(named: Option<&Path>) -> Result<Self> {
         let complete = |directory: &PathBuf| Self::NEEDED.iter().all(|name| directory.join(name).is_file());
         if let Some(named) = named {
@@ -320,7 +324,7 @@ impl Programs {
     }
 }
 
-/// Takes away what libpq and the server would obey.
+/// Takes away every variable that libpq, psql or the server would obey.
 fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         let bytes = name.as_encoded_bytes();
@@ -331,12 +335,12 @@ fn clean(command: &mut Command) {
     command.env("LC_ALL", "C");
 }
 
-/// The ordinary user that the server runs as; none when we are one ourselves.
+/// The user and group that the server runs as, if we are root; `None` when we are an ordinary user ourselves.
 #[derive(Debug)]
 struct Account(Option<(Uid, Gid)>);
 
 impl Account {
-    /// PostgreSQL refuses to run as root.
+    /// Finds the ordinary user: `postgres`, else `nobody`. PostgreSQL refuses to run as root.
     fn find() -> Result<Self> {
         if !Uid::effective().is_root() {
             return Ok(Account(None));
@@ -377,7 +381,7 @@ impl Account {
     }
 }
 
-/// A directory with a short name that the server's user can reach.
+/// Makes a private directory with a path short enough for a socket, which the server's user can reach.
 fn temporary_directory(account: &Account) -> Result<TempDir> {
     let wanted = std::env::temp_dir();
     let usable = |parent: &Path| {
@@ -431,6 +435,7 @@ fn free_port() -> Result<u16> {
     Ok(listener.local_addr().or_failed(|| "cannot read the port that was bound")?.port())
 }
 
+/// Why a server did not start.
 enum Start {
     PortTaken,
     Failed(Error),
@@ -442,7 +447,7 @@ impl From<Error> for Start {
     }
 }
 
-/// The postmaster.
+/// The postmaster: the server's first process, whose end is the server's.
 #[derive(Debug)]
 struct Server {
     child: Child,
@@ -490,7 +495,7 @@ impl Server {
         Ok(server)
     }
 
-    /// The postmaster writes its state into its pid file, as pg_ctl reads it too.
+    /// Waits until the postmaster says in its pid file that it is ready, as pg_ctl does.
     fn wait_until_ready(&mut self, data: &Path, log: &Path) -> Result<(), Start> {
         let began = clock::now();
         loop {
@@ -517,7 +522,7 @@ impl Server {
         }
     }
 
-    /// Stops at once: there is nothing worth writing out.
+    /// Stops the server at once (SIGQUIT): there is nothing worth writing out.
     fn stop(&mut self) {
         if self.stopped {
             return;
@@ -544,7 +549,8 @@ impl Drop for Server {
     }
 }
 
-/// A shell that sleeps until our end of its input closes, which happens also when we are killed.
+/// A shell that sleeps until our end of its input closes, which happens also when we are killed; then it stops the
+/// server and removes the directory.
 #[derive(Debug)]
 struct Guardian(Option<Child>);
 
@@ -575,7 +581,7 @@ impl Guardian {
         Ok(Guardian(Some(command.spawn().or_failed(|| "cannot start a shell")?)))
     }
 
-    /// Ends it before its input closes: the work is done.
+    /// Ends the shell before its input closes: there is nothing left for it to do.
     fn dismiss(&mut self) {
         if let Some(mut child) = self.0.take() {
             let _ = child.kill();

@@ -1,5 +1,5 @@
-//! Which schemas pg_dump is told to dump, and which tables of them it is not. An operating system bounds a program's
-//! arguments, and a v0.9 network has a schema for every dataset.
+//! Which schemas pg_dump is told to dump, and which tables of them it is not: in go a cut's facts, out come flags and
+//! perhaps a file. An operating system bounds a program's arguments, and a v0.9 network has a schema for every dataset.
 
 use std::io::Write;
 
@@ -8,30 +8,31 @@ use tempfile::NamedTempFile;
 use super::cut::Facts;
 use crate::base::{Context, Error, Result};
 
-/// What the selection may take of the arguments. Linux allows a quarter of the stack's limit, 2 MiB as a rule and 128 KiB
-/// at least, with the environment.
+/// Bytes that the selection may take of pg_dump's arguments. Linux allows arguments and environment a quarter of the
+/// stack's limit: 2 MiB as a rule, 128 KiB at least.
 const ARGUMENTS_BYTES_MAX: usize = 96 << 10;
-/// What each argument takes beside its bytes.
+/// Bytes that each argument takes beside its own text.
 const ARGUMENT_BYTES: usize = 16;
-/// From here on a file can say what is to be dumped.
+/// From this major version on pg_dump takes a file that says what is to be dumped (`--filter`).
 const MAJOR_OF_FILTER_FILES: u32 = 17;
 
-/// What pg_dump is told.
+/// Flags, and a file if they are too many, that tell pg_dump what to dump.
 #[derive(Debug)]
 pub(super) struct Selection {
-    /// A flag and its pattern each; Kwil's own schemas first.
+    /// Each a flag and its pattern; Kwil's own schemas come first. Empty where the file says everything.
     pub(super) arguments: Vec<[String; 2]>,
-    /// The same for what does not fit there.
+    /// A file for `--filter` with the same selection, where it does not fit into the arguments; deleted when dropped.
     pub(super) file: Option<NamedTempFile>,
 }
 
 impl Selection {
-    /// What a cut's facts ask for.
+    /// The selection of a cut's schemas without its unlogged tables.
     pub(super) fn of(facts: &Facts, pg_dump_major: u32) -> Result<Self> {
         Selection::new(&facts.schemas, &facts.other_schemas, &facts.unlogged, pg_dump_major)
     }
 
-    /// The schemas without these tables; `others` is every other schema of the database but the server's own.
+    /// The selection of `schemas` without the tables `left_out`; `others` is every other schema but PostgreSQL's own.
+    /// An error where the list fits neither into arguments nor, with a pg_dump before 17, into a file.
     pub(super) fn new(
         schemas: &[String],
         others: &[String],
@@ -72,6 +73,7 @@ impl Selection {
     }
 }
 
+/// Whether the flags with their patterns take at most [`ARGUMENTS_BYTES_MAX`].
 fn fits(arguments: &[[String; 2]]) -> bool {
     let bytes = arguments.iter().flatten().map(|argument| argument.len() + ARGUMENT_BYTES);
     bytes.sum::<usize>() <= ARGUMENTS_BYTES_MAX

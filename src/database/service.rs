@@ -1,4 +1,5 @@
-//! libpq's connection service file: `[name]`, and under it `keyword=value`, one a line.
+//! libpq's connection service file: in go the variables `PGSERVICE`… and the file, out come partial settings. The file
+//! has `[name]`, and under it `keyword=value`, one a line.
 
 use std::{
     ffi::OsString,
@@ -12,10 +13,10 @@ use zeroize::Zeroizing;
 use super::settings::PartialSettings;
 use crate::base::{Context, Error, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX, text::escape};
 
-/// Where packages put the file for everyone: Debian's, Red Hat's, and that of a libpq from its source.
+/// Where packages put the service file for everyone: Debian's, Red Hat's, and that of a libpq built from its source.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/etc/postgresql-common", "/etc/sysconfig/pgsql", "/usr/local/pgsql/etc"];
 const SYSTEM_FILE_NAME: &str = "pg_service.conf";
-/// Keywords that change neither whom we talk to nor how safely.
+/// Keywords of the file that change neither whom we talk to nor how safely; they are passed over.
 const HARMLESS: [&str; 10] = [
     "application_name",
     "fallback_application_name",
@@ -30,11 +31,11 @@ const HARMLESS: [&str; 10] = [
 ];
 
 impl PartialSettings {
-    /// What the service says that `PGSERVICE` names; nothing where that is not set. It counts more than the other variables,
-    /// as to libpq.
+    /// What the service says that `PGSERVICE` names; empty settings where that is not set. It counts more than the
+    /// other variables, as it does to libpq.
     ///
     /// # Errors
-    /// When there is no such service, or its file cannot be read.
+    /// When `PGSERVICE` is not UTF-8, no file has such a service, or the service's file cannot be read or used.
     pub fn from_service(variable: impl Fn(&str) -> Option<OsString>, home: Option<&Path>) -> Result<Self> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let Some(name) = set("PGSERVICE") else { return Ok(PartialSettings::default()) };
@@ -76,7 +77,8 @@ fn read(path: &Path, must_be_there: bool) -> Result<Option<Zeroizing<String>>> {
     Ok(Some(text))
 }
 
-/// What the file says of a service; none where it has it not.
+/// What the file's text says of a service; `None` where the text does
+/// not have it. The error says in words which line cannot be used.
 fn settings(text: &str, name: &str) -> Result<Option<PartialSettings>, String> {
     let mut found: Option<PartialSettings> = None;
     for (number, line) in (1..).zip(text.lines()) {

@@ -1,4 +1,5 @@
-//! How to reach the old database: what was typed, what the node's config and the environment say, and Kwil's defaults.
+//! How to reach the old database: in go what was typed, what the node's config and the environment say, and Kwil's
+//! defaults; out come the settings of a connection.
 
 use std::{
     ffi::OsString,
@@ -14,29 +15,30 @@ use zeroize::Zeroizing;
 use super::pgpass::{self, Wanted};
 use crate::base::{Error, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX, text::escape};
 
-/// Kwil's default database, and its default role.
+/// The name of Kwil's default database.
 pub const DBNAME_DEFAULT: &str = "kwild";
+/// The name of the role that kwild uses by default.
 const USER_DEFAULT: &str = "kwild";
 const HOST_DEFAULT: &str = "127.0.0.1";
 const PORT_DEFAULT: u16 = 5432;
 
-/// How much TLS, as libpq counts it.
+/// How much TLS is asked for and what of it is checked, by libpq's modes (`sslmode`); a stricter one compares greater.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SslMode {
-    /// Never.
+    /// Plain text, never TLS.
     Disable,
-    /// If the server has it; no certificate is checked.
+    /// TLS if the server has it, else plain text; no certificate is checked.
     Prefer,
-    /// Always; no certificate is checked.
+    /// TLS always; no certificate is checked, unless root certificates are named.
     Require,
-    /// Always; it is checked who signed the certificate.
+    /// TLS always; it is checked who signed the server's certificate.
     VerifyCa,
-    /// Always; certificate and host name are checked.
+    /// TLS always; it is checked who signed the server's certificate, and that it is for this host.
     VerifyFull,
 }
 
 impl SslMode {
-    /// libpq's word for it.
+    /// libpq's word for the mode, such as `verify-full`.
     pub fn as_str(self) -> &'static str {
         match self {
             SslMode::Disable => "disable",
@@ -51,7 +53,7 @@ impl SslMode {
 impl FromStr for SslMode {
     type Err = String;
 
-    /// libpq's `allow` becomes the next stricter mode, `prefer`.
+    /// Reads libpq's word for a mode; `allow` becomes the next stricter mode, `prefer`.
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "disable" => Ok(SslMode::Disable),
@@ -64,36 +66,36 @@ impl FromStr for SslMode {
     }
 }
 
-/// What one source says; the rest is left to the next source.
+/// What one source says of a connection; `None` leaves a value to the next source.
 #[derive(Clone, Default)]
 pub struct PartialSettings {
-    /// Host name or address; a path is the directory of a unix socket.
+    /// Host name or address of the server; a path that begins with `/` is the directory of a unix socket.
     pub host: Option<String>,
-    /// Address to go to, whatever the host's name is. It belongs to the same source's host.
+    /// Numeric address to go to, whatever the host's name is. It belongs to the same source's host.
     pub host_address: Option<String>,
-    /// Port, also part of a unix socket's name.
+    /// TCP port of the server, which is also part of a unix socket's name.
     pub port: Option<u16>,
-    /// Role to log in as.
+    /// Role (database user) to log in as.
     pub user: Option<String>,
-    /// Database.
+    /// Name of the database.
     pub dbname: Option<String>,
-    /// Password.
+    /// The role's password.
     pub password: Option<Zeroizing<String>>,
-    /// How much TLS.
+    /// How much TLS is asked for.
     pub ssl_mode: Option<SslMode>,
-    /// Root certificates; `system` means the system's.
+    /// File with the root certificates that are trusted; the path `system` means the system's.
     pub root_certificate: Option<PathBuf>,
-    /// Our own certificate, where the server asks for one.
+    /// File with our own certificate, where the server asks for one.
     pub certificate: Option<PathBuf>,
-    /// The private key that belongs to it.
+    /// File with the private key that belongs to our own certificate.
     pub key: Option<PathBuf>,
-    /// A password file other than `~/.pgpass`.
+    /// Password file in the form of `~/.pgpass`, instead of that one.
     pub password_file: Option<PathBuf>,
-    /// What was set and is not obeyed here; each in words.
+    /// Settings of the source that change the connection and are not obeyed here, each in words.
     pub not_obeyed: Vec<String>,
 }
 
-/// Variables of libpq's that change whom it talks to or how, and that nothing here obeys; with the values that change nothing.
+/// Variables that change whom libpq talks to or how, and that nothing here obeys; with the values that change nothing.
 const NOT_OBEYED: [(&str, &[&str]); 9] = [
     ("PGOPTIONS", &[]),
     ("PGTARGETSESSIONATTRS", &["any"]),
@@ -120,10 +122,10 @@ impl fmt::Debug for PartialSettings {
 }
 
 impl PartialSettings {
-    /// The `PG…` variables, read through `variable`.
+    /// What the `PG…` variables say, read through `variable`, which gives a variable's value.
     ///
     /// # Errors
-    /// When a variable holds what it cannot mean.
+    /// `Kind::Usage` when a variable is not UTF-8 or holds what it cannot mean.
     pub fn from_environment(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self> {
         let text = |name: &str| -> Result<Option<String>> {
             // libpq takes an empty variable for none.
@@ -164,7 +166,7 @@ impl PartialSettings {
         })
     }
 
-    /// Fills what is missing from a source that counts less.
+    /// Fills what is missing with the values of a source that counts less.
     #[must_use]
     pub fn or(self, lower: PartialSettings) -> Self {
         // An address is that of its own source's host: another host has another one.
@@ -185,11 +187,12 @@ impl PartialSettings {
         }
     }
 
-    /// Adds Kwil's defaults and, where no password was given, looks into the password file below `home`.
-    /// What is odd about that file is told to `warn`.
+    /// Makes settings of what all sources say: adds Kwil's defaults and, where no password was given, looks into the
+    /// password file, which is below `home` if none is named. What is odd is told to `warn`.
     ///
     /// # Errors
-    /// When a value cannot be used, or a password file that was named cannot be read.
+    /// `Kind::Usage` when a value cannot be used; `Kind::Failed` when a password file that was named cannot be looked
+    /// at.
     pub fn complete(self, home: Option<&Path>, mut warn: impl FnMut(String)) -> Result<Settings> {
         for what in &self.not_obeyed {
             warn(format!("{what} is not obeyed: the connection is made without it"));
@@ -278,28 +281,28 @@ fn password_from_file(
     Ok(pgpass::find(&text, wanted))
 }
 
-/// Everything a connection needs.
+/// Everything that a connection needs: all sources and the defaults are in it.
 #[derive(Clone)]
 pub struct Settings {
-    /// Host name or address; a path is the directory of a unix socket.
+    /// Host name or address of the server; a path that begins with `/` is the directory of a unix socket.
     pub host: String,
-    /// Address to go to, whatever the host's name is.
+    /// Numeric address to go to, whatever the host's name is; `None`: the host's own.
     pub host_address: Option<String>,
-    /// Port, also part of a unix socket's name.
+    /// TCP port of the server, which is also part of a unix socket's name.
     pub port: u16,
-    /// Role to log in as.
+    /// Role (database user) to log in as.
     pub user: String,
-    /// Database.
+    /// Name of the database.
     pub dbname: String,
-    /// Password, if any.
+    /// The role's password; `None` where none was given or found.
     pub password: Option<Zeroizing<String>>,
-    /// How much TLS.
+    /// How much TLS is asked for.
     pub ssl_mode: SslMode,
-    /// Root certificates for the modes that check them; none or `system` means the system's.
+    /// File with the root certificates for the modes that check them; `None` or the path `system` means the system's.
     pub root_certificate: Option<PathBuf>,
-    /// Our own certificate, where the server asks for one.
+    /// File with our own certificate, where the server asks for one.
     pub certificate: Option<PathBuf>,
-    /// The private key that belongs to it.
+    /// File with the private key that belongs to our own certificate.
     pub key: Option<PathBuf>,
 }
 
@@ -309,7 +312,7 @@ impl Settings {
         self.host.starts_with('/')
     }
 
-    /// Where the server is, for messages.
+    /// Where the server is, as messages name it: `HOST:PORT`, or the path of the unix socket.
     pub fn place(&self) -> String {
         let host = escape(&self.host);
         if self.is_socket() {

@@ -1,4 +1,4 @@
-//! A dump's text without its rows, and its order.
+//! pg_dump's text without its rows, as it came or in the order of a guarded text.
 
 use std::{
     fmt, io,
@@ -11,16 +11,21 @@ use tempfile::SpooledTempFile;
 use super::proxy::Session;
 use crate::base::{Context, Error, Result};
 
-/// Text without rows that is held in memory; a longer one, with large objects, goes to a file without a name.
+/// Bytes of text without rows that are held in memory; a longer
+/// text, with large objects, goes to a file without a name.
 pub(super) const TEXT_IN_MEMORY_BYTES: usize = 4 << 20;
-/// Read of the text at once.
+/// Bytes of the text that are read at once.
 const READ_BYTES: usize = 128 << 10;
 
-/// What pg_dump wrote, without the rows: `COPY … FROM stdin;` and `\\.` stand one after the other.
+/// What pg_dump wrote, without the rows: in it each `COPY … FROM stdin;` is followed at once by its `\.`.
 pub struct Skeleton {
+    /// The text, to be read from its beginning.
     pub(super) text: SpooledTempFile,
+    /// pg_dump's `COPY … TO stdout;` statements, in the text's order.
     pub(super) copies: Vec<String>,
+    /// The `SET`s of pg_dump's session, on which the form of the rows depends.
     pub(super) sets: Vec<String>,
+    /// pg_dump's session, which holds the locks on the tables.
     pub(super) session: Session,
 }
 
@@ -31,7 +36,7 @@ impl fmt::Debug for Skeleton {
 }
 
 impl Skeleton {
-    /// The same in the order that a guarded text has. Blocking, but short.
+    /// The same skeleton in the order of a guarded text, with what belongs to `kwild_voting` last. Blocking, but short.
     ///
     /// # Errors
     /// When the text and what pg_dump asked for do not fit together, or the temporary directory is full.

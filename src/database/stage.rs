@@ -1,4 +1,4 @@
-//! How far a new node has come in its database.
+//! How far a new node has come in its database: restored, started, with blocks. Looks, changes nothing.
 
 use super::{
     connect::{Connection, explain_query, is_missing_database},
@@ -6,24 +6,24 @@ use super::{
 };
 use crate::base::{Context, Result};
 
-/// What of a node is there.
+/// What of a node stands in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NodeStage {
-    /// Nothing of Kwil.
+    /// The database holds neither Kwil's schemas nor the chain's table.
     Nothing,
-    /// A snapshot's tables, or some of them, but none of those that kwild makes when it starts.
+    /// There are tables of a snapshot, or some of them, but not `kwild_chain.chain`, which kwild makes when it starts.
     NoChain,
-    /// kwild started, and no block has been committed.
+    /// kwild has started, and no block has been committed.
     NoBlock,
-    /// There are blocks.
+    /// kwild has committed at least one block.
     HasBlocks,
 }
 
 impl NodeStage {
-    /// Looks; changes nothing.
+    /// Looks at the database that the settings lead to; changes nothing.
     ///
     /// # Errors
-    /// When the database cannot be reached or asked.
+    /// When the database does not exist, or cannot be reached or asked.
     pub async fn look(settings: &Settings) -> Result<Self> {
         const HINT: &str = "--dbname, --host, --port and --user, or --root-dir, must lead to the NEW node's database";
         const DOING: &str = "look how far kwild has come";

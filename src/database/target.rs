@@ -9,19 +9,19 @@ use super::{
 };
 use crate::base::{Context, Result};
 
-/// What stands where kwild will look.
+/// What stands in the place where kwild will look for its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Target {
-    /// There is no such database yet.
+    /// The server has no such database yet.
     Missing,
-    /// It is there and holds nothing of Kwil.
+    /// The database is there and holds none of Kwil's schemas.
     Empty,
-    /// It holds a node's state: kwild would go on with that and ignore the snapshot.
+    /// The database holds a node's state: kwild would go on with that and ignore the snapshot.
     HoldsState,
 }
 
 impl Target {
-    /// Looks; changes nothing.
+    /// Looks at the database that the settings lead to; changes nothing.
     ///
     /// # Errors
     /// When the server cannot be reached or asked.

@@ -1,4 +1,5 @@
-//! TLS to a server as libpq has it: what each mode checks, and where certificates and keys lie.
+//! TLS to a server as libpq has it: in go settings, out comes a client configuration that checks what the mode asks
+//! for, with the root certificates, our own certificate and its key from where libpq looks for them.
 
 use std::{fs, os::unix::fs::MetadataExt, path::Path, sync::Arc};
 
@@ -22,7 +23,7 @@ use super::{
 };
 use crate::base::{Context, Error, Result, text::escape};
 
-/// What is checked of a server's certificate.
+/// What of a server's certificate is checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Check {
     Nothing,
@@ -42,7 +43,7 @@ impl Check {
     }
 }
 
-/// The client's side of TLS for these settings.
+/// The client's side of TLS for these settings; an error where a certificate or key file cannot be used.
 pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig> {
     let provider = Arc::new(ring::default_provider());
     let check = Check::of(settings);
@@ -62,7 +63,7 @@ pub(super) fn client_config(settings: &Settings) -> Result<ClientConfig> {
     })
 }
 
-/// The certificate that the server may ask of us, and its key.
+/// The certificate that the server may ask of us, with its key; `None` where the settings name neither.
 fn own_certificate(settings: &Settings, provider: &CryptoProvider) -> Result<Option<CertifiedKey>> {
     let (certificate, key) = match (&settings.certificate, &settings.key) {
         (None, None) => return Ok(None),
@@ -109,7 +110,7 @@ fn read_certificates(path: &Path, variable: &str) -> Result<Vec<CertificateDer<'
     Ok(found)
 }
 
-/// Whom we trust.
+/// The root certificates that are trusted.
 #[derive(Debug)]
 struct Roots {
     certificates: Vec<CertificateDer<'static>>,
@@ -134,7 +135,7 @@ impl Roots {
     }
 }
 
-/// Checks what the mode asks for; the handshake's signatures have to be right in each.
+/// Checks of a server what the mode asks for; the handshake's signatures have to be right in every mode.
 #[derive(Debug)]
 struct Verifier {
     provider: Arc<CryptoProvider>,
@@ -196,7 +197,8 @@ impl Verifier {
         )
     }
 
-    /// The signature of whoever has the certificate's key, where the library cannot read the certificate.
+    /// Checks the handshake's signature, which proves that the server has the certificate's key; also where the TLS
+    /// library cannot read the certificate (X.509 v1).
     fn check_signature(
         &self,
         message: &[u8],
@@ -260,7 +262,7 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// What a handshake failed of, in the words of the check that said no.
+/// Why a handshake failed, in the words of the check that said no, made harmless to show.
 pub(super) fn words(e: &std::io::Error) -> String {
     let inner = e.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     escape(&match inner {

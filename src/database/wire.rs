@@ -1,6 +1,6 @@
-//! A connection for rows. The driver logs in; after that the bytes are read here, so that a row is taken where it was
-//! received and costs nothing of its own. Messages are PostgreSQL's, protocol 3.0 ("Message Formats" in its manual); all
-//! but the rows are read by postgres-protocol.
+//! A connection for rows: in go statements, out come `CopyData` messages. The driver logs in; after that the bytes are
+//! read here, so that a row is taken where it was received and costs nothing of its own. Messages are PostgreSQL's,
+//! protocol 3.0 ("Message Formats" in its manual); all but the rows are read by postgres-protocol.
 
 use std::io;
 
@@ -19,49 +19,50 @@ use super::{
 };
 use crate::base::text::escape;
 
-/// Read at once; what does not fit comes in pieces.
+/// Bytes of the buffer into which the connection is read; a row that does not fit comes in pieces.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Of a message's head: its letter, and its length without the letter.
+/// Bytes of a message's head: its letter, and four bytes for its length without the letter.
 const HEAD_BYTES: usize = 5;
 const COPY_DATA: u8 = b'd';
 
-/// A logged-in connection.
+/// A logged-in connection whose messages are read here.
 pub(super) struct Wire {
     stream: Box<dyn Stream>,
     buffer: Box<[u8]>,
-    /// What is read and not yet taken.
+    /// Where in the buffer the bytes begin that are read and not yet taken.
     start: usize,
+    /// Where those bytes end.
     end: usize,
     /// Bytes of a row that is longer than the buffer, still to come.
     row_left: usize,
 }
 
-/// What a connection has brought.
+/// What the bytes at hand are.
 #[derive(Debug)]
 pub(super) enum Came<'a> {
     /// A row, or a piece of a long one.
     Data(&'a [u8]),
-    /// All rows were there.
+    /// The statement is over: all its rows were there.
     End,
-    /// Nothing whole: more has to be read.
+    /// No whole message: more has to be read.
     Nothing,
 }
 
-/// Why a statement failed.
+/// Why a statement brought no more.
 #[derive(Debug)]
 pub(super) enum WireError {
-    /// The server said no.
+    /// The server refused the statement.
     Refused(Refusal),
-    /// The connection is gone, or what came makes no sense; why.
+    /// The connection is gone, or what came makes no sense; in words.
     Broken(String),
 }
 
-/// A server's no.
+/// The server's error response to a statement.
 #[derive(Debug, Clone)]
 pub(super) struct Refusal {
-    /// Which no.
+    /// The error's SQLSTATE.
     pub(super) code: SqlState,
-    /// Its words, made harmless.
+    /// The error's message with its SQLSTATE, made harmless to show.
     pub(super) words: String,
 }
 
@@ -70,14 +71,15 @@ impl WireError {
         WireError::Broken(format!("the server sent {what}"))
     }
 
-    /// The server's words, or what became of the connection.
+    /// The server's words, or those in which the connection broke.
     pub(super) fn into_words(self) -> String {
         match self {
             WireError::Refused(Refusal { words, .. }) | WireError::Broken(words) => words,
         }
     }
 
-    /// Some refusals are the connection's end, and no fault of the statement.
+    /// The error of a server's error response: a broken connection where the response ends the session (a shutdown, an
+    /// idle timeout), which is no fault of the statement.
     fn of(body: &ErrorResponseBody) -> Self {
         use postgres_protocol::message::backend::ErrorFields;
         fn field(mut fields: ErrorFields<'_>, letter: u8) -> Option<String> {
@@ -109,12 +111,12 @@ impl Wire {
         Ok(Wire::new(log_in(settings).await?))
     }
 
-    /// A connection that is logged in already.
+    /// Takes over a connection that is logged in already, on which nothing is under way.
     pub(super) fn new(stream: Box<dyn Stream>) -> Self {
         Wire { stream, buffer: vec![0; BUFFER_BYTES].into(), start: 0, end: 0, row_left: 0 }
     }
 
-    /// Runs a statement that gives nothing back.
+    /// Runs a statement to its end; what it gives back is dropped.
     pub(super) async fn execute(&mut self, sql: &str) -> Result<(), WireError> {
         self.query(sql).await?;
         loop {
@@ -126,7 +128,7 @@ impl Wire {
         }
     }
 
-    /// Sends a statement; its rows come from [`Wire::next`].
+    /// Sends a statement; its rows come from [`Wire::next`] and [`Wire::fill`].
     pub(super) async fn query(&mut self, sql: &str) -> Result<(), WireError> {
         let mut message = bytes::BytesMut::new();
         frontend::query(sql, &mut message)?;
@@ -135,7 +137,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Waits until the connection is gone, while nothing is asked of it; in whose words.
+    /// Waits until the connection is gone, while nothing is asked of it; gives the words in which it ended.
     pub(super) async fn lost(&mut self) -> String {
         loop {
             let more = match self.next() {
@@ -150,14 +152,14 @@ impl Wire {
         }
     }
 
-    /// Says that it is over and lets the server end it.
+    /// Says goodbye to the server (Terminate) and lets it end the connection.
     pub(super) async fn end(mut self) {
         const TERMINATE: &[u8] = b"X\0\0\0\x04";
         let _ = self.stream.write_all(TERMINATE).await;
         let _ = self.stream.shutdown().await;
     }
 
-    /// Takes what is at hand.
+    /// Takes the next row, or piece of a long one, of the bytes at hand; reads nothing.
     pub(super) fn next(&mut self) -> Result<Came<'_>, WireError> {
         loop {
             let at_hand = self.end - self.start;
@@ -224,7 +226,7 @@ impl Wire {
         }
     }
 
-    /// Reads what has come, waiting for some; says how much.
+    /// Waits for bytes and reads what has come; gives their number.
     pub(super) async fn fill(&mut self) -> Result<usize, WireError> {
         self.make_room();
         match self.stream.read(&mut self.buffer[self.end..]).await? {
@@ -236,7 +238,7 @@ impl Wire {
         }
     }
 
-    /// Reads what has come, if anything has.
+    /// Reads what has come without waiting; `None` where nothing has.
     pub(super) fn fill_now(&mut self) -> Option<Result<usize, WireError>> {
         self.fill().now_or_never()
     }

@@ -1,4 +1,5 @@
-//! Makes the root as planned: stage, check while copying, sync, then the final names.
+//! Makes the root as planned: put it together in a staging directory, check the snapshot while it is copied, sync, then
+//! give the final names.
 
 use std::{
     fs, io,
@@ -29,7 +30,7 @@ pub(super) const KEY_MODE: u32 = 0o600;
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
 
-/// Makes a root.
+/// Makes a root as [`InitOptions`] say; `check` is the snapshot's check.
 ///
 /// # Errors
 /// When anything is not as kwild needs it, or the place is taken; then nothing stands under the root's name that was not
@@ -38,7 +39,7 @@ pub fn init(options: &InitOptions, check: CheckSnapshot<'_>) -> Result<Initialis
     init_sharing(options, check, durable::share_blocks)
 }
 
-/// [`init`], and how blocks are shared.
+/// [`init`], where `share` says how a file's blocks are shared.
 pub(super) fn init_sharing(
     options: &InitOptions,
     check: CheckSnapshot<'_>,
@@ -107,7 +108,7 @@ pub(super) fn init_sharing(
     })
 }
 
-/// Looks again, now that nobody else works on this root: another run may have made it since.
+/// Looks at the root's place again under the lock: another run may have made the root since the plan.
 fn still(root: &Path, plan: &Plan) -> Result<Plan> {
     let now = plan::plan(root, plan::look(root)?)?;
     if now.staging == plan.staging {
@@ -117,14 +118,14 @@ fn still(root: &Path, plan: &Plan) -> Result<Plan> {
         .hint("look at it, then try again"))
 }
 
-/// Where the genesis in [`Parts`] is from.
+/// Where the genesis in [`Parts`] comes from.
 enum Source<'a> {
-    /// The operator's file has these bytes.
+    /// The operator's genesis, which has these bytes.
     Bytes(Vec<u8>),
     New(&'a NewGenesis),
 }
 
-/// What the root is made of.
+/// What the root is put together of.
 struct Parts<'a> {
     source: Source<'a>,
     genesis: Genesis,
@@ -133,7 +134,8 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    /// Puts everything into the staging directory; gives the genesis back, which pins the snapshot now, and that snapshot.
+    /// Puts everything into the staging directory; gives back the
+    /// genesis, which then pins the snapshot, and that snapshot.
     fn fill(
         mut self,
         staging: &Path,
@@ -207,7 +209,7 @@ fn check_genesis(genesis: &Genesis, options: &InitOptions) -> Result<()> {
     }
 }
 
-/// The directory being filled; another process cannot fill it at the same time.
+/// The staging directory, which is being filled and locked, so that no other process fills it at the same time.
 struct Staging {
     path: PathBuf,
     lock: durable::Lock,
@@ -248,7 +250,7 @@ impl Staging {
         Ok(Staging { path, lock })
     }
 
-    /// Syncs everything and gives it its final name.
+    /// Syncs everything and gives it its final name, in the way that the plan says.
     fn finish(self, root: &Path, plan: &Plan) -> Result<()> {
         for directory in ["abci/data", "abci", ""] {
             let directory = self.path.join(directory);

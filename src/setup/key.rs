@@ -12,22 +12,23 @@ use zeroize::Zeroizing;
 use super::{KeySource, apply::KEY_MODE, key_file_name};
 use crate::base::{Context, Error, Progress, Result, files::read_bounded, limits};
 
-/// The key that the node will have.
+/// The key that the node will have, and the file to write for it.
 pub(super) struct NodeKey {
     pub(super) key: PrivateKey,
-    /// What to write; None when the file is already in the root.
+    /// Bytes of the key file to write; `None` when the file is already in the root.
     pub(super) file: Option<Zeroizing<Vec<u8>>>,
 }
 
-/// Says what is wrong with a node's key for a root of this family, before anything is made.
+/// Checks a node's key for a root of this family, before anything is made.
 ///
 /// # Errors
-/// When the key cannot be read, is of the other family, or the root holds another one.
+/// When the key cannot be read, is of the other family (`Kind::Refused`), or the root holds another one
+/// (`Kind::Refused`).
 pub fn check_key(root: &Path, family: Family, key: &KeySource) -> Result<()> {
     load(root, family, key).map(drop)
 }
 
-/// Which family's node reads this key file; None: there is none, or it says nothing.
+/// The family whose node reads this key file; `None` where no key file can be read, or the key is to be a new one.
 pub fn family_of_key(root: &Path, key: &KeySource) -> Option<Family> {
     let found = |family: &Family| root.join(key_file_name(*family)).exists();
     match key {
@@ -37,10 +38,10 @@ pub fn family_of_key(root: &Path, key: &KeySource) -> Option<Family> {
     }
 }
 
-/// A private key, and which family's form its file has.
+/// Reads a private key, and which family's form its file has.
 ///
 /// # Errors
-/// When the file cannot be read or holds no key.
+/// `Kind::Verify` when the file holds no key; `Kind::Failed` when it cannot be read.
 pub fn read_key_file(path: &Path) -> Result<(PrivateKey, KeyFileForm)> {
     let text = Zeroizing::new(read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file")?);
     PrivateKey::parse_file(&text).map_err(|problem| {
@@ -121,7 +122,7 @@ pub(super) fn load(root: &Path, family: Family, source: &KeySource) -> Result<No
     }
 }
 
-/// A key that was there before stays as it is, but not for others to read.
+/// Takes others' right to read a key file away that was there before; the key stays as it is.
 pub(super) fn tighten(path: &Path, progress: &Progress) -> Result<()> {
     let data = fs::metadata(path).or_failed(|| format!("cannot look at {}", path.display()))?;
     let mode = data.permissions().mode() & 0o7777;

@@ -23,29 +23,29 @@ use zeroize::Zeroizing;
 use super::{Initialised, key_file_name, read_config, read_genesis};
 use crate::base::{Error, files::read_bounded, limits};
 
-/// As much of a snapshot's text is unpacked to see how well it is packed.
+/// Bytes of a snapshot's text that are unpacked at most to see how well it is packed.
 const SAMPLE_BYTES: u64 = 8 << 20;
 
-/// What a root says.
+/// What was seen in a node's root.
 #[derive(Debug)]
 pub struct Looked {
-    /// For the judgement.
+    /// The facts for the judgement whether the node can start.
     pub root: Root,
-    /// Its family, by its genesis, else its config.toml.
+    /// The root's family, by its genesis, else by its config.toml; `None` where neither tells.
     pub family: Option<Family>,
-    /// It is one of TRUF's fork.
+    /// Whether the root is one of TRUF's fork of v0.10.
     pub truf: bool,
-    /// It holds blocks.
+    /// Whether the root holds blocks, so that its node has started before.
     pub started: bool,
-    /// Where its database is.
+    /// Where the node's database is, by its config.toml; `None` where that cannot be read.
     pub database: Option<DatabaseSettings>,
-    /// What its start depends on.
+    /// The settings on which the node's start depends; `None` where its config.toml cannot be read.
     pub start: Option<StartSettings>,
-    /// Bytes of its snapshot's text, estimated from its beginning.
+    /// Bytes of the text of the root's snapshot, estimated from its beginning; `None` where there is none to read.
     pub text_bytes: Option<u64>,
 }
 
-/// Looks at a root of either family.
+/// Looks at a root of either family; what is wrong with it is part of the facts.
 pub fn look(path: &Path) -> Looked {
     let shown = path.display().to_string();
     let none = |why: String| Looked {
@@ -108,7 +108,7 @@ pub fn look(path: &Path) -> Looked {
     }
 }
 
-/// A path in a config.toml: relative ones are taken from the root.
+/// A path that a config.toml names: `~/` is the home directory, other relative paths begin at the root.
 fn inside(root: &Path, named: &str) -> PathBuf {
     match named.strip_prefix("~/").zip(std::env::home_dir()) {
         Some((rest, home)) => home.join(rest),
@@ -151,7 +151,7 @@ fn look_at_state(root: &Path, named: &str) -> (RootState, Option<u64>) {
     }
 }
 
-/// Size, whether it is gzip, and about how long its text is.
+/// The file's bytes, whether it is gzip, and about how many bytes its text has (`None` where it cannot be unpacked).
 fn sample(path: &Path) -> std::io::Result<(u64, bool, Option<u64>)> {
     let mut file = File::open(path)?;
     let data = file.metadata()?;
@@ -219,7 +219,7 @@ fn look_at_key(path: &Path, family: Family, genesis: Option<&Genesis>) -> RootKe
     }
 }
 
-/// Both families keep their blocks in the root.
+/// Whether the root holds blocks, which both families keep there.
 fn holds_blocks(root: &Path) -> bool {
     ["blockstore", "abci/data"]
         .iter()

@@ -39,21 +39,21 @@ use crate::{
 /// With a genesis that pins none yet, whatever belongs to its family is good.
 pub type CheckSnapshot<'a> = &'a (dyn Fn(&mut dyn Read, &Genesis) -> Result<CheckedText> + Sync);
 
-/// Makes a genesis for a node's key and, where there is one, for the snapshot of this state hash.
+/// Makes a genesis for a node's key and, where there is one, for the snapshot with this state hash.
 pub type MakeGenesis = dyn Fn(&PublicKey, Option<Sha256Hash>) -> Result<Genesis> + Send + Sync;
 
-/// Where the genesis comes from.
+/// Where the genesis of a new root comes from.
 #[derive(Debug, Clone)]
 pub enum GenesisSource {
-    /// A file.
+    /// The path of a genesis file.
     File(PathBuf),
-    /// Its bytes, already at hand.
+    /// The bytes of a genesis that is already at hand.
     Bytes(Vec<u8>),
-    /// It is made with the root.
+    /// A genesis that is made together with the root.
     New(NewGenesis),
 }
 
-/// A genesis that is made with the root.
+/// How the genesis of a network is made that begins with this root.
 #[derive(Clone)]
 pub struct NewGenesis {
     family: Family,
@@ -61,7 +61,7 @@ pub struct NewGenesis {
 }
 
 impl NewGenesis {
-    /// `make` gives one of this family.
+    /// `make` must give a genesis of this family.
     pub fn new(
         family: Family,
         make: impl Fn(&PublicKey, Option<Sha256Hash>) -> Result<Genesis> + Send + Sync + 'static,
@@ -79,16 +79,16 @@ impl fmt::Debug for NewGenesis {
 /// What the new config.toml holds beyond Kwil's defaults; flags win over what an old node has.
 #[derive(Debug, Clone, Default)]
 pub struct NodeConfig {
-    /// Values of flags as (`section.key`, text).
+    /// Values of configuration flags as (`section.key`, text); they win over all else.
     pub flags: Vec<(String, String)>,
-    /// Kwil's defaults are those of TRUF's fork.
+    /// Whether Kwil's defaults are those of TRUF's fork of v0.10.
     pub truf: bool,
-    /// What an old node's file gives.
+    /// The settings that an old node's config.toml gives; `None` without an old node.
     pub old: Option<CarryOver>,
 }
 
 impl NodeConfig {
-    /// Says what is wrong with it for this family, before anything is made.
+    /// Checks the configuration for this family, before anything is made.
     ///
     /// # Errors
     /// When the family has no such key, or the key takes no such value.
@@ -119,84 +119,85 @@ impl NodeConfig {
     }
 }
 
-/// Where the snapshot comes from.
+/// Where the snapshot of a new root comes from.
 #[derive(Debug, Clone)]
 pub enum SnapshotSource {
-    /// A file, gzip or plain SQL: copied, plain SQL compressed.
+    /// The path of a file, gzip or plain SQL, that is copied; plain SQL is compressed.
     File(PathBuf),
-    /// Already inside [`staging_directory`]: it only gets its final name. Everything else that lies there becomes part of the
-    /// root, too.
+    /// Already inside [`staging_directory`]: it only gets its final name.
+    /// Everything else that lies there becomes part of the root, too.
     Complete(CompleteSnapshot),
 }
 
-/// Where the node's key comes from.
+/// Where the key of a new root's node comes from.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// A key file of the family, copied.
+    /// The path of a key file of the family, which is copied.
     File(PathBuf),
-    /// A fresh key.
+    /// A fresh key, which is made for the root.
     New,
-    /// The key that already lies in the root.
+    /// The key file that already lies in the root.
     InRoot,
 }
 
-/// What `setup init` is told.
+/// What `setup init` is told to make.
 #[derive(Debug)]
 pub struct InitOptions {
-    /// The root to make.
+    /// The path of the root to make.
     pub root: PathBuf,
-    /// The genesis.
+    /// Where the genesis comes from.
     pub genesis: GenesisSource,
-    /// The snapshot; must be there exactly if the genesis pins one. A new genesis pins the one that is there.
+    /// The snapshot; it must be there exactly if the genesis pins
+    /// one. A genesis that is made here pins the one that is there.
     pub snapshot: Option<SnapshotSource>,
-    /// The node's key.
+    /// Where the node's key comes from.
     pub key: KeySource,
-    /// What its config.toml holds.
+    /// What the node's config.toml holds.
     pub config: NodeConfig,
-    /// What the operator says the family is.
+    /// The family that the operator says; a genesis of the other one is refused. `None`: whichever the genesis is of.
     pub family: Option<Family>,
-    /// Where progress goes.
+    /// Where progress, notes and warnings go.
     pub progress: Progress,
-    /// Ends the work.
+    /// Token that ends the work with an error when it is cancelled.
     pub cancel: CancellationToken,
 }
 
-/// A validator's place in the genesis.
+/// A validator's place in the genesis, as its power there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Seat {
-    /// Its power.
+    /// The validator's voting power.
     pub power: i64,
-    /// All validators' power.
+    /// The sum of all validators' voting power.
     pub total_power: i64,
-    /// v0.10: whether it proposes the blocks.
+    /// v0.10: whether the validator is the leader, who proposes the blocks.
     pub leader: bool,
 }
 
-/// What `setup init` made.
+/// What `setup init` made, as it tells it in words and as JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Initialised {
-    /// The root, absolute.
+    /// The root's absolute path.
     pub root: PathBuf,
-    /// Its family.
+    /// Whether the root is a v0.9 or a v0.10 node's.
     pub family: Family,
-    /// Id of the network.
+    /// Chain id of the network.
     pub chain_id: String,
-    /// What the genesis pins.
+    /// The state hash that the genesis pins; `None` where the network begins without a snapshot.
     pub state_hash: Option<Sha256Hash>,
-    /// How peers name this node.
+    /// The name by which peers know this node, in its family's form.
     pub node_id: String,
     /// The node's public key.
     pub public_key: PublicKey,
-    /// Its place among the validators, if it has one.
+    /// The node's place among the genesis' validators; `None` if it is no validator.
     pub validator: Option<Seat>,
-    /// Names in the root.
+    /// Names of the files and directories in the root, sorted.
     pub files: Vec<String>,
-    /// The snapshot in the root, if it has one.
+    /// The snapshot in the root; `None` where the network begins without one.
     #[serde(skip)]
     pub snapshot: Option<CompleteSnapshot>,
-    /// The genesis was made here, and every other node needs the same file.
+    /// Whether the genesis was made here, so that every other node needs the same file.
     pub new_genesis: bool,
-    /// What became of an old node's settings, each key once.
+    /// What became of each of an old node's settings; empty without an old node.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
 }
@@ -228,7 +229,7 @@ impl fmt::Display for Initialised {
     }
 }
 
-/// An old node's settings in words: what went over, what did not and why, what is to be set by hand.
+/// Writes an old node's settings in words: what went over, what did not and why, what is to be set by hand.
 ///
 /// # Errors
 /// When the text cannot be written.
@@ -262,7 +263,7 @@ pub fn fmt_settings(settings: &[Setting], f: &mut fmt::Formatter<'_>) -> fmt::Re
     Ok(())
 }
 
-/// The key file's name in a root.
+/// The name of the node's key file in a root of this family.
 pub fn key_file_name(family: Family) -> &'static str {
     match family {
         Family::V09 => "private_key",
@@ -292,7 +293,7 @@ impl Initialised {
         start_command(self.family, &self.root)
     }
 
-    /// Where the key stands in the genesis.
+    /// The place of a key among the genesis' validators; `None` where it has none.
     pub fn seat(genesis: &Genesis, key: &PublicKey) -> Result<Option<Seat>> {
         let validators = genesis.validators()?;
         let total_power = validators.iter().fold(0i64, |sum, validator| sum.saturating_add(validator.power));
@@ -301,9 +302,9 @@ impl Initialised {
     }
 }
 
-/// A genesis, or how it will come to be.
+/// A genesis that was read, or how one will be made.
 enum GenesisAtHand<'a> {
-    /// Its bytes, and what they say.
+    /// The genesis file's bytes, and what they say.
     Read(Vec<u8>, Box<Genesis>),
     New(&'a NewGenesis),
 }
@@ -330,17 +331,17 @@ impl GenesisSource {
     }
 }
 
-/// Reads a genesis file: its bytes and what they say.
+/// Reads a genesis file of a bounded size: its bytes and what they say.
 ///
 /// # Errors
-/// When it cannot be read or is no genesis.
+/// When the file cannot be read or is no genesis.
 pub fn read_genesis(path: &Path) -> Result<(Vec<u8>, Genesis)> {
     let bytes = read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
     let genesis = Genesis::parse(&bytes).map_err(|e| in_file(path, e))?;
     Ok((bytes, genesis))
 }
 
-/// An error about a file's content, with the file's name in front.
+/// An error about a file's content, with the file's path in front.
 fn in_file(path: &Path, error: impl Into<Error>) -> Error {
     let error: Error = error.into();
     let told = Error::new(error.kind(), format!("{}: {}", path.display(), error.chain()));
@@ -353,7 +354,7 @@ fn in_file(path: &Path, error: impl Into<Error>) -> Error {
 /// Reads a node's config.toml, which may hold a password.
 ///
 /// # Errors
-/// When it cannot be read, is larger than any configuration, or no text.
+/// When it cannot be read, is larger than any configuration, or is not UTF-8.
 pub fn read_config(path: &Path) -> Result<Zeroizing<String>> {
     let bytes = Zeroizing::new(read_bounded(path, limits::CONFIG_SIZE_BYTES_MAX, "configuration")?);
     match std::str::from_utf8(&bytes) {

@@ -1,4 +1,4 @@
-//! What is to be done with the directory that is there, and why. Looks, decides, changes nothing.
+//! What is to be done with the directory where a root shall be, and why. Looks, decides, changes nothing.
 
 use std::{
     ffi::OsString,
@@ -11,24 +11,25 @@ use kwil_formats::formats::{Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME, 
 use super::key_file_name;
 use crate::base::{Context, Error, Result, durable};
 
-/// Behind a dot and the root's name: the sibling in which a new root is made.
+/// End of the staging directory's name: behind a dot and the root's name
+/// beside a root that does not exist yet; alone inside a root that does.
 const STAGING_SUFFIX: &str = ".regenesis-part";
 
-/// What stands where the root shall be.
+/// What stands in the place where the root shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Found {
-    /// Nothing.
+    /// There is nothing of that name.
     Nothing,
-    /// A directory with nothing but, perhaps, key files and what a killed run of ours left.
+    /// A directory that is empty but for key files and what a killed run of ours left, if anything.
     Usable {
-        /// Names that a killed run had already moved in.
+        /// Names of files that a killed run had already moved into the root.
         leftovers: Vec<OsString>,
     },
-    /// A file, a device.
+    /// Something that is no directory: a file, a device.
     NoDirectory,
-    /// A link to nowhere.
+    /// A link that leads nowhere.
     DeadLink,
-    /// A directory with something else in it.
+    /// A directory with something else in it, such as what has this name.
     Foreign(OsString),
 }
 
@@ -37,15 +38,15 @@ pub(super) enum Found {
 pub(super) enum Way {
     /// The staging directory is renamed to the root in one step.
     Whole,
-    /// The root stays (it may be a mount point) and the files are moved into it, the genesis last: without it no kwild of
-    /// either family starts.
+    /// The root stays (it may be a mount point) and the files are moved into
+    /// it, the genesis last: without it no kwild of either family starts.
     MoveIn {
-        /// Removed first: a killed run of ours left them.
+        /// Names in the root that are removed first: a killed run of ours left them.
         leftovers: Vec<OsString>,
     },
 }
 
-/// Where the files are made, and how they get to their place.
+/// Where the files of a root are made, and how they come to their final names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Plan {
     pub(super) staging: PathBuf,
@@ -60,7 +61,7 @@ pub fn staging_directory(root: &Path) -> Result<PathBuf> {
     Ok(plan(root, look(root)?)?.staging)
 }
 
-/// Decides from what was found.
+/// Decides from what was found in the root's place; an error where that must not be touched.
 pub(super) fn plan(root: &Path, found: Found) -> Result<Plan> {
     let shown = root.display();
     match found {
@@ -92,7 +93,7 @@ pub(super) fn missing_above(staging: &Path) -> Vec<PathBuf> {
     above.take_while(|path| fs::symlink_metadata(path).is_err()).map(Path::to_owned).collect()
 }
 
-/// Looks at the place of the root.
+/// Looks at the place where the root shall be.
 pub(super) fn look(root: &Path) -> Result<Found> {
     match fs::metadata(root) {
         Ok(data) if data.is_dir() => {}

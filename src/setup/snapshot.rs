@@ -1,4 +1,5 @@
-//! The snapshot's way into the root: checked and copied in one pass, or its blocks shared where the file system can.
+//! The snapshot's way into the root: in goes the operator's file or a fetched one, out comes the root's own, checked
+//! and copied in one pass, or with its blocks shared where the file system can.
 
 use std::{
     fs::{self, File},
@@ -19,7 +20,7 @@ use crate::{
 /// Makes an empty file share another one's blocks, or says that it cannot.
 pub(super) type ShareBlocks = fn(&File, &File) -> bool;
 
-/// The operator's snapshot, opened.
+/// The operator's snapshot file, opened.
 struct Source {
     file: File,
     size_bytes: u64,
@@ -46,7 +47,7 @@ impl Source {
         Ok(Source { file, size_bytes: data.len(), gzip: magic == [0x1f, 0x8b] })
     }
 
-    /// Plain SQL comes out compressed, since kwild takes the name's word for it.
+    /// The file's bytes as gzip: plain SQL is compressed, because kwild decides by the name whether to unpack.
     fn reader(self) -> Box<dyn Read> {
         if self.gzip {
             Box::new(self.file)
@@ -56,7 +57,7 @@ impl Source {
     }
 }
 
-/// Reads the snapshot once: each byte is checked, and written unless the blocks are shared already.
+/// Reads the snapshot once: each byte is checked, and written into the staging directory unless its blocks are shared.
 pub(super) fn copy(
     path: &Path,
     staging: &Path,
@@ -91,7 +92,7 @@ pub(super) fn copy(
     Ok(text)
 }
 
-/// The snapshot already lies in the staging directory.
+/// Gives a snapshot that already lies in the staging directory its mode and final name, if it is what the genesis pins.
 pub(super) fn adopt(complete: &CompleteSnapshot, staging: &Path, mode: u32, genesis: &Genesis) -> Result<CheckedText> {
     if genesis.state_hash() != Some(complete.text().state_hash()) {
         return Err(Error::verify("the snapshot that was fetched is not the one that the genesis pins"));
@@ -108,7 +109,7 @@ pub(super) fn adopt(complete: &CompleteSnapshot, staging: &Path, mode: u32, gene
     Ok(complete.text())
 }
 
-/// A reader that copies what is read, and knows why it failed.
+/// A reader that copies what is read through it, and keeps the reason why it failed.
 struct Watched<'a> {
     reader: Box<dyn Read>,
     copy: Option<(File, durable::EarlySync)>,
@@ -149,7 +150,7 @@ impl Read for Watched<'_> {
 }
 
 impl Watched<'_> {
-    /// The check's word, unless the disk or a signal is what really failed.
+    /// The check's verdict, unless the disk or a signal is what really failed, or bytes follow the snapshot.
     fn verdict<T>(&mut self, checked: Result<T>, rest: io::Result<u64>, source: &Path, target: &Path) -> Result<T> {
         match self.failed.take() {
             Some(Failure::Cancelled) => Err(interrupted()),

@@ -1,4 +1,5 @@
-//! A network of nodes for a trial: who listens where, and who knows whom. Decides, changes nothing.
+//! A network of nodes for a trial: in goes its layout, out comes for each node where it listens and whom it knows.
+//! Decides, changes nothing.
 
 use std::{
     collections::BTreeMap,
@@ -9,57 +10,57 @@ use kwil_formats::formats::{Family, key::PublicKey};
 
 use crate::base::{Error, Result};
 
-/// More than anybody starts on a machine; Kwil's v0.9 counts some ports down.
+/// Nodes of one network at most: more than anybody starts on a machine, and Kwil's v0.9 counts some ports down.
 const NODES_MAX: usize = 1000;
 
-/// How nodes reach each other.
+/// How the nodes of a network reach each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hosts {
-    /// All on this machine.
+    /// All nodes run on this machine.
     Here,
-    /// One name for each node.
+    /// Each node has a host name of its own; one for each node, in their order.
     Names(Vec<String>),
-    /// A name made from the node's number: what stands before it and behind it.
+    /// Each node has a host name made from its number: what stands before the number, and what behind it.
     Numbered(String, String),
-    /// Addresses that count up.
+    /// Each node has an IP address of its own, counting up from this one.
     From(Ipv4Addr),
 }
 
-/// What the network is to be.
+/// What the network is to be like.
 #[derive(Debug, Clone)]
 pub struct Layout {
-    /// Of which family.
+    /// Whether its nodes are of v0.9 or v0.10.
     pub family: Family,
-    /// Where the nodes are.
+    /// How its nodes reach each other.
     pub hosts: Hosts,
-    /// v0.10: each node has ports of its own, also with hosts, and a Postgres server of its own, as with Kwil's command.
+    /// v0.10: whether each node has ports and a Postgres server of its own also with hosts, as with Kwil's command.
     pub unique_ports: bool,
-    /// The first node's port for its peers; None is Kwil's.
+    /// The first node's port for its peers; `None`: Kwil's own, 26656 in v0.9 and 6600 in v0.10.
     pub p2p_port: Option<u16>,
-    /// The nodes' directories are called this and a number.
+    /// What stands before the number in the names of the nodes' directories.
     pub directory_prefix: String,
-    /// The nodes' databases are called this and, on one machine, a number.
+    /// What the nodes' databases are called, before a number where they share a server.
     pub database_prefix: String,
 }
 
-/// One node of it.
+/// One node of the network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Node {
-    /// Its directory's name.
+    /// The name of the node's directory.
     pub name: String,
-    /// Where its peers reach it.
+    /// The address, as `HOST:PORT`, at which its peers reach the node.
     pub address: String,
-    /// Its database.
+    /// The name of the node's database.
     pub dbname: String,
-    /// Its server's port, where that is not the same for all.
+    /// The port of the node's Postgres server, where each node has one of its own; else `None`.
     pub database_port: Option<u16>,
-    /// Ports that it listens on, by use.
+    /// The ports that the node listens on, each with what it is for.
     pub ports: Vec<(&'static str, u16)>,
-    /// Keys of its config.toml and their values.
+    /// Keys of the node's config.toml, as `section.key`, with their values.
     pub config: Vec<(String, String)>,
 }
 
-/// Keys that are each node's own.
+/// The keys of config.toml that are set for each node on its own, and that no flag may set for all.
 pub fn own_keys(layout: &Layout) -> &'static [&'static str] {
     match layout.family {
         Family::V09 => &[
@@ -86,10 +87,11 @@ pub fn own_keys(layout: &Layout) -> &'static [&'static str] {
     }
 }
 
-/// Plans a node for each key.
+/// Plans a node for each key, in the keys' order.
 ///
 /// # Errors
-/// When there are too few names, or ports that do not exist or that two nodes would share.
+/// `Kind::Usage` when there are too many nodes or too few names, or ports that do not exist or that two nodes would
+/// share.
 pub fn plan(layout: &Layout, keys: &[PublicKey]) -> Result<Vec<Node>> {
     check_count(keys.len())?;
     let mut nodes = Vec::with_capacity(keys.len());
@@ -112,10 +114,10 @@ pub fn plan(layout: &Layout, keys: &[PublicKey]) -> Result<Vec<Node>> {
     Ok(nodes)
 }
 
-/// Says whether so many nodes can be made, before their keys are.
+/// Checks whether a network of this many nodes can be made, before their keys are.
 ///
 /// # Errors
-/// When there are none, or too many.
+/// `Kind::Usage` when there are none, or more than a thousand.
 pub fn check_count(nodes: usize) -> Result<()> {
     if nodes == 0 || nodes > NODES_MAX {
         return Err(Error::usage(format!("a network of {nodes} nodes cannot be made"))
@@ -124,7 +126,7 @@ pub fn check_count(nodes: usize) -> Result<()> {
     Ok(())
 }
 
-/// Whether several nodes run on one machine.
+/// Whether several nodes run on one machine, so that they cannot share ports.
 fn shared(layout: &Layout) -> bool {
     layout.hosts == Hosts::Here
 }
@@ -201,7 +203,7 @@ fn port(what: &str, number: i64) -> Result<u16> {
     })
 }
 
-/// Two nodes on one machine cannot share a port.
+/// Fails where two nodes on one machine would listen on the same port.
 fn check_ports(nodes: &[Node]) -> Result<()> {
     let mut taken: BTreeMap<u16, (&str, &str)> = BTreeMap::new();
     for node in nodes {

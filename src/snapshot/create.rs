@@ -1,4 +1,5 @@
-//! From a database to a snapshot directory: the file and the genesis beside it, both named only when both are whole.
+//! From a database to a snapshot directory: in go settings and what the operator wants, out come the snapshot file and
+//! the genesis beside it, both named only when both are whole.
 
 use std::{
     collections::BTreeMap,
@@ -30,51 +31,51 @@ use crate::{
 };
 use serde::Serialize;
 
-/// Validators that the text output lists.
+/// Validators that the words of the result list; of more it gives the number.
 const VALIDATORS_SHOWN: usize = 20;
 
-/// Tuned tables that a note lists.
+/// Tables with tuned storage that a note lists; of more it gives the number.
 const TUNED_SHOWN: usize = 10;
 
-/// What the operator wants.
+/// What the operator wants of a new snapshot and its genesis.
 #[derive(Debug, Clone)]
 pub struct CreateOptions {
-    /// Directory for both files; made if it is missing.
+    /// Directory for the snapshot file and the genesis; it is made if it is missing.
     pub snapdir: PathBuf,
-    /// The family the operator expects; otherwise found by looking.
+    /// The family (v0.9 or v0.10) that the operator expects; `None`: whichever the database's schemas show.
     pub family: Option<Family>,
-    /// How small.
+    /// Whether the file is to be made fast or to be small.
     pub compression: Compression,
-    /// Compressing threads; otherwise one for each processor.
+    /// Threads that compress, at most 16; `None`: one for each processor, at most eight.
     pub jobs: Option<usize>,
-    /// Kwil's own line rules, losses included.
+    /// Whether Kwil's own line rules apply, with the lines that they lose and without a guard; for comparison.
     pub kwil_compat: bool,
-    /// A genesis exactly as Kwil's tool writes it: its default parameters.
+    /// Whether the genesis has the default parameters that Kwil's own tool writes, instead of the old network's.
     pub template: bool,
-    /// Id of the new network.
+    /// Chain id of the new network; `None`: the successor of the old one, or a fresh one where that is not known.
     pub chain_id: Option<String>,
-    /// The old network's genesis, where it is known.
+    /// The old network's genesis, for its chain id; `None` where it is not known.
     pub old_genesis: Option<Genesis>,
-    /// v0.9: when the new network begins, RFC 3339; otherwise now.
+    /// v0.9: when the new network begins, in RFC 3339; `None`: at the time of the call. Without effect in v0.10.
     pub genesis_time: Option<String>,
-    /// Block numbers go on.
+    /// Whether the new network's block numbers go on where the old network's stopped.
     pub keep_height: bool,
-    /// Go on although kwild seems to be at work.
+    /// Whether to go on, with a warning, although there are signs that kwild is at work.
     pub allow_live: bool,
-    /// The pg_dump to use.
+    /// The pg_dump to run; `None`: the best one on the machine.
     pub pg_dump: Option<PathBuf>,
-    /// How rows are read; otherwise over as many connections as threads compress.
+    /// How rows are read; `None`: over as many connections as there are threads that compress.
     pub read: Option<ReadOptions>,
-    /// Replace files that are there.
+    /// Whether files of the same name are replaced instead of refused.
     pub force: bool,
-    /// Digest the state while it streams by.
+    /// Whether the state is digested while it streams by.
     pub digest: bool,
-    /// Hash the file while it is written, so that it can be signed and served without being read.
+    /// Whether the file is hashed while it is written, so that it can be signed and served without being read again.
     pub describe: bool,
 }
 
 impl CreateOptions {
-    /// The defaults, for a directory.
+    /// The defaults of `snapshot create`, for this directory.
     pub fn new(snapdir: impl Into<PathBuf>) -> Self {
         CreateOptions {
             snapdir: snapdir.into(),
@@ -97,63 +98,63 @@ impl CreateOptions {
     }
 }
 
-/// What was made.
+/// What was made, as `snapshot create` tells it in words and as JSON.
 #[derive(Debug, Clone, Serialize)]
 pub struct Created {
-    /// Two lines as Kwil's own tool prints them.
+    /// The two lines that Kwil's own tool prints of the files it made.
     pub logs: [String; 2],
-    /// The snapshot file.
+    /// Path of the snapshot file, absolute.
     pub snapshot: PathBuf,
-    /// The genesis file.
+    /// Path of the genesis file, absolute.
     pub genesis: PathBuf,
-    /// Which formats.
+    /// Whether the network is of v0.9 or v0.10.
     pub family: Family,
-    /// SHA-256 of the text, which the genesis pins.
+    /// SHA-256 of the uncompressed text, which the genesis pins.
     pub state_hash: Sha256Hash,
-    /// Last block of the old network that is in it.
+    /// Height of the old network's last block that is in the snapshot.
     pub height: i64,
-    /// Of the text.
+    /// Bytes of the uncompressed text.
     pub bytes: u64,
-    /// Of the file.
+    /// Bytes of the compressed file.
     pub file_bytes: u64,
-    /// Order-independent digest of the state; null where it was left out.
+    /// Digest of the state in whatever order its rows lie; `None` (in JSON null) where it was left out.
     pub state_digest: Option<Blake3Hash>,
-    /// Digest of the DDL; compared only between equal majors.
+    /// Digest of the parsed statements that make the schema; `None` (in JSON null) where the digests were left out.
     pub schema_digest: Option<Blake3Hash>,
-    /// Major version of the server.
+    /// Major version of the server that was read.
     pub server_major: u32,
-    /// Major version of pg_dump.
+    /// Major version of the pg_dump that wrote the statements.
     pub dump_major: u32,
-    /// COPY blocks.
+    /// COPY blocks in the text, one for each table, the emptied one of the voters included.
     pub tables: u64,
-    /// COPY rows.
+    /// Rows in the text's COPY blocks.
     pub rows: u64,
-    /// Rows that Kwil's own tool would have dropped.
+    /// Rows in the text that Kwil's own tool would have dropped.
     pub rescued_rows: u64,
-    /// The same by table.
+    /// Rows that Kwil's own tool would have dropped, by table.
     pub rescued_tables: BTreeMap<String, u64>,
     /// Lines of literals and function bodies that Kwil's own tool would have dropped, by object.
     pub rescued_lines: BTreeMap<String, u64>,
-    /// Validators in the genesis.
+    /// Validators in the genesis, which were the rows of the voters' table.
     pub validators: u64,
-    /// Id of the old network, where it is known.
+    /// Chain id of the old network; `None` where it is not known.
     pub old_chain_id: Option<String>,
-    /// Id of the new network.
+    /// Chain id of the new network.
     pub chain_id: String,
-    /// Whether the old network's parameters are in the genesis, not Kwil's defaults.
+    /// Whether the genesis has the old network's parameters; false: Kwil's defaults.
     pub parameters_carried_over: bool,
-    /// What the old network's parameters are where they are not those that Kwil's own tool would write.
+    /// The old network's parameters that differ from those that Kwil's own tool would write.
     pub differs_from_template: Vec<Difference>,
-    /// The validators' public keys in hex, each with its power.
+    /// The validators of the genesis: each public key as `hex#type`, and its voting power.
     pub validator_powers: Vec<(String, i64)>,
-    /// Why `snapshot verify` and every join will refuse it, if they will.
+    /// Why `snapshot verify` and every join will refuse the snapshot; `None` where they will take it.
     pub refusal: Option<String>,
-    /// Whether psql loads all of it or nothing.
+    /// Whether the text has the guard, by which psql loads all of it or nothing.
     pub guarded: bool,
-    /// What a manifest says of the file, where that was asked for.
+    /// What a manifest says of the file; `None` where that was not asked for, or the text would be refused.
     #[serde(skip)]
     pub file: Option<SnapshotFacts>,
-    /// How long it took.
+    /// Seconds that everything took.
     pub seconds: f64,
 }
 
@@ -215,10 +216,11 @@ impl fmt::Display for Created {
     }
 }
 
-/// Makes a snapshot. Either both files are there afterwards, or neither.
+/// Makes a snapshot file and its genesis. Either both files are there afterwards, or neither.
 ///
 /// # Errors
-/// When the database, pg_dump or the disk fails; `Kind::Refused` on a live node and on files that are there already.
+/// When the database, pg_dump or the disk fails; `Kind::Refused` on a live node and on files that are there already;
+/// `Kind::Interrupted` when `cancel` is cancelled.
 pub async fn create(
     settings: &Settings,
     options: CreateOptions,
@@ -354,7 +356,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     })
 }
 
-/// What is settled before the first byte is written.
+/// What is settled of the genesis and the files' places before the first byte is written.
 struct Plan {
     snapshot: PathBuf,
     genesis: PathBuf,
@@ -424,7 +426,7 @@ impl Plan {
         Ok(Genesis::for_snapshot(&state, written.state_hash, &self.genesis_options)?)
     }
 
-    /// The same genesis with and without the old network's parameters.
+    /// The parameters in which the genesis with the old network's differs from the one with Kwil's defaults.
     fn differs_from_template(&self, facts: &Facts, written: &Written) -> Result<Vec<Difference>> {
         let state = self.state(facts, written.report.voters.clone());
         let [carried, template] = [false, true].map(|template| {
@@ -473,7 +475,8 @@ fn new_chain_id(given: Option<&str>, old: Option<&str>, progress: &Progress) -> 
     }
 }
 
-/// Text compresses to a third of what the tables take, and to the same only where they hold random bytes.
+/// Refuses a disk that is too small, and tells the room: text compresses to a third of what the tables take, and to the
+/// same only where they hold random bytes.
 fn check_space(facts: &Facts, snapdir: &Path, progress: &Progress) -> Result<()> {
     let tables = facts.tables_size_bytes;
     let free = durable::free_space(snapdir)?;
@@ -489,7 +492,7 @@ fn check_space(facts: &Facts, snapdir: &Path, progress: &Progress) -> Result<()>
     Ok(())
 }
 
-/// The snapshot directory; removed again if it is new and stays empty.
+/// The snapshot directory; dropping it removes it again if it was made here and is empty.
 struct Directory(Option<PathBuf>);
 
 impl Directory {

@@ -1,5 +1,6 @@
-//! What `snapshot verify --deep` asks beyond what every check does: whether the text is as complete as Kwil's tools write
-//! it, and whether it holds the rows that its manifest counts.
+//! What `snapshot verify --deep` asks beyond what every check does: in go the facts of a text and perhaps a manifest,
+//! out come findings, or an error where the text is not as complete as Kwil's tools write it or does not hold the rows
+//! that its manifest counts.
 
 use std::path::{Path, PathBuf};
 
@@ -11,15 +12,15 @@ use crate::{
     manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest, TableDigest},
 };
 
-/// Tables named in one message.
+/// Tables that one message names; of more it gives the number.
 const NAMED_MAX: usize = 5;
 
-/// The manifest that lies beside a snapshot.
+/// The path of the manifest that lies beside a snapshot; `None` where none does.
 pub(super) fn beside(snapshot: &Path) -> Option<PathBuf> {
     Some(durable::parent(snapshot).join(MANIFEST_FILE_NAME)).filter(|path| path.exists())
 }
 
-/// A manifest and where it was read.
+/// A manifest that was read, and the path of its file.
 pub(super) struct Described {
     path: PathBuf,
     manifest: Manifest,
@@ -37,7 +38,8 @@ impl Described {
         Ok(Described { manifest: signed.manifest().clone(), path })
     }
 
-    /// Compares the text with what the manifest says of it.
+    /// Compares the text with what the manifest says of it; a
+    /// finding where they agree, `Kind::Verify` where they do not.
     pub(super) fn compare(
         &self,
         state_hash: Sha256Hash,
@@ -83,7 +85,7 @@ impl Described {
     }
 }
 
-/// In words, each table whose rows are not as many as the manifest says. The voters' rows are the genesis' validators.
+/// In words, each table whose number of rows is not the manifest's. The voters are left out: they are in the genesis.
 fn differing_rows(tables: &[TableDigest], report: &ScanReport) -> Vec<String> {
     let mut differing = Vec::new();
     for table in tables.iter().filter(|table| table.name != "kwild_voting.voters") {
@@ -98,7 +100,7 @@ fn differing_rows(tables: &[TableDigest], report: &ScanReport) -> Vec<String> {
     differing
 }
 
-/// The first few, made harmless to show.
+/// The first few of a list, made harmless to show, and how many more there are.
 fn listed(all: &[String]) -> String {
     let mut words: Vec<String> = all.iter().take(NAMED_MAX).map(|one| text::escape(one)).collect();
     if all.len() > NAMED_MAX {
@@ -107,7 +109,8 @@ fn listed(all: &[String]) -> String {
     words.join(", ")
 }
 
-/// What the text alone tells: as much as Kwil's tools always write.
+/// Whether the text is as much as Kwil's tools always write: an
+/// error where the closing UPDATE is missing, else findings.
 pub(super) fn is_complete(report: &ScanReport) -> Result<Vec<Finding>> {
     if report.height.is_none() {
         return Err(Error::verify("the snapshot does not end with the UPDATE that Kwil's tools write last")

@@ -1,4 +1,5 @@
-//! All that a manifest says of a snapshot file, as one value: found by whoever writes the file, or by one pass over it.
+//! All that a manifest says of a snapshot file, as one value: known to whoever writes the file, or found by one pass
+//! over it.
 
 use std::{
     cell::Cell,
@@ -19,22 +20,22 @@ use crate::{
     manifest::{ArtifactDescription, ArtifactHasher, Layout},
 };
 
-/// What one pass over a snapshot's file tells.
+/// What a manifest says of a snapshot file. Only who wrote or read the file can make one.
 #[derive(Debug, Clone)]
 pub struct SnapshotFacts {
-    /// Its chunks and hashes.
+    /// The file's chunks and hashes.
     pub description: ArtifactDescription,
-    /// SHA-256 of the text inside.
+    /// SHA-256 of the uncompressed text, which the genesis pins.
     pub state_hash: Sha256Hash,
-    /// Length of that text.
+    /// Bytes of the uncompressed text.
     pub text_size_bytes: u64,
-    /// Last block of the old chain, as its last line has it.
+    /// Height of the old network's last block, as the text's last line has it; `None` where it has no such line.
     pub height: Option<i64>,
-    /// The state's digest, where it was asked for.
+    /// The state's digest without the validators; `None` where it was not asked for.
     pub digest: Option<TextDigest>,
-    /// Whether psql loads all of it or nothing.
+    /// Whether the text has the guard, by which psql loads all of it or nothing.
     pub guarded: bool,
-    /// Only who read or wrote the file makes these.
+    /// A value that only this module can make.
     _found: Found,
 }
 
@@ -42,7 +43,8 @@ pub struct SnapshotFacts {
 struct Found;
 
 impl SnapshotFacts {
-    /// Those of a file that was just written; none where it was not hashed, or where everyone would refuse its text.
+    /// The facts of a file that was just written; `None` where the
+    /// file was not hashed, or where everyone would refuse its text.
     pub(super) fn of_written(written: &Written) -> Option<Self> {
         let report = written.scan.as_ref().ok()?;
         Some(SnapshotFacts {
@@ -57,11 +59,13 @@ impl SnapshotFacts {
     }
 }
 
-/// Reads a snapshot once: the file's chunks and hashes, the text's hash, statements, height and, where `spill` gives it room,
-/// digest. `layout`: that of a manifest whose file is checked; `None`: the one that a new manifest gives it.
+/// Reads a snapshot once: the file's chunks and hashes; the text's hash, statements and height; and its digest, where
+/// `spill` names a directory for it. `layout` is that of the manifest that the file is compared with; `None`: the one
+/// that a new manifest gives a file of this size.
 ///
 /// # Errors
-/// When it cannot be read, is no whole gzip file, or changes meanwhile.
+/// `Kind::Verify` when it is no whole gzip file, changes meanwhile, or holds what a Kwil dump does not; `Kind::Failed`
+/// when it cannot be read; `Kind::Interrupted` when `cancel` is cancelled.
 pub fn read_snapshot(
     path: &Path,
     layout: Option<Layout>,
@@ -99,7 +103,7 @@ pub fn read_snapshot(
     Ok(SnapshotFacts { description, state_hash, text_size_bytes, height, digest, guarded, _found: Found })
 }
 
-/// Hashes what is read through it.
+/// A file that is hashed as it is read.
 struct Tee<'a> {
     file: File,
     hasher: ArtifactHasher,

@@ -1,4 +1,5 @@
-//! The digests of a text that streams by, in bounded memory: hashes that are too many to hold wait on disk.
+//! The digests of a text that streams by, in bounded memory: hashes that are too many to hold wait on disk. In go
+//! pieces of a snapshot's text, out come a digest of the state, one of the schema, and what differs from another state.
 
 use std::{
     env, fmt,
@@ -27,34 +28,34 @@ pub use compare::{Comparison, Other};
 pub use database::{DatabaseDigestOptions, WitnessedDatabase, digest_database, witness_database};
 pub use witness::Witness;
 
-/// Statements are few; more than these hashes wait on disk.
+/// Hashes of statements that are held in memory; statements are few, and more hashes than these wait on disk.
 const STATEMENTS_HELD_MAX: usize = 1 << 14;
 
-/// Where hashes wait that are too many to hold: `TMPDIR`, or the system's place for large temporary files, since `/tmp` is
-/// often memory.
+/// The directory where hashes wait that are too many to hold: `TMPDIR`, else the system's place for large temporary
+/// files, since `/tmp` is often memory.
 pub fn spill_directory() -> PathBuf {
     let large = Path::new("/var/tmp");
     if env::var_os("TMPDIR").is_none() && large.is_dir() { large.to_owned() } else { env::temp_dir() }
 }
 
-/// The validators of a genesis, as a digest takes them.
+/// The validators of a genesis, each a key and its power, as a digest takes them.
 ///
 /// # Errors
-/// When one has a key that is none.
+/// When a validator's key is no key of its type.
 pub fn validators_of(genesis: &Genesis) -> Result<Vec<(PublicKey, u64)>> {
     Ok(genesis_validators(genesis)?.iter().map(|v| (v.key, v.power)).collect())
 }
 
-/// Digests a text.
+/// Digests a snapshot's text that comes in pieces.
 #[derive(Debug)]
 pub struct StateDigester {
     text: TextDigester<HashSorter>,
-    /// Where more than the digest is wanted.
+    /// What is kept beside the digest, where a [`Witness`] is wanted: the text's facts and every row's hash.
     witness: Option<(FactsReader, Arc<HashLog>)>,
 }
 
 impl StateDigester {
-    /// A digester that keeps what it cannot hold in a file without a name in `spill`.
+    /// A digester that keeps what it cannot hold in memory in files without a name in the directory `spill`.
     pub fn new(spill: &Path) -> Self {
         Self::with_sorters(HashSorter::new(spill), HashSorter::with_memory(spill, STATEMENTS_HELD_MAX))
     }
@@ -63,10 +64,10 @@ impl StateDigester {
         StateDigester { text: TextDigester::new(rows, statements), witness: None }
     }
 
-    /// A digester that also keeps every row's hash and what the text tells beside it.
+    /// A digester that also keeps every row's hash and the facts that the text tells, for a [`Witness`].
     ///
     /// # Errors
-    /// When no file can be made in `spill`.
+    /// When no file can be made in the directory `spill`.
     pub fn witnessing(spill: &Path) -> Result<Self> {
         let log = Arc::new(HashLog::new(spill)?);
         let rows = HashSorter::keeping(spill, log.clone());
@@ -74,10 +75,10 @@ impl StateDigester {
         Ok(StateDigester { text: TextDigester::new(rows, statements), witness: Some((FactsReader::new(), log)) })
     }
 
-    /// Takes any piece of the text.
+    /// Takes the next piece of the text, cut anywhere.
     ///
     /// # Errors
-    /// When the text has no digest, or the disk fails.
+    /// `Kind::Verify` when the text is none that has a digest; `Kind::Failed` when hashes cannot be kept on the disk.
     pub fn push(&mut self, text: &[u8]) -> Result<()> {
         if let Some((facts, _)) = &mut self.witness {
             facts.push(text)?;
@@ -85,7 +86,7 @@ impl StateDigester {
         Ok(self.text.push(text)?)
     }
 
-    /// The text is over; validators are still to come.
+    /// Says that the text is over; gives its digest, to which the validators are still to be added.
     ///
     /// # Errors
     /// As [`StateDigester::push`], and when the text ends in the middle of something.
@@ -103,7 +104,7 @@ impl StateDigester {
         Ok((text, Witness::new(log, facts.finish())))
     }
 
-    /// The text is over, and these are the network's validators.
+    /// Says that the text is over, and gives the whole digest with these validators of the network.
     ///
     /// # Errors
     /// As [`StateDigester::finish_text`].
@@ -112,10 +113,10 @@ impl StateDigester {
     }
 }
 
-/// Digests the pieces that come, until there are no more.
+/// Feeds a digester with the pieces that come, until there are no more; the digester is still to be finished.
 ///
 /// # Errors
-/// As [`StateDigester::push`], at once: nobody takes pieces then.
+/// As [`StateDigester::push`], at the first piece that fails: no piece is taken after it.
 pub fn digest_pieces<P: AsRef<[u8]>>(pieces: Pieces<P>, mut digester: StateDigester) -> Result<StateDigester> {
     for piece in pieces {
         digester.push((*piece).as_ref())?;
@@ -123,26 +124,27 @@ pub fn digest_pieces<P: AsRef<[u8]>>(pieces: Pieces<P>, mut digester: StateDiges
     Ok(digester)
 }
 
-/// What a state is, in one hash, and the parts of it that tell where two states differ.
+/// What a state is, in one hash, with the parts of it that tell where two states differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Digest {
-    /// Over all rows and the validators.
+    /// BLAKE3 over all tables' digests and the validators: equal for equal states, in whatever order their rows lie.
     pub state_digest: Blake3Hash,
-    /// Over the DDL.
+    /// BLAKE3 over the parsed statements that make the schema; other major versions may write other statements.
     pub schema_digest: Blake3Hash,
-    /// Major version of the server, where it is known.
+    /// Major version of the server that was read; `None` where it is not known, as of a file.
     pub server_major: Option<u32>,
-    /// Major version of pg_dump, where it is known.
+    /// Major version of the pg_dump that wrote the statements; `None` where it is not known, as of a file.
     pub dump_major: Option<u32>,
-    /// Last block; not part of the digest.
+    /// Height of the last block that the database holds, or that the text's last
+    /// line names; `None` without such a line. It is not part of the digest.
     pub height: Option<i64>,
-    /// Which formats.
+    /// Whether the state is a v0.9 or a v0.10 network's.
     pub family: Family,
-    /// Sorted.
+    /// The validators with their power, sorted by key.
     pub validators: Vec<ValidatorPower>,
-    /// Sorted by name.
+    /// The tables with their digests, sorted by name.
     pub tables: Vec<TableDigest>,
-    /// The parts of the schema, sorted; not told where they are too many.
+    /// The parts of the schema, sorted; `None` where they are too many to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Vec<SchemaPart>>,
 }
@@ -150,27 +152,27 @@ pub struct Digest {
 /// A validator in a [`Digest`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ValidatorPower {
-    /// `hex#type`
+    /// The public key as `hex#type`.
     pub key: String,
-    /// Its voting power.
+    /// The validator's voting power.
     pub power: u64,
 }
 
 /// A table in a [`Digest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TableDigest {
-    /// `schema.table`
+    /// The table's name as `schema.table`, without quotes.
     pub name: String,
-    /// Columns of the COPY, in its order.
+    /// The columns of the table's COPY, in its order.
     pub columns: Vec<String>,
-    /// How many rows.
+    /// The number of the table's rows.
     pub rows: u64,
-    /// Over their sorted hashes.
+    /// BLAKE3 over the sorted SHA-256 hashes of the table's rows.
     pub digest: Blake3Hash,
 }
 
 impl Digest {
-    /// The digest of a text and the validators that belong to it.
+    /// The digest of a text and the validators that belong to it, without the majors, which a text does not tell.
     pub fn new(text: &TextDigest, validators: &[(PublicKey, u64)]) -> Self {
         let table = |t: &kwil_formats::dump::digest::TableRows| TableDigest {
             name: t.name(),
@@ -194,7 +196,7 @@ impl Digest {
         }
     }
 
-    /// The digest as a manifest holds it; 0 stands for a major version that is not known.
+    /// The digest as a manifest holds it, where 0 stands for a major version that is not known.
     pub fn to_manifest(&self) -> StateDigest {
         let table = |t: &TableDigest| manifest::TableDigest {
             name: t.name.clone(),
@@ -212,7 +214,7 @@ impl Digest {
     }
 }
 
-/// Refuses a text that is not in the state that the manifest names, if it names one.
+/// Refuses a text whose state is not the one that the manifest names; accepts any where the manifest names none.
 ///
 /// # Errors
 /// `Kind::Verify`, which names the tables that differ.
@@ -226,7 +228,7 @@ pub fn check_signed(text: &TextDigest, manifest: &Manifest) -> Result<()> {
 }
 
 impl Digest {
-    /// Everything but the tables, in words.
+    /// Writes everything but the tables in words.
     pub fn fmt_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let major = |major: Option<u32>| major.map_or_else(|| "not known".to_owned(), |m| m.to_string());
         writeln!(f, "state digest   {}", self.state_digest)?;

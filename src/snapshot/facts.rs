@@ -1,5 +1,5 @@
-//! What a snapshot file is, whatever it is: how it is packed, its hash, its statements, and, where the hash is not the one
-//! wanted, which other hash was taken for it.
+//! What a snapshot file is, whatever it is, for `genesis lint`: in goes a path, out come how it is packed, its hash,
+//! its statements, and, where the hash is not the one wanted, which other hash was taken for it.
 
 use std::{
     fs::File,
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use super::read::{ReadOptions, SnapshotText, TextReader};
 use crate::base::{Context, Error, Kind, Progress, Result, Sha256Hash};
 
-/// First bytes of other packings than gzip.
+/// The first bytes of files in other packings than gzip, and the packing's name.
 const OTHERS: [(&[u8], &str); 6] = [
     (b"\x28\xb5\x2f\xfd", "zstd"),
     (b"\xfd7zXZ\0", "xz"),
@@ -23,7 +23,7 @@ const OTHERS: [(&[u8], &str); 6] = [
     (b"PGDMP", "pg_dump custom-format"),
 ];
 
-/// Reads the file to its end. Blocking.
+/// Reads the file to its end and says what it is; `wanted` is the state hash that a genesis pins. Blocking.
 ///
 /// # Errors
 /// When it cannot be opened or read, or the work is cancelled; what is wrong with its contents is part of the facts.
@@ -74,7 +74,7 @@ fn begins_with_restrict(file: &mut File) -> std::io::Result<bool> {
     Ok(TextReader::new(file)?.next_piece()?.is_some_and(|piece| piece.starts_with(b"\\restrict ")))
 }
 
-/// Hashes that are easily taken for the state hash.
+/// Hashes that are easily taken for the state hash, each with the words for what it is.
 fn mistaken(file: &mut File) -> std::io::Result<Vec<(Sha256Hash, &'static str)>> {
     let finish = |hash: Sha256| Sha256Hash::from_bytes(hash.finalize().into());
     file.seek(SeekFrom::Start(0))?;

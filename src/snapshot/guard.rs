@@ -1,5 +1,5 @@
-//! A file of Kwil's own tools, with the guard put around its text: one pass over the file, and a genesis that pins the new
-//! text.
+//! A file of Kwil's own tools, with the guard put around its text: in go a snapshot and its genesis, out come a guarded
+//! snapshot, made in one pass, and a genesis that pins the new text.
 
 use std::{
     fmt,
@@ -28,48 +28,48 @@ use super::{
 };
 use crate::base::{Context, Error, Progress, Result, Sha256Hash, durable, files::read_bounded, limits, text};
 
-/// Text of `kwild_voting` that waits in memory for the end of everything else; more waits on the disk.
+/// Bytes of `kwild_voting`'s text that wait in memory for the end of everything else; more waits on the disk.
 const LAST_IN_MEMORY_BYTES: usize = 4 << 20;
-/// Read of it at once.
+/// Bytes of that text that are read back at once.
 const READ_BYTES: usize = 128 << 10;
 
-/// How a file gets its guard.
+/// How and where a file gets its guard.
 #[derive(Debug, Clone)]
 pub struct GuardOptions {
-    /// Where the pair goes; made if it is missing.
+    /// Directory for the new snapshot and genesis; it is made if it is missing.
     pub directory: PathBuf,
-    /// How small.
+    /// Whether the file is to be made fast or to be small.
     pub compression: Compression,
-    /// Compressing threads; otherwise one for each processor.
+    /// Threads that compress, at most 16; `None`: one for each processor, at most eight.
     pub jobs: Option<usize>,
-    /// Replace files that are there.
+    /// Whether files of the same name are replaced instead of refused.
     pub force: bool,
     /// The bounds of the pass over the file.
     pub read: ReadOptions,
 }
 
-/// A guarded pair.
+/// A guarded snapshot and its genesis, as `snapshot guard` tells them.
 #[derive(Debug, Clone, Serialize)]
 pub struct Guarded {
-    /// The snapshot file.
+    /// Path of the new snapshot file.
     pub snapshot: PathBuf,
-    /// The genesis file.
+    /// Path of the new genesis file.
     pub genesis: PathBuf,
-    /// Which formats.
+    /// Whether the network is of v0.9 or v0.10.
     pub family: Family,
-    /// SHA-256 of the text, which the genesis pins.
+    /// SHA-256 of the new uncompressed text, which the new genesis pins.
     pub state_hash: Sha256Hash,
-    /// Whether the file had the guard already: then its text was left as it is.
+    /// Whether the file had the guard already; its text was then copied as it is.
     pub guarded: bool,
-    /// Of the text.
+    /// Bytes of the new uncompressed text.
     pub bytes: u64,
-    /// Of the file.
+    /// Bytes of the new compressed file.
     pub file_bytes: u64,
-    /// COPY blocks.
+    /// Tables that the text makes.
     pub tables: u64,
-    /// COPY rows.
+    /// Rows in the text's COPY blocks.
     pub rows: u64,
-    /// What the text does not have any more, in words.
+    /// What of the old text is not in the new one, in words.
     pub left_out: Vec<String>,
 }
 
@@ -95,11 +95,11 @@ impl fmt::Display for Guarded {
     }
 }
 
-/// Puts the guard around a snapshot's text and pins it in a copy of the genesis. Either both files are there afterwards, or
-/// neither. Blocking.
+/// Puts the guard around a snapshot's text and pins the new text in a copy of the genesis. Either both files are there
+/// afterwards, or neither. Blocking.
 ///
 /// # Errors
-/// As [`super::verify()`]; `Kind::Refused` where files are there already.
+/// As [`super::verify()`]; `Kind::Refused` where files are there already, or a file would be replaced by itself.
 pub fn guard(file: &Path, genesis: &Path, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
     let genesis_bytes = read_bounded(genesis, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
     let old = Genesis::parse(&genesis_bytes)?;
@@ -150,7 +150,7 @@ pub fn guard(file: &Path, genesis: &Path, options: &GuardOptions, progress: &Pro
     })
 }
 
-/// Where the pair goes.
+/// The paths of the new pair.
 struct Target {
     snapshot: PathBuf,
     genesis: PathBuf,
@@ -183,7 +183,7 @@ fn begins_guarded(file: &Path) -> Result<bool> {
     Ok(is_guarded(&SnapshotText::open(file)?.beginning(PROLOGUE.len())))
 }
 
-/// Copies a guarded file and checks the copy.
+/// Copies a guarded file (plain text is compressed) and checks the copy.
 fn copy(file: &Path, genesis: &Path, part: &Part, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
     let cannot_write = || format!("cannot write {}", part.part().display());
     let mut from = File::open(file).or_failed(|| format!("cannot open {}", file.display()))?;
@@ -222,7 +222,8 @@ fn copy(file: &Path, genesis: &Path, part: &Part, options: &GuardOptions, progre
     })
 }
 
-/// Reads the file once: each piece is hashed and checked as it stands there, put in order, and written with the guard.
+/// Reads the file once: each piece is hashed and checked as it
+/// is, put in the guard's order, and written with the guard.
 fn write(file: &Path, genesis: &Genesis, part: &Part, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
     let old = SnapshotText::open(file)?;
     let behind = tempfile::spooled_tempfile_in(LAST_IN_MEMORY_BYTES, durable::parent(part.part()));
@@ -266,12 +267,15 @@ fn write(file: &Path, genesis: &Genesis, part: &Part, options: &GuardOptions, pr
     })
 }
 
-/// A text that comes in pieces, in the guard's order: what of `kwild_voting` comes early waits until all else has gone by.
+/// A text that comes in pieces, put in the guard's order: what
+/// of `kwild_voting` comes early waits until all else is over.
 struct ArrangedText {
     pieces: Pieces<TextPiece>,
-    /// Until the text is over.
+    /// Puts the text in order; `None` once the text is over.
     arranger: Option<Arranger>,
+    /// What waits for the end of all else.
     behind: SpooledTempFile,
+    /// What the arranger has just put last.
     last: Vec<u8>,
 }
 

@@ -14,40 +14,41 @@ use libdeflater::{CompressionLvl, Compressor};
 
 use crate::base::{Error, Result};
 
-/// Text that is compressed together; no member of ours has more.
+/// Bytes of text that are compressed as one block; no member of ours holds more.
 pub(crate) const BLOCK_BYTES: usize = 512 << 10;
-/// Text in one member by ISA-L. It makes one deflate block of it, as a rule, which ISA-L can read again as strictly as
-/// others do (`inflate.rs`); longer members have several, and are no smaller.
+/// Bytes of text in one member by ISA-L, which makes one deflate block of so much as a rule. ISA-L can read such a
+/// member again as strictly as others do (`inflate.rs`); longer members have several blocks, and are no smaller.
 #[cfg(feature = "isal")]
 const ISAL_MEMBER_TEXT_BYTES: usize = 128 << 10;
+/// The two bytes that every gzip file begins with.
 pub(super) const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Of a stranger's member, before its deflate data.
+/// Bytes of the header of a member that is not ours: the plain gzip header, without optional fields.
 pub(super) const PLAIN_HEADER_BYTES: usize = 10;
-/// Of a member of ours, before its deflate data.
+/// Bytes of the header of a member of ours, up to its deflate data.
 pub(super) const HEADER_BYTES: usize = 20;
-/// Of a member, after its deflate data.
+/// Bytes of a member's trailer, behind its deflate data: CRC-32 and length of its text.
 pub(super) const TRAILER_BYTES: usize = 8;
-/// What every member of ours begins with, before its length.
+/// The bytes that every member of ours begins with; its length follows.
 pub(super) const HEADER: [u8; 16] = [0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 255, 8, 0, b'K', b'S', 4, 0];
 
-/// The length that a member of ours says it has, if one begins with these bytes.
+/// The bytes that a member of ours says it takes; `None` where these bytes do not begin such a member.
 pub(super) fn member_length(header: &[u8]) -> Option<usize> {
     let (form, length) = header.split_at_checked(HEADER.len())?;
     let length = u32::from_le_bytes(*length.first_chunk()?) as usize;
     (form == HEADER && length >= HEADER_BYTES + TRAILER_BYTES).then_some(length)
 }
 
-/// How much work goes into a small file.
+/// How much work goes into making a file small.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// Fast, by ISA-L where it is built in; at most a tenth larger than gzip's default.
+    /// Fast: by ISA-L where it is built in, else libdeflate's level 1; at most a tenth larger than gzip's default.
     #[default]
     Fast,
-    /// Slower; smaller than gzip's default.
+    /// Slower: libdeflate's level 6; smaller than gzip's default.
     Small,
 }
 
-/// Who compresses.
+/// The library that compresses.
 enum Backend {
     Libdeflate(Compressor),
     #[cfg(feature = "isal")]
@@ -69,7 +70,7 @@ impl Backend {
         Backend::Libdeflate(Compressor::new(CompressionLvl::new(level).expect("libdeflate has levels 1 to 12")))
     }
 
-    /// Longest that a block can become.
+    /// Bytes that the deflate data of a block may take at most.
     fn bound(&mut self, block: &[u8]) -> usize {
         match self {
             Backend::Libdeflate(compressor) => compressor.deflate_compress_bound(block.len()),
@@ -79,7 +80,8 @@ impl Backend {
         }
     }
 
-    /// The block as raw deflate data at the beginning of `out`; says how long it became.
+    /// Writes the block as raw deflate data at the beginning of
+    /// `out` and gives its bytes; `None` where it does not fit.
     fn deflate(&mut self, block: &[u8], out: &mut [u8]) -> Option<usize> {
         match self {
             Backend::Libdeflate(compressor) => compressor.deflate_compress(block, out).ok(),
@@ -90,7 +92,7 @@ impl Backend {
     }
 }
 
-/// Makes members; one for each thread.
+/// Turns blocks of text into gzip members; each thread has one of its own.
 pub(crate) struct MemberWriter(Backend);
 
 impl MemberWriter {
@@ -98,7 +100,7 @@ impl MemberWriter {
         MemberWriter(Backend::new(compression))
     }
 
-    /// Text of one member.
+    /// Bytes of text that go into one member.
     fn member_text_bytes(&self) -> usize {
         match self.0 {
             Backend::Libdeflate(_) => BLOCK_BYTES,
@@ -107,7 +109,7 @@ impl MemberWriter {
         }
     }
 
-    /// One block as members, of the length that is read fastest.
+    /// One block as one or several members, of the length that can be read fastest.
     pub(crate) fn members(&mut self, block: &[u8]) -> Result<Vec<u8>> {
         let (first, rest) = block.split_at(block.len().min(self.member_text_bytes()));
         let mut members = self.member(first)?;
@@ -117,7 +119,7 @@ impl MemberWriter {
         Ok(members)
     }
 
-    /// One block as one member.
+    /// One block as one member; an error where it is too long for a gzip member (4 GiB).
     pub(crate) fn member(&mut self, block: &[u8]) -> Result<Vec<u8>> {
         let too_large = || Error::failed("a block is too large for a gzip member");
         let length_of_block = u32::try_from(block.len()).map_err(|_| too_large())?;

@@ -1,4 +1,5 @@
-//! The sorted hashes of tables' rows in a file without a name.
+//! The sorted hashes of tables' rows in a file without a name: written table by table while a state is digested, and
+//! read back when two states are compared.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +14,10 @@ use crate::base::{Context, Error, Result};
 
 type Hash = [u8; 32];
 
-/// Read at once.
+/// Hashes that are read back at once.
 const READ_HASHES: usize = 2048;
 
-/// Hashes by table.
+/// The hashes of tables' rows, 32 bytes each, by the table's name.
 #[derive(Debug)]
 pub(super) struct HashLog {
     file: File,
@@ -26,19 +27,20 @@ pub(super) struct HashLog {
 #[derive(Debug, Default)]
 struct Places {
     hashes: u64,
-    /// Where a table's begin, and how many they are.
+    /// By table: the number of hashes before its own, and the number of its own.
     tables: BTreeMap<String, (u64, u64)>,
 }
 
-/// Where the hashes of a table go.
+/// The room for one table's hashes in the file, and how far it is filled.
 #[derive(Debug)]
 pub(super) struct Place {
     log: Arc<HashLog>,
+    /// The number of hashes in the file before the next one that is written here.
     at: u64,
 }
 
 impl HashLog {
-    /// An empty one in a directory.
+    /// An empty log, whose file is made in this directory; an error where that cannot be done.
     pub(super) fn new(directory: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(directory)
             .or_failed(|| format!("cannot make a temporary file in {}", directory.display()))
@@ -46,7 +48,7 @@ impl HashLog {
         Ok(HashLog { file, places: Mutex::default() })
     }
 
-    /// A place for so many hashes of a table; of one that comes twice the last counts.
+    /// Room for `count` hashes of a table. Where a table comes twice, the second room counts.
     pub(super) fn place(self: &Arc<Self>, table: &str, count: u64) -> Place {
         let mut places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let at = places.hashes;
@@ -55,7 +57,7 @@ impl HashLog {
         Place { log: self.clone(), at }
     }
 
-    /// A table's hashes; none of one that is not there.
+    /// A table's hashes in the order in which they were written; none where the table was never given room.
     pub(super) fn rows(&self, table: &str) -> Rows<'_> {
         let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
         let (start, count) = places.tables.get(table).copied().unwrap_or((0, 0));
@@ -64,7 +66,7 @@ impl HashLog {
 }
 
 impl Place {
-    /// The next hashes.
+    /// Writes the next hashes; an error where the disk fails or is full.
     pub(super) fn write(&mut self, hashes: &[Hash]) -> Result<()> {
         let written = self.log.file.write_all_at(hashes.as_flattened(), offset(self.at));
         self.at += hashes.len() as u64;
@@ -80,7 +82,7 @@ fn offset(hashes: u64) -> u64 {
     hashes * size_of::<Hash>() as u64
 }
 
-/// Hashes of a table, one after the other.
+/// The hashes of one table, given out one after the other.
 pub(super) struct Rows<'a> {
     file: &'a File,
     at: u64,

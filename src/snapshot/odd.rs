@@ -1,6 +1,6 @@
-//! Makes gzip files for tests, most of them wrong: deflate data written symbol by symbol with every fault that a code, a block
-//! or a number can have, real ones with bits turned, and members put together in every way that a file can be. Their
-//! trailers are those of the text that a lenient reader finds, so that no checksum hides how lenient a reader is.
+//! Makes gzip files for tests, most of them wrong: deflate data written symbol by symbol with every fault that a code,
+//! a block or a number can have, real ones with bits turned, and members put together in every way that a file can be.
+//! Their trailers are those of the text that a lenient reader finds, so that no checksum hides how lenient a reader is.
 
 mod deflate;
 
@@ -11,10 +11,10 @@ use libdeflater::Decompressor;
 
 use super::gzip::{Compression, GZIP_MAGIC, HEADER, HEADER_BYTES, MemberWriter, PLAIN_HEADER_BYTES, TRAILER_BYTES};
 
-/// Of the text of a wrong file, at most.
+/// Bytes of the text of a wrong file, at most.
 const TEXT_BYTES_MAX: usize = 1 << 16;
 
-/// A small generator, the same on every machine.
+/// A small generator of numbers, which gives the same ones on every machine.
 pub(super) struct Random(Cell<u64>);
 
 impl Random {
@@ -31,11 +31,12 @@ impl Random {
         state.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 16
     }
 
+    /// A number below `end`.
     pub(super) fn below(&self, end: usize) -> usize {
         (self.next() % end.max(1) as u64) as usize
     }
 
-    /// Whether one of so many is meant.
+    /// True once in `of` times, on average.
     pub(super) fn one_in(&self, of: usize) -> bool {
         self.below(of) == 0
     }
@@ -45,7 +46,7 @@ impl Random {
     }
 }
 
-/// Rows such as a snapshot has.
+/// Text of rows such as a snapshot has, of this many bytes.
 pub(super) fn rows(random: &Random, bytes: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes + 80);
     while text.len() < bytes {
@@ -56,14 +57,15 @@ pub(super) fn rows(random: &Random, bytes: usize) -> Vec<u8> {
     text
 }
 
-/// Makes files.
+/// Makes gzip files, most of them wrong.
 pub(super) struct Maker {
     random: Random,
     decompressor: Decompressor,
     place: Vec<u8>,
-    /// What the next member holds again, mostly with the other header.
+    /// Deflate data and text of the member that was made last; the
+    /// next one may hold them again, mostly with the other header.
     again: Option<(Vec<u8>, Vec<u8>)>,
-    /// Texts and their deflate data, as compressors write them.
+    /// Texts and their deflate data, as real compressors write them.
     real: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -92,7 +94,7 @@ impl Maker {
         Maker { random, decompressor: Decompressor::new(), place: vec![0; TEXT_BYTES_MAX], again: None, real }
     }
 
-    /// Deflate data of any kind and a text for their trailer.
+    /// Deflate data of any kind, and the text that their trailer shall describe.
     pub(super) fn data(&mut self) -> (Vec<u8>, Vec<u8>) {
         let random = &self.random;
         let (mut data, mut text) = match random.below(8) {
@@ -124,7 +126,7 @@ impl Maker {
         (data, text)
     }
 
-    /// A member with any header.
+    /// A member with any header, right or wrong.
     fn member(&mut self) -> Vec<u8> {
         let again = self.again.take();
         let is_again = again.is_some();
@@ -166,7 +168,7 @@ impl Maker {
         member
     }
 
-    /// A file that begins as a gzip file does.
+    /// A file that begins as a gzip file does, whatever follows.
     pub(super) fn file(&mut self) -> Vec<u8> {
         let mut file = Vec::new();
         for _ in 0..self.random.one_of(&[1, 1, 1, 1, 2, 3]) {
@@ -203,17 +205,17 @@ fn trailer(text: &[u8]) -> [u8; TRAILER_BYTES] {
     (u64::from(crc32fast::hash(text)) | (text.len() as u64) << 32).to_le_bytes()
 }
 
-/// A plain header with these flags.
+/// A plain gzip header with these flags.
 fn flagged(flags: u8) -> [u8; PLAIN_HEADER_BYTES] {
     [0x1f, 0x8b, 8, flags, 0, 0, 0, 0, 0, 255]
 }
 
-/// A plain member around these data.
+/// A member with a plain header around these deflate data, and a trailer for the text.
 pub(super) fn plain(data: &[u8], text: &[u8]) -> Vec<u8> {
     [&flagged(0)[..], data, &trailer(text)].concat()
 }
 
-/// A member of ours around these data.
+/// A member with our own header around these deflate data, and a trailer for the text.
 pub(super) fn ours(data: &[u8], text: &[u8]) -> Vec<u8> {
     let length = (HEADER_BYTES + data.len() + TRAILER_BYTES) as u32;
     [&HEADER, &length.to_le_bytes()[..], data, &trailer(text)].concat()

@@ -1,4 +1,5 @@
-//! A file in the making: `FILE.part`, private, locked, and removed unless it is finished.
+//! A file in the making: `FILE.part`, private and locked. It gets its final name when it is finished, and is removed
+//! otherwise.
 
 use std::{
     fs::{self, File},
@@ -12,7 +13,7 @@ use crate::base::{Context, Error, Result, durable};
 
 const MODE: u32 = 0o600;
 
-/// The file. Dropping it unfinished removes it.
+/// An open `FILE.part`. Dropping it unfinished removes it.
 #[derive(Debug)]
 pub(crate) struct Part {
     file: Flock<File>,
@@ -22,10 +23,10 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    /// Begins `path`.
+    /// Begins the file that shall be called `path`, in place of what a killed process left of it.
     ///
     /// # Errors
-    /// `Kind::Refused` when another process is writing the same file.
+    /// `Kind::Refused` when another process is writing the same file; when it cannot be made.
     pub(crate) fn create(path: &Path) -> Result<Self> {
         let part = durable::part_path(path);
         let busy = || {
@@ -46,17 +47,18 @@ impl Part {
         &self.file
     }
 
-    /// Where it is while unfinished.
+    /// The path of the unfinished file, `FILE.part`.
     pub(crate) fn part(&self) -> &Path {
         &self.part
     }
 
-    /// Makes the bytes durable, so that only the name is missing.
+    /// Makes the file's bytes durable, so that only its name is missing.
     pub(crate) fn sync(&self) -> Result<()> {
         durable::sync_file(&self.file, &self.part)
     }
 
-    /// Gives it its name. What stands there is replaced.
+    /// Gives the file its final name, durably. A file of that name is replaced. `Kind::Refused` where somebody has put
+    /// another file into this one's place.
     pub(crate) fn finish(mut self) -> Result<()> {
         let ours = self.file.metadata().or_failed(|| format!("cannot look at {}", self.part.display()))?;
         let there = fs::metadata(&self.part).or_failed(|| format!("{} has gone", self.part.display()))?;

@@ -1,6 +1,24 @@
-//! The dump's text -> filter -> SHA-256 -> blocks -> members in parallel -> file, in order; and beside it the statement
-//! allow-list that every validator's check will apply. Every queue has a bound, so memory does not grow with the database;
-//! whoever fails ends the others by letting go of its queue.
+//! The pipeline: in goes a dump's text from a [`Source`], out come a file of gzip members and what became of the text.
+//!
+//! Threads of [`Job::run`]: a *reader* filters the text, cuts it into blocks of [`BLOCK_BYTES`] and hashes it;
+//! *compressors* turn blocks into members; the *writer*, which is the caller's thread, writes the members and hashes
+//! the file. Two listeners hear the same blocks: a *scanner*, the statement check that every validator will apply, and
+//! a *digester*, if a digest is asked for. [`Job::digest_with`] has a reader and a digester only, and no file.
+//!
+//! Invariant: a block takes its place in the line before a compressor gets it, so that members are written in the
+//! text's order whoever is first; the line has room for [`BLOCKS_WAITING`] blocks more than there are compressors and
+//! every other queue has a bound, so that memory does not grow with the database.
+//!
+//! 1. The reader takes a piece, filters it, and for each whole block: hash, place in the line, order, listeners.
+//! 2. A compressor takes the next order and puts its members, or its error, into that block's place.
+//! 3. The writer waits for the first place in the line, writes what comes there, and goes to the next one.
+//!
+//! Good end: the source is over, the filter writes the last lines, the reader lets go of all queues, and everybody ends
+//! behind it. Errors: whoever fails lets go of its queue, which ends the others with [`stopped`]; the writer's error is
+//! told first, then the digester's, then the reader's (source or filter). What the scanner finds is no error here, but
+//! part of [`Written`]. Interruption: nothing here looks for one; the owner of the source ends it, and that is the
+//! reader's error. The file is neither synced nor named here: its [`super::part::Part`] removes it unless the caller
+//! finishes it.
 
 use std::{
     fs::File,
@@ -31,61 +49,62 @@ use crate::{
     manifest::{ArtifactDescription, ArtifactHasher, Layout},
 };
 
-/// The part of the text from which on its size is estimated.
+/// The part of the text (0 to 1) that must be written before its whole size is estimated.
 const ESTIMATED_FROM: f64 = 0.01;
-/// Blocks on their way beyond those being compressed.
+/// Blocks that may wait in the line beyond one for each compressor.
 const BLOCKS_WAITING: usize = 2;
-/// More threads than this would only take memory: one thread hashes what they compress.
+/// Compressing threads at most: one thread hashes what they compress, so that more would only take memory.
 pub(crate) const JOBS_MAX: usize = 16;
-/// More are not started unasked.
+/// Compressing threads that are started unasked at most.
 const JOBS_DEFAULT_MAX: usize = 8;
 
-/// Threads that compress, and connections that read, where nobody says: one for each processor.
+/// Threads that compress, and connections that read, where nobody says how many: one for each processor, at most eight.
 pub(crate) fn jobs_default() -> usize {
     thread::available_parallelism().map_or(2, usize::from).min(JOBS_DEFAULT_MAX)
 }
 
-/// What became of a dump.
+/// What became of a dump that was written into a file.
 #[derive(Debug)]
 pub(crate) struct Written {
     pub(crate) report: FilterReport,
     pub(crate) state_hash: Sha256Hash,
-    /// Of the text.
+    /// Bytes of the text, uncompressed.
     pub(crate) bytes: u64,
-    /// Of the file.
+    /// Bytes of the file, compressed.
     pub(crate) file_bytes: u64,
     /// What the text holds, or why `snapshot verify` and every join will refuse it.
     pub(crate) scan: Result<ScanReport, ScanError>,
-    /// Where it was asked for.
+    /// The state's digest, without the validators; `None` where it was not asked for.
     pub(crate) digest: Option<TextDigest>,
-    /// The file's own hashes and chunks, where they were asked for.
+    /// The file's own hashes and chunks for a manifest; `None` where they were not asked for.
     pub(crate) description: Option<ArtifactDescription>,
 }
 
-/// A dump to be written.
+/// A dump that is to be written into a file, or only digested.
 pub(crate) struct Job<'a, S> {
-    /// The dump's text.
+    /// Where the dump's text comes from.
     pub(crate) source: S,
     pub(crate) filter: DumpFilter,
-    /// Height that the closing UPDATE names; `None`: the text has its own.
+    /// Height that the closing UPDATE takes off the resolutions'
+    /// expiry; `None`: the text ends with an UPDATE of its own.
     pub(crate) height: Option<i64>,
     pub(crate) compression: Compression,
-    /// Compressing threads.
+    /// Compressing threads, from 1 to [`JOBS_MAX`]; others are taken for the nearest of these.
     pub(crate) jobs: usize,
-    /// Where the hashes of a digest wait that are too many to hold; `None`: no digest.
+    /// Directory for the hashes of a digest that are too many to hold in memory; `None`: no digest is made.
     pub(crate) spill: Option<PathBuf>,
-    /// Hash the file, too, for a manifest.
+    /// Whether the file is hashed, too, as a manifest describes it.
     pub(crate) describe: bool,
     pub(crate) progress: &'a Progress,
 }
 
 type Block = Arc<Vec<u8>>;
-/// A block on its way to a compressing thread, and where its member is awaited.
+/// A block on its way to a compressing thread, and the place in which its members are awaited.
 type Order = (Block, SyncSender<Result<Vec<u8>>>);
-/// Members in the text's order.
+/// The line: the places of the blocks' members, in the text's order.
 type Line = SyncSender<Receiver<Result<Vec<u8>>>>;
 
-/// A thread let go of its queue; its own error says why.
+/// The error of a thread whose queue was let go of by another one; that one's own error says why.
 fn stopped() -> Error {
     Error::failed("the snapshot was not finished")
 }
@@ -96,7 +115,7 @@ fn cannot_write(path: &Path, e: std::io::Error) -> Error {
         .hint("make room there or choose another --snapdir, and run the command again; nothing half-made was left")
 }
 
-/// There is a way on where only the digest fails.
+/// Adds to a digest's error that the snapshot can be made without the digest.
 fn without_digest(e: Error) -> Error {
     match (e.kind(), e.advice()) {
         (Kind::Verify, Some(advice)) => {
@@ -108,7 +127,7 @@ fn without_digest(e: Error) -> Error {
 }
 
 impl<S: Source + Send> Job<'_, S> {
-    /// Writes the file. Blocking; the file is not yet synced.
+    /// Writes the members into `file`; `path` is what messages call it. Blocking; the file is not yet synced.
     pub(crate) fn run(self, file: &File, path: &Path) -> Result<Written> {
         let jobs = self.jobs.clamp(1, JOBS_MAX);
         let compression = self.compression;
@@ -164,7 +183,8 @@ impl<S: Source + Send> Job<'_, S> {
         })
     }
 
-    /// Gives the text to a digester, which is still to be finished.
+    /// Gives the text to a digester and no file. The digester comes
+    /// back and is still to be finished; so does the filter's report.
     pub(crate) fn digest_with(self, digester: StateDigester) -> Result<(FilterReport, StateDigester)> {
         thread::scope(|scope| {
             let mut listeners = Listeners::new(scope);
@@ -202,10 +222,10 @@ impl<S: Source + Send> Job<'_, S> {
     }
 }
 
-/// What became of the text alone.
+/// What became of the text, as the reader saw it.
 struct Text {
     report: FilterReport,
-    /// Of the text, where it goes into a file.
+    /// SHA-256 of the text; without meaning where the text does not go into a file.
     state_hash: Sha256Hash,
     bytes: u64,
 }
@@ -217,7 +237,7 @@ struct Out<'a, 'scope, 'env> {
     listeners: Listeners<'scope, 'env, Vec<u8>>,
 }
 
-/// The way of blocks into a file.
+/// The way of the blocks into the file.
 struct ToFile<'a> {
     hash: Sha256,
     orders: &'a SyncSender<Order>,
@@ -256,7 +276,7 @@ impl ToFile<'_> {
     }
 }
 
-/// What a manifest says of the file, in the layout that a new manifest gives it.
+/// What a manifest says of the file, in the layout of chunks that a new manifest gives a file of its size.
 fn describe(hasher: ArtifactHasher, path: &Path) -> Result<ArtifactDescription> {
     let cannot = || format!("{} cannot be described by a manifest", path.display());
     let layout = Layout::for_size(hasher.taken()).or_verify(cannot)?;

@@ -1,5 +1,6 @@
-//! Sorts any number of hashes in a bounded piece of memory: sorted runs go to a temporary file without a name, and are
-//! merged from there through buffers that share a piece of the same size. One list is merged while the next one fills.
+//! Sorts any number of hashes in a bounded piece of memory: in go hashes list by list, out comes each list's BLAKE3
+//! sum. Sorted runs go to a temporary file without a name, and are merged from there through buffers that share a piece
+//! of memory of the same size. One list is merged, on a thread of its own, while the next one fills.
 
 use std::{
     cmp::{Ordering, Reverse},
@@ -24,23 +25,26 @@ type Hash = [u8; 32];
 
 /// Hashes held in memory while a list fills, and as many while one is merged: 4 MiB each.
 const HELD_MAX: usize = (4 << 20) / size_of::<Hash>();
-/// Hashes read from a run at once: 32 KiB, where there are not many in memory in all.
+/// Hashes that are read from one run at once (32 KiB), or fewer where fewer may be in memory.
 const READ_HASHES: usize = (32 << 10) / size_of::<Hash>();
 
-/// The sorter, as a list that is filled and summed again and again.
+/// The sorter: a list that is filled and summed again and again. Dropping it ends its merging thread.
 #[derive(Debug)]
 pub(crate) struct HashSorter {
     directory: PathBuf,
-    /// How many may be held, at least three.
+    /// Hashes that may be held in memory, at least three.
     held_max: usize,
+    /// Hashes of the list that are in memory, unsorted.
     held: Vec<Hash>,
+    /// Sorted runs of the list on the disk; `None` while all of it fits into memory.
     spilled: Option<Runs>,
+    /// The way to the merging thread; `None` until the first list is too long for the memory.
     merger: Option<SyncSender<Order>>,
-    /// Where the sorted hashes of tables are kept, if they are wanted later.
+    /// Where the sorted hashes of tables are kept for later; `None` where only their sums are wanted.
     log: Option<Arc<HashLog>>,
 }
 
-/// Runs to be merged and summed, and where the sum is awaited.
+/// Runs that are to be merged and summed, and where the sum is awaited.
 #[derive(Debug)]
 struct Order {
     runs: Runs,
@@ -48,7 +52,7 @@ struct Order {
     done: SyncSender<Result<Blake3Hash>>,
 }
 
-/// Where sorted hashes go.
+/// Where a list's sorted hashes go: into its sum and, where they are kept, into the log.
 #[derive(Debug)]
 struct Destination {
     hasher: blake3::Hasher,
@@ -66,7 +70,7 @@ impl Destination {
     }
 }
 
-/// A list's sum: there, or being made.
+/// A list's sum: at hand already, or awaited from the merging thread.
 #[derive(Debug)]
 pub(crate) enum SorterSum {
     Done(Blake3Hash),
@@ -86,32 +90,34 @@ fn merger_ended() -> Error {
     Error::failed("sorting the rows' hashes ended early")
 }
 
-/// Sorted runs, one after the other in a file.
+/// Sorted runs of one list, one after the other in a file without a name.
 #[derive(Debug)]
 struct Runs {
     file: File,
-    /// How many hashes each run has.
+    /// The number of hashes of each run.
     lengths: Vec<u64>,
+    /// The number of hashes of all runs.
     length: u64,
 }
 
 impl HashSorter {
-    /// An empty list that spills into `directory`.
+    /// An empty list, whose runs go to files in `directory`.
     pub(crate) fn new(directory: &Path) -> Self {
         Self::with_memory(directory, HELD_MAX)
     }
 
-    /// [`HashSorter::new`] with another bound.
+    /// [`HashSorter::new`], but with this many hashes (at least three) held in memory.
     pub(crate) fn with_memory(directory: &Path, held_max: usize) -> Self {
         let directory = directory.to_owned();
         HashSorter { directory, held_max: held_max.max(3), held: Vec::new(), spilled: None, merger: None, log: None }
     }
 
-    /// [`HashSorter::new`], which also keeps the sorted hashes of tables.
+    /// [`HashSorter::new`], which also keeps the sorted hashes of tables in `log`.
     pub(crate) fn keeping(directory: &Path, log: Arc<HashLog>) -> Self {
         HashSorter { log: Some(log), ..Self::new(directory) }
     }
 
+    /// Sorts the hashes in memory and writes them to the disk as one more run.
     fn spill(&mut self) -> Result<()> {
         sort(&mut self.held);
         let runs = match &mut self.spilled {
@@ -124,7 +130,8 @@ impl HashSorter {
         Ok(())
     }
 
-    /// Waits until the merger is free: no more than one list is merged while another one fills.
+    /// Gives runs to the merging thread. Waits until it is free:
+    /// no more than one list is merged while another one fills.
     fn merge(&mut self, order: Order) -> Result<()> {
         let merger = match &self.merger {
             Some(merger) => merger,
@@ -176,7 +183,7 @@ impl HashList for HashSorter {
     }
 }
 
-/// Merges runs through a piece of memory.
+/// Merges runs through a piece of memory of `held_max` hashes; temporary files are made in `directory`.
 #[derive(Debug)]
 struct Merger {
     directory: PathBuf,
@@ -196,12 +203,12 @@ impl Merger {
         failed.map(|()| into.finish())
     }
 
-    /// Runs merged at once.
+    /// The number of runs that are merged at once, at least two: each has a buffer, and so has what is written.
     fn fan_in(&self) -> usize {
         (self.held_max / READ_HASHES).saturating_sub(1).max(2)
     }
 
-    /// Merges a group of runs into one, over and over, until one merge is enough.
+    /// Merges groups of runs into longer runs, over and over, until one merge is enough.
     fn reduce(&self, runs: Runs, memory: &mut [Hash]) -> Result<Runs> {
         let (mut runs, fan_in) = (runs, self.fan_in());
         while runs.lengths.len() > fan_in {
@@ -223,7 +230,8 @@ impl Merger {
         Ok(runs)
     }
 
-    /// Merges runs that lie one after the other from `start` on.
+    /// Merges runs that lie in `file` one after the other from the hash with
+    /// the number `start` on, and gives their hashes in order, many at once.
     fn merge(
         &self,
         memory: &mut [Hash],
@@ -277,7 +285,7 @@ impl Runs {
         self.lengths.push(0);
     }
 
-    /// Adds to the last run.
+    /// Appends hashes to the last run.
     fn append(&mut self, hashes: &[Hash]) -> io::Result<()> {
         self.file.write_all_at(hashes.as_flattened(), offset(self.length))?;
         self.length += hashes.len() as u64;
@@ -305,10 +313,10 @@ fn cannot(what: &str, directory: &Path, e: io::Error) -> Error {
     )
 }
 
-/// Part of a run in memory.
+/// A run that is being merged, part of it in memory.
 struct Cursor<'a> {
     file: &'a File,
-    /// Of the next hash that is not in the buffer, and behind the run's last one.
+    /// The number of the run's next hash in the file that is not in the buffer, and of the one behind its last.
     at: u64,
     end: u64,
     buffer: &'a mut [Hash],

@@ -1,5 +1,5 @@
-//! The dump's text, put together again: pg_dump's own words with the rows in their places. As pg_dump alone would have
-//! written it, or in the order that a guarded text has.
+//! Where a dump's text comes from: in go pg_dump's text without rows and the rows, out come pieces of the whole text,
+//! as pg_dump alone would have written it or in the order that a guarded text has.
 
 use std::io::{Read, Seek};
 
@@ -14,15 +14,15 @@ use crate::{
     database::{Batch, Connections, Cut, Opened, PgDump, ReadOptions, Rows},
 };
 
-/// Read of pg_dump's text at once.
+/// Bytes of pg_dump's text that are read at once.
 const READ_BYTES: usize = 128 << 10;
 
-/// A piece of the text.
+/// A piece of a dump's text, cut anywhere.
 #[derive(Debug)]
 pub(crate) enum Piece {
-    /// Statements.
+    /// Text of statements, with the lines before and behind the rows.
     Text(Vec<u8>),
-    /// Rows.
+    /// Text of rows.
     Rows(Batch),
 }
 
@@ -35,29 +35,33 @@ impl AsRef<[u8]> for Piece {
     }
 }
 
-/// Where a dump's text comes from, piece by piece.
+/// A dump's text that is given out piece by piece.
 pub(crate) trait Source {
-    /// The next piece; none at the end. Blocking.
+    /// The next piece, `None` at the text's end. Blocking.
     fn next(&mut self) -> Result<Option<Piece>>;
-    /// How much of it has been given out, from 0 to 1, where that is known.
+    /// The part of the text that has been given out, from 0 to 1; `None` where that is not known.
     fn part_done(&self) -> Option<f64>;
-    /// What is being read, of how many rows in all.
+    /// Words on what is being read, for progress; `rows` is the number of rows so far.
     fn detail(&self, rows: u64) -> String;
 }
 
-/// A dump whose rows come over several connections.
+/// A dump whose statements pg_dump wrote and whose rows come over several connections.
 #[derive(Debug)]
 pub(crate) struct SplicedDump {
     text: SpooledTempFile,
+    /// Bytes of `text` that were given out.
     offset: u64,
+    /// Where the rows of each table belong in `text`, in its order.
     places: Vec<Place>,
-    /// The table whose place comes next, or whose rows are being read.
+    /// Index of the table whose place comes next, or whose rows are being read.
     table: usize,
     in_rows: bool,
     rows: Rows,
+    /// Bytes that all tables take on the server's disk.
     size_bytes: u64,
+    /// Bytes on the server's disk of the tables whose rows were given out.
     tables_done_bytes: u64,
-    /// Of the table that is being read.
+    /// Bytes of row text given out of the table that is being read.
     rows_bytes: u64,
 }
 
@@ -65,7 +69,7 @@ impl SplicedDump {
     /// Runs pg_dump on a cut and opens the connections that bring the rows; dropping those ends the text with an error.
     ///
     /// # Errors
-    /// When pg_dump fails or no connection can be had.
+    /// When pg_dump fails, its text does not fit what it asked for, or no connection can be had.
     pub(crate) async fn open(
         cut: &Cut,
         program: &PgDump,
@@ -83,7 +87,7 @@ impl SplicedDump {
         Ok((SplicedDump::new(text, rows)?, connections))
     }
 
-    /// Finds the rows' places.
+    /// Finds the places in the text where each table's rows belong.
     ///
     /// # Errors
     /// When the text and what pg_dump asked for do not fit together.

@@ -1,5 +1,5 @@
-//! The one-pass check of a snapshot: unpack, hash, and read every statement. The same for `snapshot verify`, `join` and
-//! `setup init`.
+//! The one-pass check of a snapshot: in go a file and its genesis, out comes a verdict on the text's hash, its
+//! statements and, if asked for, its digest. The same check for `snapshot verify`, `join` and `setup init`.
 
 use std::{
     collections::BTreeMap,
@@ -28,19 +28,19 @@ use crate::base::{
     limits::GENESIS_SIZE_BYTES_MAX, text,
 };
 
-/// How a snapshot is checked.
+/// How a snapshot is checked, beyond its hash and its statements.
 #[derive(Debug, Clone)]
 pub struct VerifyOptions {
-    /// List every table with its rows in the result, ask for the closing UPDATE, and compare with
-    /// the manifest beside the file.
+    /// Whether the result lists every table with its rows, and the check also asks for the closing UPDATE and compares
+    /// the text with the manifest beside the file.
     pub deep: bool,
-    /// The manifest to compare with, or its directory.
+    /// The manifest to compare the text with, or its directory; `None`: with `deep` the one beside the file, else none.
     pub manifest: Option<PathBuf>,
-    /// The bounds of the pass.
+    /// The bounds of the pass over the file.
     pub read: ReadOptions,
-    /// Also digest the state; here wait hashes that are too many to hold.
+    /// Directory for the hashes of a digest that are too many to hold in memory; `None`: no digest is made.
     pub spill: Option<PathBuf>,
-    /// Refuse a text without the guard; otherwise that is a finding.
+    /// Whether a text without the guard is refused; otherwise that is a finding.
     pub guarded_only: bool,
 }
 
@@ -50,27 +50,27 @@ impl Default for VerifyOptions {
     }
 }
 
-/// A text that passed the check. Only the check makes one.
+/// A text that passed the check, by its hash. Only the check makes one, so that whoever has it need not check again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckedText {
     state_hash: Sha256Hash,
 }
 
 impl CheckedText {
-    /// One that no check has seen.
+    /// A value for tests, of a text that no check has seen.
     #[cfg(test)]
     pub(crate) fn unchecked(state_hash: Sha256Hash) -> Self {
         CheckedText { state_hash }
     }
 
-    /// SHA-256 of the text.
+    /// SHA-256 of the uncompressed text.
     pub fn state_hash(self) -> Sha256Hash {
         self.state_hash
     }
 }
 
-/// A whole snapshot file that is not read again before kwild reads it: its text passed the check, and it lies on the disk as
-/// it was checked.
+/// A whole snapshot file that is not read again before kwild reads it: its
+/// text passed the check, and the file lies on the disk as it was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CompleteSnapshot {
     file_name: String,
@@ -78,56 +78,57 @@ pub struct CompleteSnapshot {
 }
 
 impl CompleteSnapshot {
-    /// The file of this name, in a directory that whoever takes it knows, holds exactly the text that was checked, and will
-    /// not change: its writer has finished, or it was copied from one that is complete.
+    /// The caller's word: the file of this name, in a directory that whoever takes the value knows, holds exactly the
+    /// checked text and will not change, because its writer has finished or it was copied from a complete one.
     pub fn new(file_name: impl Into<String>, text: CheckedText) -> Self {
         CompleteSnapshot { file_name: file_name.into(), text }
     }
 
-    /// The file's name.
+    /// The file's name, without a directory.
     pub fn file_name(&self) -> &str {
         &self.file_name
     }
 
-    /// The text in it.
+    /// The checked text in the file.
     pub fn text(&self) -> CheckedText {
         self.text
     }
 }
 
-/// A snapshot that passed.
+/// What is known of a snapshot that passed the check, as `snapshot verify` tells it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Verified {
     /// Always true: what does not pass is an error.
     pub ok: bool,
-    /// Which formats.
+    /// Whether the network is of v0.9 or v0.10.
     pub family: Family,
-    /// SHA-256 of the text.
+    /// SHA-256 of the uncompressed text.
     pub state_hash: Sha256Hash,
-    /// What the genesis pins: the same.
+    /// The state hash that the genesis pins, which is the same.
     pub expected: Sha256Hash,
-    /// Height in the last line, if there is one.
+    /// Height of the old network's last block, as the text's last
+    /// line or else the genesis says it; `None` where neither does.
     pub height: Option<i64>,
-    /// Of the text.
+    /// Bytes of the uncompressed text.
     pub bytes: u64,
-    /// COPY blocks.
+    /// Tables that the text makes.
     pub tables: u64,
-    /// COPY rows.
+    /// Rows in the text's COPY blocks.
     pub rows: u64,
-    /// Rows of every table; only where asked for.
+    /// The number of rows of each table with a COPY block; `None` unless [`VerifyOptions::deep`] was set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub table_rows: Option<BTreeMap<String, u64>>,
-    /// Whether psql loads all of it or nothing.
+    /// Whether the text has the guard, by which psql loads all of it or nothing.
     pub guarded: bool,
-    /// What is worth knowing.
+    /// What an operator should know of the snapshot, although it passed.
     pub findings: Vec<Finding>,
-    /// The state's digest with the genesis' validators; only where asked for.
+    /// The digest of the state with the genesis' validators; `None` where no digest was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_digest: Option<Blake3Hash>,
-    /// What it was made from.
+    /// The digest of the text, from which the state's was made; `None` where no digest was asked for.
     #[serde(skip)]
     pub digest: Option<TextDigest>,
-    /// The text, for those who go on with it.
+    /// The checked text, for those who go on with it.
     #[serde(skip)]
     pub text: CheckedText,
 }
@@ -155,7 +156,7 @@ impl fmt::Display for Verified {
     }
 }
 
-/// Reads a genesis file, with a bound on its size.
+/// Reads a genesis file of a bounded size.
 ///
 /// # Errors
 /// When it cannot be read, or is no genesis.
@@ -163,11 +164,11 @@ pub fn read_genesis(path: &Path) -> Result<Genesis> {
     Ok(Genesis::parse(&read_bounded(path, GENESIS_SIZE_BYTES_MAX, "genesis")?)?)
 }
 
-/// Checks a snapshot file against a genesis file. Blocking.
+/// Checks a snapshot file against a genesis file, and against a manifest where the options name one. Blocking.
 ///
 /// # Errors
-/// `Kind::Verify` with both hashes, or with the line and the statement that no Kwil dump has; `Kind::Failed` when a file
-/// cannot be read.
+/// `Kind::Verify` with both hashes, with the line and the statement that no Kwil dump has, or where the text differs
+/// from the manifest; `Kind::Failed` when a file cannot be read; `Kind::Interrupted` when the token was cancelled.
 pub fn verify(snapshot: &Path, genesis: &Path, options: &VerifyOptions, progress: &Progress) -> Result<Verified> {
     let genesis = read_genesis(genesis)?;
     let snapshot_text = SnapshotText::open(snapshot)?;
@@ -193,7 +194,7 @@ pub fn verify(snapshot: &Path, genesis: &Path, options: &VerifyOptions, progress
     Ok(verified)
 }
 
-/// Checks a snapshot, gzip or plain, that comes from any reader. Blocking.
+/// Checks a snapshot, gzip or plain, that comes from any reader; what the file is called plays no part. Blocking.
 ///
 /// # Errors
 /// As [`verify`].
@@ -258,7 +259,7 @@ fn verify_text(
     })
 }
 
-/// What the genesis pins.
+/// The state hash that the genesis pins; `Kind::Verify` where it pins none.
 pub(super) fn pinned_by(genesis: &Genesis) -> Result<Sha256Hash> {
     genesis.state_hash().ok_or_else(|| {
         Error::verify("the genesis pins no state hash, so no snapshot belongs to it")
@@ -267,10 +268,10 @@ pub(super) fn pinned_by(genesis: &Genesis) -> Result<Sha256Hash> {
 }
 
 impl TextFacts {
-    /// What the text holds, if it is the one that the genesis pins.
+    /// What the text holds, if it is the text that the genesis pins.
     ///
     /// # Errors
-    /// `Kind::Verify` with both hashes, with a statement that does not belong, or when it is of another family.
+    /// `Kind::Verify` with both hashes, with a statement that does not belong, or when the text is of another family.
     pub fn pinned_by(self, genesis: &Genesis) -> Result<ScanReport> {
         let expected = pinned_by(genesis)?;
         if self.state_hash != expected {
@@ -282,7 +283,7 @@ impl TextFacts {
     }
 }
 
-/// Refuses a text that is not the one that the genesis pins.
+/// Refuses a text, whose statements passed the check, if it is not the one that the genesis pins.
 ///
 /// # Errors
 /// `Kind::Verify` with both hashes, or when it is of another family.
@@ -294,7 +295,7 @@ pub fn check_pinned(state_hash: Sha256Hash, report: &ScanReport, genesis: &Genes
     belongs(report, genesis.family())
 }
 
-/// The text is not what the genesis pins; perhaps also none of a Kwil dump.
+/// The error of a text that is not what the genesis pins; `why` says what else is wrong with the text.
 fn mismatch(state_hash: Sha256Hash, expected: Sha256Hash, why: Option<ScanError>) -> Error {
     let error = Error::verify(format!("the snapshot's state hash is {state_hash}, but the genesis pins {expected}"))
         .hint("one of the two is not the file it should be: fetch both again from where they came from");
@@ -304,10 +305,10 @@ fn mismatch(state_hash: Sha256Hash, expected: Sha256Hash, why: Option<ScanError>
     }
 }
 
-/// Refuses a text that psql would load in part where a statement fails.
+/// Refuses a text without the guard, which psql would load in part where a statement fails.
 ///
 /// # Errors
-/// `Kind::Verify` where it has no guard.
+/// `Kind::Verify` where the text has no guard.
 pub fn require_guard(report: &ScanReport) -> Result<()> {
     if report.guarded {
         return Ok(());
@@ -318,11 +319,12 @@ pub fn require_guard(report: &ScanReport) -> Result<()> {
     ))
 }
 
-/// What an unguarded text is.
+/// What is wrong with a text without a guard, for the end of a sentence.
 const UNGUARDED: &str = "has no guard: kwild's psql would pass over a statement that fails, and kwild would start without its \
      rows";
 
-/// Whether a text whose every statement may be run is one that a genesis of this family may pin.
+/// Refuses a text that a genesis of this family may not pin, although its every
+/// statement may be run: one of the other family, or with rows of voters.
 pub(super) fn belongs(report: &ScanReport, family: Family) -> Result<()> {
     if report.family != family {
         return Err(Error::verify(format!("the snapshot is of family {}, its genesis of {family}", report.family))
@@ -338,7 +340,7 @@ pub(super) fn belongs(report: &ScanReport, family: Family) -> Result<()> {
     Ok(())
 }
 
-/// Checks the statements of a snapshot that a new genesis of this family shall pin. Blocking.
+/// Checks the statements of a snapshot, gzip, that a new genesis of this family shall pin. Blocking.
 ///
 /// # Errors
 /// As [`verify`], but for the hash.
@@ -358,8 +360,8 @@ pub fn verify_for_new_genesis(
     Ok(CheckedText { state_hash: read.state_hash })
 }
 
-/// The old network's last block. A v0.9 network that goes on counting takes nothing off in its last line; there the
-/// genesis says it.
+/// Height of the old network's last block, as the text's last line says it. A v0.9 network that goes on counting takes
+/// 0 off in that line; then the genesis' initial height says it.
 pub fn old_height(report: &ScanReport, genesis: &Genesis) -> Option<i64> {
     match (report.family, report.height) {
         (Family::V09, Some(0)) if genesis.initial_height() > 1 => Some(genesis.initial_height() - 1),

@@ -1,10 +1,10 @@
-//! Arrays, as `array_send` gives them and `array_out` writes them: braces, bounds where they do not begin at one, and
-//! quotes where an element could be taken for something else.
+//! Arrays: from the form that `array_send` gives to the text that `array_out` writes, with braces, bounds where they do
+//! not begin at one, and quotes where an element could be taken for something else.
 
 use super::{Kind, Malformed, value::write_text};
 
 const BAD: Malformed = "an array that is none";
-/// PostgreSQL's bound.
+/// Dimensions of an array; PostgreSQL allows no more.
 const DIMENSIONS_MAX: usize = 6;
 
 struct Dimension {
@@ -12,7 +12,7 @@ struct Dimension {
     lower: i32,
 }
 
-/// Appends the array. The elements' delimiter is the comma, as that of all kinds here.
+/// Appends the array's text. Elements are parted by a comma, which is the delimiter of all kinds here.
 pub(super) fn write_array(element: &Kind, value: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut rest = value;
     let (dimensions, _has_null, _element_type) = (word(&mut rest)?, word(&mut rest)?, word(&mut rest)?);

@@ -1,13 +1,13 @@
-//! `numeric`: digits to the base of 10000, as `numeric_send` gives them and `numeric_out` writes them.
+//! `numeric`: from the digits to the base of 10,000 that `numeric_send` gives to the text that `numeric_out` writes.
 
 use super::Malformed;
 
 const BAD: Malformed = "a numeric that is none";
 const NEGATIVE: u16 = 0x4000;
-/// Figures behind the point that a numeric may have.
+/// Figures behind the decimal point that a `numeric` may have.
 const SCALE_MAX: u16 = 0x3fff;
 
-/// Appends the number.
+/// Appends the number's text.
 pub(super) fn write_numeric(value: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let (head, digits) = value.split_first_chunk::<8>().ok_or(BAD)?;
     let half = |at: usize| u16::from_be_bytes([head[at], head[at + 1]]);
@@ -60,7 +60,7 @@ pub(super) fn write_numeric(value: &[u8], out: &mut Vec<u8>) -> Result<(), Malfo
     Ok(())
 }
 
-/// Four figures.
+/// The four decimal figures of a digit to the base of 10,000.
 fn four(digit: u16) -> [u8; 4] {
     let figure = |n: u16| b'0' + (n % 10) as u8;
     [figure(digit / 1000), figure(digit / 100), figure(digit / 10), figure(digit)]

@@ -1,8 +1,8 @@
-//! One value.
+//! One value of a column: from its binary form to text, as COPY or the type's output function writes it.
 
 use super::{Kind, Malformed, array::write_array, numeric::write_numeric};
 
-/// Appends a value as COPY's text has it.
+/// Appends a value as text COPY has it, with COPY's escapes.
 pub(super) fn write_value(kind: &Kind, value: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     match kind {
         Kind::Text => escape(value, out),
@@ -25,7 +25,7 @@ pub(super) fn write_value(kind: &Kind, value: &[u8], out: &mut Vec<u8>) -> Resul
     Ok(())
 }
 
-/// Appends a value as the type's output function has it.
+/// Appends a value as the type's output function writes it, which is also how it stands inside an array.
 pub(super) fn write_text(kind: &Kind, value: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     match kind {
         Kind::Bool => out.push(if int(value).map(u8::from_be_bytes)? == 0 { b'f' } else { b't' }),
@@ -70,10 +70,10 @@ fn write_uuid(bytes: [u8; 16], out: &mut Vec<u8>) {
     out.extend_from_slice(&text);
 }
 
-/// Bytes looked at in one go.
+/// Bytes that are searched for a special one together.
 const WIDE: usize = 32;
 
-/// Appends text with COPY's escapes.
+/// Appends text with text COPY's escapes: a backslash before each backslash, and letters for control characters.
 pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     let mut rest = text;
     loop {
@@ -97,7 +97,7 @@ pub(super) fn escape(text: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// How many bytes in front want no escape; perhaps a few more do not.
+/// The number of bytes in front that need no escape; [`escape`] looks at the byte behind them again.
 fn plain_front(text: &[u8]) -> usize {
     let (chunks, _) = text.as_chunks::<WIDE>();
     match chunks.iter().position(any_special) {
@@ -110,7 +110,8 @@ fn plain_front(text: &[u8]) -> usize {
     }
 }
 
-/// Looks at what stands behind the last whole chunk, in pieces that overlap rather than byte by byte.
+/// Whether none of the bytes behind the last whole chunk of [`WIDE`] needs an escape. Looks at pieces that overlap,
+/// which is faster than byte by byte.
 fn rest_is_plain(text: &[u8]) -> bool {
     fn both<const N: usize>(text: &[u8]) -> Option<bool> {
         let (first, last) = (text.first_chunk::<N>()?, text.last_chunk::<N>()?);

@@ -1,4 +1,5 @@
-//! What the database says of the network.
+//! The queries that tell what the database says of the network: each gives one fact of the cut, or an error that says
+//! what it was to be read for.
 
 use std::collections::BTreeSet;
 
@@ -11,13 +12,13 @@ use super::{
 };
 use crate::base::{Error, Result, text::escape};
 
-/// Schemas of a node's own, which never go into a snapshot.
+/// Schemas of the node or the server, which never go into a snapshot, whatever Kwil's catalogue lists.
 const PRIVATE_SCHEMAS: [&str; 6] =
     ["kwild_chain", "kwild_events", "kwild_peers", "kwild_migrations", "public", "information_schema"];
-/// Those of Kwil's own that a snapshot carries.
+/// Schemas of Kwil's own that a snapshot carries, of both families.
 const KWIL_SCHEMAS: [&str; 4] = ["kwild_voting", "kwild_accts", "kwild_engine", "kwild_internal"];
 
-/// The queries, each with the words for its failure.
+/// Asks the database, within the cut; `doing` is in each case the clause for the words of a failure.
 pub(super) struct Reader<'a> {
     pub(super) client: &'a Client,
     pub(super) settings: &'a Settings,
@@ -28,18 +29,19 @@ impl Reader<'_> {
         self.client.query(sql, &[]).await.map_err(|e| explain_query(e, doing, self.settings))
     }
 
-    /// One column of one row.
+    /// The value of one column of a row.
     pub(super) fn get<'r, T: FromSql<'r>>(&self, row: &'r Row, column: usize, doing: &str) -> Result<T> {
         row.try_get(column).map_err(|e| explain_query(e, doing, self.settings))
     }
 
-    /// The value of an expression.
+    /// The value of an SQL expression.
     pub(super) async fn one<T: for<'r> FromSql<'r>>(&self, expression: &str, doing: &str) -> Result<T> {
         let rows = self.rows(&format!("SELECT {expression}"), doing).await?;
         let row = rows.first().ok_or_else(|| Error::failed(format!("cannot {doing}: no row came back")))?;
         self.get(row, 0, doing)
     }
 
+    /// The family that the schemas show; `Kind::Refused` where another one is expected, an error where there are none.
     pub(super) async fn family(&self, expected: Option<Family>) -> Result<Family> {
         const DOING: &str = "look for Kwil's schemas";
         let engine: bool =
@@ -72,7 +74,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Height, application hash, and what they say about an unfinished block.
+    /// The last block's height and application hash, and a sign if they say that a block was not finished.
     pub(super) async fn chain(&self, family: Family) -> Result<(i64, Option<Vec<u8>>, Option<LiveSign>)> {
         const DOING: &str = "read the chain's height";
         let columns = match family {
@@ -108,8 +110,8 @@ impl Reader<'_> {
         Ok((height, app_hash, sign))
     }
 
-    /// The schemas to dump, all others but the server's own, and what the operator should know about those that are not
-    /// there.
+    /// The schemas to dump in Kwil's order, all others but PostgreSQL's own, and warnings about schemas that Kwil's
+    /// catalogue lists and that are not there.
     pub(super) async fn schemas(&self, family: Family) -> Result<(Vec<String>, Vec<String>, Vec<String>)> {
         const DOING: &str = "read Kwil's catalogue of schemas";
         let (own, catalogue): (&[&str], _) = match family {
@@ -201,8 +203,8 @@ impl Reader<'_> {
         Ok(self.names(sql, DOING).await?.into_iter().next())
     }
 
-    /// Tables without a log, and the sequences that belong to them: PostgreSQL empties them after a crash and sends them to
-    /// nobody, so that their rows are no state of the network.
+    /// Tables without a log in these schemas, and the sequences that belong to them, by schema and name. PostgreSQL
+    /// empties such tables after a crash and replicates them to nobody, so that their rows are no state of the network.
     pub(super) async fn unlogged(&self, schemas: &[String]) -> Result<Vec<(String, String)>> {
         const DOING: &str = "look for unlogged tables";
         let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \

@@ -1,4 +1,4 @@
-//! What the server says of itself, and of others who are connected to it.
+//! The queries that tell what the server says of itself, and of others who are connected to it.
 
 use super::{
     super::{
@@ -11,7 +11,8 @@ use super::{
 use crate::base::{Error, Result, text::escape};
 
 impl Reader<'_> {
-    /// Whether the server looks, while it waits, if we are still there.
+    /// Begins the cut's transaction under this application name; true where the server, while it waits for a lock,
+    /// looks whether we are still there.
     pub(super) async fn begin(&self, name: &str) -> Result<bool> {
         // A cut of a large database outlives any such limit of the role or the server; not every version has each.
         // An empty search path: nobody's objects stand in for the system's.
@@ -30,13 +31,16 @@ impl Reader<'_> {
         Ok(watches_clients)
     }
 
-    /// Whether what was set is set. A pooler may drop what it does not know, and hand the next statement to another session.
+    /// Whether the session's settings have reached the server. A pooler may drop those that it does not know, and hand
+    /// the next statement to another session.
     pub(super) async fn keeps_settings(&self) -> Result<bool> {
         let kept = "pg_catalog.current_setting('TimeZone') = 'UTC' AND pg_catalog.current_setting('bytea_output') = 'hex' \
              AND pg_catalog.current_setting('search_path') = ''";
         self.one(kept, "open a consistent cut").await
     }
 
+    /// The server's major version, and its version in its own
+    /// words; an error where the database's encoding is not UTF8.
     pub(super) async fn server(&self) -> Result<(u32, String)> {
         const DOING: &str = "read the server's version";
         let number: String = self.one("pg_catalog.current_setting('server_version_num')", DOING).await?;
@@ -54,7 +58,7 @@ impl Reader<'_> {
         Ok((number / 10_000, escape(&version)))
     }
 
-    /// Whether the server follows another one.
+    /// A sign, with how far the server is behind, where it is a standby of another one; else `None`.
     pub(super) async fn standby(&self, height: i64) -> Result<Option<LiveSign>> {
         const DOING: &str = "ask whether the server is a standby";
         if !self.one::<bool>("pg_catalog.pg_is_in_recovery()", DOING).await? {
@@ -71,6 +75,7 @@ impl Reader<'_> {
         Ok(Some(LiveSign::Standby { height, lag }))
     }
 
+    /// kwild's replication slots and all prepared transactions in this database, each as a sign.
     pub(super) async fn live_signs(&self) -> Result<Vec<LiveSign>> {
         const DOING: &str = "look for a running kwild";
         let slots = self
@@ -97,7 +102,7 @@ impl Reader<'_> {
         Ok(signs)
     }
 
-    /// Sessions of others in this database, by role and program; a stopped kwild has none.
+    /// Sessions of others in this database, by role and program, made harmless to show; a stopped kwild has none.
     pub(super) async fn other_sessions(&self) -> Result<Vec<String>> {
         const DOING: &str = "look for other sessions";
         // Who may not see a session's role sees that it is there.

@@ -1,4 +1,4 @@
-//! Why a connection or a statement failed, and how that is told.
+//! Why a connection or a statement failed, and the error that tells it.
 
 use super::super::{
     binary::Malformed,
@@ -8,24 +8,24 @@ use super::super::{
 };
 use crate::base::{Error, text::escape};
 
-/// Why a connection or statement failed.
+/// Why a connection or a statement that brings rows failed.
 #[derive(Debug)]
 pub(super) enum Lost {
-    /// The server has no connection left.
+    /// The connection could not be made: the server, the database or the role has as many as it may.
     Limit(Failure),
-    /// It could not be made.
+    /// The connection could not be made, for any other reason.
     Open(Failure),
-    /// It broke, in these words: a new one may do.
+    /// The connection broke, in these words; a new one in the same cut can go on.
     Broken(String),
     /// The server refused the statement.
     Refused(Refusal),
-    /// What came is not what the form says.
+    /// The bytes that came are not what binary COPY's format says; what is wrong with them.
     Malformed(Malformed),
-    /// A row that nobody can read back.
+    /// The text of a row is longer than `COPY_ROW_SIZE_BYTES_MAX`, so that nobody could load it again.
     TooLong(Error),
-    /// It would never end.
+    /// The wait would never end: a session that holds what we wait for waits for us.
     Endless(Error),
-    /// Nobody reads any more.
+    /// The reader has gone, so that nobody takes the rows.
     Unwanted,
 }
 
@@ -39,6 +39,7 @@ impl From<WireError> for Lost {
 }
 
 impl Lost {
+    /// The error for an operator; `what` names the table that was being read.
     pub(super) fn explain(self, settings: &Settings, what: &str) -> Error {
         let what = escape(what);
         match self {

@@ -1,8 +1,9 @@
-//! The order of the statements between those who bring rows and the one who reads them, and the first failure.
+//! The order of the statements between the workers who bring rows and the one reader, and the first failure. What each
+//! of them does stands at the top of `rows.rs`.
 //!
-//! Nobody waits here with something in hand that another one needs. A lock is held only to note a place and never across
-//! a wait; a place is said before its rows are waited for, into a queue that has room for every place that may be open;
-//! and the first failure ends all of them, whatever each is waiting for, which lets go of every queue.
+//! Nobody waits here with something in hand that another one needs. A lock is held only to note a place and never
+//! across a wait; a place is said before its rows are waited for, into a queue that has room for every place that may
+//! be open; and the first failure ends all of them, whatever each is waiting for, which lets go of every queue.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -14,44 +15,45 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use super::Batch;
 use crate::base::{Error, task::CancellationToken};
 
-/// Batches that wait in one queue; the bytes are the bound that is met first.
+/// Batches that may wait in one statement's queue; the bound in bytes is met first, unless batches are small.
 const QUEUED_BATCHES: usize = 64;
 
-/// What comes in a queue.
+/// What comes in a statement's queue: its batches in order, then the word that all its rows were there.
 #[derive(Debug)]
 pub(super) enum Message {
     Batch(Batch),
     End,
 }
 
-/// A statement that was taken: the table it belongs to, and where its rows come.
+/// A statement that was taken: the index of its table, and the queue in which its rows come.
 #[derive(Debug)]
 pub(super) struct Place {
     pub(super) table: usize,
     pub(super) rows: mpsc::Receiver<Message>,
-    /// Gives the place to another statement once the rows are read.
+    /// One of the places of [`Order`]; dropping it, when the rows are read, lets another statement be taken.
     _place: OwnedSemaphorePermit,
 }
 
-/// What those who bring rows have in common.
+/// What the workers share: who takes which statement, how many may be open, and the first failure of any of them.
 #[derive(Debug)]
 pub(super) struct Order {
-    /// The table of each statement.
+    /// The index of each statement's table, by the statement's number.
     tables: Vec<usize>,
     next: Mutex<Next>,
-    /// Statements that may be open: taken, and not yet read to their end.
+    /// Permits for open statements: taken, and not yet read to their end.
     places: Arc<Semaphore>,
     failure: FirstFailure,
 }
 
-/// The next statement, and where its place is said; gone when there is none.
+/// The number of the statement that is taken next, and the channel in which its place is announced to the reader;
+/// `None` when there are no more statements or something failed.
 #[derive(Debug)]
 struct Next {
     statement: usize,
     order: Option<mpsc::Sender<Place>>,
 }
 
-/// The first failure ends all; others come because of it.
+/// The first failure, which ends everything; later ones come because of it and are not kept.
 #[derive(Debug, Default)]
 struct FirstFailure {
     happened: AtomicBool,
@@ -60,7 +62,8 @@ struct FirstFailure {
 }
 
 impl Order {
-    /// Statements by their tables, of which so many may be open at once; the places come in order.
+    /// An order over statements, given by their tables, of which at most `open_max` (at least 1) are open at once. The
+    /// receiver gets their places in that order.
     pub(super) fn new(tables: Vec<usize>, open_max: usize) -> (Arc<Self>, mpsc::Receiver<Place>) {
         let (order, places) = mpsc::channel(open_max.max(1));
         let order = Order {
@@ -72,7 +75,8 @@ impl Order {
         (Arc::new(order), places)
     }
 
-    /// The next statement, and the queue for its rows; none when there are no more, or nobody reads them.
+    /// The number of the next statement, and the queue for its rows; `None` when there are no more or nobody reads
+    /// them. Waits while as many statements are open as may be.
     pub(super) async fn take(&self) -> Option<(usize, mpsc::Sender<Message>)> {
         let place = self.places.clone().acquire_owned().await.ok()?;
         let (queue, rows) = mpsc::channel(QUEUED_BATCHES);
@@ -88,7 +92,7 @@ impl Order {
         Some((statement, queue))
     }
 
-    /// Ends all for this reason, unless there was one before.
+    /// Ends all workers for this reason, unless something failed before; then only the earlier reason is kept.
     pub(super) fn fail(&self, error: Error) {
         {
             let mut first = self.failure.error.lock().unwrap_or_else(PoisonError::into_inner);
@@ -105,12 +109,12 @@ impl Order {
         self.failure.happened.load(Ordering::Acquire)
     }
 
-    /// Comes when something failed.
+    /// Waits until something has failed.
     pub(super) async fn end(&self) {
         self.failure.ends.cancelled().await;
     }
 
-    /// The first failure. It can be told once.
+    /// The first failure. It is told once; a later call, or one without a failure, gets a general error.
     pub(super) fn reason(&self) -> Error {
         let first = self.failure.error.lock().unwrap_or_else(PoisonError::into_inner).take();
         first.unwrap_or_else(ended_early)
@@ -125,7 +129,7 @@ fn ended_early() -> Error {
     Error::failed("a connection's task ended early").hint("the snapshot can simply be made again")
 }
 
-/// Whoever is dropped before it has ended, by whatever, ends all: nobody waits for its rows.
+/// Fails the order when it is dropped before [`Ends::well`]: a worker that is aborted or panics brings no more rows.
 #[derive(Debug)]
 pub(super) struct Ends(Option<Arc<Order>>);
 
@@ -134,7 +138,7 @@ impl Ends {
         Ends(Some(order.clone()))
     }
 
-    /// It has ended as it should.
+    /// Says that the worker has ended as it should; dropping it then fails nothing.
     pub(super) fn well(mut self) {
         self.0 = None;
     }

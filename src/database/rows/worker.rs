@@ -1,4 +1,4 @@
-//! One connection at work: it takes the next statement and fills its queue.
+//! One worker: a connection's task that takes the next statement and fills its queue, over and over.
 
 use std::{
     pin::Pin,
@@ -25,42 +25,46 @@ use super::{
 };
 use crate::base::{Error, Result, text::escape};
 
-/// A connection that has brought this much since it last had nothing is left alone for a moment, so that more comes at once.
+/// A connection that has brought more than this many bytes since it last had
+/// nothing to read pauses for [`PAUSE`], so that more bytes come at once.
 const PAUSE_AFTER_BYTES: usize = 4 << 10;
 const PAUSE: Duration = Duration::from_millis(1);
-/// Connections that may be made again after they were lost.
+/// Connections that may be made anew after they broke, over all workers and statements of a cut.
 const LOST_MAX: u32 = 3;
 
-/// Makes a connection that is part of the cut.
+/// Makes a further connection that is part of the cut.
 pub(super) type Opener =
     Box<dyn Fn() -> Pin<Box<dyn Future<Output = Result<Wire, Lost>> + Send>> + Send + Sync + 'static>;
 
-/// What reads some rows of a table.
+/// A statement that reads a table's rows, or a range of them.
 #[derive(Debug)]
 pub(super) struct Statement {
     pub(super) name: String,
     pub(super) text: String,
-    /// Where the rows come in binary form: how they are written.
+    /// How the columns of a statement in binary form are written as text; `None` where the rows come as text.
     pub(super) kinds: Option<Arc<[Kind]>>,
 }
 
-/// What the connections have in common.
+/// What all workers of a cut share.
 pub(super) struct Workers {
     pub(super) settings: Settings,
     pub(super) open: Opener,
     pub(super) statements: Vec<Statement>,
     pub(super) order: Arc<Order>,
-    /// Rows handed over at once, and those that wait in one queue.
+    /// Bytes of text that make a batch.
     pub(super) batch_bytes: usize,
+    /// Bytes of text that may wait in one statement's queue.
     pub(super) queue_bytes: usize,
-    /// The longest text of a row, its line end included.
+    /// Bytes that the text of a row may have, its line end included; a longer one is an error.
     pub(super) row_bytes_max: u64,
+    /// Connections that broke so far; beyond [`LOST_MAX`] none is made anew.
     pub(super) lost: AtomicU32,
     pub(super) lookout: Arc<Lookout>,
 }
 
 impl Workers {
-    /// Works until there are no more statements, or something failed anywhere.
+    /// Takes statements until there are no more, or something
+    /// failed anywhere; a task that is ended early fails the order.
     pub(super) fn work(self: Arc<Self>, wire: Wire) -> impl Future<Output = ()> + Send + 'static {
         // From here on: a task may be ended before it has begun.
         let ends = Ends::of(&self.order);
@@ -87,7 +91,8 @@ impl Workers {
         }
     }
 
-    /// Reads a statement to its end; a connection that breaks is made again a few times.
+    /// Reads a statement to its end over `wire`; where that breaks,
+    /// a new connection takes its place, if one may be made.
     async fn read(&self, wire: &mut Wire, statement: &Statement, queue: &mpsc::Sender<Message>) -> Result<()> {
         let room = Arc::new(Semaphore::new(self.queue_bytes));
         let mut delivered = Delivered { bytes: 0, rows: RowLengths::up_to(self.row_bytes_max) };
@@ -169,7 +174,7 @@ impl Workers {
     }
 }
 
-/// What of a statement's rows was handed over.
+/// What of a statement's rows was handed over: bytes of text, and how long the row is that they end in.
 struct Delivered {
     bytes: u64,
     rows: RowLengths,
@@ -180,7 +185,7 @@ fn too_long(table: &str, column: &str) -> Error {
         .hint("shorten or delete that row, or its long value, in the old network, and make the snapshot again")
 }
 
-/// Takes the bytes of a statement's rows and appends text to `out`.
+/// How the bytes of a statement's rows become text: copied, or written from the binary form.
 pub(super) enum Form<'a> {
     Text,
     Binary(TextWriter<'a>),

@@ -1,4 +1,5 @@
-//! Where two states differ, by name.
+//! Where two states differ, by name: in go two digests, out come words for each table, validator and part of the schema
+//! that is not the same in both.
 
 use std::{collections::BTreeMap, fmt, path::Path};
 
@@ -11,30 +12,31 @@ use crate::{
     manifest::StateDigest,
 };
 
-/// What a digest is compared with: the result of an earlier `snapshot digest --output json`.
+/// The digest that another one is compared with: the result of `snapshot digest --output json`, or a manifest's.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Other {
     state_digest: Blake3Hash,
     schema_digest: Blake3Hash,
     height: Option<i64>,
-    /// `None`: not told, as in a manifest, which has them elsewhere.
+    /// The validators; `None` where they are not told, as in a
+    /// manifest's digest, since the manifest has them elsewhere.
     validators: Option<Vec<ValidatorPower>>,
     tables: Vec<TableDigest>,
-    /// `None`: not told, as in a manifest.
+    /// The parts of the schema; `None` where they are not told, as in a manifest.
     #[serde(default)]
     schema: Option<Vec<SchemaPart>>,
 }
 
-/// What a comparison found.
+/// What a comparison of two digests found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Comparison {
-    /// Nothing that was compared differs.
+    /// True when nothing that was compared differs.
     pub equal: bool,
-    /// What differs, in words, one part each.
+    /// What differs, in words, one entry for each part.
     pub differs: Vec<String>,
-    /// Whether the schemas are `equal` or `different`.
+    /// `equal` or `different`, by the schema digests.
     pub schema: String,
-    /// What is worth knowing and no difference.
+    /// What is worth knowing, but is no difference.
     pub notes: Vec<String>,
 }
 
@@ -79,7 +81,7 @@ impl From<&StateDigest> for Other {
 }
 
 impl Digest {
-    /// Names what differs. `here` and `there` are words for the two states.
+    /// Compares two digests and names what differs. `here` and `there` are words for the two states.
     pub fn compare(&self, other: &Other, here: &str, there: &str) -> Comparison {
         let mut differs = Vec::new();
         let tables: BTreeMap<&str, &TableDigest> = other.tables.iter().map(|t| (&*t.name, t)).collect();
@@ -122,7 +124,8 @@ impl Digest {
         Comparison { equal: differs.is_empty(), differs, schema: schema.to_owned(), notes }
     }
 
-    /// Names the parts of the schema that differ. `here` and `there` are words for the two states.
+    /// Names the parts of the schema that differ, none where the
+    /// schemas are equal. `here` and `there` are words for the states.
     pub fn schema_differences(&self, other: &Digest, here: &str, there: &str) -> Vec<String> {
         if self.schema_digest == other.schema_digest {
             return Vec::new();
@@ -130,7 +133,7 @@ impl Digest {
         schema_differences(self.schema.as_deref(), other.schema.as_deref(), here, there)
     }
 
-    /// Refuses the state of a text that is not the one that was signed.
+    /// Refuses the state of a snapshot's text that is not the one that was signed.
     ///
     /// # Errors
     /// `Kind::Verify`, which names the tables that differ.
@@ -150,7 +153,7 @@ impl Digest {
     }
 }
 
-/// Names the parts of two schemas that differ.
+/// Names the parts of two schemas that differ, or the schema as a whole where the parts are not known.
 fn schema_differences(
     ours: Option<&[SchemaPart]>,
     theirs: Option<&[SchemaPart]>,

@@ -1,4 +1,5 @@
-//! The digest of a database, live or stopped: one consistent cut is read, and no file is written.
+//! The digest of a database, live or stopped: in go settings, out comes a digest. One consistent cut is read, and no
+//! snapshot file is written.
 
 use std::path::PathBuf;
 
@@ -24,16 +25,17 @@ use crate::{
 /// How a database is digested.
 #[derive(Debug, Clone, Default)]
 pub struct DatabaseDigestOptions {
-    /// The family the operator expects; otherwise found by looking.
+    /// The family (v0.9 or v0.10) that the operator expects; `None`: whichever the database's schemas show.
     pub family: Option<Family>,
-    /// The pg_dump to use.
+    /// The pg_dump to run; `None`: the best one on the machine.
     pub pg_dump: Option<PathBuf>,
 }
 
-/// Digests a database.
+/// Digests the state in a database.
 ///
 /// # Errors
-/// When the database, pg_dump or the disk fails, or what is in it has no digest.
+/// When the database, pg_dump or the disk fails; `Kind::Verify` when what is in it has no digest; `Kind::Interrupted`
+/// when `cancel` is cancelled.
 pub async fn digest_database(
     settings: &Settings,
     options: DatabaseDigestOptions,
@@ -49,14 +51,14 @@ pub async fn digest_database(
     }
 }
 
-/// A database's digest, and what else there is to know for a judgement.
+/// A database's digest, with what else there is to know before it is judged whether the node holds what was signed.
 #[derive(Debug)]
 pub struct WitnessedDatabase {
-    /// Its digest, validators and height.
+    /// The digest of the database's state, with its validators and height.
     pub digest: Digest,
-    /// Every row's hash.
+    /// Every row's hash, and the facts that the database's text tells.
     pub witness: Witness,
-    /// v0.10: who owns it.
+    /// v0.10: identifier of the user who owns the database, if any; v0.9: `None`.
     pub owner: Option<String>,
 }
 
@@ -92,7 +94,8 @@ async fn digest(settings: &Settings, options: DatabaseDigestOptions, progress: &
     Ok(digest(&digester.finish_text()?))
 }
 
-/// Reads all of it; what the text's digest makes of the facts is still to be called.
+/// Reads the whole database into the digester. Gives a function that makes the digest of the finished text, the
+/// digester, which is still to be finished, and the database's owner.
 async fn digest_with(
     settings: &Settings,
     options: DatabaseDigestOptions,
@@ -123,7 +126,7 @@ async fn digest_with(
     Ok((digest, digester, owner))
 }
 
-/// Everything the cut holds, filtered and digested.
+/// Feeds the digester with all rows of the cut, filtered as a snapshot's text is; gives the filter's report, too.
 async fn read(
     cut: &Cut,
     program: &PgDump,

@@ -1,4 +1,5 @@
-//! The sorted hashes of every row beside a digest: how many signed rows are missing elsewhere, and how many are new there.
+//! What is kept of a state beside its digest: the sorted hashes of every row, by which two states tell how many rows of
+//! a table are missing in the other one.
 
 use std::{cmp::Ordering, sync::Arc};
 
@@ -7,11 +8,11 @@ use kwil_formats::judge::confirm::StateFacts;
 use super::super::hash_log::HashLog;
 use crate::base::Result;
 
-/// What is known of a state beyond its digest.
+/// What is known of a state beyond its digest: every row's hash, and the facts that its text tells.
 #[derive(Debug)]
 pub struct Witness {
     log: Arc<HashLog>,
-    /// What its text tells.
+    /// The facts that the state's text tells.
     pub facts: StateFacts,
 }
 
@@ -20,7 +21,8 @@ impl Witness {
         Witness { log, facts }
     }
 
-    /// Rows of a table that are here and not there, and there and not here; equal rows count as often as they come.
+    /// The numbers of a table's rows that are here and not there, and
+    /// there and not here; equal rows count as often as they come.
     ///
     /// # Errors
     /// When the hashes cannot be read back.

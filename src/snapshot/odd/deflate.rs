@@ -2,10 +2,10 @@
 
 use super::{Random, TEXT_BYTES_MAX};
 
-/// Beyond the faults that a dynamic block's header is given.
+/// A number beyond the faults that a dynamic block's header can be given: none of them.
 const NO_FAULT: usize = 99;
 
-/// Writes bits: numbers from their lowest on, codes from their highest.
+/// Writes bits into bytes: numbers from their lowest bit on, codes from their highest.
 #[derive(Default)]
 pub(in crate::snapshot) struct BitWriter {
     bytes: Vec<u8>,
@@ -44,7 +44,7 @@ impl BitWriter {
     }
 }
 
-/// The codes that these lengths mean, as far as they mean any.
+/// The code, with its bits, of each symbol of which these are the codes' lengths, as far as they mean any.
 fn codes(lengths: &[u8]) -> Vec<(u32, u8)> {
     let mut next = [0_u32; 17];
     for bits in lengths.iter().filter(|bits| **bits > 0) {
@@ -62,7 +62,8 @@ fn codes(lengths: &[u8]) -> Vec<(u32, u8)> {
     lengths.iter().map(|bits| if *bits == 0 { (0, 0) } else { code(*bits) }).collect()
 }
 
-/// Lengths of a complete code of some of the symbols up to `end`; of these at least.
+/// Lengths of a complete code of about `words` of the symbols below `end`,
+/// among them those of `always`; none is longer than `longest` bits.
 fn complete(random: &Random, end: usize, words: usize, longest: u8, always: &[usize]) -> Vec<u8> {
     let mut symbols: Vec<usize> = always.to_vec();
     for _ in symbols.len()..words.max(2) {
@@ -87,7 +88,7 @@ fn complete(random: &Random, end: usize, words: usize, longest: u8, always: &[us
     lengths
 }
 
-/// Base and bits of the number behind it: of lengths from 257, and of distances.
+/// The smallest length (of symbols from 257 on) or distance that a symbol means, and the bits of the number behind it.
 fn with_number(symbol: usize, of_lengths: bool) -> (usize, u32) {
     let (steps, first) = if of_lengths { (4, 3) } else { (2, 1) };
     match symbol {
@@ -100,7 +101,7 @@ fn with_number(symbol: usize, of_lengths: bool) -> (usize, u32) {
     }
 }
 
-/// Deflate data and the text that a reader finds who minds nothing.
+/// Deflate data, and the text that a reader finds in them who minds nothing.
 #[derive(Default)]
 pub(in crate::snapshot) struct Deflate {
     pub(in crate::snapshot) bits: BitWriter,
@@ -118,7 +119,7 @@ impl Deflate {
         self.text.extend(text);
     }
 
-    /// A block's symbols, with these codes; odd ones are some that mean nothing, or lead out of the text.
+    /// Writes a block's symbols with these codes; if `odd`, some that mean nothing, or lead out of the text.
     fn symbols(&mut self, random: &Random, litlen: &[u8], dist: &[u8], odd: bool) {
         let (litlen_codes, dist_codes) = (codes(litlen), codes(dist));
         let used = |lengths: &[u8]| (0..lengths.len()).filter(|symbol| lengths[*symbol] > 0).collect::<Vec<_>>();
@@ -287,7 +288,7 @@ impl Deflate {
         }
     }
 
-    /// One dynamic block with these codes and literals, and its end, if there is a code for it.
+    /// One dynamic block with these codes and literals, and its end, if there is a code for that.
     pub(in crate::snapshot) fn literals(litlen: &[u8], dist: &[u8], literals: &[u8]) -> Self {
         let mut deflate = Deflate::default();
         deflate.bits.number(0b101, 3);
@@ -299,7 +300,7 @@ impl Deflate {
         deflate
     }
 
-    /// Some blocks; odd ones have faults.
+    /// One to three blocks; if `odd`, one of them has faults.
     pub(in crate::snapshot) fn blocks(random: &Random, odd: bool) -> Self {
         let mut deflate = Deflate::default();
         let blocks = 1 + random.below(3);

@@ -1,10 +1,10 @@
-//! Inflates one deflate stream (RFC 1951) that lies in memory, into a place of its text's length, and is exactly as strict as
-//! the strictest of the readers that a snapshot meets: what zlib or Go refuse is refused here.
+//! Inflates one deflate stream (RFC 1951) that lies in memory, into a place of its text's length, and is exactly as
+//! strict as the strictest of the readers that a snapshot meets: what zlib or Go refuse is refused here.
 //!
-//! Fast inflaters are not: libdeflate takes 31 and 32 distance codes, 287 and 288 others, the words of the fixed code that
-//! mean nothing, and any bits for a code that has one word or none; ISA-L takes codes that are not complete. A text that
-//! only we can read is cut off or refused on every other validator's machine. This one is about as fast as libdeflate, and
-//! knows where the data ended.
+//! Fast inflaters are not: libdeflate takes 31 and 32 distance codes, 287 and 288 others, the words of the fixed code
+//! that mean nothing, and any bits for a code that has one word or none; ISA-L takes codes that are not complete. A
+//! text that only we can read is cut off or refused on every other validator's machine. This one is about as fast as
+//! libdeflate, and knows where the data ended.
 
 mod code;
 #[cfg(test)]
@@ -17,34 +17,36 @@ use memchr::memmem;
 #[cfg(feature = "isal")]
 use crate::snapshot::gzip::TRAILER_BYTES;
 
-/// Bits that a table of literals and lengths is asked with; three such lookups and the longest length are at most the 56 bits
-/// that a refill brings.
+/// Bits of the input that index the table of literals and lengths; three such lookups and the longest length take at
+/// most the 56 bits that a refill brings.
 const LITLEN_BITS: u32 = 11;
-/// Bits that a table of distances is asked with.
+/// Bits of the input that index the table of distances.
 const DIST_BITS: u32 = 10;
-/// Of every entry: bits that its code takes, with those of the number behind it.
+/// Mask of every entry: the bits that its code takes, together with those of the number behind the code.
 const USED: u32 = 63;
-/// Of an entry of literals, from here: how many there are, at most three. They follow from the second byte on.
+/// Shift, in an entry of literals, to their number (1 to 3). The
+/// literals themselves follow from the entry's second byte on.
 const COUNT_SHIFT: u32 = 6;
 const COUNT: u32 = 3;
-/// Of an entry of a length, from here: bits of its code alone. The smallest length follows from the second byte on.
+/// Shift, in an entry of a length, to the bits of its code alone. The smallest length follows from the second byte on.
 const CODE_BITS_SHIFT: u32 = 20;
 const LENGTH: u32 = 0x1ff;
-/// What an entry without literals is; none of these: a code longer than the table's bits, or none at all.
+/// Mask of what an entry without literals is; an entry that is
+/// none of these has a code longer than the table's bits, or none.
 const KIND: u32 = 3 << 24;
 const KIND_LENGTH: u32 = 1 << 24;
 const KIND_END: u32 = 2 << 24;
 const KIND_WRONG: u32 = 3 << 24;
-/// Copied at once, where there is room.
+/// Bytes of an earlier text that are copied at once, where there is room.
 const STEP_BYTES: usize = 16;
 
-/// Inflates; its tables are used again.
+/// Inflates deflate streams one after the other; its tables are used again.
 pub(super) struct Inflater {
     litlen: Code,
     dist: Code,
-    /// An entry for each literal, length or end that its bits begin with.
+    /// The table with one literal, length or end of block in an entry: the one that the entry's index bits begin with.
     singles: Box<[u32; 1 << LITLEN_BITS]>,
-    /// The same with as many literals in an entry as its bits hold.
+    /// The same table, but with as many literals in an entry (up to three) as its index bits hold.
     litlens: Box<[u32; 1 << LITLEN_BITS]>,
     dists: Box<[u32; 1 << DIST_BITS]>,
 }
@@ -60,12 +62,13 @@ impl Inflater {
         }
     }
 
-    /// Whether the data are one whole deflate stream, to their last byte, whose text fills the place.
+    /// Inflates `data` into `place`; true if the data are one whole
+    /// deflate stream, to their last byte, whose text fills the place.
     pub(super) fn inflate(&mut self, data: &[u8], place: &mut [u8]) -> bool {
         self.inflate_blocks(data, place) == Some((data.len(), place.len()))
     }
 
-    /// How much of the data the stream takes, and of the place its text; nothing where the stream is not right.
+    /// The bytes of the data that the stream takes, and the bytes of its text; `None` where the stream is not right.
     fn inflate_blocks(&mut self, data: &[u8], place: &mut [u8]) -> Option<(usize, usize)> {
         let mut bits = Bits::new(data);
         let mut at = 0;
@@ -91,7 +94,7 @@ impl Inflater {
         }
     }
 
-    /// Makes the tables.
+    /// Makes the tables of a block's two codes; `None` where zlib or Go would refuse a code.
     fn set(&mut self, lengths: &Lengths) -> Option<()> {
         match self.litlen.set(lengths.litlen())? {
             Completeness::Complete | Completeness::OneWord => {}
@@ -118,7 +121,7 @@ impl Inflater {
         Some(())
     }
 
-    /// A block's codes, up to its end; says how far the place is filled then.
+    /// Inflates one block from `from` on, up to the block's end; gives how far `place` is filled then.
     fn block(&self, state: &mut Bits<'_>, place: &mut [u8], from: usize) -> Option<usize> {
         // A copy can stay in registers.
         let mut bits = *state;
@@ -182,8 +185,8 @@ impl Inflater {
     }
 }
 
-/// Whether ISA-L inflated a gzip member whose data begin here, in the way that everybody does, and found its trailer right;
-/// if not, nothing is said of the member.
+/// Whether ISA-L inflated a gzip member whose data begin at `data_at`, read it as everybody does, and found its trailer
+/// right. False says nothing of the member.
 #[cfg(feature = "isal")]
 pub(super) fn by_isal(member: &[u8], data_at: usize, place: &mut [u8]) -> bool {
     // What ISA-L takes and others refuse are codes that are not complete. They can only be seen in the first block: where the
@@ -201,7 +204,7 @@ pub(super) fn by_isal(member: &[u8], data_at: usize, place: &mut [u8]) -> bool {
     memmem::find(member, trailer) == Some(rest.len())
 }
 
-/// Whether the data begin with their last block, a dynamic one whose codes are both complete.
+/// Whether the data begin with their last block, and that is a dynamic one whose codes are both complete.
 #[cfg(feature = "isal")]
 fn is_one_complete_block(data: &[u8]) -> bool {
     let mut bits = Bits::new(data);
@@ -211,15 +214,15 @@ fn is_one_complete_block(data: &[u8]) -> bool {
     lengths.is_some_and(|lengths| is_complete(lengths.litlen()) && is_complete(lengths.dist()))
 }
 
-/// The data, from their lowest bit on.
+/// Reads deflate data bit by bit, each byte from its lowest bit on.
 #[derive(Clone, Copy)]
 struct Bits<'a> {
     data: &'a [u8],
     next: usize,
     bits: u64,
-    /// Of `bits`, those that were not read again; above them may stand what the next refill brings.
+    /// The number of low bits in `bits` that are to be read; above them may stand what the next refill brings again.
     count: u32,
-    /// Zero bytes that were taken for those behind the end.
+    /// Zero bytes that were taken in place of bytes behind the data's end.
     beyond: usize,
 }
 
@@ -228,7 +231,7 @@ impl<'a> Bits<'a> {
         Bits { data, next: 0, bits: 0, count: 0, beyond: 0 }
     }
 
-    /// Brings 56 bits at least.
+    /// Fills `bits` so that at least 56 bits can be read; behind the data's end they are zeros.
     #[inline(always)]
     fn refill(&mut self) {
         match self.data.get(self.next..).and_then(|rest| rest.first_chunk()) {
@@ -273,13 +276,13 @@ impl<'a> Bits<'a> {
         value
     }
 
-    /// The number that follows a code: of so many bits with the code's own.
+    /// The number behind a code, of the `used` bits that both take together, without the code's own.
     #[inline(always)]
     fn number(&self, used: u32, code_bits: u32) -> u32 {
         ((self.bits & ((1 << used) - 1)) >> code_bits) as u32
     }
 
-    /// The first byte that no bit was read of; none if bits behind the end were read.
+    /// The index of the first byte of which no bit was read; `None` if bits behind the data's end were read.
     fn place(&self) -> Option<usize> {
         (self.next + self.beyond).checked_sub((self.count / 8) as usize).filter(|at| *at <= self.data.len())
     }
@@ -298,7 +301,7 @@ fn stored(bits: &mut Bits<'_>, place: &mut [u8], at: usize) -> Option<usize> {
     Some(at + length)
 }
 
-/// Puts up to three literals down; what it writes behind them is overwritten later.
+/// Writes up to three literals at `at`, and what stands behind them there is overwritten later.
 #[inline(always)]
 fn put(place: &mut [u8], at: usize, literals: u32, count: u32) -> Option<usize> {
     match place.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
@@ -316,7 +319,7 @@ fn put_at_end(place: &mut [u8], at: usize, literals: u32, count: u32) -> Option<
     Some(())
 }
 
-/// Puts down again what stands this far back.
+/// Writes again `length` bytes of the text that begin `distance` bytes before `at`; gives where they end.
 #[inline(always)]
 fn repeat(place: &mut [u8], at: usize, distance: usize, length: usize) -> Option<usize> {
     let (from, end) = (at.checked_sub(distance)?, at + length);

@@ -1,5 +1,5 @@
-//! Listeners: whoever wants to know something of a text hears it as it goes by once, on a thread of its own and behind a queue
-//! with a bound, so that a text of any size takes the same memory and the slowest listener sets the pace.
+//! Listeners: whoever wants to know something of a text hears it as it goes by once, on a thread of its own and behind
+//! a queue with a bound, so that a text of any size takes the same memory and the slowest listener sets the pace.
 
 use std::{
     sync::{
@@ -14,10 +14,11 @@ use sha2::{Digest, Sha256};
 
 use crate::base::{Context, Error, Result, Sha256Hash};
 
-/// Pieces that wait for a listener; each is at most one MiB.
+/// Pieces that may wait for one listener; each has at most 1 MiB of text.
 const PIECES_WAITING: usize = 3;
 
-/// The pieces of a text, in its order, until there are no more. Whoever drops it listens no longer.
+/// The pieces of a text that one listener hears, in the text's order,
+/// until there are no more. Dropping it says that it listens no longer.
 #[derive(Debug)]
 pub struct Pieces<P>(Receiver<Arc<P>>);
 
@@ -29,7 +30,7 @@ impl<P> Iterator for Pieces<P> {
     }
 }
 
-/// Those who hear one text. Each piece goes to all of them; dropping this tells them that the text is over.
+/// Everyone who hears one text: each piece goes to all of them. Dropping this tells them that the text is over.
 #[derive(Debug)]
 pub struct Listeners<'scope, 'env, P> {
     scope: &'scope Scope<'scope, 'env>,
@@ -38,18 +39,19 @@ pub struct Listeners<'scope, 'env, P> {
 
 #[derive(Debug)]
 struct Queue<P> {
-    /// None: it listens no longer.
+    /// The listener's queue; `None` once it listens no longer.
     to: Option<SyncSender<Arc<P>>>,
-    /// Without it the text need not go on.
+    /// Whether the text need not go on without this listener.
     needed: bool,
 }
 
-/// What a listener will have heard.
+/// What a listener's thread will give back when it has heard the text.
 #[derive(Debug)]
 pub struct Heard<'scope, T>(ScopedJoinHandle<'scope, T>);
 
 impl<T> Heard<'_, T> {
-    /// Waits for what it heard. The [`Listeners`] must be gone by then, or it would wait for more text.
+    /// Waits for what the listener gives back. The [`Listeners`]
+    /// must be dropped before, or it would wait for more text.
     ///
     /// # Errors
     /// When the listener's thread panicked.
@@ -59,12 +61,12 @@ impl<T> Heard<'_, T> {
 }
 
 impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
-    /// None yet.
+    /// Nobody listens yet; the listeners' threads will belong to this scope.
     pub fn new(scope: &'scope Scope<'scope, 'env>) -> Self {
         Listeners { scope, queues: Vec::new() }
     }
 
-    /// Adds one who may end early, as the statement check does at its first finding: the others hear the rest.
+    /// Adds a listener that may end early, as the statement check does at its first finding: the others hear the rest.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -76,7 +78,7 @@ impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
         self.start(false, listen)
     }
 
-    /// Adds one whose end makes the rest of the text worthless.
+    /// Adds a listener whose early end makes the rest of the text worthless: [`Listeners::give`] then says `false`.
     ///
     /// # Errors
     /// When no thread can be started.
@@ -102,7 +104,8 @@ impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
         Ok(Heard(handle))
     }
 
-    /// Gives everyone the next piece; false when one that is needed listens no longer.
+    /// Gives everyone the next piece, waiting for those whose
+    /// queue is full; `false` when a needed one listens no longer.
     pub fn give(&mut self, piece: &Arc<P>) -> bool {
         let mut go_on = true;
         for queue in &mut self.queues {
@@ -115,17 +118,17 @@ impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
     }
 }
 
-/// SHA-256 of the pieces that come.
+/// SHA-256 of all pieces that come, one after the other.
 pub fn hash_pieces<P: AsRef<[u8]>>(pieces: Pieces<P>) -> Sha256Hash {
     let mut hash = Sha256::new();
     pieces.for_each(|piece| hash.update((*piece).as_ref()));
     Sha256Hash::from_bytes(hash.finalize().into())
 }
 
-/// Checks the statements of the pieces that come. It lets go at its first finding.
+/// Checks the statements of the pieces that come, and stops listening at the first one that does not belong.
 ///
 /// # Errors
-/// With that finding.
+/// That first statement, or what is wrong with the text's end.
 pub fn scan_pieces<P: AsRef<[u8]>>(mut pieces: Pieces<P>) -> Result<ScanReport, ScanError> {
     let mut scanner = StatementScanner::new();
     pieces.try_for_each(|piece| scanner.push((*piece).as_ref()))?;

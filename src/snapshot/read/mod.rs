@@ -1,5 +1,26 @@
-//! Reading a snapshot: a file, or what arrives of one in its order, becomes text once, and whoever wants to know something of
-//! the text listens (`listen.rs`). Nothing is read a second time to learn another thing of it.
+//! Reading a snapshot: a file, or what arrives of one in its order, becomes text once, and whoever wants to know
+//! something of the text listens. In goes a reader, out come the text's hash, its length and what each listener makes
+//! of it; nothing is read a second time to learn another thing of it.
+//!
+//! Threads of [`SnapshotText::read_heard`]: the caller's thread *reads* (and has up to four others inflate, `text.rs`);
+//! one listener *hashes*, one *checks statements*, one more may be the caller's (`listen.rs`). The file is in one
+//! state: *plain* SQL text; *members* of our own form, inflated in parallel; or a *stream*, into which members turn for
+//! good at the first one that is a stranger's or not what it says; *ended* follows members that are over or could not
+//! be read.
+//!
+//! Invariant: every piece goes to every listener that still listens, in the text's order, and is read once. The end is
+//! told (`TextReader::next_piece` gives `None`) only when all checksums and lengths of a gzip file were right: what a
+//! caller hears before that is not proved yet.
+//!
+//! 1. [`SnapshotText::new`] looks at the first two bytes and chooses the state.
+//! 2. Before each piece the token is looked at; the piece is counted against the bound and given to the listeners, each
+//!    of which has a queue of three pieces: the slowest sets the pace.
+//! 3. At the end, of whatever kind, the queues are let go of, and every listener's word is waited for.
+//!
+//! Good end: [`TextFacts`], also where a statement does not belong: the statement check then listens no longer, and the
+//! others hear the rest. Errors: `Kind::Verify` for a file that is cut, damaged, too long, or read in different ways by
+//! different readers; `Kind::Failed` for a failed read or a hashing thread that is gone. What was heard is then
+//! dropped. Interruption: the token ends the pass with `Kind::Interrupted`.
 
 mod inflate;
 mod listen;
@@ -24,12 +45,12 @@ pub(super) use text::TextReader;
 
 use crate::base::{Context, Error, Result, Sha256Hash, limits::SNAPSHOT_TEXT_BYTES_MAX, task::CancellationToken};
 
-/// The bounds of a pass over a snapshot.
+/// The bounds of one pass over a snapshot.
 #[derive(Debug, Clone)]
 pub struct ReadOptions {
-    /// Bytes of text beyond which the file is refused.
+    /// Bytes of uncompressed text beyond which the file is refused.
     pub max_bytes: u64,
-    /// Ends the pass.
+    /// Token that ends the pass with an error when it is cancelled; it is looked at before each piece.
     pub cancel: CancellationToken,
 }
 
@@ -40,24 +61,24 @@ impl Default for ReadOptions {
 }
 
 impl ReadOptions {
-    /// A pass over a text of any size that a real network has, until it is cancelled.
+    /// Options for a text of any size that a real network has, in a pass that this token ends.
     pub fn until(cancel: &CancellationToken) -> Self {
         ReadOptions { max_bytes: SNAPSHOT_TEXT_BYTES_MAX, cancel: cancel.clone() }
     }
 }
 
-/// What a pass over a snapshot's text tells.
+/// What one pass over a snapshot tells of its text.
 #[derive(Debug)]
 pub struct TextFacts {
-    /// SHA-256 of the text.
+    /// SHA-256 of the uncompressed text, which a genesis pins as its state hash.
     pub state_hash: Sha256Hash,
-    /// Bytes of the text.
+    /// Bytes of the uncompressed text.
     pub bytes: u64,
-    /// Its statements, or the first that does not belong.
+    /// What the text's statements make, or the first one that does not belong into a Kwil dump.
     pub scan: Result<ScanReport, ScanError>,
 }
 
-/// A snapshot that is about to be read, gzip or plain.
+/// A snapshot that is about to be read once, gzip or plain.
 pub struct SnapshotText<R> {
     reader: TextReader<R>,
 }
@@ -69,10 +90,10 @@ impl<R> std::fmt::Debug for SnapshotText<R> {
 }
 
 impl SnapshotText<File> {
-    /// Opens a file.
+    /// Opens a snapshot file.
     ///
     /// # Errors
-    /// When there is no file, or it cannot be read.
+    /// When there is no file, it is a directory, or it cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).or_failed(|| format!("cannot open {}", path.display()));
         let file = file.map_err(|e| e.hint("check the path, and that this user may read the file"))?;
@@ -85,20 +106,20 @@ impl SnapshotText<File> {
 }
 
 impl<R: Read> SnapshotText<R> {
-    /// What a reader gives, from its first byte.
+    /// Takes the snapshot that a reader gives from its first byte on.
     ///
     /// # Errors
-    /// When it cannot be read.
+    /// When its first bytes cannot be read.
     pub fn new(reader: R) -> Result<Self> {
         let reader = TextReader::new(reader).or_failed(|| "cannot read the snapshot");
         let reader = reader.map_err(|e| e.hint("check that it is a file, and that this user may read it"))?;
         Ok(SnapshotText { reader })
     }
 
-    /// What a reader gives, which must be gzip.
+    /// Takes the snapshot that a reader gives, which must be gzip.
     ///
     /// # Errors
-    /// `Kind::Verify` when it does not begin as a gzip file does; when it cannot be read.
+    /// `Kind::Verify` when it does not begin as a gzip file does; `Kind::Failed` when its first bytes cannot be read.
     pub fn gzip(reader: R) -> Result<Self> {
         let text = Self::new(reader)?;
         if !text.is_gzip() {
@@ -107,12 +128,13 @@ impl<R: Read> SnapshotText<R> {
         Ok(text)
     }
 
-    /// Whether the file begins as a gzip file does; what does not is its own text.
+    /// Whether the file begins as a gzip file does; a file that does not is its own text.
     pub fn is_gzip(&self) -> bool {
         self.reader.is_gzip()
     }
 
-    /// At least so many of the text's first bytes, or what there is of it. What is wrong with the rest is not told.
+    /// At least this many of the text's first bytes, or all where
+    /// there are fewer. What is wrong with the rest is not told.
     pub(super) fn beginning(mut self, bytes: usize) -> Vec<u8> {
         let mut beginning = Vec::new();
         while beginning.len() < bytes
@@ -123,11 +145,13 @@ impl<R: Read> SnapshotText<R> {
         beginning
     }
 
-    /// Gives out the text in pieces, to its end, and `progress` the bytes so far; says how many they were. Blocking.
+    /// Gives out the text in pieces, to its end, and tells `progress`
+    /// the bytes of text so far; gives their number. Blocking.
     ///
     /// # Errors
-    /// `Kind::Verify` when it is cut, damaged, longer than allowed, or gzip that not every reader reads alike;
-    /// `Kind::Failed` when it cannot be read, or `give` says that nobody takes more.
+    /// `Kind::Verify` when the text is cut, damaged, longer than allowed, or gzip that not every reader reads alike;
+    /// `Kind::Interrupted` when the token was cancelled; `Kind::Failed` when the file cannot be read, or `give` says
+    /// (by `false`) that nobody takes more.
     pub fn each_piece(
         mut self,
         options: &ReadOptions,
@@ -152,15 +176,16 @@ impl<R: Read> SnapshotText<R> {
         }
     }
 
-    /// Reads the text to its end: its hash and its statements. Blocking.
+    /// Reads the text to its end for its hash and its statements. Blocking.
     ///
     /// # Errors
-    /// As [`SnapshotText::each_piece`]; a statement that does not belong is part of what is found.
+    /// As [`SnapshotText::each_piece`]; a statement that does not belong is no error, but part of the facts.
     pub fn read(self, options: &ReadOptions, progress: impl FnMut(u64)) -> Result<TextFacts> {
         self.read_heard(options, progress, None::<fn(Pieces<TextPiece>)>).map(|(facts, _)| facts)
     }
 
-    /// [`SnapshotText::read`], and another listener in the same pass, if there is one. It may end early. Blocking.
+    /// [`SnapshotText::read`], with one more listener in the same
+    /// pass where `listen` is given; it may end early. Blocking.
     ///
     /// # Errors
     /// As [`SnapshotText::read`].
@@ -184,6 +209,7 @@ impl<R: Read> SnapshotText<R> {
     }
 }
 
+/// The error of a read that failed after this many bytes of text: what is wrong with the file, or with reading it.
 fn unreadable(e: io::Error, at: u64) -> Error {
     if let Some(unlike) = Unlike::of(&e) {
         let what = format!("the snapshot is no gzip file that every reader reads alike: {unlike}");

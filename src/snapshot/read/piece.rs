@@ -6,15 +6,15 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-/// Memory that waits for its next use: as much as pieces are on their way at once, as a rule.
+/// Buffers that wait for their next use at most: as a rule as many as pieces are on their way at once.
 const WAITING_MAX: usize = 16;
 
-/// Where the memory of pieces waits for its next use.
+/// Where the buffers of pieces wait for their next use; clones share the buffers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PiecePool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl PiecePool {
-    /// A piece of so many bytes; they are whatever stood there before.
+    /// A piece of `len` bytes, whose contents are whatever stood in its buffer before: the caller must fill it.
     pub(super) fn piece(&self, len: usize) -> TextPiece {
         let waiting = self.0.lock().ok().and_then(|mut waiting| waiting.pop());
         let mut memory = waiting.unwrap_or_default();
@@ -25,17 +25,18 @@ impl PiecePool {
     }
 }
 
-/// Some of a snapshot's text, cut anywhere.
+/// Some of a snapshot's uncompressed text, cut anywhere. Dropping it gives its buffer back to the pool.
 pub struct TextPiece {
-    /// At least as long as the text.
+    /// The buffer, which is at least as long as the text.
     memory: Vec<u8>,
+    /// Bytes of the text, from the buffer's front.
     len: usize,
-    /// Where the memory goes when nobody needs the text any more.
+    /// Where the buffer goes when this is dropped; `None`: it is simply freed.
     pool: Option<PiecePool>,
 }
 
 impl TextPiece {
-    /// Forgets the bytes from there on.
+    /// Shortens the text to `len` bytes, if it is longer.
     pub(super) fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }

@@ -1,11 +1,12 @@
 //! Gzip members out of any reader, one after the other and of any length, without a thread: those of strangers, and
-//! whatever in a file of ours is not right, of which this says what it is.
+//! whatever in a file of ours is not right, of which this says what it is. In go bytes, out come pieces of text or an
+//! error.
 //!
-//! The file that is accepted here is the file that every validator's reader has to read to the same bytes: Go's in kwild,
-//! zcat in an operator's hands, zlib in a script. They differ in what else they accept: headers with names, comments and
-//! checksums, zeros or other bytes behind the last member. So a member has one of two headers, ours (`gzip.rs`) or the plain
-//! ten bytes that Go and `gzip -n` write, whose time, compression hint and system mean nothing to any reader; and its data
-//! are inflated by flate2's zlib-rs, which refuses what zlib refuses.
+//! The file that is accepted here is the file that every validator's reader has to read to the same bytes: Go's in
+//! kwild, zcat in an operator's hands, zlib in a script. They differ in what else they accept: headers with names,
+//! comments and checksums, zeros or other bytes behind the last member. So a member has one of two headers, ours
+//! (`gzip.rs`) or the plain ten bytes that Go and `gzip -n` write, whose time, compression hint and system mean nothing
+//! to any reader; and its data are inflated by flate2's zlib-rs, which refuses what zlib refuses.
 
 use std::{
     fmt,
@@ -19,7 +20,7 @@ use crate::snapshot::gzip::{GZIP_MAGIC, HEADER, HEADER_BYTES, PLAIN_HEADER_BYTES
 
 const METHOD_DEFLATE: u8 = 8;
 const FLAG_EXTRA: u8 = 4;
-/// Every flag of a gzip header, and what it says is there.
+/// Every optional part that a gzip header may flag, in words.
 const FLAGS: [(u8, &str); 6] = [
     (0x01, "a mark that it is text (FTEXT)"),
     (0x02, "a checksum of the header (FHCRC)"),
@@ -29,12 +30,12 @@ const FLAGS: [(u8, &str); 6] = [
     (0xe0, "flags that gzip has no meaning for"),
 ];
 
-/// Where a member begins.
+/// A place in the file where a member begins, or should.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Place {
-    /// Members before it.
+    /// The number of members before it.
     pub(super) members: u64,
-    /// Bytes of the file before it.
+    /// The number of the file's bytes before it.
     pub(super) bytes: u64,
 }
 
@@ -44,7 +45,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// Something that gzip readers do not all read alike, although nothing may be damaged.
+/// Something in a file that gzip readers do not all read alike, although nothing may be damaged.
 #[derive(Debug)]
 pub(super) struct Unlike {
     place: Place,
@@ -61,11 +62,11 @@ enum Found {
 }
 
 impl Unlike {
-    /// What makes a file out of the refused one that is accepted.
+    /// Advice on how to make a file that is accepted out of the refused one.
     pub(super) const REMEDY: &str = "write it anew, which leaves its text and state hash as they are: \
                                      gunzip -c FILE | gzip -n > NEW.gz; or unpack it and give the plain .sql file";
 
-    /// Such a refusal, if that is what the error is.
+    /// This refusal, if it is what the error holds.
     pub(super) fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
     }
@@ -93,33 +94,35 @@ impl fmt::Display for Unlike {
 
 impl std::error::Error for Unlike {}
 
-/// Reads members to the end of the file.
+/// Reads members from their place in the file to the file's end.
 pub(super) struct MemberStream<R> {
     reader: R,
-    /// The member that is read, or the next.
+    /// Where the member begins that is being read, or the next one.
     place: Place,
+    /// The member that is being read; `None` between two members.
     member: Option<Member>,
     inflater: Decompress,
 }
 
-/// The member that is read.
+/// A member that is being read.
 struct Member {
-    /// The length that it says it has.
+    /// The bytes that its header says it has in all; `None` for a plain header, which says nothing.
     said: Option<u64>,
-    /// Of what was read of it.
+    /// The bytes of it that were read so far.
     bytes: u64,
+    /// The checksum of its text so far.
     crc: crc32fast::Hasher,
-    /// As its trailer has it.
+    /// The bytes of its text so far, modulo 2^32, as its trailer has them.
     text_bytes: u32,
 }
 
 impl<R: BufRead> MemberStream<R> {
-    /// At the beginning of a member, which is at this place of the file.
+    /// A stream whose reader stands at the beginning of a member, which is at this place of the file.
     pub(super) fn new(reader: R, place: Place) -> Self {
         MemberStream { reader, place, member: None, inflater: Decompress::new(false) }
     }
 
-    /// As much text as there is, up to a piece; none at the end.
+    /// As much text as there is, up to [`PIECE_BYTES`]; `None` at the file's end.
     pub(super) fn next_piece(&mut self) -> io::Result<Option<Vec<u8>>> {
         let mut piece = vec![0; PIECE_BYTES];
         let mut filled = 0;
@@ -130,7 +133,7 @@ impl<R: BufRead> MemberStream<R> {
         Ok((filled > 0).then_some(piece))
     }
 
-    /// Reads a member's header, if there is one more.
+    /// Reads a member's header; false at the file's end, where there is no further member.
     fn begin(&mut self) -> io::Result<bool> {
         let mut header = self.read_up_to(PLAIN_HEADER_BYTES)?;
         if header.is_empty() {
@@ -168,7 +171,7 @@ impl<R: BufRead> MemberStream<R> {
         Ok(true)
     }
 
-    /// Inflates some of the member's text; says how much.
+    /// Inflates some of the member's text into `out` and gives its bytes; ends the member where its data end.
     fn inflate(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let Some(member) = &mut self.member else { return Ok(0) };
         let data = match self.reader.fill_buf() {
@@ -195,7 +198,8 @@ impl<R: BufRead> MemberStream<R> {
         Ok(given)
     }
 
-    /// Reads the member's trailer.
+    /// Reads the member's trailer and checks the text's checksum and
+    /// length, and the member's length where its header says it.
     fn end(&mut self) -> io::Result<()> {
         let Some(Member { said, bytes, crc, text_bytes }) = self.member.take() else { return Ok(()) };
         let trailer = self.read_up_to(TRAILER_BYTES)?;

@@ -1,9 +1,10 @@
-//! The text inside a snapshot file, in pieces and in order: for everyone who reads one.
+//! The text inside a snapshot file, in pieces and in order, for everyone who reads one. In goes any reader, out come
+//! pieces.
 //!
-//! Members of our own form (`gzip.rs`) say how long they are, so they are read whole and inflated on several threads. From
-//! the first that is not what it says, or is a stranger's, the rest of the file is read as a stream instead (`stream.rs`):
-//! there stands what zcat and kwild make of it, text or error. Nothing that a file says is believed before it is proved, and
-//! memory is bounded by the constants here.
+//! Members of our own form (`gzip.rs`) say how long they are, so they are read whole and inflated on several threads.
+//! From the first that is not what it says, or is a stranger's, the rest of the file is read as a stream instead
+//! (`stream.rs`): there stands what zcat and kwild make of it, text or error. Nothing that a file says is believed
+//! before it is proved, and memory is bounded by the constants here.
 
 use std::{
     collections::VecDeque,
@@ -24,20 +25,20 @@ use super::{
 };
 use crate::snapshot::gzip::{BLOCK_BYTES, GZIP_MAGIC, HEADER_BYTES, TRAILER_BYTES, member_length};
 
-/// What is read at once, and given out of a stream.
+/// Bytes that are read at once, and bytes of a piece that a stream gives out.
 pub(super) const PIECE_BYTES: usize = 256 << 10;
-/// Text of one member that is inflated in memory: as much as ours hold.
+/// Bytes of text of a member that may be inflated in memory: as much as members of ours hold.
 const MEMBER_TEXT_BYTES_MAX: usize = BLOCK_BYTES;
-/// Such a member's own length, with some room for what does not compress.
+/// Bytes that such a member itself may take, with some room for text that does not compress.
 const MEMBER_BYTES_MAX: usize = MEMBER_TEXT_BYTES_MAX + (64 << 10);
-/// Small members are inflated together up to this, of file or of text.
+/// Bytes, of the file or of the text, up to which small members are inflated together as one batch.
 const BATCH_BYTES: usize = 1 << 20;
-/// Inflating threads: two keep up with one that hashes.
+/// Inflating threads at most: two keep up with one that hashes.
 const THREADS_MAX: usize = 4;
-/// Batches on their way beyond those being inflated.
+/// Batches that may be on their way beyond one for each inflating thread.
 const BATCHES_WAITING: usize = 2;
 
-/// Reads a snapshot file, gzip or plain.
+/// Reads a snapshot file, gzip or plain, piece by piece.
 pub(in crate::snapshot) struct TextReader<R> {
     state: State<R>,
     gzip: bool,
@@ -50,13 +51,13 @@ enum State<R> {
     Ended,
 }
 
-/// The file: what was looked at, then the rest.
+/// The file from its first byte on: the bytes that were looked at, then the rest.
 type Source<R> = io::Chain<Cursor<Vec<u8>>, BufReader<R>>;
-/// What was read ahead, then the rest.
+/// The file from a member on: the bytes that were read ahead, then the rest.
 type Stream<R> = MemberStream<io::Chain<Cursor<Vec<u8>>, Source<R>>>;
 
 impl<R: Read> TextReader<R> {
-    /// At the file's first byte.
+    /// A reader that stands at the file's first byte.
     pub(in crate::snapshot) fn new(reader: R) -> io::Result<Self> {
         let mut reader = BufReader::with_capacity(PIECE_BYTES, reader);
         let mut beginning = Vec::new();
@@ -72,7 +73,8 @@ impl<R: Read> TextReader<R> {
         self.gzip
     }
 
-    /// The next piece; it may be empty. None at the end, which everything before it has then been proved to lead to.
+    /// The next piece of text, which may be empty; `None` at the end,
+    /// to which everything before it has then been proved to lead.
     pub(in crate::snapshot) fn next_piece(&mut self) -> io::Result<Option<TextPiece>> {
         let ended = match &mut self.state {
             State::Ended => return Ok(None),
@@ -106,7 +108,7 @@ impl<R: Read> TextReader<R> {
         }
     }
 
-    /// Goes on as a stream: first with these bytes, then with those that were read ahead, then with the reader.
+    /// Goes on as a stream: first with these bytes, then with those that were read ahead, then with the reader's.
     fn read_as_stream(&mut self, mut bytes: Vec<u8>) -> io::Result<()> {
         let State::Members(members) = std::mem::replace(&mut self.state, State::Ended) else { return Ok(()) };
         for ahead in &members.line {
@@ -123,7 +125,7 @@ impl<R: Read> TextReader<R> {
     }
 }
 
-/// As much as there is, up to a piece.
+/// As many bytes as the reader has, up to [`PIECE_BYTES`]; `None` at its end.
 fn piece_of(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     let mut piece = vec![0; PIECE_BYTES];
     let mut filled = 0;
@@ -139,7 +141,7 @@ fn piece_of(reader: &mut impl Read) -> io::Result<Option<Vec<u8>>> {
     Ok((filled > 0).then_some(piece))
 }
 
-/// A member of ours, whole, with the length that it says its text has.
+/// A whole member of our own form, and the number of bytes that it says its text has.
 struct Member {
     bytes: Vec<u8>,
     text_bytes: usize,
@@ -147,33 +149,36 @@ struct Member {
 
 type Batch = Arc<Vec<Member>>;
 
-/// What became of a batch: the text of its first members, as far as they are what they say.
+/// What became of a batch: the text of its first members, up to the first one that is not what it says.
 struct Inflated {
     text: TextPiece,
+    /// The number of members whose text that is.
     members: usize,
 }
 
-/// What comes next in the file.
+/// What comes next in the file, once it was read.
 enum Next {
     Member(Member),
-    /// Not a member of ours, or not a whole one: what was read of it.
+    /// What is not a member of ours, or not a whole one: the bytes of it that were read.
     Stranger(Vec<u8>),
     End,
     Failed(io::Error),
 }
 
-/// A batch in the file's order, and where its text is awaited.
+/// A batch in the file's order that is being inflated, and where its text is awaited.
 struct Ahead {
     batch: Batch,
     inflated: Receiver<Inflated>,
 }
 
+/// A file of members of our own form, read ahead and inflated on several threads.
 struct Members<R> {
     reader: Source<R>,
-    /// Behind the members whose text was given out.
+    /// The place behind the members whose text was given out.
     place: Place,
-    /// Read, but not yet in a batch.
+    /// What was read, but is not yet in a batch.
     next: Option<Next>,
+    /// The batches that are being inflated, in the file's order.
     line: VecDeque<Ahead>,
     threads: Option<Threads>,
     pool: PiecePool,
@@ -191,7 +196,8 @@ impl<R: Read> Members<R> {
         }
     }
 
-    /// Keeps the threads busy.
+    /// Reads batches ahead until all threads have work and some
+    /// batches wait; threads are started where a second batch comes.
     fn read_ahead(&mut self) {
         loop {
             let window = self.threads.as_ref().map_or(1, |threads| threads.handles.len() + BATCHES_WAITING);
@@ -233,7 +239,8 @@ impl<R: Read> Members<R> {
         }
     }
 
-    /// The text of the next batch in the file's order; with it the bytes of its members that are not what they say.
+    /// The text of the next batch in the file's order, waiting for it; with it the bytes of its members that are not
+    /// what they say. `None` where no batch is left.
     fn inflated(&mut self) -> Option<(TextPiece, Option<Vec<u8>>)> {
         let Ahead { batch, inflated } = self.line.pop_front()?;
         // A thread that is gone has proved nothing.
@@ -272,7 +279,7 @@ fn read_next(reader: &mut impl Read) -> Next {
 
 type Order = (Batch, SyncSender<Inflated>);
 
-/// The inflating threads; they end with their owner.
+/// The inflating threads, which end when this is dropped.
 struct Threads {
     orders: Option<SyncSender<Order>>,
     handles: Vec<JoinHandle<()>>,
@@ -339,7 +346,8 @@ fn inflate(inflater: &mut Inflater, batch: &[Member], pool: &PiecePool) -> Infla
     Inflated { text, members: batch.len() }
 }
 
-/// Whether the member is one deflate stream from its header to its trailer, and both numbers in the trailer are right.
+/// Inflates a member into `place`; true if it is one deflate stream from
+/// its header to its trailer, and both numbers in the trailer are right.
 fn inflate_member(inflater: &mut Inflater, bytes: &[u8], place: &mut [u8]) -> bool {
     #[cfg(feature = "isal")]
     if by_isal(bytes, HEADER_BYTES, place) {

@@ -1,23 +1,24 @@
-//! Huffman codes: how a block says them, which of them zlib and Go both take, and the tables that they are looked up in.
+//! Huffman codes of deflate (RFC 1951): how a block says them, which of them zlib and Go both take, and the tables in
+//! which they are looked up.
 
 use super::{Bits, CODE_BITS_SHIFT, COUNT_SHIFT, KIND_END, KIND_LENGTH, KIND_WRONG};
 
-/// Bits of the longest code.
+/// Bits that a code may have at most.
 const CODE_BITS_MAX: usize = 15;
-/// Literals, the end and lengths that a dynamic block may have codes for.
+/// Symbols (literals, the end and lengths) for which a dynamic block may have codes.
 const LITLEN_CODES_MAX: usize = 286;
-/// Distances that a dynamic block may have codes for.
+/// Symbols of distances for which a dynamic block may have codes.
 const DIST_CODES_MAX: usize = 30;
-/// Literals and lengths of the fixed code; the last two mean nothing.
+/// Symbols for which the fixed code of literals and lengths has codes; the last two mean nothing.
 const FIXED_LITLEN_CODES: usize = 288;
-/// Distances of the fixed code; the last two mean nothing.
+/// Symbols for which the fixed code of distances has codes; the last two mean nothing.
 const FIXED_DIST_CODES: usize = 32;
-/// The symbol that ends a block.
+/// The symbol of literals and lengths that ends a block.
 const END: usize = 256;
-/// In which order a dynamic block says the code that its codes' lengths are written in.
+/// The order in which a dynamic block says the lengths of the code in which its two codes' lengths are written.
 const ORDER: [u8; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
-/// Smallest length and bits of the number behind it, of the symbols after the end's.
+/// Of the symbols after the end's: the smallest length each means, and the bits of the number that is added to it.
 const LENGTHS: [(u16, u8); 29] = [
     (3, 0),
     (4, 0),
@@ -50,7 +51,7 @@ const LENGTHS: [(u16, u8); 29] = [
     (258, 0),
 ];
 
-/// The same of distances.
+/// Of the symbols of distances: the smallest distance each means, and the bits of the number that is added to it.
 const DISTANCES: [(u16, u8); DIST_CODES_MAX] = [
     (1, 0),
     (2, 0),
@@ -84,7 +85,7 @@ const DISTANCES: [(u16, u8); DIST_CODES_MAX] = [
     (24577, 13),
 ];
 
-/// What a table says of a literal, the end or a length whose code has so many bits.
+/// A table's entry for a literal, the end or a length whose code has `bits` bits.
 pub(super) fn litlen_entry(symbol: u16, bits: u32) -> u32 {
     match symbol {
         0..256 => u32::from(symbol) << 8 | 1 << COUNT_SHIFT | bits,
@@ -98,13 +99,13 @@ pub(super) fn litlen_entry(symbol: u16, bits: u32) -> u32 {
     }
 }
 
-/// What a table says of a distance; nothing of one that means nothing.
+/// A table's entry for a distance whose code has `bits` bits; 0 for a symbol that means nothing.
 pub(super) fn dist_entry(symbol: u16, bits: u32) -> u32 {
     let entry = DISTANCES.get(usize::from(symbol));
     entry.map_or(0, |(base, more)| u32::from(*base) << 16 | bits << 8 | (bits + u32::from(*more)))
 }
 
-/// Bits of each symbol's code, of both codes of a block; 0 where a symbol has none.
+/// The bits of each symbol's code, for both codes of a block; 0 where a symbol has no code.
 pub(super) struct Lengths {
     bits: [u8; FIXED_LITLEN_CODES + FIXED_DIST_CODES],
     litlens: usize,
@@ -120,7 +121,7 @@ impl Lengths {
         Lengths { bits, litlens: FIXED_LITLEN_CODES, dists: FIXED_DIST_CODES }
     }
 
-    /// A dynamic block's, from behind its type on.
+    /// Reads a dynamic block's lengths, from behind the block's type on; `None` where zlib or Go would refuse them.
     pub(super) fn read(data: &mut Bits<'_>) -> Option<Self> {
         let (litlens, dists) = (data.take(5) as usize + 257, data.take(5) as usize + 1);
         let of_lengths = data.take(4) as usize + 4;
@@ -165,21 +166,21 @@ impl Lengths {
     }
 }
 
-/// What a code that zlib and Go take for a block may be.
+/// How complete a code is that zlib and Go both take for a block.
 pub(super) enum Completeness {
-    /// Any bits are a code.
+    /// Whatever bits come, they begin with a code.
     Complete,
-    /// One symbol, whose code is one bit; the other bit is no code.
+    /// One symbol, whose code is the bit 0; the bit 1 is no code.
     OneWord,
-    /// No symbol.
+    /// No symbol has a code.
     Empty,
 }
 
-/// A canonical Huffman code.
+/// A canonical Huffman code, by its lengths and symbols.
 pub(super) struct Code {
-    /// How many symbols have a code of so many bits.
+    /// The number of symbols whose code has as many bits as the index says.
     counts: [u16; CODE_BITS_MAX + 1],
-    /// In the order of their codes.
+    /// The symbols in the order of their codes.
     symbols: [u16; FIXED_LITLEN_CODES],
 }
 
@@ -188,7 +189,8 @@ impl Code {
         Code { counts: [0; CODE_BITS_MAX + 1], symbols: [0; FIXED_LITLEN_CODES] }
     }
 
-    /// Takes the bits of each symbol's code; nothing where they are too many or too few.
+    /// Takes the bits of each symbol's code; `None` where zlib or
+    /// Go would refuse such a code: too many codes, or too few.
     pub(super) fn set(&mut self, lengths: &[u8]) -> Option<Completeness> {
         self.counts.fill(0);
         for bits in lengths {
@@ -219,7 +221,8 @@ impl Code {
         }
     }
 
-    /// Puts an entry wherever a table that is asked with so many bits meets a symbol's code; zero elsewhere.
+    /// Fills a table of 2^`table_bits` entries: an entry wherever
+    /// the index begins with a symbol's code, zero elsewhere.
     pub(super) fn fill(&self, table: &mut [u32], table_bits: u32, entry: impl Fn(u16, u32) -> u32) {
         table.fill(0);
         let mut symbols = self.symbols.iter();
@@ -238,7 +241,7 @@ impl Code {
         }
     }
 
-    /// The symbol that these bits begin with and the bits of its code, without a table.
+    /// The symbol with whose code `data` begins, and the bits of that code; found without a table, for long codes.
     #[cold]
     #[inline(never)]
     pub(super) fn find(&self, mut data: u64) -> Option<(u16, u32)> {
