@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use kwil_formats::{
     formats::{Family, genesis::Genesis},
-    judge::confirm::{Found, Judgement, Part, Signed, TableState, Verdict, judge},
+    judge::confirm::{FoundState, Judgement, Part, SignedState, TableState, Verdict, judge},
 };
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ pub enum SnapshotFile {
 /// The verdict on the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum Conclusion {
     /// The data is what was signed.
     AsSigned,
     /// What was signed is there, and transactions changed it since.
@@ -68,7 +68,7 @@ pub struct Confirmed {
     /// The data is what was signed, but for what is not counted as a failure.
     pub ok: bool,
     /// In one word.
-    pub outcome: Outcome,
+    pub outcome: Conclusion,
     /// Which formats.
     pub family: Family,
     /// The new node's last block.
@@ -107,14 +107,14 @@ impl Confirmed {
         let anew = "stop this kwild, drop and make its database anew, empty its root but for the key, and make the root \
                     again with `regenesis setup init`; then start kwild";
         Err(match self.outcome {
-            Outcome::NotRestored => Error::verify(
+            Conclusion::NotRestored => Error::verify(
                 "the snapshot was NOT restored into this database: the chain began empty, and no table of the signed \
                  network is there",
             )
             .hint(format!(
                 "kwild says nothing of it when the genesis pins no hash or the database held a schema kwild_voting: {anew}"
             )),
-            Outcome::Unconfirmed => Error::verify(format!(
+            Conclusion::Unconfirmed => Error::verify(format!(
                 "not confirmed: signed rows are missing in {}, and transactions or damage may be why",
                 named(Verdict::Unclear)
             ))
@@ -258,7 +258,7 @@ impl Basis {
             (None, Some(manifest)) => Some(manifest.new_validators.clone()),
             (None, None) => None,
         };
-        let signed = Signed {
+        let signed = SignedState {
             family: self.family,
             tables,
             facts: self.file.as_ref().map(|(_, witness)| &witness.facts),
@@ -267,7 +267,7 @@ impl Basis {
             allocs: self.genesis.as_ref().map_or(0, |genesis| genesis.alloc_count() as u64),
             owner: self.genesis.as_ref().and_then(Genesis::db_owner),
         };
-        let database = Found {
+        let database = FoundState {
             tables: table_states(&found.digest),
             facts: &found.witness.facts,
             schema: found.digest.schema.as_deref(),
@@ -337,11 +337,11 @@ async fn read_file(
 fn conclude(basis: &Basis, found: &WitnessedDatabase, judged: Judgement, allow_transactions: bool) -> Confirmed {
     let worst = judged.verdict();
     let outcome = match worst {
-        _ if judged.not_restored => Outcome::NotRestored,
-        Verdict::Damage => Outcome::Damaged,
-        Verdict::Unclear => Outcome::Unconfirmed,
-        Verdict::Grown => Outcome::AsSignedAndMore,
-        Verdict::Kwild | Verdict::Equal => Outcome::AsSigned,
+        _ if judged.not_restored => Conclusion::NotRestored,
+        Verdict::Damage => Conclusion::Damaged,
+        Verdict::Unclear => Conclusion::Unconfirmed,
+        Verdict::Grown => Conclusion::AsSignedAndMore,
+        Verdict::Kwild | Verdict::Equal => Conclusion::AsSigned,
     };
     let height = found.digest.height.unwrap_or(0);
     let mut notes = Vec::new();
@@ -374,8 +374,8 @@ fn conclude(basis: &Basis, found: &WitnessedDatabase, judged: Judgement, allow_t
         )),
         None => notes.push("accounts differ: transactions have been made, or accounts are damaged".to_owned()),
     }
-    let ok = matches!(outcome, Outcome::AsSigned | Outcome::AsSignedAndMore)
-        || outcome == Outcome::Unconfirmed && allow_transactions;
+    let ok = matches!(outcome, Conclusion::AsSigned | Conclusion::AsSignedAndMore)
+        || outcome == Conclusion::Unconfirmed && allow_transactions;
     Confirmed {
         ok,
         outcome,

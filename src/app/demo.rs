@@ -83,12 +83,12 @@ pub struct Migration {
     /// From the first process to the last root.
     pub seconds: f64,
     /// Everyone, the lead first.
-    pub validators: Vec<Outcome>,
+    pub validators: Vec<DemoValidator>,
 }
 
 /// What one validator has in the end.
 #[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
+pub struct DemoValidator {
     /// Such as `validator 2`.
     pub who: String,
     /// Whether it published.
@@ -336,7 +336,7 @@ impl Migrating {
 
         self.progress.step(format!("{family}: comparing state hashes and roots"));
         self.check(&own, &joined)?;
-        let mut validators = vec![Outcome {
+        let mut validators = vec![DemoValidator {
             who: lead,
             lead: true,
             seconds: published_seconds,
@@ -350,7 +350,7 @@ impl Migrating {
         }];
         let bytes = joined.first().map_or(0, |one| one.bytes);
         for (index, one) in joined.into_iter().enumerate() {
-            validators.push(Outcome {
+            validators.push(DemoValidator {
                 who: self.name(index + 1),
                 lead: false,
                 seconds: one.seconds,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     app::{
-        confirm::{ConfirmOptions, Confirmed, Outcome, SnapshotFile, confirm},
+        confirm::{Conclusion, ConfirmOptions, Confirmed, SnapshotFile, confirm},
         files::read_manifest,
     },
     base::{Result, durable, text},
@@ -65,11 +65,11 @@ impl fmt::Display for ConfirmResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let confirmed = &self.0;
         let words = match confirmed.outcome {
-            Outcome::AsSigned => "This node holds what was signed.",
-            Outcome::AsSignedAndMore => "This node holds what was signed, and what transactions added since.",
-            Outcome::NotRestored => "The snapshot was NOT restored: this node's chain began empty.",
-            Outcome::Damaged => "This node does NOT hold what was signed.",
-            Outcome::Unconfirmed => "NOT confirmed: transactions or damage changed signed rows.",
+            Conclusion::AsSigned => "This node holds what was signed.",
+            Conclusion::AsSignedAndMore => "This node holds what was signed, and what transactions added since.",
+            Conclusion::NotRestored => "The snapshot was NOT restored: this node's chain began empty.",
+            Conclusion::Damaged => "This node does NOT hold what was signed.",
+            Conclusion::Unconfirmed => "NOT confirmed: transactions or damage changed signed rows.",
         };
         writeln!(f, "{words}")?;
         writeln!(f, "  family        {}", confirmed.family)?;

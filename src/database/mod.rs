@@ -33,7 +33,7 @@ pub use cut::{Cut, CutOptions, Facts, StoredParameters};
 pub use dump::PgDump;
 pub use live::{Lag, LiveSign};
 pub use rehearsal::RehearsalDatabase;
-pub use rows::{Batch, Connections, Opened, ReadOptions, Rows, Table};
+pub use rows::{Batch, Connections, OpenedRows, RowOptions, Rows, Table};
 pub use settings::{DBNAME_DEFAULT, PartialSettings, Settings, SslMode};
 pub use skeleton::Skeleton;
 pub use stage::NodeStage;

@@ -57,11 +57,11 @@ pub(super) struct Relayed {
     /// The `SET`s of pg_dump's session, in order: the form of the rows' text depends on them.
     pub(super) sets: Vec<String>,
     /// The session of pg_dump with the server, which goes on without pg_dump.
-    pub(super) session: Session,
+    pub(super) session: PgDumpSession,
 }
 
 /// pg_dump's session without pg_dump: it holds the locks on every table. The server ends it when this is dropped.
-pub(super) type Session = Wire;
+pub(super) type PgDumpSession = Wire;
 
 impl Proxy {
     /// Makes a socket that only this user can reach; `port` goes into its name, as pg_dump looks for it.

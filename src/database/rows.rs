@@ -46,7 +46,7 @@ use super::{
     connect::Failure,
     copy::{Copy, Format, RANGE_BYTES, TableSize},
     cut::Cut,
-    proxy::Session,
+    proxy::PgDumpSession,
     settings::Settings,
     skeleton::Skeleton,
     wire::{Came, Wire},
@@ -71,7 +71,7 @@ const AGAIN: &str = "is the server still running? the snapshot can simply be mad
 
 /// How rows are read.
 #[derive(Debug, Clone, Copy)]
-pub struct ReadOptions {
+pub struct RowOptions {
     /// Connections to open, at least one; fewer where the server allows no more or there are fewer statements.
     pub connections: usize,
     /// Bytes on the server's disk that one statement reads of a table; a larger table is read by several.
@@ -80,10 +80,10 @@ pub struct ReadOptions {
     pub binary_bytes_min: u64,
 }
 
-impl ReadOptions {
+impl RowOptions {
     /// Options for this many connections, with the default size of a range and the default bound for the binary form.
     pub fn new(connections: usize) -> Self {
-        ReadOptions { connections, range_bytes: RANGE_BYTES, binary_bytes_min: BINARY_BYTES_MIN }
+        RowOptions { connections, range_bytes: RANGE_BYTES, binary_bytes_min: BINARY_BYTES_MIN }
     }
 }
 
@@ -131,7 +131,7 @@ pub struct Rows {
 pub struct Connections {
     _workers: Vec<AbortOnDropHandle<()>>,
     order: Arc<Order>,
-    session: Session,
+    session: PgDumpSession,
 }
 
 impl fmt::Debug for Connections {
@@ -184,12 +184,12 @@ impl Rows {
     /// # Errors
     /// When the catalogue cannot be read, no connection can be opened, or a wait for a lock would never end. Where only
     /// the server's limit is met, fewer connections and a warning are the answer.
-    pub async fn start(cut: &Cut, skeleton: Skeleton, options: ReadOptions, progress: &Progress) -> Result<Opened> {
+    pub async fn start(cut: &Cut, skeleton: Skeleton, options: RowOptions, progress: &Progress) -> Result<OpenedRows> {
         let doing = || "look at the tables whose rows are to be read".to_owned();
         cut.lookout().over(doing, Self::prepare(cut, skeleton, options, progress)).await?
     }
 
-    async fn prepare(cut: &Cut, skeleton: Skeleton, options: ReadOptions, progress: &Progress) -> Result<Opened> {
+    async fn prepare(cut: &Cut, skeleton: Skeleton, options: RowOptions, progress: &Progress) -> Result<OpenedRows> {
         let Skeleton { text, copies, sets, session } = skeleton;
         let copies: Vec<Copy> = copies.iter().map(|statement| Copy::read(statement)).collect();
         let sizes = sizes(cut, &copies).await?;
@@ -263,7 +263,7 @@ impl Rows {
         let connections =
             Connections { _workers: wires.into_iter().map(start).collect(), order: order.clone(), session };
         let rows = Rows { tables, order, places, current: None, statements_left };
-        Ok(Opened { text, rows, connections })
+        Ok(OpenedRows { text, rows, connections })
     }
 
     /// The tables, in pg_dump's order.
@@ -322,7 +322,7 @@ impl Drop for Rows {
 
 /// What [`Rows::start`] gives: pg_dump's text, and the rows that belong into it.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedRows {
     /// pg_dump's text, with `COPY … FROM stdin;` and `\.` for each table and no rows between them.
     pub text: SpooledTempFile,
     /// The rows of these tables, in the text's order.

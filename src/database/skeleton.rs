@@ -8,7 +8,7 @@ use std::{
 use kwil_formats::dump::guard::Arranger;
 use tempfile::SpooledTempFile;
 
-use super::proxy::Session;
+use super::proxy::PgDumpSession;
 use crate::base::{Context, Error, Result};
 
 /// Bytes of text without rows that are held in memory; a longer
@@ -26,7 +26,7 @@ pub struct Skeleton {
     /// The `SET`s of pg_dump's session, on which the form of the rows depends.
     pub(super) sets: Vec<String>,
     /// pg_dump's session, which holds the locks on the tables.
-    pub(super) session: Session,
+    pub(super) session: PgDumpSession,
 }
 
 impl fmt::Debug for Skeleton {

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     base::{Blake3Hash, Context, Error, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
-    database::{Cut, CutOptions, Facts, PgDump, ReadOptions, Settings, StoredParameters},
+    database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings, StoredParameters},
 };
 use serde::Serialize;
 
@@ -65,7 +65,7 @@ pub struct CreateOptions {
     /// The pg_dump to run; `None`: the best one on the machine.
     pub pg_dump: Option<PathBuf>,
     /// How rows are read; `None`: over as many connections as there are threads that compress.
-    pub read: Option<ReadOptions>,
+    pub read: Option<RowOptions>,
     /// Whether files of the same name are replaced instead of refused.
     pub force: bool,
     /// Whether the state is digested while it streams by.
@@ -525,7 +525,7 @@ async fn write(
 ) -> Result<Written> {
     let facts = cut.facts();
     let jobs = options.jobs.unwrap_or_else(jobs_default).min(JOBS_MAX);
-    let read = options.read.unwrap_or(ReadOptions::new(jobs));
+    let read = options.read.unwrap_or(RowOptions::new(jobs));
     // The connections stay in this frame: dropping the future ends them, and with them the text.
     let rules = if options.kwil_compat { LineRules::Compat } else { LineRules::Faithful };
     let (source, mut connections) = SplicedDump::open(cut, program, read, rules, progress).await?;

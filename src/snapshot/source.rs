@@ -11,7 +11,7 @@ use tempfile::SpooledTempFile;
 
 use crate::{
     base::{Context, Error, Progress, Result},
-    database::{Batch, Connections, Cut, Opened, PgDump, ReadOptions, Rows},
+    database::{Batch, Connections, Cut, OpenedRows, PgDump, RowOptions, Rows},
 };
 
 /// Bytes of pg_dump's text that are read at once.
@@ -73,7 +73,7 @@ impl SplicedDump {
     pub(crate) async fn open(
         cut: &Cut,
         program: &PgDump,
-        options: ReadOptions,
+        options: RowOptions,
         rules: LineRules,
         progress: &Progress,
     ) -> Result<(Self, Connections)> {
@@ -83,7 +83,7 @@ impl SplicedDump {
             LineRules::Faithful => skeleton.arranged()?,
             LineRules::Compat => skeleton,
         };
-        let Opened { text, rows, connections } = Rows::start(cut, skeleton, options, progress).await?;
+        let OpenedRows { text, rows, connections } = Rows::start(cut, skeleton, options, progress).await?;
         Ok((SplicedDump::new(text, rows)?, connections))
     }
 

@@ -65,7 +65,7 @@ pub struct TableState<'a> {
 
 /// What was signed.
 #[derive(Debug, Clone)]
-pub struct Signed<'a> {
+pub struct SignedState<'a> {
     /// Which formats.
     pub family: Family,
     /// Tables of the snapshot.
@@ -84,7 +84,7 @@ pub struct Signed<'a> {
 
 /// What the new node's database holds.
 #[derive(Debug, Clone)]
-pub struct Found<'a> {
+pub struct FoundState<'a> {
     /// Its tables.
     pub tables: Vec<TableState<'a>>,
     /// What its text tells.
@@ -128,7 +128,7 @@ pub struct Part {
     pub signed_rows: Option<u64>,
     /// Rows in the database; none: the table is missing.
     pub rows: Option<u64>,
-    /// Signed rows that are not there, where that can be known.
+    /// SignedState rows that are not there, where that can be known.
     pub missing: Option<u64>,
     /// Rows there that were not signed, where that can be known.
     pub added: Option<u64>,
@@ -162,8 +162,8 @@ pub type RowDifferences = Option<(u64, u64)>;
 /// # Errors
 /// Those of `differences`.
 pub fn judge<E>(
-    signed: &Signed<'_>,
-    found: &Found<'_>,
+    signed: &SignedState<'_>,
+    found: &FoundState<'_>,
     differences: &mut dyn FnMut(&str) -> Result<RowDifferences, E>,
 ) -> Result<Judgement, E> {
     let there: BTreeMap<&str, TableState<'_>> = found.tables.iter().map(|t| (t.name, *t)).collect();
@@ -212,8 +212,8 @@ fn is_built_in(table: &str) -> bool {
 
 /// How many transactions there have been: one more nonce each. Accounts that are as signed had none.
 fn transactions(
-    signed: &Signed<'_>,
-    found: &Found<'_>,
+    signed: &SignedState<'_>,
+    found: &FoundState<'_>,
     then: &BTreeMap<&str, TableState<'_>>,
     there: &BTreeMap<&str, TableState<'_>>,
 ) -> Option<u64> {
@@ -227,8 +227,8 @@ fn transactions(
 }
 
 struct Judge<'a> {
-    signed: &'a Signed<'a>,
-    found: &'a Found<'a>,
+    signed: &'a SignedState<'a>,
+    found: &'a FoundState<'a>,
     transactions: Option<u64>,
 }
 

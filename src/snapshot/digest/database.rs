@@ -14,7 +14,7 @@ use kwil_formats::{
 use super::{Digest, StateDigester, Witness, spill_directory};
 use crate::{
     base::{Context, Error, Progress, Result, task::CancellationToken, text},
-    database::{Cut, CutOptions, PgDump, ReadOptions, Settings},
+    database::{Cut, CutOptions, PgDump, RowOptions, Settings},
     snapshot::{
         gzip::Compression,
         pipeline::{Job, jobs_default},
@@ -135,7 +135,7 @@ async fn read(
 ) -> Result<(FilterReport, StateDigester)> {
     let facts = cut.facts();
     // The connections stay in this frame: dropping the future ends them, and with them the text.
-    let (rules, options) = (LineRules::Faithful, ReadOptions::new(jobs_default()));
+    let (rules, options) = (LineRules::Faithful, RowOptions::new(jobs_default()));
     let (source, mut connections) = SplicedDump::open(cut, program, options, rules, progress).await?;
     let filter = DumpFilter::new(facts.family, rules);
     let (height, reporter) = (Some(facts.height), progress.clone());

@@ -47,9 +47,9 @@ struct Queue<P> {
 
 /// What a listener's thread will give back when it has heard the text.
 #[derive(Debug)]
-pub struct Heard<'scope, T>(ScopedJoinHandle<'scope, T>);
+pub struct Listener<'scope, T>(ScopedJoinHandle<'scope, T>);
 
-impl<T> Heard<'_, T> {
+impl<T> Listener<'_, T> {
     /// Waits for what the listener gives back. The [`Listeners`]
     /// must be dropped before, or it would wait for more text.
     ///
@@ -70,7 +70,7 @@ impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn add<T, F>(&mut self, listen: F) -> Result<Heard<'scope, T>>
+    pub fn add<T, F>(&mut self, listen: F) -> Result<Listener<'scope, T>>
     where
         T: Send + 'scope,
         F: FnOnce(Pieces<P>) -> T + Send + 'scope,
@@ -82,7 +82,7 @@ impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
     ///
     /// # Errors
     /// When no thread can be started.
-    pub fn add_needed<T, F>(&mut self, listen: F) -> Result<Heard<'scope, T>>
+    pub fn add_needed<T, F>(&mut self, listen: F) -> Result<Listener<'scope, T>>
     where
         T: Send + 'scope,
         F: FnOnce(Pieces<P>) -> T + Send + 'scope,
@@ -90,7 +90,7 @@ impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
         self.start(true, listen)
     }
 
-    fn start<T, F>(&mut self, needed: bool, listen: F) -> Result<Heard<'scope, T>>
+    fn start<T, F>(&mut self, needed: bool, listen: F) -> Result<Listener<'scope, T>>
     where
         T: Send + 'scope,
         F: FnOnce(Pieces<P>) -> T + Send + 'scope,
@@ -101,7 +101,7 @@ impl<'scope, 'env, P: Send + Sync + 'scope> Listeners<'scope, 'env, P> {
         let handle = thread.spawn_scoped(self.scope, move || listen(Pieces(pieces)));
         let handle = handle.or_failed(|| "cannot start a thread to read the snapshot")?;
         self.queues.push(Queue { to: Some(to), needed });
-        Ok(Heard(handle))
+        Ok(Listener(handle))
     }
 
     /// Gives everyone the next piece, waiting for those whose
@@ -189,7 +189,8 @@ mod tests {
     fn a_listener_that_panics_is_an_error_and_not_a_hang() {
         thread::scope(|scope| {
             let mut listeners = Listeners::<Vec<u8>>::new(scope);
-            let heard = listeners.add_needed(|_| std::panic::panic_any("on purpose")).map(|heard: Heard<'_, ()>| heard);
+            let heard =
+                listeners.add_needed(|_| std::panic::panic_any("on purpose")).map(|heard: Listener<'_, ()>| heard);
             assert!(give(&mut listeners, 100) < 100);
             drop(listeners);
             assert!(heard.unwrap().end().is_err());

@@ -38,7 +38,7 @@ use std::{
 
 use kwil_formats::dump::scan::{ScanError, ScanReport};
 
-pub use listen::{Heard, Listeners, Pieces, hash_pieces, scan_pieces};
+pub use listen::{Listener, Listeners, Pieces, hash_pieces, scan_pieces};
 pub use piece::TextPiece;
 use stream::Unlike;
 pub(super) use text::TextReader;
@@ -203,7 +203,7 @@ impl<R: Read> SnapshotText<R> {
             let bytes = self.each_piece(options, progress, |piece| listeners.give(piece));
             drop(listeners);
             let (state_hash, scan) = (state_hash.end()?, scan.end()?);
-            let heard = heard.map(Heard::end).transpose()?;
+            let heard = heard.map(Listener::end).transpose()?;
             Ok((TextFacts { state_hash, bytes: bytes?, scan }, heard))
         })
     }

@@ -5,7 +5,7 @@ use std::fs;
 use regenesis::{
     base::{Progress, task::CancellationToken},
     database::{
-        ReadOptions,
+        RowOptions,
         scratch::{Scratch, ScratchOptions},
     },
     snapshot::{CreateOptions, create},
@@ -92,7 +92,7 @@ fn is_plain_pg_dumps(server: &Scratch, db: &str, connections: usize) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut options = CreateOptions::new(&place.snapdir);
     options.pg_dump = Some(noting_pg_dump(&place, server).into());
-    options.read = Some(ReadOptions { connections, range_bytes: 1, binary_bytes_min: 1 });
+    options.read = Some(RowOptions { connections, range_bytes: 1, binary_bytes_min: 1 });
     let settings = server.settings(db);
     let created = runtime.block_on(create(&settings, options, &Progress::silent(), CancellationToken::new())).unwrap();
     let ours = unzip(&fs::read(created.snapshot).unwrap());

@@ -20,7 +20,7 @@ use nix::{
 use regenesis::{
     base::{Progress, task::CancellationToken},
     database::{
-        ReadOptions,
+        RowOptions,
         scratch::{Scratch, ScratchOptions},
     },
     snapshot::{CreateOptions, create},
@@ -148,7 +148,7 @@ fn ranges_of_one_page_give_the_same_bytes() {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let mut options = CreateOptions::new(&place.snapdir);
     options.pg_dump = Some(noting_pg_dump(&place, server()).into());
-    options.read = Some(ReadOptions { connections: 3, range_bytes: 1, binary_bytes_min: 1 });
+    options.read = Some(RowOptions { connections: 3, range_bytes: 1, binary_bytes_min: 1 });
     let settings = server().settings(&db);
     let progress = Progress::silent();
     let created = runtime.block_on(create(&settings, options, &progress, CancellationToken::new())).unwrap();

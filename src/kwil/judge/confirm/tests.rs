@@ -82,7 +82,7 @@ impl World {
     }
 
     fn judge(&self) -> Judgement {
-        let signed = Signed {
+        let signed = SignedState {
             family: self.family,
             tables: self.then.clone(),
             facts: self.file.as_ref(),
@@ -91,7 +91,7 @@ impl World {
             allocs: self.allocs,
             owner: self.owner[0],
         };
-        let found = Found {
+        let found = FoundState {
             tables: self.there.clone(),
             facts: &self.database,
             schema: Some(&self.schemas[1]),
