@@ -28,7 +28,7 @@ pub(super) struct World {
 
 macro_rules! recorded {
     ($path:literal) => {
-        include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/", $path)).as_slice()
+        include_bytes!(concat!("worlds/", $path)).as_slice()
     };
 }
 
@@ -37,13 +37,13 @@ pub(super) fn world(family: Family) -> World {
     match family {
         Family::V09 => World {
             family,
-            database: recorded!("v0.9/worlds/quartet/database.sql.gz"),
-            genesis: recorded!("v0.9/worlds/quartet/genesis.original.json"),
+            database: recorded!("v0.9/database.sql.gz"),
+            genesis: recorded!("v0.9/genesis.json"),
             keys: [
-                recorded!("v0.9/worlds/quartet/keys/node0.private_key"),
-                recorded!("v0.9/worlds/quartet/keys/node1.private_key"),
-                recorded!("v0.9/worlds/quartet/keys/node2.private_key"),
-                recorded!("v0.9/worlds/quartet/keys/node3.private_key"),
+                recorded!("v0.9/node0.private_key"),
+                recorded!("v0.9/node1.private_key"),
+                recorded!("v0.9/node2.private_key"),
+                recorded!("v0.9/node3.private_key"),
             ],
             grows: (
                 "ds_xfccfd6dcc9592deca57a9d1aee92946f2dae036c9b6b42ec41161aa5.lines (id, who, what, at_height)",
@@ -53,14 +53,14 @@ pub(super) fn world(family: Family) -> World {
         },
         Family::V010 => World {
             family,
-            database: recorded!("v0.10/worlds/quartet/database.sql.gz"),
-            genesis: recorded!("v0.10/worlds/quartet/genesis.original.json"),
+            database: recorded!("v0.10/database.sql.gz"),
+            genesis: recorded!("v0.10/genesis.json"),
             // The network's last block had node 4 in the place of node 3.
             keys: [
-                recorded!("v0.10/worlds/quartet/nodekey.node0.json"),
-                recorded!("v0.10/worlds/quartet/nodekey.node1.json"),
-                recorded!("v0.10/worlds/quartet/nodekey.node2.json"),
-                recorded!("v0.10/worlds/quartet/nodekey.node4.json"),
+                recorded!("v0.10/node0.nodekey.json"),
+                recorded!("v0.10/node1.nodekey.json"),
+                recorded!("v0.10/node2.nodekey.json"),
+                recorded!("v0.10/node4.nodekey.json"),
             ],
             grows: ("notes.notes (id, txt, bin)", "n, 'demo note ' || n, {data}"),
             data: "string_agg(public.gen_random_bytes(1024), ''::bytea)",

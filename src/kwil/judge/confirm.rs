@@ -128,7 +128,7 @@ pub struct Part {
     pub signed_rows: Option<u64>,
     /// Rows in the database; none: the table is missing.
     pub rows: Option<u64>,
-    /// SignedState rows that are not there, where that can be known.
+    /// Signed rows that are not there, where that can be known.
     pub missing: Option<u64>,
     /// Rows there that were not signed, where that can be known.
     pub added: Option<u64>,
