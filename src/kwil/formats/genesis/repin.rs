@@ -10,7 +10,7 @@ impl Genesis {
     /// written anew.
     ///
     /// # Errors
-    /// When it is no genesis.
+    /// When the bytes are no genesis.
     pub fn repin(bytes: &[u8], hash: Sha256Hash) -> Result<Vec<u8>, GenesisError> {
         let genesis = Genesis::parse(bytes)?;
         let mut wanted = genesis.clone();
