@@ -271,9 +271,9 @@ struct Core {
 /// What a statement is to the filter.
 enum Role {
     Keep {
-        /// A new batch begins before it.
+        /// Whether a new batch begins before the statement.
         ends_batch: bool,
-        /// Rows follow.
+        /// The header of the rows that follow; `None` where none do.
         copy: Option<CopyHeader>,
     },
     Drop,

@@ -43,7 +43,7 @@ pub enum GenesisError {
     /// The text is no JSON.
     #[error("the genesis is no JSON: {0}")]
     Json(#[from] json::JsonError),
-    /// JSON, but of neither family.
+    /// The text is JSON, but a genesis of neither family.
     #[error("this JSON is no Kwil genesis: it has neither v0.9's keys (consensus_params) nor v0.10's (leader)")]
     NotGenesis,
     /// More text behind the JSON value, which v0.9 refuses.

@@ -31,7 +31,7 @@ pub enum Json {
 pub struct JsonError {
     /// The line of the text, counted from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// What is wrong on that line.
     pub what: String,
 }
 
@@ -125,7 +125,7 @@ impl From<String> for Json {
     }
 }
 
-/// An object from its entries.
+/// Makes an object of its keys and values, in this order.
 pub fn object<const N: usize>(entries: [(&str, Json); N]) -> Json {
     Json::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }

@@ -79,7 +79,7 @@ pub struct VoterRow {
     pub id: Vec<u8>,
     /// The public key; in v0.10 with four bytes (little-endian) of key type before it.
     pub name: Vec<u8>,
-    /// Voting power.
+    /// The voting power.
     pub power: i64,
 }
 

@@ -32,7 +32,7 @@ pub(super) enum Source {
     Table(Name),
     /// A function of the same schema, which may only be made further down.
     Function(Name),
-    /// These names and no others.
+    /// A function's row that has these fields and no others.
     Fields(Vec<String>),
 }
 
