@@ -127,8 +127,7 @@ impl Confirmed {
     }
 }
 
-/// Compares a new node's database with what was signed. The node may run and make blocks: its database is read in one
-/// consistent cut.
+/// Compares a new node's database with what was signed. The node may make blocks meanwhile: one consistent cut is read.
 ///
 /// # Errors
 /// `Kind::Verify` when the files belong to different networks or kwild has not started on the database to its end;
@@ -151,8 +150,7 @@ pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &Canc
     Ok(conclude(&basis, &found, judged, options.allow_transactions))
 }
 
-/// The same progress without warnings and notes: that the node runs is what this is for, and nobody needs to hear of
-/// it.
+/// The progress without warnings and notes: that the node runs is as it should be, and nobody needs to hear of it.
 fn without_warnings(progress: &Progress) -> Progress {
     let inner = progress.clone();
     Progress::new(move |item| {

@@ -1,5 +1,5 @@
 //! A whole migration on this machine: a throw-away Postgres with a recorded network, the lead and the other validators as
-//! processes of their own on loopback, and four roots in the end. Nothing is left running, and no file unless asked for.
+//! processes of their own on loopback, and a root for each in the end. Nothing is left running, and no file unless asked for.
 
 mod compare;
 mod member;

@@ -250,8 +250,7 @@ impl Wanted {
 /// What the server has after the restore.
 struct Restored {
     loaded: Loaded,
-    /// The digest of the tables and the schema; `None` where a statement failed or a table has not as many rows as it
-    /// should.
+    /// The digest of tables and schema; `None` where a statement failed that should not, or a number of rows is wrong.
     digest: Option<Digest>,
 }
 
@@ -321,8 +320,8 @@ fn judge(wanted: &Wanted, restored: Restored, server_major: u32) -> Result<Rehea
     })
 }
 
-/// Whether the trouble is the server's own, by the classes of SQLSTATE: insufficient resources, operator intervention,
-/// system error.
+/// Whether the server is in trouble, by the SQLSTATE's class: insufficient resources, operator intervention, system
+/// error.
 fn is_the_servers(sqlstate: Option<&str>) -> bool {
     sqlstate.is_some_and(|code| ["53", "57", "58"].iter().any(|class| code.starts_with(class)))
 }

@@ -72,8 +72,7 @@ impl Member {
         Ok(Member { name, child, stdout: BufReader::new(stdout).lines(), said, tail, guardian })
     }
 
-    /// Waits for the result, which the process prints before it goes on serving; an error with its last words where it
-    /// ends without one.
+    /// Waits for the result, which is printed before the process goes on serving; an error where it ends without one.
     pub(super) async fn result<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut text = String::new();
         for _ in 0..RESULT_LINES_MAX {

@@ -33,8 +33,7 @@ pub struct Finding {
     pub level: Level,
     /// The name of this sort of finding, for scripts; it never changes its meaning.
     pub code: &'static str,
-    /// Where it was seen: a JSON path such as `validators[2].power`, a setting or a file; `None` where it has no one
-    /// place.
+    /// Where it was seen: a JSON path such as `validators[2].power`, a setting or a file; `None` where it has no place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// What was seen and what comes of it.

@@ -22,7 +22,7 @@ pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
 /// Rows of the voters table, which are kept in memory. Enforced in `dump`.
 pub const VOTERS_MAX: usize = 100_000;
 /// Bytes of memory for rows of `kwild_engine` that wait for a name, and for the names, while a state is digested. Real
-/// networks have some hundred kilobytes; a row of an action holds its source, which a transaction bounds. Enforced in
+/// networks have some hundred kilobytes; an action's row holds its source, which a transaction bounds. Enforced in
 /// `dump`.
 pub const DIGEST_ENGINE_SIZE_BYTES_MAX: usize = 16 << 20;
 /// Bytes of memory for the names of tables, twice, and of columns, while a state is digested: some 80,000 tables of

@@ -272,8 +272,7 @@ impl<L: HashList> fmt::Debug for TextDigester<L> {
 }
 
 impl<L: HashList> TextDigester<L> {
-    /// A digester at the text's first byte, with two empty lists: for the rows of a table, and for the schema's
-    /// statements.
+    /// A digester at the text's first byte, with two empty lists: for a table's rows and for the schema's statements.
     pub fn new(rows: L, statements: L) -> Self {
         let core = Core {
             rows,

@@ -150,8 +150,7 @@ pub struct FilterReport {
     /// How many statements were left out of a guarded text, by the reason. What no snapshot has (the session's
     /// settings, what is about the database) does not count.
     pub omitted: BTreeMap<Omitted, u64>,
-    /// The tables and indexes whose storage or statistics somebody had tuned, which was left out; only with
-    /// [`LineRules::Faithful`].
+    /// The tables and indexes that somebody had tuned, which was left out; only with [`LineRules::Faithful`].
     pub tuned: BTreeSet<String>,
 }
 

@@ -57,8 +57,7 @@ pub use arrange::{ArrangeError, Arranger};
 pub(super) use batches::Batches;
 pub(crate) use rows_end::RowsEnd;
 
-/// The guard's lines before the first statement, to the byte. psql's own variables come first, because the rest depends
-/// on them.
+/// The guard's lines before the first statement. psql's own variables come first, because the rest depends on them.
 pub const PROLOGUE: &str = "\
 \\set ON_ERROR_STOP on
 \\set ON_ERROR_ROLLBACK off
@@ -102,8 +101,7 @@ pub const NEXT_BATCH: &str = "COMMIT;\nBEGIN;\n";
 /// The guard's last line, and so the text's.
 pub const EPILOGUE: &str = "COMMIT;\n";
 
-/// The statement that makes `kwild_internal`, which may be there: a kwild whose restore failed leaves that schema
-/// behind.
+/// The statement that makes `kwild_internal`, which may be there: a kwild whose restore failed leaves it behind.
 pub const INTERNAL_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS kwild_internal;\n";
 
 /// Relations that one batch touches at most: tables and their TOAST tables, indexes, views and sequences.

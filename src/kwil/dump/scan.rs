@@ -118,7 +118,7 @@ pub struct ScanReport {
     pub schemas: BTreeSet<String>,
     /// The number of rows of the voters table: always 0, because other texts are refused.
     pub voters_rows: u64,
-    /// The tables, as `schema.table`, that are made but have no COPY block; pg_dump writes one for each, also without
+    /// The tables (`schema.table`) that are made but have no COPY block; pg_dump writes one for each, also without
     /// rows.
     pub tables_without_rows: Vec<String>,
 }

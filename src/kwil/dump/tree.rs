@@ -49,7 +49,7 @@ pub(super) struct Node {
     pub(super) fields: Vec<(&'static str, Tree)>,
 }
 
-/// As what a text is parsed.
+/// What a text is parsed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
     /// As one SQL statement.

@@ -29,8 +29,7 @@ pub struct Validator {
     pub key: PublicKey,
     /// Its voting power.
     pub power: i64,
-    /// Its name in a v0.9 genesis, such as `validator-0`; `None` in v0.10, and where Kwil's `validator-N` is to be
-    /// made.
+    /// Its name in a v0.9 genesis; `None` in v0.10, and where Kwil's default `validator-N` (N is its index) will do.
     pub name: Option<String>,
 }
 
@@ -52,7 +51,7 @@ pub enum GenesisError {
     /// A JSON key whose value has the wrong type or form.
     #[error("{path}: {what}")]
     Field {
-        /// Where, such as `validators[0].power`.
+        /// The JSON path of the value, such as `validators[0].power`.
         path: String,
         /// What is wrong with the value.
         what: String,
@@ -133,9 +132,9 @@ impl From<GenesisError> for Error {
 /// A genesis of either family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Genesis {
-    /// Of kwil-admin and CometBFT.
+    /// A genesis of v0.9: of kwil-admin and CometBFT.
     V09(v09::Genesis),
-    /// Of kwild with sub-commands, also TRUF's fork.
+    /// A genesis of v0.10: of kwild with sub-commands, also of TRUF's fork.
     V010(v010::Genesis),
 }
 
@@ -367,8 +366,7 @@ pub struct GenesisOptions {
 const V09_CHAIN_ID_SIZE_BYTES_MAX: usize = 50;
 
 /// The chain id of the network after `old`: its last number raised by one, or `-2` behind it. Digits that letters
-/// follow are part of a word, not a number. `None` where `old` is empty or the result would be longer than CometBFT
-/// takes.
+/// follow are part of a word, not a number. `None` where `old` is empty or the result too long for CometBFT.
 pub fn next_chain_id(old: &str) -> Option<String> {
     if old.is_empty() {
         return None;

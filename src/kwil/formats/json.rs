@@ -4,8 +4,7 @@
 
 use crate::base::text::escape;
 
-/// How deep arrays and objects may lie in each other: deeper than in any genesis, and bounded because the reader
-/// recurses.
+/// How deep arrays and objects may nest: deeper than in any genesis, and bounded because the reader recurses.
 const DEPTH_MAX: usize = 64;
 
 /// One JSON value.

@@ -62,8 +62,7 @@ impl Serialize for KeyType {
 /// Why bytes or text are no key. Never holds any of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// A key type that is neither ed25519 nor secp256k1; a long text is told by its length alone, since it may be a
-    /// key.
+    /// A key type that is neither ed25519 nor secp256k1; of a long text only the length, since it may be a key.
     #[error("unknown key type {}: expected ed25519 or secp256k1", escape(.0))]
     UnknownType(String),
     /// A public key whose length is not its curve's.
@@ -275,8 +274,7 @@ impl PublicKey {
         address
     }
 
-    /// The key of a `kwild_voting.voters.name`: v0.9 the bare ed25519 key, v0.10 behind four bytes (little-endian) of
-    /// key type.
+    /// The key of a `kwild_voting.voters.name`: v0.9's is bare ed25519, v0.10's stands behind four bytes of key type.
     pub fn from_voter_name(family: Family, name: &[u8]) -> Result<Self, KeyError> {
         match family {
             Family::V09 => Self::new(KeyType::Ed25519, name),
@@ -531,8 +529,7 @@ impl PrivateKey {
         }
     }
 
-    /// Kwil's private bytes: 64 of ed25519 (seed and public key), 32 of secp256k1 (the scalar). For key files and
-    /// `key info` only.
+    /// Kwil's private bytes: ed25519 64 (seed, public key), secp256k1 32 (scalar). For key files and `key info` only.
     pub fn expose_bytes(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(match &self.0 {
             Secret::Ed25519(key) => Zeroizing::new(key.to_keypair_bytes()).to_vec(),

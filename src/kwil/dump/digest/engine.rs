@@ -153,8 +153,7 @@ impl Engine {
         Ok(Some(EngineRows { layout, line: 0, count: 0, cut: Vec::new(), waiting }))
     }
 
-    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` while the block
-    /// goes on.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     pub(super) fn take(
         &mut self,
         rows: &mut EngineRows,

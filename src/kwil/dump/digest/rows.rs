@@ -36,8 +36,7 @@ impl PlainRows {
         self.count
     }
 
-    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` while the block
-    /// goes on.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     pub(super) fn take(&mut self, data: &[u8], list: &mut impl HashList) -> Result<Option<usize>, DigestError> {
         let mut from = 0;
         if let Some(cut) = &mut self.cut {

@@ -1,4 +1,4 @@
-//! What a statement adds to a schema, by name and by the hash of its tree.
+//! Takes a statement and gives the part of a schema that it makes: its name in words, and the digest of its tree.
 
 use serde::{Deserialize, Serialize};
 
@@ -39,8 +39,7 @@ const NO_PART: [&str; 17] = [
     "VariableSetStmt",
     "VariableShowStmt",
 ];
-/// The server's numbers for changes of a table: to another owner and, below, the mark that an operator has had it
-/// sorted.
+/// The server's numbers for changes of a table: of its owner and, below, the mark that an operator has had it sorted.
 const CHANGE_OWNER: i64 = 27;
 const CLUSTER_ON: i64 = 28;
 

@@ -1,4 +1,4 @@
-//! Statements of a dump that a guarded text does not have.
+//! Tells which statements of a dump a guarded text leaves out, and why.
 
 use std::fmt;
 

@@ -16,8 +16,7 @@ const END: &[u8] = b"\\.\n";
 pub(super) struct FaithfulRows {
     rows: u64,
     rescued: u64,
-    /// The front of a row that was cut while it is undecided whether Kwil drops it, blanks left out: a few bytes at
-    /// most.
+    /// The front of a cut row while it is undecided whether Kwil drops it, blanks left out: a few bytes at most.
     head: Vec<u8>,
     cut: Cut,
 }
@@ -43,8 +42,7 @@ impl FaithfulRows {
         self.rescued
     }
 
-    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` while the block
-    /// goes on.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     pub(super) fn take(&mut self, data: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         let mut at = 0;
         let mut end = None;
@@ -152,8 +150,7 @@ impl CompatRows {
         self.rows
     }
 
-    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` while the block
-    /// goes on.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     pub(super) fn take(
         &mut self,
         line: u64,

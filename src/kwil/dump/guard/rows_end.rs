@@ -1,4 +1,4 @@
-//! Where the rows of a COPY block end, found without a look at each row.
+//! Finds where the rows of a COPY block end, without a look at each row.
 
 use memchr::memmem;
 
@@ -19,8 +19,8 @@ impl Default for RowsEnd {
 }
 
 impl RowsEnd {
-    /// Takes any piece of the block; the answer is the offset in it behind the block's last line, or `None` while the
-    /// block goes on.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's last line, or `None` before
+    /// that.
     pub(crate) fn take(&mut self, data: &[u8]) -> Option<usize> {
         let kept = self.tail.len();
         // The end may lie across two pieces.

@@ -54,8 +54,7 @@ impl Rows {
         self.rows
     }
 
-    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` while the block
-    /// goes on.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     ///
     /// # Errors
     /// With the offset of the first fault, wherever the data was cut on its line.

@@ -1,4 +1,5 @@
-//! The statements, one function for each kind: what it makes, and what must have been made before.
+//! Takes each statement of a text and accepts or refuses it, one function for each kind: what it makes, and what must
+//! have been made before.
 
 use std::collections::BTreeSet;
 
@@ -284,8 +285,7 @@ fn set_value(node: &Node) -> Result<(), String> {
     }
 }
 
-/// The height in `UPDATE kwild_voting.resolutions SET expiration = expiration-<height>;`, the only UPDATE that may
-/// come.
+/// The height in `UPDATE kwild_voting.resolutions SET expiration = expiration-<height>;`; no other UPDATE may come.
 fn height(node: &Node) -> Result<i64, String> {
     let only = || "an UPDATE other than the one that Kwil's tool ends a snapshot with".to_owned();
     let [target] = node.list("target_list") else { return Err(only()) };

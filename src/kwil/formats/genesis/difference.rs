@@ -1,4 +1,4 @@
-//! Where two genesis files differ, value by value.
+//! Takes two genesis files and gives the values in which they differ; gives a genesis' parameters as paths and values.
 
 use std::fmt;
 

@@ -71,16 +71,14 @@ pub struct Fresh {
     pub chain_id: String,
     /// v0.9's instant at which the network begins, in RFC 3339 as [`go_time`] writes it; v0.10 ignores it.
     pub genesis_time_rfc3339: String,
-    /// The first block's number in v0.9, the number before it in v0.10; `None` is Kwil's default (1 in v0.9, 0 in
-    /// v0.10).
+    /// The first block's number in v0.9, the number before it in v0.10; `None` is Kwil's default (v0.9: 1, v0.10: 0).
     pub initial_height: Option<i64>,
-    /// SHA-256 of the uncompressed text of the snapshot that the network begins with; `None` where there is no
-    /// snapshot.
+    /// SHA-256 of the uncompressed text of the snapshot that the network begins with; `None` where it has none.
     pub state_hash: Option<Sha256Hash>,
     /// The validators; in v0.9 those without a name get `validator-N`, by their index.
     pub validators: Vec<Validator>,
-    /// v0.10's validator who proposes blocks; `None` is the first one. Without any validator the leader becomes one, of
-    /// power 1.
+    /// v0.10's validator who proposes blocks; `None` is the first. Without validators the leader becomes one, of power
+    /// 1.
     pub leader: Option<PublicKey>,
     /// v0.10's user who owns and administers the database; `None` is the leader's user.
     pub db_owner: Option<String>,
@@ -331,8 +329,7 @@ pub fn chain_id(random: &mut impl CryptoRng) -> String {
     format!("kwil-chain-{first}{rest}")
 }
 
-/// An instant, given as the time since 1970, in RFC 3339 as Go writes it: nine digits of a second at most, no trailing
-/// zero.
+/// A time since 1970 in RFC 3339 as Go writes it: nine digits of a second at most, no trailing zero.
 pub fn go_time(since_1970: Duration) -> String {
     // RFC 3339 ends with the year 9999.
     let since_1970 = since_1970.min(Duration::from_secs(253_402_300_799));

@@ -1,4 +1,4 @@
-//! Another state hash in a genesis file, everything else as it stands there.
+//! Takes a genesis file and gives the same with another state hash, everything else as it stands there.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 

@@ -1,4 +1,5 @@
-//! A network's genesis as a rehearsal of it needs it: everything as it is, but for who makes the blocks.
+//! Takes a network's genesis and gives the one that a rehearsal of it needs: everything as it is, but for the chain id
+//! and who makes the blocks.
 
 use super::{Genesis, GenesisError, check_chain_id, refuse, v09, v010};
 use crate::formats::{
