@@ -1,5 +1,6 @@
-//! A whole migration on this machine: a throw-away Postgres with a recorded network, the lead and the other validators as
-//! processes of their own on loopback, and a root for each in the end. Nothing is left running, and no file unless asked for.
+//! A whole migration on this machine: a throw-away Postgres with a recorded network, the lead and the other validators
+//! as processes of their own on loopback, and a root for each in the end. Nothing is left running, and no file unless
+//! asked for.
 
 mod compare;
 mod member;
