@@ -20,20 +20,20 @@ use crate::{
     },
 };
 
-/// What is confirmed, by what.
+/// Which node is confirmed, and by which files.
 #[derive(Debug)]
 pub struct ConfirmOptions {
     /// The new node's database.
     pub settings: Settings,
-    /// A manifest, or its directory.
+    /// A manifest, or its directory; `None`: the snapshot and its genesis alone say what was signed.
     pub manifest: Option<PathBuf>,
-    /// The snapshot file. One that was only found beside other files may turn out to be missing.
+    /// The snapshot file; `None`: the manifest's digests alone are compared.
     pub snapshot: Option<SnapshotFile>,
-    /// The new network's genesis.
+    /// The new network's genesis; `None`: what it changed in the state is not known.
     pub genesis: Option<PathBuf>,
-    /// The pg_dump to use.
+    /// The pg_dump to run; `None`: the best one that is installed.
     pub pg_dump: Option<PathBuf>,
-    /// Tables that transactions may have changed are no failure.
+    /// Whether tables that transactions may have changed count as no failure.
     pub allow_transactions: bool,
 }
 
@@ -42,11 +42,11 @@ pub struct ConfirmOptions {
 pub enum SnapshotFile {
     /// It must be there.
     Named(PathBuf),
-    /// In the root, or beside the manifest; used if it is there.
+    /// It was looked for in the root or beside the manifest, and is used if it is there.
     Found(PathBuf),
 }
 
-/// The verdict on the whole.
+/// The verdict on the whole node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Conclusion {
@@ -62,29 +62,29 @@ pub enum Conclusion {
     Unconfirmed,
 }
 
-/// What was found.
+/// What a confirmation found.
 #[derive(Debug, Clone, Serialize)]
 pub struct Confirmed {
     /// The data is what was signed, but for what is not counted as a failure.
     pub ok: bool,
-    /// In one word.
+    /// The verdict on the whole node.
     pub outcome: Conclusion,
-    /// Which formats.
+    /// The family of the node.
     pub family: Family,
-    /// The new node's last block.
+    /// The number of the new node's last block.
     pub height: i64,
-    /// Transactions since the genesis; null: not to be known.
+    /// The number of transactions since the genesis; null: it cannot be known.
     pub transactions: Option<u64>,
-    /// What it was compared with: the manifest's digests, or each row of the file.
+    /// What was compared: `digests` of the manifest, or `rows`, each row of the snapshot file.
     pub compared: &'static str,
     /// Every table, then `validators` and `definitions`.
     pub tables: Vec<Part>,
-    /// What is worth knowing.
+    /// Sentences on what is worth knowing of the comparison.
     pub notes: Vec<String>,
 }
 
 impl Confirmed {
-    /// Parts of this verdict.
+    /// The parts that got this verdict.
     pub fn of(&self, verdict: Verdict) -> impl Iterator<Item = &Part> {
         self.tables.iter().filter(move |part| part.verdict == verdict)
     }
@@ -127,7 +127,7 @@ impl Confirmed {
     }
 }
 
-/// Compares. The node may run and make blocks: its database is read in one consistent cut.
+/// Compares a new node's database with what was signed. The node may make blocks meanwhile: one consistent cut is read.
 ///
 /// # Errors
 /// `Kind::Verify` when the files belong to different networks or kwild has not started on the database to its end;
@@ -150,7 +150,7 @@ pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &Canc
     Ok(conclude(&basis, &found, judged, options.allow_transactions))
 }
 
-/// A running node is what this is for; nobody needs to hear of it.
+/// The progress without warnings and notes: that the node runs is as it should be, and nobody needs to hear of it.
 fn without_warnings(progress: &Progress) -> Progress {
     let inner = progress.clone();
     Progress::new(move |item| {
@@ -184,9 +184,9 @@ struct Basis {
     family: Family,
     manifest: Option<Manifest>,
     genesis: Option<Genesis>,
-    /// Its digest and rows.
+    /// The snapshot file's digest and rows; `None` where no file is used.
     file: Option<(Digest, Witness)>,
-    /// The old network's last block.
+    /// The number of the old network's last block; `None` where nothing says it.
     old_height: Option<i64>,
 }
 

@@ -1,5 +1,6 @@
-//! A whole migration on this machine: a throw-away Postgres with a recorded network, the lead and the other validators as
-//! processes of their own on loopback, and four roots in the end. Nothing is left running, and no file unless asked for.
+//! A whole migration on this machine: a throw-away Postgres with a recorded network, the lead and the other validators
+//! as processes of their own on loopback, and a root for each in the end. Nothing is left running, and no file unless
+//! asked for.
 
 mod compare;
 mod member;
@@ -31,83 +32,83 @@ use crate::{
     setup::{key_file_name, start_command},
 };
 
-/// Fewest and most validators of a demo. The recorded networks have four; more are nodes that follow.
+/// The fewest validators of a demo: the lead and one that fetches from it.
 pub const VALIDATORS_MIN: usize = 2;
-/// See [`VALIDATORS_MIN`].
+/// The most validators of a demo. The recorded networks have four; those beyond are nodes that follow.
 pub const VALIDATORS_MAX: usize = 16;
 
-/// Database of the old network in the throw-away Postgres.
+/// The name of the old network's database in the throw-away Postgres.
 const OLD_DATABASE: &str = "kwild";
-/// The empty one that stands for each new node's own.
+/// The name of an empty database there, which stands for each new node's own.
 const NEW_DATABASE: &str = "kwild_new";
-/// How long a validator waits for a byte before it gives up.
+/// How long a validator waits for a byte before it gives up, as `--timeout` takes it.
 const FETCH_TIMEOUT: &str = "5m";
 
 /// What the demo is asked for.
 #[derive(Debug, Clone)]
 pub struct DemoOptions {
-    /// Processes in the swarm, the lead included.
+    /// The number of processes in the swarm, the lead included.
     pub validators: usize,
-    /// Rows are added until the compressed snapshot has about this size.
+    /// How many bytes the compressed snapshot shall have, about, for which rows are added; `None` adds none.
     pub size_bytes: Option<u64>,
-    /// Which networks, in this order.
+    /// The families whose recorded networks are moved, in this order.
     pub families: Vec<Family>,
-    /// Where everything stays to be looked at; otherwise it is removed.
+    /// The directory in which all files stay to be looked at; `None`: they are removed.
     pub keep: Option<PathBuf>,
 }
 
-/// What the demo did.
+/// What a demo did.
 #[derive(Debug, Clone, Serialize)]
 pub struct Demonstration {
-    /// One migration a family.
+    /// The migrations, one for each family.
     pub families: Vec<Migration>,
-    /// Until everything was done.
+    /// Seconds until everything was done.
     pub seconds: f64,
-    /// Where the files are, if they were kept.
+    /// The directory of the files; `None` where they were removed.
     pub kept: Option<PathBuf>,
 }
 
-/// One network, moved.
+/// What the move of one network came to.
 #[derive(Debug, Clone, Serialize)]
 pub struct Migration {
-    /// Its formats.
+    /// The network's family.
     pub family: Family,
-    /// Id of the recorded network.
+    /// The chain id of the recorded network.
     pub old_chain_id: String,
-    /// Id of the new one.
+    /// The chain id of the new network.
     pub chain_id: String,
-    /// Of the snapshot, the same for everyone.
+    /// The snapshot's state hash (SHA-256 of the uncompressed text), the same for everyone.
     pub state_hash: Sha256Hash,
-    /// What every validator fetched: genesis and snapshot.
+    /// Bytes of the genesis and the compressed snapshot, which every validator but the lead fetched.
     pub bytes: u64,
-    /// From the first process to the last root.
+    /// Seconds from the start of the first process to the last root.
     pub seconds: f64,
-    /// Everyone, the lead first.
+    /// What each validator has in the end, the lead first.
     pub validators: Vec<DemoValidator>,
 }
 
 /// What one validator has in the end.
 #[derive(Debug, Clone, Serialize)]
 pub struct DemoValidator {
-    /// Such as `validator 2`.
+    /// The validator's name, such as `validator 2`.
     pub who: String,
-    /// Whether it published.
+    /// Whether it is the lead, who published.
     pub lead: bool,
-    /// The lead: until it served; the others: until the root was complete.
+    /// Seconds: of the lead until it served, of the others until the root was complete.
     pub seconds: f64,
     /// Bytes that came from peers.
     pub received_bytes: u64,
-    /// Rate of the fetch; null for the lead.
+    /// The rate of the fetch in megabytes (10^6 bytes) a second; null for the lead.
     pub megabytes_per_second: Option<f64>,
-    /// Peers that gave something.
+    /// The number of peers that gave something; 0 for the lead.
     pub sources: usize,
-    /// As this validator's own check has it.
+    /// The state hash that this validator's own check gave.
     pub state_hash: Sha256Hash,
     /// The node's root.
     pub root: PathBuf,
-    /// How peers name the node.
+    /// The node id by which peers name the node.
     pub node_id: String,
-    /// The exact command that would start it.
+    /// The exact command that would start the node.
     pub next: String,
 }
 
@@ -188,7 +189,7 @@ enum Place {
     Kept(PathBuf),
     Temporary {
         directory: TempDir,
-        /// Removes the directory where we cannot, killed as we are.
+        /// Removes the directory should this process be killed.
         _guardian: Guardian,
     },
 }
@@ -228,7 +229,7 @@ impl Place {
     }
 }
 
-/// What `publish` says on stdout.
+/// What is read of `publish`'s result.
 #[derive(Debug, Deserialize)]
 struct Published {
     ticket: String,
@@ -402,7 +403,7 @@ impl Migrating {
         Ok(scratch)
     }
 
-    /// The lead has the files already; its root comes from them.
+    /// Makes the lead's root, from the files that the lead has already.
     async fn lead_root(&mut self, key: &Path, snapdir: &Path, scratch: &Scratch) -> Result<Initialised> {
         let mut init = arguments(["setup", "init"]);
         for (flag, path) in [
@@ -420,7 +421,7 @@ impl Migrating {
         made
     }
 
-    /// Everyone has the same state, and roots that are equal but for key and ports.
+    /// Checks that everyone has the same state, and roots that are equal but for key and ports.
     fn check(&self, own: &Initialised, joined: &[Joined]) -> Result<()> {
         let differs = joined.iter().enumerate().find(|(_, one)| one.state_hash != own.state_hash);
         if let Some((index, one)) = differs {
@@ -467,7 +468,7 @@ impl Migrating {
         }
     }
 
-    /// Directory of one validator.
+    /// The directory of one validator, which is made where it is missing.
     fn home(&self, number: usize) -> Result<PathBuf> {
         let path = self.directory.join(format!("node{number}"));
         durable::create_directory(&path, 0o700)?;
@@ -478,14 +479,14 @@ impl Migrating {
         Ok(self.home(number)?.join("root"))
     }
 
-    /// Writes the recorded key, as its operator would have it.
+    /// Writes a validator's recorded key as its operator would have it, and gives the file's path.
     fn key(&self, number: usize) -> Result<PathBuf> {
         let path = self.home(number)?.join(key_file_name(self.world.family));
         durable::write_atomically(&path, self.world.keys[number], 0o600)?;
         Ok(path)
     }
 
-    /// Addresses that four nodes on one machine cannot share: key and value.
+    /// Addresses that nodes on one machine cannot share, as key and value of the configuration.
     fn addresses(&self, number: usize) -> Vec<(String, String)> {
         let port = |base: usize| format!("127.0.0.1:{}", base + 10 * number);
         let pairs = match self.world.family {
@@ -522,7 +523,7 @@ fn arguments<const N: usize>(texts: [&str; N]) -> Vec<OsString> {
     texts.into_iter().map(OsString::from).collect()
 }
 
-/// Work that blocks, off the runtime's own threads.
+/// Runs work that blocks on a thread that is not one of the runtime's own.
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     tokio::task::spawn_blocking(work).await.or_failed(|| "a part of the demo panicked")?
 }

@@ -28,10 +28,10 @@ use crate::{
     snapshot::{self, ReadOptions},
 };
 
-/// A genesis that everyone may read, as Kwil's tools write it.
+/// The mode of a genesis file: everyone may read it, as Kwil's tools write it.
 const MODE: u32 = 0o644;
 
-/// The file itself, also where its directory was named.
+/// The path of the genesis file, also where its directory was named.
 pub fn file_of(path: &Path) -> PathBuf {
     if path.is_dir() { path.join(GENESIS_FILE_NAME) } else { path.to_owned() }
 }
@@ -40,10 +40,10 @@ fn read(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")
 }
 
-/// A genesis as kwild would read it.
+/// Reads a genesis file as kwild would read it.
 ///
 /// # Errors
-/// When it cannot be read or kwild would refuse it.
+/// When the file cannot be read or kwild would refuse it.
 pub fn load(path: &Path) -> Result<Genesis> {
     parse(path, &read(path)?)
 }
@@ -61,11 +61,11 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<Genesis> {
 pub struct LintRequest {
     /// The genesis, or its directory.
     pub genesis: PathBuf,
-    /// The snapshot that belongs to it.
+    /// The snapshot that belongs to it; `None`: the genesis is looked at alone.
     pub snapshot: Option<PathBuf>,
-    /// The family that it must be of.
+    /// The family that the genesis must be of; `None` takes either.
     pub family: Option<Family>,
-    /// The kwild that will read it.
+    /// The kwild that will read the genesis; `None` where it is not known.
     pub build: Option<Build>,
 }
 
@@ -91,11 +91,11 @@ pub fn lint(request: &LintRequest, progress: &Progress, cancel: &CancellationTok
 /// What `genesis set` did.
 #[derive(Debug, Clone)]
 pub struct Edited {
-    /// Where the new genesis stands.
+    /// The path of the file with the new genesis.
     pub genesis: PathBuf,
-    /// What changed; nothing, and then nothing was written in place.
+    /// What changed; where nothing did, nothing was written in place.
     pub changes: Vec<Change>,
-    /// What is to be looked at in what came out.
+    /// The errors and warnings of lint on the genesis that came out.
     pub findings: Vec<Finding>,
 }
 
@@ -146,12 +146,12 @@ pub fn set(path: &Path, edits: &[Edit], out: Option<&Path>, progress: &Progress)
     Ok(Edited { genesis: target.to_owned(), changes, findings })
 }
 
-/// Now, as v0.9 writes it.
+/// The present time as a v0.9 genesis writes it: RFC 3339 with nine digits of a second at most.
 pub fn genesis_time_now() -> String {
     go_time(clock::since_1970())
 }
 
-/// The state hash of a snapshot whose every statement is one of a Kwil dump. Blocking.
+/// The family and state hash of a snapshot, every statement of which must be one of a Kwil dump. Blocking.
 ///
 /// # Errors
 /// When kwild could not read the file under this name, or its hash would be that of something else than a snapshot.
@@ -224,7 +224,7 @@ pub fn write_state_hash(path: &Path, family: Family, hash: Sha256Hash, progress:
     Ok(true)
 }
 
-/// The same JSON without its hash.
+/// The JSON of a genesis without its state hash.
 fn without_hash(bytes: &[u8]) -> Result<Vec<u8>> {
     use kwil_formats::formats::json::{Json, fold};
     let (value, _) = Json::read_first(bytes).map_err(kwil_formats::formats::genesis::GenesisError::from)?;
@@ -233,7 +233,7 @@ fn without_hash(bytes: &[u8]) -> Result<Vec<u8>> {
     Ok(Json::Object(kept.collect()).to_pretty())
 }
 
-/// Makes a new genesis in a directory; says where, and what is to be looked at in it.
+/// Writes a new genesis into a directory; gives its path, and the errors and warnings of lint on it.
 ///
 /// # Errors
 /// When there is one already, the values make none, or it cannot be written.

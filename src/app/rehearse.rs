@@ -32,21 +32,21 @@ mod load;
 
 use load::{Loaded, Read};
 
-/// kwild's own: it starts on no other.
+/// The major version of PostgreSQL that kwild starts on; it takes no other.
 const SERVER_MAJOR: u32 = 16;
-/// Variables that kwild's psql obeys and the rehearsal's does not.
+/// Environment variables that kwild's psql obeys and the rehearsal's does not.
 const OBEYED: [&str; 5] = ["PGCLIENTENCODING", "PGOPTIONS", "PGDATABASE", "PGSERVICE", "PSQLRC"];
 
 /// What is rehearsed, and where.
 #[derive(Debug)]
 pub struct RehearseOptions {
-    /// The snapshot, gzip or plain.
+    /// The snapshot file, gzip or plain.
     pub snapshot: PathBuf,
-    /// Its genesis; the snapshot must be what it pins.
+    /// The genesis that must pin the snapshot; `None`: that is not checked.
     pub genesis: Option<PathBuf>,
-    /// A manifest, or its directory: its hash and row counts are compared.
+    /// A manifest, or its directory, whose state hash and row counts are compared; `None`: they are not.
     pub manifest: Option<PathBuf>,
-    /// The server; none: a throw-away one.
+    /// The server to restore on; `None`: a throw-away one.
     pub server: Option<Settings>,
 }
 
@@ -55,49 +55,49 @@ pub struct RehearseOptions {
 pub struct Rehearsed {
     /// Nothing failed but what fails in every restore, and every row is there.
     pub ok: bool,
-    /// Which formats.
+    /// The family of the snapshot.
     pub family: Family,
-    /// SHA-256 of the text.
+    /// SHA-256 of the uncompressed text.
     pub state_hash: Sha256Hash,
     /// Major version of the server that was used.
     pub server_major: u32,
-    /// Tables and rows that the file holds.
+    /// The number of tables that have a COPY block in the file, with or without rows.
     pub tables: u64,
-    /// See `tables`.
+    /// The number of rows that the file holds.
     pub rows: u64,
-    /// Rows that were restored.
+    /// The number of rows that were restored; 0 where the guard ended the restore.
     pub restored_rows: u64,
     /// Statements that failed, in the text's order.
     pub failed: Vec<FailedStatement>,
-    /// Failures beyond those listed.
+    /// The number of failures beyond those listed.
     pub failed_more: u64,
     /// The text has the guard: what fails ends the restore, and nothing of `kwild_voting` is there then.
     pub guarded: bool,
-    /// Tables whose rows are not as many as they should be; none where the guard ended the restore.
+    /// Tables with other rows than they should have; empty where the guard ended the restore.
     pub differs: Vec<RowsDiffer>,
-    /// Parts of the schema that are not as the file makes them.
+    /// Parts of the schema, in words, that are not as the file makes them.
     pub schema_differs: Vec<String>,
-    /// What is worth knowing.
+    /// Sentences on what is worth knowing of the rehearsal.
     pub notes: Vec<String>,
 }
 
 /// A table with other rows than it should have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct RowsDiffer {
-    /// `schema.table`
+    /// The table's name as `schema.table`.
     pub table: String,
-    /// Rows in the file.
+    /// The number of rows in the file; `None`: the file has no such table.
     pub file: Option<u64>,
-    /// Rows that the manifest counts, if there is one.
+    /// The number of rows that the manifest counts; `None`: there is no manifest, or it has no such table.
     pub manifest: Option<u64>,
-    /// Rows after the restore; none: the table was not made.
+    /// The number of rows after the restore; `None`: the table was not made.
     pub restored: Option<u64>,
-    /// As many rows, but with other contents.
+    /// Whether the rows are as many, but with other contents.
     pub other_contents: bool,
 }
 
 impl Rehearsed {
-    /// Failures that no other restore has.
+    /// The failed statements that do not fail in every restore.
     pub fn unexpected(&self) -> impl Iterator<Item = &FailedStatement> {
         self.failed.iter().filter(|failed| !failed.expected)
     }
@@ -217,7 +217,7 @@ fn interrupted() -> Error {
     Error::interrupted("during the rehearsal; its database is gone")
 }
 
-/// What the file must be.
+/// What the snapshot file must be, as far as it is given.
 struct Wanted {
     genesis: Option<Genesis>,
     manifest: Option<Manifest>,
@@ -250,7 +250,7 @@ impl Wanted {
 /// What the server has after the restore.
 struct Restored {
     loaded: Loaded,
-    /// Of the tables and the schema; only where every table has as many rows as it should.
+    /// The digest of tables and schema; `None` where a statement failed that should not, or a number of rows is wrong.
     digest: Option<Digest>,
 }
 
@@ -320,7 +320,8 @@ fn judge(wanted: &Wanted, restored: Restored, server_major: u32) -> Result<Rehea
     })
 }
 
-/// Classes: insufficient resources, operator intervention, system error.
+/// Whether the server is in trouble, by the SQLSTATE's class: insufficient resources, operator intervention, system
+/// error.
 fn is_the_servers(sqlstate: Option<&str>) -> bool {
     sqlstate.is_some_and(|code| ["53", "57", "58"].iter().any(|class| code.starts_with(class)))
 }
@@ -345,7 +346,7 @@ fn differing(report: &ScanReport, restored: &BTreeMap<String, u64>, manifest: Op
     differs
 }
 
-/// Tables whose rows are as many, but not the same.
+/// The tables whose rows are not the same in the file and after the restore, although they are as many.
 fn other_contents(file: &Digest, restored: &Digest) -> Vec<RowsDiffer> {
     let digests: BTreeMap<&str, Blake3Hash> = restored.tables.iter().map(|t| (&*t.name, t.digest)).collect();
     let differs = file.tables.iter().filter(|table| digests.get(&*table.name) != Some(&table.digest));
@@ -359,7 +360,7 @@ fn other_contents(file: &Digest, restored: &Digest) -> Vec<RowsDiffer> {
     differs.map(differ).collect()
 }
 
-/// Where kwild's own restore on this machine may go another way.
+/// A note for each way in which kwild's own restore on this machine may go otherwise.
 fn notes(server_major: u32) -> Vec<String> {
     let mut notes = Vec::new();
     if server_major != SERVER_MAJOR {

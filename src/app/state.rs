@@ -27,7 +27,7 @@ use crate::{
 const NEWEST: &str = "newest.regenesis";
 const EQUIVOCATION: &str = "equivocation-";
 
-/// The state directory.
+/// The directory in which this machine remembers manifests (`--state-dir`).
 #[derive(Debug, Clone)]
 pub struct StateDirectory {
     path: PathBuf,
@@ -36,14 +36,14 @@ pub struct StateDirectory {
 /// What was seen of one network and lead.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Seen {
-    /// Sequence and id of the newest manifest.
+    /// The sequence and id of the newest manifest; `None` where none was seen.
     pub newest: Option<(u64, Blake3Hash)>,
-    /// The highest sequence of which there were two.
+    /// The highest sequence of which two manifests were seen; `None` where there is none.
     pub equivocated: Option<u64>,
 }
 
 impl Seen {
-    /// The highest sequence that a new manifest must be above.
+    /// The highest sequence seen, which a new manifest's must be above; `None` where any will do.
     pub fn highest(&self) -> Option<u64> {
         self.newest.map(|(sequence, _)| sequence).max(self.equivocated)
     }
@@ -69,7 +69,7 @@ impl StateDirectory {
         Ok(StateDirectory { path })
     }
 
-    /// The directory itself.
+    /// The path of the directory, which need not be there yet.
     pub fn path(&self) -> &Path {
         &self.path
     }

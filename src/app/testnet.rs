@@ -27,7 +27,7 @@ use crate::{
     },
 };
 
-/// Behind a dot and the directory's name: where the network is put together.
+/// The end of the name under which the network is put together, behind a dot and the name of its directory.
 const STAGING_SUFFIX: &str = ".regenesis-part";
 const LOCK_FILE_NAME: &str = ".lock";
 const KEY_MODE: u32 = 0o600;
@@ -42,29 +42,29 @@ pub enum Beginning {
     Genesis {
         /// The genesis; its validators are replaced.
         genesis: Box<Genesis>,
-        /// Another name for the network.
+        /// The network's new chain id; `None`: the genesis' own with `-testnet` behind it.
         chain_id: Option<String>,
-        /// The snapshot.
+        /// The snapshot file; `None` where there is none.
         snapshot: Option<PathBuf>,
     },
 }
 
-/// What `setup testnet` is told.
+/// What `setup testnet` is asked for.
 #[derive(Debug)]
 pub struct TestnetOptions {
     /// The directory of the nodes' roots.
     pub output: PathBuf,
-    /// Nodes that vote, and nodes that do not.
+    /// The number of nodes that vote.
     pub validators: usize,
-    /// See there.
+    /// The number of nodes that do not vote.
     pub non_validators: usize,
-    /// Hosts, ports and names.
+    /// Where the nodes are, their ports, and what they are called.
     pub layout: Layout,
-    /// What it begins with.
+    /// What the network begins with.
     pub beginning: Beginning,
-    /// v0.9: each validator gets a balance.
+    /// Whether each validator of a new network gets a balance, and transactions cost gas.
     pub fund_validators: bool,
-    /// Configuration of every node.
+    /// Keys and values for the config.toml of every node.
     pub config: Vec<(String, String)>,
     /// Where progress goes.
     pub progress: Progress,
@@ -75,23 +75,23 @@ pub struct TestnetOptions {
 /// One node that was made.
 #[derive(Debug, Serialize)]
 pub struct TestnetNode {
-    /// Its root.
+    /// The node's root.
     pub root: PathBuf,
-    /// How peers name it.
+    /// The node id by which peers name it.
     pub node_id: String,
-    /// Where peers reach it.
+    /// Where peers reach it: a host and port.
     pub address: String,
     /// Whether it votes.
     pub validator: bool,
     /// v0.10: whether it proposes the blocks.
     pub leader: bool,
-    /// Its database, which has to be made.
+    /// The name of its database, which has yet to be made.
     pub dbname: String,
-    /// What makes that database.
+    /// The shell command that makes that database.
     pub create: String,
-    /// The port of its RPC.
+    /// The port of its RPC server.
     pub rpc_port: u16,
-    /// What starts it.
+    /// The shell command that starts it.
     pub start: String,
 }
 
@@ -100,18 +100,18 @@ pub struct TestnetNode {
 pub struct Testnet {
     /// The directory of the roots.
     pub directory: PathBuf,
-    /// Their family.
+    /// The family of the nodes.
     pub family: Family,
-    /// The network.
+    /// The network's chain id.
     pub chain_id: String,
-    /// The snapshot's hash, where there is one.
+    /// The state hash that the genesis pins; `None` where it pins none.
     pub state_hash: Option<String>,
-    /// The nodes.
+    /// The nodes that were made.
     pub nodes: Vec<TestnetNode>,
-    /// They are all to run on this machine, with one server.
+    /// Whether all nodes are to run on this machine.
     #[serde(skip)]
     pub shared: bool,
-    /// The genesis is another network's, but for its validators and name.
+    /// Whether the genesis is an existing network's but for its validators and chain id.
     pub rehearsal: bool,
 }
 
@@ -162,7 +162,7 @@ impl fmt::Display for Testnet {
     }
 }
 
-/// Makes the node's database, for a shell; `config` is that of all nodes.
+/// The shell command that makes the node's database; `config` is that of all nodes.
 fn create(family: Family, node: &Node, config: &[(String, String)]) -> String {
     let said = |v09: &str, v010: &str, default: &str| {
         let key = if family == Family::V09 { v09 } else { v010 };
@@ -258,7 +258,7 @@ pub fn testnet(options: TestnetOptions) -> Result<Testnet> {
     })
 }
 
-/// A directory that is there is never touched; an empty one may be the place.
+/// Refuses a place where something is, which is never touched; an empty directory may be the place.
 fn refuse_existing(output: &Path) -> Result<()> {
     let empty = match fs::symlink_metadata(output) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -301,7 +301,7 @@ impl Work {
         Ok(made)
     }
 
-    /// A root with its key in it; the snapshot is checked for the first one, the others share its bytes.
+    /// Makes one root with its key in it; the snapshot is checked for the first root, the others share its bytes.
     fn one(
         &self,
         root: &Path,
@@ -338,7 +338,7 @@ impl Work {
     }
 }
 
-/// The same bytes under a second name; kwild only reads them.
+/// Gives a file's bytes a second name, or copies them where that cannot be; kwild only reads them.
 fn share(from: &Path, to: &Path) -> Result<()> {
     if fs::hard_link(from, to).is_ok() {
         return Ok(());

@@ -61,17 +61,17 @@ pub struct VerifiedChunk {
 }
 
 impl VerifiedChunk {
-    /// Which chunk it is.
+    /// The place of the chunk in its artifact.
     pub fn index(&self) -> ChunkIndex {
         self.index
     }
 
-    /// Its bytes.
+    /// The chunk's bytes.
     pub fn data(&self) -> &[u8] {
         &self.data
     }
 
-    /// Its bytes, without a copy.
+    /// The chunk's bytes, without a copy.
     pub fn into_data(self) -> Vec<u8> {
         self.data
     }
@@ -86,17 +86,17 @@ impl fmt::Debug for VerifiedChunk {
 /// Bytes that are not the chunk they should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ChunkError {
-    /// Not as long as the chunk.
+    /// The bytes are more or fewer than the chunk has.
     #[error("chunk {index} has {got} bytes, not {expected}")]
     Length {
         /// Which chunk it should be.
         index: ChunkIndex,
-        /// Its length.
+        /// The chunk's length in bytes.
         expected: usize,
-        /// The length of what came.
+        /// The number of bytes that came.
         got: usize,
     },
-    /// Other bytes.
+    /// The bytes are as many as the chunk's, but others.
     #[error("chunk {index} has id {got}, not {expected}")]
     Id {
         /// Which chunk it should be.
@@ -142,13 +142,13 @@ pub fn verify_chunk(
 /// What a manifest says about one artifact's bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArtifactDescription {
-    /// Size and chunks.
+    /// The size in bytes, and how it is cut into chunks.
     pub layout: Layout,
     /// BLAKE3 of the file.
     pub root: Blake3Hash,
     /// SHA-256 of the file.
     pub sha256: Sha256Hash,
-    /// One id a chunk.
+    /// The ids of the chunks, in the file's order.
     pub chunk_ids: Vec<Blake3Hash>,
 }
 
@@ -156,7 +156,7 @@ pub struct ArtifactDescription {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the file was {expected} bytes long when it was opened, but {got} were read: it changed meanwhile")]
 pub struct SizeError {
-    /// Size said at the beginning.
+    /// The size in bytes that was said at the beginning.
     pub expected: u64,
     /// Bytes that came; where more came than expected, at least as many.
     pub got: u64,
@@ -170,7 +170,7 @@ const LEAF_BYTES: u64 = CHUNK_SIZE_BYTES_MIN;
 pub struct ArtifactHasher {
     /// Bytes taken so far.
     taken: u64,
-    /// Those behind the last leaf.
+    /// The hash of the bytes behind the last closed leaf.
     current: blake3::Hasher,
     leaves: Vec<Blake3Hash>,
     sha256: Sha256,

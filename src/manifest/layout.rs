@@ -9,7 +9,7 @@ use crate::base::{limits, text};
 pub struct ChunkIndex(u32);
 
 impl ChunkIndex {
-    /// The number itself.
+    /// The chunk's number, counted from 0.
     pub const fn get(self) -> u32 {
         self.0
     }
@@ -30,7 +30,7 @@ impl fmt::Display for ChunkIndex {
 /// A size and chunk size that are no layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum LayoutError {
-    /// Not a power of two, or outside the bounds.
+    /// The chunk size in bytes is no power of two, or outside the bounds.
     #[error(
         "the chunk size is {0} bytes, not a power of two from {min} to {max}",
         min = text::bytes(limits::CHUNK_SIZE_BYTES_MIN),
@@ -43,9 +43,9 @@ pub enum LayoutError {
         text::bytes(*size_bytes), text::bytes(*chunk_size_bytes), max = limits::CHUNK_COUNT_MAX
     )]
     TooManyChunks {
-        /// Size of the artifact.
+        /// The size of the artifact in bytes.
         size_bytes: u64,
-        /// Size of its chunks.
+        /// The size of its chunks in bytes.
         chunk_size_bytes: u64,
     },
 }
@@ -85,12 +85,12 @@ impl Layout {
         Self::new(size_bytes, power_of_two.clamp(limits::CHUNK_SIZE_BYTES_MIN, limits::CHUNK_SIZE_BYTES_MAX))
     }
 
-    /// Size of the artifact.
+    /// The size of the artifact in bytes.
     pub const fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
 
-    /// Size of every chunk but the last.
+    /// The size in bytes of every chunk but the last, which may be shorter.
     pub const fn chunk_size_bytes(&self) -> u64 {
         self.chunk_size_bytes
     }
@@ -119,7 +119,7 @@ impl Layout {
         u32::try_from(offset / self.chunk_size_bytes).ok().and_then(|n| self.index(n))
     }
 
-    /// Where the chunk begins in the artifact.
+    /// The byte of the artifact at which the chunk begins.
     pub fn offset(&self, index: ChunkIndex) -> u64 {
         u64::from(index.0) * self.chunk_size_bytes
     }

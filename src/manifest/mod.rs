@@ -34,7 +34,7 @@ use crate::base::{Blake3Hash, Sha256Hash, limits};
 /// The manifest's name beside the files it describes.
 pub const MANIFEST_FILE_NAME: &str = "manifest.regenesis";
 
-/// The fixed set of artifacts.
+/// The name of an artifact, of which there is a fixed set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ArtifactName {
     /// The new genesis.
@@ -74,15 +74,15 @@ impl Serialize for ArtifactName {
 /// One file of the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
-    /// Which file.
+    /// Which of the snapshot's files this is.
     pub name: ArtifactName,
-    /// Its size and chunks.
+    /// Its size in bytes, and how it is cut into chunks.
     pub layout: Layout,
     /// BLAKE3 of the file, as `b3sum` prints it.
     pub root: Blake3Hash,
     /// SHA-256 of the file.
     pub sha256: Sha256Hash,
-    /// One id a chunk.
+    /// The ids of its chunks, in the file's order.
     pub chunk_ids: Vec<Blake3Hash>,
 }
 
@@ -126,7 +126,7 @@ pub struct Network {
     pub old_chain_id: Option<String>,
     /// Chain id of the new genesis.
     pub new_chain_id: String,
-    /// Last block of the old chain.
+    /// The number of the old chain's last block.
     pub height: i64,
 }
 
@@ -142,28 +142,28 @@ pub struct Validator {
 /// Digest of the rows and the schema; equal for two databases in the same logical state.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct StateDigest {
-    /// Over all tables.
+    /// The state digest, over all tables and the validators.
     pub digest: Blake3Hash,
-    /// Over the DDL; compared only between equal majors.
+    /// The schema digest, over the statements that make the schema.
     pub schema_digest: Blake3Hash,
-    /// Major version of the Postgres server.
+    /// Major version of the Postgres server; 0 where it is not known.
     pub server_major: u32,
-    /// Major version of pg_dump.
+    /// Major version of pg_dump; 0 where it is not known.
     pub dump_major: u32,
-    /// Sorted by name.
+    /// The tables, sorted by their names.
     pub tables: Vec<TableDigest>,
 }
 
 /// One table of a [`StateDigest`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TableDigest {
-    /// `schema.table`
+    /// The table's name as `schema.table`.
     pub name: String,
     /// Columns of the COPY, in its order.
     pub columns: Vec<String>,
-    /// How many rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Over the sorted row hashes.
+    /// The table digest, over the sorted hashes of its rows.
     pub digest: Blake3Hash,
 }
 
@@ -174,15 +174,15 @@ pub struct Manifest {
     pub network: Network,
     /// `max(last + 1, UNIX seconds)`: later manifests replace earlier ones.
     pub sequence: u64,
-    /// When it was made.
+    /// When it was made, in UNIX seconds.
     pub created_unix_seconds: u64,
-    /// After this it is refused; `None`: never.
+    /// The UNIX second after which it is refused; `None`: never.
     pub not_after_unix_seconds: Option<u64>,
     /// Each of [`ArtifactName::ALL`], in that order.
     pub artifacts: Vec<Artifact>,
     /// SHA-256 of the uncompressed SQL text; what the genesis pins.
     pub state_hash: Sha256Hash,
-    /// Length of that text.
+    /// The length of that uncompressed text in bytes.
     pub text_size_bytes: u64,
     /// What validators compare with their own databases; `None`: not computed.
     pub state_digest: Option<StateDigest>,
@@ -192,7 +192,7 @@ pub struct Manifest {
     pub new_validators: Vec<Validator>,
     /// Who must have signed, who must attest.
     pub trust: TrustRules,
-    /// The manifest that this one replaces.
+    /// The id of the manifest that this one replaces; `None` where it replaces none.
     pub supersedes: Option<Blake3Hash>,
 }
 
@@ -205,12 +205,12 @@ impl Manifest {
         self.artifacts.iter().find(|a| a.name == name).expect("checked when it was read or signed")
     }
 
-    /// Bytes of all artifacts.
+    /// How many bytes all artifacts have together, the snapshot compressed as it is sent.
     pub fn size_bytes(&self) -> u64 {
         self.artifacts.iter().map(|a| a.layout.size_bytes()).sum()
     }
 
-    /// Chunks of all artifacts.
+    /// The number of chunks that all artifacts have together.
     pub fn chunk_count(&self) -> u32 {
         self.artifacts.iter().map(|a| a.layout.chunk_count()).sum()
     }
@@ -298,7 +298,7 @@ pub fn genesis_validators(genesis: &Genesis) -> Result<Vec<Validator>, GenesisEr
     Ok(validators)
 }
 
-/// Sorted, each once.
+/// Whether the items are sorted and each is there once.
 fn strictly_sorted<T>(items: &[T], compare: impl Fn(&T, &T) -> Ordering) -> bool {
     items.windows(2).all(|pair| compare(&pair[0], &pair[1]) == Ordering::Less)
 }

@@ -15,7 +15,7 @@ const DOMAIN: &[u8] = b"regenesis/manifest/v1\0";
 pub struct Signature {
     /// Who signed.
     pub key: PublicKey,
-    /// 64 bytes.
+    /// The signature, as [`PrivateKey::sign`] makes it.
     pub signature: [u8; 64],
 }
 
@@ -68,7 +68,7 @@ impl SignedManifest {
         Ok(SignedManifest { payload, manifest, signatures })
     }
 
-    /// What lies in `manifest.regenesis`.
+    /// The bytes of the file `manifest.regenesis`.
     pub fn to_bytes(&self) -> Vec<u8> {
         wire::encode_signed(&self.payload, &self.signatures)
     }
@@ -146,7 +146,7 @@ impl Signers {
         Ok(Signers(keys))
     }
 
-    /// How many distinct keys.
+    /// The number of distinct keys.
     pub fn count(&self) -> usize {
         self.0.len()
     }

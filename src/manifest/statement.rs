@@ -9,32 +9,32 @@ use crate::base::{Blake3Hash, limits};
 /// A validator of the OLD network: my own database gives this state digest at this height.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attestation {
-    /// Which manifest it is about.
+    /// The id of the manifest that it is about.
     pub manifest_id: Blake3Hash,
-    /// What the validator's own database gives.
+    /// The state digest of the validator's own database.
     pub state_digest: Blake3Hash,
-    /// Last block of that database.
+    /// The number of the last block in that database.
     pub height: i64,
-    /// When it was said.
+    /// When it was said, in UNIX seconds.
     pub created_unix_seconds: u64,
 }
 
 /// A validator of the NEW network: I hold the verified snapshot and my root is initialised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Readiness {
-    /// Which manifest it is about.
+    /// The id of the manifest that it is about.
     pub manifest_id: Blake3Hash,
-    /// When it was said.
+    /// When it was said, in UNIX seconds.
     pub created_unix_seconds: u64,
 }
 
 /// Why bytes are no statement of a validator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
-    /// Not readable as one.
+    /// The bytes cannot be read as such a statement.
     #[error("no statement of this kind: {0}")]
     Decode(#[from] DecodeError),
-    /// Readable, but the signature is not of this key over these bytes.
+    /// The bytes can be read, but the signature is not by this key over them.
     #[error("the signature by {0} does not hold")]
     Signature(PublicKey),
 }
@@ -44,7 +44,7 @@ pub enum StatementError {
 pub struct Signed<T> {
     /// What was said.
     pub statement: T,
-    /// By whom.
+    /// The key of who said it.
     pub signer: PublicKey,
 }
 

@@ -26,14 +26,14 @@ const CHECKSUM_SIZE_BYTES: usize = 4;
 /// Line breaks and indentation that a mail program adds are read over, but not without end.
 const TEXT_SIZE_BYTES_MAX: usize = 2 * limits::TICKET_SIZE_BYTES_MAX;
 
-/// What an operator is sent.
+/// What an operator is sent, to know which manifest to trust and where to fetch it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Ticket {
     /// Chain id of the new network.
     pub new_chain_id: String,
-    /// The manifest it is about.
+    /// The id of the manifest that it is about.
     pub manifest_id: Blake3Hash,
-    /// Whose manifest.
+    /// The key of the lead, whose manifest it is.
     pub lead: PublicKey,
     /// Summary of the manifest's rules, for words only; the manifest decides. Its lead is [`Ticket::lead`].
     pub policy: TrustRules,
@@ -126,25 +126,25 @@ impl fmt::Debug for Ticket {
 /// Why a text is no ticket. Never quotes the text, which may hold a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TicketError {
-    /// Begins with something else.
+    /// The text does not begin as a ticket does.
     #[error("this is not a ticket: a ticket begins with {PREFIX}{VERSION}")]
     NotATicket,
-    /// Another form of text.
+    /// The text is a ticket of this other version.
     #[error("the ticket has version {0}; this regenesis reads version {VERSION}")]
     OtherVersion(char),
-    /// More than any ticket.
+    /// The text has this many characters, more than any ticket.
     #[error("the ticket has {0} characters; at most {max} are read", max = limits::TICKET_SIZE_BYTES_MAX)]
     TooLong(usize),
-    /// A character that no ticket has.
+    /// At this place, counted from 1 without blanks, stands a character that no ticket has.
     #[error("the ticket has a character at place {0} that no ticket contains")]
     Character(usize),
     /// The end is missing.
     #[error("the ticket is cut: {missing} characters are missing at its end")]
     Cut {
-        /// How many.
+        /// How many characters are missing.
         missing: usize,
     },
-    /// More than the ticket follows.
+    /// So many characters follow that do not belong to the ticket.
     #[error("the ticket is followed by {0} characters that do not belong to it")]
     Longer(usize),
     /// The checksum does not fit.

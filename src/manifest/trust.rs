@@ -10,11 +10,11 @@ use crate::base::{limits, text};
 /// Who must have signed the manifest, and what validators of the old network must attest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TrustRules {
-    /// Who made the snapshot.
+    /// The key of the lead, who made the snapshot.
     pub lead: PublicKey,
     /// How many distinct keys of lead and co-signers must have signed.
     pub threshold: u32,
-    /// Who may sign beside the lead. Sorted.
+    /// The keys that may sign beside the lead's, sorted.
     pub cosigners: Vec<PublicKey>,
     /// What must be attested before a root is set up.
     pub attestations: Attestations,
@@ -61,16 +61,16 @@ pub enum Attestations {
     None,
     /// More than `numerator / denominator` of the old power.
     PowerOver {
-        /// Below the denominator.
+        /// What stands above the line, less than the denominator.
         numerator: u32,
-        /// Above 0.
+        /// What stands below the line, more than 0.
         denominator: u32,
     },
-    /// That many validators.
+    /// So many validators, whatever their power.
     Count(u32),
     /// The old leader and more than half of the old power: what v0.10 itself needs to go on.
     LeaderAndMajority {
-        /// An old validator.
+        /// The old network's leader, one of its validators.
         leader: PublicKey,
     },
 }
@@ -110,7 +110,7 @@ impl fmt::Display for Attestations {
     }
 }
 
-/// The text is no attestation rule.
+/// The error of a text that is no attestation rule.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{} is no attestation rule: give none, majority, a fraction such as 2/3, or a number of validators", text::escape(.0))]
 pub struct AttestationsTextError(String);

@@ -53,12 +53,12 @@ impl Step {
         Step::State,
     ];
 
-    /// From 1.
+    /// The number of the step, counted from 1.
     pub fn number(self) -> usize {
         self as usize + 1
     }
 
-    /// As operators read it.
+    /// The name of the step, as operators read it.
     pub fn name(self) -> &'static str {
         match self {
             Step::Size => "size caps",
@@ -81,7 +81,7 @@ impl fmt::Display for Step {
     }
 }
 
-/// What the reader knows beforehand.
+/// What the reader knows before the manifest comes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TrustPolicy {
     /// Pinned keys: one of them must have signed. From the ticket or `--trust`.
@@ -100,15 +100,15 @@ pub struct TrustPolicy {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum VerifyError {
-    /// Step 1.
+    /// Step 1: it is larger than any manifest.
     #[error("it has {size} bytes; at most {max} are read")]
     TooLarge {
-        /// Its size.
+        /// Its size in bytes.
         size: usize,
-        /// The limit.
+        /// The most bytes that are read.
         max: usize,
     },
-    /// Step 2.
+    /// Step 2: it cannot be read.
     #[error("{0}")]
     Decode(DecodeError),
     /// Step 3: signed by someone who may not.
@@ -125,42 +125,42 @@ pub enum VerifyError {
         /// Keys that signed.
         signers: Vec<PublicKey>,
     },
-    /// Step 4.
+    /// Step 4: too few distinct keys have signed it.
     #[error("{got} of the {needed} distinct keys that it needs have signed it")]
     Threshold {
-        /// Keys its rules ask for.
+        /// How many distinct keys its rules ask for.
         needed: u32,
-        /// Distinct keys that signed.
+        /// How many distinct keys signed.
         got: usize,
     },
     /// Step 5: another manifest.
     #[error("it is manifest {got}, not {expected}")]
     OtherManifest {
-        /// Asked for.
+        /// The id of the manifest that was asked for.
         expected: Blake3Hash,
-        /// What came.
+        /// The id of the manifest that came.
         got: Blake3Hash,
     },
     /// Step 5: another network.
     #[error("it is for network {}, not {}", escape(got), escape(expected))]
     OtherNetwork {
-        /// Asked for.
+        /// The chain id that was asked for.
         expected: String,
-        /// What came.
+        /// The chain id of the manifest.
         got: String,
     },
     /// Step 6: older than what was seen.
     #[error("its sequence {got} is lower than {seen}, which was seen before: a rollback")]
     Rollback {
-        /// Highest seen.
+        /// The highest sequence that was seen before.
         seen: u64,
-        /// What came.
+        /// The manifest's sequence.
         got: u64,
     },
     /// Step 6: from the future.
     #[error("its sequence {sequence} is more than a day ahead of this machine's clock ({now})")]
     FarFuture {
-        /// What came.
+        /// The manifest's sequence.
         sequence: u64,
         /// The reader's clock, in UNIX seconds.
         now: u64,
@@ -168,47 +168,47 @@ pub enum VerifyError {
     /// Step 6: two manifests with one number.
     #[error("{lead} signed two different manifests with sequence {sequence}, {first} and {second}: neither is good")]
     Equivocation {
-        /// Who did it.
+        /// The lead who signed both.
         lead: PublicKey,
-        /// The number of both.
+        /// The sequence of both.
         sequence: u64,
-        /// The one that was seen before.
+        /// The id of the one that was seen before.
         first: Blake3Hash,
-        /// The one that came.
+        /// The id of the one that came.
         second: Blake3Hash,
     },
     /// Step 6: one of two with the same number, as was found out earlier.
     #[error("of sequence {sequence} two different manifests by {lead} were seen: neither is good")]
     KnownEquivocation {
-        /// Who did it.
+        /// The lead who signed both.
         lead: PublicKey,
-        /// The number of both.
+        /// The sequence of both.
         sequence: u64,
     },
-    /// Step 7.
+    /// Step 7: it has expired.
     #[error("it expired at {} (UNIX time {not_after}; now {now})", text::time(*not_after))]
     Expired {
-        /// Last second.
+        /// The last UNIX second at which it could be used.
         not_after: u64,
-        /// The reader's clock.
+        /// The reader's clock, in UNIX seconds.
         now: u64,
     },
-    /// Step 8.
+    /// Step 8: the chunk ids of an artifact do not merge to its root.
     #[error("the chunk ids of the {artifact} merge to {got}, not to its root {expected}")]
     Chunks {
-        /// Which artifact.
+        /// The artifact whose ids they are.
         artifact: ArtifactName,
-        /// Its root.
+        /// The artifact's root in the manifest.
         expected: Blake3Hash,
-        /// What the ids give.
+        /// The root to which the ids merge.
         got: Blake3Hash,
     },
     /// Step 9: another file.
     #[error("the genesis file has BLAKE3 {got}, not {expected}: it is not the manifest's")]
     OtherGenesis {
-        /// The manifest's.
+        /// The BLAKE3 hash in the manifest.
         expected: Blake3Hash,
-        /// What came.
+        /// The BLAKE3 hash of the file that came.
         got: Blake3Hash,
     },
     /// Step 9: kwild would not start on it.
@@ -220,19 +220,19 @@ pub enum VerifyError {
     /// Step 10: the genesis pins another state.
     #[error("the genesis pins state hash {got}, the manifest says {expected}")]
     StateHash {
-        /// The manifest's.
+        /// The state hash in the manifest.
         expected: Sha256Hash,
-        /// The genesis's.
+        /// The state hash that the genesis pins.
         got: Sha256Hash,
     },
     /// Step 10: the genesis says something else.
     #[error("the {what} of the genesis is not the manifest's: {genesis} there, {manifest} here")]
     Disagrees {
-        /// What differs.
+        /// What differs, in words.
         what: &'static str,
-        /// As the manifest has it.
+        /// What the manifest has.
         manifest: String,
-        /// As the genesis has it.
+        /// What the genesis has.
         genesis: String,
     },
 }
@@ -386,12 +386,12 @@ fn check_sequence(manifest: &Manifest, id: Blake3Hash, policy: &TrustPolicy, now
 }
 
 impl VerifiedManifest {
-    /// What it says.
+    /// What the manifest says.
     pub fn manifest(&self) -> &Manifest {
         self.signed.manifest()
     }
 
-    /// Its id.
+    /// The manifest's id.
     pub fn id(&self) -> Blake3Hash {
         self.id
     }

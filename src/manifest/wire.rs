@@ -20,9 +20,9 @@ mod proto {
     include!(concat!(env!("OUT_DIR"), "/regenesis.manifest.v1.rs"));
 }
 
-/// The meaning of the fields; a higher number was made by a newer regenesis.
+/// The number of the format, which says what a manifest's fields mean; a newer regenesis writes a higher one.
 pub(super) const FORMAT: u32 = 1;
-/// The meaning of a ticket's fields.
+/// The number of the format of a ticket's message, which says what its fields mean.
 pub(super) const TICKET_VERSION: u32 = 1;
 
 /// Why bytes are no manifest, statement or ticket.
@@ -31,20 +31,20 @@ pub enum DecodeError {
     /// More bytes than are ever read.
     #[error("it has {size} bytes; at most {max} are read")]
     TooLarge {
-        /// Bytes there are.
+        /// How many bytes there are.
         size: usize,
-        /// The limit.
+        /// The most bytes that are read.
         max: usize,
     },
     /// No bytes at all.
     #[error("it is empty")]
     Empty,
-    /// Not these messages.
+    /// The bytes are none of the messages that were looked for.
     #[error("its bytes are no {what} (cut, or something else): {problem}")]
     NotProtobuf {
-        /// What was looked for.
+        /// The message that was looked for.
         what: &'static str,
-        /// What the reader says.
+        /// What the reader of protobuf says.
         problem: String,
     },
     /// Readable, but not the one way to write it: something was added or re-ordered.
@@ -52,68 +52,68 @@ pub enum DecodeError {
         "its bytes are not the ones that regenesis writes for this {what}: something was added, padded or re-ordered"
     )]
     NotCanonical {
-        /// What was read.
+        /// The message that was read.
         what: &'static str,
     },
-    /// A number that this program does not know.
+    /// A format number that this program does not know.
     #[error("it was made by a newer regenesis (format {0}, this one reads up to {FORMAT})")]
     Newer(u32),
-    /// A field that must be there.
+    /// The field of this name must be there and is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// Bytes of a wrong length.
+    /// A field's bytes have a wrong length.
     #[error("{field} has {got} bytes, not {expected}")]
     Length {
-        /// Which field.
+        /// The name of the field.
         field: &'static str,
-        /// Its length.
+        /// How many bytes it must have.
         expected: usize,
-        /// What came.
+        /// How many bytes it has.
         got: usize,
     },
     /// An enum value without a meaning.
     #[error("{field} has the unknown value {value}")]
     UnknownValue {
-        /// Which field.
+        /// The name of the field.
         field: &'static str,
-        /// What came.
+        /// The number that stands in the field.
         value: i32,
     },
-    /// A list that must be sorted with each entry once.
+    /// The list of this name must be sorted with each entry once, and is not.
     #[error("{0} are not sorted, or one stands there twice")]
     NotSorted(&'static str),
-    /// A key that is none.
+    /// The bytes of a public key are no key.
     #[error("{field}: {problem}")]
     Key {
-        /// Which field.
+        /// The name of the field.
         field: &'static str,
-        /// Why.
+        /// Why the bytes are no key.
         problem: KeyError,
     },
-    /// A size and chunk size that do not go together.
+    /// An artifact's size and chunk size do not go together.
     #[error("{artifact}: {problem}")]
     Layout {
-        /// Which artifact.
+        /// The artifact that is at fault.
         artifact: ArtifactName,
-        /// Why.
+        /// Why they do not.
         problem: LayoutError,
     },
-    /// Too few or too many chunk ids.
+    /// An artifact has too few or too many chunk ids.
     #[error("the {artifact} has {got} chunk ids, but its size makes {expected} chunks")]
     ChunkCount {
-        /// Which artifact.
+        /// The artifact that is at fault.
         artifact: ArtifactName,
-        /// Chunks of its layout.
+        /// The number of chunks that its layout makes.
         expected: usize,
-        /// Ids in the manifest.
+        /// The number of chunk ids in the manifest.
         got: usize,
     },
-    /// A rule between fields.
+    /// A rule that the fields must keep, alone or among themselves, is broken.
     #[error("{field}: {problem}")]
     Rule {
-        /// Which field.
+        /// The name of the field.
         field: &'static str,
-        /// What it must not be.
+        /// What the field is and must not be.
         problem: &'static str,
     },
 }

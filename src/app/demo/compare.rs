@@ -1,4 +1,4 @@
-//! Four roots: equal but for key and ports.
+//! Compares the roots that a demo has made: they must be equal but for key and ports.
 
 use std::{
     collections::BTreeSet,
@@ -13,7 +13,7 @@ use crate::{
     manifest::MANIFEST_FILE_NAME,
 };
 
-/// A root and the values that are its own.
+/// A node's root, and the configuration values that are its own.
 #[derive(Debug)]
 pub(super) struct Root {
     pub(super) name: String,
@@ -56,7 +56,7 @@ pub(super) fn compare(roots: &[Root], key_file: &str) -> Result<()> {
     Ok(())
 }
 
-/// Names in a root, but for what regenesis keeps there for itself.
+/// The names in a root, without what regenesis keeps there for itself.
 fn names(root: &Path) -> Result<BTreeSet<String>> {
     let what = || format!("cannot read the root {}", root.display());
     let mut names = BTreeSet::new();
@@ -78,7 +78,7 @@ fn hash(path: &Path) -> Result<Blake3Hash> {
     Ok(Blake3Hash::from_bytes(*hasher.finalize().as_bytes()))
 }
 
-/// The configuration with its own values taken out.
+/// A root's configuration with its own values taken out; an error where one of them is missing.
 fn normal_config(root: &Root) -> Result<String> {
     let path = root.path.join(CONFIG_FILE_NAME);
     let mut text = fs::read_to_string(&path).or_failed(|| format!("cannot read {}", path.display()))?;

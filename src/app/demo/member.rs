@@ -26,15 +26,15 @@ use crate::base::{Context, Error, Progress, Result, text::escape};
 
 /// How long a process may take to end after it was asked to.
 const STOP_TIME_MAX: Duration = Duration::from_secs(15);
-/// Last lines of a process that are kept for its error.
+/// How many last lines of a process are kept for its error.
 const TAIL_LINES_MAX: usize = 4;
-/// Much longer than any result.
+/// How many lines are read for a result, far more than any has.
 const RESULT_LINES_MAX: usize = 10_000;
 
-/// One process.
+/// One process of the demo.
 #[derive(Debug)]
 pub(super) struct Member {
-    /// Such as `validator 2`.
+    /// The name that it is shown by, such as `validator 2`.
     pub(super) name: String,
     child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
@@ -49,7 +49,7 @@ struct Envelope<T> {
 }
 
 impl Member {
-    /// Starts `regenesis ARGUMENTS`.
+    /// Starts `regenesis ARGUMENTS`. Warnings are always passed on, steps and notes only where it is `aloud`.
     pub(super) fn start(name: String, arguments: &[OsString], talk: &Talk, aloud: bool) -> Result<Self> {
         let program = std::env::current_exe().or_failed(|| "cannot find this program's own file")?;
         let mut command = Command::new(program);
@@ -72,7 +72,7 @@ impl Member {
         Ok(Member { name, child, stdout: BufReader::new(stdout).lines(), said, tail, guardian })
     }
 
-    /// Waits for the result, which the process prints before it goes on serving.
+    /// Waits for the result, which is printed before the process goes on serving; an error where it ends without one.
     pub(super) async fn result<T: DeserializeOwned>(&mut self) -> Result<T> {
         let mut text = String::new();
         for _ in 0..RESULT_LINES_MAX {
@@ -98,7 +98,7 @@ impl Member {
         Err(Error::failed(ended).because(if tail.is_empty() { "it said nothing".to_owned() } else { tail.join(" | ") }))
     }
 
-    /// Waits for an end that is near; asks for it if it does not come.
+    /// Waits for the process to end by itself, 15 seconds at most; then stops it.
     async fn end(&mut self) -> Result<ExitStatus> {
         match timeout(STOP_TIME_MAX, self.child.wait()).await {
             Ok(status) => status.or_failed(|| format!("cannot wait for {}", self.name)),
@@ -106,7 +106,7 @@ impl Member {
         }
     }
 
-    /// Asks the process to stop, waits, and kills it if it does not.
+    /// Asks the process to stop, waits 15 seconds at most, and kills it if it does not.
     pub(super) async fn stop(&mut self) -> Result<ExitStatus> {
         let cannot = || format!("cannot stop {}", self.name);
         if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
@@ -149,7 +149,7 @@ impl Guardian {
         Ok(Guardian(Some(command.spawn().or_failed(|| "cannot start a shell")?)))
     }
 
-    /// Ends it before its input closes: there is nothing left to clear up.
+    /// Ends the shell before its input closes: there is nothing left to clear up.
     fn dismiss(&mut self) {
         if let Some(mut shell) = self.0.take() {
             let _ = shell.kill();
@@ -174,7 +174,7 @@ pub(super) struct Talk {
 #[derive(Debug, Default)]
 struct Shared {
     warnings: BTreeSet<String>,
-    /// Bytes there are and bytes in all, of each process that fetches.
+    /// By the name of each process that fetches, the bytes that it has and the bytes in all.
     fetched: BTreeMap<String, (u64, u64)>,
     over: bool,
 }
@@ -228,7 +228,7 @@ impl Talk {
         self.shared.lock().expect("no panic while held").over = true;
     }
 
-    /// The fetching is over.
+    /// Ends the progress of the fetch, which is over.
     pub(super) fn fetched(&self) {
         self.shared.lock().expect("no panic while held").fetched.clear();
         self.progress.done("fetch");

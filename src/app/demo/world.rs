@@ -7,14 +7,14 @@ use kwil_formats::formats::Family;
 
 /// Bytes of incompressible data in a row that the demo adds.
 const ROW_SIZE_BYTES: u64 = 16 * 1024;
-/// Above every id that the recorded rows have.
+/// The id of the first row that the demo adds, above every id that the recorded rows have.
 const FIRST_ID: u64 = 1_000_000;
 
 /// A recorded network.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) family: Family,
-    /// pg_dump's text, gzip.
+    /// The database as pg_dump's text, gzip.
     pub(super) database: &'static [u8],
     /// The genesis that the old network began with.
     pub(super) genesis: &'static [u8],
@@ -32,7 +32,7 @@ macro_rules! recorded {
     };
 }
 
-/// The network of a family.
+/// The recorded network of a family.
 pub(super) fn world(family: Family) -> World {
     match family {
         Family::V09 => World {

@@ -22,9 +22,9 @@ use crate::{
     },
 };
 
-/// The text's pieces waiting for psql.
+/// How many pieces of the text may wait for psql.
 const PIECES_WAITING: usize = 3;
-/// Text before the family shows: the schemas come first.
+/// How many bytes of uncompressed text are held until the family shows, at most: the schemas come first.
 const HELD_BYTES_MAX: usize = 16 << 20;
 
 /// What one pass over the file found.
@@ -35,11 +35,11 @@ pub(super) struct Read {
     pub(super) outline: Outline,
 }
 
-/// What became of the text.
+/// What the file held, and what the server made of it.
 pub(super) struct Loaded {
     pub(super) read: Read,
     pub(super) complaints: Complaints,
-    /// Rows of each table after the restore.
+    /// The number of rows of each `schema.table` after the restore.
     pub(super) rows: BTreeMap<String, u64>,
 }
 
@@ -115,11 +115,11 @@ fn read(
     })
 }
 
-/// Through which the text goes to psql: no piece passes before every statement that ends in it was checked.
+/// What the text goes through to psql: no piece passes before every statement that ends in it was checked.
 struct Gate<'a> {
     scanner: StatementScanner,
     outline: Outline,
-    /// None: psql takes no more. The rest is still read, since the hash is wanted.
+    /// Where the text goes to; `None`: psql takes no more. The rest is still read, since the hash is wanted.
     to_psql: Option<&'a mpsc::Sender<Arc<TextPiece>>>,
 }
 

@@ -8,15 +8,15 @@ use std::fmt;
 pub enum Kind {
     /// IO, database or network failed; nothing half-made stands under a final name. Exit 1.
     Failed,
-    /// Flags or arguments. Exit 2.
+    /// The flags or arguments are wrong. Exit 2.
     Usage,
     /// Something has not the hash, signature, format or chain it must have. Exit 3.
     Verify,
-    /// A safety rule says no. Exit 4.
+    /// A safety rule forbids what was asked for. Exit 4.
     Refused,
     /// A timeout passed; the work can be resumed. Exit 5.
     GaveUp,
-    /// A signal ended the work, by its number; resumable. Exit 128 + number.
+    /// The signal of this number ended the work, which can be resumed. Exit 128 + number.
     Interrupted(u8),
 }
 
@@ -51,71 +51,71 @@ struct Inner {
     source: Option<Source>,
 }
 
-/// Result of anything that may fail for a person to read.
+/// A result whose error is written for a person to read.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of the given kind.
+    /// An error of the given kind and text, with neither hint nor cause.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
         Error(Box::new(Inner { kind, what: what.into(), hint: None, source: None }))
     }
 
-    /// IO, database or network failed.
+    /// A [`Kind::Failed`] error: IO, a database or the network failed.
     pub fn failed(what: impl Into<String>) -> Self {
         Self::new(Kind::Failed, what)
     }
 
-    /// Wrong flags or arguments.
+    /// A [`Kind::Usage`] error: the flags or arguments are wrong.
     pub fn usage(what: impl Into<String>) -> Self {
         Self::new(Kind::Usage, what)
     }
 
-    /// Something is not what it must be.
+    /// A [`Kind::Verify`] error: something has not the hash, signature, format or chain it must have.
     pub fn verify(what: impl Into<String>) -> Self {
         Self::new(Kind::Verify, what)
     }
 
-    /// A safety rule refuses.
+    /// A [`Kind::Refused`] error: a safety rule forbids what was asked for.
     pub fn refused(what: impl Into<String>) -> Self {
         Self::new(Kind::Refused, what)
     }
 
-    /// A timeout passed.
+    /// A [`Kind::GaveUp`] error: a timeout passed, and the work can be resumed.
     pub fn gave_up(what: impl Into<String>) -> Self {
         Self::new(Kind::GaveUp, what)
     }
 
-    /// Ctrl-C, or another wish to end, came at this point of the work: "while …" or "before …". Which signal it was is only
-    /// known above.
+    /// A [`Kind::Interrupted`] error; `when` names the point of the work, as "while …" or "before …". It stands for
+    /// Ctrl-C: the caller who watches the signals puts the true number in its place.
     pub fn interrupted(when: impl fmt::Display) -> Self {
         Self::new(Kind::Interrupted(SIGINT), format!("interrupted {when}"))
     }
 
-    /// Adds what the operator does next.
+    /// Adds the hint: what the operator does next.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self
     }
 
-    /// Adds the cause.
+    /// Adds the lower error that caused this one.
     #[must_use]
     pub fn because(mut self, source: impl Into<Source>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Which exit code this means.
+    /// The kind of the failure, which gives the exit code.
     pub fn kind(&self) -> Kind {
         self.0.kind
     }
 
-    /// The advice alone.
+    /// The hint alone: what the operator does next; `None` where nothing is advised.
     pub fn advice(&self) -> Option<&str> {
         self.0.hint.as_deref()
     }
 
-    /// What is wrong with every cause, on one line, without the advice.
+    /// What is wrong and all its causes in turn, on one line joined by `: `, without the hint.
     pub fn chain(&self) -> String {
         let mut text = self.0.what.clone();
         let mut next = std::error::Error::source(self);

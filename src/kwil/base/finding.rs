@@ -10,9 +10,9 @@ use serde::Serialize;
 pub enum Level {
     /// kwild would refuse it, or do what nobody wants.
     Error,
-    /// To be looked at.
+    /// Nothing refuses it, but an operator should look whether it is meant.
     Warning,
-    /// Good to know.
+    /// Worth knowing; nothing is wrong.
     Note,
 }
 
@@ -31,32 +31,32 @@ impl fmt::Display for Level {
 pub struct Finding {
     /// How much it matters.
     pub level: Level,
-    /// A word for scripts; it never changes its meaning.
+    /// The name of this sort of finding, for scripts; it never changes its meaning.
     pub code: &'static str,
-    /// Where: a JSON path such as `validators[2].power`, a setting, a file.
+    /// Where it was seen: a JSON path such as `validators[2].power`, a setting or a file; `None` where it has no place.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// What was seen and what comes of it.
     pub text: String,
-    /// What to do.
+    /// What the operator does about it; `None` where nothing is advised.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fix: Option<String>,
 }
 
 impl Finding {
-    /// A finding of this level.
+    /// A finding of this level, code and text, with neither path nor fix.
     pub fn new(level: Level, code: &'static str, text: impl Into<String>) -> Self {
         Finding { level, code, path: None, text: text.into(), fix: None }
     }
 
-    /// Says where.
+    /// Adds the path: where it was seen.
     #[must_use]
     pub fn at(mut self, path: impl Into<String>) -> Self {
         self.path = Some(path.into());
         self
     }
 
-    /// Says what to do.
+    /// Adds the fix: what the operator does about it.
     #[must_use]
     pub fn fix(mut self, fix: impl Into<String>) -> Self {
         self.fix = Some(fix.into());

@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-/// Text that is not 64 hex digits.
+/// The error of a text that is not 64 hex digits; it holds the first 80 characters of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("expected 64 hex digits, got {0:?}")]
 pub struct HashTextError(String);
@@ -14,17 +14,17 @@ macro_rules! hash_type {
         pub struct $name([u8; 32]);
 
         impl $name {
-            /// Wraps raw bytes.
+            /// The hash whose bytes these are.
             pub const fn from_bytes(bytes: [u8; 32]) -> Self {
                 Self(bytes)
             }
 
-            /// The raw bytes.
+            /// The hash's 32 bytes.
             pub const fn as_bytes(&self) -> &[u8; 32] {
                 &self.0
             }
 
-            /// First ten hex digits, for logs.
+            /// The first ten hex digits, for logs.
             pub fn short(&self) -> String {
                 hex::encode(&self.0[..5])
             }

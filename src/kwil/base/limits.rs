@@ -1,30 +1,33 @@
 //! Every bound of this package in one place: value, unit, reason, and which room enforces it.
 
-/// A genesis file. Real ones are kilobytes; allocs may be many. `formats`.
+/// Bytes of a genesis file. Real ones are kilobytes, but allocs may be many. Enforced in `formats`.
 pub const GENESIS_SIZE_BYTES_MAX: usize = 16 << 20;
-/// A key file. `formats`.
+/// Bytes of a key file, whose longest form has fewer than 200. Enforced in `formats`.
 pub const KEY_FILE_SIZE_BYTES_MAX: usize = 16 << 10;
-/// One SQL statement outside COPY data; the longest are function bodies and literals, bounded by a chain's transactions.
-/// `dump`.
+/// Bytes of one SQL statement outside COPY data. The longest hold function bodies and literals, which a chain's
+/// transactions bound. Enforced in `dump`.
 pub const SQL_STATEMENT_SIZE_BYTES_MAX: usize = 16 << 20;
-/// Tokens of one SQL statement: 1600 columns with a default each need some 16,000. The parser takes
-/// about 4 KiB for each. `dump`.
+/// Tokens of one SQL statement: 1600 columns with a default each need some 16,000. The parser takes about 4 KiB of
+/// memory for each token. Enforced in `dump`.
 pub const SQL_STATEMENT_TOKENS_MAX: usize = 20_000;
-/// Tokens of a function's body, whose statements are parsed one by one. `dump`.
+/// Tokens of a function's body, whose statements are parsed one by one. Enforced in `dump`.
 pub const FUNCTION_BODY_TOKENS_MAX: usize = 200_000;
-/// The body of a function in plpgsql; a transaction that makes one has to fit into a block. The parser of bodies takes some
-/// 50 bytes for each of it. `dump`.
+/// Bytes of the body of a plpgsql function; a transaction that makes one has to fit into a block. The parser of bodies
+/// takes some 50 bytes of memory for each byte. Enforced in `dump`.
 pub const FUNCTION_BODY_SIZE_BYTES_MAX: usize = 2 << 20;
-/// One COPY row's text with its line end: what the server's line buffer holds. `dump`.
+/// Bytes of one COPY row's text with its line end: what the server's line buffer holds. Enforced in `dump`.
 pub const COPY_ROW_SIZE_BYTES_MAX: u64 = (1 << 30) - 2;
-/// One row of the voters table: an id, a public key and a number. `dump`.
+/// Bytes of one row of the voters table: an id, a public key and a number. Enforced in `dump`.
 pub const VOTER_ROW_SIZE_BYTES_MAX: usize = 64 << 10;
-/// Rows of the voters table. `dump`.
+/// Rows of the voters table, which are kept in memory. Enforced in `dump`.
 pub const VOTERS_MAX: usize = 100_000;
-/// Rows of `kwild_engine` that wait for a name, and the names, while a state is digested. Real networks have some hundred
-/// kilobytes; a row of an action holds its source, which a transaction bounds. `dump`.
+/// Bytes of memory for rows of `kwild_engine` that wait for a name, and for the names, while a state is digested. Real
+/// networks have some hundred kilobytes; an action's row holds its source, which a transaction bounds. Enforced in
+/// `dump`.
 pub const DIGEST_ENGINE_SIZE_BYTES_MAX: usize = 16 << 20;
-/// Names of tables, twice, and of columns, while a state is digested: some 80,000 tables of usual names need 12 MiB. `dump`.
+/// Bytes of memory for the names of tables, twice, and of columns, while a state is digested: some 80,000 tables of
+/// usual names need 12 MiB. Enforced in `dump`.
 pub const DIGEST_TABLES_SIZE_BYTES_MAX: usize = 24 << 20;
-/// Parts of a schema and their names, while a state is digested: 100,000 of them. `dump`.
+/// Bytes of memory for the parts of a schema and their names, while a state is digested: enough for 100,000 parts.
+/// Enforced in `dump`.
 pub const DIGEST_SCHEMA_SIZE_BYTES_MAX: usize = 16 << 20;

@@ -22,7 +22,7 @@ pub fn escape(text: &str) -> String {
     out
 }
 
-/// `1.5 GiB`, `312 B`.
+/// A number of bytes for people, in powers of 1024: `1.5 GiB`, `312 B`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if n < 1024 {
@@ -37,12 +37,12 @@ pub fn bytes(n: u64) -> String {
     format!("{value:.1} {}", UNITS[unit])
 }
 
-/// Megabytes (10^6) a second, as disks and links are rated.
+/// Megabytes (10^6 bytes) a second, as disks and links are rated; 0 where no time passed.
 pub fn megabytes_per_second(bytes: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { bytes as f64 / 1e6 / seconds } else { 0.0 }
 }
 
-/// `1 peer`, `3 peers`.
+/// A number with its noun, which gets an `s` unless the number is 1: `1 peer`, `3 peers`.
 pub fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
@@ -54,7 +54,7 @@ pub fn time(unix_seconds: u64) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
-/// The name most like a misspelt one, where one is near enough to have been meant.
+/// The one of `names` that is most like a misspelt word; `None` where none is near enough to have been meant.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short; a stranger's text need not be.
     const CHARS_MAX: usize = 100;

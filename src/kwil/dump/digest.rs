@@ -94,28 +94,29 @@ const TABLE_DOMAIN: &[u8] = b"regenesis/table/v1\0";
 const STATE_DOMAIN: &[u8] = b"regenesis/state/v1\0";
 const SCHEMA_DOMAIN: &[u8] = b"regenesis/schema/v2\0";
 
-/// Where hashes wait for their order: in memory, or on disk past a bound.
+/// A list in which hashes wait to be sorted: in memory, or on disk past a bound.
 pub trait HashList {
-    /// What becomes of a list.
+    /// The digest of a whole list, which may still be worked on.
     type Sum: Sum;
 
-    /// Adds one.
+    /// Adds one hash; they come in any order.
     ///
     /// # Errors
-    /// When there is no room.
+    /// When there is no room for it.
     fn push(&mut self, hash: [u8; 32]) -> Result<(), Error>;
 
-    /// Begins to feed all of them, rows of `table` if that is named, to the hasher in ascending order, equal ones as often
-    /// as they came. The list is empty then. A table whose rows waited for names comes twice, the second time with them.
+    /// Begins to feed all hashes to the hasher in ascending order, equal ones as often as they came; the list is empty
+    /// then. `table` is the `schema.table` whose rows they are, `None` for the schema's statements. A table whose rows
+    /// waited for names comes twice, the second time with them.
     ///
     /// # Errors
-    /// When they cannot be put away.
+    /// When the list cannot be sorted or put away.
     fn sum(&mut self, table: Option<&str>, hasher: blake3::Hasher) -> Result<Self::Sum, Error>;
 }
 
-/// A hash that may still be worked on.
+/// A digest that may still be worked on.
 pub trait Sum {
-    /// The hash, once it is there.
+    /// Waits for the digest.
     ///
     /// # Errors
     /// When the list cannot be read back.
@@ -128,18 +129,18 @@ impl Sum for Blake3Hash {
     }
 }
 
-/// Why there is no digest.
+/// Why a text has no digest.
 #[derive(Debug, thiserror::Error)]
 pub enum DigestError {
-    /// The text is none that has one.
+    /// A statement or row of the text is not what a snapshot holds.
     #[error("line {line} of the snapshot's text: {}", escape(.reason))]
     Text {
-        /// Line of the text, from 1.
+        /// The line of the text, counted from 1.
         line: u64,
-        /// What is wrong.
+        /// What is wrong on that line.
         reason: String,
     },
-    /// The list of hashes failed.
+    /// The list of hashes could not be kept or sorted.
     #[error("the rows' hashes cannot be sorted")]
     List(#[source] Error),
 }
@@ -162,40 +163,40 @@ impl From<DigestError> for Error {
     }
 }
 
-/// The rows of one COPY block.
+/// A table of a text, with the digest of its rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRows {
     /// The table's schema.
     pub schema: String,
     /// The table's own name.
     pub table: String,
-    /// Columns in the COPY's order.
+    /// The columns in the COPY's order.
     pub columns: Vec<String>,
-    /// How many rows.
+    /// The number of rows.
     pub rows: u64,
-    /// Over their sorted hashes.
+    /// The table digest, over the sorted hashes of the rows.
     pub digest: Blake3Hash,
 }
 
 impl TableRows {
-    /// `schema.table`
+    /// The table's name as `schema.table`, without SQL's quotes.
     pub fn name(&self) -> String {
         format!("{}.{}", self.schema, self.table)
     }
 }
 
-/// What a whole text gives; the validators, which stand in the genesis, are still to come.
+/// The digests of a whole text. The state digest needs the validators, too, which stand in the genesis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TextDigest {
-    /// Told by the schema `kwild_engine`.
+    /// The family: v0.10 where the text makes the schema `kwild_engine`.
     pub family: Family,
-    /// Sorted by name.
+    /// The tables, sorted by their names.
     pub tables: Vec<TableRows>,
-    /// Over the DDL.
+    /// The schema digest, over the sorted digests of the schema's parts.
     pub schema_digest: Blake3Hash,
-    /// The parts of the schema, sorted; `None` where they are too many to hold.
+    /// The parts of the schema, sorted; `None` where they take too much memory to be held.
     pub schema: Option<Vec<SchemaPart>>,
-    /// Height that the closing UPDATE names, if there is one; not part of any digest.
+    /// The height that the closing UPDATE names, part of no digest; `None` where there is no such statement.
     pub height: Option<i64>,
 }
 
@@ -227,7 +228,7 @@ impl TextDigest {
     }
 }
 
-/// Lengths before contents, so that two lists never encode alike.
+/// Feeds a hasher with lengths before contents, so that two lists never encode alike.
 struct Encoder {
     hasher: blake3::Hasher,
 }
@@ -253,12 +254,12 @@ impl Encoder {
     }
 }
 
-/// Digest of everything in a list, which is empty then.
+/// Begins the digest of everything in a list, which is empty then.
 fn digest_of<L: HashList>(list: &mut L, table: Option<&str>, domain: &[u8]) -> Result<L::Sum, DigestError> {
     list.sum(table, Encoder::new(domain).hasher).map_err(DigestError::List)
 }
 
-/// Reads a text and digests it.
+/// Takes a snapshot's text in any pieces, and gives its digests.
 pub struct TextDigester<L: HashList> {
     splitter: Splitter,
     core: Core<L>,
@@ -271,7 +272,7 @@ impl<L: HashList> fmt::Debug for TextDigester<L> {
 }
 
 impl<L: HashList> TextDigester<L> {
-    /// A digester at the text's first byte, with two empty lists.
+    /// A digester at the text's first byte, with two empty lists: for a table's rows and for the schema's statements.
     pub fn new(rows: L, statements: L) -> Self {
         let core = Core {
             rows,
@@ -299,7 +300,7 @@ impl<L: HashList> TextDigester<L> {
         self.splitter.push(text, &mut self.core, &mut Vec::new())
     }
 
-    /// The text is over.
+    /// Ends the text, and gives its digests.
     ///
     /// # Errors
     /// As [`TextDigester::push`], and when the text ends in the middle of something.
@@ -339,18 +340,18 @@ struct Core<L: HashList> {
     statements: L,
     engine: Engine,
     block: Option<(CopyHeader, Rows)>,
-    /// Tables by their shown name: those of a list must differ in it.
+    /// The `schema.table` of each block so far: no two may be shown alike.
     seen: BTreeSet<String>,
     names_size_bytes: usize,
-    /// Until they take too much.
+    /// The parts of the schema; `None` once they take too much memory.
     schema: Option<Vec<SchemaPart>>,
     parts_size_bytes: usize,
     tables: Vec<TableRows>,
-    /// Of each table; its digest once all are there.
+    /// The digest of each table, in the order of `tables`, perhaps still worked on.
     sums: Vec<L::Sum>,
     family: Family,
     height: Option<i64>,
-    /// Of the last statement.
+    /// The line at which the last statement begins.
     last_line: u64,
 }
 
@@ -372,7 +373,7 @@ impl<L: HashList> Core<L> {
         Ok(())
     }
 
-    /// Parts of a schema that is larger than any but the largest networks' are not named.
+    /// Keeps a part of the schema; all are given up once they take more than any but the largest networks' do.
     fn keep_part(&mut self, part: SchemaPart) {
         self.parts_size_bytes += size_of::<SchemaPart>() + part.name.len();
         match &mut self.schema {
@@ -452,7 +453,7 @@ impl<L: HashList> Sink for Core<L> {
     }
 }
 
-/// The number at the end of the closing UPDATE.
+/// The height at the end of the closing UPDATE; `None` where none stands there.
 fn height(tokens: &[Token<'_>]) -> Option<i64> {
     match tokens {
         [.., minus, Token::Number(height), _] if minus.is_symbol("-") => height.parse().ok(),

@@ -49,10 +49,10 @@ use rules::{KwilRules, Verdict};
 use tuning::{Untuned, untuned};
 use voters::VoterReader;
 
-/// Which lines stay.
+/// The rules that say which lines of a dump stay in a snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LineRules {
-    /// No row and no line of a literal or body is lost; guarded.
+    /// No row and no line of a literal or body is lost, and the guard is put around the text.
     Faithful,
     /// Kwil's own rules, losses included.
     Compat,
@@ -64,7 +64,7 @@ pub enum FilterError {
     /// The text is not what pg_dump writes, or ends too early.
     #[error("line {line} of the dump: {reason}: {}", escape(.text))]
     Unexpected {
-        /// Line of the dump, from 1.
+        /// The line of the dump, counted from 1.
         line: u64,
         /// The beginning of the statement or line.
         text: String,
@@ -74,9 +74,9 @@ pub enum FilterError {
     /// A row of the voters table cannot be read.
     #[error("line {line} of the dump: the voters table {reason}")]
     Voters {
-        /// Line of the dump, from 1.
+        /// The line of the dump, counted from 1.
         line: u64,
-        /// What is wrong.
+        /// What is wrong; it goes on from "the voters table".
         reason: String,
     },
     /// Kwil's rules would take data for the voters table.
@@ -85,9 +85,9 @@ pub enum FilterError {
          the lines after it: {}", escape(.text)
     )]
     Forgery {
-        /// Line of the dump, from 1.
+        /// The line of the dump, counted from 1.
         line: u64,
-        /// Where the line stands.
+        /// In what the line stands, in words.
         place: &'static str,
         /// The line's beginning.
         text: String,
@@ -95,15 +95,15 @@ pub enum FilterError {
     /// Kwil's rules would drop a line on which a literal or body begins or ends.
     #[error("line {line} of the dump: Kwil's own rules drop a line on which a literal begins or ends: {}", escape(.text))]
     TornLiteral {
-        /// Line of the dump, from 1.
+        /// The line of the dump, counted from 1.
         line: u64,
         /// The line's beginning.
         text: String,
     },
-    /// The chain has no blocks.
+    /// The chain has no blocks, so that no height can be taken off.
     #[error("the chain has no height ({height}): it has made no block")]
     NoBlocks {
-        /// The height that was given.
+        /// The chain's height, as the caller gave it.
         height: i64,
     },
 }
@@ -132,35 +132,37 @@ impl From<FilterError> for Error {
     }
 }
 
-/// What went through.
+/// What a filter let through and left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct FilterReport {
     /// Rows of the voters table, in the table's order.
     pub voters: Vec<VoterRow>,
-    /// COPY blocks, the emptied one included.
+    /// The number of COPY blocks, the emptied one of the voters included.
     pub tables: u64,
-    /// COPY rows written.
+    /// The number of COPY rows written.
     pub rows: u64,
-    /// Rows by table that Kwil's own rules would have dropped; only with [`LineRules::Faithful`].
-    pub rescued_rows: BTreeMap<String, u64>,
-    /// Lines of literals, quoted names and bodies by object that Kwil's own rules would have dropped; only with
+    /// By `schema.table`, how many rows stayed that Kwil's own rules would have dropped; only with
     /// [`LineRules::Faithful`].
+    pub rescued_rows: BTreeMap<String, u64>,
+    /// By object, how many lines of literals, quoted names and bodies stayed that Kwil's own rules would have dropped;
+    /// only with [`LineRules::Faithful`].
     pub rescued_lines: BTreeMap<String, u64>,
-    /// Statements that were left out of a guarded text; those that every dump lacks do not count.
+    /// How many statements were left out of a guarded text, by the reason. What no snapshot has (the session's
+    /// settings, what is about the database) does not count.
     pub omitted: BTreeMap<Omitted, u64>,
-    /// Tables and indexes that somebody had tuned, which was left out; only with [`LineRules::Faithful`].
+    /// The tables and indexes that somebody had tuned, which was left out; only with [`LineRules::Faithful`].
     pub tuned: BTreeSet<String>,
 }
 
 impl FilterReport {
-    /// What was left out, in words.
+    /// A sentence for each sort of statement that was left out.
     pub fn omitted_notes(&self) -> impl Iterator<Item = String> {
         let statements = |n: u64| text::count(n, "statement");
         self.omitted.iter().map(move |(what, count)| format!("Left out: {what} ({})", statements(*count)))
     }
 }
 
-/// The filter.
+/// Takes pg_dump's text, or that of an unguarded snapshot, in any pieces, and writes a snapshot's.
 #[derive(Debug)]
 pub struct DumpFilter {
     splitter: Splitter,
@@ -184,7 +186,8 @@ impl DumpFilter {
         DumpFilter { splitter: Splitter::new(), core }
     }
 
-    /// A filter for the text of a snapshot that has no guard: it ends with its own last line.
+    /// A filter for the text of a snapshot without a guard. It ends with [`DumpFilter::finish_snapshot`], because the
+    /// text has its closing UPDATE already.
     pub fn of_snapshot(family: Family) -> Self {
         DumpFilter::new(family, LineRules::Faithful)
     }
@@ -198,7 +201,7 @@ impl DumpFilter {
         self.splitter.push(dump, &mut self.core, out)
     }
 
-    /// COPY rows so far.
+    /// The number of COPY rows written so far.
     pub fn rows(&self) -> u64 {
         let open = match &self.core.block {
             Some((_, Block::Faithful(rows))) => rows.rows(),
@@ -208,7 +211,8 @@ impl DumpFilter {
         self.core.report.rows + open
     }
 
-    /// Appends the line that takes the height off the resolutions' expiry, as Kwil's tool does in both families.
+    /// Ends the dump: appends the line that takes the height off the resolutions' expiry, as Kwil's tool does in both
+    /// families, and the guard's end where there is a guard.
     ///
     /// # Errors
     /// When the dump ends in the middle of something, or the chain has no blocks.
@@ -228,7 +232,7 @@ impl DumpFilter {
         Ok(self.core.report)
     }
 
-    /// Ends the text of a snapshot, which has said its height itself.
+    /// Ends the text of a snapshot, whose own closing UPDATE has gone through: appends the guard's end.
     ///
     /// # Errors
     /// When it ends in the middle of something.
@@ -257,27 +261,27 @@ struct Core {
     block: Option<(String, Block)>,
     voters_seen: bool,
     batches: guard::Batches,
-    /// What stands at the beginning has been written.
+    /// The guard's first lines have been written, or there is no guard.
     begun: bool,
-    /// Rows of `kwild_voting.votes`.
+    /// The number of rows of `kwild_voting.votes`.
     votes: u64,
 }
 
 /// What a statement is to the filter.
 enum Role {
     Keep {
-        /// A new batch begins before it.
+        /// Whether a new batch begins before the statement.
         ends_batch: bool,
-        /// Rows follow.
+        /// The header of the rows that follow; `None` where none do.
         copy: Option<CopyHeader>,
     },
     Drop,
-    /// The schema that a kwild whose restore failed leaves behind.
+    /// It makes `kwild_internal`, which may be there: a kwild whose restore failed leaves that schema behind.
     Internal,
 }
 
 impl Core {
-    /// Writes what stands before everything else.
+    /// Writes the guard's first lines, once.
     fn begin(&mut self, out: &mut Vec<u8>) {
         if !std::mem::replace(&mut self.begun, true) {
             out.extend_from_slice(guard::PROLOGUE.as_bytes());
@@ -471,16 +475,16 @@ impl Sink for Core {
     }
 }
 
-/// Its rows decide whether its key to the voters can be made.
+/// The table whose rows decide whether a restore can make its foreign key to the voters.
 const VOTES_TABLE: &str = "kwild_voting.votes";
 
-/// `CREATE SCHEMA kwild_internal;`, also in the form that a guarded text has it.
+/// Whether this is `CREATE SCHEMA kwild_internal;`, also in the form that a guarded text has it.
 fn is_internal_schema(tokens: &[Token<'_>]) -> bool {
     matches!(tokens, [create, schema, .., name, _] if create.is("CREATE") && schema.is("SCHEMA")
         && name.name().is_some_and(|name| name == "kwild_internal"))
 }
 
-/// `ALTER DATABASE`, and `COMMENT`, `SECURITY LABEL`, `GRANT`, `REVOKE` … `ON DATABASE`.
+/// Whether this is `ALTER DATABASE`, or `COMMENT`, `SECURITY LABEL`, `GRANT`, `REVOKE` … `ON DATABASE`.
 fn is_about_database(tokens: &[Token<'_>]) -> bool {
     match tokens {
         [alter, database, ..] if alter.is("ALTER") && database.is("DATABASE") => true,
@@ -492,13 +496,13 @@ fn is_about_database(tokens: &[Token<'_>]) -> bool {
     }
 }
 
-/// `ALTER TABLE … CLUSTER ON index`: the order in which one operator's server had laid the rows.
+/// Whether this is `ALTER TABLE … CLUSTER ON index`: the order in which one operator's server had laid the rows.
 pub(super) fn is_cluster_mark(tokens: &[Token<'_>]) -> bool {
     matches!(tokens, [alter, table, .., cluster, on, _, end]
         if alter.is("ALTER") && table.is("TABLE") && cluster.is("CLUSTER") && on.is("ON") && end.is_symbol(";"))
 }
 
-/// The statements about TRUF's `kwild_internal.sentry_seq`.
+/// Whether this is one of the statements about TRUF's `kwild_internal.sentry_seq`.
 pub(super) fn is_sentry_sequence(tokens: &[Token<'_>]) -> bool {
     let is_sentry = |tokens| qualified_name(tokens).is_some_and(|n| n.is("kwild_internal", "sentry_seq"));
     match tokens {

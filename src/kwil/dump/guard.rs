@@ -57,7 +57,7 @@ pub use arrange::{ArrangeError, Arranger};
 pub(super) use batches::Batches;
 pub(crate) use rows_end::RowsEnd;
 
-/// Lines before the first statement, to the byte. psql's own variables come first, because the rest depends on them.
+/// The guard's lines before the first statement. psql's own variables come first, because the rest depends on them.
 pub const PROLOGUE: &str = "\
 \\set ON_ERROR_STOP on
 \\set ON_ERROR_ROLLBACK off
@@ -95,22 +95,22 @@ SELECT pg_catalog.set_config(name, 'origin', false) FROM pg_catalog.pg_settings 
 BEGIN;
 ";
 
-/// Lines between two batches.
+/// The guard's lines between two batches, each of which is one transaction.
 pub const NEXT_BATCH: &str = "COMMIT;\nBEGIN;\n";
 
-/// The last line.
+/// The guard's last line, and so the text's.
 pub const EPILOGUE: &str = "COMMIT;\n";
 
-/// How the schema is made that a kwild whose restore failed leaves behind.
+/// The statement that makes `kwild_internal`, which may be there: a kwild whose restore failed leaves it behind.
 pub const INTERNAL_SCHEMA: &str = "CREATE SCHEMA IF NOT EXISTS kwild_internal;\n";
 
 /// Relations that one batch touches at most: tables and their TOAST tables, indexes, views and sequences.
 pub const BATCH_RELATIONS_MAX: usize = 1000;
 
-/// The schema by which kwild tells an initialised database.
+/// The schema by which kwild tells an initialised database; everything of it stands in the last batch.
 pub const LAST_SCHEMA: &str = "kwild_voting";
 
-/// Whether a text that begins so is guarded.
+/// Whether a text that begins so is guarded; the beginning must be no shorter than [`PROLOGUE`].
 pub fn is_guarded(beginning: &[u8]) -> bool {
     beginning.starts_with(PROLOGUE.as_bytes())
 }

@@ -1,22 +1,22 @@
-//! How long a row's text is. PostgreSQL can hold a row whose text nobody can write or read: a COPY line is put together in
-//! one buffer, and that has an end.
+//! Takes COPY rows in pieces, and refuses one whose text is too long. PostgreSQL can hold a row whose text nobody can
+//! write or read: a COPY line is put together in one buffer, and that has an end.
 
 use memchr::{memchr, memrchr};
 
 use crate::base::limits::COPY_ROW_SIZE_BYTES_MAX;
 
-/// Of a row, for messages: its key is at its beginning as a rule.
+/// Bytes of a row's beginning that a message shows: its key stands there as a rule.
 const SHOWN_BYTES: usize = 48;
 
-/// What is wrong with a row that is too long.
+/// What a message says of a row that is too long.
 pub const TOO_LONG: &str =
     "takes 1 GiB of text or more, which no PostgreSQL can load or dump (the limit is 1073741823 bytes)";
 
-/// Measures rows as they come in pieces; costs no look at every row.
+/// Measures rows as they come in pieces, without a look at each row.
 #[derive(Debug)]
 pub struct RowLengths {
     max: u64,
-    /// Of the row that is open: its length so far, and its beginning.
+    /// How many bytes of the open row have come and, beside it, the row's beginning.
     open: u64,
     head: Vec<u8>,
 }
@@ -28,7 +28,7 @@ impl Default for RowLengths {
 }
 
 impl RowLengths {
-    /// With a limit on a row's text, its line end included.
+    /// With a limit in bytes on a row's text, its line end included.
     pub fn up_to(max: u64) -> Self {
         RowLengths { max, open: 0, head: Vec::new() }
     }
@@ -36,7 +36,7 @@ impl RowLengths {
     /// Takes any piece of rows.
     ///
     /// # Errors
-    /// When a row is too long; its first column, or the beginning of that.
+    /// When a row is too long: the beginning of its first column.
     pub fn push(&mut self, rows: &[u8]) -> Result<(), String> {
         // A row that begins and ends within a piece is as long as that at most.
         let piece_bytes = usize::try_from(self.max).unwrap_or(usize::MAX).max(1);

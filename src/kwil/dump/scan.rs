@@ -63,12 +63,12 @@ use walk::{Source, Use};
 pub(super) use known::name as known_name;
 pub use tree::STACK_BYTES;
 
-/// The text is not a snapshot that psql may run.
+/// Why a text is not a snapshot that psql may run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanError {
-    /// Line of the text, from 1: where the statement begins.
+    /// The line of the text at which the statement begins, or of the row at fault, counted from 1.
     pub line: u64,
-    /// The statement's beginning, as it stands in the file.
+    /// The statement's beginning as it stands in the file, or which rows are at fault; empty where the whole text is.
     pub statement: String,
     /// Why it is refused.
     pub reason: String,
@@ -99,26 +99,27 @@ impl From<ScanError> for Error {
     }
 }
 
-/// What the text holds.
+/// What a text holds that has passed the statement check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanReport {
-    /// Told by the schema `kwild_engine`.
+    /// The family: v0.10 where the text makes the schema `kwild_engine`.
     pub family: Family,
-    /// The text makes psql stop at the first failing statement and load all or nothing.
+    /// Whether the text has the guard, which makes psql stop at the first failing statement and load all or nothing.
     pub guarded: bool,
-    /// Tables made.
+    /// The number of tables made.
     pub tables: u64,
-    /// Rows of all COPY blocks.
+    /// The number of rows in all COPY blocks.
     pub rows: u64,
-    /// Rows by `schema.table`, for each COPY block.
+    /// The number of rows in each COPY block, by `schema.table`.
     pub table_rows: BTreeMap<String, u64>,
-    /// The height in the closing UPDATE, where there is one.
+    /// The height in the closing UPDATE; `None` where there is no such statement.
     pub height: Option<i64>,
-    /// Schemas made.
+    /// The names of the schemas made.
     pub schemas: BTreeSet<String>,
-    /// Rows of the voters table: always 0, other texts are refused.
+    /// The number of rows of the voters table: always 0, because other texts are refused.
     pub voters_rows: u64,
-    /// Tables that are made but have no COPY block; pg_dump writes one for each, also without rows.
+    /// The tables (`schema.table`) that are made but have no COPY block; pg_dump writes one for each, also without
+    /// rows.
     pub tables_without_rows: Vec<String>,
 }
 
@@ -150,12 +151,12 @@ impl StatementScanner {
         self.splitter.push(text, &mut self.state, &mut Vec::new())
     }
 
-    /// The family, as soon as all schemas but the last have been made.
+    /// The family; `None` until all schemas but the last have been made.
     pub fn family(&self) -> Option<Family> {
         self.state.schemas_complete.then(|| self.state.made.family())
     }
 
-    /// The text is over.
+    /// Ends the text, and says what it holds.
     ///
     /// # Errors
     /// When it ends in the middle of something or is no snapshot at all.
@@ -234,10 +235,10 @@ struct Made {
 #[derive(Debug, Default)]
 struct Table {
     columns: Vec<String>,
-    /// Of its COPY block, once that is over.
+    /// The number of rows in its COPY block, once that is over.
     rows: Option<u64>,
     copied: bool,
-    /// It has a key, index or late check: pg_dump writes those after the rows.
+    /// It has a key, index or late check, so that no rows may come: pg_dump writes those after the rows.
     closed: bool,
 }
 
@@ -246,7 +247,7 @@ impl Made {
         if self.schemas.contains("kwild_engine") { Family::V010 } else { Family::V09 }
     }
 
-    /// By the text of its name, as `setval` and `nextval` have it.
+    /// Whether a text is the name of a sequence of this file, as `setval` and `nextval` have it.
     fn is_sequence(&self, text: &str) -> bool {
         Name::read(text).is_some_and(|name| self.sequences.contains(&name))
     }
@@ -270,7 +271,7 @@ struct State {
     /// Dotted names in bodies, each with the line of a function that has it.
     uses: BTreeMap<Use, u64>,
     block: Option<Block>,
-    /// The closing UPDATE was seen.
+    /// The height in the closing UPDATE, once that was seen.
     height: Option<i64>,
     last_line: u64,
 }
@@ -279,12 +280,12 @@ struct State {
 #[derive(Debug)]
 struct Block {
     table: Name,
-    /// Line of its COPY.
+    /// The line of its COPY.
     line: u64,
     rows: Rows,
 }
 
-/// `\\restrict TOKEN` or `\\unrestrict TOKEN`, to the byte.
+/// Whether a line is `\restrict TOKEN` or `\unrestrict TOKEN`, to the byte.
 fn is_restrict(line: &[u8]) -> bool {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let token = line.strip_prefix(b"\\restrict ").or_else(|| line.strip_prefix(b"\\unrestrict "));

@@ -1,17 +1,17 @@
-//! Where the rows belong in a dump's text that was made without them.
+//! Takes the text of a dump that was made without rows, and tells where in it the rows of each table belong.
 
 use super::sql::{Next, Sink, SplitError, Splitter, Statement, short};
 
 /// The place of one table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// Offset in the text of the first byte after the header's line.
+    /// The offset in the text, in bytes, behind the header's line.
     pub offset: u64,
     /// The header `COPY … FROM stdin;`, without its line end.
     pub header: String,
 }
 
-/// Finds the places, in any pieces of the text.
+/// Finds the places of all tables' rows in a text that comes in any pieces.
 #[derive(Debug)]
 pub struct PlaceFinder {
     splitter: Splitter,
@@ -20,15 +20,15 @@ pub struct PlaceFinder {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Offset of the end of the piece that is being read.
+    /// The offset in the text, in bytes, of the end of the piece that is being read.
     end: u64,
     header: Option<String>,
-    /// What of the block's end has been seen.
+    /// How many bytes of the open block's end have been seen.
     seen: usize,
     places: Vec<Place>,
 }
 
-/// A block without rows.
+/// All of a COPY block without rows: the line that ends it.
 const END: &[u8] = b"\\.\n";
 
 impl Default for PlaceFinder {
@@ -47,7 +47,7 @@ impl PlaceFinder {
         self.splitter.push(text, &mut self.state, &mut Vec::new()).map_err(|e| e.0)
     }
 
-    /// The text is over.
+    /// Ends the text, and gives the places in its order.
     ///
     /// # Errors
     /// In words, when it ends in the middle of something.

@@ -11,7 +11,7 @@ use crate::base::limits::SQL_STATEMENT_SIZE_BYTES_MAX;
 enum Mode {
     Code,
     LineComment,
-    /// Nested comments; the depth.
+    /// Inside block comments; how many of them are open in each other.
     BlockComment(u32),
     Literal {
         escapes: bool,
@@ -23,17 +23,17 @@ enum Mode {
     /// After a backslash in an E'' literal.
     LiteralEscape,
     Identifier,
-    /// Inside a dollar-quoted body; how much of the end tag has been seen.
+    /// Inside a dollar-quoted body; how many bytes of the end tag have been seen.
     Body(usize),
 }
 
-/// What a byte meant.
+/// What the lexer saw in a byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Seen {
     Nothing,
     /// The `;` that ends a statement.
     End,
-    /// A backslash outside everything, before the statement's first token.
+    /// A backslash outside everything, before the statement's first token: a psql command.
     Command,
 }
 
@@ -65,7 +65,7 @@ impl Lexer {
         }
     }
 
-    /// Inside a literal, a quoted identifier or a dollar-quoted body: bytes that are data.
+    /// Whether the lexer stands inside a literal, a quoted identifier or a dollar-quoted body, whose bytes are data.
     fn in_data(&self) -> bool {
         matches!(
             self.mode,
@@ -198,13 +198,13 @@ fn is_word(b: u8) -> bool {
 /// One line of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Line {
-    /// Where it begins in the statement's text.
+    /// The offset in bytes at which the line begins in the statement's text.
     pub(crate) start: usize,
-    /// It begins inside a literal, a quoted identifier or a body.
+    /// Whether the line begins inside a literal, a quoted identifier or a dollar-quoted body.
     pub(crate) begins_in_data: bool,
-    /// It ends there.
+    /// Whether the line ends inside one of these.
     pub(crate) ends_in_data: bool,
-    /// Some of it stands outside.
+    /// Whether some of the line stands outside of all of these.
     pub(crate) touches_code: bool,
 }
 
@@ -213,19 +213,19 @@ pub(crate) struct Line {
 pub(crate) struct Statement<'a> {
     pub(crate) text: &'a [u8],
     pub(crate) lines: &'a [Line],
-    /// Number of its first line in the whole text, from 1.
+    /// The number of its first line in the whole text, counted from 1.
     pub(crate) line: u64,
 }
 
 impl Statement<'_> {
-    /// The lines' texts with their line ends.
+    /// The statement's lines, each with its text and line end.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (Line, &[u8])> {
         let ends = self.lines.iter().skip(1).map(|l| l.start).chain([self.text.len()]);
         self.lines.iter().zip(ends).map(|(line, end)| (*line, &self.text[line.start..end]))
     }
 }
 
-/// Why text could not be cut.
+/// Why a text cannot be cut into statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SplitError {
     pub(crate) line: u64,
@@ -240,34 +240,35 @@ pub(crate) enum Next {
     CopyData,
 }
 
-/// Who takes the pieces.
+/// What takes the parts that a [`Splitter`] cuts, in the text's order. Each method may append to `out`.
 pub(crate) trait Sink {
     type Error: From<SplitError>;
 
-    /// A line outside statements that is blank or holds comments only; with its line end.
+    /// Takes a line outside statements that is blank or holds comments only; with its line end.
     fn blank(&mut self, line: u64, text: &[u8], out: &mut Vec<u8>) -> Result<(), Self::Error>;
-    /// A line that is a psql command; with its line end.
+    /// Takes a line that is a psql command; with its line end.
     fn command(&mut self, line: u64, text: &[u8], out: &mut Vec<u8>) -> Result<(), Self::Error>;
-    /// A statement.
+    /// Takes a whole statement, and says whether rows follow it.
     fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Next, Self::Error>;
-    /// COPY data as it comes; the answer is how many bytes belong to the block when it ends here.
+    /// Takes any piece of a COPY block; the answer is how many of its bytes belong to the block where that ends in it,
+    /// or `None` while the block goes on.
     fn data(&mut self, line: u64, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, Self::Error>;
 }
 
-/// The cutter.
+/// Cuts a text that comes in any pieces, and gives its parts to a [`Sink`].
 #[derive(Debug)]
 pub(crate) struct Splitter {
     lexer: Lexer,
     buffer: Vec<u8>,
     lines: Vec<Line>,
-    /// Number of the line that is being read, and of the statement's first.
+    /// The number of the line that is being read and, beside it, of the statement's first line, counted from 1.
     line: u64,
     first_line: u64,
     /// The statement's `;` was seen: only blanks may follow on its line.
     ended: bool,
     command: bool,
     in_copy: bool,
-    /// Of the block that is open: its rows, and its statement's beginning.
+    /// The lengths of the open COPY block's rows and, beside them, the beginning of its statement.
     rows: RowLengths,
     copy: String,
 }
@@ -400,7 +401,7 @@ impl Splitter {
         SplitError { line: self.first_line, text: short(&self.buffer), reason }
     }
 
-    /// The text is over: nothing may be half open.
+    /// Ends the text; an error where a line, a statement or a COPY block is still open.
     pub(crate) fn finish(&self) -> Result<(), SplitError> {
         if self.in_copy {
             return Err(SplitError {
@@ -416,7 +417,7 @@ impl Splitter {
     }
 }
 
-/// The beginning of a text, for messages.
+/// The first 120 bytes of a text, for messages, with `…` where there is more.
 pub(crate) fn short(text: &[u8]) -> String {
     const SHOWN_BYTES: usize = 120;
     let cut = &text[..text.len().min(SHOWN_BYTES)];

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-/// One token.
+/// One token of an SQL statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
     /// An unquoted word; pg_dump writes names in lower case and most keywords in upper case.
@@ -12,26 +12,26 @@ pub(crate) enum Token<'a> {
     Quoted(String),
     /// A string literal: what stands between its quotes, undecoded.
     Literal(&'a str),
-    /// A number.
+    /// A number, as the statement writes it.
     Number(&'a str),
-    /// A dollar-quoted body.
+    /// What stands between the tags of a dollar-quoted body.
     Body(&'a str),
     /// Punctuation or an operator.
     Symbol(&'a str),
 }
 
 impl Token<'_> {
-    /// Is this the keyword? Case does not matter to SQL.
+    /// Whether this is the keyword, which SQL reads without regard to case.
     pub(crate) fn is(&self, keyword: &str) -> bool {
         matches!(self, Token::Word(w) if w.eq_ignore_ascii_case(keyword))
     }
 
-    /// Is this the symbol?
+    /// Whether this is the symbol.
     pub(crate) fn is_symbol(&self, symbol: &str) -> bool {
         matches!(self, Token::Symbol(s) if *s == symbol)
     }
 
-    /// The name this token is as an identifier.
+    /// The name that this token is as an identifier, an unquoted word in small letters; `None` where it is none.
     pub(crate) fn name(&self) -> Option<String> {
         match self {
             Token::Word(w) => Some(w.to_ascii_lowercase()),
@@ -53,7 +53,7 @@ impl Name {
         self.schema == schema && self.object == object
     }
 
-    /// Reads the name as SQL writes it, with or without quotes.
+    /// Reads `schema.object` as SQL writes it, with or without quotes; `None` for any other text.
     pub(crate) fn read(text: &str) -> Option<Self> {
         let tokens: Vec<Token<'_>> = Tokens::new(text).collect::<Result<_, _>>().ok()?;
         if tokens.len() == 3 { qualified_name(&tokens) } else { None }
@@ -79,7 +79,7 @@ impl<'a> Tokens<'a> {
         Tokens { text, at: 0, after_literal: false }
     }
 
-    /// Where the next token is looked for: behind the last one.
+    /// The offset in the text, in bytes, behind the last token.
     pub(crate) fn position(&self) -> usize {
         self.at
     }
@@ -94,7 +94,7 @@ impl<'a> Tokens<'a> {
         taken
     }
 
-    /// Length of the run of bytes from `from` on that `wanted` holds for.
+    /// How many bytes in a row, from the offset `from` behind the last token on, `wanted` holds for.
     fn run(&self, from: usize, wanted: impl Fn(u8) -> bool) -> usize {
         self.text.as_bytes()[self.at + from..].iter().take_while(|b| wanted(**b)).count()
     }
@@ -235,7 +235,7 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// Reads `schema.object` from a list of tokens; the number of tokens read is three.
+/// Reads `schema.object` from the first three tokens; `None` where they are no such name.
 pub(crate) fn qualified_name(tokens: &[Token<'_>]) -> Option<Name> {
     match tokens {
         [schema, dot, object, ..] if dot.is_symbol(".") => {
@@ -253,7 +253,7 @@ pub(crate) struct CopyHeader {
 }
 
 impl CopyHeader {
-    /// Reads exactly that form and nothing else.
+    /// Reads the tokens of exactly that form; `None` for any others.
     pub(crate) fn read(tokens: &[Token<'_>]) -> Option<Self> {
         let [copy, rest @ ..] = tokens else { return None };
         if !copy.is("COPY") {

@@ -19,12 +19,14 @@ mod depth;
 use build::Builder;
 pub(super) use depth::Depth;
 
-/// Levels of a tree; a node in another takes two. A sum of so many operands is deeper than anything that people write.
+/// How many levels a tree may have; a node in another takes two. A sum of so many operands is deeper than anything that
+/// people write.
 const DEPTH_MAX: usize = 2000;
-/// Stack that the parser, the decoder of its answer and our walk get. The decoder takes the most: some 8 KiB for a node, which is
-/// some 30 MiB for [`CHAIN_TOKENS_MAX`] and as much again for [`BRACKETS_DEPTH_MAX`].
+/// Bytes of stack that the parser, the decoder of its answer and our walk get. The decoder takes the most: some 8 KiB
+/// for a node, which is some 30 MiB for the longest chain of tokens that `depth.rs` lets in and as much again for the
+/// deepest brackets.
 pub const STACK_BYTES: usize = 128 << 20;
-/// Where less than this is left, a new stack is made.
+/// A new stack is made where fewer than these bytes are left of the thread's own.
 const STACK_LEFT_BYTES: usize = 96 << 20;
 /// A value of a tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,18 +43,18 @@ pub(super) enum Tree {
 /// A node of the tree.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Node {
-    /// Its type.
+    /// The node's type, such as `SelectStmt`.
     pub(super) kind: &'static str,
-    /// Its fields that have not their default value, in the order of the server's sources.
+    /// The fields that have not their default value, in the order of the server's sources.
     pub(super) fields: Vec<(&'static str, Tree)>,
 }
 
-/// How a text is parsed.
+/// What a text is parsed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// One statement.
+    /// As one SQL statement.
     Statement,
-    /// As the function body's parser wants it: a number that it gives with each text.
+    /// As a text in a plpgsql body, in the mode whose number the body's parser gives with the text.
     Body(i32),
 }
 
@@ -105,17 +107,17 @@ impl Tree {
 }
 
 impl Node {
-    /// The field, where it has not its default value.
+    /// The value of a field; `None` where it is the default.
     pub(super) fn get(&self, field: &str) -> Option<&Tree> {
         self.fields.iter().find(|(name, _)| *name == field).map(|(_, value)| value)
     }
 
-    /// The text of a field, or nothing.
+    /// The text in a field, or an empty one.
     pub(super) fn text(&self, field: &str) -> &str {
         self.get(field).and_then(Tree::as_text).unwrap_or_default()
     }
 
-    /// The number of a field, or 0.
+    /// The number in a field, or 0.
     pub(super) fn number(&self, field: &str) -> i64 {
         match self.get(field) {
             Some(Tree::Number(number)) => *number,
@@ -128,7 +130,7 @@ impl Node {
         self.get(field).map(Tree::items).unwrap_or_default()
     }
 
-    /// The node in a field.
+    /// The node in a field; `None` where none is there.
     pub(super) fn node(&self, field: &str) -> Option<&Node> {
         self.get(field).and_then(Tree::as_node)
     }
@@ -144,7 +146,7 @@ impl Node {
         Name { schema: of("schemaname"), object: of("relname") }
     }
 
-    /// The parts of a name, as lists of strings write one; what is no string is a `*`.
+    /// The parts of a qualified name that a field holds as a list of strings; what is no string is a `*`.
     pub(super) fn names(&self, field: &str) -> Vec<&str> {
         names(self.list(field))
     }
@@ -160,7 +162,7 @@ impl Node {
         }
     }
 
-    /// The same for equal trees only.
+    /// The hash of the tree, which only equal trees share.
     pub(super) fn hash(&self) -> Blake3Hash {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"regenesis/tree/v1\0");
@@ -169,14 +171,14 @@ impl Node {
     }
 }
 
-/// The parts of a name.
+/// The parts of a qualified name that is a list of strings; what is no string is a `*`.
 pub(super) fn names(list: &[Tree]) -> Vec<&str> {
     list.iter()
         .map(|item| item.as_node().filter(|node| node.kind == "String").map_or("*", |n| n.text("sval")))
         .collect()
 }
 
-/// Runs what parses, on a stack that is large enough.
+/// Runs what parses on the thread's stack where that has room enough, else on a new one of [`STACK_BYTES`].
 pub(super) fn on_large_stack<T>(run: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(STACK_LEFT_BYTES, STACK_BYTES, run)
 }
@@ -207,7 +209,7 @@ pub(super) fn parse_body(text: &str) -> Result<serde_json::Value, String> {
     on_large_stack(|| guarded(|| pg_query::parse_plpgsql(text)))
 }
 
-/// The server's lexer: where each token begins and ends.
+/// The range in bytes of each token of a text, found by the server's own lexer.
 ///
 /// # Errors
 /// In the lexer's words, or where the tree of these tokens might be too deep or too large.
@@ -220,7 +222,7 @@ pub(super) fn tokens(text: &str, tokens_max: usize) -> Result<Vec<Range<usize>>,
     Ok(tokens)
 }
 
-/// The library's helpers take some trees for granted and panic at others.
+/// Calls the library and makes an error of a panic: its helpers take some trees for granted and panic at others.
 fn guarded<T>(run: impl FnOnce() -> pg_query::Result<T>) -> Result<T, String> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => result.map_err(|e| e.to_string()),

@@ -4,22 +4,22 @@ use std::fmt;
 
 use crate::base::text::escape;
 
-/// Nanoseconds, signed, as Go keeps them.
+/// A duration as Go keeps it: signed nanoseconds in 64 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct GoDuration(pub i64);
 
-/// Text that is no Go duration.
+/// The error of a text that is no Go duration; it holds the first 60 characters of the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{:?} is no duration such as \"168h0m0s\"", escape(.0))]
 pub struct DurationError(String);
 
 impl GoDuration {
-    /// Whole hours.
+    /// The duration of so many hours, 2,562,047 at most.
     pub const fn from_hours(hours: i64) -> Self {
         GoDuration(hours * 3_600_000_000_000)
     }
 
-    /// Reads what Go's `time.ParseDuration` reads.
+    /// Reads what Go's `time.ParseDuration` reads; any other text, or one beyond 63 bits of nanoseconds, is an error.
     pub fn parse(text: &str) -> Result<Self, DurationError> {
         parse_nanoseconds(text).map(GoDuration).ok_or_else(|| DurationError(text.chars().take(60).collect()))
     }

@@ -25,84 +25,84 @@ use crate::base::{Error, Sha256Hash, limits, text::escape};
 /// A validator of the new network.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validator {
-    /// Its key.
+    /// Its public key.
     pub key: PublicKey,
     /// Its voting power.
     pub power: i64,
-    /// v0.9's name, such as `validator-0`.
+    /// Its name in a v0.9 genesis; `None` in v0.10, and where Kwil's default `validator-N` (N is its index) will do.
     pub name: Option<String>,
 }
 
 /// Why a genesis cannot be read, made or used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GenesisError {
-    /// Larger than any genesis.
+    /// A file of this many bytes, more than [`limits::GENESIS_SIZE_BYTES_MAX`].
     #[error("the genesis file has {0} bytes, more than {max}", max = limits::GENESIS_SIZE_BYTES_MAX)]
     Large(usize),
-    /// No JSON.
+    /// The text is no JSON.
     #[error("the genesis is no JSON: {0}")]
     Json(#[from] json::JsonError),
-    /// JSON, but of neither family.
+    /// The text is JSON, but a genesis of neither family.
     #[error("this JSON is no Kwil genesis: it has neither v0.9's keys (consensus_params) nor v0.10's (leader)")]
     NotGenesis,
     /// More text behind the JSON value, which v0.9 refuses.
     #[error("there is more text after the genesis object")]
     Trailing,
-    /// A key of the wrong type or form.
+    /// A JSON key whose value has the wrong type or form.
     #[error("{path}: {what}")]
     Field {
-        /// Where, such as `validators[0].power`.
+        /// The JSON path of the value, such as `validators[0].power`.
         path: String,
-        /// What is wrong.
+        /// What is wrong with the value.
         what: String,
     },
-    /// A key that v0.10 does not know.
+    /// A JSON key, given by its path, that v0.10 does not know.
     #[error("{}: v0.10 knows no such key, and kwild refuses the file", escape(.0))]
     UnknownField(String),
     /// kwild reads the file but refuses to start on it.
     #[error("the genesis cannot be used: {path}: {what}")]
     Check {
-        /// Which key.
+        /// The JSON path of the key that is at fault.
         path: String,
-        /// Why.
+        /// What kwild does not take.
         what: String,
     },
-    /// The database's parameters cannot be read.
+    /// A network parameter of the database cannot be read.
     #[error("network parameter {name}: {what}")]
     Parameter {
-        /// Its name.
+        /// The parameter's name, or the table that should hold all of them.
         name: String,
-        /// What is wrong.
+        /// What is wrong with it.
         what: String,
     },
     /// A voter whose name is no key.
     #[error("voter {index} of kwild_voting.voters: {error}")]
     Voter {
-        /// Row in COPY order.
+        /// The row's place in COPY order, counted from 0.
         index: usize,
         /// Why its key is refused.
         error: KeyError,
     },
-    /// Parameters of one family, state of the other.
+    /// The database's parameters are of one family, its voters and heights of the other.
     #[error("the state is of {state}, its parameters are of {parameters}")]
     FamilyMismatch {
-        /// Of the voters and heights.
+        /// The family of the voters and heights.
         state: Family,
-        /// Of the parameters.
+        /// The family of the parameters.
         parameters: Family,
     },
-    /// v0.10 must know the owner.
+    /// The database names no owner, and a v0.10 genesis must.
     #[error("the database names no owner")]
     NoOwner,
-    /// The new chain id cannot be used.
+    /// The new network's chain id cannot be used.
     #[error("chain id {:?}: {what}", escape(.id))]
     ChainId {
-        /// The id.
+        /// The id that was given.
         id: String,
-        /// Why.
+        /// Why the family does not take it.
         what: &'static str,
     },
-    /// The height does not fit.
+    /// The old chain's height is negative or too large to go on from.
     #[error("height {0} cannot be kept")]
     Height(i64),
 }
@@ -132,14 +132,14 @@ impl From<GenesisError> for Error {
 /// A genesis of either family.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Genesis {
-    /// kwil-admin, CometBFT.
+    /// A genesis of v0.9: of kwil-admin and CometBFT.
     V09(v09::Genesis),
-    /// kwild subcommands, TRUF too.
+    /// A genesis of v0.10: of kwild with sub-commands, also of TRUF's fork.
     V010(v010::Genesis),
 }
 
 impl Genesis {
-    /// Reads a genesis; the family is found by looking.
+    /// Reads a genesis of either family, which is told by the keys it has.
     ///
     /// # Errors
     /// Where the family's kwild would refuse the file on reading.
@@ -160,7 +160,7 @@ impl Genesis {
         }
     }
 
-    /// Exactly Kwil's layout.
+    /// The genesis as a file, byte for byte in the layout that Kwil writes.
     pub fn to_bytes(&self) -> Vec<u8> {
         match self {
             Genesis::V09(genesis) => genesis.to_json().to_pretty(),
@@ -168,7 +168,7 @@ impl Genesis {
         }
     }
 
-    /// Its family.
+    /// The family of the genesis.
     pub fn family(&self) -> Family {
         match self {
             Genesis::V09(_) => Family::V09,
@@ -176,7 +176,7 @@ impl Genesis {
         }
     }
 
-    /// The network's id.
+    /// The network's chain id.
     pub fn chain_id(&self) -> &str {
         match self {
             Genesis::V09(genesis) => &genesis.chain_id,
@@ -184,7 +184,7 @@ impl Genesis {
         }
     }
 
-    /// Gives the network another id.
+    /// Gives the network another chain id, unchecked.
     pub fn set_chain_id(&mut self, id: impl Into<String>) {
         match self {
             Genesis::V09(genesis) => genesis.chain_id = id.into(),
@@ -192,7 +192,7 @@ impl Genesis {
         }
     }
 
-    /// As the file says; the first block is this one in v0.9, the next one in v0.10.
+    /// The initial height as the file has it: the first block's number in v0.9, the number before it in v0.10.
     pub fn initial_height(&self) -> i64 {
         match self {
             Genesis::V09(genesis) => genesis.initial_height,
@@ -200,7 +200,7 @@ impl Genesis {
         }
     }
 
-    /// Sets the initial height.
+    /// Sets the initial height, unchecked.
     pub fn set_initial_height(&mut self, height: i64) {
         match self {
             Genesis::V09(genesis) => genesis.initial_height = height,
@@ -208,7 +208,7 @@ impl Genesis {
         }
     }
 
-    /// SHA-256 of the snapshot's text, where one of the right length is there.
+    /// The pinned SHA-256 of the snapshot's uncompressed text; `None` where there is none or it has not 32 bytes.
     pub fn state_hash(&self) -> Option<Sha256Hash> {
         let bytes = match self {
             Genesis::V09(genesis) => genesis.app_hash.as_deref().unwrap_or_default(),
@@ -217,7 +217,7 @@ impl Genesis {
         bytes.try_into().ok().map(Sha256Hash::from_bytes)
     }
 
-    /// Pins a snapshot.
+    /// Pins a snapshot by the SHA-256 of its uncompressed text.
     pub fn set_state_hash(&mut self, hash: Sha256Hash) {
         let bytes = hash.as_bytes().to_vec();
         match self {
@@ -229,7 +229,7 @@ impl Genesis {
     /// The validators, in the file's order.
     ///
     /// # Errors
-    /// When a key is none of its type.
+    /// When an entry's bytes are no key of its type.
     pub fn validators(&self) -> Result<Vec<Validator>, GenesisError> {
         match self {
             Genesis::V09(genesis) => genesis.validators(),
@@ -237,7 +237,7 @@ impl Genesis {
         }
     }
 
-    /// Accounts that are credited when the chain begins.
+    /// The number of accounts that are credited when the chain begins.
     pub fn alloc_count(&self) -> usize {
         match self {
             Genesis::V09(genesis) => genesis.alloc.len(),
@@ -245,7 +245,7 @@ impl Genesis {
         }
     }
 
-    /// v0.10: who owns the database once the chain has begun.
+    /// v0.10's user who owns the database once the chain has begun, perhaps empty; `None` in v0.9.
     pub fn db_owner(&self) -> Option<&str> {
         match self {
             Genesis::V09(_) => None,
@@ -253,7 +253,7 @@ impl Genesis {
         }
     }
 
-    /// v0.10's leader.
+    /// v0.10's leader; `None` in v0.9 and where the genesis names none.
     pub fn leader(&self) -> Option<&PublicKey> {
         match self {
             Genesis::V09(_) => None,
@@ -261,10 +261,10 @@ impl Genesis {
         }
     }
 
-    /// What kwild refuses at start, and what would fork the network at once.
+    /// Checks for what kwild refuses at start, and for what would fork the network at once.
     ///
     /// # Errors
-    /// The first fault, as [`GenesisError::Check`].
+    /// The first fault, as [`GenesisError::Check`]; or a validator's key that is none.
     pub fn check(&self) -> Result<(), GenesisError> {
         match lint::startup_faults(self).into_iter().next() {
             Some(fault) => refuse(fault.path.unwrap_or_default(), fault.text),
@@ -318,29 +318,29 @@ impl Genesis {
 /// What a database tells about its network; a new genesis is made from it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NetworkState {
-    /// Which formats.
+    /// The family of the database.
     pub family: Family,
-    /// Last committed block; -1 on an empty chain.
+    /// The number of the last committed block; -1 on an empty chain.
     pub height: i64,
     /// Rows of `kwild_voting.voters` in COPY order.
     pub voters: Vec<VoterRow>,
     /// The network's parameters.
     pub parameters: Parameters,
-    /// v0.10: the user with role `owner`.
+    /// v0.10's user with the role `owner`; `None` in v0.9 and where nobody has it.
     pub owner: Option<String>,
 }
 
 /// Network parameters as the database keeps them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Parameters {
-    /// `kwild_chain.consensus_params`.
+    /// Those of v0.9, from the table `kwild_chain.consensus_params`.
     V09(v09::Parameters),
-    /// `kwild_chain.params`.
+    /// Those of v0.10, from the table `kwild_chain.params`.
     V010(v010::Parameters),
 }
 
 impl Parameters {
-    /// Whose they are.
+    /// The family of the parameters.
     pub fn family(&self) -> Family {
         match self {
             Parameters::V09(_) => Family::V09,
@@ -352,21 +352,21 @@ impl Parameters {
 /// What a new genesis takes from the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GenesisOptions {
-    /// Id of the new network.
+    /// The new network's chain id.
     pub chain_id: String,
-    /// v0.9: the instant the network begins, the same on every node.
+    /// v0.9's instant at which the network begins, the same on every node, in RFC 3339; v0.10 ignores it.
     pub genesis_time_rfc3339: String,
-    /// Block numbers go on from the old height.
+    /// Whether block numbers go on from the old height; else they begin again.
     pub keep_height: bool,
-    /// Parameters as Kwil's own tool writes them: its defaults.
+    /// Whether the parameters are Kwil's defaults, as Kwil's own tool writes them; else they are the old network's.
     pub template: bool,
 }
 
-/// Longest chain id CometBFT takes, in bytes.
+/// Bytes of the longest chain id that CometBFT (v0.9) takes.
 const V09_CHAIN_ID_SIZE_BYTES_MAX: usize = 50;
 
-/// The id of the network after `old`: its last number raised by one, or `-2` behind it. Digits that letters follow are
-/// part of a word, not a number. None where the result would be longer than CometBFT takes.
+/// The chain id of the network after `old`: its last number raised by one, or `-2` behind it. Digits that letters
+/// follow are part of a word, not a number. `None` where `old` is empty or the result too long for CometBFT.
 pub fn next_chain_id(old: &str) -> Option<String> {
     if old.is_empty() {
         return None;
@@ -395,7 +395,7 @@ fn last_number(text: &str) -> Option<(usize, usize)> {
     None
 }
 
-/// Decimal digits plus one; leading zeros keep the width.
+/// The number of these decimal digits plus one, in as many digits as before where they are enough.
 fn raised(digits: &str) -> String {
     let mut out = digits.as_bytes().to_vec();
     for digit in out.iter_mut().rev() {
@@ -497,7 +497,7 @@ mod read {
         }
     }
 
-    /// Big integers: plain digits of any length; None for null.
+    /// A big integer as its text: plain digits of any length; `None` for null.
     pub(super) fn big(path: &str, value: &Json) -> Result<Option<String>, GenesisError> {
         match value {
             Json::Null => Ok(None),
@@ -536,7 +536,7 @@ fn refuse<T>(path: impl Into<String>, what: impl Into<String>) -> Result<T, Gene
     Err(GenesisError::Check { path: path.into(), what: what.into() })
 }
 
-/// A validator's key in a genesis, where the text of the file is at hand.
+/// The key of the validator at this index; its error names the validator.
 fn genesis_key(index: usize, kind: KeyType, bytes: &[u8]) -> Result<PublicKey, GenesisError> {
     PublicKey::new(kind, bytes)
         .map_err(|error| GenesisError::Field { path: format!("validators[{index}]"), what: error.to_string() })

@@ -4,7 +4,7 @@
 
 use crate::base::text::escape;
 
-/// Deeper nesting than any genesis has.
+/// How deep arrays and objects may nest: deeper than in any genesis, and bounded because the reader recurses.
 const DEPTH_MAX: usize = 64;
 
 /// One JSON value.
@@ -14,28 +14,28 @@ pub enum Json {
     Null,
     /// `true`, `false`
     Bool(bool),
-    /// A number's own text.
+    /// A number, kept as the text that stands in the file.
     Number(String),
-    /// A string.
+    /// A string, its escapes resolved.
     String(String),
     /// An array.
     Array(Vec<Json>),
-    /// An object: keys in order, duplicates included.
+    /// An object: its keys and values in the file's order, duplicates included.
     Object(Vec<(String, Json)>),
 }
 
-/// Text that is no JSON.
+/// Why a text is no JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}: {what}")]
 pub struct JsonError {
-    /// Line, from 1.
+    /// The line of the text, counted from 1.
     pub line: usize,
-    /// What is wrong there.
+    /// What is wrong on that line.
     pub what: String,
 }
 
 impl Json {
-    /// The first value of the text, and what follows it.
+    /// The first value of the text, and the bytes that follow it; an error where no JSON value stands first.
     pub fn read_first(text: &[u8]) -> Result<(Json, &[u8]), JsonError> {
         let mut reader = Reader { text, at: 0 };
         reader.blanks();
@@ -43,7 +43,7 @@ impl Json {
         Ok((value, &text[reader.at..]))
     }
 
-    /// What Go calls the type of this value.
+    /// The type of this value with its article, for error texts.
     pub fn kind(&self) -> &'static str {
         match self {
             Json::Null => "null",
@@ -55,7 +55,7 @@ impl Json {
         }
     }
 
-    /// Two-space indent, `: ` after keys, no final newline.
+    /// The value as Kwil writes JSON: two-space indent, `: ` after keys, no final newline.
     pub fn to_pretty(&self) -> Vec<u8> {
         let mut out = String::new();
         self.write(0, &mut out);
@@ -124,12 +124,13 @@ impl From<String> for Json {
     }
 }
 
-/// An object from its entries.
+/// Makes an object of its keys and values, in this order.
 pub fn object<const N: usize>(entries: [(&str, Json); N]) -> Json {
     Json::Object(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
 }
 
-/// Key names match without regard to case, as in Go: ASCII, the long s and the Kelvin sign.
+/// The form in which keys are compared, since Go takes them without regard to case: ASCII in small letters, the long s
+/// as s, the Kelvin sign as k.
 pub fn fold(key: &str) -> String {
     key.chars()
         .map(|c| match c {
@@ -172,7 +173,7 @@ impl Reader<'_> {
         Err(JsonError { line, what: what.into() })
     }
 
-    /// What stands here is not what must stand here.
+    /// The error that `wanted` does not stand at the reader's place.
     fn unexpected<T>(&self, wanted: &str) -> Result<T, JsonError> {
         let rest = &self.text[self.at.min(self.text.len())..];
         if rest.is_empty() {

@@ -22,12 +22,12 @@ use zeroize::{Zeroize, Zeroizing};
 use super::Family;
 use crate::base::{Error, limits, text::escape};
 
-/// Curve of a key.
+/// The curve of a node's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum KeyType {
-    /// The only one of v0.9.
+    /// The only curve of v0.9; v0.10 takes it, too.
     Ed25519,
-    /// Default of v0.10.
+    /// The default curve of v0.10.
     Secp256k1,
 }
 
@@ -62,70 +62,70 @@ impl Serialize for KeyType {
 /// Why bytes or text are no key. Never holds any of a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    /// Neither ed25519 nor secp256k1.
+    /// A key type that is neither ed25519 nor secp256k1; of a long text only the length, since it may be a key.
     #[error("unknown key type {}: expected ed25519 or secp256k1", escape(.0))]
     UnknownType(String),
-    /// A public key of another length.
+    /// A public key whose length is not its curve's.
     #[error("{kind} public key has {got} bytes, expected {}", public_key_size_bytes(*.kind))]
     PublicLength {
-        /// What it was said to be.
+        /// The curve that the key is said to be of.
         kind: KeyType,
-        /// Its length.
+        /// The key's length in bytes.
         got: usize,
     },
-    /// Right length, but no point of the curve.
+    /// A public key of the right length that is no point of its curve.
     #[error("the {0} public key is not a point of its curve")]
     NotAPoint(KeyType),
-    /// The name of a voter that holds no key.
+    /// A v0.10 voter's name, of this many bytes, that is too short for its four bytes of key type.
     #[error("voter name of {0} bytes is too short for a key type")]
     VoterNameShort(usize),
-    /// A voter's key type that no family knows.
+    /// A v0.10 voter's name with a key type number that is neither 0 (secp256k1) nor 1 (ed25519).
     #[error("voter has an unknown key type number {0}")]
     VoterNameType(u32),
-    /// Text of a public key that is not `hex#type`.
+    /// A public key's text that is not `HEX#TYPE`.
     #[error("a public key is written HEX#TYPE, such as 03a1…#ed25519")]
     PublicText,
-    /// Empty key file.
+    /// A key file that is empty, or only blanks.
     #[error("the key file is empty")]
     FileEmpty,
-    /// Far too large to be a key file.
+    /// A file of this many bytes, more than [`limits::KEY_FILE_SIZE_BYTES_MAX`].
     #[error("the key file has {0} bytes: this is something else")]
     FileLarge(usize),
-    /// Text of neither family.
+    /// A key file of neither family's form, and what it looks like where that is known.
     #[error("the key file is neither v0.9's hex text nor v0.10's JSON{}", .0.map(|what| format!(" (it looks like {what})")).unwrap_or_default())]
     FileForm(Option<&'static str>),
-    /// Hex text of another length than 128.
+    /// A key file of hex digits that are not 128.
     #[error("the key file has {length} hex digits, but a v0.9 key has 128, seed and public key{what}")]
     FileHexLength {
-        /// How many there are.
+        /// The number of hex digits.
         length: usize,
-        /// What it may be.
+        /// What such digits may be; it ends the error's sentence.
         what: &'static str,
     },
-    /// An argument that is no hex text.
+    /// A private key on the command line that is no hex text, and why.
     #[error("the private key is no hex text: {0}")]
     ArgumentHex(&'static str),
     /// Hex text without a type, of a length that no private key has.
     #[error("the private key has {0} hex digits; secp256k1 has 64, ed25519 has 128 (seed and public key)")]
     ArgumentLength(usize),
-    /// JSON, but not a key file's.
+    /// A key file of JSON that is not v0.10's, and why.
     #[error("the key file is JSON, but not {{\"key\":\"HEX\",\"type\":\"…\"}}: {0}")]
     FileJson(&'static str),
-    /// A private key of another length.
+    /// A private key whose length is not its curve's.
     #[error("the {kind} private key has {got} bytes, expected {}", private_key_size_bytes(*.kind))]
     PrivateLength {
-        /// What it was said to be.
+        /// The curve that the key is said to be of.
         kind: KeyType,
-        /// Its length.
+        /// The key's length in bytes.
         got: usize,
     },
     /// The second half of an ed25519 key does not belong to its first half.
     #[error("the ed25519 key file is damaged: its public half does not belong to its seed")]
     Mismatch,
-    /// Zero, or beyond the curve's order.
+    /// 32 bytes that are no secp256k1 scalar: zero, or not below the curve's order.
     #[error("these 32 bytes are no secp256k1 private key")]
     NotAScalar,
-    /// v0.9 knows ed25519 only.
+    /// A key of this curve for v0.9, which knows ed25519 only.
     #[error("the key is {0}, but v0.9 knows ed25519 only")]
     FamilyCannotHold(KeyType),
 }
@@ -181,11 +181,11 @@ const fn private_key_size_bytes(kind: KeyType) -> usize {
     }
 }
 
-/// Namespace of `kwild_voting.voters.id`.
+/// The UUID namespace, fixed by Kwil, of the ids in `kwild_voting.voters.id`.
 const VOTER_NAMESPACE: [u8; 16] =
     [0xcc, 0x1c, 0xd9, 0x0f, 0xb4, 0xdb, 0x47, 0xf4, 0xb6, 0xdf, 0x4b, 0xbe, 0x5f, 0xca, 0x88, 0xeb];
 
-/// `voters.id` of a voter's name: UUIDv5 in Kwil's namespace.
+/// The `kwild_voting.voters.id` of a voter's name: a UUIDv5 (SHA-1) in Kwil's namespace.
 pub fn voter_id(name: &[u8]) -> [u8; 16] {
     let digest = Sha1::new().chain_update(VOTER_NAMESPACE).chain_update(name).finalize();
     let mut id = [0; 16];
@@ -195,7 +195,7 @@ pub fn voter_id(name: &[u8]) -> [u8; 16] {
     id
 }
 
-/// Twenty bytes as Ethereum writes them: `0x` and mixed case that is a checksum.
+/// An Ethereum address as text, by EIP-55: `0x` and forty hex digits, whose mixed case is a checksum.
 pub fn eip55(address: &[u8; 20]) -> String {
     let lower = hex::encode(address);
     let digest = Keccak256::digest(lower.as_bytes());
@@ -218,7 +218,8 @@ enum PublicBytes {
 }
 
 impl PublicKey {
-    /// Checks length and curve point.
+    /// The key of these bytes, 32 of ed25519 or 33 (compressed) of secp256k1; an error where their length is another or
+    /// they are no point of the curve.
     pub fn new(kind: KeyType, bytes: &[u8]) -> Result<Self, KeyError> {
         let wrong_length = |_| KeyError::PublicLength { kind, got: bytes.len() };
         let not_a_point = |_| KeyError::NotAPoint(kind);
@@ -236,7 +237,7 @@ impl PublicKey {
         }))
     }
 
-    /// The curve.
+    /// The curve of this key.
     pub fn key_type(&self) -> KeyType {
         match self.0 {
             PublicBytes::Ed25519(_) => KeyType::Ed25519,
@@ -244,7 +245,7 @@ impl PublicKey {
         }
     }
 
-    /// 32 bytes of ed25519, 33 compressed bytes of secp256k1.
+    /// The key's bytes: 32 of ed25519, or 33 (compressed) of secp256k1.
     pub fn bytes(&self) -> &[u8] {
         match &self.0 {
             PublicBytes::Ed25519(bytes) => bytes,
@@ -252,12 +253,12 @@ impl PublicKey {
         }
     }
 
-    /// Lower-case hex.
+    /// The key's bytes in lower-case hex.
     pub fn to_hex(&self) -> String {
         hex::encode(self.bytes())
     }
 
-    /// How peers of the family name this node.
+    /// The node id by which peers name the node of this key: v0.9 the hex of its CometBFT address, v0.10 `HEX#TYPE`.
     pub fn node_id(&self, family: Family) -> String {
         match family {
             Family::V09 => hex::encode(self.comet_address()),
@@ -265,7 +266,7 @@ impl PublicKey {
         }
     }
 
-    /// CometBFT's address of a validator: the first twenty bytes of SHA-256.
+    /// CometBFT's address of a validator: the first twenty bytes of its public key's SHA-256.
     pub fn comet_address(&self) -> [u8; 20] {
         let digest = Sha256::digest(self.bytes());
         let mut address = [0; 20];
@@ -273,7 +274,7 @@ impl PublicKey {
         address
     }
 
-    /// The key in `kwild_voting.voters.name`.
+    /// The key of a `kwild_voting.voters.name`: v0.9's is bare ed25519, v0.10's stands behind four bytes of key type.
     pub fn from_voter_name(family: Family, name: &[u8]) -> Result<Self, KeyError> {
         match family {
             Family::V09 => Self::new(KeyType::Ed25519, name),
@@ -288,7 +289,7 @@ impl PublicKey {
         }
     }
 
-    /// The key as `kwild_voting.voters.name` holds it.
+    /// The key as `kwild_voting.voters.name` holds it: v0.10 puts four bytes (little-endian) of key type before it.
     pub fn to_voter_name(&self, family: Family) -> Vec<u8> {
         let mut name = match (family, self.key_type()) {
             (Family::V09, _) => Vec::new(),
@@ -299,8 +300,8 @@ impl PublicKey {
         name
     }
 
-    /// Whether `signature` over `message` is this key's. ed25519: strict. secp256k1: 64-byte compact ECDSA over SHA-256,
-    /// the low half of s only, so that a signature has one form.
+    /// Whether `signature` over `message` is this key's. ed25519: checked strictly. secp256k1: 64 bytes of compact
+    /// ECDSA over SHA-256, with s in its low half only, so that a signature has one form.
     pub fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         match &self.0 {
             PublicBytes::Ed25519(bytes) => {
@@ -331,13 +332,13 @@ impl PublicKey {
         bs58::encode(&bytes).into_string()
     }
 
-    /// `kwild_voting.voters.id` of a validator with this key, as a UUID is written.
+    /// The `kwild_voting.voters.id` of a validator with this key, written as a UUID.
     pub fn voter_id(&self, family: Family) -> String {
         let id = hex::encode(voter_id(&self.to_voter_name(family)));
         [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-")
     }
 
-    /// The account of a secp256k1 key: EIP-55 text.
+    /// The Ethereum address of a secp256k1 key as EIP-55 text; `None` for ed25519.
     pub fn user_address(&self) -> Option<String> {
         let PublicBytes::Secp256k1(bytes) = &self.0 else { return None };
         let key = k256::ecdsa::VerifyingKey::from_sec1_bytes(bytes).ok()?;
@@ -381,12 +382,12 @@ impl Serialize for PublicKey {
     }
 }
 
-/// What a key file looked like.
+/// The form of a key file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyFileForm {
-    /// v0.9: hex text.
+    /// v0.9's `private_key`: hex digits.
     HexText,
-    /// v0.10: JSON.
+    /// v0.10's `nodekey.json`: a JSON object.
     Json,
 }
 
@@ -416,7 +417,7 @@ impl fmt::Debug for PrivateKey {
     }
 }
 
-/// Borrowed, so that parsing makes no copy of the secret.
+/// The fields of v0.10's `nodekey.json`, borrowed where possible, so that parsing makes no copy of the secret.
 #[derive(Deserialize)]
 struct KeyJson<'a> {
     #[serde(borrow)]
@@ -434,7 +435,7 @@ impl Drop for KeyJson<'_> {
 }
 
 impl PrivateKey {
-    /// A fresh key from the caller's generator.
+    /// A new key from the caller's random generator.
     pub fn generate(kind: KeyType, random: &mut impl CryptoRng) -> Self {
         let mut seed = Zeroizing::new([0; 32]);
         loop {
@@ -456,7 +457,8 @@ impl PrivateKey {
         }))
     }
 
-    /// The key of Kwil's private bytes: ed25519 64 (seed and public key), secp256k1 32.
+    /// The key of Kwil's private bytes: 64 of ed25519 (seed and public key), 32 of secp256k1; an error where the length
+    /// is another, the halves do not belong together, or the scalar is none.
     pub fn from_bytes(kind: KeyType, bytes: &[u8]) -> Result<Self, KeyError> {
         if bytes.len() != private_key_size_bytes(kind) {
             return Err(KeyError::PrivateLength { kind, got: bytes.len() });
@@ -469,7 +471,7 @@ impl PrivateKey {
         Ok(key)
     }
 
-    /// Reads either family's key file, and says which it was.
+    /// Reads either family's key file, blanks around it passed over, and says whose form it has.
     pub fn parse_file(file: &[u8]) -> Result<(Self, KeyFileForm), KeyError> {
         if file.len() > limits::KEY_FILE_SIZE_BYTES_MAX {
             return Err(KeyError::FileLarge(file.len()));
@@ -509,7 +511,7 @@ impl PrivateKey {
         Self::from_bytes(kind, &bytes)
     }
 
-    /// The family's key file, byte for byte as Kwil writes it.
+    /// The family's key file, byte for byte as Kwil writes it; an error for a secp256k1 key in v0.9.
     pub fn to_file(&self, family: Family) -> Result<Zeroizing<Vec<u8>>, KeyError> {
         let digits = self.to_hex();
         match (family, self.key_type()) {
@@ -527,7 +529,7 @@ impl PrivateKey {
         }
     }
 
-    /// Kwil's private bytes: ed25519 seed and public key, secp256k1 scalar. For key files and `key info` only.
+    /// Kwil's private bytes: ed25519 64 (seed, public key), secp256k1 32 (scalar). For key files and `key info` only.
     pub fn expose_bytes(&self) -> Zeroizing<Vec<u8>> {
         Zeroizing::new(match &self.0 {
             Secret::Ed25519(key) => Zeroizing::new(key.to_keypair_bytes()).to_vec(),
@@ -545,7 +547,7 @@ impl PrivateKey {
         Zeroizing::new(hex::encode(self.expose_bytes().as_slice()))
     }
 
-    /// The curve.
+    /// The curve of this key.
     pub fn key_type(&self) -> KeyType {
         match self.0 {
             Secret::Ed25519(_) => KeyType::Ed25519,
@@ -553,7 +555,7 @@ impl PrivateKey {
         }
     }
 
-    /// The public key.
+    /// The public key that belongs to this key.
     pub fn public(&self) -> PublicKey {
         PublicKey(match &self.0 {
             Secret::Ed25519(key) => PublicBytes::Ed25519(key.verifying_key().to_bytes()),
@@ -566,7 +568,7 @@ impl PrivateKey {
         })
     }
 
-    /// 64 bytes that [`PublicKey::verify`] accepts; the same for the same message.
+    /// The signature over `message`: 64 bytes that [`PublicKey::verify`] accepts, always the same for the same message.
     pub fn sign(&self, message: &[u8]) -> Vec<u8> {
         match &self.0 {
             Secret::Ed25519(key) => key.sign(message).to_bytes().to_vec(),

@@ -11,12 +11,12 @@ use std::{fmt, str::FromStr};
 
 use serde::{Serialize, Serializer};
 
-/// Which Kwil formats apply.
+/// Which of Kwil's two sets of formats a network uses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
-    /// kwil-admin and CometBFT; `app_hash` in base64.
+    /// Kwil v0.9: kwil-admin and CometBFT; the genesis has `app_hash` in base64.
     V09,
-    /// kwild with sub-commands, also TRUF's fork; `state_hash` in hex.
+    /// Kwil v0.10, also TRUF's fork: kwild with sub-commands; the genesis has `state_hash` in hex.
     V010,
 }
 
@@ -49,7 +49,7 @@ impl fmt::Display for Family {
     }
 }
 
-/// The text is no family's name.
+/// The error of a text that is no family's name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no such family; give v0.9 or v0.10")]
 pub struct UnknownFamily;
@@ -77,9 +77,9 @@ impl Serialize for Family {
 pub struct VoterRow {
     /// The voter's id, a UUID over its name.
     pub id: Vec<u8>,
-    /// The public key; in v0.10 with four bytes of key type before it.
+    /// The public key; in v0.10 with four bytes (little-endian) of key type before it.
     pub name: Vec<u8>,
-    /// Voting power.
+    /// The voting power.
     pub power: i64,
 }
 

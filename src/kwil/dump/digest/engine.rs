@@ -24,7 +24,7 @@ enum Kind {
 /// A table of `kwild_engine` with surrogate ids; each has its own in the column `id`.
 struct Spec {
     table: &'static str,
-    /// What other tables refer to by this one's ids, and the columns that name it.
+    /// What other tables refer to by this one's ids, and the columns that name it; `None` where none refers to it.
     defines: Option<(Kind, &'static [&'static str])>,
     references: &'static [(&'static str, Kind)],
 }
@@ -53,12 +53,12 @@ const SPECS: [Spec; 9] = [
     Spec { table: "user_roles", defines: None, references: &[("role_id", Kind::Role)] },
 ];
 
-/// The widest of these tables has nine columns.
+/// The most columns that one of these tables may have; the widest has nine.
 const COLUMNS_MAX: usize = 64;
 const NULL: &[u8] = b"\\N";
-/// No row of pg_dump's has this escape.
+/// What stands for a reference to nothing: an escape that no row of pg_dump's has.
 const NOTHING: &[u8] = b"\\?";
-/// What an entry of a map takes beside its name, about.
+/// About the bytes that an entry of a map takes beside its name.
 const ENTRY_BYTES: usize = 64;
 
 /// The columns of one table that matter, by their place.
@@ -74,12 +74,12 @@ struct Layout {
 #[derive(Debug)]
 pub(super) struct EngineRows {
     layout: Layout,
-    /// Number of the first row's line.
+    /// The number of the first row's line, counted from 1; 0 before any data came.
     line: u64,
     count: u64,
-    /// A row that was cut.
+    /// The front of a row that was cut by the end of a piece.
     cut: Vec<u8>,
-    /// Rows whose references are not known yet; `None`: all are.
+    /// The rows so far, where what they refer to is not known yet; `None` where it is.
     waiting: Option<Vec<u8>>,
 }
 
@@ -88,7 +88,7 @@ pub(super) struct EngineRows {
 pub(super) struct Engine {
     actions: Names,
     namespaces: Names,
-    /// The field `namespace_id`.
+    /// The field `namespace_id` of `initialized_extensions`.
     extensions: Names,
     roles: Names,
     waiting: Vec<Waiting>,
@@ -98,7 +98,7 @@ pub(super) struct Engine {
 /// The rows of a table, to be hashed when all names are known.
 #[derive(Debug)]
 struct Waiting {
-    /// Its place in the list of tables.
+    /// The table's place in the list of tables.
     table: usize,
     layout: Layout,
     line: u64,
@@ -108,7 +108,7 @@ struct Waiting {
 #[derive(Debug, Default)]
 struct Names {
     by_id: BTreeMap<i64, Box<[u8]>>,
-    /// The table's block is over.
+    /// The table's block is over, so that all its names are known.
     complete: bool,
     /// The highest id that is referred to and not there.
     missing: Cell<Option<i64>>,
@@ -117,7 +117,7 @@ struct Names {
 }
 
 impl Engine {
-    /// Begins a block, if it is of one of the tables with ids.
+    /// Begins a block; `None` where its table is none of those with ids.
     pub(super) fn open(&self, header: &CopyHeader) -> Result<Option<EngineRows>, String> {
         if header.table.schema != "kwild_engine" {
             return Ok(None);
@@ -153,7 +153,7 @@ impl Engine {
         Ok(Some(EngineRows { layout, line: 0, count: 0, cut: Vec::new(), waiting }))
     }
 
-    /// Takes data; the answer is where the block ends.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     pub(super) fn take(
         &mut self,
         rows: &mut EngineRows,
@@ -190,7 +190,7 @@ impl Engine {
         Ok(None)
     }
 
-    /// Whether so much more may be held.
+    /// An error where so many more bytes are too many to be held.
     fn hold(&self, bytes: usize) -> Result<(), String> {
         if self.held_bytes + bytes > DIGEST_ENGINE_SIZE_BYTES_MAX {
             return Err("the rows of kwild_engine take more than 16 MiB while their ids are replaced".to_owned());
@@ -307,7 +307,7 @@ impl Engine {
         Ok(hash.finalize().into())
     }
 
-    /// The name of what a reference refers to.
+    /// The name of what a reference refers to: a null stays, and `\?` stands for nothing.
     fn name(&self, kind: Kind, reference: &[u8]) -> Result<&[u8], String> {
         if reference == NULL {
             return Ok(NULL);
@@ -342,7 +342,7 @@ impl Layout {
     }
 }
 
-/// A number as the server writes it; in another spelling two readers might take it for two things.
+/// Reads an id as the server writes it; in another spelling two readers might take it for two things.
 fn number(field: &[u8]) -> Result<i64, String> {
     let text = std::str::from_utf8(field).unwrap_or_default();
     match text.parse::<i64>() {

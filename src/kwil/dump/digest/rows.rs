@@ -1,4 +1,4 @@
-//! Rows that are hashed as they stand.
+//! Rows of a COPY block that are hashed as they stand.
 
 use memchr::{memchr, memchr_iter};
 use sha2::{Digest, Sha256};
@@ -8,7 +8,7 @@ use super::{DigestError, HashList};
 /// The line that ends a block.
 pub(super) const END: &[u8] = b"\\.\n";
 
-/// The rows of a table; a row is never held.
+/// Hashes and counts the rows of a table; a row is never held.
 #[derive(Debug, Default)]
 pub(super) struct PlainRows {
     count: u64,
@@ -36,7 +36,7 @@ impl PlainRows {
         self.count
     }
 
-    /// Takes data; the answer is where the block ends.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     pub(super) fn take(&mut self, data: &[u8], list: &mut impl HashList) -> Result<Option<usize>, DigestError> {
         let mut from = 0;
         if let Some(cut) = &mut self.cut {

@@ -1,4 +1,4 @@
-//! What a statement adds to a schema, by name and by the hash of its tree.
+//! Takes a statement and gives the part of a schema that it makes: its name in words, and the digest of its tree.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,7 @@ use crate::{
 pub struct SchemaPart {
     /// What it is, in words: `table a.b`, `constraint c of a.b`.
     pub name: String,
-    /// Over the tree of its statement.
+    /// The digest of its statement's tree.
     pub digest: Blake3Hash,
 }
 
@@ -39,14 +39,14 @@ const NO_PART: [&str; 17] = [
     "VariableSetStmt",
     "VariableShowStmt",
 ];
-/// The server's numbers of changes of a table: to another owner, and the mark of one that an operator has had sorted.
+/// The server's numbers for changes of a table: of its owner and, below, the mark that an operator has had it sorted.
 const CHANGE_OWNER: i64 = 27;
 const CLUSTER_ON: i64 = 28;
 
-/// The part that a statement makes, if it makes one.
+/// The part of the schema that a statement makes; `None` where it makes none, or one that differs between honest nodes.
 ///
 /// # Errors
-/// When it is no statement that PostgreSQL reads.
+/// When the text is no statement that PostgreSQL reads.
 pub(super) fn part(text: &str) -> Result<Option<SchemaPart>, String> {
     let text = text.trim_end_matches('\n');
     plain::check(text.as_bytes())?;
@@ -68,8 +68,8 @@ pub(super) fn part(text: &str) -> Result<Option<SchemaPart>, String> {
     Ok(Some(SchemaPart { name: name(&node), digest }))
 }
 
-/// What one server has and another need not: owners, the order of rows, TRUF's own sequence, and the key of votes that no
-/// restore of a state with votes makes.
+/// Whether a statement is about what one server has and another need not: owners, the order of rows, TRUF's own
+/// sequence, and the key of votes that no restore of a state with votes makes.
 fn is_private(node: &Node) -> bool {
     match node.kind {
         "CreateSeqStmt" | "AlterSeqStmt" => node.relation("sequence").is("kwild_internal", "sentry_seq"),

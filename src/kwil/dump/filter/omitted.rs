@@ -1,4 +1,4 @@
-//! Statements of a dump that a guarded text does not have.
+//! Tells which statements of a dump a guarded text leaves out, and why.
 
 use std::fmt;
 
@@ -9,14 +9,14 @@ use super::super::token::{Token, qualified_name};
 pub enum Omitted {
     /// `GRANT`, `REVOKE`, `ALTER DEFAULT PRIVILEGES`: they name roles of one machine, and fail where those are not.
     Privileges,
-    /// No Kwil network makes any.
+    /// Large objects: no Kwil network makes any.
     LargeObjects,
     /// `votes_voter_id_fkey` where there are votes: the voters they refer to stand in the genesis, so it always fails.
     VotesKey,
 }
 
 impl Omitted {
-    /// What the statement is, of those; `votes` is how many rows `kwild_voting.votes` had.
+    /// Why a statement is left out, or `None` where it stays; `votes` is how many rows `kwild_voting.votes` had.
     pub(super) fn of(tokens: &[Token<'_>], votes: u64) -> Option<Self> {
         match tokens {
             [verb, ..] if verb.is("GRANT") || verb.is("REVOKE") => Some(Omitted::Privileges),

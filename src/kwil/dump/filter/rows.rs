@@ -1,4 +1,4 @@
-//! COPY rows on their way through, whole slices at a time.
+//! COPY rows on their way through the filter, under either set of rules, whole slices at a time.
 
 use memchr::{memchr, memmem};
 
@@ -11,12 +11,12 @@ use crate::{base::limits::SQL_STATEMENT_SIZE_BYTES_MAX, dump::sql::short};
 /// The line that ends a block.
 const END: &[u8] = b"\\.\n";
 
-/// Rows of which every byte passes; only counts.
+/// Lets every byte of a block's rows pass, and counts the rows.
 #[derive(Debug, Default)]
 pub(super) struct FaithfulRows {
     rows: u64,
     rescued: u64,
-    /// The undecided front of a row that was cut, blanks left out: a few bytes at most.
+    /// The front of a cut row while it is undecided whether Kwil drops it, blanks left out: a few bytes at most.
     head: Vec<u8>,
     cut: Cut,
 }
@@ -42,7 +42,7 @@ impl FaithfulRows {
         self.rescued
     }
 
-    /// Takes data; the answer is where the block ends.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     pub(super) fn take(&mut self, data: &[u8], out: &mut Vec<u8>) -> Option<usize> {
         let mut at = 0;
         let mut end = None;
@@ -126,7 +126,7 @@ impl FaithfulRows {
     }
 }
 
-/// Rows under Kwil's own rules.
+/// Lets a block's rows pass that Kwil's own rules keep, and counts them.
 #[derive(Debug, Default)]
 pub(super) struct CompatRows {
     rows: u64,
@@ -150,7 +150,7 @@ impl CompatRows {
         self.rows
     }
 
-    /// Takes data; the answer is where the block ends.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     pub(super) fn take(
         &mut self,
         line: u64,
@@ -236,7 +236,7 @@ fn suspect(line: u64, seen: &[u8], piece: &[u8]) -> Result<Fate, FilterError> {
     Ok(Fate::Suspect(joined.split_off(joined.len() - keep)))
 }
 
-/// Does the front of a row say what Kwil's rules do with it?
+/// Whether the front of a row is long enough to say what Kwil's rules do with the row.
 fn is_decided(front: &[u8]) -> bool {
     const FRONT_BYTES: usize = 32;
     let text = trim_start(front);
@@ -244,7 +244,7 @@ fn is_decided(front: &[u8]) -> bool {
     text.len() >= FRONT_BYTES
 }
 
-/// Up to and including the first line end, and whether there was one.
+/// The data up to and including its first line end, and whether there is one.
 fn first_line(data: &[u8]) -> (&[u8], bool) {
     match memchr(b'\n', data) {
         Some(at) => (&data[..=at], true),

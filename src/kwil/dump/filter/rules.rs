@@ -1,4 +1,4 @@
-//! Kwil's own line rules, exactly.
+//! The line rules of Kwil's own snapshot tools, exactly: which lines of pg_dump's text they keep.
 
 use memchr::memmem;
 
@@ -9,12 +9,12 @@ pub(super) enum Verdict {
     Drop,
 }
 
-/// Begins like the voters block to Kwil.
+/// How a line begins that Kwil's rules take for the voters block's header.
 pub(super) const VOTERS_PREFIX: &[u8] = b"COPY kwild_voting.voters";
-/// And holds this somewhere.
+/// What such a line must hold somewhere, too.
 pub(super) const VOTERS_MARK: &[u8] = b"FROM stdin;";
 
-/// The one flag of Kwil's rules that lasts: has the schema part begun?
+/// The one flag of Kwil's rules that lasts from line to line: whether the schema part has begun.
 #[derive(Debug, Default)]
 pub(super) struct KwilRules {
     started: bool,
@@ -25,7 +25,7 @@ impl KwilRules {
         self.started
     }
 
-    /// What happens to the line.
+    /// What Kwil's rules do with the line, outside the voters block.
     pub(super) fn verdict(&self, line: &[u8]) -> Verdict {
         const LEADING: [&[u8]; 4] = [b"SET", b"SELECT", b"\\connect", b"CREATE DATABASE"];
         let text = trim_start(line);
@@ -35,7 +35,7 @@ impl KwilRules {
         if drop { Verdict::Drop } else { Verdict::Keep }
     }
 
-    /// Notes a line that stays.
+    /// Notes a line that stays: it may begin the schema part.
     pub(super) fn keep(&mut self, line: &[u8]) {
         const FIRST: [&[u8]; 3] = [b"CREATE SCHEMA", b"CREATE TABLE", b"CREATE FUNCTION"];
         if !self.started {
@@ -45,13 +45,13 @@ impl KwilRules {
     }
 }
 
-/// Would Kwil take the line for the voters block's header?
+/// Whether Kwil's rules would take the line for the voters block's header.
 pub(super) fn looks_like_voters(line: &[u8]) -> bool {
     let text = trim_start(line);
     text.starts_with(VOTERS_PREFIX) && memmem::find(text, VOTERS_MARK).is_some()
 }
 
-/// Dropped wherever it stands, not only before the schema part.
+/// Whether the line is blank or a comment: Kwil's rules drop it wherever it stands, not only before the schema part.
 pub(super) fn is_blank_or_comment(line: &[u8]) -> bool {
     let text = trim_start(line);
     text.is_empty() || text.starts_with(b"--")
@@ -66,7 +66,7 @@ pub(super) fn trim_start(text: &[u8]) -> &[u8] {
     rest
 }
 
-/// Length of the white space character that the text begins with.
+/// How many bytes the white space character takes that the text begins with; `None` where it begins with none.
 fn leading_space(text: &[u8]) -> Option<usize> {
     match text.first()? {
         b'\t'..=b'\r' | b' ' => Some(1),
@@ -80,7 +80,7 @@ fn leading_space(text: &[u8]) -> Option<usize> {
     }
 }
 
-/// Is this the beginning of a white space character whose other bytes have not come yet?
+/// Whether this may be the beginning of a white space character whose other bytes have not come yet.
 pub(super) fn may_be_space(text: &[u8]) -> bool {
     match text {
         [0xc2] | [0xe1..=0xe3] => true,

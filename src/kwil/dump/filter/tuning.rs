@@ -8,19 +8,19 @@ use crate::dump::{
     token::{Token, Tokens, qualified_name},
 };
 
-/// A statement without what was tuned.
+/// What is left of a statement without what was tuned.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Untuned {
-    /// There was none of it.
+    /// The statement as it is: nothing was tuned.
     Same,
-    /// Nothing is left.
+    /// Nothing: the statement only tuned.
     Nothing {
-        /// What was tuned.
+        /// The table or index that was tuned.
         object: String,
     },
-    /// This is left.
+    /// This text, with its lines.
     Less {
-        /// What was tuned.
+        /// The table or index that was tuned.
         object: String,
         text: Vec<u8>,
         lines: Vec<Line>,
@@ -51,14 +51,14 @@ pub(super) fn untuned(statement: &Statement<'_>) -> Untuned {
     Untuned::Less { object: object(&tokens), text, lines }
 }
 
-/// Most statements are not: a look at their words is enough.
+/// Whether a statement may tune anything, by a quick look at its words: most statements do not.
 fn may_be_tuned(text: &str) -> bool {
     let begins = ["CREATE TABLE", "CREATE INDEX", "CREATE UNIQUE INDEX", "ALTER ", "CREATE STATISTICS"];
     begins.iter().any(|begin| text.starts_with(begin))
         && [" SET ", "WITH (", "STATISTICS"].iter().any(|word| text.contains(word))
 }
 
-/// The whole statement only tunes.
+/// Whether the whole statement only tunes.
 fn is_tuning(tokens: &[Token<'_>]) -> bool {
     let [verb, kind, ..] = tokens else { return false };
     if kind.is("STATISTICS") {
@@ -74,7 +74,8 @@ fn is_tuning(tokens: &[Token<'_>]) -> bool {
     column.is("COLUMN") && set.is("SET") && tuned
 }
 
-/// Where `WITH (…)` stands in a statement that makes a table, an index or a constraint, outside of other parentheses.
+/// The tokens of `WITH (…)` in a statement that makes a table, an index or a constraint, outside of other parentheses;
+/// `None` where there are none.
 fn options(tokens: &[Token<'_>]) -> Option<Range<usize>> {
     let makes = match tokens {
         [create, kind, ..] if create.is("CREATE") => kind.is("TABLE") || kind.is("INDEX") || kind.is("UNIQUE"),
@@ -103,7 +104,7 @@ fn options(tokens: &[Token<'_>]) -> Option<Range<usize>> {
     None
 }
 
-/// The statement's text without a range of it, and where its lines begin then.
+/// The statement's text without a range of its bytes, and where its lines begin then.
 fn without(statement: &Statement<'_>, cut: &Range<usize>) -> (Vec<u8>, Vec<Line>) {
     let text = [&statement.text[..cut.start], &statement.text[cut.end..]].concat();
     let kept = statement.lines.iter().filter(|line| line.start <= cut.start || line.start > cut.end);

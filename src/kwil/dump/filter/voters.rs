@@ -1,4 +1,4 @@
-//! The rows of `kwild_voting.voters`, out of COPY text.
+//! Reads the rows of `kwild_voting.voters` out of COPY text.
 
 use memchr::memchr;
 
@@ -8,11 +8,11 @@ use crate::{
     formats::{Family, VoterRow},
 };
 
-/// Reads the block by the names in its header.
+/// Reads the rows of a voters block, whose columns are found by the names in its header.
 #[derive(Debug)]
 pub(super) struct VoterReader {
     family: Family,
-    /// Position of `id`, `name` and `power`.
+    /// The places in a row, counted from 0, of the columns `id`, `name` and `power`.
     id: usize,
     name: usize,
     power: usize,
@@ -33,7 +33,8 @@ impl VoterReader {
         }
     }
 
-    /// Takes data; the answer is where the block ends.
+    /// Takes any piece of the block and adds its rows to `voters`; the answer is the offset in the piece behind the
+    /// block's end, or `None` while the block goes on.
     pub(super) fn take(
         &mut self,
         line: u64,
@@ -86,7 +87,7 @@ impl VoterReader {
     }
 }
 
-/// Undoes COPY's escapes; none for NULL.
+/// The text of a field with COPY's escapes undone; `None` for NULL, and where an escape is cut.
 fn unescape(field: &[u8]) -> Option<Vec<u8>> {
     if field == b"\\N" {
         return None;
@@ -110,7 +111,8 @@ fn unescape(field: &[u8]) -> Option<Vec<u8>> {
     Some(text)
 }
 
-/// A bytea's text form: `\x` and hex, or the old escapes where the database sets `bytea_output = escape`.
+/// The bytes of a bytea's text form: `\x` and hex, or the old escapes where the database sets `bytea_output = escape`;
+/// `None` where it is neither.
 fn bytea(text: &[u8]) -> Option<Vec<u8>> {
     if let Some(digits) = text.strip_prefix(b"\\x") {
         return hex::decode(digits).ok();

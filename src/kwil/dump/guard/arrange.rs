@@ -11,7 +11,7 @@ use super::{
 };
 use crate::base::{Error, text::escape};
 
-/// The text cannot be cut into statements.
+/// Why a text cannot be arranged: it cannot be cut into statements.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("line {line} of the text: {reason}: {}", escape(.text))]
 pub struct ArrangeError {
@@ -42,7 +42,7 @@ pub struct Arranger {
 #[derive(Debug, Default)]
 struct State {
     last: Vec<u8>,
-    /// Of each COPY block, in the text's order: whether it stands in the last part.
+    /// For each COPY block, in the text's order, whether it stands in the last part.
     blocks: Vec<bool>,
     rows: RowsEnd,
 }
@@ -66,7 +66,7 @@ impl Arranger {
         pushed
     }
 
-    /// The text is over. Tells of each COPY block, in the text's order, whether it stands in the last part.
+    /// Ends the text, and tells of each COPY block, in the text's order, whether it stands in the last part.
     ///
     /// # Errors
     /// When it ends in the middle of something.
@@ -112,7 +112,7 @@ impl Sink for State {
     }
 }
 
-/// A statement that makes the last schema, or names something in it. A body may name it and be no part of it.
+/// Whether a statement makes the last schema, or names something in it. A function's body that names it does not count.
 fn is_last(tokens: &[Token<'_>]) -> bool {
     let is_schema = |token: &Token<'_>| token.name().is_some_and(|name| name == LAST_SCHEMA);
     match tokens {

@@ -1,4 +1,5 @@
-//! When one batch has touched as many relations as a server's lock table takes.
+//! Takes a text's statements in order, and tells before which of them a new batch must begin, because the batch would
+//! touch more relations than a server's lock table takes.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +8,10 @@ use super::{
     BATCH_RELATIONS_MAX, LAST_SCHEMA,
 };
 
-/// Room that the last batch keeps for `kwild_voting`: Kwil makes some twenty tables and indexes there.
+/// How many relations the last batch keeps room for in `kwild_voting`: Kwil makes some twenty tables and indexes there.
 const LAST_SCHEMA_RELATIONS: usize = 100;
 
-/// Counts what the batch has touched.
+/// The relations that the current batch has touched.
 ///
 /// Every qualified name counts as a relation, also where it is a type's or a function's: a batch that ends early costs
 /// nothing, one that ends late fails. A table that is made counts with its TOAST table and its schema. So no batch takes more
@@ -23,7 +24,7 @@ pub(crate) struct Batches {
 }
 
 impl Batches {
-    /// Notes a statement; whether a new batch begins before it.
+    /// Notes a statement, and says whether a new batch begins before it.
     pub(crate) fn next(&mut self, tokens: &[Token<'_>]) -> bool {
         if self.is_last {
             return false;

@@ -1,11 +1,11 @@
-//! Where the rows of a COPY block end, found without a look at each row.
+//! Finds where the rows of a COPY block end, without a look at each row.
 
 use memchr::memmem;
 
 /// The line that ends a block, behind a row's newline.
 const END: &[u8] = b"\n\\.\n";
 
-/// Finds the end of one block, in any pieces.
+/// Finds the end of one COPY block that comes in any pieces.
 #[derive(Debug)]
 pub(crate) struct RowsEnd {
     /// The last bytes that were seen, where the end may have begun.
@@ -19,7 +19,8 @@ impl Default for RowsEnd {
 }
 
 impl RowsEnd {
-    /// Takes data; the answer is where the block ends, its last line included.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's last line, or `None` before
+    /// that.
     pub(crate) fn take(&mut self, data: &[u8]) -> Option<usize> {
         let kept = self.tail.len();
         // The end may lie across two pieces.

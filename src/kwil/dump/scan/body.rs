@@ -25,9 +25,9 @@ use crate::{
 pub(super) struct Function<'a> {
     /// The whole statement.
     pub(super) text: &'a str,
-    /// What it makes.
+    /// The tree of the statement.
     pub(super) node: &'a Node,
-    /// Its name.
+    /// The function's name.
     pub(super) name: &'a Name,
 }
 
@@ -66,8 +66,8 @@ fn source(node: &Node) -> Result<&str, String> {
     Ok(source)
 }
 
-/// Says where BEGIN stands, and the types of what is declared. Before it there may be Kwil's own option, and names and types after
-/// DECLARE.
+/// Says at which byte of the body BEGIN stands, and of which types the declared variables are. Before BEGIN there may
+/// be Kwil's own option, and names and types after DECLARE.
 fn head(body: &str) -> Result<(usize, BTreeSet<String>), String> {
     let block = body.trim_start_matches(['\n', ' ', '\t']);
     let block = block.strip_prefix("#variable_conflict use_column\n").unwrap_or(block);
@@ -115,8 +115,8 @@ struct Body<'s> {
 }
 
 impl Body<'_> {
-    /// The type of a variable. Values of a type that is not listed may come from the server's catalogue: a `regrole` from a
-    /// number is a role's name.
+    /// Checks the type of a variable. Values of a type that is not listed may come from the server's catalogue: a
+    /// `regrole` from a number is a role's name.
     fn kind(&self, kind: &str) -> Result<(), String> {
         let tree = tree::parse(&format!("SELECT NULL::{kind}"), Mode::Statement)
             .map_err(|e| format!("a variable of the type {kind:.80}: {e}"))?;
@@ -155,7 +155,7 @@ impl Body<'_> {
         Ok(())
     }
 
-    /// One SQL text. `runs_text`: the server will run its value as SQL.
+    /// Checks one SQL text of the body. `runs_text` says that the server will run the text's value as SQL.
     fn expression(&mut self, expression: &Value, runs_text: bool) -> Result<(), String> {
         const STATEMENTS: [&str; 6] =
             ["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "VariableSetStmt", "PlassignStmt"];
@@ -177,8 +177,8 @@ impl Body<'_> {
     }
 }
 
-/// `format('SELECT * FROM ds_%I.%I($1, $2)', _dbid, _procedure)`, with which Kwil calls a procedure of another schema: `%I`
-/// quotes what it puts in.
+/// Whether this is `format('SELECT * FROM ds_%I.%I($1, $2)', _dbid, _procedure)`, with which Kwil calls a procedure of
+/// another schema: `%I` quotes what it puts in.
 fn is_foreign_call(tree: &Node) -> bool {
     let [target] = tree.list("target_list") else { return false };
     let Some(call) = target.as_node().and_then(|target| target.node("val")) else { return false };

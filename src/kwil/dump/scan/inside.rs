@@ -28,27 +28,27 @@ pub fn cut(text: &[u8]) -> Result<Vec<Piece>, String> {
     Ok(pieces.found)
 }
 
-/// Whether rows follow, by the words that it begins and ends with.
+/// Whether rows follow a statement, by the words that it begins and ends with.
 pub fn is_copy(statement: &[u8]) -> bool {
     statement.starts_with(b"COPY ") && statement.ends_with(b" FROM stdin;")
 }
 
-/// Functions of `pg_catalog` that pass.
+/// The functions of `pg_catalog` that the check lets pass.
 pub fn functions() -> Vec<&'static str> {
     names::FUNCTIONS.iter().copied().collect()
 }
 
-/// Functions of the schema `public` that pass.
+/// The functions of the schema `public` that the check lets pass.
 pub fn public_functions() -> &'static [&'static str] {
     names::PUBLIC_FUNCTIONS
 }
 
-/// Types that pass.
+/// The types that the check lets pass.
 pub fn types() -> &'static [&'static str] {
     names::TYPES
 }
 
-/// Operators that pass.
+/// The operators that the check lets pass.
 pub fn operators() -> &'static [&'static str] {
     names::OPERATORS
 }

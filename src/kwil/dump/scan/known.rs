@@ -14,17 +14,18 @@ const OWN_SCHEMAS: [&str; 5] = ["info", "kwild_accts", "kwild_engine", "kwild_in
 /// The server's number for the rule that a column may not be empty.
 const NOT_NULL: i64 = 2;
 
-/// Hash, then name, a line each; the same name for every form of one thing.
+/// The names in `known.txt` by the hashes of trees; every form of one thing has the same name.
 static KNOWN: LazyLock<HashMap<&str, &str>> =
     LazyLock::new(|| include_str!("known.txt").lines().filter_map(|line| line.split_once(' ')).collect());
 
-/// The name that a statement's tree is known by.
+/// The name in `known.txt` of a statement's tree; `None` where Kwil makes no such thing.
 pub(crate) fn name(node: &Node) -> Option<&'static str> {
     KNOWN.get(&*node.hash().to_string()).copied()
 }
 
-/// # Errors
-/// When the statement makes something that only Kwil may make, and Kwil makes no such thing.
+/// Checks that a statement makes nothing that only Kwil may make, unless Kwil makes it so.
+///
+/// # Errors When the statement makes something that only Kwil may make, and Kwil makes no such thing.
 pub(super) fn check(node: &Node, family: Family) -> Result<(), String> {
     match kwils_own(node, family) {
         Some(what) if name(node).is_none() => {
@@ -34,7 +35,7 @@ pub(super) fn check(node: &Node, family: Family) -> Result<(), String> {
     }
 }
 
-/// Whether only Kwil makes what the statement makes, and what that is, in words.
+/// What the statement makes, in words, where only Kwil may make such a thing; `None` where others may.
 pub(super) fn kwils_own(node: &Node, family: Family) -> Option<String> {
     let own = |name: &Name| OWN_SCHEMAS.contains(&name.schema.as_str());
     match node.kind {

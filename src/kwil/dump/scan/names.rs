@@ -38,7 +38,7 @@ pub(super) const PUBLIC_FUNCTIONS: &[&str] = &[
     "uuid_nil",
 ];
 
-/// Types of `pg_catalog`.
+/// The types of `pg_catalog` that pass: those of Kwil's columns, variables and functions.
 pub(super) const TYPES: &[&str] =
     &["bool", "bpchar", "bytea", "int2", "int4", "int8", "numeric", "record", "text", "uuid", "varchar", "void"];
 

@@ -28,10 +28,10 @@ pub(crate) fn check(statement: &[u8]) -> Result<(), String> {
 struct Reader<'a> {
     text: &'a [u8],
     at: usize,
-    /// Open parentheses.
+    /// The number of open parentheses.
     open: usize,
     depth: Depth,
-    /// Words seen so far.
+    /// The number of words so far, quoted ones and numbers left out.
     words: usize,
     /// The statement makes a function: psql passes over semicolons between BEGIN and END there.
     routine: bool,

@@ -1,4 +1,4 @@
-//! COPY rows, checked as they pass and never held.
+//! COPY rows, checked as they pass and never held: as many columns as the COPY names, UTF-8, pg_dump's escapes only.
 
 use memchr::{memchr, memchr2};
 
@@ -8,12 +8,12 @@ const AFTER_END: &str = "text follows the end of a COPY block on its line";
 /// What is wrong in a piece of rows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Fault {
-    /// Where in the piece: on the line that is at fault.
+    /// An offset in the piece, in bytes, on the line that is at fault.
     pub(super) offset: usize,
     pub(super) reason: &'static str,
 }
 
-/// The end of a block and what was in it.
+/// Checks and counts the rows of a block, and finds its end.
 #[derive(Debug, Default)]
 pub(super) struct Rows {
     rows: u64,
@@ -24,7 +24,7 @@ pub(super) struct Rows {
     /// Tabs between the values of the row so far.
     tabs: usize,
     tabs_wanted: usize,
-    /// No row may come.
+    /// Whether no row may come.
     empty: bool,
     utf8: Utf8,
 }
@@ -39,7 +39,7 @@ enum LineState {
 }
 
 impl Rows {
-    /// Rows of so many columns.
+    /// A block whose rows have so many columns.
     pub(super) fn new(columns: usize) -> Self {
         Rows { tabs_wanted: columns.saturating_sub(1), ..Rows::default() }
     }
@@ -49,12 +49,12 @@ impl Rows {
         Rows { empty: true, ..Rows::default() }
     }
 
-    /// How many rows have ended.
+    /// The number of rows that have ended.
     pub(super) fn rows(&self) -> u64 {
         self.rows
     }
 
-    /// Takes data; the answer is where the block ends.
+    /// Takes any piece of the block; the answer is the offset in it behind the block's end, or `None` before the end.
     ///
     /// # Errors
     /// With the offset of the first fault, wherever the data was cut on its line.
@@ -71,7 +71,7 @@ impl Rows {
         end
     }
 
-    /// Bytes that no row has.
+    /// Refuses bytes that no row has: a carriage return, a zero byte, what is no UTF-8.
     fn bytes(&mut self, data: &[u8]) -> Result<(), Fault> {
         let first = memchr2(b'\r', 0, data).unwrap_or(data.len());
         self.utf8.take(&data[..first])?;
@@ -141,7 +141,7 @@ impl Rows {
         Ok(None)
     }
 
-    /// Values, or parts of them, without a backslash.
+    /// Takes values, or parts of them, without a backslash or line end.
     fn plain(&mut self, values: &[u8]) {
         if !values.is_empty() {
             self.line = LineState::Row;
@@ -168,7 +168,7 @@ impl Rows {
         Ok(())
     }
 
-    /// The byte after a backslash, as pg_dump writes them.
+    /// Takes the byte after a backslash, which must be one that pg_dump writes there.
     fn letter(&mut self, letter: u8) -> Result<(), &'static str> {
         match (self.line, letter) {
             (LineState::Start, b'.') => self.line = LineState::Dot,
@@ -179,7 +179,7 @@ impl Rows {
     }
 }
 
-/// UTF-8 across cuts.
+/// Checks that bytes are UTF-8, also where the end of a piece cuts a character.
 #[derive(Debug, Default)]
 struct Utf8 {
     partial: Vec<u8>,

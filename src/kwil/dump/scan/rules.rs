@@ -21,7 +21,7 @@ pub(super) enum Field {
 
 pub(super) type Fields = Vec<(&'static str, Field)>;
 
-/// What a field may hold, if it is listed.
+/// What a field may hold; `None` where it is not listed.
 pub(super) fn field<'f>(fields: &'f Fields, name: &str) -> Option<&'f Field> {
     fields.iter().find(|(listed, _)| *listed == name).map(|(_, field)| field)
 }
@@ -56,12 +56,12 @@ fn read(table: &'static str) -> HashMap<&'static str, Context> {
     contexts
 }
 
-/// Whether there are statements of this kind.
+/// Whether the table has a context of this name: for a kind of statement, whether there may be such a statement.
 pub(super) fn is_context(name: &str) -> bool {
     TABLE.contains_key(name)
 }
 
-/// The fields that a node type may have in a context, if it may stand there at all.
+/// The fields that a node type may have in a context; `None` where it may not stand there at all.
 pub(super) fn fields(context: &str, kind: &str) -> Option<&'static Fields> {
     let own = TABLE.get(context)?;
     own.nodes.get(kind).or_else(|| own.bases.iter().find_map(|base| fields(base, kind)))

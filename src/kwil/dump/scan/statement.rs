@@ -1,4 +1,5 @@
-//! The statements, one function for each kind: what it makes, and what must have been made before.
+//! Takes each statement of a text and accepts or refuses it, one function for each kind: what it makes, and what must
+//! have been made before.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +16,7 @@ use crate::{
     formats::Family,
 };
 
-/// What a statement turned out to be, where the scanner has to know.
+/// What follows an accepted statement.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Accepted {
     Plain,
@@ -26,8 +27,8 @@ pub(super) enum Accepted {
     },
 }
 
-/// Schemas of PostgreSQL itself, of one node's private state, or named as the roles that usually restore: names without a
-/// schema are looked up in the schema that is called as the role.
+/// Whether a schema is PostgreSQL's own, of one node's private state, or named as the roles that usually restore: names
+/// without a schema are looked up in the schema that is called as the role.
 fn is_forbidden_schema(name: &str) -> bool {
     const FORBIDDEN: [&str; 8] = [
         "information_schema",
@@ -46,7 +47,7 @@ fn is_v09_schema(name: &str) -> bool {
     ["kwild_accts", "kwild_internal", VOTING].contains(&name) || name.starts_with("ds_")
 }
 
-/// A name of two parts.
+/// The name in a field, which must be of two parts: a schema and an object in it.
 fn qualified(node: &Node, field: &str) -> Result<Name, String> {
     match &*node.names(field) {
         [schema, object] => Ok(Name { schema: (*schema).to_owned(), object: (*object).to_owned() }),
@@ -55,7 +56,7 @@ fn qualified(node: &Node, field: &str) -> Result<Name, String> {
 }
 
 impl State {
-    /// Accepts one of the statements of a Kwil dump or says why not.
+    /// Accepts one of the statements of a Kwil dump and notes what it makes, or says why not.
     pub(super) fn accept(&mut self, text: &str, line: u64) -> Result<Accepted, String> {
         if self.height.is_some() {
             return Err("a statement after the closing UPDATE".to_owned());
@@ -119,7 +120,7 @@ impl State {
         Ok(Accepted::Plain)
     }
 
-    /// The first statement that makes no schema: from here on the family is known.
+    /// Notes that the schemas are complete, at the first statement that makes none: from here on the family is known.
     fn complete_schemas(&mut self) -> Result<(), String> {
         if std::mem::replace(&mut self.schemas_complete, true) {
             return Ok(());
@@ -138,7 +139,7 @@ impl State {
         }
     }
 
-    /// A name in a schema of this file; nothing else may be made or changed.
+    /// Gives back a name in a schema of this file, and refuses others: nothing else may be made or changed.
     fn own(&self, name: Name) -> Result<Name, String> {
         if self.made.schemas.contains(&name.schema) {
             Ok(name)
@@ -177,7 +178,7 @@ impl State {
         }
     }
 
-    /// Privileges on a schema must be on one of this file's; those on relations are for the walk.
+    /// Checks that privileges on a schema are on one of this file's; those on relations are for the walk.
     fn privileges(&self, node: &Node) -> Result<(), String> {
         let schemas = match node.kind {
             "GrantStmt" => {
@@ -197,7 +198,7 @@ impl State {
         }
     }
 
-    /// `OWNED BY` a column of this file's.
+    /// Checks that a sequence of this file is made to be owned by a column of a table of this file.
     fn alter_sequence(&mut self, node: &Node) -> Result<(), String> {
         let name = node.relation("sequence");
         if !self.made.sequences.contains(&name) {
@@ -209,7 +210,7 @@ impl State {
         self.own_table(Name { schema: (*schema).to_owned(), object: (*object).to_owned() }).map(|_| ())
     }
 
-    /// A key or check, a default, or the replica identity.
+    /// Notes whether a change gives the table a key or check, after which no rows may come.
     fn alter_table(&mut self, node: &Node) -> Result<(), String> {
         let name = node.relation("relation");
         let closes = node.nodes("cmds").filter_map(|c| c.node("def")).any(|def| def.kind == "Constraint");
@@ -264,14 +265,15 @@ impl State {
     }
 }
 
-/// The server's number for a check.
+/// The server's number for a constraint that is a check.
 const CHECK: i64 = 6;
-/// The server's numbers for what of a function's arguments comes out.
+/// The server's numbers for arguments by which a function gives something out.
 const OUT: i64 = 2;
 const IN_OUT: i64 = 3;
 const OF_TABLE: i64 = 5;
 
-/// `SELECT pg_catalog.setval('sequence', n, true);`, the only query; whose sequence it is, the walk judges.
+/// Checks that a query is `SELECT pg_catalog.setval('sequence', n, true);`, the only one that may come; whose sequence
+/// it is, the walk judges.
 fn set_value(node: &Node) -> Result<(), String> {
     let call = match node.list("target_list") {
         [target] => target.as_node().and_then(|target| target.node("val")),
@@ -283,7 +285,7 @@ fn set_value(node: &Node) -> Result<(), String> {
     }
 }
 
-/// `UPDATE kwild_voting.resolutions SET expiration = expiration-<height>;`
+/// The height in `UPDATE kwild_voting.resolutions SET expiration = expiration-<height>;`; no other UPDATE may come.
 fn height(node: &Node) -> Result<i64, String> {
     let only = || "an UPDATE other than the one that Kwil's tool ends a snapshot with".to_owned();
     let [target] = node.list("target_list") else { return Err(only()) };

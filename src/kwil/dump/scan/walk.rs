@@ -26,13 +26,13 @@ use crate::{
 /// What a dotted name in a body may take its field from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Source {
-    /// A query's rows, or a target's.
+    /// A row of a query, or of a table whose columns are renamed: a field that it has not reaches nothing.
     Row,
     /// A table, which may only be made further down.
     Table(Name),
     /// A function of the same schema, which may only be made further down.
     Function(Name),
-    /// These names and no others.
+    /// A function's row that has these fields and no others.
     Fields(Vec<String>),
 }
 
@@ -63,7 +63,7 @@ pub(super) struct Walk<'s> {
     scopes: Vec<Scope>,
     /// Names of WITH, the innermost query's last.
     with: Vec<Vec<String>>,
-    /// Fields that must be declared.
+    /// The fields in dotted names that must be declared by the text's end.
     pub(super) uses: BTreeSet<Use>,
 }
 

@@ -1,4 +1,4 @@
-//! Makes a [`Tree`] of the library's types, which know how to be serialised.
+//! Makes a [`Tree`] of a statement in the library's types, which know how to be serialised: this is their serialiser.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::ser::{self, Serialize};
 
 use super::{DEPTH_MAX, Node, Tree};
 
-/// Places in the text.
+/// Whether a field only tells a place in the text, which a tree leaves out.
 fn is_place(field: &str) -> bool {
     field == "location"
         || field.ends_with("_location")
@@ -19,7 +19,7 @@ fn is_place(field: &str) -> bool {
 /// Makes the tree of one value.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Builder {
-    /// Levels above it.
+    /// The number of levels above the value.
     depth: usize,
 }
 
@@ -44,12 +44,12 @@ impl ser::Error for Refusal {
 type Built = Result<Option<Tree>, Refusal>;
 type Never = ser::Impossible<Option<Tree>, Refusal>;
 
-/// The library's types consist of the shapes below only.
+/// The error of a shape that the library's types do not have.
 fn unknown<T>() -> Result<T, Refusal> {
     Err(Refusal("a tree of an unknown form".to_owned()))
 }
 
-/// Shapes that the library's types do not have.
+/// Refuses the shapes that the library's types do not have.
 macro_rules! refuse {
     ($($name:ident$(<$value:ident>)?($($kind:ty),*) -> $built:ty;)*) => {$(
         fn $name$(<$value: Serialize + ?Sized>)?(self, $(_: $kind),*) -> $built {

@@ -1,22 +1,22 @@
-//! A bound on the depth of a tree, before there is one.
+//! Takes the tokens of a statement and bounds the depth of its tree, before there is one.
 
-/// Tokens that may follow each other without a comma or semicolon between them, those around open brackets included: each of them
-/// may be a level of the tree.
+/// How many tokens may follow each other without a comma or semicolon between them, those around open brackets
+/// included: each of them may be a level of the tree.
 const CHAIN_TOKENS_MAX: usize = 4000;
-/// Open brackets at one place; each may be four levels of the tree.
+/// How many brackets may be open at one place: each may be four levels of the tree.
 const BRACKETS_DEPTH_MAX: usize = 500;
 
 /// A bound on a tree's depth, from its tokens alone: before there is a tree, and before anything walks it.
 #[derive(Debug)]
 pub(in crate::dump) struct Depth {
-    /// For each open bracket and outside of all, the tokens since the last comma.
+    /// How many tokens came since the last comma: outside of all brackets, then in each open one.
     chains: Vec<usize>,
     sum: usize,
     tokens_left: usize,
 }
 
 impl Depth {
-    /// For a text of at most so many tokens.
+    /// A bound for a text of at most so many tokens.
     pub(in crate::dump) fn new(tokens_max: usize) -> Self {
         Depth { chains: vec![0], sum: 0, tokens_left: tokens_max }
     }

@@ -1,4 +1,4 @@
-//! Where two genesis files differ, value by value.
+//! Takes two genesis files and gives the values in which they differ; gives a genesis' parameters as paths and values.
 
 use std::fmt;
 
@@ -7,14 +7,14 @@ use serde::Serialize;
 use super::Genesis;
 use crate::formats::json::Json;
 
-/// One value that is not the same.
+/// One value that two genesis files do not share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Difference {
     /// Where it stands, such as `consensus_params.block.max_bytes`.
     pub path: String,
-    /// In the one genesis, as JSON; empty where it is missing.
+    /// The value in the one genesis, as JSON; empty where it is missing.
     pub value: String,
-    /// In the other.
+    /// The value in the other genesis, as JSON; empty where it is missing.
     pub other: String,
 }
 
@@ -40,7 +40,8 @@ impl Genesis {
             .collect()
     }
 
-    /// The parameters: everything but what names and begins the network, its validators, balances and forks.
+    /// The paths and values (as JSON) of the network's parameters: of everything but what names and begins the network,
+    /// its owner, leader, validators, balances and forks.
     pub fn parameters(&self) -> Vec<(String, String)> {
         const OTHERS: [&str; 9] = [
             "genesis_time",
@@ -60,7 +61,7 @@ impl Genesis {
         parameters.map(|(path, value)| (path.trim_end_matches(".0").to_owned(), value)).collect()
     }
 
-    /// Paths and values of everything that is neither object nor array.
+    /// The paths and values (as JSON) of everything that is neither object nor array.
     fn values(&self) -> Vec<(String, String)> {
         let json = match self {
             Genesis::V09(genesis) => genesis.to_json(),

@@ -1,4 +1,5 @@
-//! `genesis set`: changes that an operator may make, each checked against what the family can express and kwild accepts.
+//! `genesis set`: takes a genesis and the changes that an operator asks for, checks each against what the family can
+//! express and kwild accepts, and gives the changed genesis and what became of each value.
 
 #[cfg(test)]
 mod tests;
@@ -18,21 +19,21 @@ use crate::{
 };
 use value::{full_name, positive_power};
 
-/// One change.
+/// One change that an operator asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Edit {
-    /// `key=value`
+    /// Gives a key another value; typed as `KEY=VALUE`.
     Set {
         /// The key, such as `initial_height`.
         key: String,
         /// Its new value, as typed.
         value: String,
     },
-    /// `[NAME:]KEY:POWER`
+    /// Adds the validator typed as `[NAME:]KEY:POWER`; only v0.9 takes a name.
     AddValidator(String),
-    /// `KEY`, or a v0.9 validator's name
+    /// Removes the validator of this key, or of this name in v0.9.
     RemoveValidator(String),
-    /// `KEY:POWER`
+    /// Gives a validator another power; typed as `KEY:POWER`.
     SetPower(String),
 }
 
@@ -52,18 +53,18 @@ impl FromStr for Edit {
 /// Why a change is not made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum EditError {
-    /// Nobody knows the key, or the value is none.
+    /// The key is not known, or the text is no value of it.
     Usage {
-        /// What is wrong.
+        /// What is wrong with the change.
         what: String,
-        /// What to do.
+        /// What the operator types instead.
         hint: String,
     },
-    /// The family cannot express it, or no kwild would start on it.
+    /// The family cannot express the change, or no kwild would start on what comes out.
     Refused {
-        /// Why.
+        /// Why the change is refused.
         what: String,
-        /// What to do.
+        /// What the operator does instead.
         hint: String,
     },
 }
@@ -95,14 +96,14 @@ fn refused<T>(what: impl Into<String>, hint: impl Into<String>) -> Result<T, Edi
     Err(EditError::Refused { what: what.into(), hint: hint.into() })
 }
 
-/// What became of one value.
+/// What became of one value of the genesis.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// Where, such as `consensus_params.block.max_bytes`.
+    /// Where the value stands, such as `consensus_params.block.max_bytes`, or `validator KEY`.
     pub path: String,
-    /// As JSON; None where there was nothing.
+    /// The value before, as JSON (or `power N`); `None` where there was nothing.
     pub old: Option<String>,
-    /// As JSON; None where nothing is left.
+    /// The value after, as JSON (or `power N`); `None` where nothing is left.
     pub new: Option<String>,
 }
 
@@ -143,7 +144,7 @@ impl Genesis {
         Ok(changes)
     }
 
-    /// No fault that was not there before.
+    /// Refuses a genesis with a fault that stops kwild and that was not there before.
     fn is_no_worse_than(&self, before: &Genesis) -> Result<(), EditError> {
         let known: Vec<&str> = startup_faults(before).iter().map(|fault| fault.code).collect();
         if let (Genesis::V010(_), Some(leader), Ok(validators)) = (self, self.leader(), self.validators())
@@ -210,7 +211,7 @@ impl Genesis {
         changes
     }
 
-    /// Validators as they are shown, also those whose key is none.
+    /// The validators' keys as they are shown, also broken ones, with their powers.
     fn powers(&self) -> Vec<(String, i64)> {
         match self {
             Genesis::V09(genesis) => genesis.validators.iter().map(|v| (hex::encode(&v.pub_key), v.power)).collect(),
@@ -279,7 +280,7 @@ impl Genesis {
         }
     }
 
-    /// The validator of this key or name; also one whose key is broken, by its hex text.
+    /// The index of the validator of this key or name; one whose key is broken is found by its hex text.
     fn find(&self, who: &str) -> Result<usize, EditError> {
         let digits = who.split('#').next().unwrap_or_default().to_ascii_lowercase();
         let found: Vec<usize> = match self {
@@ -308,7 +309,7 @@ impl Genesis {
 /// `[NAME:]KEY:POWER` with the key as the family writes it: v0.9 bare hex or `HEX#ed25519`, v0.10 `HEX#TYPE`.
 ///
 /// # Errors
-/// When it is none, or of a type that the family has not.
+/// When the text has not this form, or the key is of a type that the family has not.
 pub fn entry(family: Family, text: &str) -> Result<Validator, EditError> {
     let form = match family {
         Family::V09 => "v0.9 takes [NAME:]HEX:POWER",

@@ -26,14 +26,14 @@ pub const GAS_BALANCE: &str = "10000000000000000000000";
 /// When a join request ends: v0.9 counts blocks, v0.10 time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Expiry {
-    /// v0.9
+    /// v0.9: after so many blocks.
     Blocks(i64),
-    /// v0.10
+    /// v0.10: after this time.
     Time(GoDuration),
 }
 
 impl Expiry {
-    /// As the family writes it: `100800` or `168h0m0s`.
+    /// Reads the text as the family writes it: `100800` or `168h0m0s`.
     ///
     /// # Errors
     /// When the text is the other family's, or neither's.
@@ -56,51 +56,52 @@ impl Expiry {
 pub struct Balance {
     /// The account: v0.9 any text (hex, by custom), v0.10 hex; `0x` and forty digits are an Ethereum address.
     pub id: String,
-    /// Whose key is behind it; v0.10 only, and an address with `0x` needs none.
+    /// The type of the account's key; `None` in v0.9, and for an address with `0x`, whose key is secp256k1.
     pub key_type: Option<KeyType>,
-    /// Decimal, of any size.
+    /// The balance as a decimal number of any size.
     pub amount: String,
 }
 
-/// A new genesis, to be filled in.
+/// The parts of a new genesis, to be filled in and built.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fresh {
-    /// Of which family.
+    /// The family of the genesis.
     pub family: Family,
-    /// The network's id.
+    /// The network's chain id.
     pub chain_id: String,
-    /// v0.9: the instant the network begins, RFC 3339; see [`go_time`].
+    /// v0.9's instant at which the network begins, in RFC 3339 as [`go_time`] writes it; v0.10 ignores it.
     pub genesis_time_rfc3339: String,
-    /// The last block before the first one in v0.10, the first one in v0.9; None is Kwil's default.
+    /// The first block's number in v0.9, the number before it in v0.10; `None` is Kwil's default (v0.9: 1, v0.10: 0).
     pub initial_height: Option<i64>,
-    /// SHA-256 of the text of a snapshot that the network begins with.
+    /// SHA-256 of the uncompressed text of the snapshot that the network begins with; `None` where it has none.
     pub state_hash: Option<Sha256Hash>,
-    /// The validators; v0.9 names those without a name `validator-N`.
+    /// The validators; in v0.9 those without a name get `validator-N`, by their index.
     pub validators: Vec<Validator>,
-    /// v0.10: who proposes blocks; None is the first validator. Without any validator the leader is one, of power 1.
+    /// v0.10's validator who proposes blocks; `None` is the first. Without validators the leader becomes one, of power
+    /// 1.
     pub leader: Option<PublicKey>,
-    /// v0.10: who administers; None is the leader's user.
+    /// v0.10's user who owns and administers the database; `None` is the leader's user.
     pub db_owner: Option<String>,
-    /// Balances.
+    /// The accounts that are credited when the chain begins.
     pub alloc: Vec<Balance>,
-    /// v0.9: forks by name and height.
+    /// v0.9's forks: the height at which each name is activated.
     pub forks: BTreeMap<String, i64>,
     /// Whether transactions cost gas.
     pub gas: bool,
-    /// Bytes of a block.
+    /// Bytes of the largest block; `None` is Kwil's default.
     pub max_block_size: Option<i64>,
-    /// Until a join request ends.
+    /// How long a validator's request to join stays open; `None` is Kwil's default.
     pub join_expiry: Option<Expiry>,
-    /// v0.9: blocks until a resolution ends.
+    /// v0.9: how many blocks a resolution can be voted on; `None` is Kwil's default.
     pub vote_expiry: Option<i64>,
-    /// Votes in one transaction.
+    /// The most votes in one transaction; `None` is Kwil's default.
     pub max_votes_per_tx: Option<i64>,
-    /// TRUF's key; 0 is not written.
+    /// The key `maa_activation_height` of TRUF's fork; 0 is not written.
     pub maa_activation_height: i64,
 }
 
 impl Fresh {
-    /// Kwil's defaults for a network of this name; the time is v0.9's alone.
+    /// Kwil's defaults for a network of this chain id, without validators; only v0.9 uses the time.
     pub fn new(family: Family, chain_id: impl Into<String>, genesis_time_rfc3339: impl Into<String>) -> Self {
         Fresh {
             family,
@@ -138,7 +139,7 @@ impl Fresh {
         }));
     }
 
-    /// The genesis.
+    /// The genesis of these parts.
     ///
     /// # Errors
     /// When it has a value or a key that no node of the family could take.
@@ -272,7 +273,7 @@ impl Fresh {
 }
 
 impl Balance {
-    /// Of an account as it is typed: `ID`, or with its key's type `ID#TYPE`.
+    /// The balance of an account that is typed as `ID`, or with its key's type as `ID#TYPE`.
     ///
     /// # Errors
     /// When there is no such type; account and amount are looked at by [`Fresh::build`].
@@ -284,7 +285,7 @@ impl Balance {
         Ok(Balance { id: id.to_owned(), key_type, amount: amount.to_owned() })
     }
 
-    /// The amount, if it is one.
+    /// The amount without leading zeros; an error where it is no plain decimal number.
     pub(super) fn checked_amount(&self) -> Result<String, GenesisError> {
         let digits = self.amount.trim_start_matches('0');
         if self.amount.is_empty() || !self.amount.bytes().all(|b| b.is_ascii_digit()) {
@@ -328,7 +329,7 @@ pub fn chain_id(random: &mut impl CryptoRng) -> String {
     format!("kwil-chain-{first}{rest}")
 }
 
-/// An instant as Go writes it: nine digits of a second at most, none that is a trailing zero.
+/// A time since 1970 in RFC 3339 as Go writes it: nine digits of a second at most, no trailing zero.
 pub fn go_time(since_1970: Duration) -> String {
     // RFC 3339 ends with the year 9999.
     let since_1970 = since_1970.min(Duration::from_secs(253_402_300_799));

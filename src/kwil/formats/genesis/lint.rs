@@ -1,5 +1,6 @@
-//! Everything that is wrong with a genesis, or will surprise: all of it at once, also where the file cannot be read strictly.
-//! What kwild refuses at start ([`super::Genesis::check`]) is the first error among the same rules.
+//! Takes the bytes of a genesis file and gives everything that is wrong with it, or will surprise: all of it at once,
+//! also where the file cannot be read strictly. What kwild refuses at start ([`super::Genesis::check`]) is the first
+//! error among the same rules.
 
 pub(crate) mod codes;
 mod keys;
@@ -22,15 +23,15 @@ use crate::{
     },
 };
 
-/// More than anybody mends at once; what a stranger's file can make of them has an end.
+/// The most findings that are listed: more than anybody mends at once, and a bound on what a stranger's file can cause.
 const FINDINGS_MAX: usize = 200;
 
 /// Which kwild the genesis is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Build {
-    /// Any 0.9.
+    /// Any kwild 0.9.
     V09,
-    /// 0.10 and later as Kwil published them.
+    /// A kwild 0.10 or later as Kwil published it.
     Upstream,
     /// TRUF's fork of 0.10; it calls itself 0.10, too.
     Truf,
@@ -62,32 +63,32 @@ impl FromStr for Build {
     }
 }
 
-/// What is known beside the file.
+/// What the caller knows beside the file.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct LintOptions {
-    /// The family that it must be of.
+    /// The family that the genesis must be of; `None` takes either.
     pub family: Option<Family>,
-    /// The kwild that will read it.
+    /// The kwild that will read the genesis; `None` where it is not known.
     pub build: Option<Build>,
-    /// Now; a genesis time after it is said.
+    /// The present time in UNIX seconds, so that a genesis time in the future is told; `None` tells none.
     pub now_unix_seconds: Option<u64>,
 }
 
 /// What lint found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linted {
-    /// The file's family, where it can be told.
+    /// The family of the file; `None` where it cannot be told.
     pub family: Option<Family>,
-    /// The worst first, in the file's order within a level.
+    /// The findings, the worst first, in the order they were met within a level; 201 at most.
     pub findings: Vec<Finding>,
 }
 
-/// Looks at the bytes of a genesis file.
+/// Lints the bytes of a genesis file.
 pub fn lint(bytes: &[u8], options: &LintOptions) -> Linted {
     lint_with(bytes, options, |_, _| {})
 }
 
-/// The same, with what someone else finds about a genesis that can be read.
+/// As [`lint`], with what `further` finds about a genesis that can be read.
 pub(crate) fn lint_with(
     bytes: &[u8],
     options: &LintOptions,
@@ -189,7 +190,7 @@ fn read(family: Family, value: &Json) -> Result<Genesis, GenesisError> {
     })
 }
 
-/// Where a value stands.
+/// Where a value stands in the file: the steps to it from the top.
 #[derive(Debug, Default)]
 struct Path(Vec<Step>);
 
@@ -200,7 +201,7 @@ enum Step {
 }
 
 impl Path {
-    /// Nothing but this value, in its place; elements of an array are first in theirs.
+    /// A genesis of nothing but this value in its place; an element of an array is the first there.
     fn around(&self, value: &Json) -> Json {
         self.0.iter().rev().fold(value.clone(), |inner, step| match step {
             Step::Key(key) => Json::Object(vec![(key.clone(), inner)]),
@@ -208,7 +209,7 @@ impl Path {
         })
     }
 
-    /// Errors of a lone value speak of element 0.
+    /// An error of a value read alone, which speaks of element 0, with the index that the element has in the file.
     fn corrected(&self, error: GenesisError) -> GenesisError {
         let index = self.0.iter().find_map(|step| match step {
             Step::Item(index) => Some(*index),
@@ -276,7 +277,7 @@ fn sound_part(family: Family, value: &Json, path: &mut Path, faults: &mut Vec<Fi
     Some(parts)
 }
 
-/// What kwild refuses at start, or would fork the network at once; in the order in which it is worth mending.
+/// What kwild refuses at start, and what would fork the network at once, in the order in which it is worth mending.
 pub(super) fn startup_faults(genesis: &Genesis) -> Vec<Finding> {
     let mut found = Vec::new();
     chain_id(genesis, &mut found);
@@ -316,7 +317,7 @@ fn chain_id(genesis: &Genesis, found: &mut Vec<Finding>) {
     found.push(codes::CHAIN_ID.error("chain_id", text));
 }
 
-/// What both families' networks share beyond what kwild checks.
+/// Adds what kwild does not check and concerns genesis files of both families.
 fn advise_all(genesis: &Genesis, found: &mut Vec<Finding>) {
     let id = genesis.chain_id();
     if id.trim() != id || id.chars().any(char::is_control) {
@@ -339,7 +340,7 @@ fn advise_all(genesis: &Genesis, found: &mut Vec<Finding>) {
     }
 }
 
-/// The worst level found.
+/// The worst level among the findings; `None` where there is none.
 pub fn worst(findings: &[Finding]) -> Option<Level> {
     findings.iter().map(|finding| finding.level).min()
 }

@@ -1,4 +1,4 @@
-//! Another state hash in a genesis file, everything else as it stands there.
+//! Takes a genesis file and gives the same with another state hash, everything else as it stands there.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -10,7 +10,7 @@ impl Genesis {
     /// written anew.
     ///
     /// # Errors
-    /// When it is no genesis.
+    /// When the bytes are no genesis.
     pub fn repin(bytes: &[u8], hash: Sha256Hash) -> Result<Vec<u8>, GenesisError> {
         let genesis = Genesis::parse(bytes)?;
         let mut wanted = genesis.clone();

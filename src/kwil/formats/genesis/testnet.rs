@@ -1,4 +1,5 @@
-//! A network's genesis as a rehearsal of it needs it: everything as it is, but for who makes the blocks.
+//! Takes a network's genesis and gives the one that a rehearsal of it needs: everything as it is, but for the chain id
+//! and who makes the blocks.
 
 use super::{Genesis, GenesisError, check_chain_id, refuse, v09, v010};
 use crate::formats::{
@@ -6,7 +7,7 @@ use crate::formats::{
     key::{KeyError, KeyType, PublicKey},
 };
 
-/// What a rehearsal adds to the network's id: a transaction signed for the one is none for the other.
+/// What a rehearsal adds to the network's chain id, so that a transaction signed for the one is not valid on the other.
 const SUFFIX: &str = "-testnet";
 
 impl Genesis {
@@ -49,7 +50,7 @@ impl Genesis {
     }
 }
 
-/// The kind of key that a new node of the family has.
+/// The curve of the key that a new node of the family gets.
 pub fn key_type(family: Family) -> KeyType {
     match family {
         Family::V09 => KeyType::Ed25519,

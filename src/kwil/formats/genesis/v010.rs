@@ -1,5 +1,6 @@
-//! The v0.10 genesis, TRUF's too: unknown keys are refused at the top, in `alloc` and in `migration`,
-//! tolerated inside `leader` and validators, because that is where kwild has decoders of its own.
+//! The v0.10 genesis, TRUF's too, from and to JSON, and the parameters of a v0.10 database. Unknown keys are refused at
+//! the top, in `alloc` and in `migration`, tolerated inside `leader` and validators, because that is where kwild has
+//! decoders of its own.
 
 use super::{
     GenesisError, GenesisOptions, Validator, genesis_key,
@@ -14,60 +15,60 @@ use crate::formats::{
 /// genesis.json of v0.10.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Genesis {
-    /// The network's id.
+    /// The network's chain id.
     pub chain_id: String,
-    /// The last block before the first one.
+    /// The number before the first block's.
     pub initial_height: i64,
-    /// Who administers: an EIP-55 address, or a public key in hex.
+    /// The user who owns and administers the database: an EIP-55 address, or a public key in hex.
     pub db_owner: String,
     /// The validators; `null` and an empty list are kept apart, as Kwil does.
     pub validators: Option<Vec<GenesisValidator>>,
-    /// SHA-256 of the snapshot's text; empty: none.
+    /// SHA-256 of the snapshot's uncompressed text, hex in the file; empty where nothing is pinned.
     pub state_hash: Vec<u8>,
-    /// Balances to add.
+    /// Balances to add when the chain begins.
     pub alloc: Vec<Alloc>,
-    /// `migration.start_height`, of a zero-downtime migration.
+    /// `migration.start_height`: the block at which a zero-downtime migration begins; 0 is none.
     pub migration_start_height: i64,
-    /// `migration.end_height`
+    /// `migration.end_height`: the block at which a zero-downtime migration ends; 0 is none.
     pub migration_end_height: i64,
-    /// Who proposes blocks.
+    /// The validator who proposes blocks; `None` where the file names none, which kwild refuses.
     pub leader: Option<PublicKey>,
-    /// Bytes of a block.
+    /// Bytes of the largest block.
     pub max_block_size: i64,
-    /// Until a join request ends.
+    /// How long a validator's request to join stays open.
     pub join_expiry: GoDuration,
     /// Whether transactions are free.
     pub disabled_gas_costs: bool,
-    /// Votes in one transaction.
+    /// The most votes in one transaction.
     pub max_votes_per_tx: i64,
-    /// TRUF only; other builds refuse the key, so 0 is not written.
+    /// The key `maa_activation_height` of TRUF's fork; other builds refuse it, so 0 is not written.
     pub maa_activation_height: i64,
 }
 
-/// A validator's entry, checked only by [`super::Genesis::check`].
+/// A validator's entry in the file, checked only by [`super::Genesis::check`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GenesisValidator {
     /// Public key, hex in the file.
     pub pubkey: Vec<u8>,
-    /// `ed25519` or `secp256k1`.
+    /// The type of the key as the file has it: `ed25519` or `secp256k1`.
     pub kind: String,
     /// Voting power.
     pub power: i64,
 }
 
-/// A balance to add at the start.
+/// A balance to add when the chain begins.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Alloc {
-    /// Account identifier; twenty bytes are an Ethereum address.
+    /// The account's identifier; twenty bytes are an Ethereum address.
     pub id: Vec<u8>,
-    /// Type of the key behind the account.
+    /// The type of the account's key as the file has it: `ed25519` or `secp256k1`.
     pub key_type: String,
-    /// Decimal, of any size.
+    /// The balance as a decimal number of any size; `None` is `null` in the file.
     pub amount: Option<String>,
 }
 
 impl Genesis {
-    /// All fields zero, as Go has them before it reads.
+    /// A genesis with all fields zero, as Go has them before it reads.
     fn zero() -> Self {
         Genesis {
             chain_id: String::new(),
@@ -87,7 +88,7 @@ impl Genesis {
         }
     }
 
-    /// Kwil's parameters, and nothing else yet.
+    /// A genesis of this leader and the parameters that Kwil's own tools write, all else empty.
     pub(super) fn kwil_defaults(leader: PublicKey) -> Self {
         Genesis {
             leader: Some(leader),
@@ -249,7 +250,7 @@ impl GenesisValidator {
 }
 
 impl Alloc {
-    /// As Kwil writes it: EIP-55 for twenty bytes, hex otherwise.
+    /// The account as Kwil writes it: EIP-55 for twenty bytes, hex otherwise.
     pub fn id_text(&self) -> String {
         match <&[u8; 20]>::try_from(self.id.as_slice()) {
             Ok(address) => eip55(address),
@@ -334,32 +335,32 @@ fn read_alloc(value: &Json) -> Result<Vec<Alloc>, GenesisError> {
     Ok(allocs)
 }
 
-/// `kwild_chain.params`.
+/// v0.10's network parameters, the one row of `kwild_chain.params`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
-    /// Who proposes blocks.
+    /// The validator who proposes blocks.
     pub leader: PublicKey,
-    /// Bytes of a block.
+    /// Bytes of the largest block.
     pub max_block_size: i64,
-    /// Until a join request ends.
+    /// How long a validator's request to join stays open.
     pub join_expiry: GoDuration,
     /// Whether transactions are free.
     pub disabled_gas_costs: bool,
-    /// Votes in one transaction.
+    /// The most votes in one transaction.
     pub max_votes_per_tx: i64,
-    /// TRUF only; 0 where there is none.
+    /// The parameter `maa_activation_height` of TRUF's fork; 0 where there is none.
     pub maa_activation_height: i64,
-    /// Of a zero-downtime migration, such as `NoActiveMigration`.
+    /// The state of a zero-downtime migration, such as `NoActiveMigration`; empty where there is none.
     pub migration_status: String,
-    /// Keys that this version does not know and therefore does not carry over.
+    /// The names of keys that this reader does not know and therefore does not carry over.
     pub unknown: Vec<String>,
 }
 
 impl Parameters {
-    /// From the JSON object that the table's one row holds.
+    /// The parameters of the JSON object that the table's one row holds.
     ///
     /// # Errors
-    /// When it is none, or has no leader.
+    /// When the text is no such object, or names no leader.
     pub fn from_json(text: &[u8]) -> Result<Self, GenesisError> {
         let bad = |what: String| GenesisError::Parameter { name: "kwild_chain.params".into(), what };
         let (value, rest) = Json::read_first(text).map_err(|e| bad(e.to_string()))?;

@@ -1,4 +1,5 @@
-//! The v0.9 genesis: Go's lenient reader (unknown keys vanish, missing keys are zero), CometBFT's checks.
+//! The v0.9 genesis, from and to JSON, and the parameters of a v0.9 database. It is read as Go's lenient reader does:
+//! unknown keys vanish, missing keys are zero.
 
 use std::collections::BTreeMap;
 
@@ -23,78 +24,78 @@ const BASE64: GeneralPurpose =
 
 /// What Go writes for a time that was never set.
 pub(super) const ZERO_TIME: &str = "0001-01-01T00:00:00Z";
-/// CometBFT's largest block.
+/// Bytes of the largest block that CometBFT takes.
 pub(super) const BLOCK_SIZE_BYTES_MAX: i64 = 104_857_600;
-/// CometBFT's largest sum of powers.
+/// The largest sum of the validators' powers that CometBFT takes.
 pub(super) const TOTAL_POWER_MAX: i64 = i64::MAX / 8;
 
 /// genesis.json of v0.9.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Genesis {
-    /// RFC 3339, the same text on every node.
+    /// The instant at which the network begins, in RFC 3339, the same text on every node.
     pub genesis_time: String,
-    /// 1 to 50 characters.
+    /// The network's chain id; kwild takes 1 to 50 bytes.
     pub chain_id: String,
     /// The first block's number; 0 means 1.
     pub initial_height: i64,
-    /// SHA-256 of the snapshot's text; base64 in the file.
+    /// SHA-256 of the snapshot's uncompressed text, base64 in the file; `None` where nothing is pinned.
     pub app_hash: Option<Vec<u8>>,
-    /// Balances to add: account to decimal amount, of any size.
+    /// Balances to add when the chain begins: decimal amounts of any size by account; `None` is `null` in the file.
     pub alloc: BTreeMap<String, Option<String>>,
-    /// Forks by name and height.
+    /// The forks: the height at which each name is activated; `None` is `null` in the file.
     pub activations: Option<BTreeMap<String, i64>>,
-    /// Consensus parameters; kwild panics without them.
+    /// The consensus parameters; kwild panics where they are `None`.
     pub consensus_params: Option<ConsensusParams>,
     /// The validators.
     pub validators: Vec<GenesisValidator>,
 }
 
-/// A validator's entry.
+/// A validator's entry in the file, whose key is not checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct GenesisValidator {
     /// Public key, hex in the file.
     pub pub_key: Vec<u8>,
     /// Voting power.
     pub power: i64,
-    /// Its name.
+    /// The validator's name, such as `validator-0`.
     pub name: String,
 }
 
-/// `consensus_params`.
+/// The object `consensus_params`, section by section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ConsensusParams {
-    /// `block.max_bytes`
+    /// `block.max_bytes`: bytes of the largest block; -1 is CometBFT's largest.
     pub block_max_bytes: i64,
-    /// `block.max_gas`
+    /// `block.max_gas`: CometBFT's gas of a block; -1 is no limit.
     pub block_max_gas: i64,
-    /// `block.abci_max_bytes`
+    /// `block.abci_max_bytes`, a flag of Kwil's.
     pub block_abci_max_bytes: bool,
-    /// `evidence.max_age_num_blocks`
+    /// `evidence.max_age_num_blocks`: how many blocks evidence of misbehaviour counts.
     pub evidence_max_age_num_blocks: i64,
-    /// `evidence.max_age_duration`, nanoseconds
+    /// `evidence.max_age_duration`: how many nanoseconds evidence of misbehaviour counts.
     pub evidence_max_age_duration: i64,
-    /// `evidence.max_bytes`
+    /// `evidence.max_bytes`: bytes of evidence in one block, no more than the block's.
     pub evidence_max_bytes: i64,
-    /// `validator.pub_key_types`
+    /// `validator.pub_key_types`: the curves of validators' keys; `None` is `null` in the file.
     pub validator_pub_key_types: Option<Vec<String>>,
-    /// `validator.join_expiry`, blocks
+    /// `validator.join_expiry`: how many blocks a validator's request to join stays open.
     pub validator_join_expiry: i64,
-    /// `votes.vote_expiry`, blocks
+    /// `votes.vote_expiry`: how many blocks a resolution can be voted on.
     pub votes_vote_expiry: i64,
-    /// `votes.max_votes_per_tx`
+    /// `votes.max_votes_per_tx`: the most votes in one transaction.
     pub votes_max_votes_per_tx: i64,
-    /// `abci.vote_extensions_enable_height`
+    /// `abci.vote_extensions_enable_height`: the block from which CometBFT has vote extensions; 0 is never.
     pub abci_vote_extensions_enable_height: i64,
-    /// `migration.start_height`, of a zero-downtime migration
+    /// `migration.start_height`: the block at which a zero-downtime migration begins; 0 is none and is not written.
     pub migration_start_height: i64,
-    /// `migration.end_height`
+    /// `migration.end_height`: the block at which a zero-downtime migration ends; 0 is none and is not written.
     pub migration_end_height: i64,
-    /// `without_gas_costs`
+    /// `without_gas_costs`: whether transactions are free.
     pub without_gas_costs: bool,
 }
 
 impl ConsensusParams {
-    /// Kwil's defaults.
+    /// The parameters of a genesis that Kwil's own tools write.
     pub fn kwil_defaults() -> Self {
         ConsensusParams {
             block_max_bytes: 6_291_456,
@@ -370,7 +371,7 @@ fn read_validators(value: &Json) -> Result<Vec<GenesisValidator>, GenesisError> 
     Ok(validators)
 }
 
-/// RFC 3339 as Go reads it: a T, seconds, any fraction, `Z` or an offset.
+/// Checks that a genesis time is RFC 3339 as Go reads it: a T, seconds, any fraction, `Z` or an offset.
 pub(super) fn check_time(text: &str) -> Result<(), GenesisError> {
     let ok = || -> Option<()> {
         let (date, rest) = text.split_at_checked(19)?;
@@ -410,22 +411,22 @@ pub(super) fn check_time(text: &str) -> Result<(), GenesisError> {
     }
 }
 
-/// `kwild_chain.consensus_params`. A missing row means Kwil's default.
+/// v0.9's network parameters, the rows of `kwild_chain.consensus_params`. A missing row means Kwil's default.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameters {
-    /// Bytes of a block.
+    /// Bytes of the largest block.
     pub max_block_size: i64,
-    /// Blocks until a join request ends.
+    /// How many blocks a validator's request to join stays open.
     pub join_expiry: i64,
-    /// Blocks until a resolution ends.
+    /// How many blocks a resolution can be voted on.
     pub vote_expiry: i64,
-    /// Votes in one transaction.
+    /// The most votes in one transaction.
     pub max_votes_per_tx: i64,
     /// Whether transactions are free.
     pub disabled_gas_costs: bool,
-    /// Of a zero-downtime migration, such as `NoActiveMigration`.
+    /// The state of a zero-downtime migration, such as `NoActiveMigration`; `None` where there is no such row.
     pub migration_status: Option<String>,
-    /// Rows that this version does not know and therefore does not carry over.
+    /// The names of rows that this reader does not know and therefore does not carry over.
     pub unknown: Vec<String>,
 }
 
@@ -445,7 +446,7 @@ impl Default for Parameters {
 }
 
 impl Parameters {
-    /// From rows of (`param_name`, `param_value`).
+    /// The parameters of the table's rows, each a (`param_name`, `param_value`).
     ///
     /// # Errors
     /// When a value has another length than its kind has.

@@ -37,7 +37,7 @@ impl PrivateKey {
     }
 }
 
-/// What a text of no key file's form is taken for; the text is trimmed and not all hex digits.
+/// What a text of no key file's form is taken for, or `None`; the text is trimmed and not all hex digits.
 pub(super) fn look_alike(text: &[u8]) -> Option<&'static str> {
     let hex_with_blanks = || {
         let digits = text.iter().filter(|b| !b.is_ascii_whitespace());

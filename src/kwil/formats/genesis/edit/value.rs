@@ -1,4 +1,4 @@
-//! Keys of a genesis and the values they take, as they are typed.
+//! `KEY=VALUE` as an operator types it: finds the key of a genesis, reads the value, and sets it.
 
 use super::{EditError, refused, usage};
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// Keys that v0.9 has, and what else they are called.
+/// The keys of a v0.9 genesis that take one value, each with its other names.
 const V09_KEYS: [(&str, &[&str]); 17] = [
     ("genesis_time", &[]),
     ("chain_id", &[]),
@@ -38,7 +38,7 @@ const V09_KEYS: [(&str, &[&str]); 17] = [
     ("consensus_params.without_gas_costs", &["without_gas_costs", "disabled_gas_costs"]),
 ];
 
-/// Keys that v0.10 has.
+/// The keys of a v0.10 genesis that take one value, each with its other names.
 const V010_KEYS: [(&str, &[&str]); 11] = [
     ("chain_id", &[]),
     ("initial_height", &[]),
@@ -60,7 +60,7 @@ pub(super) fn keys(family: Family) -> &'static [(&'static str, &'static [&'stati
     }
 }
 
-/// The key's full name, where the family has it.
+/// The full name of a key that is given by any of its names; `None` where the family has no such key.
 pub(super) fn full_name(family: Family, key: &str) -> Option<&'static str> {
     keys(family).iter().find(|(name, others)| *name == key || others.contains(&key)).map(|(name, _)| *name)
 }
@@ -108,7 +108,7 @@ impl Genesis {
         Ok(())
     }
 
-    /// `alloc`, `activations` and what is in them.
+    /// Sets `alloc`, `activations` or an entry in them; `None` where the key is neither.
     fn set_map(&mut self, key: &str, value: &str) -> Option<Result<(), EditError>> {
         let (map, entry) = key.split_once('.').map_or((key, None), |(map, entry)| (map, Some(entry)));
         let clear_only = || {
@@ -279,7 +279,8 @@ fn set_v010(genesis: &mut v010::Genesis, name: &str, value: &str) -> Result<(), 
     Ok(())
 }
 
-/// The owner as kwild writes users: an address with its checksum, or the hex text of an ed25519 key.
+/// The owner of a typed text as kwild writes users: an address with its checksum, or the hex text of an ed25519 key;
+/// other text stays as it is.
 fn owner(text: &str) -> Result<String, EditError> {
     if text.trim().is_empty() {
         return refused("db_owner= would leave nobody to administer the network", "give the old network's owner");

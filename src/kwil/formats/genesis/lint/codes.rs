@@ -1,35 +1,35 @@
-//! The words that lint findings carry: each with what it means, what kwild does, and the way out. A code never changes its
+//! The codes of lint findings: each with what it means, what kwild does, and the way out. A code never changes its
 //! meaning; the numbers are those of the table in tests/traps.md.
 
 use crate::base::{Finding, Level};
 
-/// One thing that lint knows.
+/// One sort of finding that lint knows.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Code {
-    /// The word.
+    /// The code that its findings carry.
     pub name: &'static str,
-    /// Numbers in the table of traps, tests/traps.md.
+    /// Its numbers in the table of traps, tests/traps.md; empty where it has none.
     pub traps: &'static [u8],
-    /// What it means.
+    /// A sentence about what is wrong.
     pub what: &'static str,
-    /// What kwild does.
+    /// A sentence about what kwild does with such a genesis or snapshot.
     pub kwild: &'static str,
-    /// How it is mended.
+    /// What the operator does about it, a clause without a full stop.
     pub fix: &'static str,
 }
 
 impl Code {
-    /// kwild refuses it, or does what nobody wants.
+    /// A finding of this code: kwild refuses it, or does what nobody wants.
     pub(crate) fn error(&self, path: impl Into<String>, text: impl Into<String>) -> Finding {
         self.at(Level::Error, path, text)
     }
 
-    /// To be looked at.
+    /// A finding of this code: an operator should look whether it is meant.
     pub(crate) fn warning(&self, path: impl Into<String>, text: impl Into<String>) -> Finding {
         self.at(Level::Warning, path, text)
     }
 
-    /// Good to know.
+    /// A finding of this code that is worth knowing; nothing is wrong.
     pub(crate) fn note(&self, path: impl Into<String>, text: impl Into<String>) -> Finding {
         self.at(Level::Note, path, text)
     }
@@ -38,7 +38,7 @@ impl Code {
         Finding::new(level, self.name, text).at(path).fix(self.fix)
     }
 
-    /// The paragraph of `genesis lint --explain`.
+    /// The three lines about this code that `genesis lint --explain` shows.
     pub fn explanation(&self) -> String {
         format!("{}: {}\nWhat kwild does: {}\nWhat to do: {}", self.name, self.what, self.kwild, self.fix)
     }
@@ -48,7 +48,7 @@ macro_rules! codes {
     ($($id:ident = $name:literal $traps:tt, $what:literal, $kwild:literal, $fix:literal;)*) => {
         $(pub(crate) const $id: &Code =
             &Code { name: $name, traps: &$traps, what: $what, kwild: $kwild, fix: $fix };)*
-        /// Every code.
+        /// All codes that lint knows.
         pub const ALL: &[&Code] = &[$($id),*];
     };
 }
@@ -235,7 +235,7 @@ codes! {
         "start it with TRUF's kwild";
 }
 
-/// The code of this name.
+/// The code of this name; `None` where there is no such code.
 pub fn find(name: &str) -> Option<&'static Code> {
     ALL.iter().copied().find(|code| code.name == name)
 }

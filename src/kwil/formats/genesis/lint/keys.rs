@@ -1,4 +1,4 @@
-//! The keys of a genesis file and the errors of its reader, as findings.
+//! Lint of a file's JSON keys, and the errors of the strict reader turned into findings.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,7 @@ const V010: [&str; 13] = [
     "maa_activation_height",
 ];
 
-/// The keys of the object at this path, which has no indexes; None where names are free.
+/// The keys that the object at this path may have, the path without indexes; `None` where names are free.
 fn known(family: Family, path: &str) -> Option<&'static [&'static str]> {
     Some(match (family, path) {
         (Family::V09, "") => &V09,
@@ -63,12 +63,12 @@ fn known(family: Family, path: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-/// Where v0.10's reader refuses what it does not know.
+/// Whether kwild refuses an unknown key in the object at this path; else it skips it.
 fn is_strict(family: Family, path: &str) -> bool {
     family == Family::V010 && matches!(path, "" | "alloc" | "migration")
 }
 
-/// Keys that are skipped or stand twice.
+/// Adds a finding for each key that kwild skips or that stands twice.
 pub(super) fn look(family: Family, value: &Json, found: &mut Vec<Finding>) {
     walk(family, value, "", "", found);
 }
@@ -109,7 +109,7 @@ fn walk(family: Family, value: &Json, plain: &str, path: &str, found: &mut Vec<F
     }
 }
 
-/// An error of the strict reader; `value` is what stands there.
+/// The finding of an error of the strict reader; `value` is what stands at the fault.
 pub(super) fn finding(error: &GenesisError, value: &Json) -> Finding {
     let (path, what) = match error {
         GenesisError::Field { path, what } => (path.as_str(), what.as_str()),

@@ -1,4 +1,4 @@
-//! v0.10 and TRUF: kwild's sanity check, and what it lets pass.
+//! Lint of a v0.10 genesis, TRUF's too: what kwild's own check refuses, and what it lets pass.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::{
     },
 };
 
-/// What makes kwild stop.
+/// Adds what makes kwild stop at start.
 pub(super) fn startup(genesis: &Genesis, found: &mut Vec<Finding>) {
     if !matches!(genesis.state_hash.len(), 0 | 32) {
         let text = format!("{} bytes, but a SHA-256 has 32", genesis.state_hash.len());
@@ -60,7 +60,7 @@ pub(super) fn startup(genesis: &Genesis, found: &mut Vec<Finding>) {
     }
 }
 
-/// What kwild lets pass.
+/// Adds what kwild lets pass, although it is wrong or will surprise.
 pub(super) fn advise(genesis: &Genesis, options: &LintOptions, found: &mut Vec<Finding>) {
     advise_all(&Either::V010(genesis.clone()), found);
     for (path, value) in [

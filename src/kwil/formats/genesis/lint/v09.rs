@@ -1,4 +1,4 @@
-//! v0.9: Kwil's own sanity check, CometBFT's, and what both let pass.
+//! Lint of a v0.9 genesis: what Kwil's own check and CometBFT's refuse, and what both let pass.
 
 use std::collections::BTreeMap;
 
@@ -14,12 +14,12 @@ use crate::{
     },
 };
 
-/// A validator's key, where it is one.
+/// The index and key of a validator; `None` where its bytes are no key.
 pub(super) fn key((index, validator): (usize, &GenesisValidator)) -> Option<(usize, PublicKey)> {
     Some((index, PublicKey::new(KeyType::Ed25519, &validator.pub_key).ok()?))
 }
 
-/// What makes kwild stop.
+/// Adds what makes kwild stop at start.
 pub(super) fn startup(genesis: &Genesis, found: &mut Vec<Finding>) {
     match genesis.app_hash.as_ref().map_or(0, Vec::len) {
         0 | 32 => {}
@@ -105,7 +105,7 @@ fn parameters(params: &ConsensusParams, found: &mut Vec<Finding>) {
     }
 }
 
-/// What kwild lets pass.
+/// Adds what kwild lets pass, although it is wrong or will surprise.
 pub(super) fn advise(genesis: &Genesis, options: &LintOptions, found: &mut Vec<Finding>) {
     advise_all(&Either::V09(genesis.clone()), found);
     if genesis.genesis_time == ZERO_TIME {
