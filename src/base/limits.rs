@@ -29,27 +29,46 @@ pub const CHUNK_SIZE_BYTES_MAX: u64 = 4 << 20;
 pub const CHUNK_COUNT_MAX: u32 = 1 << 17;
 /// Chunks an artifact should have where its size allows, so that a swarm's tail stays short. `manifest`.
 pub const CHUNK_COUNT_WANTED: u64 = 2000;
-/// One control message on the wire. `swarm`.
-pub const CONTROL_MESSAGE_SIZE_BYTES_MAX: usize = 256 << 10;
+/// One control message on the wire, but for a manifest that was asked for. `swarm`.
+pub const CONTROL_MESSAGE_SIZE_BYTES_MAX: usize = 64 << 10;
+/// Ranges of chunks in one control message; who has more to say says it in several. `swarm`.
+pub const RANGES_MAX: usize = 2048;
+/// Control bytes that a member may send at once, and on average in a second, before it is read more slowly. `swarm`.
+pub const CONTROL_BURST_BYTES: u64 = 1 << 20;
+/// See [`CONTROL_BURST_BYTES`].
+pub const CONTROL_BYTES_PER_SECOND: u64 = 512 << 10;
+/// Bulk streams that a member may have open towards us: one is enough, a second one may follow on a new connection. `swarm`.
+pub const BULK_STREAMS_MAX: usize = 4;
 /// The membership handshake, all of it. `swarm`.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
-/// Handshakes that one address may fail before its connections are refused for a while. `swarm`.
+/// Handshakes that one peer may fail before it is refused for a while. Not its address: others stand behind that, too. `swarm`.
 pub const HANDSHAKE_FAILURES_MAX: u32 = 5;
 /// Bytes in flight from one peer. `schedule`.
 pub const WINDOW_BYTES: u64 = 16 << 20;
 /// Members of one swarm that a node is connected to. `swarm`.
 pub const PEERS_MAX: usize = 256;
 /// Addresses in one peer-exchange message. `swarm`.
-pub const PEER_EXCHANGE_ADDRESSES_MAX: usize = 512;
+pub const PEERS_MESSAGE_ADDRESSES_MAX: usize = 64;
+/// Peers in the address book beside those of the ticket. `swarm`.
+pub const BOOK_PEERS_MAX: usize = 512;
 /// How far ahead of this machine's clock a manifest's sequence may be. `manifest`.
 pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Messages waiting to be written to one peer; a peer that lets more pile up is dropped. `swarm`.
 pub const CONTROL_QUEUE_MESSAGES: usize = 1024;
-/// Handshakes going on at once. `swarm`.
-pub const HANDSHAKES_MAX: usize = 64;
+/// Bytes of them; what a large snapshot half had is told in is a third of that. `swarm`.
+pub const CONTROL_QUEUE_BYTES: usize = 4 << 20;
+/// Incoming connections that have not proved membership yet: of all, of one range of addresses (/24, /48), of one address. One more
+/// takes the place of the one that has kept its own waiting longest. `swarm`.
+pub const STRANGERS_MAX: usize = 192;
+/// See [`STRANGERS_MAX`].
+pub const STRANGERS_PER_RANGE_MAX: usize = 96;
+/// See [`STRANGERS_MAX`].
+pub const STRANGERS_PER_ADDRESS_MAX: usize = 64;
+/// Peers of whom is remembered that they were banned, that they failed, or what went to and came from them. `swarm`.
+pub const REMEMBERED_PEERS_MAX: usize = 4096;
 /// Connections to one peer: two sides may dial at once. `swarm`.
 pub const CONNECTIONS_PER_PEER_MAX: u32 = 4;
-/// How long an address that failed too many handshakes is kept out. `swarm`.
+/// How long a peer that failed too many handshakes is kept out. `swarm`.
 pub const HANDSHAKE_FAILURE_PENALTY: Duration = Duration::from_secs(60);
 /// A libpq password file, or one that holds only a password. `database`, `cli`.
 pub const PASSWORD_FILE_SIZE_BYTES_MAX: u64 = 1 << 20;
