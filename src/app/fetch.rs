@@ -267,7 +267,7 @@ impl Fetching<'_> {
     async fn run(&self, node: &mut Node) -> Result<Got> {
         let contents = node::contents(self.manifest, self.in_root);
         let opened = tokio::task::block_in_place(|| {
-            Store::open(self.directory, self.private, contents, self.disks, self.progress)
+            Store::open(self.directory, self.private, contents, self.disks, self.progress, self.cancel)
         })?;
         let (store, have, resumed_bytes) = (opened.store.clone(), opened.have.clone(), opened.resumed_bytes);
         if resumed_bytes > 0 {
@@ -307,8 +307,12 @@ impl Fetching<'_> {
                 });
             }
         };
-        // Only what was checked gets a final name.
-        tokio::task::spawn_blocking(move || writer.finish()).await.or_failed(|| "the writer panicked")??;
+        // Only what was checked gets a final name. A slow disk holds up neither a signal nor those who are served meanwhile.
+        let finishing = tokio::task::spawn_blocking(move || writer.finish());
+        tokio::select! {
+            () = self.cancel.cancelled() => return Err(interrupted()),
+            finished = node.serve_while(finishing) => finished?.or_failed(|| "the writer panicked")??,
+        };
         let name = node::artifact_name(ArtifactName::Snapshot, verified.family, self.in_root);
         let snapshot = CompleteSnapshot::new(name, verified.text);
         Ok(Got { verified, snapshot, resumed_bytes, sources: node.status().sources })

@@ -89,8 +89,8 @@ pub enum Heard {
     },
     /// Every chunk is stored.
     Complete,
-    /// Every chunk is with someone else, too.
-    EveryChunkOut,
+    /// Whether every chunk is with two others.
+    EveryChunkOut(bool),
     /// Time passed, or something that was told already.
     Nothing,
 }
@@ -156,13 +156,14 @@ impl Node {
                 _ => a.clone(),
             })
             .collect();
-        let mut reachable: Vec<&String> = self.addresses.iter().filter(|a| !is_local(a)).collect();
+        let mut reachable: Vec<String> = self.addresses.iter().filter(|a| !is_local(a)).cloned().collect();
         if reachable.is_empty() && addresses.is_empty() {
-            reachable = self.addresses.iter().collect();
+            reachable = self.addresses.clone();
         }
-        // TCP first: it is the faster one.
-        reachable.sort_by_key(|a| a.contains("/quic"));
-        addresses.extend(reachable.into_iter().cloned());
+        // A ticket takes few addresses, and whoever has it tries them in its order.
+        swarm::sort_addresses(&mut reachable);
+        reachable.retain(|address| !addresses.contains(address));
+        addresses.extend(reachable);
         addresses.truncate(limits::TICKET_ADDRESSES_MAX);
         let ticket = Ticket { addresses, ..ticket.clone() };
         ticket.to_text()?;
@@ -215,7 +216,7 @@ impl Node {
                     .hint("ask the lead for the current ticket; what was fetched stays"));
             }
             Event::Complete => return Ok(Heard::Complete),
-            Event::EveryChunkOut => return Ok(Heard::EveryChunkOut),
+            Event::EveryChunkOut(out) => return Ok(Heard::EveryChunkOut(out)),
             Event::Failed(error) => return Err(error),
         }
         Ok(Heard::Nothing)
@@ -237,8 +238,12 @@ impl Node {
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
                 heard = self.next() => {
-                    if let Heard::EveryChunkOut = heard? {
-                        self.progress.note("every chunk is out once: the swarm can finish without this node");
+                    if let Heard::EveryChunkOut(out) = heard? {
+                        self.progress.note(if out {
+                            "every chunk is with two others, as they say: the swarm can finish without this node"
+                        } else {
+                            "not every chunk is with two others any more: the swarm needs this node again"
+                        });
                     }
                 }
             }

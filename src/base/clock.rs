@@ -1,6 +1,9 @@
 //! The one place that reads the clock. Pure rooms take the time as an argument.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{
+    sync::LazyLock,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 /// The time of the monotonic clock, for durations.
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
@@ -22,4 +25,10 @@ pub fn since_1970() -> Duration {
 /// Seconds since the beginning of 1970 (UNIX seconds); 0 on a clock that stands before it.
 pub fn unix_seconds() -> u64 {
     since_1970().as_secs()
+}
+
+/// Monotonic time since this was first asked for.
+pub fn since_start() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(now);
+    now().saturating_duration_since(*START)
 }

@@ -31,27 +31,46 @@ pub const CHUNK_COUNT_MAX: u32 = 1 << 17;
 /// Chunks that an artifact should have at least where its size
 /// allows, so that a swarm's tail is short. Used by `manifest`.
 pub const CHUNK_COUNT_WANTED: u64 = 2000;
-/// Bytes of one control message on the wire. Enforced by `swarm`.
-pub const CONTROL_MESSAGE_SIZE_BYTES_MAX: usize = 256 << 10;
-/// Time for the whole membership handshake. Enforced by `swarm`.
+/// One control message on the wire, but for a manifest that was asked for. Enforced by `swarm`.
+pub const CONTROL_MESSAGE_SIZE_BYTES_MAX: usize = 64 << 10;
+/// Ranges of chunks in one control message; who has more to say says it in several. Enforced by `swarm`.
+pub const RANGES_MAX: usize = 2048;
+/// Control bytes that a member may send at once, and on average in a second, before it is read more slowly. Enforced by `swarm`.
+pub const CONTROL_BURST_BYTES: u64 = 1 << 20;
+/// See [`CONTROL_BURST_BYTES`].
+pub const CONTROL_BYTES_PER_SECOND: u64 = 512 << 10;
+/// Bulk streams that a member may have open towards us: one is enough, a second one may follow on a new connection. Enforced by `swarm`.
+pub const BULK_STREAMS_MAX: usize = 4;
+/// The membership handshake, all of it. Enforced by `swarm`.
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
-/// Handshakes that one address may fail before its connections are refused for a while. Enforced by `swarm`.
+/// Handshakes that one peer may fail before it is refused for a while. Not its address: others stand behind that, too. Enforced by `swarm`.
 pub const HANDSHAKE_FAILURES_MAX: u32 = 5;
 /// Bytes that may be on their way from one peer. Enforced by `schedule`.
 pub const WINDOW_BYTES: u64 = 16 << 20;
 /// Members of one swarm that a node is connected to at once. Enforced by `swarm`.
 pub const PEERS_MAX: usize = 256;
 /// Addresses in one peer-exchange message. Enforced by `swarm`.
-pub const PEER_EXCHANGE_ADDRESSES_MAX: usize = 512;
+pub const PEERS_MESSAGE_ADDRESSES_MAX: usize = 64;
+/// Peers in the address book beside those of the ticket. Enforced by `swarm`.
+pub const BOOK_PEERS_MAX: usize = 512;
 /// How far a manifest's sequence, in UNIX seconds, may be ahead of this machine's clock. Enforced by `manifest`.
 pub const SEQUENCE_AHEAD_MAX: Duration = Duration::from_secs(24 * 3600);
 /// Messages that may wait to be written to one peer; a peer that lets more pile up is dropped. Enforced by `swarm`.
 pub const CONTROL_QUEUE_MESSAGES: usize = 1024;
-/// Handshakes that may go on at once. Enforced by `swarm`.
-pub const HANDSHAKES_MAX: usize = 64;
-/// Connections to one peer; more than one, because both sides may dial at once. Enforced by `swarm`.
+/// Bytes of them; what a large snapshot half had is told in is a third of that. Enforced by `swarm`.
+pub const CONTROL_QUEUE_BYTES: usize = 4 << 20;
+/// Incoming connections that have not proved membership yet: of all, of one range of addresses (/24, /48), of one address. One more
+/// takes the place of the one that has kept its own waiting longest. Enforced by `swarm`.
+pub const STRANGERS_MAX: usize = 192;
+/// See [`STRANGERS_MAX`].
+pub const STRANGERS_PER_RANGE_MAX: usize = 96;
+/// See [`STRANGERS_MAX`].
+pub const STRANGERS_PER_ADDRESS_MAX: usize = 64;
+/// Peers of whom is remembered that they were banned, that they failed, or what went to and came from them. Enforced by `swarm`.
+pub const REMEMBERED_PEERS_MAX: usize = 4096;
+/// Connections to one peer: two sides may dial at once. Enforced by `swarm`.
 pub const CONNECTIONS_PER_PEER_MAX: u32 = 4;
-/// How long an address that failed too many handshakes is kept out. Enforced by `swarm`.
+/// How long a peer that failed too many handshakes is kept out. Enforced by `swarm`.
 pub const HANDSHAKE_FAILURE_PENALTY: Duration = Duration::from_secs(60);
 /// Bytes of a libpq password or service file, or of one that holds only a password. Enforced by `database` and `cli`.
 pub const PASSWORD_FILE_SIZE_BYTES_MAX: u64 = 1 << 20;

@@ -20,7 +20,12 @@ impl Signals {
     /// Starts watching; must be called inside the runtime.
     pub(crate) fn install() -> Self {
         let signals = Signals { cancel: CancellationToken::new(), seen: Arc::new(AtomicU8::new(0)) };
+        let ignored = ignored_signals();
         for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)] {
+            // nohup, and a shell that puts a job into the background, have said that this one is not meant for us.
+            if ignored >> (number - 1) & 1 == 1 {
+                continue;
+            }
             let (cancel, seen) = (signals.cancel.clone(), signals.seen.clone());
             let Ok(mut stream) = signal(kind) else { continue };
             tokio::spawn(async move {
@@ -48,5 +53,28 @@ impl Signals {
             }
             number => Error::new(Kind::Interrupted(number), "interrupted").because(error),
         }
+    }
+}
+
+/// The signals that were ignored when the program started, one bit each; none on a system that does not tell.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    ignored_in(&status)
+}
+
+fn ignored_in(status: &str) -> u64 {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ignored_in;
+
+    #[test]
+    fn ignored_signals_are_read_from_the_mask() {
+        // SIGHUP and SIGPIPE.
+        assert_eq!(ignored_in("Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"), 0x1001);
+        assert_eq!(ignored_in(""), 0);
     }
 }

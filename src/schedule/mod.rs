@@ -14,13 +14,18 @@
 //!    same chunks only when the others would take long and do not keep our line busy: its own line is the scarcest.
 //! 5. When nothing is left to ask for, a chunk that is late is asked for once more, elsewhere.
 //!
+//! Every request has an id, and every chunk of it gets exactly one answer: the chunk, or a refusal; what was taken back before it
+//! left is refused, too. So an answer that comes late is known as such, however messages cross each other, and what is no answer
+//! is a fault. Credit is spent on a chunk at most once a session.
+//!
 //! Invariants (asserted by the tests after every input): a chunk is either had, or in flight from at most two peers, or
 //! wanted; nobody is asked for what they do not have; what was sent to us without being asked for or credited is refused;
-//! a chunk that was had is never wanted again.
+//! a chunk that was had is wanted again only if our disk lost it.
 
 mod chunk_set;
 mod peer;
 mod pull;
+mod serve;
 #[cfg(test)]
 mod sim;
 
@@ -39,6 +44,8 @@ use peer::Peer;
 pub type PeerId = u64;
 /// Time since the node's start.
 pub type Time = Duration;
+/// Which request of a session; each is larger than the one before it.
+pub type RequestId = u64;
 
 /// How long a peer may be kept busy by what is asked of it at once.
 pub const PIPELINE_TIME: Duration = Duration::from_millis(250);
@@ -54,8 +61,10 @@ const TICK: Duration = Duration::from_millis(100);
 const SMOOTHING: f64 = 0.3;
 /// Chunks handed to a peer's line at once: one on the wire, one ready.
 const SENDING_MAX: usize = 2;
-/// Chunks that one peer may have asked us for and not got.
-const REQUESTED_MAX: usize = 4096;
+/// Chunks that one peer may have asked us for, or been given credit for, and not got.
+pub const REQUESTED_MAX: usize = 4096;
+/// Answers that a peer may owe us before it is asked for more.
+const OWED_MAX: usize = 1024;
 
 /// Something that happened.
 #[derive(Debug, Clone)]
@@ -69,15 +78,30 @@ pub enum Input {
     /// The peer takes that many more chunks of our choice.
     Credited(PeerId, u32),
     /// The peer asks for chunks.
-    Requested(PeerId, Vec<Range<u32>>),
-    /// The peer no longer wants chunks.
+    Requested(PeerId, RequestId, Vec<Range<u32>>),
+    /// The peer no longer wants chunks; ascending ranges.
     Cancelled(PeerId, Vec<Range<u32>>),
-    /// The peer will not send what was asked.
-    Refused(PeerId, Vec<Range<u32>>),
+    /// The peer will not send these chunks of a request.
+    Refused {
+        /// Who.
+        peer: PeerId,
+        /// Of which request.
+        request: RequestId,
+        /// Which.
+        ranges: Vec<Range<u32>>,
+        /// It does not have them any more.
+        lost: bool,
+    },
     /// A chunk to the peer has left.
     Sent(PeerId, u32),
+    /// A chunk to the peer could not be read as it must be.
+    NotSent(PeerId, u32),
+    /// Our disk does not give this chunk any more.
+    Lost(u32),
     /// So many bytes have come from the peer since its session began.
     Progress(PeerId, u64),
+    /// Part of a chunk comes from the peer, though none of it can be used yet; or it would come, but our own disk is behind.
+    Alive(PeerId),
     /// A chunk from the peer is verified and stored.
     Stored(PeerId, u32),
     /// A chunk from the peer was dropped unread: we had it already.
@@ -90,30 +114,39 @@ pub enum Input {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Ask the peer for chunks, in this order.
-    Request(PeerId, Vec<u32>),
+    Request(PeerId, RequestId, Vec<u32>),
     /// Take requests back.
     Cancel(PeerId, Vec<u32>),
+    /// Tell the peer that these chunks of its request will not come.
+    Refuse {
+        /// Whom.
+        peer: PeerId,
+        /// Of which request.
+        request: RequestId,
+        /// Which, ascending.
+        chunks: Vec<u32>,
+        /// We do not have them any more.
+        lost: bool,
+    },
     /// Allow the peer that many more chunks of its choice.
     Grant(PeerId, u32),
-    /// Tell one peer what we have.
+    /// Tell a peer what we have, or now have as well: no chunk twice.
     Tell(PeerId, Vec<Range<u32>>),
-    /// Tell everyone what we now have as well.
-    Announce(Vec<Range<u32>>),
     /// Send the peer a chunk; credited or asked for.
     Send {
         /// To whom.
         peer: PeerId,
         /// Which.
         chunk: u32,
-        /// Whether it spends the peer's credit.
-        credited: bool,
+        /// The request that it answers; none: it spends the peer's credit.
+        request: Option<RequestId>,
     },
     /// The peer broke the protocol or is dead: end its session.
     Drop(PeerId, &'static str),
     /// We have every chunk.
     Complete,
-    /// Every chunk is held by some other peer: a seed may leave.
-    EveryChunkOut,
+    /// Whether every chunk is with two other peers, so that a seed may leave; said when it becomes true, and when it ends being so.
+    EveryChunkOut(bool),
 }
 
 /// What may come on a bulk stream next.
@@ -149,6 +182,13 @@ pub struct Scheduler {
     /// The other peers will soon have sent what they have and we lack.
     others_suffice: bool,
     announce: Vec<u32>,
+    /// Chunks that were had and whose bytes the disk does not give any more.
+    lost: ChunkSet,
+    /// Chunks are still to come: false for a seed, and once everything was there.
+    fetches: bool,
+    /// Counts how often a chunk became free to be asked for again.
+    freed: u64,
+    next_request: RequestId,
     effects: VecDeque<Effect>,
     /// Where dealing begins: seeds of one swarm start at different places and so seldom meet.
     deal_from: u32,
@@ -165,8 +205,9 @@ impl Scheduler {
     pub fn new(have: ChunkSet, chunk_size_bytes: u64, window_bytes: u64, deal_from: u32, seed: u64) -> Self {
         let count = have.len();
         let window_chunks = (window_bytes / chunk_size_bytes.max(1)).clamp(2, 256) as u32;
+        let complete = have.is_full();
         Scheduler {
-            complete_told: have.is_full(),
+            complete_told: complete,
             have,
             chunk_size_bytes,
             window_chunks,
@@ -180,6 +221,10 @@ impl Scheduler {
             ticked: Time::ZERO,
             others_suffice: false,
             announce: Vec::new(),
+            lost: ChunkSet::empty(count),
+            fetches: !complete,
+            freed: 0,
+            next_request: 1,
             effects: VecDeque::new(),
             deal_from: if count == 0 { 0 } else { deal_from % count },
             deal_cursor: 0,
@@ -199,6 +244,21 @@ impl Scheduler {
         self.peers.values().filter(|p| p.is_seed()).count()
     }
 
+    /// Whether something was asked of the peer, or is coming from it.
+    pub fn waits_for(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_some_and(Peer::is_waited_for)
+    }
+
+    /// How many chunks are missing that no connected peer has.
+    pub fn nowhere(&self) -> u32 {
+        if self.peers.values().any(Peer::is_seed) {
+            return 0;
+        }
+        let seeds: Vec<&Peer> = self.peers.values().filter(|p| p.was_seed).collect();
+        let missing = (0u32..).zip(&self.holders).filter(|(chunk, n)| **n == 0 && !self.have.contains(*chunk));
+        missing.filter(|(chunk, _)| !seeds.iter().any(|p| p.has.contains(*chunk))).count() as u32
+    }
+
     /// The next decision, until there is none.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -209,43 +269,45 @@ impl Scheduler {
         self.next_tick
     }
 
-    /// What to do with a chunk that the peer begins to send. Counts the credit it spends.
-    pub fn offered(&mut self, now: Time, id: PeerId, chunk: u32, credited: bool) -> Expect {
+    /// What to do with a chunk that the peer begins to send, as the answer to a request or on credit.
+    pub fn offered(&mut self, now: Time, id: PeerId, chunk: u32, request: Option<RequestId>) -> Expect {
         let had = self.have.contains(chunk);
         let Some(peer) = self.peers.get_mut(&id) else { return Expect::Unasked };
         if chunk >= self.have.len() {
             return Expect::Unasked;
         }
-        if credited {
-            if peer.credit_given == 0 {
-                return Expect::Unasked;
+        match request {
+            None => {
+                // Whoever deals the same chunk again would keep our line busy with nothing for ever.
+                if peer.credit_given == 0 || !peer.dealt_us.insert(chunk) {
+                    return Expect::Unasked;
+                }
+                peer.credit_given -= 1;
+                peer.dealt_to_us(now);
             }
-            peer.credit_given -= 1;
-            peer.dealt_to_us(now);
-            if peer.asked.contains_key(&chunk) {
-                // Dealt before our request came there: it may come once more.
-                peer.cancelled.insert(chunk);
+            Some(request) => {
+                if !peer.answered(request, chunk) {
+                    return Expect::Unasked;
+                }
+                peer.by_name = peer.by_name.saturating_add(1);
             }
-        } else if !peer.asked.contains_key(&chunk) {
-            // A cancelled request may already have been on its way.
-            return if peer.cancelled.remove(&chunk) { Expect::HadAlready } else { Expect::Unasked };
-        } else {
-            peer.by_name = peer.by_name.saturating_add(1);
         }
-        if had {
+        if had || !self.fetches || peer.receiving.contains(&chunk) {
             return Expect::HadAlready;
         }
         self.began.get_or_insert(now);
+        peer.receiving.insert(chunk);
+        peer.asked.entry(chunk).or_insert(now);
         let from = self.in_flight.entry(chunk).or_default();
         if !from.contains(&id) {
             from.push(id);
         }
-        peer.asked.entry(chunk).or_insert(now);
         Expect::Wanted
     }
 
     /// Takes in what happened and decides.
     pub fn handle(&mut self, now: Time, input: Input) {
+        let ticks = matches!(input, Input::Tick);
         match input {
             Input::Connected(id) => self.connected(now, id),
             Input::Gone(id) => self.gone(id),
@@ -255,25 +317,16 @@ impl Scheduler {
                     peer.credit_got = peer.credit_got.saturating_add(n).min(REQUESTED_MAX as u32);
                 }
             }
-            Input::Requested(id, ranges) => self.requested(id, &ranges),
-            Input::Cancelled(id, ranges) => {
+            Input::Requested(id, request, ranges) => self.requested(id, request, &ranges),
+            Input::Cancelled(id, ranges) => self.cancelled(id, &ranges),
+            Input::Refused { peer, request, ranges, lost } => self.refused(peer, request, ranges, lost),
+            Input::Sent(id, chunk) => self.line_free(id, chunk),
+            Input::NotSent(id, chunk) => self.not_sent(id, chunk),
+            Input::Lost(chunk) => self.lost(chunk),
+            Input::Alive(id) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.wants.retain(|c| !ranges.iter().any(|r| r.contains(c)));
+                    peer.last_byte = now;
                 }
-            }
-            Input::Refused(id, ranges) => {
-                for chunk in ranges.into_iter().flatten().take(REQUESTED_MAX) {
-                    self.no_longer_from(id, chunk);
-                    if let Some(peer) = self.peers.get_mut(&id) {
-                        // It said it had it; do not ask again.
-                        if peer.has.remove(chunk) && !peer.was_seed {
-                            self.holders[chunk as usize] = self.holders[chunk as usize].saturating_sub(1);
-                        }
-                    }
-                }
-            }
-            Input::Sent(id, chunk) => {
-                self.line_free(id, chunk);
             }
             Input::Progress(id, total) => {
                 if let Some(peer) = self.peers.get_mut(&id) {
@@ -282,18 +335,23 @@ impl Scheduler {
             }
             Input::Stored(id, chunk) => self.stored(id, chunk),
             Input::Duplicate(id, chunk) => {
-                self.no_longer_from(id, chunk);
+                // Where another stream of the same peer brings it, that one goes on.
+                if self.peers.get(&id).is_some_and(|p| !p.receiving.contains(&chunk)) {
+                    self.no_longer_from(id, chunk);
+                }
             }
             Input::Tick => {
                 self.next_tick = now + TICK;
                 self.tick(now);
             }
         }
-        self.ask(now);
+        self.ask(now, ticks);
         self.deal();
     }
 
     fn connected(&mut self, now: Time, id: PeerId) {
+        // What the others are still to be told is part of what this one is told now: nobody hears of a chunk twice.
+        self.tell_haves();
         self.peers.insert(id, Peer::new(self.have.len(), now));
         if !self.have.is_empty() {
             self.effects.push_back(Effect::Tell(id, self.have.ranges()));
@@ -310,6 +368,7 @@ impl Scheduler {
         for chunk in peer.asked.keys() {
             remove_source(&mut self.in_flight, *chunk, id);
         }
+        self.freed += 1;
         for (chunk, _) in peer.sending {
             self.not_sending(chunk);
         }
@@ -321,14 +380,20 @@ impl Scheduler {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let count = self.have.len();
         let first_words = peer.has.is_empty();
-        for range in ranges {
-            for chunk in range.start..range.end.min(count) {
-                peer.dealt.remove(&chunk);
-                if peer.has.insert(chunk) && !peer.was_seed {
-                    self.holders[chunk as usize] += 1;
-                }
+        let mut answers = Vec::new();
+        for chunk in ranges.iter().flat_map(|range| range.start..range.end.min(count)) {
+            if !peer.has.insert(chunk) {
+                self.effects.push_back(Effect::Drop(id, "it says again what it has said"));
+                return;
             }
+            peer.dealt.remove(&chunk);
+            if !peer.was_seed {
+                self.holders[chunk as usize] += 1;
+            }
+            // It has come from elsewhere meanwhile.
+            answers.extend(peer.no_longer_wanted(chunk));
         }
+        peer.dry = None;
         if peer.is_seed() && !peer.was_seed {
             // Seeds are counted apart: what everyone has says nothing of rarity.
             peer.was_seed = true;
@@ -338,50 +403,62 @@ impl Scheduler {
                 *n = n.saturating_sub(1);
             }
         }
+        self.refuse(id, answers, false);
     }
 
-    fn requested(&mut self, id: PeerId, ranges: &[Range<u32>]) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let mut refused = false;
-        for chunk in ranges.iter().cloned().flatten() {
-            if peer.wants.len() >= REQUESTED_MAX {
-                self.effects.push_back(Effect::Drop(id, "it asks for more chunks at once than the protocol allows"));
+    /// The peer will not send what was asked of it.
+    fn refused(&mut self, id: PeerId, request: RequestId, ranges: Vec<Range<u32>>, lost: bool) {
+        for chunk in ranges.into_iter().flatten() {
+            let Some(peer) = self.peers.get_mut(&id) else { return };
+            // So a list may be as long as what was asked, and not longer.
+            if !peer.answered(request, chunk) {
+                self.effects.push_back(Effect::Drop(id, "it refuses what was not asked of it"));
                 return;
             }
-            // Nobody knows a chunk we did not announce, so asking for one is a fault of the peer.
-            if !self.have.contains(chunk) {
-                refused = true;
-            } else if !peer.wants.contains(&chunk)
-                && !peer.dealt.contains(&chunk)
-                && !peer.sending.iter().any(|(c, _)| *c == chunk)
-            {
-                peer.wants.push_back(chunk);
+            if lost && peer.has.remove(chunk) && !peer.was_seed {
+                self.holders[chunk as usize] = self.holders[chunk as usize].saturating_sub(1);
+            }
+            if !peer.receiving.contains(&chunk) && !peer.owed.contains_key(&chunk) {
+                self.no_longer_from(id, chunk);
             }
         }
-        if refused {
-            self.effects.push_back(Effect::Drop(id, "it asks for chunks that were not announced"));
+    }
+
+    /// Our disk does not give a chunk any more.
+    fn lost(&mut self, chunk: u32) {
+        if self.have.remove(chunk) {
+            self.lost.insert(chunk);
+            self.freed += 1;
+            self.announce.retain(|c| *c != chunk);
         }
     }
 
     fn stored(&mut self, id: PeerId, chunk: u32) {
+        let mut sources = self.in_flight.remove(&chunk).unwrap_or_default();
         if let Some(peer) = self.peers.get_mut(&id) {
-            peer.asked.remove(&chunk);
+            peer.receiving.remove(&chunk);
+            sources.push(id);
         }
-        let sources = self.in_flight.remove(&chunk).unwrap_or_default();
         if !self.have.insert(chunk) {
             return;
         }
-        self.announce.push(chunk);
-        for other in sources.into_iter().filter(|s| *s != id) {
-            if let Some(peer) = self.peers.get_mut(&other)
-                && peer.asked.remove(&chunk).is_some()
-            {
-                peer.cancelled.insert(chunk);
-                self.effects.push_back(Effect::Cancel(other, vec![chunk]));
+        // What was lost and has come again was announced before.
+        if !self.lost.remove(chunk) {
+            self.announce.push(chunk);
+        }
+        sources.sort_unstable();
+        sources.dedup();
+        for source in sources {
+            if let Some(peer) = self.peers.get_mut(&source) {
+                peer.asked.remove(&chunk);
+                if peer.owed.contains_key(&chunk) {
+                    self.effects.push_back(Effect::Cancel(source, vec![chunk]));
+                }
             }
         }
         if self.have.is_full() && !self.complete_told {
             self.complete_told = true;
+            self.fetches = false;
             self.tell_haves();
             self.effects.push_back(Effect::Complete);
         }
@@ -391,28 +468,24 @@ impl Scheduler {
         if !self.announce.is_empty() {
             let mut chunks = std::mem::take(&mut self.announce);
             chunks.sort_unstable();
-            self.effects.push_back(Effect::Announce(ranges(chunks)));
+            let ranges = ranges(chunks);
+            self.effects.extend(self.peers.keys().map(|id| Effect::Tell(*id, ranges.clone())));
         }
     }
 
     fn tick(&mut self, now: Time) {
         self.tell_haves();
-        if self.have.is_full() && !self.out_told && !self.peers.is_empty() {
-            let all_out = self.peers.values().any(Peer::is_seed) || self.holders.iter().all(|n| *n > 0);
-            if all_out {
-                self.out_told = true;
-                self.effects.push_back(Effect::EveryChunkOut);
-            }
+        let out = self.complete_told && self.every_chunk_out();
+        if out != self.out_told {
+            self.out_told = out;
+            self.effects.push_back(Effect::EveryChunkOut(out));
         }
-        let mut freed = Vec::new();
+        let mut freed: Vec<(PeerId, Vec<u32>)> = Vec::new();
         let mut came = 0;
         for (id, peer) in &mut self.peers {
             came += peer.measure(now);
             if peer.stalled(now) {
-                for chunk in std::mem::take(&mut peer.asked).into_keys() {
-                    peer.cancelled.insert(chunk);
-                    freed.push((*id, chunk));
-                }
+                freed.push((*id, std::mem::take(&mut peer.asked).into_keys().collect()));
                 peer.stalls += 1;
                 peer.last_byte = now;
                 if peer.stalls >= STALLS_MAX {
@@ -422,15 +495,28 @@ impl Scheduler {
         }
         self.take_in(now, came);
         self.others_suffice = self.others_suffice(now);
-        let mut cancels: BTreeMap<PeerId, Vec<u32>> = BTreeMap::new();
-        for (id, chunk) in freed {
-            remove_source(&mut self.in_flight, chunk, id);
-            cancels.entry(id).or_default().push(chunk);
-        }
-        self.effects.extend(cancels.into_iter().map(|(id, mut chunks)| {
+        for (id, mut chunks) in freed {
+            for chunk in &chunks {
+                remove_source(&mut self.in_flight, *chunk, id);
+            }
+            self.freed += 1;
+            // Of what is half here the rest may still come, and taking it back would not stop it.
+            if let Some(peer) = self.peers.get(&id) {
+                chunks.retain(|c| peer.owed.contains_key(c));
+            }
             chunks.sort_unstable();
-            Effect::Cancel(id, chunks)
-        }));
+            if !chunks.is_empty() {
+                self.effects.push_back(Effect::Cancel(id, chunks));
+            }
+        }
+    }
+
+    /// Whether two other peers say of every chunk that they have it: one may lie, or leave.
+    fn every_chunk_out(&self) -> bool {
+        let seeds: Vec<&Peer> = self.peers.values().filter(|p| p.was_seed).collect();
+        (0..self.have.len()).zip(&self.holders).all(|(chunk, holders)| {
+            *holders >= 2 || usize::from(*holders) + seeds.iter().filter(|p| p.has.contains(chunk)).take(2).count() >= 2
+        })
     }
 
     /// The chunk is not coming from that peer any more.
@@ -439,90 +525,7 @@ impl Scheduler {
             peer.asked.remove(&chunk);
         }
         remove_source(&mut self.in_flight, chunk, id);
-    }
-
-    fn line_free(&mut self, id: PeerId, chunk: u32) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(place) = peer.sending.iter().position(|(c, _)| *c == chunk) else { return };
-        let (_, credited) = peer.sending.swap_remove(place);
-        if credited {
-            // Until the receiver says that it has it, it counts as on its way.
-            peer.dealt.insert(chunk);
-        }
-        self.not_sending(chunk);
-    }
-
-    fn not_sending(&mut self, chunk: u32) {
-        if let Some(n) = self.sending.get_mut(&chunk) {
-            *n -= 1;
-            if *n == 0 {
-                self.sending.remove(&chunk);
-            }
-        }
-    }
-
-    /// Fills free lines: what was asked for first, then, as a seed, what nobody has.
-    fn deal(&mut self) {
-        // Whoever was given least recently comes first, so that one peer cannot take all the dealing.
-        let mut ids: Vec<PeerId> = self.peers.keys().copied().collect();
-        ids.sort_by_key(|id| self.peers[id].sending.len());
-        let mut progress = true;
-        while progress {
-            progress = false;
-            for id in &ids {
-                let Some(peer) = self.peers.get_mut(id) else { continue };
-                if peer.sending.len() >= SENDING_MAX {
-                    continue;
-                }
-                let (chunk, credited) = if let Some(chunk) = peer.wants.pop_front() {
-                    (chunk, false)
-                } else if peer.credit_got > 0 && !peer.is_seed() && self.have.is_full() {
-                    match self.next_to_deal(*id) {
-                        Some(chunk) => (chunk, true),
-                        None => continue,
-                    }
-                } else {
-                    continue;
-                };
-                let Some(peer) = self.peers.get_mut(id) else { continue };
-                if credited {
-                    peer.credit_got -= 1;
-                }
-                peer.sending.push((chunk, credited));
-                *self.sending.entry(chunk).or_default() += 1;
-                self.effects.push_back(Effect::Send { peer: *id, chunk, credited });
-                progress = true;
-            }
-        }
-    }
-
-    /// The first chunk, from our place in the file on, that no other peer has or is being sent.
-    fn next_to_deal(&mut self, to: PeerId) -> Option<u32> {
-        if self.peers.values().any(Peer::is_seed) {
-            // Several seeds dealing blindly would deal the same chunks; then peers ask by name.
-            return None;
-        }
-        let count = self.have.len();
-        let target = self.peers.get(&to)?;
-        let mut cursor_open = true;
-        for step in self.deal_cursor..count {
-            let chunk = (self.deal_from + step) % count;
-            let out = self.holders[chunk as usize] > 0
-                || self.sending.contains_key(&chunk)
-                || self.peers.values().any(|p| p.dealt.contains(&chunk));
-            if out {
-                // Everything before the cursor is out for good, until a peer leaves.
-                if cursor_open {
-                    self.deal_cursor = step + 1;
-                }
-                continue;
-            }
-            cursor_open = false;
-            if !target.has.contains(chunk) {
-                return Some(chunk);
-            }
-        }
-        None
+        self.freed += 1;
     }
 }
 

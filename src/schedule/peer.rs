@@ -1,11 +1,11 @@
 //! What the scheduler knows of one peer.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
-use super::{ChunkSet, PIPELINE_TIME, SEED_SILENCE, SMOOTHING, STALL, Time};
+use super::{ChunkSet, PIPELINE_TIME, REQUESTED_MAX, RequestId, SEED_SILENCE, SMOOTHING, STALL, Time};
 
 /// Chunks asked of a peer whose rate is not known yet.
 const FIRST_DEPTH: u32 = 4;
@@ -21,16 +21,26 @@ pub(super) struct Peer {
     pub(super) came_complete: bool,
     /// Chunks we asked for (or are being dealt) and have not got, since when.
     pub(super) asked: HashMap<u32, Time>,
-    /// Taken back, but perhaps already on the way.
-    pub(super) cancelled: BTreeSet<u32>,
+    /// Requests of each chunk that it has not answered yet, whether they were taken back or not.
+    pub(super) owed: HashMap<u32, Vec<RequestId>>,
+    /// Chunks whose bytes are coming.
+    pub(super) receiving: HashSet<u32>,
+    /// Chunks that it dealt us in this session.
+    pub(super) dealt_us: ChunkSet,
+    /// It had nothing to ask it for when so many chunks had become free.
+    pub(super) dry: Option<u64>,
     /// Credit we gave it and it has not spent.
     pub(super) credit_given: u32,
     /// Credit it gave us and we have not spent.
     pub(super) credit_got: u32,
-    /// Chunks it asked for, in its order.
-    pub(super) wants: VecDeque<u32>,
-    /// Chunks on the line to it, and whether they were dealt on credit.
-    pub(super) sending: Vec<(u32, bool)>,
+    /// The last request it made.
+    pub(super) last_request: RequestId,
+    /// Chunks it asked for, and got no answer yet: by which request.
+    pub(super) wanted: HashMap<u32, RequestId>,
+    /// The same in its order; some may be answered by now.
+    pub(super) wants: VecDeque<(u32, RequestId)>,
+    /// Chunks on the line to it, and the requests they answer; none: dealt on credit.
+    pub(super) sending: Vec<(u32, Option<RequestId>)>,
     /// Chunks dealt to it that it has not announced yet.
     pub(super) dealt: BTreeSet<u32>,
     /// When it last dealt us a chunk.
@@ -57,9 +67,14 @@ impl Peer {
             was_seed: false,
             came_complete: false,
             asked: HashMap::new(),
-            cancelled: BTreeSet::new(),
+            owed: HashMap::new(),
+            receiving: HashSet::new(),
+            dealt_us: ChunkSet::empty(chunks),
+            dry: None,
             credit_given: 0,
             credit_got: 0,
+            last_request: 0,
+            wanted: HashMap::new(),
             wants: VecDeque::new(),
             sending: Vec::new(),
             dealt: BTreeSet::new(),
@@ -77,6 +92,35 @@ impl Peer {
 
     pub(super) fn is_seed(&self) -> bool {
         self.has.is_full()
+    }
+
+    /// It has answered a chunk of a request; false if it did not owe that answer.
+    pub(super) fn answered(&mut self, request: RequestId, chunk: u32) -> bool {
+        let Some(open) = self.owed.get_mut(&chunk) else { return false };
+        let Some(place) = open.iter().position(|r| *r == request) else { return false };
+        open.swap_remove(place);
+        if open.is_empty() {
+            self.owed.remove(&chunk);
+        }
+        true
+    }
+
+    /// It does not want a chunk any more; gives the request that is to be answered.
+    pub(super) fn no_longer_wanted(&mut self, chunk: u32) -> Option<(u32, RequestId)> {
+        self.wanted.remove(&chunk).map(|request| (chunk, request))
+    }
+
+    /// Keeps the queue of what it wants as short as what it wants.
+    pub(super) fn forget_stale_wants(&mut self) {
+        if self.wants.len() > 2 * REQUESTED_MAX {
+            self.wants.retain(|(chunk, request)| self.wanted.get(chunk) == Some(request));
+        }
+    }
+
+    /// Takes a chunk off the line to it; gives what it answered.
+    pub(super) fn off_the_line(&mut self, chunk: u32) -> Option<Option<RequestId>> {
+        let place = self.sending.iter().position(|(c, _)| *c == chunk)?;
+        Some(self.sending.swap_remove(place).1)
     }
 
     /// It began to send a chunk of its own choice.
@@ -110,7 +154,7 @@ impl Peer {
         }
         let bytes = self.bytes - self.measured_bytes;
         (self.measured_at, self.measured_bytes) = (now, self.bytes);
-        if bytes == 0 && self.asked.is_empty() {
+        if bytes == 0 && self.asked.is_empty() && self.receiving.is_empty() {
             return 0;
         }
         let sample = bytes as f64 / seconds;
@@ -123,9 +167,14 @@ impl Peer {
         self.rate
     }
 
+    /// It owes us something.
+    pub(super) fn is_waited_for(&self) -> bool {
+        !self.asked.is_empty() || !self.receiving.is_empty()
+    }
+
     /// It owes us something and no byte has come for long.
     pub(super) fn stalled(&self, now: Time) -> bool {
-        !self.asked.is_empty() && now.saturating_sub(self.last_byte) > STALL
+        self.is_waited_for() && now.saturating_sub(self.last_byte) > STALL
     }
 
     /// How many chunks to have in flight from it.

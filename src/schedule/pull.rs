@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::Rng;
 
-use super::{Effect, PeerId, SMOOTHING, Scheduler, TICK, Time, peer::Peer};
+use super::{Effect, OWED_MAX, PeerId, SMOOTHING, Scheduler, TICK, Time, peer::Peer};
 
 /// A chunk in flight for longer may be asked for elsewhere too when nothing else is left to ask.
 const ENDGAME_PATIENCE: Duration = Duration::from_secs(2);
@@ -25,8 +25,8 @@ impl Scheduler {
     }
 
     /// Gives credit to seeds and asks peers with a part, or silent seeds, for chunks.
-    pub(super) fn ask(&mut self, now: Time) {
-        if self.have.is_full() {
+    pub(super) fn ask(&mut self, now: Time, ticks: bool) {
+        if !self.fetches || self.have.is_full() {
             return;
         }
         let missing = self.have.len() - self.have.count();
@@ -46,27 +46,39 @@ impl Scheduler {
                     continue;
                 }
             }
-            self.request_from(now, id, window, others_complete);
+            self.request_from(now, id, window, others_complete, ticks);
         }
     }
 
-    fn request_from(&mut self, now: Time, id: PeerId, window: u32, others_complete: bool) {
+    fn request_from(&mut self, now: Time, id: PeerId, window: u32, others_complete: bool, ticks: bool) {
+        let request = self.next_request;
         let mut picked = Vec::new();
         loop {
             let Some(peer) = self.peers.get(&id) else { return };
             let depth = peer.depth(self.chunk_size_bytes, window);
-            if peer.asked.len() >= depth as usize {
+            if peer.asked.len() >= depth as usize || peer.owed.len() >= OWED_MAX {
+                break;
+            }
+            // Nothing has become free since it was last looked through: nothing is looked for again and again.
+            let dry = peer.dry == Some(self.freed);
+            if dry && !ticks {
                 break;
             }
             // What peers can give each other is mostly left to them: a seed's line is the swarm's scarcest.
             let enough = self.others_suffice || peer.asked.len() as u32 >= (depth / 4).max(1);
             let spare_it = peer.came_complete && enough;
-            let chunk = match self.pick(id) {
+            let chunk = match if dry { None } else { self.pick(id) } {
                 Some((holders, _)) if spare_it && (holders > 0 || others_complete) => break,
                 Some((_, chunk)) => chunk,
                 None => match self.pick_late(now, id) {
                     Some(chunk) => chunk,
-                    None => break,
+                    None => {
+                        let freed = self.freed;
+                        if let Some(peer) = self.peers.get_mut(&id) {
+                            peer.dry = Some(freed);
+                        }
+                        break;
+                    }
                 },
             };
             let Some(peer) = self.peers.get_mut(&id) else { return };
@@ -75,12 +87,13 @@ impl Scheduler {
             }
             self.began.get_or_insert(now);
             peer.asked.insert(chunk, now);
-            peer.cancelled.remove(&chunk);
+            peer.owed.entry(chunk).or_default().push(request);
             self.in_flight.entry(chunk).or_default().push(id);
             picked.push(chunk);
         }
         if !picked.is_empty() {
-            self.effects.push_back(Effect::Request(id, picked));
+            self.next_request += 1;
+            self.effects.push_back(Effect::Request(id, request, picked));
         }
     }
 
@@ -107,7 +120,7 @@ impl Scheduler {
             if wrapped && chunk >= start {
                 break;
             }
-            if peer.has.contains(chunk) && !self.in_flight.contains_key(&chunk) {
+            if peer.has.contains(chunk) && !self.in_flight.contains_key(&chunk) && !peer.receiving.contains(&chunk) {
                 let holders = self.holders[chunk as usize];
                 if best.is_none_or(|(h, _)| holders < h) {
                     best = Some((holders, chunk));
@@ -134,7 +147,11 @@ impl Scheduler {
         self.in_flight
             .iter()
             .filter(|(chunk, from)| {
-                from.len() == 1 && from[0] != id && peer.has.contains(**chunk) && late(chunk, &from[0])
+                from.len() == 1
+                    && from[0] != id
+                    && peer.has.contains(**chunk)
+                    && !peer.receiving.contains(chunk)
+                    && late(chunk, &from[0])
             })
             .map(|(chunk, _)| *chunk)
             .min()

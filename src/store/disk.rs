@@ -1,15 +1,49 @@
 //! The few file operations the store needs, so that tests can put a failing disk underneath.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, Metadata, OpenOptions},
     io,
     os::{
         fd::AsFd,
-        unix::fs::{FileExt, OpenOptionsExt},
+        unix::fs::{FileExt, MetadataExt, OpenOptionsExt},
     },
     path::Path,
-    time::SystemTime,
 };
+
+/// What tells that somebody wrote to a file, or put another one in its place. The time of change cannot be set back by
+/// whoever edits a file; that of modification can.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Length.
+    pub size_bytes: u64,
+    inode: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    /// Of a file's metadata.
+    pub fn of(data: &Metadata) -> Self {
+        Stamp {
+            size_bytes: data.len(),
+            inode: data.ino(),
+            modified: (data.mtime(), data.mtime_nsec()),
+            changed: (data.ctime(), data.ctime_nsec()),
+        }
+    }
+
+    /// For a digest over several.
+    pub(super) fn to_bytes(self) -> [u8; 48] {
+        let mut out = [0; 48];
+        let numbers = [self.size_bytes, self.inode].into_iter();
+        let times = [self.modified.0, self.modified.1, self.changed.0, self.changed.1];
+        let all = numbers.map(u64::to_le_bytes).chain(times.into_iter().map(i64::to_le_bytes));
+        for (place, bytes) in out.chunks_exact_mut(8).zip(all) {
+            place.copy_from_slice(&bytes);
+        }
+        out
+    }
+}
 
 /// A file of fixed size, read and written at places. Sync, because it is used on threads of its own.
 pub trait Disk: Send + Sync {
@@ -19,8 +53,8 @@ pub trait Disk: Send + Sync {
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
     /// Returns when everything written is on the disk.
     fn sync(&self) -> io::Result<()>;
-    /// Size and time of last change: differ when someone has edited the file.
-    fn stamp(&self) -> io::Result<(u64, SystemTime)>;
+    /// Differs when someone has edited the file.
+    fn stamp(&self) -> io::Result<Stamp>;
 }
 
 /// Opens files. The product has one of these; tests wrap it.
@@ -93,8 +127,7 @@ impl Disk for File {
         crate::base::durable::sync_data(self)
     }
 
-    fn stamp(&self) -> io::Result<(u64, SystemTime)> {
-        let meta = self.metadata()?;
-        Ok((meta.len(), meta.modified()?))
+    fn stamp(&self) -> io::Result<Stamp> {
+        Ok(Stamp::of(&self.metadata()?))
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Store;
-use crate::schedule::ChunkSet;
+use crate::{base::Error, schedule::ChunkSet};
 
 /// Which chunks are written, for those who wait for one.
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl io::Read for ArtifactReader {
             if !self.frontier.wait(chunk) {
                 return Err(io::Error::other("the fetch ended before every chunk was here"));
             }
-            self.store.read_into(chunk, &mut self.data).map_err(|e| io::Error::other(e.chain()))?;
+            self.store.read_into(chunk, &mut self.data).map_err(|e| io::Error::other(Error::from(e).chain()))?;
             self.at = 0;
         }
         let n = buffer.len().min(self.data.len() - self.at);

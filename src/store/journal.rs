@@ -4,15 +4,16 @@
 //!
 //! | bytes | header | record |
 //! |---|---|---|
-//! | 0..4 | `RGJ1` | kind: 1 written, 2 synced |
-//! | 4..8 | | first chunk, u32 LE |
+//! | 0..4 | `RGJ1` | kind: 1 written, 2 synced, 3 closed |
+//! | 4..8 | | first chunk, u32 LE; of a closed journal the stamps of the files, 8 bytes |
 //! | 8..12 | | number of chunks, u32 LE |
 //! | 12..16 | | CRC-32 of the manifest id and bytes 0..12 |
 //! | 4..36 | manifest id | |
 //!
 //! *Written* chunks were verified and handed to the system, but may not have survived a power cut: they are hashed
-//! again. *Synced* ones are trusted. Reading stops at the first record that does not check: what follows a torn write
-//! means nothing.
+//! again. *Synced* ones are trusted if the journal was *closed* after them and its files have not been touched since; after a kill,
+//! a crash or a copy to another disk they are hashed, too: the journal does not know what became of the files. Reading stops at
+//! the first record that does not check: what follows a torn write means nothing.
 
 use std::ops::Range;
 
@@ -32,13 +33,17 @@ pub(super) enum Kind {
     Synced = 2,
 }
 
+const CLOSED: u8 = 3;
+
 /// What a journal says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entries {
     /// To be hashed again.
     pub(super) written: ChunkSet,
-    /// To be trusted.
+    /// To be trusted where the files are as they were when the journal was closed.
     pub(super) synced: ChunkSet,
+    /// Stamps of the files when it was closed; nothing was written after that.
+    pub(super) closed: Option<[u8; 8]>,
     /// Bytes that were understood: the place to go on writing.
     pub(super) valid_bytes: usize,
 }
@@ -62,6 +67,16 @@ pub(super) fn record(manifest_id: &Blake3Hash, kind: Kind, chunks: &Range<u32>) 
     out
 }
 
+/// The last record of a node that ended in order.
+pub(super) fn closed(manifest_id: &Blake3Hash, stamps: [u8; 8]) -> [u8; RECORD_SIZE_BYTES] {
+    let mut out = [0; RECORD_SIZE_BYTES];
+    out[0] = CLOSED;
+    out[4..12].copy_from_slice(&stamps);
+    let crc = checksum(manifest_id, &out[..12]);
+    out[12..].copy_from_slice(&crc.to_le_bytes());
+    out
+}
+
 fn checksum(manifest_id: &Blake3Hash, bytes: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(manifest_id.as_bytes());
@@ -74,15 +89,27 @@ pub(super) fn read(bytes: &[u8], manifest_id: &Blake3Hash, count: u32) -> Option
     if !bytes.starts_with(&header(manifest_id)) {
         return None;
     }
-    let mut entries =
-        Entries { written: ChunkSet::empty(count), synced: ChunkSet::empty(count), valid_bytes: HEADER_SIZE_BYTES };
+    let mut entries = Entries {
+        written: ChunkSet::empty(count),
+        synced: ChunkSet::empty(count),
+        closed: None,
+        valid_bytes: HEADER_SIZE_BYTES,
+    };
     for record in bytes[HEADER_SIZE_BYTES..].chunks_exact(RECORD_SIZE_BYTES) {
         let word = |at: usize| u32::from_le_bytes([record[at], record[at + 1], record[at + 2], record[at + 3]]);
         let (first, n) = (word(4), word(8));
-        let Some(end) = first.checked_add(n).filter(|end| *end <= count) else { break };
         if word(12) != checksum(manifest_id, &record[..12]) {
             break;
         }
+        entries.closed = None;
+        if record[0] == CLOSED {
+            let mut stamps = [0; 8];
+            stamps.copy_from_slice(&record[4..12]);
+            entries.closed = Some(stamps);
+            entries.valid_bytes += RECORD_SIZE_BYTES;
+            continue;
+        }
+        let Some(end) = first.checked_add(n).filter(|end| *end <= count) else { break };
         match record[0] {
             1 => entries.written.insert_range(first..end),
             2 => entries.synced.insert_range(first..end),
@@ -118,6 +145,17 @@ mod tests {
         assert_eq!(entries.synced.ranges(), [0..3]);
         assert_eq!(entries.written.ranges(), [3..5, 9..10]);
         assert_eq!(entries.valid_bytes, bytes.len());
+    }
+
+    #[test]
+    fn a_journal_is_closed_only_by_its_last_record() {
+        let mut bytes = journal(&[(Kind::Synced, 0..3)]);
+        assert_eq!(read(&bytes, &ID, 10).unwrap().closed, None);
+        bytes.extend(closed(&ID, [9; 8]));
+        let entries = read(&bytes, &ID, 10).unwrap();
+        assert_eq!((entries.closed, entries.synced.ranges()), (Some([9; 8]), vec![0..3]));
+        bytes.extend(record(&ID, Kind::Written, &(3..4)));
+        assert_eq!(read(&bytes, &ID, 10).unwrap().closed, None);
     }
 
     #[test]

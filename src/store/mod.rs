@@ -18,13 +18,15 @@ use std::{
     fmt, fs, io,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, OnceLock, PoisonError},
-    time::SystemTime,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 pub use buffers::Buffers;
 pub use contents::{ArtifactFile, Contents};
-pub use disk::{Disk, FileSystem, OpenDisk};
+pub use disk::{Disk, FileSystem, OpenDisk, Stamp};
 pub use frontier::{ArtifactReader, Frontier};
 pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
@@ -41,16 +43,46 @@ const JOURNAL_NAME: &str = "journal";
 struct Slot {
     disk: Box<dyn Disk>,
     final_path: PathBuf,
-    /// Size and time of change when the file was last known to be whole; set once it has its final name.
-    sealed: OnceLock<(u64, SystemTime)>,
+    /// How the file looked when it was last known to be whole; set once it has its final name.
+    sealed: Mutex<Option<Stamp>>,
+}
+
+impl Slot {
+    fn sealed(&self) -> MutexGuard<'_, Option<Stamp>> {
+        self.sealed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn is_sealed(&self) -> bool {
+        self.sealed().is_some()
+    }
+}
+
+/// Why a chunk that is there cannot be had.
+#[derive(Debug)]
+pub enum ReadError {
+    /// Its bytes are not what was signed, or the disk does not give them; others may be sound.
+    Chunk(Error),
+    /// The file is not the one that was opened.
+    File(Error),
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Chunk(e) | ReadError::File(e) => e,
+        }
+    }
 }
 
 /// The files of one manifest in one directory, open for reading and, while incomplete, for writing.
 pub struct Store {
     contents: Contents,
     slots: Vec<Slot>,
-    /// Of files that were complete when they were opened: the chunks that were found right since.
-    proved: Option<Mutex<ChunkSet>>,
+    /// Chunks that are checked when they are next read: nobody has looked at them since they were written, the file was touched
+    /// since, or somebody complained.
+    doubted: Mutex<ChunkSet>,
+    /// A chunk was read that is not what it must be.
+    damaged: AtomicBool,
 }
 
 impl fmt::Debug for Store {
@@ -79,17 +111,23 @@ impl Store {
     /// Opens or begins the files of `contents` in `directory`, and finds out what of them is there.
     ///
     /// # Errors
-    /// When the disk has not the space, a file of a final name is not the artifact, or the directory cannot be written.
+    /// When the disk has not the space, a file of a final name is not the artifact, or the directory cannot be written;
+    /// [`Kind::Interrupted`] when `cancel` ends the hashing.
     pub fn open(
         directory: &Path,
         private: &PrivateDirectory,
         contents: Contents,
         disks: &dyn OpenDisk,
         progress: &Progress,
+        cancel: &CancellationToken,
     ) -> Result<Opened> {
         require_room(directory, &contents)?;
         let journal_bytes = private.read(JOURNAL_NAME)?;
         let entries = journal_bytes.and_then(|b| journal::read(&b, &contents.manifest_id(), contents.chunk_count()));
+        // Before they are opened for writing, which may change them.
+        let parts = contents.files().iter().map(|file| part_stamp(&directory.join(&file.name)));
+        let parts = digest_of(parts);
+        let closed = entries.as_ref().is_some_and(|e| e.closed == Some(parts));
         let mut have = ChunkSet::empty(contents.chunk_count());
         let mut to_hash = Vec::new();
         let mut slots = Vec::with_capacity(contents.files().len());
@@ -102,7 +140,7 @@ impl Store {
                 finals.push(i);
                 to_hash.extend(contents.chunks_of(i));
                 let disk = disks.open(&final_path).or_failed(|| format!("cannot open {}", final_path.display()))?;
-                let (found, _) = disk.stamp().or_failed(|| format!("cannot read {}", final_path.display()))?;
+                let found = disk.stamp().or_failed(|| format!("cannot read {}", final_path.display()))?.size_bytes;
                 if found != size {
                     return Err(not_the_artifact(&final_path, format!("it has {found} bytes, not {size}")));
                 }
@@ -112,22 +150,25 @@ impl Store {
                 if resumed {
                     let chunks = contents.chunks_of(i);
                     match &entries {
-                        Some(e) => {
+                        Some(e) if closed => {
                             for chunk in chunks.clone().filter(|c| e.synced.contains(*c)) {
                                 have.insert(chunk);
                             }
                             to_hash.extend(chunks.filter(|c| e.written.contains(*c)));
                         }
+                        // It was killed, or somebody has touched the files since: the journal says where to look, no more.
+                        Some(e) => to_hash.extend(chunks.filter(|c| e.synced.contains(*c) || e.written.contains(*c))),
                         // Without a journal of this manifest nothing is known, but much may be right.
                         None => to_hash.extend(chunks),
                     }
                 }
                 disks.create(&part, size).or_failed(|| format!("cannot create {}", part.display()))?
             };
-            slots.push(Slot { disk, final_path, sealed: OnceLock::new() });
+            slots.push(Slot { disk, final_path, sealed: Mutex::new(None) });
         }
-        let store = Store { contents, slots, proved: None };
-        let rehashed_bytes = store.rehash(&to_hash, &mut have, progress)?;
+        // What the journal vouches for is looked at when it is first read.
+        let store = Store::new(contents, slots, have.clone());
+        let rehashed_bytes = store.rehash(&to_hash, &mut have, progress, cancel)?;
         for i in finals {
             let slot = &store.slots[i];
             if let Some(bad) = store.contents.chunks_of(i).find(|c| !have.contains(*c)) {
@@ -148,12 +189,12 @@ impl Store {
     /// # Errors
     /// [`crate::base::Kind::Verify`] when a file is missing or has another length than the one that was signed.
     pub fn open_complete(directory: &Path, contents: Contents) -> Result<Store> {
-        let mut store = Self::open_sealed(directory, contents)?;
-        store.proved = Some(Mutex::new(ChunkSet::empty(store.contents.chunk_count())));
+        let store = Self::open_sealed(directory, contents)?;
+        *store.doubted() = ChunkSet::full(store.contents.chunk_count());
         Ok(store)
     }
 
-    /// Checks every chunk of complete files that was not given out yet, while others may be read.
+    /// Checks every chunk of complete files that is in doubt, while others may be read.
     ///
     /// # Errors
     /// [`crate::base::Kind::Verify`] with the first chunk that is not what was signed; when the disk fails or the work is
@@ -165,7 +206,7 @@ impl Store {
             if cancel.is_cancelled() {
                 return Err(Error::interrupted("while the files were checked"));
             }
-            if !self.is_proved(chunk) {
+            if self.is_doubted(chunk) {
                 self.read_into(chunk, &mut data)?;
             }
             done += self.contents.chunk_len(chunk) as u64;
@@ -175,9 +216,16 @@ impl Store {
         Ok(())
     }
 
-    fn is_proved(&self, chunk: u32) -> bool {
-        let proved = self.proved.as_ref();
-        proved.is_none_or(|proved| proved.lock().unwrap_or_else(PoisonError::into_inner).contains(chunk))
+    fn is_doubted(&self, chunk: u32) -> bool {
+        self.doubted().contains(chunk)
+    }
+
+    fn new(contents: Contents, slots: Vec<Slot>, doubted: ChunkSet) -> Self {
+        Store { contents, slots, doubted: Mutex::new(doubted), damaged: AtomicBool::new(false) }
+    }
+
+    fn doubted(&self) -> MutexGuard<'_, ChunkSet> {
+        self.doubted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Opens complete files, none of which may change from now on.
@@ -195,11 +243,12 @@ impl Store {
                 }
                 opened => opened.or_failed(|| format!("cannot open {}", final_path.display()))?,
             };
-            slots.push(Slot { disk, final_path, sealed: OnceLock::new() });
+            slots.push(Slot { disk, final_path, sealed: Mutex::new(None) });
         }
-        let store = Store { contents, slots, proved: None };
+        let nothing = ChunkSet::empty(contents.chunk_count());
+        let store = Store::new(contents, slots, nothing);
         for (i, slot) in store.slots.iter().enumerate() {
-            let (found, _) = store.stamp(slot)?;
+            let found = store.stamp(slot)?.size_bytes;
             let expected = store.contents.files()[i].layout.size_bytes();
             if found != expected {
                 return Err(edited(slot, format!("it has {found} bytes, not {expected}")));
@@ -217,44 +266,73 @@ impl Store {
     /// Reads a chunk that is there.
     ///
     /// # Errors
-    /// When the disk fails, or a complete file was changed since it was checked: then it is not served any more.
-    pub fn read(&self, chunk: u32) -> Result<Vec<u8>> {
+    /// As [`Store::read_into`].
+    pub fn read(&self, chunk: u32) -> std::result::Result<Vec<u8>, ReadError> {
         let mut data = Vec::new();
         self.read_into(chunk, &mut data)?;
         Ok(data)
     }
 
-    /// [`Store::read`] into a buffer that is used again.
+    /// [`Store::read`] into a buffer that is used again. Of a file that was touched since it was last looked at, each chunk is checked
+    /// before it is given out.
     ///
     /// # Errors
-    /// As [`Store::read`].
-    pub fn read_into(&self, chunk: u32, data: &mut Vec<u8>) -> Result<()> {
+    /// [`ReadError::Chunk`] when the disk does not give the chunk that was signed, [`ReadError::File`] when the file has another length:
+    /// then nothing of it is served any more.
+    pub fn read_into(&self, chunk: u32, data: &mut Vec<u8>) -> std::result::Result<(), ReadError> {
         let Some((artifact, index)) = self.contents.locate(chunk) else {
-            return Err(Error::failed(format!("there is no chunk {chunk}")));
+            return Err(ReadError::Chunk(Error::failed(format!("there is no chunk {chunk}"))));
         };
         let slot = &self.slots[artifact];
-        if let Some(sealed) = slot.sealed.get()
-            && self.stamp(slot)? != *sealed
-        {
-            return Err(Error::verify(format!("{} was changed while it was being served", slot.final_path.display()))
-                .hint("stop, and sign and serve the new files with `regenesis publish --dir`"));
-        }
-        self.read_at(slot, artifact, index, data).or_failed(|| format!("cannot read {}", slot.final_path.display()))?;
-        self.check_once(slot, artifact, index, chunk, data)
+        let read = self.read_at(slot, artifact, index, data);
+        // After the reading: what was written to the file before it shows now.
+        self.notice_change(slot, artifact)?;
+        let read = read.or_failed(|| format!("cannot read {}", slot.final_path.display()));
+        let checked = read.and_then(|()| self.check(slot, artifact, index, chunk, data));
+        checked.map_err(|e| {
+            self.damaged.store(true, Ordering::Relaxed);
+            ReadError::Chunk(e)
+        })
     }
 
-    /// Checks a chunk of files that nobody has checked since they were opened, once.
-    fn check_once(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, data: &[u8]) -> Result<()> {
-        if self.is_proved(chunk) {
+    /// Looks whether a complete file was touched since it was last looked at: then every chunk of it is in doubt.
+    fn notice_change(&self, slot: &Slot, artifact: usize) -> std::result::Result<(), ReadError> {
+        let mut sealed = slot.sealed();
+        let Some(known) = *sealed else { return Ok(()) };
+        let found = self.stamp(slot).map_err(ReadError::File)?;
+        if found.size_bytes != known.size_bytes {
+            let text = format!("{} was changed while it was being served", slot.final_path.display());
+            return Err(ReadError::File(
+                Error::verify(text).hint("stop, and sign and serve the new files with `regenesis publish --dir`"),
+            ));
+        }
+        if found != known {
+            self.doubted().insert_range(self.contents.chunks_of(artifact));
+            *sealed = Some(found);
+        }
+        Ok(())
+    }
+
+    /// Makes sure of a chunk when it is next read.
+    pub fn doubt(&self, chunk: u32) {
+        self.doubted().insert(chunk);
+    }
+
+    /// Whether a chunk was read that is not what it must be.
+    fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// Checks a chunk that is in doubt, once.
+    fn check(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, data: &[u8]) -> Result<()> {
+        if !self.is_doubted(chunk) {
             return Ok(());
         }
         let layout = &self.contents.files()[artifact].layout;
         if chunk_id(layout, index, data) != *self.contents.chunk_id(artifact, index) {
             return Err(edited(slot, format!("chunk {} differs", index.get())));
         }
-        if let Some(proved) = &self.proved {
-            proved.lock().unwrap_or_else(PoisonError::into_inner).insert(chunk);
-        }
+        self.doubted().remove(chunk);
         Ok(())
     }
 
@@ -267,11 +345,22 @@ impl Store {
     /// Writes a chunk; only bytes whose id was proved get here.
     fn write(&self, artifact: usize, chunk: &VerifiedChunk) -> io::Result<()> {
         let layout = &self.contents.files()[artifact].layout;
-        self.slots[artifact].disk.write_at(chunk.data(), layout.offset(chunk.index()))
+        self.slots[artifact].disk.write_at(chunk.data(), layout.offset(chunk.index()))?;
+        self.doubted().remove(self.contents.chunks_of(artifact).start + chunk.index().get());
+        Ok(())
+    }
+
+    /// How the files look that have no final name yet; `None` if one cannot be looked at.
+    fn stamps_of_parts(&self) -> Option<[u8; 8]> {
+        let stamps = self.slots.iter().map(|slot| match slot.is_sealed() {
+            true => Some(None),
+            false => self.stamp(slot).ok().map(Some),
+        });
+        Some(digest_of(stamps.collect::<Option<Vec<_>>>()?.into_iter()))
     }
 
     fn sync(&self) -> Result<()> {
-        for slot in self.slots.iter().filter(|s| s.sealed.get().is_none()) {
+        for slot in self.slots.iter().filter(|s| !s.is_sealed()) {
             slot.disk.sync().map_err(|e| disk_error("cannot sync", &slot.final_path, e))?;
         }
         Ok(())
@@ -279,7 +368,7 @@ impl Store {
 
     /// Gives the complete and synced files their final names.
     fn finish(&self) -> Result<()> {
-        for slot in self.slots.iter().filter(|s| s.sealed.get().is_none()) {
+        for slot in self.slots.iter().filter(|s| !s.is_sealed()) {
             durable::rename(&durable::part_path(&slot.final_path), &slot.final_path)?;
             self.seal(slot)?;
         }
@@ -288,20 +377,29 @@ impl Store {
 
     fn seal(&self, slot: &Slot) -> Result<()> {
         let stamp = self.stamp(slot)?;
-        slot.sealed.get_or_init(|| stamp);
+        slot.sealed().get_or_insert(stamp);
         Ok(())
     }
 
-    fn stamp(&self, slot: &Slot) -> Result<(u64, SystemTime)> {
+    fn stamp(&self, slot: &Slot) -> Result<Stamp> {
         slot.disk.stamp().or_failed(|| format!("cannot read {}", slot.final_path.display()))
     }
 
     /// Adds to `have` those of `chunks` whose bytes on disk are right; gives how many bytes were read.
-    fn rehash(&self, chunks: &[u32], have: &mut ChunkSet, progress: &Progress) -> Result<u64> {
+    fn rehash(
+        &self,
+        chunks: &[u32],
+        have: &mut ChunkSet,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<u64> {
         let total: u64 = chunks.iter().map(|c| self.contents.chunk_len(*c) as u64).sum();
         let mut done = 0;
         let mut data = Vec::new();
         for chunk in chunks {
+            if cancel.is_cancelled() {
+                return Err(Error::interrupted("while files were checked").hint("run the same command again"));
+            }
             let Some((artifact, index)) = self.contents.locate(*chunk) else { continue };
             let slot = &self.slots[artifact];
             self.read_at(slot, artifact, index, &mut data)
@@ -318,6 +416,24 @@ impl Store {
         progress.done("check");
         Ok(done)
     }
+}
+
+/// How an incomplete file looks, if it is there.
+fn part_stamp(final_path: &Path) -> Option<Stamp> {
+    if final_path.symlink_metadata().is_ok() {
+        return None;
+    }
+    durable::part_path(final_path).symlink_metadata().ok().map(|data| Stamp::of(&data))
+}
+
+fn digest_of(stamps: impl Iterator<Item = Option<Stamp>>) -> [u8; 8] {
+    let mut hasher = blake3::Hasher::new();
+    for stamp in stamps {
+        hasher.update(&stamp.map_or([0; 48], Stamp::to_bytes));
+    }
+    let mut out = [0; 8];
+    out.copy_from_slice(&hasher.finalize().as_bytes()[..8]);
+    out
 }
 
 fn require_room(directory: &Path, contents: &Contents) -> Result<()> {

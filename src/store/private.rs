@@ -2,11 +2,12 @@
 
 use std::{
     fs, io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use crate::base::{
-    Context, Result,
+    Context, Error, Kind, Result,
     durable::{self, LOCK_FILE_NAME, PRIVATE_DIRECTORY_NAME},
 };
 
@@ -25,9 +26,11 @@ impl PrivateDirectory {
     pub fn lock(data_directory: &Path) -> Result<Self> {
         let path = data_directory.join(PRIVATE_DIRECTORY_NAME);
         durable::create_directory(data_directory, 0o755)?;
-        durable::create_directory(&path, 0o700)?;
+        durable::create_directory(&path, 0o700).map_err(|e| can_write(&path, e))?;
+        keep_private(data_directory, &path)?;
         let lock =
-            durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &format!("directory {}", data_directory.display()))?;
+            durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &format!("directory {}", data_directory.display()))
+                .map_err(|e| can_write(&path, e))?;
         Ok(PrivateDirectory { path, _lock: lock })
     }
 
@@ -60,4 +63,39 @@ impl PrivateDirectory {
             _ => Ok(()),
         }
     }
+}
+
+/// A place that cannot be written has a way round.
+fn can_write(path: &Path, error: Error) -> Error {
+    if error.kind() == Kind::Refused || error.advice().is_some() {
+        return error;
+    }
+    error.hint(format!(
+        "a node keeps its identity, its secret and a lock in {}: from media that cannot be written, copy the directory to a disk \
+         and use the copy",
+        path.display()
+    ))
+}
+
+/// Secrets are written here: into a directory of ours, or of whoever owns the data, and of nobody else.
+fn keep_private(data_directory: &Path, path: &Path) -> Result<()> {
+    let look = |path: &Path| fs::symlink_metadata(path).or_failed(|| format!("cannot look at {}", path.display()));
+    let data = look(path)?;
+    let refuse = |what: &str| {
+        Err(Error::refused(format!("{} {what}", path.display()))
+            .hint("somebody else may have put it there: look at it, remove it, and run the same command again"))
+    };
+    if !data.is_dir() {
+        return refuse("is a link or a file, not a directory of this program");
+    }
+    let owner =
+        fs::metadata(data_directory).or_failed(|| format!("cannot look at {}", data_directory.display()))?.uid();
+    if data.uid() != nix::unistd::geteuid().as_raw() && data.uid() != owner {
+        return refuse("belongs to another user");
+    }
+    if data.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+            .or_failed(|| format!("cannot make {} private", path.display()))?;
+    }
+    Ok(())
 }

@@ -42,7 +42,14 @@ impl Fixture {
 
     fn open(&self, disks: &dyn OpenDisk) -> Result<(PrivateDirectory, Opened)> {
         let private = PrivateDirectory::lock(self.dir.path())?;
-        let opened = Store::open(self.dir.path(), &private, self.contents(), disks, &Progress::silent())?;
+        let opened = Store::open(
+            self.dir.path(),
+            &private,
+            self.contents(),
+            disks,
+            &Progress::silent(),
+            &CancellationToken::new(),
+        )?;
         Ok((private, opened))
     }
 
@@ -94,7 +101,7 @@ impl Disk for FullFile {
     fn sync(&self) -> io::Result<()> {
         self.0.sync()
     }
-    fn stamp(&self) -> io::Result<(u64, SystemTime)> {
+    fn stamp(&self) -> io::Result<Stamp> {
         self.0.stamp()
     }
 }
@@ -216,7 +223,7 @@ fn an_edited_file_is_the_seeders_own_error() {
     let mut edited = f.snapshot.clone();
     edited.push(0);
     fs::write(f.dir.path().join("snapshot.sql.gz"), &edited).unwrap();
-    let e = store.read(3).unwrap_err();
+    let e = Error::from(store.read(3).unwrap_err());
     assert!(e.chain().contains("changed while it was being served"), "{}", e.chain());
     // Edited before: one bit of the right length.
     edited.pop();
@@ -255,6 +262,7 @@ fn complete_files_are_checked_chunk_by_chunk_as_they_are_read() {
             match store.read(chunk) {
                 Ok(data) => assert_eq!(data, f.chunk(chunk)),
                 Err(e) => {
+                    let e = Error::from(e);
                     assert_eq!((chunk, e.kind()), (f.contents().chunks_of(1).start + 3, Kind::Verify));
                     assert!(e.chain().contains("chunk 3 differs"), "{}", e.chain());
                 }
@@ -288,7 +296,8 @@ fn more_than_the_disk_holds_is_said_before_the_first_byte() {
     let file = ArtifactFile { name: "snapshot.sql.gz".into(), layout, chunk_ids: ids };
     let contents = Contents::new(crate::base::Blake3Hash::from_bytes([1; 32]), vec![file]);
     let private = PrivateDirectory::lock(dir.path()).unwrap();
-    let e = Store::open(dir.path(), &private, contents, &FileSystem, &Progress::silent()).unwrap_err();
+    let e = Store::open(dir.path(), &private, contents, &FileSystem, &Progress::silent(), &CancellationToken::new())
+        .unwrap_err();
     assert!(e.chain().contains("needs"), "{}", e.chain());
     assert!(!dir.path().join("snapshot.sql.gz.part").exists());
 }
@@ -321,4 +330,167 @@ fn a_reader_learns_that_no_more_will_come() {
     let (tx, _rx) = tokio::sync::mpsc::channel(64);
     Writer::start(opened, tx).unwrap().stop().unwrap();
     assert!(reading.join().unwrap().unwrap_err().to_string().contains("before every chunk"));
+}
+
+/// Reads every chunk: which are right, which are not, and nothing in between.
+fn damaged(store: &Store, f: &Fixture) -> Vec<u32> {
+    let all = 0..f.contents().chunk_count();
+    all.filter(|chunk| match store.read(*chunk) {
+        Ok(data) => {
+            assert!(data == f.chunk(*chunk), "chunk {chunk} is given out wrong");
+            false
+        }
+        Err(ReadError::Chunk(_)) => true,
+        Err(ReadError::File(e)) => panic!("{}", e.chain()),
+    })
+    .collect()
+}
+
+fn write_at(path: &Path, offset: u64, bytes: &[u8]) {
+    let file = fs::OpenOptions::new().write(true).open(path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, bytes, offset).unwrap();
+}
+
+#[test]
+fn a_served_file_that_is_touched_is_looked_at_again_and_served_on() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    let path = f.dir.path().join("snapshot.sql.gz");
+    fs::write(&path, &f.snapshot).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
+    let file = fs::File::open(&path).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert!(damaged(&store, &f).is_empty());
+}
+
+#[test]
+fn one_byte_changed_under_a_seed_is_found_before_it_is_sent_though_size_and_time_are_as_before() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    let path = f.dir.path().join("snapshot.sql.gz");
+    fs::write(&path, &f.snapshot).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
+    assert!(damaged(&store, &f).is_empty());
+    let time = fs::metadata(&path).unwrap().modified().unwrap();
+    write_at(&path, 3 * CHUNK as u64 + 5, &[!f.snapshot[3 * CHUNK + 5]]);
+    fs::File::open(&path).unwrap().set_modified(time).unwrap();
+    let bad = f.contents().chunks_of(1).start + 3;
+    assert_eq!(damaged(&store, &f), [bad], "the others are served");
+    // Put right again.
+    write_at(&path, 3 * CHUNK as u64 + 5, &[f.snapshot[3 * CHUNK + 5]]);
+    assert!(damaged(&store, &f).is_empty());
+}
+
+#[test]
+fn a_chunk_that_somebody_complains_of_is_looked_at() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &f.snapshot).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
+    store.doubt(2);
+    assert_eq!(store.read(2).unwrap(), f.chunk(2));
+}
+
+/// A fetch that ended in order with chunks 0 to 4, and what then happened to its files.
+fn resumed(change: impl FnOnce(&Path)) -> (ChunkSet, u64) {
+    let f = Fixture::new();
+    let chunks: Vec<(u32, Vec<u8>)> = (0..5).map(|chunk| (chunk, f.chunk(chunk))).collect();
+    f.put(&FileSystem, &chunks).1.unwrap();
+    change(f.dir.path());
+    let (_private, opened) = f.open(&FileSystem).unwrap();
+    for chunk in opened.have.iter() {
+        assert!(opened.store.read(chunk).unwrap() == f.chunk(chunk), "chunk {chunk} is believed to be there");
+    }
+    (opened.have, opened.rehashed_bytes)
+}
+
+#[test]
+fn what_a_file_does_not_hold_any_more_is_fetched_again_whatever_the_journal_says() {
+    let part = |dir: &Path| dir.join("snapshot.sql.gz.part");
+    let (have, rehashed) = resumed(|_| {});
+    assert_eq!((have.count(), rehashed), (5, 0), "nothing has happened");
+    // Cut off, as by a partial copy or a repaired file system.
+    let (have, _) = resumed(|dir| {
+        let file = fs::OpenOptions::new().write(true).open(part(dir)).unwrap();
+        file.set_len(CHUNK as u64 + 100).unwrap();
+    });
+    assert_eq!(have.ranges(), [0..2]);
+    // A byte changed, with the time set back.
+    let (have, _) = resumed(|dir| {
+        let time = fs::metadata(part(dir)).unwrap().modified().unwrap();
+        write_at(&part(dir), 7, b"\xff");
+        fs::File::open(part(dir)).unwrap().set_modified(time).unwrap();
+    });
+    assert_eq!(have.ranges(), [0..1, 2..5]);
+    // Copied to another disk: all of it is there, and is looked at.
+    let (have, rehashed) = resumed(|dir| {
+        fs::copy(part(dir), dir.join("copy")).unwrap();
+        fs::rename(dir.join("copy"), part(dir)).unwrap();
+    });
+    assert_eq!(have.count(), 5);
+    assert!(rehashed > 0);
+    // Gone.
+    let (have, _) = resumed(|dir| fs::remove_file(part(dir)).unwrap());
+    assert_eq!(have.ranges(), [0..1]);
+}
+
+#[test]
+fn a_killed_fetch_trusts_nothing_that_it_has_not_looked_at() {
+    let f = Fixture::new();
+    let journal = f.dir.path().join(".regenesis/journal");
+    f.put(&FileSystem, &[(0, f.chunk(0)), (1, f.chunk(1))]).1.unwrap();
+    // As if it had been killed: without its last record.
+    let bytes = fs::read(&journal).unwrap();
+    fs::write(&journal, &bytes[..bytes.len() - 16]).unwrap();
+    let (_private, opened) = f.open(&FileSystem).unwrap();
+    assert_eq!((opened.have.count(), opened.rehashed_bytes), (2, 900 + CHUNK as u64));
+}
+
+#[test]
+fn the_writer_ends_though_somebody_still_holds_an_end_of_its_queue() {
+    let f = Fixture::new();
+    let (_private, opened) = f.open(&FileSystem).unwrap();
+    let (tx, mut rx) = tokio::sync::mpsc::channel(64);
+    let writer = Writer::start(opened, tx).unwrap();
+    let late = writer.queue();
+    for chunk in 0..f.contents().chunk_count() {
+        late.blocking_send(Untrusted { source: 1, chunk, data: f.chunk(chunk) }).unwrap();
+    }
+    // What was taken in is written.
+    writer.finish().unwrap();
+    let mut stored = 0;
+    while let Ok(Outcome::Stored { .. }) = rx.try_recv() {
+        stored += 1;
+    }
+    assert_eq!(stored, f.contents().chunk_count());
+    assert!(late.blocking_send(Untrusted { source: 1, chunk: 0, data: f.chunk(0) }).is_err());
+}
+
+#[test]
+fn the_hashing_of_a_resume_ends_with_a_signal() {
+    let f = Fixture::new();
+    f.put(&FileSystem, &[(0, f.chunk(0))]).1.unwrap();
+    fs::remove_file(f.dir.path().join(".regenesis/journal")).unwrap();
+    let private = PrivateDirectory::lock(f.dir.path()).unwrap();
+    let cancel = CancellationToken::new();
+    cancel.cancel();
+    let opened =
+        Store::open(f.dir.path(), &private, f.contents(), &FileSystem, &Progress::silent(), &cancel).unwrap_err();
+    assert!(matches!(opened.kind(), Kind::Interrupted(_)));
+}
+
+#[test]
+fn a_private_directory_that_is_a_link_is_refused_and_an_open_one_is_closed() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(dir.path().join("elsewhere"), dir.path().join(".regenesis")).unwrap();
+    let e = PrivateDirectory::lock(dir.path()).unwrap_err();
+    assert_eq!(e.kind(), Kind::Refused);
+    assert!(fs::read_dir(dir.path().join("elsewhere")).unwrap().next().is_none());
+    fs::remove_file(dir.path().join(".regenesis")).unwrap();
+    fs::create_dir(dir.path().join(".regenesis")).unwrap();
+    fs::set_permissions(dir.path().join(".regenesis"), fs::Permissions::from_mode(0o755)).unwrap();
+    let _held = PrivateDirectory::lock(dir.path()).unwrap();
+    assert_eq!(fs::metadata(dir.path().join(".regenesis")).unwrap().permissions().mode() & 0o777, 0o700);
 }

@@ -16,6 +16,7 @@ use std::{
 };
 
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Buffers, Frontier, PrivateDirectory, Store, disk_error,
@@ -23,7 +24,7 @@ use super::{
     synced_ranges,
 };
 use crate::{
-    base::{Context, Error, Result, durable},
+    base::{Context, Error, Result, clock, durable},
     manifest::{chunk::ChunkError, verify_chunk},
     schedule::{ChunkSet, ranges},
 };
@@ -104,12 +105,24 @@ impl Journal {
     fn sync(&self) -> Result<()> {
         durable::sync_file(&self.file, &self.path)
     }
+
+    /// Says that what it claims was on the disk when the files looked like this.
+    fn close(&self, stamps: [u8; 8]) -> Result<()> {
+        (&self.file)
+            .write_all(&journal::closed(&self.manifest_id, stamps))
+            .map_err(|e| disk_error("cannot write", &self.path, e))?;
+        self.sync()
+    }
 }
 
 /// Takes untrusted chunks, verifies, writes and syncs them.
 #[derive(Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Untrusted>,
+    /// Ends the threads, whoever still holds an end of the queue: a source whose line is dead in the middle of a chunk may hold
+    /// one for a long time.
+    ended: CancellationToken,
+    journal: Arc<Journal>,
     buffers: Arc<Buffers>,
     threads: Vec<JoinHandle<Result<()>>>,
     store: Arc<Store>,
@@ -124,13 +137,16 @@ impl Writer {
         let journal = Arc::new(opened.journal);
         let buffers = Arc::new(Buffers::default());
         let private_journal = journal.path.clone();
+        let ended = CancellationToken::new();
         let spawn = |name: &str, work: Box<dyn FnOnce() -> Result<()> + Send>| {
             std::thread::Builder::new().name(name.to_owned()).spawn(work).or_failed(|| "cannot start a thread")
         };
         let write = {
             let (store, journal, outcomes) = (opened.store.clone(), journal.clone(), outcomes.clone());
             let (frontier, buffers) = (opened.frontier, buffers.clone());
+            let ended = ended.clone();
             let work = move || {
+                let chunks = Queue { chunks, ended };
                 let done = write_chunks(&store, &journal, chunks, &outcomes, &written, &frontier, &buffers);
                 frontier.end();
                 done
@@ -138,7 +154,7 @@ impl Writer {
             spawn("chunk-writer", Box::new(work))?
         };
         let sync = {
-            let store = opened.store.clone();
+            let (store, journal) = (opened.store.clone(), journal.clone());
             spawn(
                 "chunk-sync",
                 Box::new(move || {
@@ -151,7 +167,7 @@ impl Writer {
                 }),
             )?
         };
-        Ok(Writer { queue, buffers, threads: vec![write, sync], store: opened.store, private_journal })
+        Ok(Writer { queue, ended, journal, buffers, threads: vec![write, sync], store: opened.store, private_journal })
     }
 
     /// Where chunks go in; waits when the disk is slower than the peers.
@@ -164,12 +180,22 @@ impl Writer {
         self.buffers.clone()
     }
 
-    /// Waits until everything taken in is on the disk. All clones of the queue must be gone.
+    /// Takes nothing more in and waits until everything taken in is on the disk.
     ///
     /// # Errors
     /// The first thing that went wrong on disk.
     pub fn stop(self) -> Result<Arc<Store>> {
-        drop(self.queue);
+        let journal = self.journal.clone();
+        let store = self.end()?;
+        // What was read and was not what it must be makes the next run hash everything.
+        if let Some(stamps) = store.stamps_of_parts().filter(|_| !store.is_damaged()) {
+            journal.close(stamps)?;
+        }
+        Ok(store)
+    }
+
+    fn end(self) -> Result<Arc<Store>> {
+        self.ended.cancel();
         let mut result = Ok(());
         for thread in self.threads {
             let ended = thread.join().unwrap_or_else(|_| Err(Error::failed("a writing thread panicked")));
@@ -181,7 +207,7 @@ impl Writer {
     /// [`Writer::stop`] for a complete set: the files get their final names.
     pub fn finish(self) -> Result<Arc<Store>> {
         let journal = self.private_journal.clone();
-        let store = self.stop()?;
+        let store = self.end()?;
         store.finish()?;
         // From now on the files speak for themselves: they are hashed whenever they are opened.
         let _ = std::fs::remove_file(journal);
@@ -189,16 +215,43 @@ impl Writer {
     }
 }
 
+/// Chunks to be written, until the writer is told to end.
+struct Queue {
+    chunks: mpsc::Receiver<Untrusted>,
+    ended: CancellationToken,
+}
+
+impl Queue {
+    /// The next one. After the end: what was taken in before it.
+    fn next(&mut self) -> Option<Untrusted> {
+        if !self.ended.is_cancelled() {
+            let Queue { chunks, ended } = self;
+            let next = futures::executor::block_on(async {
+                tokio::select! {
+                    biased;
+                    chunk = chunks.recv() => Some(chunk),
+                    () = ended.cancelled() => None,
+                }
+            });
+            if let Some(chunk) = next {
+                return chunk;
+            }
+        }
+        self.chunks.close();
+        self.chunks.try_recv().ok()
+    }
+}
+
 fn write_chunks(
     store: &Store,
     journal: &Journal,
-    mut chunks: mpsc::Receiver<Untrusted>,
+    mut chunks: Queue,
     outcomes: &mpsc::Sender<Outcome>,
     written: &SyncSender<u32>,
     frontier: &Frontier,
     buffers: &Buffers,
 ) -> Result<()> {
-    while let Some(Untrusted { source, chunk, data }) = chunks.blocking_recv() {
+    while let Some(Untrusted { source, chunk, data }) = chunks.next() {
         let Some((artifact, index)) = store.contents().locate(chunk) else { continue };
         let layout = &store.contents().files()[artifact].layout;
         let outcome = match verify_chunk(layout, store.contents().chunk_id(artifact, index), index, data) {
@@ -238,12 +291,18 @@ fn write_chunks(
 fn sync_chunks(store: &Store, journal: &Journal, written: &Receiver<u32>) -> Result<()> {
     let mut pending: Vec<u32> = Vec::new();
     let mut bytes = 0;
+    // Since the first of them, not the last: a slow and steady stream is synced, too.
+    let mut since = clock::now();
     loop {
-        let ended = match written.recv_timeout(SYNC_TIME) {
+        let left = if pending.is_empty() { SYNC_TIME } else { SYNC_TIME.saturating_sub(clock::now() - since) };
+        let ended = match written.recv_timeout(left) {
             Ok(chunk) => {
+                if pending.is_empty() {
+                    since = clock::now();
+                }
                 bytes += store.contents().chunk_len(chunk) as u64;
                 pending.push(chunk);
-                if bytes < SYNC_BYTES {
+                if bytes < SYNC_BYTES && clock::now() - since < SYNC_TIME {
                     continue;
                 }
                 false

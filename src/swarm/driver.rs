@@ -1,50 +1,51 @@
 //! The task that owns the swarm: `select` waits, `apply` changes state and waits for nobody.
 
 mod chunks;
+mod connections;
 mod members;
+mod watch;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
-    net::IpAddr,
+    net::SocketAddr,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use futures::StreamExt;
-use libp2p::{Multiaddr, PeerId, Stream, Swarm, swarm::SwarmEvent};
+use libp2p::{
+    Multiaddr, PeerId, Stream, Swarm,
+    multiaddr::Protocol,
+    swarm::{ConnectionId, SwarmEvent},
+};
 use libp2p_stream::IncomingStreams;
+use rand::RngCore;
 use tokio::{
-    sync::{Semaphore, mpsc, watch},
+    sync::{mpsc, watch as status_watch},
     time::sleep_until,
 };
 
+use self::watch::Quiet;
 use super::{
     BULK_PROTOCOL, Command, Config, Content, Event, PeerTotal, SESSION_PROTOCOL, Sink, Status,
     book::{self, Book},
-    handshake::{Membership, Role},
+    handshake::{Instance, Membership, Role},
+    muxer::Lines,
     session::{Counters, Report, Session},
     transport::{self, Behaviour},
     wire::Message,
 };
 use crate::{
-    base::{
-        Context, Error, Result, clock,
-        limits::{HANDSHAKE_FAILURE_PENALTY, HANDSHAKES_MAX},
-        text,
-    },
-    schedule::{Input, Scheduler},
+    base::{Context, Error, Result, clock, limits::STRANGERS_MAX, task::Tasks, text},
+    schedule::Scheduler,
     store::Outcome,
 };
 
 const TICK: Duration = Duration::from_millis(100);
 /// How long peers have to hear a goodbye.
 const GOODBYE_TIME: Duration = Duration::from_millis(300);
-/// How often an unreachable swarm is told of.
-const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a member may take to send the manifest before another one is asked.
-const MANIFEST_TIME: Duration = Duration::from_secs(10);
-/// Control messages kept from members that spoke before the manifest was known.
-const EARLY_MESSAGES_MAX: usize = 256;
+/// Events that wait for the application beside those it must hear.
+const WAITING_WORDS_MAX: usize = 256;
 
 /// A handshake's end.
 struct Met {
@@ -52,8 +53,8 @@ struct Met {
     role: Role,
     /// Where the peer was when it began: it may be gone by the end.
     address: Multiaddr,
-    result: std::result::Result<Stream, String>,
-    /// The address may be trying secrets.
+    result: std::result::Result<(Stream, Instance), String>,
+    /// The peer may be trying secrets.
     suspicious: bool,
     /// The other side broke off, which is its own affair.
     quiet: bool,
@@ -65,6 +66,22 @@ struct Met {
 struct Active {
     content: Content,
     scheduler: Scheduler,
+}
+
+/// A connected peer.
+struct Connected {
+    address: Multiaddr,
+    /// Until when it must have proved membership.
+    deadline: Option<Duration>,
+    /// Its connections, the oldest first, and whether we dialled.
+    links: Vec<(ConnectionId, bool)>,
+}
+
+/// A peer that is kept out.
+struct Ban {
+    until: Duration,
+    /// How often it was banned.
+    times: u32,
 }
 
 enum Happening {
@@ -81,6 +98,7 @@ enum Happening {
 /// See the module.
 pub(super) struct Driver {
     swarm: Swarm<Behaviour>,
+    lines: Lines,
     us: PeerId,
     membership: Arc<Membership>,
     allow: HashSet<PeerId>,
@@ -93,39 +111,65 @@ pub(super) struct Driver {
     sessions: BTreeMap<u64, Session>,
     by_peer: HashMap<PeerId, u64>,
     next_session: u64,
-    /// Connected peers: where they are, and until when they must have proved membership.
-    connected: HashMap<PeerId, (Multiaddr, Option<Duration>)>,
+    connected: HashMap<PeerId, Connected>,
+    /// Dials under way, so that a failure is known to be of which address.
+    dialling: HashMap<ConnectionId, (PeerId, Multiaddr)>,
+    /// Peers whose handshake goes on: as dialler, as listener.
     meeting: HashSet<PeerId>,
-    handshakes: Arc<Semaphore>,
-    banned: HashSet<PeerId>,
+    listening_to: HashSet<PeerId>,
+    banned: HashMap<PeerId, Ban>,
+    /// Peers that have been members; not for ever.
     known_members: HashSet<PeerId>,
     /// Peers of the ticket that serve another manifest now.
     stale: HashSet<PeerId>,
-    failures: HashMap<IpAddr, (u32, Duration)>,
+    /// Peers that failed to prove membership: how often, and when last.
+    failures: HashMap<PeerId, (u32, Duration)>,
     totals: BTreeMap<PeerId, (String, Arc<Counters>)>,
-    early: Vec<(u64, Message)>,
+    /// Sessions that end: what is said last is still being written.
+    leaving: Vec<(PeerId, Tasks, Duration)>,
+    /// Connections that end in the same way.
+    closing: Vec<(ConnectionId, Tasks, Duration)>,
+    /// Sessions that ended lately.
+    ended: VecDeque<(u64, PeerId)>,
+    /// What went to and came from peers that are no longer remembered.
+    forgotten: Counters,
     /// Session streams that were seen before the event of their connection.
     early_streams: Vec<(PeerId, Stream)>,
-    manifest_asked: Option<(u64, Duration)>,
+    /// Members that were asked for the manifest, and when.
+    manifest_asked: BTreeMap<u64, Duration>,
     /// The session that was asked last: the next one gets its turn.
     manifest_last: u64,
+    /// Whose manifest the application is looking at.
+    manifest_judged: Option<PeerId>,
     active: Option<Active>,
     unreachable_since: Option<Duration>,
+    /// Since when what is missing is with nobody who is here, and when that was last said.
+    nowhere: (Option<Duration>, Option<Duration>),
+    /// Addresses that others are still to be told of, and when they were last told some.
+    news: Vec<(PeerId, String)>,
+    news_at: Duration,
+    damaged: u32,
+    quiet: Quiet,
     sessions_in: IncomingStreams,
     bulk_in: IncomingStreams,
     met: (mpsc::Sender<Met>, mpsc::Receiver<Met>),
     reports: (mpsc::Sender<Report>, mpsc::Receiver<Report>),
     events: mpsc::Sender<Event>,
     outbox: VecDeque<Event>,
-    status: watch::Sender<Status>,
+    status: status_watch::Sender<Status>,
 }
 
 impl Driver {
-    pub(super) fn new(config: Config, events: mpsc::Sender<Event>, status: watch::Sender<Status>) -> Result<Self> {
-        let mut swarm = transport::swarm(&config.identity.0, config.peers_max)?;
+    pub(super) fn new(
+        config: Config,
+        events: mpsc::Sender<Event>,
+        status: status_watch::Sender<Status>,
+    ) -> Result<Self> {
+        let (mut swarm, lines) = transport::swarm(&config.identity.0)?;
         let us = *swarm.local_peer_id();
         for address in &config.listen {
             let parsed: Multiaddr = address.parse().map_err(|_| Error::usage(format!("{address} is no address")))?;
+            require_free(&parsed)?;
             swarm.listen_on(parsed).or_failed(|| format!("cannot listen on {address}"))?;
         }
         for address in &config.optional_listen {
@@ -145,9 +189,11 @@ impl Driver {
         let parse_all = |texts: &[String]| texts.iter().filter_map(|t| t.parse().ok()).collect();
         let control = swarm.behaviour().streams.new_control();
         let accept = |protocol| control.clone().accept(protocol).or_failed(|| "cannot accept streams");
+        let mut instance = [0; 16];
+        rand::rng().fill_bytes(&mut instance);
         let membership = match &config.secret {
-            Some(secret) => Membership::with_secret(secret, config.manifest_id),
-            None => Membership::public(config.manifest_id),
+            Some(secret) => Membership::with_secret(secret, config.manifest_id, instance),
+            None => Membership::public(config.manifest_id, instance),
         };
         Ok(Driver {
             us,
@@ -163,26 +209,37 @@ impl Driver {
             by_peer: HashMap::new(),
             next_session: 1,
             connected: HashMap::new(),
+            dialling: HashMap::new(),
             meeting: HashSet::new(),
-            handshakes: Arc::new(Semaphore::new(HANDSHAKES_MAX)),
-            banned: HashSet::new(),
+            listening_to: HashSet::new(),
+            banned: HashMap::new(),
             known_members: HashSet::new(),
             stale: HashSet::new(),
             failures: HashMap::new(),
             totals: BTreeMap::new(),
-            early: Vec::new(),
+            leaving: Vec::new(),
+            closing: Vec::new(),
+            ended: VecDeque::new(),
+            forgotten: Counters::default(),
             early_streams: Vec::new(),
-            manifest_asked: None,
+            manifest_asked: BTreeMap::new(),
             manifest_last: 0,
+            manifest_judged: None,
             active: None,
             unreachable_since: None,
+            nowhere: (None, None),
+            news: Vec::new(),
+            news_at: Duration::ZERO,
+            damaged: 0,
+            quiet: Quiet::default(),
             sessions_in: accept(SESSION_PROTOCOL)?,
             bulk_in: accept(BULK_PROTOCOL)?,
-            met: mpsc::channel(HANDSHAKES_MAX),
+            met: mpsc::channel(STRANGERS_MAX),
             reports: mpsc::channel(1024),
             events,
             outbox: VecDeque::new(),
             status,
+            lines,
             swarm,
         })
     }
@@ -213,7 +270,12 @@ impl Driver {
         clock::now().duration_since(self.began)
     }
 
+    /// The next thing that happened. Whatever has more to say waits its turn: which of those that are ready comes first is chance, and
+    /// the tick, which comes ten times a second, goes before all of them.
     async fn select(&mut self, commands: &mut mpsc::Receiver<Command>) -> Happening {
+        if self.now() >= self.next_tick {
+            return Happening::Tick;
+        }
         let tick_at = tokio::time::Instant::from_std(self.began + self.next_tick);
         let outcome = async {
             match self.active.as_mut().and_then(|a| a.content.sink.as_mut()) {
@@ -222,7 +284,6 @@ impl Driver {
             }
         };
         tokio::select! {
-            biased;
             command = commands.recv() => Happening::Command(command),
             Some((peer, stream)) = self.sessions_in.next() => Happening::SessionStream(peer, stream),
             Some((peer, stream)) = self.bulk_in.next() => Happening::BulkStream(peer, stream),
@@ -240,8 +301,10 @@ impl Driver {
             Happening::SessionStream(peer, stream) => self.meet_as_listener(peer, stream),
             Happening::BulkStream(peer, stream) => {
                 // From a stranger it is dropped unread.
-                if let Some(session) = self.by_peer.get(&peer).and_then(|id| self.sessions.get_mut(id)) {
-                    session.receive(stream);
+                if let Some(id) = self.by_peer.get(&peer).copied()
+                    && self.sessions.get_mut(&id).is_some_and(|session| !session.receive(stream))
+                {
+                    self.drop_peer(id, "it opens more streams than the protocol allows");
                 }
             }
             Happening::Met(met) => self.met(met),
@@ -249,7 +312,7 @@ impl Driver {
             Happening::Outcome(outcome) => self.outcome(outcome),
             Happening::Command(Some(Command::Activate(content))) => self.activate(content),
             Happening::Command(Some(Command::Deactivate(done))) => {
-                // Readers of bulk streams hold ends of the writer's queue: their sessions go with it.
+                // What is on its way is of no use any more.
                 for id in self.sessions.keys().copied().collect::<Vec<_>>() {
                     self.drop_peer(id, "this node stops");
                 }
@@ -257,8 +320,9 @@ impl Driver {
                 let _ = done.send(());
             }
             Happening::Command(Some(Command::Blame(peer, reason))) => {
+                self.manifest_judged = None;
                 if let Ok(peer) = peer.parse() {
-                    self.ban(peer, &reason);
+                    self.ban(peer, &reason, Vec::new());
                 }
             }
             Happening::Command(_) => {}
@@ -266,46 +330,19 @@ impl Driver {
         }
     }
 
-    fn tick(&mut self) {
-        let now = self.now();
-        self.next_tick = now + TICK;
-        let progress: Vec<(u64, u64)> =
-            self.sessions.iter().map(|(id, s)| (*id, s.counters.received.load(Ordering::Relaxed))).collect();
-        for (id, total) in progress {
-            self.input(Input::Progress(id, total));
+    /// Whether chunks are still to come.
+    fn is_incomplete(&self) -> bool {
+        self.active.as_ref().is_none_or(|a| a.content.sink.is_some())
+    }
+
+    /// Hands an event to the application. Words are left out where too many wait already: whoever makes them must not fill our memory.
+    fn tell(&mut self, event: Event) {
+        let words = matches!(event, Event::Note(_) | Event::Warning(_) | Event::Unreachable(_));
+        if words && self.outbox.len() >= WAITING_WORDS_MAX {
+            tracing::debug!("left out: {event:?}");
+            return;
         }
-        self.input(Input::Tick);
-        let late: Vec<PeerId> = self
-            .connected
-            .iter()
-            .filter(|(_, (_, deadline))| deadline.is_some_and(|d| now > d + Duration::from_secs(1)))
-            .map(|(peer, _)| *peer)
-            .collect();
-        for peer in late {
-            let at = self.connected.remove(&peer).map(|(a, _)| a.to_string()).unwrap_or_default();
-            self.outbox.push_back(Event::Warning(format!(
-                "{peer} at {at} connected but did not prove that it is a member: a stranger, or another version of \
-                 regenesis"
-            )));
-            let _ = self.swarm.disconnect_peer_id(peer);
-        }
-        if self.manifest_asked.is_some_and(|(_, since)| now > since + MANIFEST_TIME) {
-            self.manifest_asked = None;
-        }
-        self.ask_for_manifest();
-        self.dial_due(now);
-        let incomplete = self.active.as_ref().is_none_or(|a| a.content.sink.is_some());
-        if self.sessions.is_empty() && incomplete {
-            let since = *self.unreachable_since.get_or_insert(now);
-            if now >= since + UNREACHABLE_INTERVAL {
-                self.unreachable_since = Some(now);
-                self.outbox.push_back(Event::Unreachable(self.book.failures()));
-            }
-        } else {
-            self.unreachable_since = None;
-        }
-        self.failures.retain(|_, (_, last)| now < *last + HANDSHAKE_FAILURE_PENALTY);
-        self.publish_status();
+        self.outbox.push_back(event);
     }
 
     fn publish_status(&self) {
@@ -324,6 +361,8 @@ impl Driver {
             };
             status.seeds = active.scheduler.seeds();
         }
+        status.sent_bytes = self.forgotten.sent.load(Ordering::Relaxed);
+        status.received_bytes = self.forgotten.received.load(Ordering::Relaxed);
         for (_, counters) in self.totals.values() {
             status.sent_bytes += counters.sent.load(Ordering::Relaxed);
             let received = counters.received.load(Ordering::Relaxed);
@@ -335,7 +374,8 @@ impl Driver {
 
     async fn say_goodbye(&mut self) {
         for session in self.sessions.values() {
-            session.say(Message::Goodbye("the operator stopped it".to_owned()));
+            let reason = "the operator stopped it".to_owned();
+            session.say(Message::Goodbye { reason, identity_in_use: false });
         }
         // Whoever hears it hangs up; who does not is not waited for.
         let until = tokio::time::Instant::from_std(clock::now() + GOODBYE_TIME);
@@ -361,5 +401,26 @@ impl Driver {
                 received_bytes: counters.received.load(Ordering::Relaxed),
             })
             .collect()
+    }
+}
+
+/// Refuses a TCP port that somebody listens on: the transport would share it without a word, and the system would deal connections to
+/// either.
+fn require_free(address: &Multiaddr) -> Result<()> {
+    let mut parts = address.iter();
+    let (ip, port) = match (parts.next(), parts.next()) {
+        (Some(Protocol::Ip4(ip)), Some(Protocol::Tcp(port))) => (ip.into(), port),
+        (Some(Protocol::Ip6(ip)), Some(Protocol::Tcp(port))) => (ip.into(), port),
+        _ => return Ok(()),
+    };
+    match std::net::TcpListener::bind(SocketAddr::new(ip, port)) {
+        Ok(_) => Ok(()),
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(Error::failed(format!(
+            "port {port} is taken: another program listens on {address}"
+        ))
+        .hint(
+            "stop that one, which may be an earlier regenesis that still serves, or choose another port with --listen",
+        )),
+        Err(e) => Err(e).or_failed(|| format!("cannot listen on {address}")),
     }
 }

@@ -13,7 +13,7 @@ use libp2p::PeerId;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-use super::wire;
+use super::wire::{self, Proof};
 use crate::base::Blake3Hash;
 
 const SECRET_CONTEXT: &str = "regenesis 2026 swarm membership v1, key from the ticket's secret";
@@ -25,7 +25,13 @@ pub(super) struct Membership {
     key: [u8; 32],
     #[zeroize(skip)]
     manifest_id: Blake3Hash,
+    /// Which run of this node it is.
+    #[zeroize(skip)]
+    instance: Instance,
 }
+
+/// Random, one for each run of a node: two nodes with one copied key are told apart by it.
+pub(super) type Instance = [u8; 16];
 
 impl std::fmt::Debug for Membership {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -55,16 +61,16 @@ pub(super) enum HandshakeError {
 
 impl Membership {
     /// A private swarm's.
-    pub(super) fn with_secret(secret: &[u8; 32], manifest_id: Blake3Hash) -> Self {
-        Membership { key: blake3::derive_key(SECRET_CONTEXT, secret), manifest_id }
+    pub(super) fn with_secret(secret: &[u8; 32], manifest_id: Blake3Hash, instance: Instance) -> Self {
+        Membership { key: blake3::derive_key(SECRET_CONTEXT, secret), manifest_id, instance }
     }
 
     /// A public swarm's: whoever has the ticket's manifest id may come in.
-    pub(super) fn public(manifest_id: Blake3Hash) -> Self {
-        Membership { key: blake3::derive_key(PUBLIC_CONTEXT, manifest_id.as_bytes()), manifest_id }
+    pub(super) fn public(manifest_id: Blake3Hash, instance: Instance) -> Self {
+        Membership { key: blake3::derive_key(PUBLIC_CONTEXT, manifest_id.as_bytes()), manifest_id, instance }
     }
 
-    fn proof(&self, role: Role, peers: &[PeerId; 2], nonces: &[[u8; 32]; 2]) -> [[u8; 32]; 2] {
+    fn proof(&self, role: Role, peers: &[PeerId; 2], nonces: &[[u8; 32]; 2]) -> Proof {
         let transcript = |label: &[u8]| {
             let mut hasher = blake3::Hasher::new_keyed(&self.key);
             hasher.update(label).update(&[match role {
@@ -80,21 +86,26 @@ impl Membership {
         };
         let mut manifest = transcript(b"manifest");
         manifest.update(self.manifest_id.as_bytes());
-        [*transcript(b"membership").finalize().as_bytes(), *manifest.finalize().as_bytes()]
+        Proof {
+            membership: *transcript(b"membership").finalize().as_bytes(),
+            manifest: *manifest.finalize().as_bytes(),
+            instance: self.instance,
+        }
     }
 
-    fn check(&self, got: &[[u8; 32]; 2], expected: &[[u8; 32]; 2]) -> Result<(), HandshakeError> {
-        let (member, manifest) = (got[0].ct_eq(&expected[0]), got[1].ct_eq(&expected[1]));
+    fn check(&self, got: &Proof, expected: &Proof) -> Result<Instance, HandshakeError> {
+        let member = got.membership.ct_eq(&expected.membership);
+        let manifest = got.manifest.ct_eq(&expected.manifest);
         if !bool::from(member) {
             Err(HandshakeError::WrongSecret)
         } else if !bool::from(manifest) {
             Err(HandshakeError::OtherManifest)
         } else {
-            Ok(())
+            Ok(got.instance)
         }
     }
 
-    /// Runs the handshake on a fresh stream. `nonce` must be new and random.
+    /// Runs the handshake on a fresh stream, and says which run of the other node it is. `nonce` must be new and random.
     pub(super) async fn run(
         &self,
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
@@ -102,7 +113,7 @@ impl Membership {
         us: PeerId,
         them: PeerId,
         nonce: [u8; 32],
-    ) -> Result<(), HandshakeError> {
+    ) -> Result<Instance, HandshakeError> {
         let broken = HandshakeError::Broken;
         let closed = || HandshakeError::Broken(io::ErrorKind::UnexpectedEof.into());
         wire::write_hello(stream, &nonce).await.map_err(broken)?;
@@ -146,7 +157,13 @@ mod tests {
 
     const ID: Blake3Hash = Blake3Hash::from_bytes([1; 32]);
 
-    fn meet(dialler: &Membership, listener: &Membership) -> (Result<(), HandshakeError>, Result<(), HandshakeError>) {
+    fn with_secret(secret: [u8; 32], id: Blake3Hash) -> Membership {
+        Membership::with_secret(&secret, id, [7; 16])
+    }
+
+    type Met = Result<Instance, HandshakeError>;
+
+    fn meet(dialler: &Membership, listener: &Membership) -> (Met, Met) {
         let (a, b) = tokio::io::duplex(4096);
         let (pa, pb) = (PeerId::random(), PeerId::random());
         block_on(join(
@@ -163,41 +180,41 @@ mod tests {
 
     #[test]
     fn members_of_one_manifest_meet() {
-        let m = || Membership::with_secret(&[5; 32], ID);
-        let (d, l) = meet(&m(), &m());
-        d.unwrap();
-        l.unwrap();
+        let (d, l) = meet(&with_secret([5; 32], ID), &Membership::with_secret(&[5; 32], ID, [8; 16]));
+        assert_eq!(d.unwrap(), [8; 16]);
+        assert_eq!(l.unwrap(), [7; 16]);
     }
 
     #[test]
     fn a_wrong_secret_is_told_apart_from_a_stale_ticket() {
-        let (d, l) = meet(&Membership::with_secret(&[6; 32], ID), &Membership::with_secret(&[5; 32], ID));
+        let (d, l) = meet(&with_secret([6; 32], ID), &with_secret([5; 32], ID));
         assert!(matches!(d, Err(HandshakeError::Rejected)), "{d:?}");
         assert!(matches!(l, Err(HandshakeError::WrongSecret)), "{l:?}");
         let old = Blake3Hash::from_bytes([2; 32]);
-        let (d, l) = meet(&Membership::with_secret(&[5; 32], old), &Membership::with_secret(&[5; 32], ID));
+        let (d, l) = meet(&with_secret([5; 32], old), &with_secret([5; 32], ID));
         assert!(matches!(d, Err(HandshakeError::OtherManifest)), "{d:?}");
         assert!(matches!(l, Err(HandshakeError::OtherManifest)), "{l:?}");
     }
 
     #[test]
     fn a_public_swarm_is_not_a_private_one() {
-        let (d, l) = meet(&Membership::public(ID), &Membership::with_secret(ID.as_bytes(), ID));
+        let (d, l) = meet(&Membership::public(ID, [7; 16]), &with_secret(*ID.as_bytes(), ID));
         assert!(d.is_err() && l.is_err());
-        let (d, l) = meet(&Membership::public(ID), &Membership::public(ID));
+        let (d, l) = meet(&Membership::public(ID, [7; 16]), &Membership::public(ID, [7; 16]));
         assert!(d.is_ok() && l.is_ok());
     }
 
     #[test]
     fn a_stranger_hears_a_nonce_and_nothing_else() {
         let (a, b) = tokio::io::duplex(4096);
-        let listener = Membership::with_secret(&[5; 32], ID);
+        let listener = with_secret([5; 32], ID);
         let (pa, pb) = (PeerId::random(), PeerId::random());
         let (heard, l) = block_on(join(
             async {
                 let mut s = a.compat();
                 wire::write_hello(&mut s, &[9; 32]).await.unwrap();
-                wire::write_proof(&mut s, &[[0; 32], [0; 32]]).await.unwrap();
+                let proof = Proof { membership: [0; 32], manifest: [0; 32], instance: [0; 16] };
+                wire::write_proof(&mut s, &proof).await.unwrap();
                 let mut heard = Vec::new();
                 s.read_to_end(&mut heard).await.unwrap();
                 heard
@@ -215,7 +232,7 @@ mod tests {
 
     #[test]
     fn a_proof_cannot_be_reflected() {
-        let m = Membership::with_secret(&[5; 32], ID);
+        let m = with_secret([5; 32], ID);
         let peers = [PeerId::random(), PeerId::random()];
         let nonces = [[1; 32], [2; 32]];
         assert_ne!(m.proof(Role::Dialler, &peers, &nonces), m.proof(Role::Listener, &peers, &nonces));

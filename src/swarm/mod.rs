@@ -6,9 +6,12 @@
 //! [`crate::store::Untrusted`] until the store's writer has proved its chunk id.
 
 mod book;
+mod budget;
+mod door;
 mod driver;
 mod handshake;
 mod muxer;
+mod ours;
 mod session;
 mod tls;
 mod transport;
@@ -133,8 +136,8 @@ pub enum Event {
     Stale,
     /// Every chunk is stored.
     Complete,
-    /// Every chunk is with someone else, too.
-    EveryChunkOut,
+    /// Whether every chunk is with two others: told when it becomes true, and when it ends being so.
+    EveryChunkOut(bool),
     /// Our disk failed; nothing more is fetched.
     Failed(Error),
 }
@@ -252,6 +255,18 @@ impl std::fmt::Debug for Command {
             Command::Stop(_) => "Stop",
         })
     }
+}
+
+/// Sorts this node's addresses, the most useful to others first, and leaves out those that lead only into this machine, unless
+/// there are no others. What is no address stays where it is.
+pub fn sort_addresses(texts: &mut Vec<String>) {
+    let mut addresses = Vec::with_capacity(texts.len());
+    for text in texts.iter() {
+        let Ok(address) = text.parse() else { return };
+        addresses.push(address);
+    }
+    ours::sort(&mut addresses);
+    *texts = addresses.iter().map(ToString::to_string).collect();
 }
 
 /// Checks an address as an operator gives it.

@@ -1,13 +1,15 @@
 //! One member's session: four tasks around two streams, and what the driver needs to talk to them.
 //!
-//! The tasks may wait for the driver; the driver never waits for a task: it drops a peer whose queue is full.
+//! The tasks may wait for the driver; the driver never waits for a task: it drops a peer whose queue is full. A member has few
+//! reports with the driver at a time, so that one who talks much is served in its turn and no sooner.
 
 use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use futures::{
@@ -15,20 +17,39 @@ use futures::{
     io::{ReadHalf, WriteHalf},
 };
 use libp2p::{PeerId, Stream};
-use tokio::sync::{mpsc, oneshot};
-
-use super::wire::{self, Message, Offer};
-use crate::{
-    base::{
-        Error,
-        limits::CONTROL_QUEUE_MESSAGES,
-        task::{CancellationToken, Tasks},
-    },
-    store::{Buffers, Store, Untrusted},
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::{sleep, timeout},
 };
 
-/// Bytes read or written between two looks at the counters.
+use super::{
+    budget::{self, Budget},
+    handshake::Instance,
+    wire::{self, Message, Offer},
+};
+use crate::{
+    base::{
+        Error, clock,
+        limits::{BULK_STREAMS_MAX, CONTROL_QUEUE_BYTES, CONTROL_QUEUE_MESSAGES},
+        task::{CancellationToken, Tasks},
+    },
+    schedule::ChunkSet,
+    store::{Buffers, ReadError, Store, Untrusted},
+};
+
+/// Bytes written between two looks at the counters.
 const SLICE_SIZE_BYTES: usize = 256 << 10;
+/// Messages of one member that are with the driver at a time.
+const MESSAGES_WITH_DRIVER: usize = 2;
+/// A member that has nothing to say says so this often.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// So many bytes beside messages are no mere headers of frames.
+const CHUNK_SIGN_BYTES: u64 = 512;
+/// Requests for the manifest that a member may have open: it may ask again as soon as it has the end of a reply, which we may not have
+/// noticed yet.
+const MANIFEST_REQUESTS_MAX: usize = 2;
+/// Times that a member is sent the manifest in one session.
+const MANIFESTS_MAX: u32 = 3;
 
 /// Bytes of chunks that went to and came from a peer.
 #[derive(Debug, Default)]
@@ -37,17 +58,30 @@ pub(super) struct Counters {
     pub(super) received: AtomicU64,
 }
 
+/// What the tasks of a session count for the driver.
+#[derive(Debug, Default)]
+pub(super) struct Signs {
+    /// Bytes of control messages that came.
+    pub(super) heard: AtomicU64,
+    /// Bytes of chunks that came in this session.
+    pub(super) received: AtomicU64,
+    /// Streams whose bytes wait for us: for our disk, or for the driver.
+    pub(super) held_up: AtomicUsize,
+}
+
 /// What a task tells the driver.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// The member said something.
-    Message(u64, Message),
+    /// The member said something; the permit lets it say more.
+    Message(u64, Message, OwnedSemaphorePermit),
     /// The member begins a chunk; the reply says what to do with it.
     Offer(u64, Offer, oneshot::Sender<Verdict>),
     /// A chunk has left.
     Sent(u64, u32),
     /// A chunk was read and dropped.
     Skipped(u64, u32),
+    /// A chunk of ours is not what was signed, or cannot be read; where it was to go to.
+    Damaged(Option<u64>, u32, Error),
     /// Our own files cannot be read any more.
     Broken(Error),
     /// The session is over.
@@ -93,49 +127,106 @@ impl ManifestRequest {
     }
 }
 
+/// How much of what waits to be written there is.
+#[derive(Debug, Default)]
+struct Backlog {
+    bytes: AtomicUsize,
+    /// Replies with a manifest, or saying that there is none.
+    manifests: AtomicUsize,
+}
+
+impl Backlog {
+    fn add(&self, message: &Message) {
+        self.bytes.fetch_add(budget::weight(message), Ordering::AcqRel);
+        if matches!(message, Message::Manifest(_)) {
+            self.manifests.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn remove(&self, weight: usize, manifest: bool) {
+        self.bytes.fetch_sub(weight, Ordering::AcqRel);
+        if manifest {
+            self.manifests.fetch_sub(1, Ordering::AcqRel);
+        }
+    }
+}
+
 /// A proven member.
 #[derive(Debug)]
 pub(super) struct Session {
     pub(super) peer: PeerId,
     /// Who opened the connection: decides which of two sessions stays.
     pub(super) dialler: PeerId,
+    /// Which run of the peer's node it is.
+    pub(super) instance: Instance,
     pub(super) counters: Arc<Counters>,
+    pub(super) signs: Arc<Signs>,
+    /// What was counted when it last was heard, and when that was.
+    pub(super) last_heard: (u64, Duration),
+    /// Bytes of its line beside what it said, when they were last enough to show that chunks come.
+    chunk_line: u64,
+    /// The peer says that it knows the manifest.
+    pub(super) ready: bool,
+    /// It has sent the manifest.
+    pub(super) got_manifest: bool,
+    /// When it last said that it has none.
+    pub(super) had_no_manifest: Option<Duration>,
+    /// Chunks that were sent to it, and that it has not complained of.
+    pub(super) sent: Option<ChunkSet>,
+    /// Addresses under which it can be reached, as it says and as we believe.
+    pub(super) addresses: Vec<String>,
+    manifests_given: u32,
     control: mpsc::Sender<Message>,
+    backlog: Arc<Backlog>,
     asked: Arc<ManifestRequest>,
     sends: mpsc::Sender<SendJob>,
     reports: mpsc::Sender<Report>,
+    bulk_streams: Arc<Semaphore>,
     id: u64,
+    writing: Tasks,
     tasks: Tasks,
+}
+
+/// Who is on the other side of a stream whose handshake is done.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) peer: PeerId,
+    pub(super) dialler: PeerId,
+    pub(super) instance: Instance,
 }
 
 impl Session {
     /// Starts the tasks on a stream whose handshake is done.
     pub(super) fn start(
         id: u64,
-        peer: PeerId,
-        dialler: PeerId,
+        member: &Member,
         stream: Stream,
         bulk: libp2p_stream::Control,
         counters: Arc<Counters>,
         reports: mpsc::Sender<Report>,
+        now: Duration,
     ) -> Self {
+        let peer = member.peer;
         let mut tasks = Tasks::new(CancellationToken::new());
+        let mut writing = Tasks::new(CancellationToken::new());
         let (control, control_queue) = mpsc::channel(CONTROL_QUEUE_MESSAGES);
         let (sends, send_queue) = mpsc::channel(8);
         let (read, write) = stream.split();
         let asked = Arc::new(ManifestRequest::default());
-        let (tell, request) = (reports.clone(), asked.clone());
+        let signs = Arc::new(Signs::default());
+        let backlog = Arc::new(Backlog::default());
+        let (tell, request, count) = (reports.clone(), asked.clone(), signs.clone());
         tasks.spawn("session-read", async move {
-            let why = match read_messages(id, read, &request, &tell).await {
+            let why = match read_messages(id, read, &request, &count, &tell).await {
                 Ok(()) => "it closed the session".to_owned(),
                 Err(e) => e.to_string(),
             };
             let _ = tell.send(Report::Ended(id, why)).await;
             Ok(())
         });
-        let tell = reports.clone();
-        tasks.spawn("session-write", async move {
-            if let Err(e) = write_messages(write, control_queue).await {
+        let (tell, queued) = (reports.clone(), backlog.clone());
+        writing.spawn("session-write", async move {
+            if let Err(e) = write_messages(write, control_queue, &queued).await {
                 let _ = tell.send(Report::Ended(id, e.to_string())).await;
             }
             Ok(())
@@ -147,12 +238,54 @@ impl Session {
             }
             Ok(())
         });
-        Session { peer, dialler, counters, control, asked, sends, reports, id, tasks }
+        Session {
+            peer,
+            dialler: member.dialler,
+            instance: member.instance,
+            counters,
+            signs,
+            last_heard: (0, now),
+            chunk_line: 0,
+            ready: false,
+            got_manifest: false,
+            had_no_manifest: None,
+            sent: None,
+            addresses: Vec::new(),
+            manifests_given: 0,
+            control,
+            backlog,
+            asked,
+            sends,
+            reports,
+            bulk_streams: Arc::new(Semaphore::new(BULK_STREAMS_MAX)),
+            id,
+            writing,
+            tasks,
+        }
     }
 
     /// Queues a message; false when the peer does not keep up.
     pub(super) fn say(&self, message: Message) -> bool {
+        if self.backlog.bytes.load(Ordering::Acquire) > CONTROL_QUEUE_BYTES {
+            return false;
+        }
+        self.backlog.add(&message);
         self.control.try_send(message).is_ok()
+    }
+
+    /// Answers a request for the manifest.
+    ///
+    /// # Errors
+    /// When the peer asks more than anybody needs to.
+    pub(super) fn give_manifest(&mut self, manifest: Option<Arc<Vec<u8>>>) -> Result<bool, &'static str> {
+        if self.backlog.manifests.load(Ordering::Acquire) >= MANIFEST_REQUESTS_MAX {
+            return Err("it asks for the manifest again before it has read the reply");
+        }
+        self.manifests_given += u32::from(manifest.is_some());
+        if self.manifests_given > MANIFESTS_MAX {
+            return Err("it asks for the manifest again and again");
+        }
+        Ok(self.say(Message::Manifest(manifest)))
     }
 
     /// Queues the request for its manifest, unless an answer to an earlier one is still to come; false when the peer does not
@@ -161,20 +294,74 @@ impl Session {
         !self.asked.begin() || self.say(Message::ManifestRequest)
     }
 
+    /// It owes us the manifest.
+    pub(super) fn owes_manifest(&self) -> bool {
+        self.asked.is_open()
+    }
+
     /// Queues a chunk; false when the queue is full.
     pub(super) fn send(&self, job: SendJob) -> bool {
         self.sends.try_send(job).is_ok()
     }
 
-    /// Reads chunks from a bulk stream that the peer opened.
-    pub(super) fn receive(&mut self, stream: Stream) {
-        let (id, tell, count) = (self.id, self.reports.clone(), self.counters.clone());
+    /// Reads chunks from a bulk stream that the peer opened; false when it has too many open.
+    pub(super) fn receive(&mut self, stream: Stream) -> bool {
+        let Ok(place) = self.bulk_streams.clone().try_acquire_owned() else { return false };
+        let (id, tell) = (self.id, self.reports.clone());
+        let (counters, signs) = (self.counters.clone(), self.signs.clone());
         self.tasks.spawn("bulk-receive", async move {
-            if let Err(e) = receive_chunks(id, stream, &count, &tell).await {
+            let _place = place;
+            if let Err(e) = receive_chunks(id, stream, &counters, &signs, &tell).await {
                 let _ = tell.send(Report::Ended(id, e.to_string())).await;
             }
             Ok(())
         });
+        true
+    }
+
+    /// Looks at a chunk of ours that the peer says came wrong.
+    pub(super) fn look_at(&mut self, store: Arc<Store>, chunk: u32) {
+        let tell = self.reports.clone();
+        store.doubt(chunk);
+        self.tasks.spawn("look-at-chunk", async move {
+            let read = tokio::task::spawn_blocking(move || store.read(chunk).map(drop)).await;
+            let report = match read {
+                Ok(Err(ReadError::Chunk(e))) => Report::Damaged(None, chunk, e),
+                Ok(Err(ReadError::File(e))) => Report::Broken(e),
+                _ => return Ok(()),
+            };
+            let _ = tell.send(report).await;
+            Ok(())
+        });
+    }
+
+    /// Whether bytes of a chunk may have come since this was last asked, of all that came on its line: what it says does not count, so that
+    /// nobody keeps us waiting by talking.
+    pub(super) fn chunks_come(&mut self, line: u64) -> bool {
+        let beside = line.saturating_sub(self.signs.heard.load(Ordering::Relaxed));
+        let come = beside >= self.chunk_line + CHUNK_SIGN_BYTES;
+        if come || beside < self.chunk_line {
+            self.chunk_line = beside;
+        }
+        come
+    }
+
+    /// When a byte last came from it, of all that came on its line.
+    pub(super) fn last_heard(&mut self, line: u64, now: Duration) -> Duration {
+        let said = self.signs.heard.load(Ordering::Relaxed) + self.signs.received.load(Ordering::Relaxed);
+        let total = said + line;
+        if total != self.last_heard.0 {
+            self.last_heard = (total, now);
+        }
+        self.last_heard.1
+    }
+
+    /// Ends everything but the writing of what is to be said last; that ends when the tasks that are given back are dropped.
+    pub(super) fn part(self, words: Vec<Message>) -> Tasks {
+        for message in words {
+            let _ = self.say(message);
+        }
+        self.writing
     }
 }
 
@@ -182,23 +369,48 @@ async fn read_messages(
     id: u64,
     mut stream: ReadHalf<Stream>,
     asked: &ManifestRequest,
+    signs: &Signs,
     reports: &mpsc::Sender<Report>,
 ) -> io::Result<()> {
-    while let Some(message) = wire::read_message(&mut stream, || asked.is_open()).await? {
+    let mut budget = Budget::new(clock::since_start());
+    let turns = Arc::new(Semaphore::new(MESSAGES_WITH_DRIVER));
+    while let Some((message, size)) = wire::read_message(&mut stream, || asked.is_open(), &signs.heard).await? {
         if matches!(message, Message::Manifest(_)) && !asked.answered() {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "it sent a manifest that nobody asked for"));
         }
-        if reports.send(Report::Message(id, message)).await.is_err() {
+        let wait = budget.spend(budget::cost(&message, size), clock::since_start());
+        if !wait.is_zero() {
+            sleep(wait).await;
+        }
+        if message == Message::Nothing {
+            continue;
+        }
+        let Ok(turn) = turns.clone().acquire_owned().await else { break };
+        if reports.send(Report::Message(id, message, turn)).await.is_err() {
             break;
         }
     }
     Ok(())
 }
 
-async fn write_messages(mut stream: WriteHalf<Stream>, mut queue: mpsc::Receiver<Message>) -> io::Result<()> {
-    while let Some(message) = queue.recv().await {
-        let last = matches!(message, Message::Goodbye(_));
+async fn write_messages(
+    mut stream: WriteHalf<Stream>,
+    mut queue: mpsc::Receiver<Message>,
+    backlog: &Backlog,
+) -> io::Result<()> {
+    loop {
+        let message = match timeout(SIGN_OF_LIFE, queue.recv()).await {
+            Ok(Some(message)) => message,
+            Ok(None) => break,
+            Err(_) => {
+                wire::write_message(&mut stream, Message::Nothing).await?;
+                continue;
+            }
+        };
+        let (weight, manifest) = (budget::weight(&message), matches!(message, Message::Manifest(_)));
+        let last = matches!(message, Message::Goodbye { .. });
         wire::write_message(&mut stream, message).await?;
+        backlog.remove(weight, manifest);
         if last {
             break;
         }
@@ -221,7 +433,12 @@ async fn send_chunks(
         let read = tokio::task::spawn_blocking(move || store.read_into(chunk, &mut data).map(|()| data));
         let data = match read.await.map_err(io::Error::other)? {
             Ok(data) => data,
-            Err(e) => {
+            Err(ReadError::Chunk(e)) => {
+                // Others of the same file may be sound.
+                let _ = reports.send(Report::Damaged(Some(id), chunk, e)).await;
+                continue;
+            }
+            Err(ReadError::File(e)) => {
                 let _ = reports.send(Report::Broken(e)).await;
                 return Ok(());
             }
@@ -248,18 +465,32 @@ async fn receive_chunks(
     id: u64,
     mut stream: Stream,
     counters: &Counters,
+    signs: &Signs,
     reports: &mpsc::Sender<Report>,
 ) -> io::Result<()> {
+    let count = |n: usize| {
+        counters.received.fetch_add(n as u64, Ordering::Relaxed);
+        signs.received.fetch_add(n as u64, Ordering::Relaxed);
+    };
     while let Some(offer) = wire::read_offer(&mut stream).await? {
         let (reply, verdict) = oneshot::channel();
-        if reports.send(Report::Offer(id, offer, reply)).await.is_err() {
-            return Ok(());
-        }
+        let verdict = {
+            let _held = HeldUp::begin(signs);
+            if reports.send(Report::Offer(id, offer, reply)).await.is_err() {
+                return Ok(());
+            }
+            verdict.await
+        };
         // The driver has checked the length against the manifest before anything is allocated for it.
-        match verdict.await {
+        match verdict {
             Ok(Verdict::Take(chunk, writer, buffers)) => {
                 let mut data = buffers.take(offer.size_bytes as usize);
-                read_counted(&mut stream, &mut data, counters).await?;
+                let mut done = 0;
+                while done < data.len() {
+                    let end = data.len().min(done + SLICE_SIZE_BYTES);
+                    done += read_some(&mut stream, &mut data[done..end], count).await?;
+                }
+                let _held = HeldUp::begin(signs);
                 if writer.send(Untrusted { source: id, chunk, data }).await.is_err() {
                     return Ok(());
                 }
@@ -269,8 +500,7 @@ async fn receive_chunks(
                 let mut left = offer.size_bytes as usize;
                 while left > 0 {
                     let n = left.min(slice.len());
-                    read_counted(&mut stream, &mut slice[..n], counters).await?;
-                    left -= n;
+                    left -= read_some(&mut stream, &mut slice[..n], count).await?;
                 }
                 if reports.send(Report::Skipped(id, chunk)).await.is_err() {
                     return Ok(());
@@ -282,12 +512,31 @@ async fn receive_chunks(
     Ok(())
 }
 
-async fn read_counted(stream: &mut (impl AsyncRead + Unpin), data: &mut [u8], counters: &Counters) -> io::Result<()> {
-    for slice in data.chunks_mut(SLICE_SIZE_BYTES) {
-        stream.read_exact(slice).await?;
-        counters.received.fetch_add(slice.len() as u64, Ordering::Relaxed);
+/// Reads what is there: on a slow line much less than a chunk, and each byte shows that it is not dead.
+async fn read_some(stream: &mut (impl AsyncRead + Unpin), data: &mut [u8], count: impl Fn(usize)) -> io::Result<usize> {
+    match stream.read(data).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        n => {
+            count(n);
+            Ok(n)
+        }
     }
-    Ok(())
+}
+
+/// A stream that waits for us, as long as it lives.
+struct HeldUp<'a>(&'a Signs);
+
+impl<'a> HeldUp<'a> {
+    fn begin(signs: &'a Signs) -> Self {
+        signs.held_up.fetch_add(1, Ordering::Relaxed);
+        HeldUp(signs)
+    }
+}
+
+impl Drop for HeldUp<'_> {
+    fn drop(&mut self) {
+        self.0.held_up.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Says why a session cannot begin, in the words of an operator.
@@ -297,6 +546,9 @@ pub(super) fn open_failure(error: &libp2p_stream::OpenStreamError) -> String {
             "it does not speak version 1 of regenesis's protocol: it runs another version of regenesis, or is no \
              regenesis at all"
                 .to_owned()
+        }
+        libp2p_stream::OpenStreamError::Io(e) => {
+            format!("it closed the connection before a session could begin: it may be full, or be ending ({e})")
         }
         other => format!("no session could be opened: {other}"),
     }

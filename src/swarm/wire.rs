@@ -1,12 +1,21 @@
 //! Messages as bytes and back. The only file that names the generated wire types; every length is checked before memory
 //! is taken for it, every field before it is believed.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{
+    io,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message as _;
 
-use crate::base::limits::{CONTROL_MESSAGE_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX, PEER_EXCHANGE_ADDRESSES_MAX};
+use crate::base::limits::{
+    CONTROL_MESSAGE_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX, PEERS_MESSAGE_ADDRESSES_MAX, RANGES_MAX,
+};
 
 mod generated {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -18,21 +27,45 @@ use generated::control::Message as Kind;
 /// Chunks of one artifact: its place in the manifest and the indexes.
 pub(super) type ArtifactRange = (u32, Range<u32>);
 
+/// A proof of membership, and which run of a node gives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Proof {
+    pub(super) membership: [u8; 32],
+    pub(super) manifest: [u8; 32],
+    pub(super) instance: [u8; 16],
+}
+
 /// What members say on the session stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Message {
     ManifestRequest,
-    /// `None`: has none yet. Shared: however often a member asks, its replies wait as one.
+    /// `None`: has none yet.
     Manifest(Option<Arc<Vec<u8>>>),
+    Ready,
+    /// Ascending.
     Haves(Vec<ArtifactRange>),
     Credit(u32),
-    Request(Vec<ArtifactRange>),
+    Request(u64, Vec<ArtifactRange>),
+    /// Ascending.
     Cancel(Vec<ArtifactRange>),
-    Refusal(Vec<ArtifactRange>),
+    /// Ascending.
+    Refusal {
+        request: u64,
+        ranges: Vec<ArtifactRange>,
+        lost: bool,
+    },
     Peers(Vec<String>),
-    Goodbye(String),
-    /// Said by a newer minor version: understood by nobody here and harmless.
-    Unknown,
+    Complaint {
+        artifact: u32,
+        index: u32,
+    },
+    Goodbye {
+        reason: String,
+        /// Another node with the receiver's key is here and alive.
+        identity_in_use: bool,
+    },
+    /// A sign of life, or what a newer version says: understood by nobody here and harmless.
+    Nothing,
 }
 
 /// A chunk's announcement on a bulk stream.
@@ -41,17 +74,24 @@ pub(super) struct Offer {
     pub(super) artifact: u32,
     pub(super) index: u32,
     pub(super) size_bytes: u32,
-    pub(super) credited: bool,
+    /// `None`: on credit.
+    pub(super) request: Option<u64>,
 }
+
+/// Bytes read at a time, so that a slow line shows that it is none that is dead.
+const PIECE_SIZE_BYTES: usize = 64 << 10;
 
 fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.to_owned())
 }
 
 /// Reads one length-prefixed message, if it is at most as long as `limit` says for its length; `None` at the end of the stream.
+///
+/// Memory is taken as the bytes come, each of which is counted.
 async fn read_frame(
     stream: &mut (impl AsyncRead + Unpin),
     limit: impl FnOnce(usize) -> usize,
+    heard: &AtomicU64,
 ) -> io::Result<Option<Vec<u8>>> {
     let mut len: usize = 0;
     for shift in 0..=4 {
@@ -70,8 +110,20 @@ async fn read_frame(
     if len > limit(len) {
         return Err(invalid("a message is longer than the protocol allows"));
     }
-    let mut bytes = vec![0; len];
-    stream.read_exact(&mut bytes).await?;
+    heard.fetch_add(1, Ordering::Relaxed);
+    let mut bytes = Vec::new();
+    let mut done = 0;
+    while done < len {
+        if done == bytes.len() {
+            bytes.resize(len.min(done + PIECE_SIZE_BYTES), 0);
+        }
+        let n = stream.read(&mut bytes[done..]).await?;
+        if n == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        heard.fetch_add(n as u64, Ordering::Relaxed);
+        done += n;
+    }
     Ok(Some(bytes))
 }
 
@@ -79,7 +131,7 @@ async fn write_frame(stream: &mut (impl AsyncWrite + Unpin), message: &impl pros
     stream.write_all(&message.encode_length_delimited_to_vec()).await
 }
 
-fn array32(bytes: &[u8]) -> io::Result<[u8; 32]> {
+fn array<const N: usize>(bytes: &[u8]) -> io::Result<[u8; N]> {
     bytes.try_into().map_err(|_| invalid("a handshake value has the wrong length"))
 }
 
@@ -91,23 +143,31 @@ pub(super) async fn write_hello(stream: &mut (impl AsyncWrite + Unpin), nonce: &
 
 /// Reads the other side's nonce.
 pub(super) async fn read_hello(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<[u8; 32]>> {
-    let Some(frame) = read_frame(stream, |_| 64).await? else { return Ok(None) };
+    let Some(frame) = read_frame(stream, |_| 64, &AtomicU64::new(0)).await? else { return Ok(None) };
     let hello = generated::Hello::decode(&frame[..]).map_err(|_| invalid("the first message is no greeting"))?;
-    array32(&hello.nonce).map(Some)
+    array(&hello.nonce).map(Some)
 }
 
-/// Sends our proof: membership, manifest.
-pub(super) async fn write_proof(stream: &mut (impl AsyncWrite + Unpin), proof: &[[u8; 32]; 2]) -> io::Result<()> {
-    let message = generated::Proof { membership: proof[0].to_vec(), manifest: proof[1].to_vec() };
+/// Sends our proof.
+pub(super) async fn write_proof(stream: &mut (impl AsyncWrite + Unpin), proof: &Proof) -> io::Result<()> {
+    let message = generated::Proof {
+        membership: proof.membership.to_vec(),
+        manifest: proof.manifest.to_vec(),
+        instance: proof.instance.to_vec(),
+    };
     write_frame(stream, &message).await?;
     stream.flush().await
 }
 
 /// Reads the other side's proof.
-pub(super) async fn read_proof(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<[[u8; 32]; 2]>> {
-    let Some(frame) = read_frame(stream, |_| 128).await? else { return Ok(None) };
+pub(super) async fn read_proof(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Proof>> {
+    let Some(frame) = read_frame(stream, |_| 128, &AtomicU64::new(0)).await? else { return Ok(None) };
     let proof = generated::Proof::decode(&frame[..]).map_err(|_| invalid("the second message is no proof"))?;
-    Ok(Some([array32(&proof.membership)?, array32(&proof.manifest)?]))
+    Ok(Some(Proof {
+        membership: array(&proof.membership)?,
+        manifest: array(&proof.manifest)?,
+        instance: array(&proof.instance)?,
+    }))
 }
 
 fn to_ranges(ranges: Vec<ArtifactRange>) -> Vec<generated::ChunkRange> {
@@ -117,41 +177,76 @@ fn to_ranges(ranges: Vec<ArtifactRange>) -> Vec<generated::ChunkRange> {
         .collect()
 }
 
+/// At most [`RANGES_MAX`] ranges, none of them empty.
 fn from_ranges(ranges: Vec<generated::ChunkRange>) -> io::Result<Vec<ArtifactRange>> {
+    if ranges.len() > RANGES_MAX {
+        return Err(invalid("a message names more ranges of chunks than the protocol allows"));
+    }
     ranges
         .into_iter()
-        .map(|r| {
-            let end = r.first.checked_add(r.count).ok_or_else(|| invalid("a chunk range overflows"))?;
-            Ok((r.artifact, r.first..end))
+        .map(|r| match r.first.checked_add(r.count) {
+            Some(end) if r.count > 0 => Ok((r.artifact, r.first..end)),
+            _ => Err(invalid("a range of chunks is empty or overflows")),
         })
         .collect()
+}
+
+/// [`from_ranges`] that ascend and do not touch each other: so many cost no more than the chunks there are.
+fn from_ascending(ranges: Vec<generated::ChunkRange>) -> io::Result<Vec<ArtifactRange>> {
+    let ranges = from_ranges(ranges)?;
+    let ascend = ranges.windows(2).all(|pair| {
+        let ((a, first), (b, second)) = (&pair[0], &pair[1]);
+        a < b || (a == b && first.end < second.start)
+    });
+    if ascend { Ok(ranges) } else { Err(invalid("ranges of chunks do not ascend")) }
 }
 
 /// Sends a control message.
 pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), message: Message) -> io::Result<()> {
     let kind = match message {
-        Message::ManifestRequest => Kind::ManifestRequest(generated::ManifestRequest {}),
-        Message::Manifest(bytes) => Kind::ManifestReply(generated::ManifestReply {
-            signed_manifest: bytes.map_or_else(Vec::new, Arc::unwrap_or_clone),
-        }),
-        Message::Haves(r) => Kind::Haves(generated::Haves { ranges: to_ranges(r) }),
-        Message::Credit(chunks) => Kind::Credit(generated::Credit { chunks }),
-        Message::Request(r) => Kind::Request(generated::Request { ranges: to_ranges(r) }),
-        Message::Cancel(r) => Kind::Cancel(generated::Cancel { ranges: to_ranges(r) }),
-        Message::Refusal(r) => Kind::Refusal(generated::Refusal { ranges: to_ranges(r), reason: String::new() }),
-        Message::Peers(addresses) => Kind::Peers(generated::Peers { addresses }),
-        Message::Goodbye(reason) => Kind::Goodbye(generated::Goodbye { reason }),
-        Message::Unknown => return Ok(()),
+        Message::Manifest(Some(manifest)) => return write_manifest(stream, &manifest).await,
+        Message::Manifest(None) => Some(Kind::ManifestReply(generated::ManifestReply::default())),
+        Message::ManifestRequest => Some(Kind::ManifestRequest(generated::ManifestRequest {})),
+        Message::Ready => Some(Kind::Ready(generated::Ready {})),
+        Message::Haves(r) => Some(Kind::Haves(generated::Haves { ranges: to_ranges(r) })),
+        Message::Credit(chunks) => Some(Kind::Credit(generated::Credit { chunks })),
+        Message::Request(id, r) => Some(Kind::Request(generated::Request { id, ranges: to_ranges(r) })),
+        Message::Cancel(r) => Some(Kind::Cancel(generated::Cancel { ranges: to_ranges(r) })),
+        Message::Refusal { request, ranges, lost } => {
+            Some(Kind::Refusal(generated::Refusal { request, ranges: to_ranges(ranges), lost }))
+        }
+        Message::Peers(addresses) => Some(Kind::Peers(generated::Peers { addresses })),
+        Message::Complaint { artifact, index } => Some(Kind::Complaint(generated::Complaint { artifact, index })),
+        Message::Goodbye { reason, identity_in_use } => {
+            Some(Kind::Goodbye(generated::Goodbye { reason, identity_in_use }))
+        }
+        Message::Nothing => None,
     };
-    write_frame(stream, &generated::Control { message: Some(kind) }).await?;
+    write_frame(stream, &generated::Control { message: kind }).await?;
     stream.flush().await
 }
 
-/// Reads a control message; `None` when the other side has closed the stream. A manifest comes only where `wants_manifest`.
+/// Sends a manifest from where it lies: it is large, and many may ask at once.
+async fn write_manifest(stream: &mut (impl AsyncWrite + Unpin), manifest: &[u8]) -> io::Result<()> {
+    use prost::encoding::{WireType, encode_key, encode_varint};
+    let (mut inner, mut middle, mut outer) = (Vec::new(), Vec::new(), Vec::new());
+    encode_key(1, WireType::LengthDelimited, &mut inner);
+    encode_varint(manifest.len() as u64, &mut inner);
+    encode_key(2, WireType::LengthDelimited, &mut middle);
+    encode_varint((inner.len() + manifest.len()) as u64, &mut middle);
+    encode_varint((middle.len() + inner.len() + manifest.len()) as u64, &mut outer);
+    stream.write_all(&[outer, middle, inner].concat()).await?;
+    stream.write_all(manifest).await?;
+    stream.flush().await
+}
+
+/// Reads a control message, and says how many bytes it had; `None` when the other side has closed the stream. A manifest
+/// comes only where `wants_manifest`. Each byte that comes is added to `heard`.
 pub(super) async fn read_message(
     stream: &mut (impl AsyncRead + Unpin),
     wants_manifest: impl FnOnce() -> bool,
-) -> io::Result<Option<Message>> {
+    heard: &AtomicU64,
+) -> io::Result<Option<(Message, usize)>> {
     let limit = |size| {
         if size > CONTROL_MESSAGE_SIZE_BYTES_MAX && wants_manifest() {
             MANIFEST_SIZE_BYTES_MAX + 64
@@ -159,32 +254,39 @@ pub(super) async fn read_message(
             CONTROL_MESSAGE_SIZE_BYTES_MAX
         }
     };
-    let Some(frame) = read_frame(stream, limit).await? else { return Ok(None) };
-    if frame.len() > CONTROL_MESSAGE_SIZE_BYTES_MAX {
+    let Some(frame) = read_frame(stream, limit, heard).await? else { return Ok(None) };
+    let size = frame.len();
+    if size > CONTROL_MESSAGE_SIZE_BYTES_MAX {
         // Not decoded as what any other message might be: a list of as many bytes takes far more memory.
         let manifest = inside(&frame, 2).and_then(|reply| inside(reply, 1));
-        let manifest = manifest.ok_or_else(|| invalid("a message is longer than the protocol allows"))?;
-        return Ok(Some(Message::Manifest(Some(Arc::new(manifest.to_vec())))));
+        let len = manifest.ok_or_else(|| invalid("a message is longer than the protocol allows"))?.len();
+        let mut manifest = frame;
+        manifest.drain(..size - len);
+        return Ok(Some((Message::Manifest(Some(Arc::new(manifest))), size)));
     }
     let control = generated::Control::decode(&frame[..]).map_err(|_| invalid("a message is not readable"))?;
     let message = match control.message {
         Some(Kind::ManifestReply(m)) => {
-            return Ok(Some(Message::Manifest(Some(m.signed_manifest).filter(|b| !b.is_empty()).map(Arc::new))));
+            Message::Manifest(Some(m.signed_manifest).filter(|b| !b.is_empty()).map(Arc::new))
         }
         Some(Kind::ManifestRequest(_)) => Message::ManifestRequest,
-        Some(Kind::Haves(m)) => Message::Haves(from_ranges(m.ranges)?),
+        Some(Kind::Ready(_)) => Message::Ready,
+        Some(Kind::Haves(m)) => Message::Haves(from_ascending(m.ranges)?),
         Some(Kind::Credit(m)) => Message::Credit(m.chunks),
-        Some(Kind::Request(m)) => Message::Request(from_ranges(m.ranges)?),
-        Some(Kind::Cancel(m)) => Message::Cancel(from_ranges(m.ranges)?),
-        Some(Kind::Refusal(m)) => Message::Refusal(from_ranges(m.ranges)?),
-        Some(Kind::Peers(m)) if m.addresses.len() > PEER_EXCHANGE_ADDRESSES_MAX => {
-            return Err(invalid("a peer names more addresses than the protocol allows"));
+        Some(Kind::Request(m)) => Message::Request(m.id, from_ranges(m.ranges)?),
+        Some(Kind::Cancel(m)) => Message::Cancel(from_ascending(m.ranges)?),
+        Some(Kind::Refusal(m)) => {
+            Message::Refusal { request: m.request, ranges: from_ascending(m.ranges)?, lost: m.lost }
+        }
+        Some(Kind::Peers(m)) if m.addresses.len() > PEERS_MESSAGE_ADDRESSES_MAX => {
+            return Err(invalid("it names more addresses than the protocol allows"));
         }
         Some(Kind::Peers(m)) => Message::Peers(m.addresses),
-        Some(Kind::Goodbye(m)) => Message::Goodbye(m.reason),
-        Some(Kind::Statements(_) | Kind::Rate(_)) | None => Message::Unknown,
+        Some(Kind::Complaint(m)) => Message::Complaint { artifact: m.artifact, index: m.index },
+        Some(Kind::Goodbye(m)) => Message::Goodbye { reason: m.reason, identity_in_use: m.identity_in_use },
+        None => Message::Nothing,
     };
-    Ok(Some(message))
+    Ok(Some((message, size)))
 }
 
 /// What a message holds that is one field, of this number and with a length, and nothing else.
@@ -196,16 +298,16 @@ fn inside(mut message: &[u8], field: u32) -> Option<&[u8]> {
 
 /// Announces a chunk; its bytes follow.
 pub(super) async fn write_offer(stream: &mut (impl AsyncWrite + Unpin), offer: Offer) -> io::Result<()> {
-    let Offer { artifact, index, size_bytes, credited } = offer;
-    write_frame(stream, &generated::Offer { artifact, index, size_bytes, credited }).await
+    let Offer { artifact, index, size_bytes, request } = offer;
+    write_frame(stream, &generated::Offer { artifact, index, size_bytes, request: request.unwrap_or(0) }).await
 }
 
 /// Reads a chunk's announcement; `None` when the other side has closed the stream.
 pub(super) async fn read_offer(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Offer>> {
-    let Some(frame) = read_frame(stream, |_| 64).await? else { return Ok(None) };
-    let generated::Offer { artifact, index, size_bytes, credited } =
+    let Some(frame) = read_frame(stream, |_| 64, &AtomicU64::new(0)).await? else { return Ok(None) };
+    let generated::Offer { artifact, index, size_bytes, request } =
         generated::Offer::decode(&frame[..]).map_err(|_| invalid("a chunk's announcement is not readable"))?;
-    Ok(Some(Offer { artifact, index, size_bytes, credited }))
+    Ok(Some(Offer { artifact, index, size_bytes, request: Some(request).filter(|r| *r != 0) }))
 }
 
 #[cfg(test)]
@@ -215,10 +317,16 @@ mod tests {
 
     use super::*;
 
-    fn round_trip(message: Message) -> Message {
+    fn read(bytes: Vec<u8>, wants_manifest: bool) -> io::Result<Option<Message>> {
+        let heard = AtomicU64::new(0);
+        let read = block_on(read_message(&mut Cursor::new(bytes), || wants_manifest, &heard))?;
+        Ok(read.map(|(message, _)| message))
+    }
+
+    fn written(message: Message) -> Vec<u8> {
         let mut bytes = Vec::new();
         block_on(write_message(&mut bytes, message)).unwrap();
-        block_on(read_message(&mut Cursor::new(bytes), || true)).unwrap().unwrap()
+        bytes
     }
 
     #[test]
@@ -226,38 +334,75 @@ mod tests {
         for message in [
             Message::ManifestRequest,
             Message::Manifest(None),
+            Message::Manifest(Some(Arc::new(vec![7; 100]))),
             Message::Manifest(Some(Arc::new(vec![7; 300_000]))),
-            Message::Haves(vec![(0, 0..1), (1, 5..2000)]),
+            Message::Ready,
+            Message::Haves(vec![(0, 0..1), (1, 5..2000), (1, 2001..2002)]),
             Message::Credit(64),
-            Message::Request(vec![(1, 3..4)]),
+            Message::Request(9, vec![(1, 3..4), (0, 0..1)]),
             Message::Cancel(vec![(1, 3..4)]),
-            Message::Refusal(vec![(1, 3..9)]),
+            Message::Refusal { request: 9, ranges: vec![(1, 3..9)], lost: true },
             Message::Peers(vec!["/ip4/127.0.0.1/tcp/1".into()]),
-            Message::Goodbye("done".into()),
+            Message::Complaint { artifact: 1, index: 7 },
+            Message::Goodbye { reason: "done".into(), identity_in_use: true },
+            Message::Nothing,
         ] {
-            assert_eq!(round_trip(message.clone()), message);
+            assert_eq!(read(written(message.clone()), true).unwrap(), Some(message));
         }
     }
 
     #[test]
     fn a_long_message_is_refused_before_it_is_read() {
         // A length of 2^34 and nothing behind it: an error at once, not memory for it.
-        let mut stream = Cursor::new(vec![0x80, 0x80, 0x80, 0x80, 0x40]);
-        let e = block_on(read_message(&mut stream, || true)).unwrap_err();
+        let e = read(vec![0x80, 0x80, 0x80, 0x80, 0x40], true).unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::InvalidData);
-        let haves = vec![(1, 3..4); 100_000];
-        let mut bytes = Vec::new();
-        block_on(write_message(&mut bytes, Message::Haves(haves))).unwrap();
-        assert!(block_on(read_message(&mut Cursor::new(bytes), || true)).is_err());
+        let haves = (0..50_000).map(|i| (1, 2 * i..2 * i + 1)).collect();
+        assert!(read(written(Message::Haves(haves)), true).is_err());
+    }
+
+    #[test]
+    fn ranges_ascend_do_not_touch_and_are_few() {
+        let told = |ranges: &[ArtifactRange]| read(written(Message::Haves(ranges.to_vec())), false);
+        assert!(told(&[(0, 3..4), (0, 5..6), (1, 0..1)]).is_ok());
+        for bad in
+            [&[(0, 3..4), (0, 4..6)][..], &[(0, 3..6), (0, 5..8)], &[(0, 5..6), (0, 3..4)], &[(1, 0..1), (0, 0..1)]]
+        {
+            assert!(told(bad).is_err(), "{bad:?}");
+            assert!(read(written(Message::Cancel(bad.to_vec())), false).is_err(), "{bad:?}");
+            let refusal = Message::Refusal { request: 1, ranges: bad.to_vec(), lost: false };
+            assert!(read(written(refusal), false).is_err(), "{bad:?}");
+            // What is wanted is wanted in an order.
+            assert!(read(written(Message::Request(1, bad.to_vec())), false).is_ok());
+        }
+        let ranges = |n: u32| (0..n).map(|i| (1, 2 * i..2 * i + 1)).collect::<Vec<_>>();
+        assert!(told(&ranges(RANGES_MAX as u32)).is_ok());
+        assert!(told(&ranges(RANGES_MAX as u32 + 1)).is_err());
+        assert!(read(written(Message::Request(1, ranges(RANGES_MAX as u32 + 1))), false).is_err());
+        assert!(told(&[(0, 3..3)]).is_err(), "an empty one");
+    }
+
+    #[test]
+    fn as_many_ranges_as_are_allowed_fit_a_message() {
+        let widest = |i: u32| (1, (1 << 30) + 2 * i..(1 << 30) + 2 * i + 1);
+        let ranges: Vec<ArtifactRange> = (0..RANGES_MAX as u32).map(widest).collect();
+        for message in [Message::Haves(ranges.clone()), Message::Request(u64::MAX, ranges)] {
+            assert!(written(message).len() < CONTROL_MESSAGE_SIZE_BYTES_MAX);
+        }
     }
 
     #[test]
     fn a_manifest_that_nobody_asked_for_is_refused_before_it_is_read() {
-        let mut bytes = Vec::new();
-        block_on(write_message(&mut bytes, Message::Manifest(Some(Arc::new(vec![7; 300_000]))))).unwrap();
+        let mut bytes = written(Message::Manifest(Some(Arc::new(vec![7; 300_000]))));
         bytes.truncate(10);
-        let e = block_on(read_message(&mut Cursor::new(bytes), || false)).unwrap_err();
-        assert_eq!(e.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(bytes, false).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn a_manifest_is_written_as_the_messages_say() {
+        let manifest = vec![7; 300];
+        let reply = generated::ManifestReply { signed_manifest: manifest.clone() };
+        let control = generated::Control { message: Some(Kind::ManifestReply(reply)) };
+        assert_eq!(written(Message::Manifest(Some(Arc::new(manifest)))), control.encode_length_delimited_to_vec());
     }
 
     #[test]
@@ -269,22 +414,22 @@ mod tests {
         let mut bytes = Vec::new();
         prost::encoding::encode_varint(message.len() as u64, &mut bytes);
         bytes.extend(message);
-        let e = block_on(read_message(&mut Cursor::new(bytes), || true)).unwrap_err();
-        assert_eq!(e.kind(), io::ErrorKind::InvalidData);
+        assert_eq!(read(bytes, true).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
     fn an_overflowing_range_is_refused() {
         let range = generated::ChunkRange { artifact: 0, first: u32::MAX, count: 2 };
-        let control = generated::Control { message: Some(Kind::Request(generated::Request { ranges: vec![range] })) };
+        let control =
+            generated::Control { message: Some(Kind::Request(generated::Request { id: 1, ranges: vec![range] })) };
         let bytes = control.encode_length_delimited_to_vec();
-        assert!(block_on(read_message(&mut Cursor::new(bytes), || true)).is_err());
+        assert!(read(bytes, true).is_err());
     }
 
     proptest! {
         #[test]
         fn any_bytes_give_a_message_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
-            let _ = block_on(read_message(&mut Cursor::new(bytes.clone()), || true));
+            let _ = read(bytes.clone(), true);
             let _ = block_on(read_offer(&mut Cursor::new(bytes.clone())));
             let _ = block_on(read_proof(&mut Cursor::new(bytes.clone())));
             let _ = block_on(read_hello(&mut Cursor::new(bytes)));

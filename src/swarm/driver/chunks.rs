@@ -10,18 +10,24 @@ use super::{
         session::{Report, SendJob, Verdict},
         wire::{ArtifactRange, Message, Offer},
     },
-    Active, Driver, EARLY_MESSAGES_MAX,
+    Active, Driver,
 };
 use crate::{
-    base::limits::WINDOW_BYTES,
-    schedule::{self, Effect, Expect, Input, Scheduler},
+    base::{
+        Error,
+        limits::{RANGES_MAX, WINDOW_BYTES},
+    },
+    schedule::{self, ChunkSet, Effect, Expect, Input, Scheduler},
     store::{Contents, Outcome},
 };
 
 impl Driver {
     pub(super) fn report(&mut self, report: Report) {
         match report {
-            Report::Message(id, message) => self.message(id, message),
+            Report::Message(id, message, turn) => {
+                self.message(id, message);
+                drop(turn);
+            }
             Report::Offer(id, offer, reply) => {
                 let verdict = self.offered(id, offer);
                 if matches!(verdict, Verdict::Break) {
@@ -31,12 +37,13 @@ impl Driver {
             }
             Report::Sent(id, chunk) => self.input(Input::Sent(id, chunk)),
             Report::Skipped(id, chunk) => self.input(Input::Duplicate(id, chunk)),
-            Report::Broken(error) => self.outbox.push_back(Event::Failed(error)),
+            Report::Damaged(to, chunk, error) => self.damaged(to, chunk, error),
+            Report::Broken(error) => self.tell(Event::Failed(error)),
             Report::Ended(id, why) => self.drop_peer(id, &why),
         }
     }
 
-    pub(super) fn offered(&mut self, id: u64, offer: Offer) -> Verdict {
+    fn offered(&mut self, id: u64, offer: Offer) -> Verdict {
         let now = self.now();
         let Some(active) = &mut self.active else { return Verdict::Break };
         let contents = active.content.store.contents();
@@ -44,58 +51,106 @@ impl Driver {
         if contents.chunk_len(chunk) != offer.size_bytes as usize {
             return Verdict::Break;
         }
-        match (active.scheduler.offered(now, id, chunk, offer.credited), &active.content.sink) {
+        match (active.scheduler.offered(now, id, chunk, offer.request), &active.content.sink) {
             (Expect::Wanted, Some(sink)) => Verdict::Take(chunk, sink.queue.clone(), sink.buffers.clone()),
             (Expect::HadAlready, _) | (Expect::Wanted, None) => Verdict::Skip(chunk),
             (Expect::Unasked, _) => Verdict::Break,
         }
     }
 
-    pub(super) fn message(&mut self, id: u64, message: Message) {
-        let Some(session) = self.sessions.get(&id) else { return };
+    /// A chunk of ours is not what was signed: it is not served any more, and the operator hears of it.
+    fn damaged(&mut self, to: Option<u64>, chunk: u32, error: Error) {
+        let known = self.active.as_ref().is_some_and(|a| a.scheduler.have().contains(chunk));
+        self.input(Input::Lost(chunk));
+        if let Some(id) = to {
+            self.input(Input::NotSent(id, chunk));
+        }
+        if !known {
+            return;
+        }
+        self.damaged += 1;
+        // Each of a few, and then fewer and fewer of many.
+        if self.damaged < 4 || self.damaged.is_power_of_two() {
+            let goes_on = if self.is_incomplete() { "it is fetched again" } else { "the rest is still served" };
+            let advice = error.advice().map(|hint| format!("; {hint}")).unwrap_or_default();
+            self.tell(Event::Warning(format!(
+                "{}: that chunk is not served any more, {goes_on} (damaged so far: {}). The disk may be failing, or somebody edits the \
+                 file{advice}",
+                error.chain(),
+                self.damaged
+            )));
+        }
+    }
+
+    fn message(&mut self, id: u64, message: Message) {
+        let now = self.now();
+        let Some(session) = self.sessions.get_mut(&id) else { return };
         let peer = session.peer;
         match message {
             Message::ManifestRequest => {
                 let manifest = self.active.as_ref().map(|a| a.content.manifest.clone());
-                session.say(Message::Manifest(manifest));
+                match session.give_manifest(manifest) {
+                    Ok(true) => {}
+                    Ok(false) => self.drop_peer(id, "it does not read what it is told"),
+                    Err(why) => self.drop_peer(id, why),
+                }
             }
             Message::Manifest(None) => {
-                if self.manifest_asked.is_some_and(|(asked, _)| asked == id) {
-                    // It will have one soon; another member is asked first.
-                    self.manifest_asked = None;
-                }
+                // It will have one soon; another member is asked first.
+                session.had_no_manifest = Some(now);
+                self.manifest_asked.remove(&id);
             }
             Message::Manifest(Some(bytes)) => {
-                // On a slow line it may come after another member was asked; nobody who was not asked can send one.
-                if self.active.is_none() {
+                session.got_manifest = true;
+                self.manifest_asked.remove(&id);
+                // Nobody who was not asked can send one; while one is looked at, others are not kept.
+                if self.active.is_none() && self.manifest_judged.is_none() {
+                    self.manifest_judged = Some(peer);
                     let bytes = Arc::unwrap_or_clone(bytes);
-                    self.outbox.push_back(Event::Manifest { peer: peer.to_string(), bytes });
+                    self.tell(Event::Manifest { peer: peer.to_string(), bytes });
                 }
             }
-            Message::Peers(addresses) => self.peers_told(peer, &addresses),
-            Message::Goodbye(reason) => self.drop_peer(id, &format!("it said goodbye: {reason}")),
-            Message::Unknown => {}
-            other if self.active.is_none() => {
-                if self.early.len() < EARLY_MESSAGES_MAX {
-                    self.early.push((id, other));
-                } else {
-                    self.drop_peer(id, "it says too much before the manifest is known");
-                }
+            Message::Ready if session.ready => self.drop_peer(id, "it says again what it has said"),
+            Message::Ready => {
+                session.ready = true;
+                self.input(Input::Connected(id));
             }
-            Message::Haves(r) => self.ranges_input(id, r, Input::Haves),
-            Message::Request(r) => self.ranges_input(id, r, Input::Requested),
-            Message::Cancel(r) => self.ranges_input(id, r, Input::Cancelled),
-            Message::Refusal(r) => self.ranges_input(id, r, Input::Refused),
+            Message::Peers(addresses) => self.peers_told(id, &addresses),
+            Message::Goodbye { identity_in_use: true, .. } => self.is_clone(id),
+            Message::Goodbye { reason, .. } => self.hung_up(id, &reason),
+            Message::Nothing => {}
+            _ if !session.ready || self.active.is_none() => {
+                self.drop_peer(id, "it speaks of chunks before both sides know the manifest");
+            }
+            Message::Haves(r) => self.ranges_input(id, r, |ranges| Input::Haves(id, ranges)),
+            Message::Request(request, r) => {
+                self.ranges_input(id, r, |ranges| Input::Requested(id, request, ranges));
+            }
+            Message::Cancel(r) => self.ranges_input(id, r, |ranges| Input::Cancelled(id, ranges)),
+            Message::Refusal { request, ranges, lost } => {
+                self.ranges_input(id, ranges, |ranges| Input::Refused { peer: id, request, ranges, lost });
+            }
             Message::Credit(n) => self.input(Input::Credited(id, n)),
+            Message::Complaint { artifact, index } => self.complained(id, artifact, index),
         }
     }
 
-    pub(super) fn ranges_input(
-        &mut self,
-        id: u64,
-        ranges: Vec<ArtifactRange>,
-        input: fn(u64, Vec<Range<u32>>) -> Input,
-    ) {
+    /// A member says that a chunk of ours came wrong: we look, once for each time we sent it.
+    fn complained(&mut self, id: u64, artifact: u32, index: u32) {
+        let (Some(active), Some(session)) = (&self.active, self.sessions.get_mut(&id)) else { return };
+        let store = &active.content.store;
+        let chunk = store.contents().number(artifact, index);
+        let sent = chunk.filter(|chunk| session.sent.as_mut().is_some_and(|sent| sent.remove(*chunk)));
+        let Some(chunk) = sent else {
+            return self.drop_peer(id, "it complains of a chunk that it was not sent");
+        };
+        session.look_at(store.clone(), chunk);
+        let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
+        let words = format!("{peer} says that chunk {index} came to it damaged: looking at that chunk of ours");
+        self.warn("complaint", at.as_ref(), words);
+    }
+
+    fn ranges_input(&mut self, id: u64, ranges: Vec<ArtifactRange>, input: impl FnOnce(Vec<Range<u32>>) -> Input) {
         let Some(active) = &self.active else { return };
         let contents = active.content.store.contents();
         let mut numbers = Vec::with_capacity(ranges.len());
@@ -107,21 +162,7 @@ impl Driver {
                 _ => return self.drop_peer(id, "it names chunks that do not exist"),
             }
         }
-        self.input(input(id, numbers));
-    }
-
-    pub(super) fn ask_for_manifest(&mut self) {
-        if self.active.is_some() || self.manifest_asked.is_some() {
-            return;
-        }
-        let now = self.now();
-        let next = self.sessions.range(self.manifest_last + 1..).next().or_else(|| self.sessions.iter().next());
-        if let Some((id, session)) = next
-            && session.ask_for_manifest()
-        {
-            self.manifest_asked = Some((*id, now));
-            self.manifest_last = *id;
-        }
+        self.input(input(numbers));
     }
 
     pub(super) fn activate(&mut self, content: Content) {
@@ -134,12 +175,16 @@ impl Driver {
         let deal_from = if content.sink.is_none() { 0 } else { u32::from_le_bytes(b.try_into().unwrap_or_default()) };
         let scheduler = Scheduler::new(content.have.clone(), chunk_size, WINDOW_BYTES, deal_from, rng_seed);
         self.active = Some(Active { content, scheduler });
-        self.manifest_asked = None;
+        self.manifest_asked.clear();
+        self.manifest_judged = None;
         for id in self.sessions.keys().copied().collect::<Vec<_>>() {
-            self.input(Input::Connected(id));
-        }
-        for (id, message) in std::mem::take(&mut self.early) {
-            self.message(id, message);
+            let Some(session) = self.sessions.get(&id) else { continue };
+            let ready = session.ready;
+            if !session.say(Message::Ready) {
+                self.drop_peer(id, "it does not read what it is told");
+            } else if ready {
+                self.input(Input::Connected(id));
+            }
         }
         self.publish_status();
     }
@@ -155,14 +200,19 @@ impl Driver {
         match outcome {
             Outcome::Stored { source, chunk } => self.input(Input::Stored(source, chunk)),
             Outcome::Bad { source, chunk, error } => {
-                // The session may be over already; the chunk is then free again.
-                if let Some(peer) = self.sessions.get(&source).map(|s| s.peer) {
-                    self.ban(peer, &format!("it sent a wrong chunk: {error}"));
-                } else {
-                    tracing::debug!("a wrong chunk {chunk} from a session that is over: {error}");
-                }
+                // The session may be over already: that is no way out.
+                let live = self.sessions.get(&source).map(|s| s.peer);
+                let ended = || self.ended.iter().find(|(id, _)| *id == source).map(|(_, peer)| *peer);
+                let Some(peer) = live.or_else(ended) else {
+                    return tracing::debug!("a wrong chunk {chunk} from a session that is long over: {error}");
+                };
+                let place = self.active.as_ref().and_then(|a| a.content.store.contents().locate(chunk));
+                let complaint =
+                    place.map(|(artifact, index)| Message::Complaint { artifact: artifact as u32, index: index.get() });
+                let reason = format!("it sent wrong bytes, a wrong chunk: {error}");
+                self.ban(peer, &reason, complaint.into_iter().collect());
             }
-            Outcome::Failed(error) => self.outbox.push_back(Event::Failed(error)),
+            Outcome::Failed(error) => self.tell(Event::Failed(error)),
         }
     }
 
@@ -170,8 +220,8 @@ impl Driver {
         while let Some(effect) = self.active.as_mut().and_then(|a| a.scheduler.poll_effect()) {
             let Some(active) = &self.active else { return };
             let contents = active.content.store.contents();
-            let (id, message) = match effect {
-                Effect::Request(id, chunks) => {
+            let (id, messages) = match effect {
+                Effect::Request(id, request, chunks) => {
                     // In the scheduler's order: each its own range unless they follow on each other.
                     let mut ranges: Vec<Range<u32>> = Vec::new();
                     for chunk in chunks {
@@ -180,31 +230,26 @@ impl Driver {
                             _ => ranges.push(chunk..chunk + 1),
                         }
                     }
-                    (id, Message::Request(to_wire(contents, &ranges)))
+                    // A request is never so long that it had to be two: the window has at most 256 chunks.
+                    (id, vec![Message::Request(request, to_wire(contents, &ranges))])
                 }
-                Effect::Cancel(id, chunks) => (id, Message::Cancel(to_wire(contents, &schedule::ranges(chunks)))),
-                Effect::Grant(id, n) => (id, Message::Credit(n)),
-                Effect::Tell(id, ranges) => (id, Message::Haves(to_wire(contents, &ranges))),
-                Effect::Announce(ranges) => {
-                    let wire = to_wire(contents, &ranges);
-                    let behind: Vec<u64> = self
-                        .sessions
-                        .iter()
-                        .filter(|(_, s)| !s.say(Message::Haves(wire.clone())))
-                        .map(|(id, _)| *id)
-                        .collect();
-                    for id in behind {
-                        self.drop_peer(id, "it does not read what it is told");
-                    }
-                    continue;
+                Effect::Cancel(id, chunks) => (id, split(contents, &schedule::ranges(chunks), Message::Cancel)),
+                Effect::Refuse { peer, request, chunks, lost } => {
+                    let refusal = |ranges| Message::Refusal { request, ranges, lost };
+                    (peer, split(contents, &schedule::ranges(chunks), refusal))
                 }
-                Effect::Send { peer: id, chunk, credited } => {
+                Effect::Grant(id, n) => (id, vec![Message::Credit(n)]),
+                Effect::Tell(id, ranges) => (id, split(contents, &ranges, Message::Haves)),
+                Effect::Send { peer: id, chunk, request } => {
                     let Some((artifact, index)) = contents.locate(chunk) else { continue };
                     let size_bytes = contents.chunk_len(chunk) as u32;
-                    let offer = Offer { artifact: artifact as u32, index: index.get(), size_bytes, credited };
+                    let offer = Offer { artifact: artifact as u32, index: index.get(), size_bytes, request };
                     let job = SendJob { chunk, offer, store: active.content.store.clone() };
-                    if self.sessions.get(&id).is_some_and(|s| !s.send(job)) {
-                        self.drop_peer(id, "its line is stuck");
+                    if let Some(session) = self.sessions.get_mut(&id) {
+                        session.sent.get_or_insert_with(|| ChunkSet::empty(contents.chunk_count())).insert(chunk);
+                        if !session.send(job) {
+                            self.drop_peer(id, "its line is stuck");
+                        }
                     }
                     continue;
                 }
@@ -214,23 +259,28 @@ impl Driver {
                 }
                 Effect::Complete => {
                     if let Some(active) = &mut self.active {
-                        // The writer can end once nobody can give it more.
                         active.content.sink = None;
                     }
                     self.publish_status();
-                    self.outbox.push_back(Event::Complete);
+                    self.tell(Event::Complete);
                     continue;
                 }
-                Effect::EveryChunkOut => {
-                    self.outbox.push_back(Event::EveryChunkOut);
+                Effect::EveryChunkOut(out) => {
+                    self.tell(Event::EveryChunkOut(out));
                     continue;
                 }
             };
-            if self.sessions.get(&id).is_some_and(|s| !s.say(message)) {
+            let behind = |session: &super::Session| !messages.into_iter().all(|message| session.say(message));
+            if self.sessions.get(&id).is_some_and(behind) {
                 self.drop_peer(id, "it does not read what it is told");
             }
         }
     }
+}
+
+/// Ranges as messages, each no longer than one may be.
+fn split(contents: &Contents, ranges: &[Range<u32>], message: impl Fn(Vec<ArtifactRange>) -> Message) -> Vec<Message> {
+    to_wire(contents, ranges).chunks(RANGES_MAX).map(|some| message(some.to_vec())).collect()
 }
 
 /// Splits chunk numbers into ranges of one artifact each.

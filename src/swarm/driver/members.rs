@@ -1,125 +1,48 @@
-//! Who is here: dialling, handshakes, sessions, bans, addresses of others.
+//! Who is here: handshakes, sessions, seats, bans, addresses of others.
 
-use std::time::Duration;
+use std::{collections::HashMap, net::IpAddr, sync::atomic::Ordering, time::Duration};
 
-use libp2p::{
-    Multiaddr, PeerId, Stream,
-    core::ConnectedPoint,
-    multiaddr::Protocol,
-    swarm::{
-        DialError, SwarmEvent,
-        dial_opts::{DialOpts, PeerCondition},
-    },
-};
+use libp2p::{Multiaddr, PeerId, Stream, multiaddr::Protocol};
 use rand::RngCore;
 use tokio::time::timeout;
 
 use super::{
     super::{
-        Event, SESSION_PROTOCOL, book,
-        handshake::{HandshakeError, Role},
-        session::{self, Session},
-        transport::BehaviourEvent,
-        wire::Message,
+        Event, SESSION_PROTOCOL, book, door,
+        handshake::{HandshakeError, Instance, Role},
+        session::{self, Member, Session},
+        wire::{self, Message},
     },
-    Driver, Met,
+    Ban, Driver, Met,
 };
 use crate::{
     base::{
-        limits::{HANDSHAKE_FAILURE_PENALTY, HANDSHAKE_FAILURES_MAX, HANDSHAKE_TIME_MAX, HANDSHAKES_MAX},
+        limits::{HANDSHAKE_FAILURE_PENALTY, HANDSHAKE_TIME_MAX, PEERS_MESSAGE_ADDRESSES_MAX, STRANGERS_MAX},
+        task::{CancellationToken, Tasks},
         text,
     },
     schedule::Input,
 };
 
+/// How long what is said last may take.
+const LAST_WORDS_TIME: Duration = Duration::from_millis(700);
+/// A node that has been heard so lately is alive: another one with its key is another one.
+const ALIVE: Duration = Duration::from_secs(20);
+/// How long a peer that sent wrong bytes is kept out, the first time and at most. A peer of the ticket may have mended its file.
+const FIRST_BAN: Duration = Duration::from_secs(60);
+/// See [`FIRST_BAN`].
+const LAST_BAN: Duration = Duration::from_secs(3600);
+/// How long after a goodbye a peer is not dialled.
+const HUNG_UP_WAIT: Duration = Duration::from_secs(3);
+/// Sessions that ended lately, and whose they were: what they sent is still being looked at.
+const ENDED_MAX: usize = 256;
+/// Addresses of one member that others are told.
+const TOLD_PER_MEMBER: usize = 4;
+
 impl Driver {
-    pub(super) fn swarm_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
-        match event {
-            SwarmEvent::NewListenAddr { address, .. } => {
-                let told = address.clone().with(Protocol::P2p(self.us));
-                if !self.own_addresses.contains(&told) {
-                    self.own_addresses.push(told.clone());
-                    // Whoever is here already would not hear of it otherwise.
-                    self.tell_addresses(self.us, std::slice::from_ref(&told));
-                }
-                self.outbox.push_back(Event::Listening(told.to_string()));
-            }
-            SwarmEvent::ListenerError { error, .. } => {
-                self.outbox.push_back(Event::Warning(format!("a listener failed: {error}")));
-            }
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, .. } => self.connection_up(peer_id, &endpoint),
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
-                self.connected.remove(&peer_id);
-                if let Some(id) = self.by_peer.get(&peer_id).copied() {
-                    self.end_session(id, "the connection was lost");
-                }
-            }
-            SwarmEvent::OutgoingConnectionError { peer_id: Some(peer), error, .. } => self.dial_failed(&peer, &error),
-            SwarmEvent::IncomingConnectionError { error, send_back_addr, .. } => {
-                tracing::debug!("incoming connection from {send_back_addr} failed: {error}");
-            }
-            _ => {}
-        }
-    }
-
-    pub(super) fn connection_up(&mut self, peer: PeerId, endpoint: &ConnectedPoint) {
-        let now = self.now();
-        let address = endpoint.get_remote_address().clone();
-        let unwelcome = self.banned.contains(&peer)
-            || (!self.allow.is_empty() && endpoint.is_listener() && !self.allow.contains(&peer))
-            || (endpoint.is_listener() && self.kept_out(&peer, &address));
-        if unwelcome {
-            self.early_streams.retain(|(p, _)| *p != peer);
-            let _ = self.swarm.disconnect_peer_id(peer);
-            return;
-        }
-        let proven = self.by_peer.contains_key(&peer);
-        let deadline = (!proven).then_some(now + HANDSHAKE_TIME_MAX);
-        self.connected.entry(peer).or_insert((address, deadline));
-        let (now_due, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.early_streams).into_iter().partition(|(p, _)| *p == peer);
-        self.early_streams = waiting;
-        for (peer, stream) in now_due {
-            self.meet_as_listener(peer, stream);
-        }
-        if endpoint.is_dialer() && !proven && self.meeting.insert(peer) {
-            self.meet_as_dialler(peer);
-        }
-    }
-
-    /// Whether the address has failed too often of late. Members that were in before are not held up by it.
-    pub(super) fn kept_out(&self, peer: &PeerId, address: &Multiaddr) -> bool {
-        let now = self.now();
-        !self.known_members.contains(peer)
-            && book::ip(address)
-                .and_then(|ip| self.failures.get(&ip))
-                .is_some_and(|(n, last)| *n >= HANDSHAKE_FAILURES_MAX && now < *last + HANDSHAKE_FAILURE_PENALTY)
-    }
-
-    pub(super) fn dial_failed(&mut self, peer: &PeerId, error: &DialError) {
-        match error {
-            DialError::Transport(tries) => {
-                for (address, error) in tries {
-                    let why = innermost(error);
-                    self.book.failed(peer, &address.to_string(), why);
-                }
-            }
-            DialError::WrongPeerId { obtained, address } => {
-                let why = format!("another node answers there, {obtained}: the ticket is older than its identity");
-                self.book.failed(peer, &address.to_string(), why);
-            }
-            DialError::LocalPeerId { .. } => self.book.forget(peer),
-            DialError::DialPeerConditionFalse(_) | DialError::Aborted => {}
-            other => {
-                let why = innermost(other);
-                self.book.failed(peer, "", why);
-            }
-        }
-    }
-
     pub(super) fn meet_as_dialler(&mut self, peer: PeerId) {
         let mut control = self.swarm.behaviour().streams.new_control();
-        let address = self.connected.get(&peer).map_or_else(Multiaddr::empty, |(address, _)| address.clone());
+        let address = self.connected.get(&peer).map_or_else(Multiaddr::empty, |c| c.address.clone());
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
         tokio::spawn(async move {
             let work = async {
@@ -128,12 +51,12 @@ impl Driver {
                     .await
                     .map_err(|e| (session::open_failure(&e), false))?;
                 match membership.run(&mut stream, Role::Dialler, us, peer, nonce).await {
-                    Ok(()) => Ok(stream),
+                    Ok(instance) => Ok((stream, instance)),
                     Err(e) => Err((dialler_words(&e), matches!(e, HandshakeError::OtherManifest))),
                 }
             };
             let (result, stale) = match timeout(HANDSHAKE_TIME_MAX, work).await {
-                Ok(Ok(stream)) => (Ok(stream), false),
+                Ok(Ok(met)) => (Ok(met), false),
                 Ok(Err((why, stale))) => (Err(why), stale),
                 Err(_) => (Err("it did not finish the handshake in time".to_owned()), false),
             };
@@ -144,24 +67,26 @@ impl Driver {
     }
 
     pub(super) fn meet_as_listener(&mut self, peer: PeerId, mut stream: Stream) {
-        if self.banned.contains(&peer) {
+        if self.is_banned(&peer) {
             return;
         }
-        let Some((address, _)) = self.connected.get(&peer).cloned() else {
+        let Some(address) = self.connected.get(&peer).map(|c| c.address.clone()) else {
             // Streams and connections come by different ways: the connection's event is about to follow.
-            if self.early_streams.len() < HANDSHAKES_MAX {
+            if self.early_streams.len() < STRANGERS_MAX && self.early_streams.iter().all(|(p, _)| *p != peer) {
                 self.early_streams.push((peer, stream));
             }
             return;
         };
-        // Too many at once: the stranger may try again.
-        let Ok(permit) = self.handshakes.clone().try_acquire_owned() else { return };
+        // One at a time, whoever it is.
+        if !self.listening_to.insert(peer) {
+            return;
+        }
+        self.swarm.behaviour_mut().door.meeting(&peer);
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
         tokio::spawn(async move {
-            let _permit = permit;
             let run = membership.run(&mut stream, Role::Listener, us, peer, nonce);
             let (result, suspicious, quiet) = match timeout(HANDSHAKE_TIME_MAX, run).await {
-                Ok(Ok(())) => (Ok(stream), false, false),
+                Ok(Ok(instance)) => (Ok((stream, instance)), false, false),
                 Ok(Err(e)) => {
                     let suspicious = matches!(e, HandshakeError::WrongSecret);
                     let quiet = matches!(e, HandshakeError::Broken(_));
@@ -182,146 +107,281 @@ impl Driver {
 
     pub(super) fn met(&mut self, met: Met) {
         let Met { peer, role, address, result, suspicious, quiet, stale } = met;
-        if role == Role::Dialler {
-            self.meeting.remove(&peer);
-        }
+        match role {
+            Role::Dialler => self.meeting.remove(&peer),
+            Role::Listener => self.listening_to.remove(&peer),
+        };
         let why = match result {
-            Ok(stream) => return self.begin_session(peer, role, stream),
+            Ok((stream, instance)) => return self.begin_session(peer, role, stream, instance),
             Err(why) => why,
         };
-        if suspicious && let Some(ip) = book::ip(&address) {
-            let now = self.now();
-            let entry = self.failures.entry(ip).or_insert((0, now));
+        let now = self.now();
+        if suspicious && self.failures.len() < STRANGERS_MAX * 16 {
+            let entry = self.failures.entry(peer).or_insert((0, now));
             *entry = if now > entry.1 + HANDSHAKE_FAILURE_PENALTY { (1, now) } else { (entry.0 + 1, now) };
         }
         if role == Role::Dialler {
-            self.book.failed(&peer, &with_peer_id(address.clone(), peer).to_string(), why.clone());
+            self.book.failed(&peer, &address, why.clone(), now);
         }
-        if stale {
+        if stale && self.book.is_pinned(&peer) {
             self.stale.insert(peer);
-            let incomplete = self.active.as_ref().is_none_or(|a| a.content.sink.is_some());
-            if incomplete && self.sessions.is_empty() && self.book.pinned().all(|p| self.stale.contains(p)) {
-                self.outbox.push_back(Event::Stale);
+            if self.is_incomplete() && self.sessions.is_empty() && self.book.pinned().all(|p| self.stale.contains(p)) {
+                self.tell(Event::Stale);
             }
         }
         if self.by_peer.contains_key(&peer) {
             return;
         }
         let _ = self.swarm.disconnect_peer_id(peer);
+        let words = format!("no session with {peer} at {address}: {why}");
         if quiet {
-            tracing::debug!("no session with {peer} at {address}: {why}");
+            tracing::debug!("{words}");
         } else {
-            self.outbox.push_back(Event::Warning(format!("no session with {peer} at {address}: {why}")));
+            self.warn(if suspicious { "wrong secret" } else { "no session" }, Some(&address), words);
         }
     }
 
-    pub(super) fn begin_session(&mut self, peer: PeerId, role: Role, stream: Stream) {
+    fn begin_session(&mut self, peer: PeerId, role: Role, stream: Stream, instance: Instance) {
+        let now = self.now();
         let dialler = if role == Role::Dialler { self.us } else { peer };
-        if self.banned.contains(&peer) {
+        if self.is_banned(&peer) {
             return;
         }
-        if let Some(old) = self.by_peer.get(&peer).copied() {
+        if let Some(old) = self.by_peer.get(&peer).copied()
+            && let Some(session) = self.sessions.get_mut(&old)
+        {
+            let line = self.lines.bytes(&peer);
+            if session.instance != instance && now < session.last_heard(line, now) + ALIVE {
+                return self.turn_away_clone(peer, stream);
+            }
             // Both sides may dial at once. Both keep the session that the smaller peer id opened.
             let preferred = self.us.min(peer);
-            let old_dialler = self.sessions.get(&old).map(|s| s.dialler);
-            if old_dialler != Some(dialler) && dialler != preferred {
+            if session.instance == instance && session.dialler != dialler && dialler != preferred {
                 return;
             }
             self.end_session(old, "a newer session took its place");
         }
-        if self.sessions.len() >= self.peers_max {
-            self.outbox.push_back(Event::Note(format!("{peer} was turned away: as many peers as allowed are here")));
-            let _ = self.swarm.disconnect_peer_id(peer);
-            return;
+        let Some(address) = self.connected.get(&peer).map(|c| c.address.clone()) else { return };
+        if self.sessions.len() >= self.peers_max && !self.make_room(&peer, &address) {
+            let words = format!("{peer} at {address} was turned away: as many peers as allowed are here");
+            self.warn("full", Some(&address), words);
+            let reason = "as many peers as allowed are here".to_owned();
+            return self.say_last(peer, stream, Message::Goodbye { reason, identity_in_use: false });
         }
+        if let Some(connected) = self.connected.get_mut(&peer) {
+            connected.deadline = None;
+        }
+        self.swarm.behaviour_mut().door.proven(&peer);
         let id = self.next_session;
         self.next_session += 1;
-        let address = match self.connected.get_mut(&peer) {
-            Some((address, deadline)) => {
-                *deadline = None;
-                address.clone()
-            }
-            None => return,
-        };
         let total = self.totals.entry(peer).or_default();
         total.0 = address.to_string();
         let control = self.swarm.behaviour().streams.new_control();
-        let session = Session::start(id, peer, dialler, stream, control, total.1.clone(), self.reports.0.clone());
+        let member = Member { peer, dialler, instance };
+        let session = Session::start(id, &member, stream, control, total.1.clone(), self.reports.0.clone(), now);
         self.known_members.insert(peer);
         self.book.reached(&peer);
         self.unreachable_since = None;
         let local = book::is_loopback(&address);
-        let mut addresses: Vec<String> = self
-            .external
-            .iter()
-            .cloned()
-            .map(|a| with_peer_id(a, self.us))
-            .chain(self.own_addresses.iter().filter(|a| local || !book::is_loopback(a)).cloned())
-            .map(|a| a.to_string())
-            .collect();
-        addresses.extend(self.book.to_tell(&peer, local));
-        session.say(Message::Peers(addresses));
+        let mut addresses = self.told_addresses(local);
+        addresses.extend(
+            self.sessions
+                .values()
+                .flat_map(|s| &s.addresses)
+                .filter(|a| local || !super::watch::is_loopback(a))
+                .cloned(),
+        );
+        if self.active.is_some() {
+            session.say(Message::Ready);
+        }
+        for some in addresses.chunks(PEERS_MESSAGE_ADDRESSES_MAX) {
+            session.say(Message::Peers(some.to_vec()));
+        }
         self.sessions.insert(id, session);
         self.by_peer.insert(peer, id);
-        self.outbox.push_back(Event::Note(format!("connected to {peer} at {address}")));
-        self.input(Input::Connected(id));
+        self.tell(Event::Note(format!("connected to {peer} at {address}")));
         self.ask_for_manifest();
     }
 
+    /// Another node has the key of one that is here and alive: both are told, and the one that is here stays.
+    fn turn_away_clone(&mut self, peer: PeerId, stream: Stream) {
+        let links = self.connected.get(&peer).map(|c| c.links.clone()).unwrap_or_default();
+        let at = self.connected.get(&peer).map(|c| c.address.clone());
+        let words = format!(
+            "two nodes use one identity, {peer}: one was copied from the other with its .regenesis directory. The one that came first \
+             stays; on the other one, remove .regenesis/identity"
+        );
+        self.warn("two with one identity", at.as_ref(), words);
+        let reason = "another node with the same identity is here".to_owned();
+        let tasks = last_message(stream, Message::Goodbye { reason, identity_in_use: true });
+        // Its connection is the youngest one, and the session that is here has an older one.
+        if links.len() > 1
+            && let Some((id, _)) = links.last()
+        {
+            self.closing.push((*id, tasks, self.now() + LAST_WORDS_TIME));
+        } else {
+            self.leaving.push((peer, tasks, self.now() + LAST_WORDS_TIME));
+        }
+    }
+
+    /// Says one thing to a peer that gets no session.
+    fn say_last(&mut self, peer: PeerId, stream: Stream, message: Message) {
+        self.leaving.push((peer, last_message(stream, message), self.now() + LAST_WORDS_TIME));
+    }
+
+    /// Where all seats are taken: whether a newcomer gets one, and of whom. Seats are kept for peers of the ticket and for those that
+    /// were of use; of the others, one range of addresses cannot keep all of them.
+    fn make_room(&mut self, peer: &PeerId, address: &Multiaddr) -> bool {
+        let mut seats: HashMap<Option<IpAddr>, usize> = HashMap::new();
+        let range = |address: &Multiaddr| book::ip(address).map(door::range);
+        let place = |driver: &Self, peer: &PeerId| driver.connected.get(peer).and_then(|c| range(&c.address));
+        for session in self.sessions.values() {
+            *seats.entry(place(self, &session.peer)).or_default() += 1;
+        }
+        let useful = |driver: &Self, peer: &PeerId| {
+            let moved = driver
+                .totals
+                .get(peer)
+                .map_or(0, |(_, c)| c.sent.load(Ordering::Relaxed) + c.received.load(Ordering::Relaxed));
+            moved > 0
+        };
+        let favoured = self.book.is_pinned(peer) || self.allow.contains(peer) || useful(self, peer);
+        let ours = seats.get(&range(address)).copied().unwrap_or(0);
+        let candidates = self
+            .sessions
+            .iter()
+            .filter(|(_, s)| !self.book.is_pinned(&s.peer) && !self.allow.contains(&s.peer) && !useful(self, &s.peer));
+        let fullest = candidates.max_by_key(|(id, s)| (seats[&place(self, &s.peer)], **id));
+        let Some((id, of_range)) = fullest.map(|(id, s)| (*id, seats[&place(self, &s.peer)])) else { return false };
+        if !favoured && of_range <= ours + 1 {
+            return false;
+        }
+        self.drop_peer(id, "as many peers as allowed are here, and another one needs the place");
+        true
+    }
+
     pub(super) fn end_session(&mut self, id: u64, why: &str) {
-        let Some(session) = self.sessions.remove(&id) else { return };
+        drop(self.part(id, why, Vec::new()));
+    }
+
+    /// Takes a session out; its last words are written as long as the tasks live that are given back.
+    fn part(&mut self, id: u64, why: &str, words: Vec<Message>) -> Option<(PeerId, Tasks)> {
+        let session = self.sessions.remove(&id)?;
         let peer = session.peer;
         if self.by_peer.get(&peer) == Some(&id) {
             self.by_peer.remove(&peer);
         }
-        self.early.retain(|(from, _)| *from != id);
-        if self.manifest_asked.is_some_and(|(asked, _)| asked == id) {
-            self.manifest_asked = None;
+        self.manifest_asked.remove(&id);
+        if self.ended.len() >= ENDED_MAX {
+            self.ended.pop_front();
         }
+        self.ended.push_back((id, peer));
         self.input(Input::Gone(id));
-        self.outbox.push_back(Event::Note(format!("session with {peer} ended: {}", text::escape(why))));
+        self.tell(Event::Note(format!("session with {peer} ended: {}", text::escape(why))));
+        Some((peer, session.part(words)))
     }
 
-    /// Ends a session and its connection.
+    /// Ends a session and its connection, and says why.
     pub(super) fn drop_peer(&mut self, id: u64, why: &str) {
-        let peer = self.sessions.get(&id).map(|s| s.peer);
-        self.end_session(id, why);
-        if let Some(peer) = peer.filter(|p| !self.by_peer.contains_key(p)) {
-            let _ = self.swarm.disconnect_peer_id(peer);
+        self.drop_with(id, why, Vec::new());
+    }
+
+    fn drop_with(&mut self, id: u64, why: &str, mut words: Vec<Message>) {
+        words.push(Message::Goodbye { reason: why.to_owned(), identity_in_use: false });
+        if let Some((peer, tasks)) = self.part(id, why, words) {
+            self.leaving.push((peer, tasks, self.now() + LAST_WORDS_TIME));
         }
     }
 
-    pub(super) fn ban(&mut self, peer: PeerId, reason: &str) {
-        if !self.banned.insert(peer) {
+    /// The member has said goodbye: nothing is said to it any more.
+    pub(super) fn hung_up(&mut self, id: u64, reason: &str) {
+        if let Some((peer, _)) = self.part(id, &format!("it said goodbye: {reason}"), Vec::new()) {
+            let _ = self.swarm.disconnect_peer_id(peer);
+            self.book.wait(&peer, self.now() + HUNG_UP_WAIT);
+        }
+    }
+
+    /// A node with our key is with that member, and was there first.
+    pub(super) fn is_clone(&mut self, id: u64) {
+        let Some(session) = self.sessions.get(&id) else { return };
+        let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
+        let words = format!(
+            "{peer} does not let this node in: another node uses the same identity and is there already. One of the two was copied from \
+             the other with its .regenesis directory: stop that one, or stop this one, remove .regenesis/identity beside its files, and \
+             start it again"
+        );
+        self.warn("same identity", at.as_ref(), words);
+        self.hung_up(id, "another node with the same identity is here");
+        let why = "another node with the same identity is there: this one's .regenesis/identity is a copy".to_owned();
+        self.book.set_aside(&peer, why, self.now() + ALIVE);
+    }
+
+    pub(super) fn is_banned(&self, peer: &PeerId) -> bool {
+        let now = self.now();
+        self.banned.get(peer).is_some_and(|ban| now < ban.until)
+    }
+
+    /// Keeps a peer out that sent what it must not, and tells it so. For a while: if it is of the ticket, its file may be mended.
+    pub(super) fn ban(&mut self, peer: PeerId, reason: &str, words: Vec<Message>) {
+        let now = self.now();
+        if self.is_banned(&peer) {
             return;
         }
+        let times = self.banned.get(&peer).map_or(0, |ban| ban.times);
+        let until = now + (FIRST_BAN * 2u32.saturating_pow(times.min(10))).min(LAST_BAN);
+        self.banned.insert(peer, Ban { until, times: times + 1 });
         let at = self.totals.get(&peer).map_or("", |t| &t.0);
-        self.outbox.push_back(Event::Warning(format!("peer {peer} at {at} was dropped and banned: {reason}")));
-        self.book.forget(&peer);
-        if let Some(id) = self.by_peer.get(&peer).copied() {
-            self.end_session(id, reason);
+        self.tell(Event::Warning(format!("peer {peer} at {at} was dropped and banned: {reason}")));
+        let why = format!(
+            "it was dropped: {reason}. It is tried again later; ask its operator to look at its disk and to start it again, which checks \
+             its files"
+        );
+        self.book.set_aside(&peer, why, until);
+        match self.by_peer.get(&peer).copied() {
+            Some(id) => self.drop_with(id, reason, words),
+            None => {
+                let _ = self.swarm.disconnect_peer_id(peer);
+            }
         }
-        let _ = self.swarm.disconnect_peer_id(peer);
     }
 
-    pub(super) fn peers_told(&mut self, from: PeerId, addresses: &[String]) {
+    /// Addresses that a member tells: of itself, those that lead where it is; of others, only what a peer of our ticket says. So nobody
+    /// makes us dial a stranger's ports, or fills the book.
+    pub(super) fn peers_told(&mut self, id: u64, addresses: &[String]) {
         let now = self.now();
-        let observed = self.connected.get(&from).and_then(|(a, _)| book::ip(a));
-        let mut new = Vec::new();
+        let Some(from) = self.sessions.get(&id).map(|s| s.peer) else { return };
+        let observed = self.connected.get(&from).and_then(|c| book::ip(&c.address));
+        let trusted = self.book.is_pinned(&from);
         for text in addresses {
             let Some((peer, address)) = book::parse(text) else { continue };
-            if self.banned.contains(&peer) {
+            if peer == self.us || self.is_banned(&peer) || (peer != from && !trusted) {
                 continue;
             }
-            let mut candidates = vec![address.clone()];
-            // Behind a translator a member does not know its own address, but we see it.
-            if let (true, Some(ip)) = (peer == from, observed.filter(|ip| !ip.is_loopback())) {
-                let host = Protocol::from(ip);
-                candidates.push(address.replace(0, |_| Some(host)).unwrap_or(address));
+            let mut taken = Vec::new();
+            if trusted || book::ip(&address).is_some_and(|ip| Some(ip) == observed) {
+                taken.push(address.clone());
             }
-            for address in candidates {
-                if self.book.add(peer, address.clone(), false, now) {
-                    new.push(address);
+            // Behind a translator a member does not know its own address, but we see it.
+            if let (true, Some(ip)) =
+                (peer == from && !book::is_loopback(&address), observed.filter(|ip| !ip.is_loopback()))
+            {
+                let seen = address.replace(0, |_| Some(Protocol::from(ip))).unwrap_or(address);
+                if !taken.contains(&seen) {
+                    taken.push(seen);
+                }
+            }
+            for address in taken {
+                let text = address.to_string();
+                self.book.add(peer, address, false, now);
+                if peer != from {
+                    continue;
+                }
+                if let Some(session) = self.sessions.get_mut(&id)
+                    && session.addresses.len() < TOLD_PER_MEMBER
+                    && !session.addresses.contains(&text)
+                {
+                    session.addresses.push(text.clone());
+                    self.will_tell(from, text);
                 }
             }
             // Of two that hear of each other at the same time, the smaller id dials.
@@ -329,45 +389,17 @@ impl Driver {
                 self.book.wait(&peer, now + Duration::from_secs(3));
             }
         }
-        if new.is_empty() {
-            return;
-        }
-        self.tell_addresses(from, &new);
     }
+}
 
-    /// Tells everyone but `from` of addresses; this machine's own ones only to members on this machine.
-    fn tell_addresses(&self, from: PeerId, addresses: &[Multiaddr]) {
-        for session in self.sessions.values().filter(|s| s.peer != from) {
-            let local = self.connected.get(&session.peer).is_some_and(|(a, _)| book::is_loopback(a));
-            let told: Vec<String> =
-                addresses.iter().filter(|a| local || !book::is_loopback(a)).map(ToString::to_string).collect();
-            if !told.is_empty() {
-                session.say(Message::Peers(told));
-            }
-        }
-    }
-
-    pub(super) fn dial_due(&mut self, now: Duration) {
-        if self.sessions.len() >= self.peers_max {
-            return;
-        }
-        let (by_peer, banned, meeting, connected) = (&self.by_peer, &self.banned, &self.meeting, &self.connected);
-        let busy = |peer: &PeerId| {
-            by_peer.contains_key(peer)
-                || banned.contains(peer)
-                || meeting.contains(peer)
-                || connected.contains_key(peer)
-        };
-        for (peer, addresses) in self.book.due(now, busy) {
-            let options = DialOpts::peer_id(peer)
-                .addresses(addresses)
-                .condition(PeerCondition::DisconnectedAndNotDialing)
-                .build();
-            if let Err(error) = self.swarm.dial(options) {
-                self.dial_failed(&peer, &error);
-            }
-        }
-    }
+fn last_message(mut stream: Stream, message: Message) -> Tasks {
+    let mut tasks = Tasks::new(CancellationToken::new());
+    tasks.spawn("last-words", async move {
+        let _ = wire::write_message(&mut stream, message).await;
+        let _ = futures::AsyncWriteExt::close(&mut stream).await;
+        Ok(())
+    });
+    tasks
 }
 
 fn nonce() -> [u8; 32] {
@@ -388,17 +420,4 @@ fn dialler_words(error: &HandshakeError) -> String {
         }
         other => other.to_string(),
     }
-}
-
-fn with_peer_id(address: Multiaddr, peer: PeerId) -> Multiaddr {
-    if address.iter().any(|p| matches!(p, Protocol::P2p(_))) { address } else { address.with(Protocol::P2p(peer)) }
-}
-
-/// The cause at the bottom of a chain: "connection refused" rather than four layers around it.
-fn innermost(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(next) = cause.source() {
-        cause = next;
-    }
-    text::escape(&cause.to_string())
 }

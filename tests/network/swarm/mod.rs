@@ -1,0 +1,9 @@
+//! Real nodes on loopback, and members and strangers that do what they must not. No fixed ports, one outer time limit.
+
+mod faults;
+mod fetching;
+mod floods;
+mod hostile;
+mod sources;
+mod strangers;
+mod world;
