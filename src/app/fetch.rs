@@ -21,10 +21,9 @@ use crate::{
         text,
     },
     manifest::{
-        ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest,
-        VerifyError,
+        ArtifactName, Attestations, ChunkSet, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy,
+        VerifiedManifest, VerifyError,
     },
-    schedule::ChunkSet,
     snapshot::{self, CompleteSnapshot, ReadOptions, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
     swarm::{Content, Sink},

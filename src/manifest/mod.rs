@@ -5,6 +5,7 @@
 //! protobuf types do not leave `wire.rs`.
 
 pub mod chunk;
+mod chunk_set;
 pub mod layout;
 mod signed;
 pub mod statement;
@@ -16,6 +17,7 @@ mod wire;
 use std::{cmp::Ordering, fmt};
 
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
+pub use chunk_set::{ChunkSet, ranges};
 use kwil_formats::formats::{
     Family, GENESIS_FILE_NAME,
     genesis::{Genesis, GenesisError},

@@ -22,7 +22,6 @@
 //! wanted; nobody is asked for what they do not have; what was sent to us without being asked for or credited is refused;
 //! a chunk that was had is wanted again only if our disk lost it.
 
-mod chunk_set;
 mod peer;
 mod pull;
 mod serve;
@@ -37,7 +36,7 @@ use std::{
 
 use rand::{SeedableRng, rngs::SmallRng};
 
-pub use chunk_set::{ChunkSet, ranges};
+use crate::manifest::{ChunkSet, ranges};
 use peer::Peer;
 
 /// A peer's place in the scheduler: the number of its session.

@@ -5,7 +5,8 @@ use std::{
     time::Duration,
 };
 
-use super::{ChunkSet, PIPELINE_TIME, REQUESTED_MAX, RequestId, SEED_SILENCE, SMOOTHING, STALL, Time};
+use super::{PIPELINE_TIME, REQUESTED_MAX, RequestId, SEED_SILENCE, SMOOTHING, STALL, Time};
+use crate::manifest::ChunkSet;
 
 /// Chunks asked of a peer whose rate is not known yet.
 const FIRST_DEPTH: u32 = 4;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::Store;
-use crate::{base::Error, schedule::ChunkSet};
+use crate::{base::Error, manifest::ChunkSet};
 
 /// Which chunks are written, for those who wait for one.
 #[derive(Debug)]

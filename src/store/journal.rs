@@ -17,7 +17,7 @@
 
 use std::ops::Range;
 
-use crate::{base::Blake3Hash, schedule::ChunkSet};
+use crate::{base::Blake3Hash, manifest::ChunkSet};
 
 const MAGIC: [u8; 4] = *b"RGJ1";
 /// Bytes of the header.

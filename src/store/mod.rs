@@ -33,8 +33,7 @@ pub use writer::{Outcome, Untrusted, Writer};
 
 use crate::{
     base::{Context, Error, Progress, Result, durable, task::CancellationToken},
-    manifest::{ChunkIndex, VerifiedChunk, chunk_id, verify_chunk},
-    schedule::{ChunkSet, ranges},
+    manifest::{ChunkIndex, ChunkSet, VerifiedChunk, chunk_id, ranges, verify_chunk},
 };
 
 const JOURNAL_NAME: &str = "journal";

@@ -25,8 +25,7 @@ use super::{
 };
 use crate::{
     base::{Context, Error, Result, clock, durable},
-    manifest::{chunk::ChunkError, verify_chunk},
-    schedule::{ChunkSet, ranges},
+    manifest::{ChunkSet, chunk::ChunkError, ranges, verify_chunk},
 };
 
 /// How many bytes may be unsynced before they are synced.

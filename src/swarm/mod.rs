@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     base::{Blake3Hash, Context, Error, Result},
-    schedule::ChunkSet,
+    manifest::ChunkSet,
     store::{Buffers, Outcome, Store, Untrusted},
 };
 

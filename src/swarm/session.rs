@@ -33,7 +33,7 @@ use crate::{
         limits::{BULK_STREAMS_MAX, CONTROL_QUEUE_BYTES, CONTROL_QUEUE_MESSAGES},
         task::{CancellationToken, Tasks},
     },
-    schedule::ChunkSet,
+    manifest::ChunkSet,
     store::{Buffers, ReadError, Store, Untrusted},
 };
 

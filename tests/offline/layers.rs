@@ -20,13 +20,13 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("base", &[]),
     ("manifest", &["base"]),
     ("schedule", &["base", "manifest"]),
-    ("database", &["base", "manifest", "schedule"]),
-    ("snapshot", &["base", "manifest", "schedule", "database"]),
-    ("store", &["base", "manifest", "schedule"]),
+    ("database", &["base", "manifest"]),
+    ("snapshot", &["base", "manifest", "database"]),
+    ("store", &["base", "manifest"]),
     ("swarm", &["base", "manifest", "schedule", "store"]),
-    ("setup", &["base", "manifest", "schedule", "snapshot"]),
-    ("app", &["base", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup"]),
-    ("cli", &["base", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup", "app"]),
+    ("setup", &["base", "manifest", "snapshot"]),
+    ("app", &["base", "manifest", "database", "snapshot", "store", "swarm", "setup"]),
+    ("cli", &["base", "manifest", "database", "snapshot", "store", "swarm", "setup", "app"]),
 ];
 
 /// The package of the pure rooms that know Kwil.

@@ -17,7 +17,8 @@ use crate::{
         Error,
         limits::{RANGES_MAX, WINDOW_BYTES},
     },
-    schedule::{self, ChunkSet, Effect, Expect, Input, Scheduler},
+    manifest::{ChunkSet, ranges},
+    schedule::{Effect, Expect, Input, Scheduler},
     store::{Contents, Outcome},
 };
 
@@ -233,10 +234,10 @@ impl Driver {
                     // A request is never so long that it had to be two: the window has at most 256 chunks.
                     (id, vec![Message::Request(request, to_wire(contents, &ranges))])
                 }
-                Effect::Cancel(id, chunks) => (id, split(contents, &schedule::ranges(chunks), Message::Cancel)),
+                Effect::Cancel(id, chunks) => (id, split(contents, &ranges(chunks), Message::Cancel)),
                 Effect::Refuse { peer, request, chunks, lost } => {
                     let refusal = |ranges| Message::Refusal { request, ranges, lost };
-                    (peer, split(contents, &schedule::ranges(chunks), refusal))
+                    (peer, split(contents, &ranges(chunks), refusal))
                 }
                 Effect::Grant(id, n) => (id, vec![Message::Credit(n)]),
                 Effect::Tell(id, ranges) => (id, split(contents, &ranges, Message::Haves)),

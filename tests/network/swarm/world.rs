@@ -12,8 +12,7 @@ use std::{
 
 use regenesis::{
     base::{Blake3Hash, Error, Progress, Result, limits, task::CancellationToken},
-    manifest::{Layout, chunk_id},
-    schedule::ChunkSet,
+    manifest::{ChunkSet, Layout, chunk_id},
     store::{
         ArtifactFile, Contents, Disk, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Stamp, Store, Writer,
     },
