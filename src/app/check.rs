@@ -1,5 +1,7 @@
 //! `setup check`: looks at root, server and machine at once, and says what kwild would make of them.
 
+mod reach;
+
 use std::{
     fmt,
     io::{self, Read},
@@ -14,7 +16,7 @@ use kwil_formats::{
     formats::{Family, config::StartSettings},
     judge::readiness::{
         Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
-        RequiredSpace, judge_machine, judge_root, judge_server, sort,
+        RequiredSpace, judge_machine, judge_peers, judge_root, judge_server, sort,
     },
 };
 use nix::sys::resource::{Resource, getrlimit};
@@ -157,13 +159,14 @@ pub async fn check(options: CheckOptions) -> Result<Readiness> {
     let pg_dump_path = start.as_ref().map_or_else(|| "pg_dump".to_owned(), |start| start.pg_dump.clone());
     let program = |name: String| tokio::task::spawn_blocking(move || version_of(&name));
     let places = places(start.as_ref(), wanted);
-    let (access, psql, pg_dump, kwild, ports, psqlrc) = tokio::join!(
+    let (access, psql, pg_dump, kwild, ports, psqlrc, peers) = tokio::join!(
         readiness::look(&settings, connect_time_max),
         program("psql".to_owned()),
         program(pg_dump_path.clone()),
         tokio::task::spawn_blocking(move || kwild.map(|path| ask_kwild(&path))),
         tokio::task::spawn_blocking(move || places.into_iter().map(try_port).collect::<Vec<Port>>()),
         tokio::task::spawn_blocking(psql_start_files),
+        reach::dial(looked.and_then(|looked| looked.peers.clone()).unwrap_or_default()),
     );
     let ended = || "the check ended";
     let (psql, pg_dump, kwild) = (psql.or_failed(ended)?, pg_dump.or_failed(ended)?, kwild.or_failed(ended)?);
@@ -207,6 +210,9 @@ pub async fn check(options: CheckOptions) -> Result<Readiness> {
     let mut checks = judge_server(&access, expected, &settings.place(), &settings.user, &settings.dbname);
     if let Some(looked) = looked {
         checks.extend(judge_root(&looked.root, expected));
+        if let (Some(_), Some(family), Some(_)) = (&looked.peers, looked.family, &looked.start) {
+            checks.extend(judge_peers(&peers, family, expected));
+        }
     }
     checks.extend(judge_machine(&machine, expected));
     sort(&mut checks);

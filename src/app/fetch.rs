@@ -146,6 +146,7 @@ pub async fn fetch_onto(
             durable::write_atomically(&manifest_path, manifest.bytes(), 0o644)?;
         }
         tell_manifest(&manifest, progress);
+        node.hear_validators(&manifest);
         accept(&manifest)?;
         let fetching = Fetching {
             manifest: &manifest,
@@ -423,6 +424,7 @@ pub async fn seed(
     let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
     let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
     let mut node = Node::start(&private, &ticket, swarm, progress).await?;
+    node.hear_validators(&manifest);
     let have = ChunkSet::full(store.contents().chunk_count());
     let content = Content { store: Arc::new(store), have, manifest: Arc::new(bytes), sink: None };
     // First: whoever still has an older ticket's peers among its own is none the less complete.

@@ -15,12 +15,13 @@ use serde::Serialize;
 use super::{
     fetch::{self, Complete, FetchOptions, Serving},
     files::read_private_key,
-    node::{self, SwarmOptions},
+    node::{self, Node, SwarmOptions},
+    peers::{self, Company, PeersOf, WaitFor},
     state::StateDirectory,
 };
 use crate::{
     base::{
-        Blake3Hash, Context, Error, Progress, Result, Sha256Hash, clock, files::read_bounded, limits,
+        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, files::read_bounded, limits,
         task::CancellationToken, text,
     },
     database::{PartialSettings, Target},
@@ -45,6 +46,10 @@ pub struct JoinOptions {
     pub swarm: SwarmOptions,
     /// Where the highest sequence seen is kept.
     pub state: StateDirectory,
+    /// Where others reach this node's kwild, each `host:port`; empty: as its configuration and the swarm tell.
+    pub node_address: Vec<String>,
+    /// Before the result is told, these others must be ready.
+    pub wait: Option<WaitFor>,
 }
 
 impl fmt::Debug for JoinOptions {
@@ -90,6 +95,8 @@ pub struct Joined {
     pub database: String,
     /// Whether kwild may be started as it is.
     pub database_ready: bool,
+    /// Whom the node dials.
+    pub peers: PeersOf,
     /// What to do next, in order.
     pub next: Vec<String>,
     /// What became of an old node's settings, each key once.
@@ -122,6 +129,7 @@ impl fmt::Display for Joined {
             Some(power) => writeln!(f, "  this key    is a validator in the genesis, with power {power}")?,
             None => writeln!(f, "  this key    is NO validator in the genesis: the node will follow, not vote")?,
         }
+        writeln!(f, "  peers       {}", self.peers.words())?;
         writeln!(f, "  database    {}", self.database)?;
         setup::fmt_settings(&self.settings, f)?;
         writeln!(f, "next:")?;
@@ -134,23 +142,105 @@ impl fmt::Display for Joined {
 
 /// A join that is done and still serves.
 #[derive(Debug)]
-pub enum Joining {
+pub struct Joining {
+    served: Served,
+    company: Company,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Served {
     /// Fetched just now.
     Fetched(Box<Complete>),
     /// Was complete; serves.
     Serving(Box<Serving>),
 }
 
+impl Served {
+    fn node(&mut self) -> &mut Node {
+        match self {
+            Served::Fetched(complete) => &mut complete.node,
+            Served::Serving(serving) => &mut serving.node,
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Served::Fetched(complete) => complete.abandon().await,
+            Served::Serving(serving) => drop(serving.node.stop().await),
+        }
+    }
+}
+
 impl Joining {
-    /// Serves others for a while, then ends.
+    /// Says that this root is ready, takes what others have said, and waits for those that are asked for.
+    async fn meet(
+        &mut self,
+        wait: Option<WaitFor>,
+        give_up: Option<Duration>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        self.company.update(self.served.node(), &self.progress).await?;
+        match wait {
+            Some(wait) => self.wait(wait, give_up, cancel).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the others are ready; their addresses go into config.toml as they come.
+    ///
+    /// # Errors
+    /// [`Kind::GaveUp`] after `give_up`, [`Kind::Interrupted`] after a signal: the root is complete and stays.
+    async fn wait(&mut self, wait: WaitFor, give_up: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
+        let began = clock::now();
+        let mut told = None;
+        loop {
+            self.company.update(self.served.node(), &self.progress).await?;
+            if self.company.is_together(self.served.node(), wait) {
+                return Ok(());
+            }
+            let words = self.company.waiting_words(self.served.node());
+            let waited = clock::now().duration_since(began);
+            let again = "the root is complete: run the same command again, it goes on waiting";
+            if give_up.is_some_and(|limit| waited >= limit) {
+                let limit = humantime::format_duration(give_up.unwrap_or_default());
+                return Err(Error::new(Kind::GaveUp, format!("after {limit} of waiting: {words}")).hint(again));
+            }
+            if told.as_ref() != Some(&words) {
+                self.progress.step(words.clone());
+                told = Some(words);
+            }
+            tokio::select! {
+                () = cancel.cancelled() => {
+                    return Err(Error::new(Kind::Interrupted(2), "interrupted while waiting for other validators").hint(again));
+                }
+                heard = self.served.node().next() => drop(heard?),
+            }
+        }
+    }
+
+    /// Serves others for a while, then ends. What validators say of their kwild meanwhile still goes into config.toml.
     ///
     /// # Errors
     /// When the files cannot be read any more.
-    pub async fn linger(self, linger: Duration, cancel: &CancellationToken) -> Result<()> {
-        match self {
-            Joining::Fetched(complete) => complete.linger(Some(linger), cancel).await,
-            Joining::Serving(serving) => serving.run(Some(linger), cancel).await,
-        }
+    pub async fn linger(mut self, linger: Duration, cancel: &CancellationToken) -> Result<()> {
+        let began = clock::now();
+        let served = async {
+            self.served.node().tell_where();
+            loop {
+                self.company.update(self.served.node(), &self.progress).await?;
+                if clock::now().duration_since(began) >= linger {
+                    return Ok(());
+                }
+                tokio::select! {
+                    () = cancel.cancelled() => return Ok(()),
+                    heard = self.served.node().next() => self.served.node().tell_served(&heard?),
+                }
+            }
+        };
+        let served = served.await;
+        self.served.stop().await;
+        served
     }
 }
 
@@ -178,7 +268,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         }
     };
     if is_finished(&root) {
-        return on_finished_root(root, options, progress).await;
+        return on_finished_root(root, options, progress, cancel).await;
     }
     let staging = setup::staging_directory(&root)?;
     let fetch = FetchOptions {
@@ -189,7 +279,10 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         state: options.state.clone(),
     };
     let mut complete = fetch::fetch(fetch, &accept, progress, cancel).await?;
-    let config = (options.config)(complete.manifest.manifest().network.family)?;
+    let family = complete.manifest.manifest().network.family;
+    let mut config = (options.config)(family)?;
+    let all_peers = config.all_peers;
+    config.peers.extend(peers::that_resolve(family, &complete.manifest.manifest().node_addresses, progress).await);
     let initialised = {
         progress.step("setting the root up");
         let init = InitOptions {
@@ -218,10 +311,19 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         }
     };
     complete.directory = root;
+    let company = Company::new(&complete.directory, &options.node_address, all_peers)?;
+    let mut joining = Joining { served: Served::Fetched(Box::new(complete)), company, progress: progress.clone() };
+    if let Err(error) = joining.meet(options.wait, options.swarm.timeout, cancel).await {
+        joining.served.stop().await;
+        return Err(error);
+    }
+    let Served::Fetched(complete) = &joining.served else { unreachable!("it was fetched just now") };
     let manifest = complete.manifest.manifest();
     let (database, database_ready) = look_at_database(&initialised.root, progress).await;
+    let peers = joining.company.peers().clone();
     let joined = Joined {
-        next: next_steps(&initialised, database_ready),
+        next: next_steps(&initialised, &peers, database_ready),
+        peers,
         family: initialised.family,
         chain_id: initialised.chain_id.clone(),
         state_hash: manifest.state_hash,
@@ -241,7 +343,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         database_ready,
         settings: initialised.settings,
     };
-    Ok((joined, Joining::Fetched(Box::new(complete))))
+    Ok((joined, joining))
 }
 
 /// A root that `join` made: it has everything that kwild starts on, and the manifest.
@@ -249,7 +351,12 @@ fn is_finished(root: &Path) -> bool {
     [MANIFEST_FILE_NAME, GENESIS_FILE_NAME, CONFIG_FILE_NAME].iter().all(|name| root.join(name).exists())
 }
 
-async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progress) -> Result<(Joined, Joining)> {
+async fn on_finished_root(
+    root: PathBuf,
+    options: JoinOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(Joined, Joining)> {
     let began = clock::now();
     let bytes = read_bounded(&root.join(MANIFEST_FILE_NAME), limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
@@ -271,7 +378,14 @@ async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progre
     let mut swarm = options.swarm;
     swarm.public = options.ticket.secret.is_none();
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
+    let give_up = swarm.timeout;
     let serving = fetch::seed(&root, None, &swarm, progress).await?;
+    let company = Company::new(&root, &options.node_address, (options.config)(family)?.all_peers)?;
+    let mut joining = Joining { served: Served::Serving(Box::new(serving)), company, progress: progress.clone() };
+    if let Err(error) = joining.meet(options.wait, give_up, cancel).await {
+        joining.served.stop().await;
+        return Err(error);
+    }
     let genesis = crate::snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?;
     let seat = Initialised::seat(&genesis, &key)?;
     let (database, database_ready) = look_at_database(&root, progress).await;
@@ -293,12 +407,13 @@ async fn on_finished_root(root: PathBuf, options: JoinOptions, progress: &Progre
         sources: 0,
         fetch_seconds: 0.0,
         seconds: clock::now().duration_since(began).as_secs_f64(),
+        peers: joining.company.peers().clone(),
         database,
         // Once kwild has run on it, its database holds the state, as it should.
         database_ready,
         settings: Vec::new(),
     };
-    Ok((joined, Joining::Serving(Box::new(serving))))
+    Ok((joined, joining))
 }
 
 /// What is in the database that the new node will use.
@@ -329,8 +444,15 @@ async fn look_at_database(root: &Path, progress: &Progress) -> (String, bool) {
     }
 }
 
-fn next_steps(initialised: &Initialised, database_ready: bool) -> Vec<String> {
+fn next_steps(initialised: &Initialised, peers: &PeersOf, database_ready: bool) -> Vec<String> {
     let mut next = Vec::new();
+    if peers.is_alone() {
+        next.push(
+            "run the same command again with --wait quorum: it writes into config.toml whom this node dials, as the other \
+             validators join; nobody is named yet"
+                .to_owned(),
+        );
+    }
     if !database_ready {
         let key = match initialised.family {
             Family::V09 => "[app] pg_db_name",

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
     Session,
@@ -14,7 +14,10 @@ use super::{
     values::expand_home,
 };
 use crate::{
-    app::join::{self, JoinOptions},
+    app::{
+        join::{self, JoinOptions},
+        peers::{self, WaitFor},
+    },
     base::{Error, Result},
     setup::{self, KeySource, NodeConfig},
 };
@@ -39,6 +42,17 @@ pub(crate) struct JoinArgs {
     /// The old node's root: its settings are carried over into the new config.toml
     #[arg(long, value_name = "DIR")]
     from_root: Option<PathBuf>,
+    /// Where other validators reach this node's kwild (repeatable); they write it into their config.toml [default: what
+    /// config.toml advertises, else where the swarm sees this machine, at kwild's port for peers]
+    #[arg(long, value_name = "HOST:PORT")]
+    node_address: Vec<String>,
+    /// Also dial nodes that the manifest or the old root names and that are no validators in the genesis
+    #[arg(long)]
+    all_peers: bool,
+    /// Wait until the other validators are ready, too: enough of them to make blocks, or everyone; their addresses go into
+    /// config.toml as they come
+    #[arg(long, value_enum, value_name = "quorum|everyone", hide_possible_values = true)]
+    wait: Option<Wait>,
     /// How long to serve others afterwards
     #[arg(long, value_name = "none|DURATION", default_value = "10m")]
     linger: Linger,
@@ -48,6 +62,13 @@ pub(crate) struct JoinArgs {
     swarm: SwarmArgs,
     #[command(flatten)]
     config: ConfigFlags,
+}
+
+/// Whom to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wait {
+    Quorum,
+    Everyone,
 }
 
 impl JoinArgs {
@@ -62,7 +83,7 @@ impl JoinArgs {
                     .hint("give the validator's key with --key-file FILE, or --new-key for a node that has none yet"));
             }
         };
-        let config = self.config;
+        let (config, all_peers) = (self.config, self.all_peers);
         let old = self.from_root.map(|root| OldConfig::read(&expand_home(root))).transpose()?;
         let options = JoinOptions {
             ticket: swarm::read_ticket(&self.ticket, &self.swarm)?,
@@ -71,10 +92,15 @@ impl JoinArgs {
             config: Box::new(move |family| {
                 let flags = config.values(family)?;
                 let old = old.as_ref().map(|old| old.carry_over(family, &flags)).transpose()?;
-                Ok(NodeConfig { flags, truf: false, old })
+                Ok(NodeConfig { flags, truf: false, old, peers: Vec::new(), all_peers })
             }),
             swarm: self.swarm.options(),
             state: self.state.open()?,
+            node_address: self.node_address.iter().map(|text| peers::check_place(text)).collect::<Result<_>>()?,
+            wait: self.wait.map(|wait| match wait {
+                Wait::Quorum => WaitFor::Quorum,
+                Wait::Everyone => WaitFor::Everyone,
+            }),
         };
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
         session.output.result(&joined)?;

@@ -5,6 +5,7 @@
 
 mod binary;
 mod certificate;
+pub mod collation;
 mod columns;
 mod connect;
 mod copy;

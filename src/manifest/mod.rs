@@ -6,6 +6,7 @@
 
 pub mod chunk;
 pub mod layout;
+mod roster;
 mod signed;
 pub mod statement;
 pub mod ticket;
@@ -16,12 +17,17 @@ mod wire;
 use std::{cmp::Ordering, fmt};
 
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
-use kwil_formats::formats::{
-    Family, GENESIS_FILE_NAME,
-    genesis::{Genesis, GenesisError},
-    key::{PrivateKey, PublicKey},
+use kwil_formats::{
+    formats::{
+        Family, GENESIS_FILE_NAME,
+        config::PeerAddress,
+        genesis::{Genesis, GenesisError},
+        key::{PrivateKey, PublicKey},
+    },
+    judge::collation::Collation,
 };
 pub use layout::{ChunkIndex, Layout, LayoutError};
+pub use roster::Roster;
 use serde::Serialize;
 pub use signed::{Signature, SignedManifest, SignerError, Signers};
 pub use ticket::Ticket;
@@ -194,6 +200,10 @@ pub struct Manifest {
     pub trust: TrustRules,
     /// The manifest that this one replaces.
     pub supersedes: Option<Blake3Hash>,
+    /// Where nodes of the new network can be dialled. Sorted, each once.
+    pub node_addresses: Vec<PeerAddress>,
+    /// How the old network's database orders text; `None`: the lead does not know.
+    pub collation: Option<Collation>,
 }
 
 impl Manifest {
@@ -249,6 +259,9 @@ impl Manifest {
         }
         if self.network.height < 0 {
             return rule("network.height", "below 0");
+        }
+        if !strictly_sorted(&self.node_addresses, Ord::cmp) {
+            return Err(DecodeError::NotSorted("node_addresses"));
         }
         check_validators("old_validators", &self.old_validators)?;
         check_validators("new_validators", &self.new_validators)?;

@@ -5,6 +5,8 @@
 mod apply;
 mod key;
 mod look;
+mod node_config;
+mod peers;
 mod plan;
 mod snapshot;
 pub mod testnet;
@@ -23,11 +25,13 @@ pub use apply::init;
 pub use key::{check_key, family_of_key, read_key_file};
 use kwil_formats::formats::{
     Family,
-    config::{self, CarryOver, Config, Fate, Setting},
+    config::{Fate, PeerAddress, Setting},
     genesis::Genesis,
     key::PublicKey,
 };
 pub use look::{Looked, look};
+pub use node_config::NodeConfig;
+pub use peers::{PeersInRoot, addresses_in_root, merge_peers};
 pub use plan::staging_directory;
 
 use crate::base::{Error, Progress, Result, Sha256Hash, files::read_bounded, limits, task::CancellationToken};
@@ -70,49 +74,6 @@ impl NewGenesis {
 impl fmt::Debug for NewGenesis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewGenesis").field("family", &self.family).finish_non_exhaustive()
-    }
-}
-
-/// What the new config.toml holds beyond Kwil's defaults; flags win over what an old node has.
-#[derive(Debug, Clone, Default)]
-pub struct NodeConfig {
-    /// Values of flags as (`section.key`, text).
-    pub flags: Vec<(String, String)>,
-    /// Kwil's defaults are those of TRUF's fork.
-    pub truf: bool,
-    /// What an old node's file gives.
-    pub old: Option<CarryOver>,
-}
-
-impl NodeConfig {
-    /// Says what is wrong with it for this family, before anything is made.
-    ///
-    /// # Errors
-    /// When the family has no such key, or the key takes no such value.
-    pub fn check(&self, family: Family) -> Result<()> {
-        self.for_family(family, false).map(drop)
-    }
-
-    fn for_family(&self, family: Family, truf: bool) -> Result<Config> {
-        let of_truf = |name: &str| config::find(family, name).is_some_and(|key| key.truf_only);
-        let old = self.old.as_ref().filter(|old| old.family == family);
-        let truf =
-            truf || self.truf || old.is_some_and(|old| old.truf) || self.flags.iter().any(|(name, _)| of_truf(name));
-        let mut config = if family == Family::V010 && truf { Config::truf() } else { Config::new(family) };
-        if let Some(old) = old {
-            old.apply(&mut config)?;
-        }
-        for (key, value) in &self.flags {
-            config.set(key, value)?;
-        }
-        Ok(config)
-    }
-
-    /// The configuration of a node on this genesis.
-    fn build(&self, genesis: &Genesis) -> Result<Config> {
-        // Upstream's kwild refuses such a genesis, so this node's is TRUF's.
-        let truf = matches!(genesis, Genesis::V010(genesis) if genesis.maa_activation_height != 0);
-        self.for_family(genesis.family(), truf)
     }
 }
 
@@ -190,6 +151,8 @@ pub struct Initialised {
     pub files: Vec<String>,
     /// The genesis was made here, and every other node needs the same file.
     pub new_genesis: bool,
+    /// Whom the node dials.
+    pub peers: Vec<PeerAddress>,
     /// What became of an old node's settings, each key once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,

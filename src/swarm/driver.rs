@@ -2,6 +2,7 @@
 
 mod chunks;
 mod members;
+mod statements;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -110,6 +111,8 @@ pub(super) struct Driver {
     /// The session that was asked last: the next one gets its turn.
     manifest_last: u64,
     active: Option<Active>,
+    /// What validators have said, as the application knows it; every new member is told.
+    statements: Vec<Vec<u8>>,
     unreachable_since: Option<Duration>,
     sessions_in: IncomingStreams,
     bulk_in: IncomingStreams,
@@ -175,6 +178,7 @@ impl Driver {
             manifest_asked: None,
             manifest_last: 0,
             active: None,
+            statements: Vec::new(),
             unreachable_since: None,
             sessions_in: accept(SESSION_PROTOCOL)?,
             bulk_in: accept(BULK_PROTOCOL)?,
@@ -261,6 +265,7 @@ impl Driver {
                     self.ban(peer, &reason);
                 }
             }
+            Happening::Command(Some(Command::Tell { all, new })) => self.tell_statements(all, new),
             Happening::Command(_) => {}
             Happening::Tick => self.tick(),
         }

@@ -100,6 +100,8 @@ pub(super) struct Session {
     /// Who opened the connection: decides which of two sessions stays.
     pub(super) dialler: PeerId,
     pub(super) counters: Arc<Counters>,
+    /// Bytes of statements that it has passed on.
+    pub(super) statement_bytes: usize,
     control: mpsc::Sender<Message>,
     asked: Arc<ManifestRequest>,
     sends: mpsc::Sender<SendJob>,
@@ -147,7 +149,7 @@ impl Session {
             }
             Ok(())
         });
-        Session { peer, dialler, counters, control, asked, sends, reports, id, tasks }
+        Session { peer, dialler, counters, statement_bytes: 0, control, asked, sends, reports, id, tasks }
     }
 
     /// Queues a message; false when the peer does not keep up.

@@ -1,12 +1,15 @@
 //! Messages as bytes and back. The only file that names the generated wire types; every length is checked before memory
 //! is taken for it, every field before it is believed.
 
-use std::{io, ops::Range, sync::Arc};
+use std::{io, net::IpAddr, ops::Range, sync::Arc};
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message as _;
 
-use crate::base::limits::{CONTROL_MESSAGE_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX, PEER_EXCHANGE_ADDRESSES_MAX};
+use crate::base::limits::{
+    CONTROL_MESSAGE_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX, PEER_EXCHANGE_ADDRESSES_MAX, STATEMENT_SIZE_BYTES_MAX,
+    STATEMENTS_IN_MESSAGE_MAX,
+};
 
 mod generated {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -30,6 +33,10 @@ pub(super) enum Message {
     Cancel(Vec<ArtifactRange>),
     Refusal(Vec<ArtifactRange>),
     Peers(Vec<String>),
+    /// Of validators, as signed.
+    Statements(Vec<Vec<u8>>),
+    /// Where the sender sees us.
+    Seen(IpAddr),
     Goodbye(String),
     /// Said by a newer minor version: understood by nobody here and harmless.
     Unknown,
@@ -140,6 +147,13 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
         Message::Cancel(r) => Kind::Cancel(generated::Cancel { ranges: to_ranges(r) }),
         Message::Refusal(r) => Kind::Refusal(generated::Refusal { ranges: to_ranges(r), reason: String::new() }),
         Message::Peers(addresses) => Kind::Peers(generated::Peers { addresses }),
+        Message::Statements(signed_statements) => Kind::Statements(generated::Statements { signed_statements }),
+        Message::Seen(ip) => Kind::Seen(generated::Seen {
+            ip: match ip {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            },
+        }),
         Message::Goodbye(reason) => Kind::Goodbye(generated::Goodbye { reason }),
         Message::Unknown => return Ok(()),
     };
@@ -182,7 +196,19 @@ pub(super) async fn read_message(
         }
         Some(Kind::Peers(m)) => Message::Peers(m.addresses),
         Some(Kind::Goodbye(m)) => Message::Goodbye(m.reason),
-        Some(Kind::Statements(_) | Kind::Rate(_)) | None => Message::Unknown,
+        Some(Kind::Statements(m)) => {
+            let all = &m.signed_statements;
+            if all.len() > STATEMENTS_IN_MESSAGE_MAX || all.iter().any(|s| s.len() > STATEMENT_SIZE_BYTES_MAX) {
+                return Err(invalid("a peer passes on more statements than the protocol allows"));
+            }
+            Message::Statements(m.signed_statements)
+        }
+        Some(Kind::Seen(m)) => match (<[u8; 4]>::try_from(&m.ip[..]), <[u8; 16]>::try_from(&m.ip[..])) {
+            (Ok(ip), _) => Message::Seen(IpAddr::from(ip)),
+            (_, Ok(ip)) => Message::Seen(IpAddr::from(ip).to_canonical()),
+            _ => return Err(invalid("a peer sees us at what is no address")),
+        },
+        Some(Kind::Rate(_)) | None => Message::Unknown,
     };
     Ok(Some(message))
 }
@@ -234,6 +260,9 @@ mod tests {
             Message::Refusal(vec![(1, 3..9)]),
             Message::Peers(vec!["/ip4/127.0.0.1/tcp/1".into()]),
             Message::Goodbye("done".into()),
+            Message::Statements(vec![vec![1; 200]; 100]),
+            Message::Seen("10.0.0.5".parse().unwrap()),
+            Message::Seen("2001:db8::5".parse().unwrap()),
         ] {
             assert_eq!(round_trip(message.clone()), message);
         }
@@ -271,6 +300,20 @@ mod tests {
         bytes.extend(message);
         let e = block_on(read_message(&mut Cursor::new(bytes), || true)).unwrap_err();
         assert_eq!(e.kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn many_or_long_statements_and_what_is_no_address_are_refused() {
+        let refused = |message: Message| {
+            let mut bytes = Vec::new();
+            block_on(write_message(&mut bytes, message)).unwrap();
+            assert!(block_on(read_message(&mut Cursor::new(bytes), || true)).is_err());
+        };
+        refused(Message::Statements(vec![vec![]; STATEMENTS_IN_MESSAGE_MAX + 1]));
+        refused(Message::Statements(vec![vec![0; STATEMENT_SIZE_BYTES_MAX + 1]]));
+        let seen = generated::Control { message: Some(Kind::Seen(generated::Seen { ip: vec![1; 5] })) };
+        let bytes = seen.encode_length_delimited_to_vec();
+        assert!(block_on(read_message(&mut Cursor::new(bytes), || true)).is_err());
     }
 
     #[test]

@@ -5,6 +5,7 @@
 mod common;
 mod edits;
 mod lead;
+mod peers;
 mod resume;
 mod roots;
 mod strangers;

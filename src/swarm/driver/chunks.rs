@@ -73,6 +73,8 @@ impl Driver {
                 }
             }
             Message::Peers(addresses) => self.peers_told(peer, &addresses),
+            Message::Seen(ip) => self.seen_told(id, ip),
+            Message::Statements(all) if self.active.is_some() => self.statements_told(id, all),
             Message::Goodbye(reason) => self.drop_peer(id, &format!("it said goodbye: {reason}")),
             Message::Unknown => {}
             other if self.active.is_none() => {
@@ -87,6 +89,8 @@ impl Driver {
             Message::Cancel(r) => self.ranges_input(id, r, Input::Cancelled),
             Message::Refusal(r) => self.ranges_input(id, r, Input::Refused),
             Message::Credit(n) => self.input(Input::Credited(id, n)),
+            // Above.
+            Message::Statements(_) => {}
         }
     }
 

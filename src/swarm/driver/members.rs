@@ -261,6 +261,7 @@ impl Driver {
             .collect();
         addresses.extend(self.book.to_tell(&peer, local));
         session.say(Message::Peers(addresses));
+        self.greet(&session, &address);
         self.sessions.insert(id, session);
         self.by_peer.insert(peer, id);
         self.outbox.push_back(Event::Note(format!("connected to {peer} at {address}")));
