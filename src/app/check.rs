@@ -14,6 +14,7 @@ use std::{
 
 use kwil_formats::{
     formats::{Family, config::StartSettings},
+    judge::collation::Collation,
     judge::readiness::{
         Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
         RequiredSpace, judge_machine, judge_peers, judge_root, judge_server, sort,
@@ -54,6 +55,12 @@ pub struct CheckOptions {
     pub connect_time_max: Duration,
     /// What `--fix` prints is wanted.
     pub fix: bool,
+    /// How the old network's database orders text, where a manifest tells.
+    pub collation: Option<Collation>,
+    /// What the node's start depends on, where there is no root yet.
+    pub start: Option<StartSettings>,
+    /// What was found out elsewhere.
+    pub more: Vec<Check>,
 }
 
 /// What was checked, in words.
@@ -152,9 +159,10 @@ impl fmt::Display for Readiness {
 /// # Errors
 /// When the look itself ends.
 pub async fn check(options: CheckOptions) -> Result<Readiness> {
-    let CheckOptions { root, settings, family, kwild, text_bytes, connect_time_max, fix } = options;
+    let CheckOptions { root, settings, family, kwild, text_bytes, connect_time_max, fix, collation, start, more } =
+        options;
     let looked = root.as_ref().map(|(_, looked)| looked);
-    let start = looked.and_then(|looked| looked.start.clone());
+    let start = looked.and_then(|looked| looked.start.clone()).or(start);
     let wanted = family.or_else(|| looked.and_then(|looked| looked.family));
     let pg_dump_path = start.as_ref().map_or_else(|| "pg_dump".to_owned(), |start| start.pg_dump.clone());
     let program = |name: String| tokio::task::spawn_blocking(move || version_of(&name));
@@ -207,7 +215,9 @@ pub async fn check(options: CheckOptions) -> Result<Readiness> {
         },
         kwild,
     };
-    let mut checks = judge_server(&access, expected, &settings.place(), &settings.user, &settings.dbname);
+    let (place, old) = (settings.place(), collation.as_ref());
+    let mut checks = judge_server(&access, expected, old, &place, &settings.user, &settings.dbname);
+    checks.extend(more);
     if let Some(looked) = looked {
         checks.extend(judge_root(&looked.root, expected));
         if let (Some(_), Some(family), Some(_)) = (&looked.peers, looked.family, &looked.start) {

@@ -322,7 +322,7 @@ impl Migrating {
             join.extend([self.root(number)?.into(), "--state-dir".into(), self.home(number)?.join("state").into()]);
             match number < self.world.keys.len() {
                 true => join.extend(["--key-file".into(), self.key(number)?.into()]),
-                false => join.push("--new-key".into()),
+                false => join.extend(arguments(["--new-key", "--follow"])),
             }
             join.extend(self.configuration(number, scratch));
             // One of them speaks for all: they do the same at the same time.

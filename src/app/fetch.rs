@@ -117,6 +117,26 @@ pub async fn fetch(
     fetch_onto(options, accept, &FileSystem, progress, cancel).await
 }
 
+/// The manifest that a ticket names, from whoever has it; nothing is kept but the highest sequence seen.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn ask_for_manifest(
+    ticket: &Ticket,
+    swarm: &SwarmOptions,
+    state: &StateDirectory,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<VerifiedManifest> {
+    let place =
+        tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
+    let private = PrivateDirectory::lock(place.path())?;
+    let mut node = Node::start(&private, ticket, swarm, progress).await?;
+    let manifest = manifest_from_peers(&mut node, ticket, state, swarm.timeout, progress, cancel).await;
+    node.stop().await;
+    manifest
+}
+
 /// [`fetch`] onto any kind of disk.
 ///
 /// # Errors

@@ -1,5 +1,7 @@
 //! Joining: fetch into the directory that becomes the root, check, set up, and say what to do next.
 
+mod preflight;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -8,11 +10,14 @@ use std::{
 
 use kwil_formats::formats::{
     Family, GENESIS_FILE_NAME,
-    config::{self, CONFIG_FILE_NAME, Setting},
+    config::{CONFIG_FILE_NAME, DatabaseSettings, Setting},
 };
 use serde::Serialize;
+use tokio::runtime::Handle;
 
+use self::preflight::Preflight;
 use super::{
+    check::Readiness,
     fetch::{self, Complete, FetchOptions, Serving},
     files::read_private_key,
     node::{self, Node, SwarmOptions},
@@ -24,8 +29,10 @@ use crate::{
         Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, files::read_bounded, limits,
         task::CancellationToken, text,
     },
-    database::{PartialSettings, Target},
-    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
+    database::Target,
+    manifest::{
+        ArtifactName, Attestations, MANIFEST_FILE_NAME, Manifest, SignedManifest, Ticket, VerifiedManifest, VerifyError,
+    },
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };
 
@@ -50,6 +57,12 @@ pub struct JoinOptions {
     pub node_address: Vec<String>,
     /// Before the result is told, these others must be ready.
     pub wait: Option<WaitFor>,
+    /// The node's database is made where it is missing.
+    pub create_database: bool,
+    /// A key that does not vote is right: the node shall only follow.
+    pub follow: bool,
+    /// The old node's database, where its root is named.
+    pub old_database: Option<DatabaseSettings>,
 }
 
 impl fmt::Debug for JoinOptions {
@@ -244,6 +257,28 @@ impl Joining {
     }
 }
 
+/// Judges what can be judged before a join: of the swarm's bytes only the manifest is fetched, and nothing is made.
+///
+/// # Errors
+/// As [`join`], before its first chunk.
+pub async fn preflight(options: JoinOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Readiness> {
+    let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
+    if is_finished(&root) {
+        return Err(Error::refused(format!("{} is complete: there is nothing to fetch", root.display()))
+            .hint(format!("look at it with `regenesis setup check -r {}`", setup::shell_path(&root))));
+    }
+    if let KeySource::File(path) = &options.key {
+        read_private_key(path)?;
+    }
+    setup::staging_directory(&root)?;
+    let (ticket, swarm) = (&options.ticket, &options.swarm);
+    let manifest = fetch::ask_for_manifest(ticket, swarm, &options.state, progress, cancel).await?;
+    let family = manifest.manifest().network.family;
+    (options.config)(family)?.check(family)?;
+    setup::check_key(&root, family, &options.key)?;
+    Preflight { options: &options, root: &root, manifest: &manifest }.look().await
+}
+
 /// Makes a root from a ticket. On its own finished root it checks and serves.
 ///
 /// # Errors
@@ -259,6 +294,8 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         let family = manifest.manifest().network.family;
         (options.config)(family)?.check(family)?;
         setup::check_key(&root, family, &options.key)?;
+        let preflight = Preflight { options: &options, root: &root, manifest };
+        tokio::task::block_in_place(|| Handle::current().block_on(preflight.require(progress)))?;
         match &manifest.manifest().trust.attestations {
             Attestations::None => Ok(()),
             rule => Err(Error::refused(format!(
@@ -319,10 +356,20 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     }
     let Served::Fetched(complete) = &joining.served else { unreachable!("it was fetched just now") };
     let manifest = complete.manifest.manifest();
-    let (database, database_ready) = look_at_database(&initialised.root, progress).await;
+    let database = DatabaseSeen::look(&initialised.root, manifest, progress).await;
     let peers = joining.company.peers().clone();
+    let steps = NextSteps {
+        family: initialised.family,
+        root: &initialised.root,
+        peers: &peers,
+        database: &database,
+        is_validator: initialised.validator.is_some(),
+        follow: options.follow,
+    };
     let joined = Joined {
-        next: next_steps(&initialised, &peers, database_ready),
+        next: steps.lines(),
+        database_ready: database.is_ready(&initialised.root),
+        database: database.words,
         peers,
         family: initialised.family,
         chain_id: initialised.chain_id.clone(),
@@ -339,8 +386,6 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         sources: complete.sources,
         fetch_seconds: complete.seconds,
         seconds: clock::now().duration_since(began).as_secs_f64(),
-        database,
-        database_ready,
         settings: initialised.settings,
     };
     Ok((joined, joining))
@@ -388,10 +433,22 @@ async fn on_finished_root(
     }
     let genesis = crate::snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?;
     let seat = Initialised::seat(&genesis, &key)?;
-    let (database, database_ready) = look_at_database(&root, progress).await;
     let manifest = signed.manifest();
+    let database = DatabaseSeen::look(&root, manifest, progress).await;
+    let peers = joining.company.peers().clone();
+    let steps = NextSteps {
+        family,
+        root: &root,
+        peers: &peers,
+        database: &database,
+        is_validator: seat.is_some(),
+        follow: options.follow,
+    };
     let joined = Joined {
-        next: vec![setup::start_command(family, &root)],
+        next: steps.lines(),
+        database_ready: database.is_ready(&root),
+        database: database.words,
+        peers,
         family,
         chain_id: manifest.network.new_chain_id.clone(),
         state_hash: manifest.state_hash,
@@ -407,62 +464,109 @@ async fn on_finished_root(
         sources: 0,
         fetch_seconds: 0.0,
         seconds: clock::now().duration_since(began).as_secs_f64(),
-        peers: joining.company.peers().clone(),
-        database,
-        // Once kwild has run on it, its database holds the state, as it should.
-        database_ready,
         settings: Vec::new(),
     };
     Ok((joined, joining))
 }
 
-/// What is in the database that the new node will use.
-async fn look_at_database(root: &Path, progress: &Progress) -> (String, bool) {
-    let looked = async {
-        let text = setup::read_config(&root.join(CONFIG_FILE_NAME))?;
-        let settings = PartialSettings::from(config::database_settings(&text)?).complete(None, |_| {})?;
-        let target = Target::look(&settings).await;
-        Ok::<_, Error>((settings, target))
-    };
-    match looked.await {
-        Err(e) => (format!("not looked at: {}", text::escape(&e.chain())), false),
-        Ok((settings, target)) => {
-            let place = format!("\"{}\" at {}:{}", text::escape(&settings.dbname), settings.host, settings.port);
-            match target {
-                Ok(Target::Empty) => (format!("{place} is there and empty of Kwil's state"), true),
-                Ok(Target::Missing) => (format!("{place} does not exist yet: create it, empty"), false),
-                Ok(Target::HoldsState) => {
-                    progress.warning(format!(
-                        "the database {place} ALREADY HOLDS a node's state (perhaps the OLD network's). kwild would start \
-                         on that state and ignore the snapshot without a word"
-                    ));
-                    (format!("{place} ALREADY HOLDS a node's state: do not start kwild on it"), false)
-                }
-                Err(e) => (format!("{place} could not be looked at: {}", text::escape(&e.chain())), false),
+/// What is in the database that the new node will use, and how one is made.
+struct DatabaseSeen {
+    words: String,
+    target: Option<Target>,
+    createdb: Option<String>,
+}
+
+impl DatabaseSeen {
+    async fn look(root: &Path, manifest: &Manifest, progress: &Progress) -> Self {
+        let settings = match preflight::settings_of(root) {
+            Ok(settings) => settings,
+            Err(e) => {
+                let words = format!("not looked at: {}", text::escape(&e.chain()));
+                return DatabaseSeen { words, target: None, createdb: None };
             }
-        }
+        };
+        let place = format!("\"{}\" at {}:{}", text::escape(&settings.dbname), settings.host, settings.port);
+        let target = Target::look(&settings).await;
+        let words = match &target {
+            Ok(Target::Empty) => format!("{place} is there and empty of Kwil's state"),
+            Ok(Target::Missing) => format!("{place} does not exist yet: create it, empty"),
+            Ok(Target::HoldsState) if has_started(root) => format!("{place} holds this node's state"),
+            Ok(Target::HoldsState) => {
+                progress.warning(format!(
+                    "the database {place} ALREADY HOLDS a node's state (perhaps the OLD network's). kwild would start on that \
+                     state and ignore the snapshot without a word"
+                ));
+                format!("{place} ALREADY HOLDS a node's state: do not start kwild on it")
+            }
+            Err(e) => format!("{place} could not be looked at: {}", text::escape(&e.chain())),
+        };
+        DatabaseSeen { words, target: target.ok(), createdb: Some(preflight::createdb(&settings, manifest)) }
+    }
+
+    fn is_ready(&self, root: &Path) -> bool {
+        self.target == Some(Target::Empty) || self.target == Some(Target::HoldsState) && has_started(root)
     }
 }
 
-fn next_steps(initialised: &Initialised, peers: &PeersOf, database_ready: bool) -> Vec<String> {
-    let mut next = Vec::new();
-    if peers.is_alone() {
-        next.push(
-            "run the same command again with --wait quorum: it writes into config.toml whom this node dials, as the other \
-             validators join; nobody is named yet"
-                .to_owned(),
-        );
-    }
-    if !database_ready {
-        let key = match initialised.family {
+/// kwild has run on this root.
+fn has_started(root: &Path) -> bool {
+    setup::holds_blocks(root)
+}
+
+/// What is to be done with a finished root, in order; the last line starts kwild, unless that would go wrong for certain.
+struct NextSteps<'a> {
+    family: Family,
+    root: &'a Path,
+    peers: &'a PeersOf,
+    database: &'a DatabaseSeen,
+    is_validator: bool,
+    follow: bool,
+}
+
+impl NextSteps<'_> {
+    fn lines(&self) -> Vec<String> {
+        let mut next = Vec::new();
+        let mut wrong = false;
+        let config = self.root.join(CONFIG_FILE_NAME);
+        let key = match self.family {
             Family::V09 => "[app] pg_db_name",
             Family::V010 => "[db] dbname",
         };
-        next.push(format!(
-            "see that the database named by {key} in {} exists and is empty",
-            initialised.root.join(CONFIG_FILE_NAME).display()
-        ));
+        if !self.is_validator && !self.follow {
+            wrong = true;
+            next.push(
+                "this key does not vote: join into a new root with the validator's own key (--key-file FILE); or run the \
+                 same command again with --follow, if this node shall only follow"
+                    .to_owned(),
+            );
+        }
+        if self.peers.is_alone() && !has_started(self.root) {
+            next.push(
+                "run the same command again with --wait quorum: it writes into config.toml whom this node dials, as the other \
+                 validators join; nobody is named yet"
+                    .to_owned(),
+            );
+        }
+        match (self.database.target, &self.database.createdb) {
+            (Some(Target::HoldsState), _) if !has_started(self.root) => {
+                wrong = true;
+                next.push(format!(
+                    "name a new database in {key} of {}, make it, and look again: regenesis setup check -r {}",
+                    config.display(),
+                    setup::shell_path(self.root)
+                ));
+            }
+            (Some(Target::Missing), Some(createdb)) => next.push(createdb.clone()),
+            (None, createdb) => next.push(format!(
+                "see that the database named by {key} in {} exists and is empty{}",
+                config.display(),
+                createdb.as_ref().map(|line| format!("; this makes it: {line}")).unwrap_or_default()
+            )),
+            _ => {}
+        }
+        if !wrong {
+            next.push(setup::start_command(self.family, self.root));
+        }
+        next
     }
-    next.push(initialised.start_command());
-    next
 }

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     app::{
+        check,
         join::{self, JoinOptions},
         peers::{self, WaitFor},
     },
@@ -53,6 +54,16 @@ pub(crate) struct JoinArgs {
     /// config.toml as they come
     #[arg(long, value_enum, value_name = "quorum|everyone", hide_possible_values = true)]
     wait: Option<Wait>,
+    /// Only judge what can be judged before the fetch (key, database, root, disk, ports), then end: exit 4 where something is
+    /// wrong; nothing is made
+    #[arg(long, conflicts_with_all = ["wait", "create_db"])]
+    check: bool,
+    /// Make the new node's database where it is missing: empty, and ordered as the old network's
+    #[arg(long)]
+    create_db: bool,
+    /// The node shall only follow: a key that is no validator is right
+    #[arg(long)]
+    follow: bool,
     /// How long to serve others afterwards
     #[arg(long, value_name = "none|DURATION", default_value = "10m")]
     linger: Linger,
@@ -85,6 +96,7 @@ impl JoinArgs {
         };
         let (config, all_peers) = (self.config, self.all_peers);
         let old = self.from_root.map(|root| OldConfig::read(&expand_home(root))).transpose()?;
+        let old_database = old.as_ref().map(OldConfig::database).transpose()?;
         let options = JoinOptions {
             ticket: swarm::read_ticket(&self.ticket, &self.swarm)?,
             root,
@@ -101,7 +113,17 @@ impl JoinArgs {
                 Wait::Quorum => WaitFor::Quorum,
                 Wait::Everyone => WaitFor::Everyone,
             }),
+            create_database: self.create_db,
+            follow: self.follow,
+            old_database,
         };
+        if self.check {
+            let readiness = join::preflight(options, &session.progress, &session.cancel).await?;
+            return match readiness.ok {
+                true => session.output.result(&readiness),
+                false => session.output.result_with_error(&readiness, check::refusal(&readiness)),
+            };
+        }
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
         session.output.result(&joined)?;
         swarm::tell_linger(self.linger, session);

@@ -178,6 +178,11 @@ impl OldConfig {
         Ok(OldConfig { root, text })
     }
 
+    /// Its database.
+    pub(crate) fn database(&self) -> Result<config::DatabaseSettings> {
+        Ok(config::database_settings(&self.text)?)
+    }
+
     /// What of it goes over; flags win.
     pub(crate) fn carry_over(&self, family: Family, flags: &[(String, String)]) -> Result<CarryOver> {
         let given: Vec<String> = flags.iter().map(|(key, _)| key.clone()).collect();

@@ -241,8 +241,8 @@ fn look_at_key(path: &Path, family: Family, genesis: Option<&Genesis>) -> (RootK
     (good, Some(key.public()))
 }
 
-/// Both families keep their blocks in the root.
-fn holds_blocks(root: &Path) -> bool {
+/// Whether kwild has run on a root: both families keep their blocks in it.
+pub fn holds_blocks(root: &Path) -> bool {
     ["blockstore", "abci/data"]
         .iter()
         .any(|name| fs::read_dir(root.join(name)).is_ok_and(|mut entries| entries.next().is_some()))

@@ -18,6 +18,7 @@ use std::{
     sync::Arc,
 };
 
+use kwil_formats::judge::readiness::shell_word;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -29,7 +30,7 @@ use kwil_formats::formats::{
     genesis::Genesis,
     key::PublicKey,
 };
-pub use look::{Looked, look};
+pub use look::{Looked, holds_blocks, look};
 pub use node_config::NodeConfig;
 pub use peers::{PeersInRoot, addresses_in_root, merge_peers};
 pub use plan::staging_directory;
@@ -232,11 +233,14 @@ pub fn key_in_root(root: &Path) -> bool {
     [Family::V09, Family::V010].iter().any(|family| root.join(key_file_name(*family)).exists())
 }
 
+/// A path as it can be pasted into a shell.
+pub fn shell_path(path: &Path) -> String {
+    shell_word(&path.to_string_lossy())
+}
+
 /// The command that starts kwild on a root, as it can be pasted into a shell.
 pub fn start_command(family: Family, root: &Path) -> String {
-    let root = root.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
-    let quoted = if root.chars().all(plain) { root.into_owned() } else { format!("'{}'", root.replace('\'', r"'\''")) };
+    let quoted = shell_path(root);
     match family {
         Family::V09 => format!("kwild --root-dir {quoted}"),
         Family::V010 => format!("kwild start -r {quoted}"),

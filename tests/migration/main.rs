@@ -6,6 +6,7 @@ mod common;
 mod edits;
 mod lead;
 mod peers;
+mod preflight;
 mod resume;
 mod roots;
 mod strangers;

@@ -168,7 +168,8 @@ fn sources_come_together(family: Family) {
     );
     let flag = peers_flag(family);
     let given = at(third, "10.0.0.33:1");
-    let flags = ["--from-root", "old", &flag, &given, "--node-address", "10.0.0.1:5"];
+    let database = if family == Family::V09 { "--app.pg-db-name" } else { "--db.dbname" };
+    let flags = ["--from-root", "old", &flag, &given, "--node-address", "10.0.0.1:5", database, "new"];
     let joined = join(&party, &ticket, family, me, &flags).finish().result();
     let mut all =
         vec![given.clone(), at(fourth, "10.0.0.4:1"), at(lead_number, "10.0.0.77:1"), at(third, "10.0.0.3:1")];

@@ -13,7 +13,7 @@ pub use machine::{
 };
 pub use peers::{Peers, Reach, judge_peers};
 pub use root::{Root, RootConfig, RootGenesis, RootKey, RootState, judge_root};
-pub use server::{Access, Database, OtherDatabase, Role, Schema, Server, Setting, judge_server};
+pub use server::{Access, Database, OtherDatabase, Role, Schema, Server, Setting, createdb_command, judge_server};
 
 use crate::{
     base::{Finding, Level},
