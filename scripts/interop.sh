@@ -10,7 +10,9 @@
 #   SECONDS_MAX=120            how long one start of kwild may take
 #
 # psql and pg_dump 16 must be on PATH: kwild runs them. For each family: the recorded network's database, a signed snapshot of
-# it, a root, real kwild to height 3, `setup confirm`; then one changed row, and a node that restored nothing.
+# it, a root, real kwild to height 3, `setup confirm`; then one changed row, and a node that restored nothing; then the whole
+# network: `publish`, four `join`s without any peer flag, four real kwild to height 3, `setup confirm` on each.
+#   PARTS="one network"        run only one of the two parts
 # Exit 0: all as it should be; 1: it says which step failed; 2: nothing to test with. Databases, processes and files that it
 # made are gone afterwards; nothing else is touched.
 set -euo pipefail
@@ -46,7 +48,7 @@ fi
 
 work=$(mktemp -d)
 chmod 0755 "$work"
-node='' server='' databases=() step='preparing'
+node='' nodes=() lead='' server='' databases=() step='preparing'
 
 stop_node() {
     [ -n "$node" ] || return 0
@@ -60,11 +62,26 @@ stop_node() {
     node=''
 }
 
+stop_nodes() {
+    for node in "${nodes[@]}"; do kill -TERM "$node" 2>/dev/null || true; done
+    for node in "${nodes[@]}"; do stop_node; done
+    nodes=() node=''
+}
+
+stop_lead() {
+    [ -n "$lead" ] || return 0
+    kill -TERM "$lead" 2>/dev/null || true
+    wait "$lead" 2>/dev/null || true
+    lead=''
+}
+
 finish() {
     local code=$? database
     trap - EXIT INT TERM HUP
     [ "$code" -eq 0 ] || say "FAILED at: $step"
     stop_node
+    stop_nodes
+    stop_lead
     for database in "${databases[@]}"; do
         query postgres "DROP DATABASE IF EXISTS \"$database\" WITH (FORCE)" >/dev/null || say "left behind: the database $database"
     done
@@ -131,15 +148,19 @@ make_database() {
     databases+=("$1")
 }
 
-# Starts kwild of a family on a root and waits for height 3 in its database.
-start_node() {
-    local family=$1 root=$2 database=$3 log=$4 height end command
+# Starts kwild of a family on a root.
+launch() {
+    local family=$1 root=$2 log=$3 command
     if [ "$family" = v0.9 ]; then command=("$KWILD09" --root-dir "$root"); else command=("$KWILD" start -r "$root"); fi
     # Its own HOME: no psqlrc or password file of the caller.
     HOME=$work env -u PGHOST -u PGPORT -u PGUSER -u PGPASSWORD -u PGDATABASE -u PGOPTIONS -u PGCLIENTENCODING \
         "${command[@]}" >"$log" 2>&1 &
     node=$!
-    end=$((SECONDS + limit))
+}
+
+# Waits until a node's database has block 3.
+wait_for_blocks() {
+    local database=$1 log=$2 height='' end=$((SECONDS + limit))
     while [ "$SECONDS" -lt "$end" ]; do
         height=$(query "$database" 'SELECT max(height) FROM kwild_chain.chain' 2>/dev/null || true)
         [ "${height:-0}" -lt 3 ] || return 0
@@ -149,18 +170,30 @@ start_node() {
     die "kwild did not reach height 3 within $limit s (height ${height:-none})"
 }
 
-make_root() {
-    local family=$1 root=$2 database=$3 snapshot=$4 flags
+# Starts kwild of a family on a root and waits for height 3 in its database.
+start_node() {
+    launch "$1" "$2" "$4"
+    wait_for_blocks "$3" "$4"
+}
+
+# The flags of a node's own, in `flags`: its database, free ports, quick blocks.
+node_flags() {
+    local family=$1 database=$2 socket=$3
     if [ "$family" = v0.9 ]; then
         flags=(--app.pg-db-host "$PGHOST" --app.pg-db-port "$PGPORT" --app.pg-db-user "$PGUSER" --app.pg-db-pass "$password"
             --app.pg-db-name "$database" --app.jsonrpc-listen-addr "127.0.0.1:$(free_port)"
-            --app.admin-listen-addr "$work/a.sock" --chain.rpc.listen-addr "tcp://127.0.0.1:$(free_port)"
+            --app.admin-listen-addr "$socket" --chain.rpc.listen-addr "tcp://127.0.0.1:$(free_port)"
             --chain.p2p.listen-addr "tcp://127.0.0.1:$(free_port)" --chain.consensus.timeout-commit 500ms)
     else
         flags=(--db.host "$PGHOST" --db.port "$PGPORT" --db.user "$PGUSER" --db.pass "$password" --db.dbname "$database"
-            --rpc.listen "127.0.0.1:$(free_port)" --p2p.listen "127.0.0.1:$(free_port)" --admin.listen "$work/a.sock"
+            --rpc.listen "127.0.0.1:$(free_port)" --p2p.listen "127.0.0.1:$(free_port)" --admin.listen "$socket"
             --consensus.propose-timeout 500ms --consensus.empty-block-timeout 1s)
     fi
+}
+
+make_root() {
+    local family=$1 root=$2 database=$3 snapshot=$4 flags
+    node_flags "$family" "$database" "$work/a.sock"
     "$REGENESIS" setup init -r "$root" -g "$work/$family/snap/genesis.json" -s "$snapshot" -k "$work/$family/key" "${flags[@]}" \
         >"$work/$family/init.out" 2>"$work/$family/init.err" || { cat "$work/$family/init.err" >&2; return 1; }
 }
@@ -353,7 +386,105 @@ P
     stop_node
 }
 
+# Four validators of the recorded network: publish, four joins at once, check, four kwild, confirm. No peer is named by hand.
+network_test() {
+    local family=$1 world name keys=() number flags ticket='' joins=() root log
+    name="regenesis_interop_$$_${family//[.v]/}n"
+    case $family in
+    v0.9)
+        world=tests/data/v0.9/worlds/quartet
+        for number in 0 1 2 3; do keys+=("$world/keys/node$number.private_key"); done
+        ;;
+    v0.10)
+        world=tests/data/v0.10/worlds/quartet
+        # Number 3 had left the network.
+        for number in 0 1 2 4; do keys+=("$world/nodekey.node$number.json"); done
+        ;;
+    esac
+    mkdir "$work/$family-net"
+    export PGDATABASE=postgres
+
+    step="$family network: publish"
+    say "== $step"
+    make_database "${name}_old"
+    gunzip -c "$world/database.sql.gz" | psql --no-psqlrc --quiet --no-password --set ON_ERROR_STOP=1 --dbname "${name}_old" >/dev/null
+    "$REGENESIS" key gen ed25519 -o "$work/$family-net/lead.key" >/dev/null
+    "$REGENESIS" publish --dbname "${name}_old" --snapdir "$work/$family-net/snap" --genesis "$world/genesis.original.json" \
+        --chain-id "interop-net-$$" --key "$work/$family-net/lead.key" --state-dir "$work/$family-net/state" \
+        --listen /ip4/127.0.0.1/tcp/0 >"$work/$family-net/ticket" 2>"$work/$family-net/publish.err" &
+    lead=$!
+    for _ in $(seq 600); do
+        [ ! -s "$work/$family-net/ticket" ] || break
+        kill -0 "$lead" 2>/dev/null || { cat "$work/$family-net/publish.err" >&2; die "publish ended"; }
+        sleep 0.1
+    done
+    ticket=$(cat "$work/$family-net/ticket")
+    [ -n "$ticket" ] || die "publish gives no ticket"
+
+    step="$family network: four joins at once, no peer flag"
+    say "== $step"
+    for number in 0 1 2 3; do
+        root=$work/$family-net/root$number
+        databases+=("${name}_new$number")
+        install -m 0600 "${keys[$number]}" "$work/$family-net/key$number"
+        node_flags "$family" "${name}_new$number" "$work/n$number.sock"
+        "$REGENESIS" join "$ticket" --root-dir "$root" --key-file "$work/$family-net/key$number" --create-db --wait everyone \
+            --linger none --timeout "${limit}s" --state-dir "$work/$family-net/state$number" --listen /ip4/127.0.0.1/tcp/0 \
+            "${flags[@]}" >"$root.out" 2>"$root.err" &
+        joins+=($!)
+    done
+    for number in 0 1 2 3; do
+        wait "${joins[$number]}" || { cat "$work/$family-net/root$number.err" >&2; die "join $number failed"; }
+        grep -h 'peers ' "$work/$family-net/root$number.out" >&2
+    done
+    stop_lead
+
+    step="$family network: setup check on each root"
+    say "== $step"
+    for number in 0 1 2 3; do
+        root=$work/$family-net/root$number
+        "$REGENESIS" setup check -r "$root" --connect-timeout 30s >"$root.check" 2>&1 || { cat "$root.check" >&2; die "setup check refuses root $number"; }
+        grep -q 'names 3 of 3 other validators' "$root.check" || { cat "$root.check" >&2; die "root $number does not know the others"; }
+        tail -n 1 "$root.check" >&2
+    done
+
+    step="$family network: four kwild to height 3"
+    say "== $step"
+    if [ "$family" = v0.9 ]; then
+        # Nodes of a new network that load their snapshots at once on one server wait for each other for ever.
+        for number in 0 1 2 3; do
+            log=$work/$family-net/root$number.log0
+            launch "$family" "$work/$family-net/root$number" "$log"
+            local end=$((SECONDS + limit))
+            until grep -q 'ABCI application is ready' "$log"; do
+                kill -0 "$node" 2>/dev/null || die "kwild $number ended by itself: $(tail -n 1 "$log" | cut -c 1-400)"
+                [ "$SECONDS" -lt "$end" ] || die "kwild $number did not restore within $limit s"
+                sleep 0.2
+            done
+            stop_node
+        done
+    fi
+    for number in 0 1 2 3; do
+        launch "$family" "$work/$family-net/root$number" "$work/$family-net/root$number.log"
+        nodes+=("$node")
+    done
+    for number in 0 1 2 3; do
+        node=${nodes[$number]}
+        wait_for_blocks "${name}_new$number" "$work/$family-net/root$number.log"
+        say "   kwild $number is at height $(query "${name}_new$number" 'SELECT max(height) FROM kwild_chain.chain')"
+    done
+    step="$family network: setup confirm on each node"
+    say "== $step"
+    for number in 0 1 2 3; do
+        confirm 0 'holds what was signed' --root-dir "$work/$family-net/root$number" --manifest "$work/$family-net/root$number"
+    done
+    stop_nodes
+}
+
 cd "$checkout"
-[ -z "$KWILD09" ] || family_test v0.9
-[ -z "$KWILD" ] || family_test v0.10
+for part in ${PARTS:-one network}; do
+    case $part in one) run=family_test ;; network) run=network_test ;; *) die "no such part: $part" ;; esac
+    [ -z "$KWILD09" ] || "$run" v0.9
+    [ -z "$KWILD" ] || "$run" v0.10
+done
 say "all as it should be"

@@ -1,5 +1,7 @@
 //! `setup check`: looks at root, server and machine at once, and says what kwild would make of them.
 
+mod reach;
+
 use std::{
     fmt,
     io::{self, Read},
@@ -12,9 +14,10 @@ use std::{
 
 use kwil_formats::{
     formats::{Family, config::StartSettings},
+    judge::collation::Collation,
     judge::readiness::{
         Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
-        RequiredSpace, judge_machine, judge_root, judge_server, sort,
+        RequiredSpace, judge_machine, judge_peers, judge_root, judge_server, sort,
     },
 };
 use nix::sys::resource::{Resource, getrlimit};
@@ -52,6 +55,12 @@ pub struct CheckOptions {
     pub connect_time_max: Duration,
     /// What `--fix` prints is wanted.
     pub fix: bool,
+    /// How the old network's database orders text, where a manifest tells.
+    pub collation: Option<Collation>,
+    /// What the node's start depends on, where there is no root yet.
+    pub start: Option<StartSettings>,
+    /// What was found out elsewhere.
+    pub more: Vec<Check>,
 }
 
 /// What was checked, in words.
@@ -150,20 +159,22 @@ impl fmt::Display for Readiness {
 /// # Errors
 /// When the look itself ends.
 pub async fn check(options: CheckOptions) -> Result<Readiness> {
-    let CheckOptions { root, settings, family, kwild, text_bytes, connect_time_max, fix } = options;
+    let CheckOptions { root, settings, family, kwild, text_bytes, connect_time_max, fix, collation, start, more } =
+        options;
     let looked = root.as_ref().map(|(_, looked)| looked);
-    let start = looked.and_then(|looked| looked.start.clone());
+    let start = looked.and_then(|looked| looked.start.clone()).or(start);
     let wanted = family.or_else(|| looked.and_then(|looked| looked.family));
     let pg_dump_path = start.as_ref().map_or_else(|| "pg_dump".to_owned(), |start| start.pg_dump.clone());
     let program = |name: String| tokio::task::spawn_blocking(move || version_of(&name));
     let places = places(start.as_ref(), wanted);
-    let (access, psql, pg_dump, kwild, ports, psqlrc) = tokio::join!(
+    let (access, psql, pg_dump, kwild, ports, psqlrc, peers) = tokio::join!(
         readiness::look(&settings, connect_time_max),
         program("psql".to_owned()),
         program(pg_dump_path.clone()),
         tokio::task::spawn_blocking(move || kwild.map(|path| ask_kwild(&path))),
         tokio::task::spawn_blocking(move || places.into_iter().map(try_port).collect::<Vec<Port>>()),
         tokio::task::spawn_blocking(psql_start_files),
+        reach::dial(looked.and_then(|looked| looked.peers.clone()).unwrap_or_default()),
     );
     let ended = || "the check ended";
     let (psql, pg_dump, kwild) = (psql.or_failed(ended)?, pg_dump.or_failed(ended)?, kwild.or_failed(ended)?);
@@ -204,9 +215,14 @@ pub async fn check(options: CheckOptions) -> Result<Readiness> {
         },
         kwild,
     };
-    let mut checks = judge_server(&access, expected, &settings.place(), &settings.user, &settings.dbname);
+    let (place, old) = (settings.place(), collation.as_ref());
+    let mut checks = judge_server(&access, expected, old, &place, &settings.user, &settings.dbname);
+    checks.extend(more);
     if let Some(looked) = looked {
         checks.extend(judge_root(&looked.root, expected));
+        if let (Some(_), Some(family), Some(_)) = (&looked.peers, looked.family, &looked.start) {
+            checks.extend(judge_peers(&peers, family, expected));
+        }
     }
     checks.extend(judge_machine(&machine, expected));
     sort(&mut checks);

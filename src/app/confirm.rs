@@ -4,14 +4,17 @@ use std::path::{Path, PathBuf};
 
 use kwil_formats::{
     formats::{Family, genesis::Genesis},
-    judge::confirm::{FoundState, Judgement, Part, SignedState, TableState, Verdict, judge},
+    judge::{
+        collation,
+        confirm::{FoundState, Judgement, Part, SignedState, TableState, Verdict, judge},
+    },
 };
 use serde::Serialize;
 
 use super::files::read_manifest;
 use crate::{
-    base::{Context, Error, Progress, Result, clock, progress::Item, task::CancellationToken, text},
-    database::{NodeStage, Settings},
+    base::{Context, Error, Finding, Level, Progress, Result, clock, progress::Item, task::CancellationToken, text},
+    database::{self, NodeStage, Settings},
     manifest::{Manifest, genesis_validators},
     snapshot::{
         self, ReadOptions,
@@ -60,6 +63,8 @@ pub enum Conclusion {
     Damaged,
     /// Parts differ, and transactions may have done that.
     Unconfirmed,
+    /// The data is what was signed, but its database orders text otherwise than the old network's.
+    OrdersOtherwise,
 }
 
 /// What a confirmation found.
@@ -81,6 +86,8 @@ pub struct Confirmed {
     pub tables: Vec<Part>,
     /// Sentences on what is worth knowing of the comparison.
     pub notes: Vec<String>,
+    /// How the database orders text, where that is not as in the old network.
+    pub collation: Vec<Finding>,
 }
 
 impl Confirmed {
@@ -122,6 +129,14 @@ impl Confirmed {
                 "compare with other nodes at the same height (`snapshot digest --compare`): honest ones are equal. \
                  --allow-transactions makes it no failure. Only before the first transaction can everything be confirmed",
             ),
+            Conclusion::OrdersOtherwise => {
+                let finding = self.collation.iter().find(|finding| finding.level == Level::Error);
+                let text = finding.map_or("the database orders text otherwise", |finding| finding.text.as_str());
+                Error::verify(format!("the data is what was signed, but {text}")).hint(
+                    "stop this kwild and make its database and its root anew before it parts from the others: \
+                     `regenesis join … --db.dbname NAME --create-db` makes one that is ordered as the old one",
+                )
+            }
             _ => Error::verify(format!("this node does not hold what was signed: {}", named(Verdict::Damage))).hint(anew),
         })
     }
@@ -147,7 +162,14 @@ pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &Canc
         .hint("name the new node's database"));
     }
     let judged = basis.judge(&found)?;
-    Ok(conclude(&basis, &found, judged, options.allow_transactions))
+    let collation = match basis.manifest.as_ref().and_then(|manifest| manifest.collation.as_ref()) {
+        None => Vec::new(),
+        Some(old) => {
+            let new = database::collation::look(&options.settings).await?;
+            collation::compare(old, &new, &options.settings.dbname)
+        }
+    };
+    Ok(conclude(&basis, &found, judged, collation, options.allow_transactions))
 }
 
 /// The progress without warnings and notes: that the node runs is as it should be, and nobody needs to hear of it.
@@ -334,11 +356,18 @@ async fn read_file(
     tokio::task::spawn_blocking(work).await.or_failed(|| "the check ended unexpectedly")?
 }
 
-fn conclude(basis: &Basis, found: &WitnessedDatabase, judged: Judgement, allow_transactions: bool) -> Confirmed {
+fn conclude(
+    basis: &Basis,
+    found: &WitnessedDatabase,
+    judged: Judgement,
+    collation: Vec<Finding>,
+    allow_transactions: bool,
+) -> Confirmed {
     let worst = judged.verdict();
     let outcome = match worst {
         _ if judged.not_restored => Conclusion::NotRestored,
         Verdict::Damage => Conclusion::Damaged,
+        _ if collation.iter().any(|finding| finding.level == Level::Error) => Conclusion::OrdersOtherwise,
         Verdict::Unclear => Conclusion::Unconfirmed,
         Verdict::Grown => Conclusion::AsSignedAndMore,
         Verdict::Kwild | Verdict::Equal => Conclusion::AsSigned,
@@ -385,5 +414,6 @@ fn conclude(basis: &Basis, found: &WitnessedDatabase, judged: Judgement, allow_t
         compared: if basis.file.is_some() { "rows" } else { "digests" },
         tables: judged.parts,
         notes,
+        collation,
     }
 }

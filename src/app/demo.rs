@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use kwil_formats::formats::{Family, GENESIS_FILE_NAME, genesis::Genesis};
+use kwil_formats::formats::{Family, GENESIS_FILE_NAME, config::PeerAddress, genesis::Genesis, key::PrivateKey};
 use serde::{Deserialize, Serialize};
 use tempfile::TempDir;
 
@@ -305,6 +305,10 @@ impl Migrating {
             publish.extend([flag.into(), path.into()]);
         }
         publish.extend(["--state-dir".into(), self.home(0)?.join("state").into()]);
+        // The recordings have no old root, whose config.toml would say it.
+        for number in 0..options.validators.min(self.world.keys.len()) {
+            publish.extend(["--node-address".into(), self.node_address(number)?.into()]);
+        }
         let Published { ticket } = self.start(0, &publish, true)?.result().await?;
         let published_seconds = clock::now().duration_since(began).as_secs_f64();
 
@@ -319,7 +323,7 @@ impl Migrating {
             join.extend([self.root(number)?.into(), "--state-dir".into(), self.home(number)?.join("state").into()]);
             match number < self.world.keys.len() {
                 true => join.extend(["--key-file".into(), self.key(number)?.into()]),
-                false => join.push("--new-key".into()),
+                false => join.extend(arguments(["--new-key", "--follow"])),
             }
             join.extend(self.configuration(number, scratch));
             // One of them speaks for all: they do the same at the same time.
@@ -411,6 +415,7 @@ impl Migrating {
             ("--genesis", snapdir.join(GENESIS_FILE_NAME)),
             ("--genesis-state", snapdir.join(self.world.family.snapshot_file_name())),
             ("--key-file", key.to_owned()),
+            ("--manifest", snapdir.to_owned()),
         ] {
             init.extend([flag.into(), path.into()]);
         }
@@ -484,6 +489,15 @@ impl Migrating {
         let path = self.home(number)?.join(key_file_name(self.world.family));
         durable::write_atomically(&path, self.world.keys[number], 0o600)?;
         Ok(path)
+    }
+
+    /// Where a recorded validator's new node listens, as its peers dial it.
+    fn node_address(&self, number: usize) -> Result<String> {
+        let family = self.world.family;
+        let (key, _) = PrivateKey::parse_file(self.world.keys[number])?;
+        let place = self.addresses(number).swap_remove(0).1;
+        let address = PeerAddress::of_key(family, &key.public(), place.trim_start_matches("tcp://"));
+        address.map(|address| address.to_string()).or_failed(|| "the demo's own address is none")
     }
 
     /// Addresses that nodes on one machine cannot share, as key and value of the configuration.

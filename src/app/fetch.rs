@@ -118,6 +118,26 @@ pub async fn fetch(
     fetch_onto(options, accept, &FileSystem, progress, cancel).await
 }
 
+/// The manifest that a ticket names, from whoever has it; nothing is kept but the highest sequence seen.
+///
+/// # Errors
+/// As [`fetch`].
+pub async fn ask_for_manifest(
+    ticket: &Ticket,
+    swarm: &SwarmOptions,
+    state: &StateDirectory,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<VerifiedManifest> {
+    let place =
+        tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
+    let private = PrivateDirectory::lock(place.path())?;
+    let mut node = Node::start(&private, ticket, swarm, progress).await?;
+    let manifest = manifest_from_peers(&mut node, ticket, state, swarm.timeout, progress, cancel).await;
+    node.stop().await;
+    manifest
+}
+
 /// [`fetch`] onto any kind of disk.
 ///
 /// # Errors
@@ -147,6 +167,7 @@ pub async fn fetch_onto(
             durable::write_atomically(&manifest_path, manifest.bytes(), 0o644)?;
         }
         tell_manifest(&manifest, progress);
+        node.hear_validators(&manifest);
         accept(&manifest)?;
         let fetching = Fetching {
             manifest: &manifest,
@@ -436,6 +457,7 @@ pub async fn seed(
     let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
     let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
     let mut node = Node::start(&private, &ticket, swarm, progress).await?;
+    node.hear_validators(&manifest);
     let have = ChunkSet::full(store.contents().chunk_count());
     let content = Content { store: store.clone(), have, manifest: Arc::new(bytes), sink: None };
     // First: whoever still has an older ticket's peers among its own is none the less complete.

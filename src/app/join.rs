@@ -1,5 +1,7 @@
 //! Joining: fetch into the directory that becomes the root, check, set up, and say what to do next.
 
+mod preflight;
+
 use std::{
     fmt,
     path::{Path, PathBuf},
@@ -8,23 +10,27 @@ use std::{
 
 use kwil_formats::formats::{
     Family, GENESIS_FILE_NAME,
-    config::{self, CONFIG_FILE_NAME, Setting},
+    config::{CONFIG_FILE_NAME, DatabaseSettings, Setting},
 };
 use serde::Serialize;
+use tokio::runtime::Handle;
 
+use self::preflight::Preflight;
 use super::{
+    check::Readiness,
     fetch::{self, Complete, FetchOptions, Serving},
     files::read_private_key,
-    node::SwarmOptions,
+    node::{Node, SwarmOptions},
+    peers::{self, Company, PeersOf, WaitFor},
     state::StateDirectory,
 };
 use crate::{
     base::{
-        Blake3Hash, Context, Error, Progress, Result, Sha256Hash, clock, files::read_bounded, limits,
+        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, files::read_bounded, limits,
         task::CancellationToken, text,
     },
-    database::{PartialSettings, Target},
-    manifest::{Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
+    database::Target,
+    manifest::{Attestations, MANIFEST_FILE_NAME, Manifest, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };
 
@@ -45,6 +51,16 @@ pub struct JoinOptions {
     pub swarm: SwarmOptions,
     /// Where the highest sequence seen is kept.
     pub state: StateDirectory,
+    /// Where others reach this node's kwild, each `host:port`; empty: as its configuration and the swarm tell.
+    pub node_address: Vec<String>,
+    /// Before the result is told, these others must be ready.
+    pub wait: Option<WaitFor>,
+    /// The node's database is made where it is missing.
+    pub create_database: bool,
+    /// A key that does not vote is right: the node shall only follow.
+    pub follow: bool,
+    /// The old node's database, where its root is named.
+    pub old_database: Option<DatabaseSettings>,
 }
 
 impl fmt::Debug for JoinOptions {
@@ -90,6 +106,8 @@ pub struct Joined {
     pub database: String,
     /// Whether kwild may be started as it is.
     pub database_ready: bool,
+    /// Whom the node dials.
+    pub peers: PeersOf,
     /// What to do next, in order.
     pub next: Vec<String>,
     /// What became of an old node's settings, each key once.
@@ -122,6 +140,7 @@ impl fmt::Display for Joined {
             Some(power) => writeln!(f, "  this key    is a validator in the genesis, with power {power}")?,
             None => writeln!(f, "  this key    is NO validator in the genesis: the node will follow, not vote")?,
         }
+        writeln!(f, "  peers       {}", self.peers.words())?;
         writeln!(f, "  database    {}", self.database)?;
         setup::fmt_settings(&self.settings, f)?;
         writeln!(f, "next:")?;
@@ -134,24 +153,128 @@ impl fmt::Display for Joined {
 
 /// A join that is done and still serves.
 #[derive(Debug)]
-pub enum Joining {
+pub struct Joining {
+    served: Served,
+    company: Company,
+    progress: Progress,
+}
+
+#[derive(Debug)]
+enum Served {
     /// Fetched just now.
     Fetched(Box<Complete>),
     /// Was complete; serves.
     Serving(Box<Serving>),
 }
 
+impl Served {
+    fn node(&mut self) -> &mut Node {
+        match self {
+            Served::Fetched(complete) => &mut complete.node,
+            Served::Serving(serving) => &mut serving.node,
+        }
+    }
+
+    async fn stop(self) {
+        match self {
+            Served::Fetched(complete) => complete.abandon().await,
+            Served::Serving(serving) => drop(serving.node.stop().await),
+        }
+    }
+}
+
 impl Joining {
-    /// Serves others for a while, then ends.
+    /// Says that this root is ready, takes what others have said, and waits for those that are asked for.
+    async fn meet(
+        &mut self,
+        wait: Option<WaitFor>,
+        give_up: Option<Duration>,
+        cancel: &CancellationToken,
+    ) -> Result<()> {
+        self.company.update(self.served.node(), &self.progress).await?;
+        match wait {
+            Some(wait) => self.wait(wait, give_up, cancel).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Waits until the others are ready; their addresses go into config.toml as they come.
+    ///
+    /// # Errors
+    /// [`Kind::GaveUp`] after `give_up`, [`Kind::Interrupted`] after a signal: the root is complete and stays.
+    async fn wait(&mut self, wait: WaitFor, give_up: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
+        let began = clock::now();
+        let mut told = None;
+        loop {
+            self.company.update(self.served.node(), &self.progress).await?;
+            if self.company.is_together(self.served.node(), wait) {
+                return Ok(());
+            }
+            let words = self.company.waiting_words(self.served.node());
+            let waited = clock::now().duration_since(began);
+            let again = "the root is complete: run the same command again, it goes on waiting";
+            if give_up.is_some_and(|limit| waited >= limit) {
+                let limit = humantime::format_duration(give_up.unwrap_or_default());
+                return Err(Error::new(Kind::GaveUp, format!("after {limit} of waiting: {words}")).hint(again));
+            }
+            if told.as_ref() != Some(&words) {
+                self.progress.step(words.clone());
+                told = Some(words);
+            }
+            tokio::select! {
+                () = cancel.cancelled() => {
+                    return Err(Error::new(Kind::Interrupted(2), "interrupted while waiting for other validators").hint(again));
+                }
+                heard = self.served.node().next() => drop(heard?),
+            }
+        }
+    }
+
+    /// Serves others for a while, then ends. What validators say of their kwild meanwhile still goes into config.toml.
     ///
     /// # Errors
     /// When the files cannot be read any more.
-    pub async fn linger(self, linger: Duration, cancel: &CancellationToken) -> Result<()> {
-        match self {
-            Joining::Fetched(complete) => complete.linger(Some(linger), cancel).await,
-            Joining::Serving(serving) => serving.run(Some(linger), cancel).await,
-        }
+    pub async fn linger(mut self, linger: Duration, cancel: &CancellationToken) -> Result<()> {
+        let began = clock::now();
+        let served = async {
+            self.served.node().tell_where();
+            loop {
+                self.company.update(self.served.node(), &self.progress).await?;
+                if clock::now().duration_since(began) >= linger {
+                    return Ok(());
+                }
+                tokio::select! {
+                    () = cancel.cancelled() => return Ok(()),
+                    heard = self.served.node().next() => self.served.node().tell_served(&heard?),
+                }
+            }
+        };
+        let served = served.await;
+        self.served.stop().await;
+        served
     }
+}
+
+/// Judges what can be judged before a join: of the swarm's bytes only the manifest is fetched, and nothing is made.
+///
+/// # Errors
+/// As [`join`], before its first chunk.
+pub async fn preflight(options: JoinOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Readiness> {
+    let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
+    if is_finished(&root) {
+        return Err(Error::refused(format!("{} is complete: there is nothing to fetch", root.display()))
+            .hint(format!("look at it with `regenesis setup check -r {}`", setup::shell_path(&root))));
+    }
+    if let KeySource::File(path) = &options.key {
+        read_private_key(path)?;
+    }
+    setup::staging_directory(&root)?;
+    let (ticket, swarm) = (&options.ticket, &options.swarm);
+    let manifest = fetch::ask_for_manifest(ticket, swarm, &options.state, progress, cancel).await?;
+    let family = manifest.manifest().network.family;
+    (options.config)(family)?.check(family)?;
+    setup::check_key(&root, family, &options.key)?;
+    Preflight { options: &options, root: &root, manifest: &manifest }.look().await
 }
 
 /// Makes a root from a ticket. On its own finished root it checks and serves.
@@ -169,6 +292,8 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         let family = manifest.manifest().network.family;
         (options.config)(family)?.check(family)?;
         setup::check_key(&root, family, &options.key)?;
+        let preflight = Preflight { options: &options, root: &root, manifest };
+        tokio::task::block_in_place(|| Handle::current().block_on(preflight.require(progress)))?;
         match &manifest.manifest().trust.attestations {
             Attestations::None => Ok(()),
             rule => Err(Error::refused(format!(
@@ -189,7 +314,10 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         state: options.state.clone(),
     };
     let mut complete = fetch::fetch(fetch, &accept, progress, cancel).await?;
-    let config = (options.config)(complete.manifest.manifest().network.family)?;
+    let family = complete.manifest.manifest().network.family;
+    let mut config = (options.config)(family)?;
+    let all_peers = config.all_peers;
+    config.peers.extend(peers::that_resolve(family, &complete.manifest.manifest().node_addresses, progress).await);
     let initialised = {
         progress.step("setting the root up");
         let init = InitOptions {
@@ -214,10 +342,29 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         }
     };
     complete.directory = root;
+    let company = Company::new(&complete.directory, &options.node_address, all_peers)?;
+    let mut joining = Joining { served: Served::Fetched(Box::new(complete)), company, progress: progress.clone() };
+    if let Err(error) = joining.meet(options.wait, options.swarm.timeout, cancel).await {
+        joining.served.stop().await;
+        return Err(error);
+    }
+    let Served::Fetched(complete) = &joining.served else { unreachable!("it was fetched just now") };
     let manifest = complete.manifest.manifest();
-    let (database, database_ready) = look_at_database(&initialised.root, progress).await;
+    let database = DatabaseSeen::look(&initialised.root, manifest, progress).await;
+    let peers = joining.company.peers().clone();
+    let steps = NextSteps {
+        family: initialised.family,
+        root: &initialised.root,
+        peers: &peers,
+        database: &database,
+        is_validator: initialised.validator.is_some(),
+        follow: options.follow,
+    };
     let joined = Joined {
-        next: next_steps(&initialised, database_ready),
+        next: steps.lines(),
+        database_ready: database.is_ready(&initialised.root),
+        database: database.words,
+        peers,
         family: initialised.family,
         chain_id: initialised.chain_id.clone(),
         state_hash: manifest.state_hash,
@@ -233,11 +380,9 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         sources: complete.sources,
         fetch_seconds: complete.seconds,
         seconds: clock::now().duration_since(began).as_secs_f64(),
-        database,
-        database_ready,
         settings: initialised.settings,
     };
-    Ok((joined, Joining::Fetched(Box::new(complete))))
+    Ok((joined, joining))
 }
 
 /// A root that `join` made: it has everything that kwild starts on, and the manifest.
@@ -272,18 +417,37 @@ async fn on_finished_root(
     let mut swarm = options.swarm;
     swarm.public = options.ticket.secret.is_none();
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
+    let give_up = swarm.timeout;
     let mut serving = fetch::seed(&root, None, &swarm, progress, cancel).await?;
     // What is said to be checked was checked to its end; others are served meanwhile.
     if let Err(error) = serving.proved().await {
         serving.node.stop().await;
         return Err(error);
     }
+    let company = Company::new(&root, &options.node_address, (options.config)(family)?.all_peers)?;
+    let mut joining = Joining { served: Served::Serving(Box::new(serving)), company, progress: progress.clone() };
+    if let Err(error) = joining.meet(options.wait, give_up, cancel).await {
+        joining.served.stop().await;
+        return Err(error);
+    }
     let genesis = crate::snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?;
     let seat = Initialised::seat(&genesis, &key)?;
-    let (database, database_ready) = look_at_database(&root, progress).await;
     let manifest = signed.manifest();
+    let database = DatabaseSeen::look(&root, manifest, progress).await;
+    let peers = joining.company.peers().clone();
+    let steps = NextSteps {
+        family,
+        root: &root,
+        peers: &peers,
+        database: &database,
+        is_validator: seat.is_some(),
+        follow: options.follow,
+    };
     let joined = Joined {
-        next: vec![setup::start_command(family, &root)],
+        next: steps.lines(),
+        database_ready: database.is_ready(&root),
+        database: database.words,
+        peers,
         family,
         chain_id: manifest.network.new_chain_id.clone(),
         state_hash: manifest.state_hash,
@@ -299,54 +463,109 @@ async fn on_finished_root(
         sources: 0,
         fetch_seconds: 0.0,
         seconds: clock::now().duration_since(began).as_secs_f64(),
-        database,
-        // Once kwild has run on it, its database holds the state, as it should.
-        database_ready,
         settings: Vec::new(),
     };
-    Ok((joined, Joining::Serving(Box::new(serving))))
+    Ok((joined, joining))
 }
 
-/// What is in the database that the new node will use.
-async fn look_at_database(root: &Path, progress: &Progress) -> (String, bool) {
-    let looked = async {
-        let text = setup::read_config(&root.join(CONFIG_FILE_NAME))?;
-        let settings = PartialSettings::from(config::database_settings(&text)?).complete(None, |_| {})?;
-        let target = Target::look(&settings).await;
-        Ok::<_, Error>((settings, target))
-    };
-    match looked.await {
-        Err(e) => (format!("not looked at: {}", text::escape(&e.chain())), false),
-        Ok((settings, target)) => {
-            let place = format!("\"{}\" at {}:{}", text::escape(&settings.dbname), settings.host, settings.port);
-            match target {
-                Ok(Target::Empty) => (format!("{place} is there and empty of Kwil's state"), true),
-                Ok(Target::Missing) => (format!("{place} does not exist yet: create it, empty"), false),
-                Ok(Target::HoldsState) => {
-                    progress.warning(format!(
-                        "the database {place} ALREADY HOLDS a node's state (perhaps the OLD network's). kwild would start \
-                         on that state and ignore the snapshot without a word"
-                    ));
-                    (format!("{place} ALREADY HOLDS a node's state: do not start kwild on it"), false)
-                }
-                Err(e) => (format!("{place} could not be looked at: {}", text::escape(&e.chain())), false),
+/// What is in the database that the new node will use, and how one is made.
+struct DatabaseSeen {
+    words: String,
+    target: Option<Target>,
+    createdb: Option<String>,
+}
+
+impl DatabaseSeen {
+    async fn look(root: &Path, manifest: &Manifest, progress: &Progress) -> Self {
+        let settings = match preflight::settings_of(root) {
+            Ok(settings) => settings,
+            Err(e) => {
+                let words = format!("not looked at: {}", text::escape(&e.chain()));
+                return DatabaseSeen { words, target: None, createdb: None };
             }
-        }
+        };
+        let place = format!("\"{}\" at {}:{}", text::escape(&settings.dbname), settings.host, settings.port);
+        let target = Target::look(&settings).await;
+        let words = match &target {
+            Ok(Target::Empty) => format!("{place} is there and empty of Kwil's state"),
+            Ok(Target::Missing) => format!("{place} does not exist yet: create it, empty"),
+            Ok(Target::HoldsState) if has_started(root) => format!("{place} holds this node's state"),
+            Ok(Target::HoldsState) => {
+                progress.warning(format!(
+                    "the database {place} ALREADY HOLDS a node's state (perhaps the OLD network's). kwild would start on that \
+                     state and ignore the snapshot without a word"
+                ));
+                format!("{place} ALREADY HOLDS a node's state: do not start kwild on it")
+            }
+            Err(e) => format!("{place} could not be looked at: {}", text::escape(&e.chain())),
+        };
+        DatabaseSeen { words, target: target.ok(), createdb: Some(preflight::createdb(&settings, manifest)) }
+    }
+
+    fn is_ready(&self, root: &Path) -> bool {
+        self.target == Some(Target::Empty) || self.target == Some(Target::HoldsState) && has_started(root)
     }
 }
 
-fn next_steps(initialised: &Initialised, database_ready: bool) -> Vec<String> {
-    let mut next = Vec::new();
-    if !database_ready {
-        let key = match initialised.family {
+/// kwild has run on this root.
+fn has_started(root: &Path) -> bool {
+    setup::holds_blocks(root)
+}
+
+/// What is to be done with a finished root, in order; the last line starts kwild, unless that would go wrong for certain.
+struct NextSteps<'a> {
+    family: Family,
+    root: &'a Path,
+    peers: &'a PeersOf,
+    database: &'a DatabaseSeen,
+    is_validator: bool,
+    follow: bool,
+}
+
+impl NextSteps<'_> {
+    fn lines(&self) -> Vec<String> {
+        let mut next = Vec::new();
+        let mut wrong = false;
+        let config = self.root.join(CONFIG_FILE_NAME);
+        let key = match self.family {
             Family::V09 => "[app] pg_db_name",
             Family::V010 => "[db] dbname",
         };
-        next.push(format!(
-            "see that the database named by {key} in {} exists and is empty",
-            initialised.root.join(CONFIG_FILE_NAME).display()
-        ));
+        if !self.is_validator && !self.follow {
+            wrong = true;
+            next.push(
+                "this key does not vote: join into a new root with the validator's own key (--key-file FILE); or run the \
+                 same command again with --follow, if this node shall only follow"
+                    .to_owned(),
+            );
+        }
+        if self.peers.is_alone() && !has_started(self.root) {
+            next.push(
+                "run the same command again with --wait quorum: it writes into config.toml whom this node dials, as the other \
+                 validators join; nobody is named yet"
+                    .to_owned(),
+            );
+        }
+        match (self.database.target, &self.database.createdb) {
+            (Some(Target::HoldsState), _) if !has_started(self.root) => {
+                wrong = true;
+                next.push(format!(
+                    "name a new database in {key} of {}, make it, and look again: regenesis setup check -r {}",
+                    config.display(),
+                    setup::shell_path(self.root)
+                ));
+            }
+            (Some(Target::Missing), Some(createdb)) => next.push(createdb.clone()),
+            (None, createdb) => next.push(format!(
+                "see that the database named by {key} in {} exists and is empty{}",
+                config.display(),
+                createdb.as_ref().map(|line| format!("; this makes it: {line}")).unwrap_or_default()
+            )),
+            _ => {}
+        }
+        if !wrong {
+            next.push(setup::start_command(self.family, self.root));
+        }
+        next
     }
-    next.push(initialised.start_command());
-    next
 }

@@ -8,15 +8,17 @@ use std::{
 use kwil_formats::{
     dump::digest::TextDigest,
     formats::{
-        GENESIS_FILE_NAME,
+        Family, GENESIS_FILE_NAME,
+        config::{PeerAddress, add_peers},
         genesis::Genesis,
         key::{PrivateKey, PublicKey},
     },
+    judge::collation::Collation,
 };
 use rand::TryRngCore;
 use zeroize::Zeroizing;
 
-use super::state::StateDirectory;
+use super::{source::Source, state::StateDirectory};
 use crate::{
     base::{
         Context, Error, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
@@ -62,6 +64,12 @@ pub struct SignOptions {
     pub state_validators: Vec<(PublicKey, u64)>,
     /// Major versions of the server and of pg_dump, where the lead knows them.
     pub majors: Option<(u32, u32)>,
+    /// Where nodes of the new network are dialled, as the lead says it: `id@host:port`.
+    pub node_addresses: Vec<String>,
+    /// What the old root says of itself and its peers, in the same form; only validators of the new genesis are taken.
+    pub old_addresses: Vec<String>,
+    /// How the old database orders text, where the lead knows it.
+    pub collation: Option<Collation>,
 }
 
 impl Default for SignOptions {
@@ -79,6 +87,9 @@ impl Default for SignOptions {
             digest: true,
             state_validators: Vec::new(),
             majors: None,
+            node_addresses: Vec::new(),
+            old_addresses: Vec::new(),
+            collation: None,
         }
     }
 }
@@ -156,6 +167,7 @@ pub fn sign(
         return Err(unguarded(&snapshot_path, &genesis_path));
     }
 
+    let options = &with_source(options, &Source::read(&private, snapshot.state_hash)?, genesis.family());
     let now = clock::unix_seconds();
     let mut candidate = Manifest {
         network: Network {
@@ -186,6 +198,8 @@ pub fn sign(
             attestations: options.attestations.clone(),
         },
         supersedes: None,
+        node_addresses: node_addresses(&genesis, options, progress)?,
+        collation: options.collation.clone(),
     };
     candidate.trust.cosigners.sort();
     candidate.trust.cosigners.dedup();
@@ -242,6 +256,61 @@ fn carry_over(candidate: &mut Manifest, before: &Manifest, options: &SignOptions
     if options.height.is_none() {
         candidate.network.height = before.network.height;
     }
+    if candidate.node_addresses.is_empty() {
+        candidate.node_addresses = before.node_addresses.clone();
+    }
+    if candidate.collation.is_none() {
+        candidate.collation = before.collation.clone();
+    }
+}
+
+/// With what was kept beside the snapshot, where the lead says nothing now.
+fn with_source(options: &SignOptions, source: &Source, family: Family) -> SignOptions {
+    let mut options = options.clone();
+    options.old_chain_id = options.old_chain_id.or_else(|| source.old_chain_id.clone());
+    if options.old_validators.is_empty() {
+        options.old_validators = source.old_validators();
+    }
+    options.majors = options.majors.or(source.majors);
+    options.collation = options.collation.or_else(|| source.collation.clone());
+    if options.old_addresses.is_empty() {
+        options.old_addresses = source.node_addresses(family).iter().map(ToString::to_string).collect();
+    }
+    options
+}
+
+/// Where the new network's nodes are: as the lead says; what an old root said only of validators of the new genesis.
+fn node_addresses(genesis: &Genesis, options: &SignOptions, progress: &Progress) -> Result<Vec<PeerAddress>> {
+    let family = genesis.family();
+    let ids: Vec<String> = genesis.validators()?.iter().map(|validator| validator.key.node_id(family)).collect();
+    let is_validator = |peer: &PeerAddress| ids.iter().any(|id| id == peer.id());
+    let mut given = Vec::new();
+    for text in &options.node_addresses {
+        let peer = PeerAddress::parse(family, text.trim()).map_err(|e| {
+            let example = match family {
+                Family::V09 => "56475aa75463474c0285df5dbf2bcab73da65135@203.0.113.5:26656",
+                Family::V010 => "02ab…#secp256k1@203.0.113.5:6600",
+            };
+            Error::usage(format!("--node-address {}: {e}", text::escape(text))).hint(format!("write it like {example}"))
+        })?;
+        if !is_validator(&peer) {
+            progress.warning(format!(
+                "{peer} is no validator of the new genesis: joins leave it out unless they are told --all-peers"
+            ));
+        }
+        given.push(peer);
+    }
+    let old = options.old_addresses.iter().filter_map(|text| PeerAddress::parse(family, text).ok());
+    let mut all = Vec::new();
+    add_peers(&mut all, given.into_iter().chain(old.filter(is_validator)));
+    all.sort();
+    if ids.len() > 1 && all.is_empty() {
+        progress.note(
+            "the manifest names no node's address: the validators hear each other's while they join; --node-address \
+             ID@HOST:PORT names one",
+        );
+    }
+    Ok(all)
 }
 
 /// The digest of the text with the validators that the state had: those of the database it came from, where they are

@@ -1,13 +1,13 @@
 //! A node of ours in a swarm: its identity and port, kept with the data; what happens to it, told as progress.
 
 use std::{
-    collections::VecDeque,
-    net::{TcpListener, UdpSocket},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    net::{IpAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME};
+use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME, key::PrivateKey};
 use tokio::time::timeout;
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
         task::CancellationToken,
         text::{self, megabytes_per_second},
     },
-    manifest::{ArtifactName, Manifest, Ticket, VerifiedManifest},
+    manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
     store::{ArtifactFile, Contents, PrivateDirectory},
     swarm::{self, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
 };
@@ -75,6 +75,12 @@ pub struct Node {
     /// Heard while the node was starting.
     early: VecDeque<Heard>,
     progress: Progress,
+    /// What validators say, once the manifest is known.
+    roster: Option<Roster>,
+    /// Statements that the members are still to be told.
+    untold: Vec<Vec<u8>>,
+    /// Where members see this node, and who sees it there.
+    seen: BTreeMap<IpAddr, BTreeSet<String>>,
 }
 
 /// What a step of waiting brought.
@@ -130,6 +136,9 @@ impl Node {
             external: options.external.clone(),
             early: VecDeque::new(),
             progress: progress.clone(),
+            roster: None,
+            untold: Vec::new(),
+            seen: BTreeMap::new(),
         })
     }
 
@@ -185,11 +194,46 @@ impl Node {
         self.handle.status()
     }
 
+    /// From now on validators are heard: those of this manifest's new network.
+    pub fn hear_validators(&mut self, manifest: &VerifiedManifest) {
+        self.roster = Some(Roster::new(manifest.id(), manifest.manifest()));
+    }
+
+    /// What validators have said so far.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.roster.as_ref()
+    }
+
+    /// Says, as the validator with this key, that it is ready and where its kwild is; nothing where it is none.
+    pub fn say_ready(&mut self, key: &PrivateKey, places: Vec<String>) {
+        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, places, clock::unix_seconds()));
+        self.untold.extend(statement);
+    }
+
+    /// Where members see this node, best first: what others can dial, then where most see it.
+    pub fn seen_at(&self) -> Vec<IpAddr> {
+        let mut seen: Vec<_> = self.seen.iter().collect();
+        seen.sort_by_key(|(ip, by)| (ip.is_loopback(), std::cmp::Reverse(by.len())));
+        seen.into_iter().map(|(ip, _)| *ip).collect()
+    }
+
+    /// Tells the members what is new. Whoever comes later hears all of it.
+    ///
+    /// # Errors
+    /// When the node ended.
+    pub async fn pass_on(&mut self) -> Result<()> {
+        match (&self.roster, self.untold.is_empty()) {
+            (Some(roster), false) => self.handle.tell(roster.statements(), std::mem::take(&mut self.untold)).await,
+            _ => Ok(()),
+        }
+    }
+
     /// Waits for something that needs a decision, at most a moment; the rest becomes progress.
     ///
     /// # Errors
     /// When our disk failed or the node ended.
     pub async fn next(&mut self) -> Result<Heard> {
+        self.pass_on().await?;
         if let Some(heard) = self.early.pop_front() {
             return Ok(heard);
         }
@@ -218,6 +262,18 @@ impl Node {
             Event::Complete => return Ok(Heard::Complete),
             Event::EveryChunkOut(out) => return Ok(Heard::EveryChunkOut(out)),
             Event::Failed(error) => return Err(error),
+            Event::Statements(all) => {
+                let new = self.roster.as_mut().map(|roster| roster.take(all));
+                self.untold.extend(new.into_iter().flatten());
+            }
+            Event::Seen { peer, ip } => {
+                // Each member's last word; an address that nobody sees any more is none.
+                self.seen.values_mut().for_each(|by| _ = by.remove(&peer));
+                self.seen.retain(|_, by| !by.is_empty());
+                if !ip.is_unspecified() && self.seen.len() < limits::SEEN_ADDRESSES_MAX {
+                    self.seen.entry(ip).or_default().insert(peer);
+                }
+            }
         }
         Ok(Heard::Nothing)
     }
@@ -228,29 +284,37 @@ impl Node {
     /// When our files cannot be read any more.
     pub async fn serve(&mut self, until: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
         let began = clock::now();
-        if let Some(address) = self.shown_address() {
-            self.progress.note(format!("others reach this node at {address}"));
-        }
+        self.tell_where();
         loop {
             if until.is_some_and(|limit| clock::now().duration_since(began) >= limit) {
                 return Ok(());
             }
             tokio::select! {
                 () = cancel.cancelled() => return Ok(()),
-                heard = self.next() => {
-                    if let Heard::EveryChunkOut(out) = heard? {
-                        self.progress.note(if out {
-                            "every chunk is with two others, as they say: the swarm can finish without this node"
-                        } else {
-                            "not every chunk is with two others any more: the swarm needs this node again"
-                        });
-                    }
-                }
+                heard = self.next() => self.tell_served(&heard?),
             }
-            let status = self.status();
-            let detail = text::count(status.peers as u64, "peer");
-            self.progress.bytes("serve", status.sent_bytes, None, detail);
         }
+    }
+
+    /// Says where others find this node.
+    pub fn tell_where(&self) {
+        if let Some(address) = self.shown_address() {
+            self.progress.note(format!("others reach this node at {address}"));
+        }
+    }
+
+    /// Says what became of a step of serving.
+    pub fn tell_served(&self, heard: &Heard) {
+        if let Heard::EveryChunkOut(out) = heard {
+            self.progress.note(if *out {
+                "every chunk is with two others, as they say: the swarm can finish without this node"
+            } else {
+                "not every chunk is with two others any more: the swarm needs this node again"
+            });
+        }
+        let status = self.status();
+        let detail = text::count(status.peers as u64, "peer");
+        self.progress.bytes("serve", status.sent_bytes, None, detail);
     }
 
     /// Serves until other work is done, and gives its result.

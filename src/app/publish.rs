@@ -1,12 +1,13 @@
 //! Publishing: database -> snapshot -> manifest, ready to be seeded.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use kwil_formats::formats::{GENESIS_FILE_NAME, key::PrivateKey};
+use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis, key::PrivateKey};
 
 use super::{
     manifest::{self, SignOptions, Signed},
     rehearse::{self, RehearseOptions},
+    source::{self, Source},
     state::StateDirectory,
 };
 use crate::{
@@ -15,6 +16,37 @@ use crate::{
     manifest::genesis_validators,
     snapshot::{self, CreateOptions, Created, SnapshotFacts},
 };
+
+/// What an operator names of the old network where its database is not asked.
+#[derive(Debug, Default)]
+pub struct OldNetwork {
+    /// Its genesis.
+    pub genesis: Option<Genesis>,
+    /// The root of one of its nodes, whose genesis it is where none is named.
+    pub root: Option<PathBuf>,
+}
+
+impl OldNetwork {
+    /// Puts what it tells into what is to be signed.
+    ///
+    /// # Errors
+    /// When the genesis has a validator whose key is none.
+    pub fn tell(self, mut sign: SignOptions, progress: &Progress) -> Result<SignOptions> {
+        let genesis = match (self.genesis, &self.root) {
+            (Some(genesis), _) => Some(genesis),
+            (None, Some(root)) if root.join(GENESIS_FILE_NAME).exists() => {
+                Some(snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?)
+            }
+            (None, _) => None,
+        };
+        if let Some(genesis) = genesis {
+            sign.old_chain_id = Some(genesis.chain_id().to_owned());
+            sign.old_validators = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
+        }
+        sign.old_addresses = source::addresses(self.root.as_deref(), progress);
+        Ok(sign)
+    }
+}
 
 /// Who signs, and how sure the lead wants to be.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +68,7 @@ pub async fn from_database(
     mut create: CreateOptions,
     mut sign: SignOptions,
     lead: Lead<'_>,
+    old_root: Option<&Path>,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<(Created, Signed)> {
@@ -64,6 +97,7 @@ pub async fn from_database(
     sign.majors = Some((created.server_major, created.dump_major));
     sign.old_chain_id = created.old_chain_id.clone();
     sign.height = Some(created.height);
+    remember_source(settings, old_root, &created, &snapdir, progress).await?;
     let written = created.file.as_ref();
     let signed = sign_directory(&snapdir, written, lead.key, &sign, lead.state, progress, cancel).map_err(|e| {
         let advice = e.advice().unwrap_or("see above").to_owned();
@@ -73,6 +107,25 @@ pub async fn from_database(
         ))
     })?;
     Ok((created, signed))
+}
+
+/// Keeps beside a new snapshot what its database and the old root tell of the old network, for whoever signs it.
+///
+/// # Errors
+/// When the new genesis cannot be read.
+pub async fn remember_source(
+    settings: &Settings,
+    old_root: Option<&Path>,
+    created: &Created,
+    snapdir: &Path,
+    progress: &Progress,
+) -> Result<()> {
+    let genesis = snapshot::read_genesis(&created.genesis)?;
+    let validators: Vec<_> = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
+    let majors = (created.server_major, created.dump_major);
+    let source = Source::of(settings, old_root, progress).await;
+    source.about(created.state_hash, created.old_chain_id.clone(), &validators, majors).keep(snapdir, progress);
+    Ok(())
 }
 
 /// Restores the snapshot in a directory as kwild would: on a throw-away server, or where none can be started on this

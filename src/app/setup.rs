@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kwil_formats::formats::{Family, config::PeerAddress};
+
 use crate::{
     base::{Blake3Hash, Context, Error, Result, clock, files::read_bounded, limits},
     manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, VerifyError, verify},
@@ -33,6 +35,16 @@ impl Described {
         let policy = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
         let manifest = verify::verify(&bytes, &policy, clock::unix_seconds())?;
         Ok(Described { path, manifest })
+    }
+
+    /// Which formats.
+    pub fn family(&self) -> Family {
+        self.manifest.manifest().network.family
+    }
+
+    /// Where nodes of its network can be dialled.
+    pub fn node_addresses(&self) -> &[PeerAddress] {
+        &self.manifest.manifest().node_addresses
     }
 }
 

@@ -78,6 +78,11 @@ impl DatabaseArgs {
         self
     }
 
+    /// The root that is named, where nothing else of it is asked for.
+    pub(crate) fn old_root(&self) -> Option<PathBuf> {
+        self.from_root.clone().map(expand_home)
+    }
+
     /// Whether any of the flags was given.
     pub(crate) fn is_given(&self) -> bool {
         let DatabaseArgs { dbname, host, port, user, password, password_file, sslmode, from_root } = self;

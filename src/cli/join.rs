@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{
     Session,
@@ -14,7 +14,11 @@ use super::{
     values::expand_home,
 };
 use crate::{
-    app::join::{self, JoinOptions},
+    app::{
+        check,
+        join::{self, JoinOptions},
+        peers::{self, WaitFor},
+    },
     base::{Error, Result},
     setup::{self, KeySource, NodeConfig},
 };
@@ -39,6 +43,27 @@ pub(crate) struct JoinArgs {
     /// The old node's root: its settings are carried over into the new config.toml
     #[arg(long, value_name = "DIR")]
     from_root: Option<PathBuf>,
+    /// Where other validators reach this node's kwild (repeatable); they write it into their config.toml [default: what
+    /// config.toml advertises, else where the swarm sees this machine, at kwild's port for peers]
+    #[arg(long, value_name = "HOST:PORT")]
+    node_address: Vec<String>,
+    /// Also dial nodes that the manifest or the old root names and that are no validators in the genesis
+    #[arg(long)]
+    all_peers: bool,
+    /// Wait until the other validators are ready, too: enough of them to make blocks, or everyone; their addresses go into
+    /// config.toml as they come
+    #[arg(long, value_enum, value_name = "quorum|everyone", hide_possible_values = true)]
+    wait: Option<Wait>,
+    /// Only judge what can be judged before the fetch (key, database, root, disk, ports), then end: exit 4 where something is
+    /// wrong; nothing is made
+    #[arg(long, conflicts_with_all = ["wait", "create_db"])]
+    check: bool,
+    /// Make the new node's database where it is missing: empty, and ordered as the old network's
+    #[arg(long)]
+    create_db: bool,
+    /// The node shall only follow: a key that is no validator is right
+    #[arg(long)]
+    follow: bool,
     /// How long to serve others afterwards
     #[arg(long, value_name = "none|DURATION", default_value = "10m")]
     linger: Linger,
@@ -48,6 +73,13 @@ pub(crate) struct JoinArgs {
     swarm: SwarmArgs,
     #[command(flatten)]
     config: ConfigFlags,
+}
+
+/// Whom to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wait {
+    Quorum,
+    Everyone,
 }
 
 impl JoinArgs {
@@ -62,8 +94,9 @@ impl JoinArgs {
                     .hint("give the validator's key with --key-file FILE, or --new-key for a node that has none yet"));
             }
         };
-        let config = self.config;
+        let (config, all_peers) = (self.config, self.all_peers);
         let old = self.from_root.map(|root| OldConfig::read(&expand_home(root))).transpose()?;
+        let old_database = old.as_ref().map(OldConfig::database).transpose()?;
         let options = JoinOptions {
             ticket: swarm::read_ticket(&self.ticket, &self.swarm)?,
             root,
@@ -71,11 +104,26 @@ impl JoinArgs {
             config: Box::new(move |family| {
                 let flags = config.values(family)?;
                 let old = old.as_ref().map(|old| old.carry_over(family, &flags)).transpose()?;
-                Ok(NodeConfig { flags, truf: false, old })
+                Ok(NodeConfig { flags, truf: false, old, peers: Vec::new(), all_peers })
             }),
             swarm: self.swarm.options(),
             state: self.state.open()?,
+            node_address: self.node_address.iter().map(|text| peers::check_place(text)).collect::<Result<_>>()?,
+            wait: self.wait.map(|wait| match wait {
+                Wait::Quorum => WaitFor::Quorum,
+                Wait::Everyone => WaitFor::Everyone,
+            }),
+            create_database: self.create_db,
+            follow: self.follow,
+            old_database,
         };
+        if self.check {
+            let readiness = join::preflight(options, &session.progress, &session.cancel).await?;
+            return match readiness.ok {
+                true => session.output.result(&readiness),
+                false => session.output.result_with_error(&readiness, check::refusal(&readiness)),
+            };
+        }
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
         session.output.result(&joined)?;
         swarm::tell_linger(self.linger, session);

@@ -7,21 +7,22 @@ use std::{
 };
 
 use clap::{Args, Subcommand};
-use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis, key::PublicKey};
+use kwil_formats::{
+    formats::{GENESIS_FILE_NAME, config::PeerAddress, genesis::Genesis, key::PublicKey},
+    judge::collation::Collation,
+};
 use serde::Serialize;
 
-use super::Session;
+use super::{Session, values::expand_home};
 use crate::{
     app::{
         files::read_private_key,
         manifest::{self as use_case, Checked, NO_ATTESTATIONS, SignOptions, Signed},
+        publish,
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{
-        ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, Ticket, TrustPolicy, Validator,
-        genesis_validators,
-    },
+    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, Ticket, TrustPolicy, Validator},
 };
 
 /// Commands about the manifest.
@@ -46,6 +47,9 @@ pub(crate) struct SignArgs {
     /// Genesis of the old network: its chain id and validators go into the manifest
     #[arg(long, value_name = "FILE")]
     old_genesis: Option<PathBuf>,
+    /// Root of a node of the old network: its genesis, unless that is named, and where its nodes are go into the manifest
+    #[arg(long, value_name = "DIR")]
+    from_root: Option<PathBuf>,
     /// Last block of the old chain [default: as the snapshot says]
     #[arg(long, value_name = "N")]
     height: Option<i64>,
@@ -75,6 +79,10 @@ pub(crate) struct SignFlags {
     /// What validators of the old network must confirm before a root is set up
     #[arg(long, value_name = "none|majority|2/3|N", default_value = "none")]
     attestations: Attestations,
+    /// Where a node of the new network is dialled, as its family writes it: v0.9 NODEID@HOST:PORT, v0.10 HEX#TYPE@HOST:PORT
+    /// (repeatable) [default: what the old root's config.toml says of itself and of its peers]
+    #[arg(long = "node-address", value_name = "ID@HOST:PORT")]
+    node_addresses: Vec<String>,
     /// Sign again even where nothing changed; the new manifest replaces the old one
     #[arg(long)]
     supersede: bool,
@@ -83,20 +91,18 @@ pub(crate) struct SignFlags {
 }
 
 impl SignFlags {
-    /// The options of signing; `old` is the old network's genesis, for its chain id and validators.
-    pub(crate) fn options(&self, old: Option<&Genesis>) -> Result<SignOptions> {
-        let old_validators = old.map(genesis_validators).transpose()?.unwrap_or_default();
-        Ok(SignOptions {
+    /// The options, before anything is known of the old network.
+    pub(crate) fn options(&self) -> SignOptions {
+        SignOptions {
             sequence: self.sequence,
             expires: self.expires,
             threshold: self.threshold,
             cosigners: self.cosigners.clone(),
             attestations: self.attestations.clone(),
             supersede: self.supersede,
-            old_validators: old_validators.iter().map(|v| (v.key, v.power)).collect(),
-            old_chain_id: old.map(|g| g.chain_id().to_owned()),
+            node_addresses: self.node_addresses.clone(),
             ..SignOptions::default()
-        })
+        }
     }
 
     /// The directory where the highest sequence of each network is remembered.
@@ -173,7 +179,9 @@ fn sign(args: &SignArgs, session: &Session) -> Result<()> {
             Genesis::parse(&read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "old genesis")?).map_err(Error::from)?,
         ),
     };
-    let options = SignOptions { height: args.height, digest: !args.no_digest, ..args.flags.options(old.as_ref())? };
+    let old = publish::OldNetwork { genesis: old, root: args.from_root.clone().map(expand_home) };
+    let options = old.tell(args.flags.options(), &session.progress)?;
+    let options = SignOptions { height: args.height, digest: !args.no_digest, ..options };
     let state = args.flags.state()?;
     let signed = use_case::sign(&args.snapdir, None, &key, &options, &state, &session.progress, &session.cancel)?;
     session.output.result(&SignResult::new(&signed)?)
@@ -259,6 +267,8 @@ struct ShowResult {
     tables: usize,
     old_validators: Vec<Validator>,
     new_validators: Vec<Validator>,
+    node_addresses: Vec<PeerAddress>,
+    collation: Option<Collation>,
     lead: PublicKey,
     threshold: u32,
     cosigners: Vec<PublicKey>,
@@ -303,6 +313,8 @@ impl ShowResult {
             tables: manifest.state_digest.as_ref().map_or(0, |d| d.tables.len()),
             old_validators: manifest.old_validators.clone(),
             new_validators: manifest.new_validators.clone(),
+            node_addresses: manifest.node_addresses.clone(),
+            collation: manifest.collation.clone(),
             lead: manifest.trust.lead,
             threshold: manifest.trust.threshold,
             cosigners: manifest.trust.cosigners.clone(),
@@ -359,6 +371,25 @@ impl fmt::Display for ShowResult {
             writeln!(f, "\nold network: validators not named")?;
         } else {
             validators(f, "old network", &self.old_validators)?;
+        }
+        match self.node_addresses.as_slice() {
+            [] => writeln!(f, "\nno node's address is named")?,
+            all => {
+                writeln!(f, "\nnodes are dialled at")?;
+                for address in all {
+                    writeln!(f, "  {address}")?;
+                }
+            }
+        }
+        match &self.collation {
+            Some(collation) => writeln!(
+                f,
+                "\nthe old database orders text by {} (encoding {}, PostgreSQL {})",
+                collation.words(),
+                text::escape(&collation.encoding),
+                collation.server_major
+            )?,
+            None => writeln!(f, "\nhow the old database orders text is not known")?,
         }
         writeln!(f, "\ntrust")?;
         writeln!(f, "  lead        {}", self.lead)?;

@@ -28,7 +28,9 @@ pub(crate) struct PublishArgs {
     #[arg(long, value_name = "FILE")]
     key: PathBuf,
     /// Sign and serve the genesis.json and snapshot in this directory instead of taking a new snapshot
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["snapdir", "CreateFlags", "DatabaseArgs"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["snapdir", "family", "chain_id",
+        "genesis_time", "keep_height", "template", "compress", "jobs", "kwil_compat", "allow_live", "no_digest", "pg_dump",
+        "force", "max_row_size", "dbname", "host", "port", "user", "password", "password_file", "sslmode"])]
     dir: Option<PathBuf>,
     /// Directory for the new snapshot, its genesis.json and the manifest
     #[arg(long, value_name = "DIR", default_value = "kwild-snaps")]
@@ -50,7 +52,7 @@ impl PublishArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         // Whatever is wrong with the key is said before the snapshot is taken.
         let key = read_private_key(&expand_home(self.key))?;
-        let (options, state) = (self.sign.options(None)?, self.sign.state()?);
+        let (options, state) = (self.sign.options(), self.sign.state()?);
         let (progress, cancel) = (&session.progress, &session.cancel);
         let (directory, signed) = match self.dir {
             Some(dir) => {
@@ -58,16 +60,27 @@ impl PublishArgs {
                 if self.rehearse {
                     publish::rehearse(&dir, None, progress, cancel).await?;
                 }
+                let old = publish::OldNetwork { genesis: self.create.old_genesis()?, root: self.database.old_root() };
+                let options = old.tell(options, progress)?;
                 let signed = publish::sign_directory(&dir, None, &key, &options, &state, progress, cancel)?;
                 (dir, signed)
             }
             None => {
                 let snapdir = expand_home(self.snapdir);
                 let resolved = self.database.resolve(progress)?;
+                let old_root = resolved.root.map(|root| root.directory);
                 let create = self.create.options(snapdir.clone(), resolved.genesis)?;
                 let lead = publish::Lead { key: &key, state: &state, rehearse: self.rehearse };
-                let (created, signed) =
-                    publish::from_database(&resolved.settings, create, options, lead, progress, cancel).await?;
+                let (created, signed) = publish::from_database(
+                    &resolved.settings,
+                    create,
+                    options,
+                    lead,
+                    old_root.as_deref(),
+                    progress,
+                    cancel,
+                )
+                .await?;
                 progress.note(created.to_string());
                 (snapdir, signed)
             }

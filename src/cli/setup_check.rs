@@ -11,8 +11,12 @@ use super::{
     values::{FamilyChoice, Size},
 };
 use crate::{
-    app::check::{self, CheckOptions},
+    app::{
+        check::{self, CheckOptions},
+        files::read_manifest,
+    },
     base::{Context, Result},
+    manifest::MANIFEST_FILE_NAME,
     setup,
 };
 
@@ -40,6 +44,9 @@ pub(crate) struct CheckArgs {
     /// Length of the snapshot's SQL, such as 10G [default: estimated from the root's snapshot]
     #[arg(long, value_name = "SIZE")]
     size: Option<Size>,
+    /// The manifest, or its directory: how the old network's database orders text [default: the one in the root]
+    #[arg(long, value_name = "MANIFEST", value_parser = home_path())]
+    manifest: Option<PathBuf>,
     /// Prints the statements and commands that put things right; never runs them
     #[arg(long)]
     fix: bool,
@@ -63,6 +70,10 @@ impl CheckArgs {
                 Some((path, looked))
             }
         };
+        // The one that `join` left in the root counts where none is named.
+        let beside = root.as_ref().map(|(path, _)| path.join(MANIFEST_FILE_NAME)).filter(|path| path.is_file());
+        let manifest = self.manifest.or(beside).map(|path| read_manifest(&path)).transpose()?;
+        let collation = manifest.and_then(|manifest| manifest.collation);
         let config = root.as_ref().and_then(|(_, looked)| looked.database.clone());
         let settings = self.database.settings(config.map(Into::into), &session.progress)?;
         let options = CheckOptions {
@@ -73,6 +84,9 @@ impl CheckArgs {
             text_bytes: self.size.map(|size| size.0),
             connect_time_max: self.connect_timeout,
             fix: self.fix,
+            collation,
+            start: None,
+            more: Vec::new(),
         };
         let readiness = check::check(options).await?;
         if readiness.ok {

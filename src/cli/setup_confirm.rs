@@ -69,6 +69,9 @@ impl fmt::Display for ConfirmResult {
             Conclusion::AsSignedAndMore => "This node holds what was signed, and what transactions added since.",
             Conclusion::NotRestored => "The snapshot was NOT restored: this node's chain began empty.",
             Conclusion::Damaged => "This node does NOT hold what was signed.",
+            Conclusion::OrdersOtherwise => {
+                "This node holds what was signed, but it ORDERS TEXT OTHERWISE than the others."
+            }
             Conclusion::Unconfirmed => "NOT confirmed: transactions or damage changed signed rows.",
         };
         writeln!(f, "{words}")?;
@@ -100,6 +103,9 @@ impl fmt::Display for ConfirmResult {
             if more > 0 {
                 writeln!(f, "{word} and {more} more; --output json names all")?;
             }
+        }
+        for finding in &confirmed.collation {
+            writeln!(f, "{}: {}", finding.level, finding.text)?;
         }
         for note in &confirmed.notes {
             writeln!(f, "note: {note}")?;

@@ -16,7 +16,7 @@ use super::{
     values::{home, home_path},
 };
 use crate::{
-    app::{self, setup::Described},
+    app::{self, peers, setup::Described},
     base::{Context, Error, Result},
     setup::{self, GenesisSource, InitOptions, KeySource, NodeConfig, SnapshotSource},
 };
@@ -54,6 +54,9 @@ pub(crate) struct InitArgs {
     /// The old node's root: its settings are carried over into the new config.toml
     #[arg(long, value_name = "DIR", value_parser = home_path())]
     from_root: Option<PathBuf>,
+    /// Also dial nodes that the old root or the manifest names and that are no validators in the genesis
+    #[arg(long)]
+    all_peers: bool,
     /// Writes the configuration of TRUF's fork of v0.10 [default: if genesis, old root or a flag is TRUF's]
     #[arg(long)]
     truf: bool,
@@ -110,17 +113,22 @@ impl InitArgs {
         if self.truf && family == Family::V09 {
             return Err(Error::usage("--truf is for v0.10, of which TRUF's kwild is a fork").hint("leave it out"));
         }
+        let manifest = self.manifest.as_deref().map(Described::read).transpose()?;
+        let named = manifest.as_ref().filter(|manifest| manifest.family() == family);
+        let peers = match named {
+            Some(manifest) => peers::that_resolve(family, manifest.node_addresses(), &session.progress).await,
+            None => Vec::new(),
+        };
         let options = InitOptions {
             root,
             genesis,
             snapshot: self.genesis_state.map(SnapshotSource::File),
             key,
-            config: NodeConfig { flags, truf: self.truf, old },
+            config: NodeConfig { flags, truf: self.truf, old, peers, all_peers: self.all_peers },
             family: self.family,
             progress: session.progress.clone(),
             cancel: session.cancel.clone(),
         };
-        let manifest = self.manifest.as_deref().map(Described::read).transpose()?;
         let made = tokio::task::spawn_blocking(move || app::setup::init_described(&options, manifest.as_ref()))
             .await
             .or_failed(|| "setup init ended")??;
@@ -169,6 +177,11 @@ impl OldConfig {
             .map_err(|e| e.hint("--from-root names the root directory of the old node"))?;
         let root = std::path::absolute(root).or_failed(|| "cannot find the current directory")?;
         Ok(OldConfig { root, text })
+    }
+
+    /// Its database.
+    pub(crate) fn database(&self) -> Result<config::DatabaseSettings> {
+        Ok(config::database_settings(&self.text)?)
     }
 
     /// The settings of the old node that go over into a config.toml of this family; those that flags set do not.

@@ -12,6 +12,7 @@ use super::{
     values::{FamilyChoice, Size, expand_home, home_path},
 };
 use crate::{
+    app::publish,
     base::{Context, Result, durable, limits::SNAPSHOT_TEXT_BYTES_MAX},
     snapshot::{self, Compression, CreateOptions, GuardOptions, ReadOptions, VerifyOptions, digest::spill_directory},
 };
@@ -165,13 +166,21 @@ impl SnapshotCommand {
 impl CreateArgs {
     async fn run(self, session: &Session) -> Result<()> {
         let resolved = self.database.resolve(&session.progress)?;
-        let options = self.flags.options(expand_home(self.snapdir), resolved.genesis)?;
+        let snapdir = expand_home(self.snapdir);
+        let options = self.flags.options(snapdir.clone(), resolved.genesis)?;
         let created = snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
+        let old_root = resolved.root.as_ref().map(|root| root.directory.as_path());
+        publish::remember_source(&resolved.settings, old_root, &created, &snapdir, &session.progress).await?;
         session.output.result(&created)
     }
 }
 
 impl CreateFlags {
+    /// The old network's genesis, where it is named.
+    pub(crate) fn old_genesis(&self) -> Result<Option<Genesis>> {
+        self.genesis.clone().map(|path| snapshot::read_genesis(&expand_home(path))).transpose()
+    }
+
     /// The options for a directory; `of_old_root` is the genesis that `--from-root` found.
     pub(crate) fn options(self, snapdir: PathBuf, of_old_root: Option<Genesis>) -> Result<CreateOptions> {
         let old_genesis = match self.genesis {

@@ -5,9 +5,11 @@
 
 mod binary;
 mod certificate;
+pub mod collation;
 mod columns;
 mod connect;
 mod copy;
+mod create;
 mod cut;
 mod dump;
 mod live;
@@ -29,6 +31,7 @@ mod target;
 mod tls;
 mod wire;
 
+pub use create::create;
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};
 pub use dump::PgDump;
 pub use live::{Lag, LiveSign};

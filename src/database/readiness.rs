@@ -11,6 +11,7 @@ use kwil_formats::judge::readiness::{Access, Database, OtherDatabase, Role, Sche
 use tokio_postgres::{Client, Row, types::ToSql};
 
 use super::{
+    collation,
     connect::{Connection, is_missing_database, words},
     live::IS_CLIENT,
     settings::Settings,
@@ -18,7 +19,7 @@ use super::{
 use crate::base::{Error, Result};
 
 /// Databases that are there on every server, asked where the node's own does not exist; tried in this order.
-const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
+pub(super) const MAINTENANCE: [&str; 2] = ["postgres", "template1"];
 /// How long all questions together may take, after the connection stands.
 const QUERIES_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -27,6 +28,7 @@ const SETTINGS: &str = "SELECT name, coalesce(setting, ''), coalesce(source, '')
      'max_wal_senders', 'max_replication_slots', 'max_prepared_transactions', 'wal_sender_timeout', 'array_nulls', \
      'standard_conforming_strings', 'transform_null_equals', 'backslash_quote', 'lo_compat_privileges', \
      'session_replication_role', 'default_transaction_read_only', 'server_version', 'server_version_num', 'data_directory', 'max_wal_size')";
+const STANDBY: &str = "SELECT pg_catalog.pg_is_in_recovery()";
 const ROLE: &str = "SELECT rolsuper, rolreplication FROM pg_catalog.pg_roles WHERE rolname = current_user";
 const DATABASE: &str = "SELECT pg_catalog.pg_encoding_to_char(encoding)::text, CASE WHEN datname = current_database() THEN \
      pg_catalog.pg_database_size(oid) ELSE 0 END FROM pg_catalog.pg_database WHERE datname = $1";
@@ -111,8 +113,10 @@ async fn ask(client: &Client, settings: &Settings, there: bool) -> Result<Server
     let sessions = format!("{SESSIONS}{IS_CLIENT}");
     let described: [&(dyn ToSql + Sync); 1] = [if there { dbname } else { &template }];
     // Sent at once: one way to the server and back, or two.
-    let (values, role, database, schemas, extensions, icu, prepared, slots, sessions, others) = tokio::try_join!(
+    let (values, standby, collation, role, database, schemas, extensions, icu, prepared, slots, sessions, others) = tokio::try_join!(
         client.query(SETTINGS, &[]),
+        client.query_one(STANDBY, &[]),
+        collation::ask(client),
         client.query_one(ROLE, &[]),
         client.query_one(DATABASE, &described),
         client.query(SCHEMAS, &[]),
@@ -136,6 +140,7 @@ async fn ask(client: &Client, settings: &Settings, there: bool) -> Result<Server
     Ok(Server {
         version: value("server_version_num").and_then(|text| text.parse().ok()).unwrap_or(0),
         version_text: value("server_version").unwrap_or_default(),
+        standby: standby.get(0),
         role: Role { superuser: role.get(0), replication: role.get(1) },
         database: if there {
             Database::There {
@@ -148,6 +153,7 @@ async fn ask(client: &Client, settings: &Settings, there: bool) -> Result<Server
                     .collect(),
                 slots: slots.iter().map(|row| row.get(0)).collect(),
                 sessions: number(&sessions, 0),
+                collation: Some(Box::new(collation)),
             }
         } else {
             Database::Missing { template_encoding: encoding }

@@ -7,6 +7,7 @@
 pub mod chunk;
 mod chunk_set;
 pub mod layout;
+mod roster;
 mod signed;
 pub mod statement;
 pub mod ticket;
@@ -18,12 +19,17 @@ use std::{cmp::Ordering, fmt};
 
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
 pub use chunk_set::{ChunkSet, ranges};
-use kwil_formats::formats::{
-    Family, GENESIS_FILE_NAME,
-    genesis::{Genesis, GenesisError},
-    key::{PrivateKey, PublicKey},
+use kwil_formats::{
+    formats::{
+        Family, GENESIS_FILE_NAME,
+        config::PeerAddress,
+        genesis::{Genesis, GenesisError},
+        key::{PrivateKey, PublicKey},
+    },
+    judge::collation::Collation,
 };
 pub use layout::{ChunkIndex, Layout, LayoutError};
+pub use roster::Roster;
 use serde::Serialize;
 pub use signed::{Signature, SignedManifest, SignerError, Signers};
 pub use ticket::Ticket;
@@ -196,6 +202,10 @@ pub struct Manifest {
     pub trust: TrustRules,
     /// The id of the manifest that this one replaces; `None` where it replaces none.
     pub supersedes: Option<Blake3Hash>,
+    /// Where nodes of the new network can be dialled. Sorted, each once.
+    pub node_addresses: Vec<PeerAddress>,
+    /// How the old network's database orders text; `None`: the lead does not know.
+    pub collation: Option<Collation>,
 }
 
 impl Manifest {
@@ -251,6 +261,9 @@ impl Manifest {
         }
         if self.network.height < 0 {
             return rule("network.height", "below 0");
+        }
+        if !strictly_sorted(&self.node_addresses, Ord::cmp) {
+            return Err(DecodeError::NotSorted("node_addresses"));
         }
         check_validators("old_validators", &self.old_validators)?;
         check_validators("new_validators", &self.new_validators)?;

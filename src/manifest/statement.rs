@@ -26,6 +26,8 @@ pub struct Readiness {
     pub manifest_id: Blake3Hash,
     /// When it was said, in UNIX seconds.
     pub created_unix_seconds: u64,
+    /// Where others reach its kwild, each `host:port`.
+    pub places: Vec<String>,
 }
 
 /// Why bytes are no statement of a validator.
@@ -118,15 +120,37 @@ mod tests {
                 other[i] ^= 1;
                 assert!(Attestation::verify(&other).is_err(), "byte {i}");
             }
-            let ready = Readiness { manifest_id: ID, created_unix_seconds: 34 };
+            let places = vec!["10.0.0.5:6600".to_owned(), "[::1]:6600".to_owned()];
+            let ready = Readiness { manifest_id: ID, created_unix_seconds: 34, places };
             assert_eq!(Readiness::verify(&ready.sign(&key)), Ok(Signed { statement: ready, signer: key.public() }));
+        }
+    }
+
+    #[test]
+    fn places_are_few_and_written_in_one_way() {
+        let key = PrivateKey::from_seed(KeyType::Ed25519, &[9; 32]).unwrap();
+        let verified = |places: &[&str]| {
+            let places = places.iter().map(|place| (*place).to_owned()).collect();
+            Readiness::verify(&Readiness { manifest_id: ID, created_unix_seconds: 1, places }.sign(&key))
+        };
+        assert!(verified(&["a:1", "b:1", "c:1", "d:1"]).is_ok());
+        for bad in [
+            &["a:1", "b:1", "c:1", "d:1", "e:1"][..],
+            &["a"],
+            &["a:0"],
+            &["a'b:1"],
+            &["0.0.0.0:1"],
+            &["a:01"],
+            &["a\n:1"],
+        ] {
+            assert!(verified(bad).is_err(), "{bad:?}");
         }
     }
 
     #[test]
     fn one_kind_is_never_taken_for_the_other() {
         let key = PrivateKey::from_seed(KeyType::Ed25519, &[9; 32]).unwrap();
-        let ready = Readiness { manifest_id: ID, created_unix_seconds: 0 }.sign(&key);
+        let ready = Readiness { manifest_id: ID, created_unix_seconds: 0, places: Vec::new() }.sign(&key);
         assert_eq!(Attestation::verify(&ready), Err(StatementError::Signature(key.public())));
         assert!(Readiness::verify(&vec![0; 5000]).is_err());
     }

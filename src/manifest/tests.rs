@@ -76,6 +76,22 @@ fn manifest() -> Manifest {
             attestations: Attestations::LeaderAndMajority { leader: secp(21).public() },
         },
         supersedes: Some(Blake3Hash::from_bytes([8; 32])),
+        node_addresses: vec![
+            PeerAddress::of_key(Family::V010, &secp(21).public(), "10.0.0.5:6600").unwrap(),
+            PeerAddress::of_key(Family::V010, &secp(21).public(), "kwil.example:6601").unwrap(),
+        ],
+        collation: Some(Collation {
+            encoding: "UTF8".into(),
+            provider: "icu".into(),
+            collate: "C.UTF-8".into(),
+            ctype: "C.UTF-8".into(),
+            icu_locale: "en-US".into(),
+            icu_rules: String::new(),
+            version: "153.14".into(),
+            server_major: 16,
+            text_keys: 2,
+            text_key_tables: vec!["shop.orders".into(), "shop.people".into()],
+        }),
     }
 }
 
@@ -181,11 +197,11 @@ fn padded() {
 
 #[test]
 fn unknown_field() {
-    // Field 15, varint 1: a reader that ignored it would give one manifest two ids.
-    let outside = [GOLDEN, &[0x78, 0x01]].concat();
+    // Field 99, varint 1: a reader that ignored it would give one manifest two ids.
+    let outside = [GOLDEN, &[0x98, 0x06, 0x01]].concat();
     fails(Step::Decode, "something was added", plain(verified(&outside)));
     let mut payload = wire::encode_manifest(&manifest());
-    payload.extend([0x78, 0x01]);
+    payload.extend([0x98, 0x06, 0x01]);
     let inside = sign_unchecked(&payload, &[key(1), secp(2)]);
     fails(Step::Decode, "something was added", plain(verified(&inside)));
 }
@@ -195,7 +211,7 @@ fn newer_format_says_so_even_with_fields_of_its_own() {
     let mut payload = wire::encode_manifest(&manifest());
     assert_eq!(payload[..2], [0x08, 0x01]);
     payload[1] = 2;
-    payload.extend([0x78, 0x01]);
+    payload.extend([0x98, 0x06, 0x01]);
     let error = verified(&sign_unchecked(&payload, &[key(1)])).unwrap_err();
     assert_eq!(error.step(), Step::Decode);
     assert!(error.to_string().contains("made by a newer regenesis"), "{error}");
@@ -429,13 +445,41 @@ fn genesis_mismatch() {
     assert!(step == Step::State && text.contains("pins state hash 0909"), "{text}");
     let (step, text) = with_genesis(&edited(&|g| g.set_chain_id("other")), &|_| {});
     assert!(step == Step::State && text.contains("chain id of the genesis is not the manifest's: other"), "{text}");
-    let (step, text) = with_genesis(GENESIS, &|m| m.network.family = Family::V09);
+    let (step, text) = with_genesis(GENESIS, &|m| (m.network.family, m.node_addresses) = (Family::V09, vec![]));
     assert!(step == Step::State && text.contains("family"), "{text}");
     let (step, text) = with_genesis(GENESIS, &|m| m.new_validators[0].power += 1);
     assert!(step == Step::State && text.contains("validator set"), "{text}");
     let stranger = String::from_utf8_lossy(GENESIS).replacen("\"max_block_size\": 6291456", "\"max_block_size\": 0", 1);
     let (step, text) = with_genesis(stranger.as_bytes(), &|_| {});
     assert!(step == Step::Genesis && text.contains("cannot be used"), "{text}");
+}
+
+#[test]
+fn addresses_and_collations_of_a_hostile_lead_are_refused() {
+    fails(Step::Decode, "node_addresses are not sorted", step_after(|m| m.node_addresses.reverse()));
+    fails(Step::Decode, "node_addresses", step_after(|m| m.network.family = Family::V09));
+    let flood = |m: &mut Manifest| {
+        let of = |n: u32| PeerAddress::of_key(Family::V010, &secp(21).public(), &format!("h{n:05}:1")).unwrap();
+        m.node_addresses = (0..300).map(of).collect();
+    };
+    fails(Step::Decode, "more than a configuration takes", step_after(flood));
+    let collation = |change: fn(&mut Collation)| step_after(move |m| m.collation.iter_mut().for_each(change));
+    for change in [
+        (|c: &mut Collation| c.collate = "C'; DROP DATABASE x; --".into()) as fn(&mut Collation),
+        |c| c.icu_locale = "a\nb".into(),
+        |c| c.provider = "builtin".into(),
+        |c| c.version = "9".repeat(200),
+        |c| c.text_key_tables = vec!["t".into(); 17],
+    ] {
+        fails(Step::Decode, "collation", collation(change));
+    }
+    assert_eq!(step_after(|m| (m.collation, m.node_addresses) = (None, vec![])), Ok(()));
+    // An address that is written in another way would give one manifest two ids.
+    let payload = wire::encode_manifest(&manifest());
+    let other = String::from_utf8_lossy(b"10.0.0.5:6600").replace("6600", "0660");
+    let at = payload.windows(13).position(|w| w == b"10.0.0.5:6600").unwrap();
+    let changed = [&payload[..at], other.as_bytes(), &payload[at + 13..]].concat();
+    fails(Step::Decode, "node_addresses", plain(verified(&sign_unchecked(&changed, &[key(1), secp(2)]))));
 }
 
 #[test]

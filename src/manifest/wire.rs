@@ -1,9 +1,14 @@
 //! Bytes of `proto/manifest.proto`, strictly: only bytes that re-encode to themselves are read. The only place that
 //! names the generated types.
 
-use kwil_formats::formats::{
-    Family,
-    key::{KeyError, KeyType, PublicKey},
+use kwil_formats::{
+    base::limits::{PEER_ADDRESSES_EACH_MAX, PEERS_IN_CONFIG_MAX},
+    formats::{
+        Family,
+        config::{PeerAddress, parse_place},
+        key::{KeyError, KeyType, PublicKey},
+    },
+    judge::collation::Collation,
 };
 use prost::Message;
 use zeroize::Zeroizing;
@@ -241,6 +246,8 @@ pub(super) fn encode_manifest(manifest: &Manifest) -> Vec<u8> {
         new_validators: manifest.new_validators.iter().map(encode_validator).collect(),
         trust: Some(encode_trust(&manifest.trust, true)),
         supersedes: manifest.supersedes.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
+        node_addresses: manifest.node_addresses.iter().map(ToString::to_string).collect(),
+        collation: manifest.collation.as_ref().map(encode_collation),
     }
     .encode_to_vec()
 }
@@ -249,9 +256,13 @@ pub(super) fn decode_manifest(payload: &[u8]) -> Result<Manifest> {
     check_format(payload, "manifest", FORMAT)?;
     let raw: proto::Manifest = strict(payload, "manifest")?;
     let network = present("network", raw.network)?;
+    let family = decode_family(network.family)?;
+    if raw.node_addresses.len() > PEERS_IN_CONFIG_MAX {
+        return Err(DecodeError::Rule { field: "node_addresses", problem: "more than a configuration takes" });
+    }
     let manifest = Manifest {
         network: Network {
-            family: decode_family(network.family)?,
+            family,
             old_chain_id: Some(network.old_chain_id).filter(|id| !id.is_empty()),
             new_chain_id: network.new_chain_id,
             height: network.height,
@@ -267,9 +278,54 @@ pub(super) fn decode_manifest(payload: &[u8]) -> Result<Manifest> {
         new_validators: decode_validators("new_validators", &raw.new_validators)?,
         trust: decode_trust(present("trust", raw.trust)?, None)?,
         supersedes: optional(&raw.supersedes).map(|id| blake3("supersedes", id)).transpose()?,
+        node_addresses: raw.node_addresses.iter().map(|text| decode_peer(family, text)).collect::<Result<_>>()?,
+        collation: raw.collation.map(decode_collation).transpose()?,
     };
     manifest.check()?;
     Ok(manifest)
+}
+
+/// An address that is written as a configuration has it; nothing else of it is ever written there.
+fn decode_peer(family: Family, text: &str) -> Result<PeerAddress> {
+    let unfit = DecodeError::Rule { field: "node_addresses", problem: "one is no address of a node of this family" };
+    PeerAddress::parse(family, text).ok().filter(|peer| peer.to_string() == *text).ok_or(unfit)
+}
+
+fn encode_collation(collation: &Collation) -> proto::Collation {
+    let Collation { encoding, provider, collate, ctype, icu_locale, icu_rules, version, server_major, .. } =
+        collation.clone();
+    proto::Collation {
+        encoding,
+        provider,
+        collate,
+        ctype,
+        icu_locale,
+        icu_rules,
+        version,
+        server_major,
+        text_keys: collation.text_keys,
+        text_key_tables: collation.text_key_tables.clone(),
+    }
+}
+
+fn decode_collation(raw: proto::Collation) -> Result<Collation> {
+    let collation = Collation {
+        encoding: raw.encoding,
+        provider: raw.provider,
+        collate: raw.collate,
+        ctype: raw.ctype,
+        icu_locale: raw.icu_locale,
+        icu_rules: raw.icu_rules,
+        version: raw.version,
+        server_major: raw.server_major,
+        text_keys: raw.text_keys,
+        text_key_tables: raw.text_key_tables,
+    };
+    if collation.is_plain() {
+        Ok(collation)
+    } else {
+        Err(DecodeError::Rule { field: "collation", problem: "too long, or with characters that no locale has" })
+    }
 }
 
 fn optional(bytes: &[u8]) -> Option<&[u8]> {
@@ -469,6 +525,7 @@ pub(super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
     proto::Readiness {
         manifest_id: readiness.manifest_id.as_bytes().to_vec(),
         created_unix_seconds: readiness.created_unix_seconds,
+        places: readiness.places.clone(),
     }
     .encode_to_vec()
 }
@@ -476,7 +533,11 @@ pub(super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
 pub(super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
     let raw: proto::Readiness = strict(payload, "readiness statement")?;
     let manifest_id = blake3("manifest_id", &raw.manifest_id)?;
-    Ok(Readiness { manifest_id, created_unix_seconds: raw.created_unix_seconds })
+    let written = |place: &String| parse_place(place).is_ok_and(|(host, port)| format!("{host}:{port}") == *place);
+    if raw.places.len() > PEER_ADDRESSES_EACH_MAX || !raw.places.iter().all(written) {
+        return Err(DecodeError::Rule { field: "places", problem: "too many, or one is no host and port" });
+    }
+    Ok(Readiness { manifest_id, created_unix_seconds: raw.created_unix_seconds, places: raw.places })
 }
 
 pub(super) fn encode_statement(payload: &[u8], signature: &Signature) -> Vec<u8> {

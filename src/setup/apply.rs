@@ -17,6 +17,7 @@ use super::{
     CheckSnapshot, GenesisAtHand, GenesisSource, InitOptions, Initialised, NewGenesis, SnapshotSource,
     key::{self, NodeKey},
     key_file_name,
+    node_config::Built,
     plan::{self, Plan, Way},
     snapshot,
 };
@@ -67,7 +68,7 @@ pub(super) fn init_sharing(
     };
     check_genesis(&genesis, options)?;
     // A wrong value is told before the snapshot is read.
-    let mut config = options.config.build(&genesis)?;
+    let Built { mut config, settings } = options.config.build(&genesis, &public_key)?;
     if options.snapshot.is_some() {
         config.set_genesis_state(GENESIS_STATE_FILE_NAME);
     }
@@ -86,6 +87,7 @@ pub(super) fn init_sharing(
     let made = Staging::open(&plan, in_place).inspect_err(|_| undo(false))?;
     let plan = still(&root, &plan).inspect_err(|_| undo(true))?;
     let new_genesis = matches!(source, Source::New(_));
+    let peers = config.peers();
     let parts = Parts { source, genesis, key: &key, config };
     let (genesis, snapshot) = parts.fill(&made.path, options, check, share).inspect_err(|_| undo(true))?;
     made.finish(&root, &plan)?;
@@ -104,7 +106,8 @@ pub(super) fn init_sharing(
         public_key,
         snapshot,
         new_genesis,
-        settings: options.config.old.as_ref().map(|old| old.settings.clone()).unwrap_or_default(),
+        peers,
+        settings,
     })
 }
 

@@ -13,9 +13,9 @@ use kwil_formats::{
         Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME,
         config::{self, CONFIG_FILE_NAME, DatabaseSettings, StartSettings},
         genesis::Genesis,
-        key::PrivateKey,
+        key::{PrivateKey, PublicKey},
     },
-    judge::readiness::{Root, RootConfig, RootGenesis, RootKey, RootState},
+    judge::readiness::{Peers, Reach, Root, RootConfig, RootGenesis, RootKey, RootState},
 };
 use nix::unistd::{AccessFlags, access};
 use zeroize::Zeroizing;
@@ -43,6 +43,8 @@ pub struct Looked {
     pub start: Option<StartSettings>,
     /// Bytes of the text of the root's snapshot, estimated from its beginning; `None` where there is none to read.
     pub text_bytes: Option<u64>,
+    /// Its node and the others, where its genesis was read; nobody was dialled.
+    pub peers: Option<Peers>,
 }
 
 /// Looks at a root of either family; what is wrong with it is part of the facts.
@@ -56,6 +58,7 @@ pub fn look(path: &Path) -> Looked {
         database: None,
         start: None,
         text_bytes: None,
+        peers: None,
     };
     match fs::metadata(path) {
         Ok(data) if !data.is_dir() => return none("it is no directory".to_owned()),
@@ -78,7 +81,8 @@ pub fn look(path: &Path) -> Looked {
     let named = database.as_ref().map_or("", |database| database.genesis_state.as_str());
     let (state, text_bytes) = look_at_state(path, named);
     let key_path = database.as_ref().and_then(|database| database.private_key_path.as_deref());
-    let key = look_at_key(&inside(path, key_path.unwrap_or(key_file_name(key_family))), key_family, read);
+    let (key, own) = look_at_key(&inside(path, key_path.unwrap_or(key_file_name(key_family))), key_family, read);
+    let peers = read.map(|genesis| peers(genesis, own.as_ref(), start.as_ref()));
     let truf = start.as_ref().is_some_and(|start| start.truf)
         || matches!(read, Some(Genesis::V010(genesis)) if genesis.maa_activation_height != 0);
     Looked {
@@ -105,11 +109,28 @@ pub fn look(path: &Path) -> Looked {
         database,
         start,
         text_bytes,
+        peers,
+    }
+}
+
+/// The other validators, and whom the node dials.
+fn peers(genesis: &Genesis, own: Option<&PublicKey>, start: Option<&StartSettings>) -> Peers {
+    let family = genesis.family();
+    let own = own.map(|key| key.node_id(family));
+    let others = genesis.validators().unwrap_or_default().into_iter().map(|validator| validator.key.node_id(family));
+    let dials = start.map(|start| start.peers.dials.clone()).unwrap_or_default();
+    Peers {
+        others: others.filter(|id| Some(id) != own.as_ref()).collect(),
+        dials: dials
+            .into_iter()
+            .filter(|peer| Some(peer.id()) != own.as_deref())
+            .map(|peer| (peer, Reach::Untried))
+            .collect(),
     }
 }
 
 /// A path that a config.toml names: `~/` is the home directory, other relative paths begin at the root.
-fn inside(root: &Path, named: &str) -> PathBuf {
+pub(super) fn inside(root: &Path, named: &str) -> PathBuf {
     match named.strip_prefix("~/").zip(std::env::home_dir()) {
         Some((rest, home)) => home.join(rest),
         None => root.join(named),
@@ -193,9 +214,9 @@ impl Read for Counted {
     }
 }
 
-fn look_at_key(path: &Path, family: Family, genesis: Option<&Genesis>) -> RootKey {
+fn look_at_key(path: &Path, family: Family, genesis: Option<&Genesis>) -> (RootKey, Option<PublicKey>) {
     let shown = path.display().to_string();
-    let bad = |why: String| RootKey::Bad { path: shown.clone(), why };
+    let bad = |why: String| (RootKey::Bad { path: shown.clone(), why }, None);
     if !path.exists() {
         return bad("there is no such file".to_owned());
     }
@@ -209,18 +230,19 @@ fn look_at_key(path: &Path, family: Family, genesis: Option<&Genesis>) -> RootKe
         Err(e) => return bad(e.to_string()),
     };
     let seat = genesis.and_then(|genesis| Initialised::seat(genesis, &key.public()).ok().flatten());
-    RootKey::Good {
+    let good = RootKey::Good {
         mode: fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777),
         path: shown,
         seat: seat.map(|seat| {
             let part = if seat.leader { "the leader" } else { "a validator" };
             format!("{part} in the genesis, with power {} of {}", seat.power, seat.total_power)
         }),
-    }
+    };
+    (good, Some(key.public()))
 }
 
-/// Whether the root holds blocks, which both families keep there.
-fn holds_blocks(root: &Path) -> bool {
+/// Whether kwild has run on a root: both families keep their blocks in it.
+pub fn holds_blocks(root: &Path) -> bool {
     ["blockstore", "abci/data"]
         .iter()
         .any(|name| fs::read_dir(root.join(name)).is_ok_and(|mut entries| entries.next().is_some()))

@@ -5,6 +5,8 @@
 mod apply;
 mod key;
 mod look;
+mod node_config;
+mod peers;
 mod plan;
 mod snapshot;
 pub mod testnet;
@@ -16,6 +18,7 @@ use std::{
     sync::Arc,
 };
 
+use kwil_formats::judge::readiness::shell_word;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -23,11 +26,13 @@ pub use apply::init;
 pub use key::{check_key, family_of_key, read_key_file};
 use kwil_formats::formats::{
     Family,
-    config::{self, CarryOver, Config, Fate, Setting},
+    config::{Fate, PeerAddress, Setting},
     genesis::Genesis,
     key::PublicKey,
 };
-pub use look::{Looked, look};
+pub use look::{Looked, holds_blocks, look};
+pub use node_config::NodeConfig;
+pub use peers::{PeersInRoot, addresses_in_root, merge_peers};
 pub use plan::staging_directory;
 
 use crate::{
@@ -73,49 +78,6 @@ impl NewGenesis {
 impl fmt::Debug for NewGenesis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("NewGenesis").field("family", &self.family).finish_non_exhaustive()
-    }
-}
-
-/// What the new config.toml holds beyond Kwil's defaults; flags win over what an old node has.
-#[derive(Debug, Clone, Default)]
-pub struct NodeConfig {
-    /// Values of configuration flags as (`section.key`, text); they win over all else.
-    pub flags: Vec<(String, String)>,
-    /// Whether Kwil's defaults are those of TRUF's fork of v0.10.
-    pub truf: bool,
-    /// The settings that an old node's config.toml gives; `None` without an old node.
-    pub old: Option<CarryOver>,
-}
-
-impl NodeConfig {
-    /// Checks the configuration for this family, before anything is made.
-    ///
-    /// # Errors
-    /// When the family has no such key, or the key takes no such value.
-    pub fn check(&self, family: Family) -> Result<()> {
-        self.for_family(family, false).map(drop)
-    }
-
-    fn for_family(&self, family: Family, truf: bool) -> Result<Config> {
-        let of_truf = |name: &str| config::find(family, name).is_some_and(|key| key.truf_only);
-        let old = self.old.as_ref().filter(|old| old.family == family);
-        let truf =
-            truf || self.truf || old.is_some_and(|old| old.truf) || self.flags.iter().any(|(name, _)| of_truf(name));
-        let mut config = if family == Family::V010 && truf { Config::truf() } else { Config::new(family) };
-        if let Some(old) = old {
-            old.apply(&mut config)?;
-        }
-        for (key, value) in &self.flags {
-            config.set(key, value)?;
-        }
-        Ok(config)
-    }
-
-    /// The configuration of a node on this genesis.
-    fn build(&self, genesis: &Genesis) -> Result<Config> {
-        // Upstream's kwild refuses such a genesis, so this node's is TRUF's.
-        let truf = matches!(genesis, Genesis::V010(genesis) if genesis.maa_activation_height != 0);
-        self.for_family(genesis.family(), truf)
     }
 }
 
@@ -197,6 +159,8 @@ pub struct Initialised {
     pub snapshot: Option<CompleteSnapshot>,
     /// Whether the genesis was made here, so that every other node needs the same file.
     pub new_genesis: bool,
+    /// Whom the node dials.
+    pub peers: Vec<PeerAddress>,
     /// What became of each of an old node's settings; empty without an old node.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
@@ -276,11 +240,14 @@ pub fn key_in_root(root: &Path) -> bool {
     [Family::V09, Family::V010].iter().any(|family| root.join(key_file_name(*family)).exists())
 }
 
+/// A path as it can be pasted into a shell.
+pub fn shell_path(path: &Path) -> String {
+    shell_word(&path.to_string_lossy())
+}
+
 /// The command that starts kwild on a root, as it can be pasted into a shell.
 pub fn start_command(family: Family, root: &Path) -> String {
-    let root = root.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,".contains(c);
-    let quoted = if root.chars().all(plain) { root.into_owned() } else { format!("'{}'", root.replace('\'', r"'\''")) };
+    let quoted = shell_path(root);
     match family {
         Family::V09 => format!("kwild --root-dir {quoted}"),
         Family::V010 => format!("kwild start -r {quoted}"),

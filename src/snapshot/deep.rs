@@ -231,6 +231,8 @@ mod tests {
                     attestations: Attestations::None,
                 },
                 supersedes: None,
+                node_addresses: Vec::new(),
+                collation: None,
             };
             change(&mut manifest);
             fs::write(self.path(name), manifest.sign(&key).unwrap().to_bytes()).unwrap();

@@ -3,6 +3,7 @@
 mod chunks;
 mod connections;
 mod members;
+mod statements;
 mod watch;
 
 use std::{
@@ -142,6 +143,8 @@ pub(super) struct Driver {
     /// Whose manifest the application is looking at.
     manifest_judged: Option<PeerId>,
     active: Option<Active>,
+    /// What validators have said, as the application knows it; every new member is told.
+    statements: Vec<Vec<u8>>,
     unreachable_since: Option<Duration>,
     /// Since when what is missing is with nobody who is here, and when that was last said.
     nowhere: (Option<Duration>, Option<Duration>),
@@ -226,6 +229,7 @@ impl Driver {
             manifest_last: 0,
             manifest_judged: None,
             active: None,
+            statements: Vec::new(),
             unreachable_since: None,
             nowhere: (None, None),
             news: Vec::new(),
@@ -325,6 +329,7 @@ impl Driver {
                     self.ban(peer, &reason, Vec::new());
                 }
             }
+            Happening::Command(Some(Command::Tell { all, new })) => self.tell_statements(all, new),
             Happening::Command(_) => {}
             Happening::Tick => self.tick(),
         }

@@ -140,6 +140,15 @@ pub enum Event {
     EveryChunkOut(bool),
     /// Our disk failed; nothing more is fetched.
     Failed(Error),
+    /// Members pass on what validators are said to have signed; nothing of it is checked.
+    Statements(Vec<Vec<u8>>),
+    /// A member says where it sees us.
+    Seen {
+        /// Who says so.
+        peer: String,
+        /// Our address, as it sees it.
+        ip: std::net::IpAddr,
+    },
 }
 
 /// Where the node stands.
@@ -180,6 +189,7 @@ enum Command {
     Activate(Content),
     Deactivate(oneshot::Sender<()>),
     Blame(String, String),
+    Tell { all: Vec<Vec<u8>>, new: Vec<Vec<u8>> },
     Stop(oneshot::Sender<Vec<PeerTotal>>),
 }
 
@@ -232,6 +242,11 @@ impl Handle {
         self.command(Command::Blame(peer.to_owned(), reason.to_owned())).await
     }
 
+    /// Tells every member of `new` statements, and members that come later of `all`.
+    pub async fn tell(&self, all: Vec<Vec<u8>>, new: Vec<Vec<u8>>) -> Result<()> {
+        self.command(Command::Tell { all, new }).await
+    }
+
     /// Says goodbye, ends the node and tells what went to and came from whom.
     pub async fn stop(self) -> Vec<PeerTotal> {
         let (reply, totals) = oneshot::channel();
@@ -252,6 +267,7 @@ impl std::fmt::Debug for Command {
             Command::Activate(_) => "Activate",
             Command::Deactivate(_) => "Deactivate",
             Command::Blame(..) => "Blame",
+            Command::Tell { .. } => "Tell",
             Command::Stop(_) => "Stop",
         })
     }

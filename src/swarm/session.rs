@@ -176,6 +176,8 @@ pub(super) struct Session {
     /// Addresses under which it can be reached, as it says and as we believe.
     pub(super) addresses: Vec<String>,
     manifests_given: u32,
+    /// Bytes of statements that it has passed on.
+    pub(super) statement_bytes: usize,
     control: mpsc::Sender<Message>,
     backlog: Arc<Backlog>,
     asked: Arc<ManifestRequest>,
@@ -252,6 +254,7 @@ impl Session {
             sent: None,
             addresses: Vec::new(),
             manifests_given: 0,
+            statement_bytes: 0,
             control,
             backlog,
             asked,

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     ops::Range,
     sync::{
         Arc,
@@ -15,6 +16,7 @@ use prost::Message as _;
 
 use crate::base::limits::{
     CONTROL_MESSAGE_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX, PEERS_MESSAGE_ADDRESSES_MAX, RANGES_MAX,
+    STATEMENT_SIZE_BYTES_MAX, STATEMENTS_IN_MESSAGE_MAX,
 };
 
 mod generated {
@@ -55,6 +57,10 @@ pub(super) enum Message {
         lost: bool,
     },
     Peers(Vec<String>),
+    /// What validators have signed.
+    Statements(Vec<Vec<u8>>),
+    /// Where the sender sees us.
+    Seen(IpAddr),
     Complaint {
         artifact: u32,
         index: u32,
@@ -220,6 +226,13 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
         Message::Goodbye { reason, identity_in_use } => {
             Some(Kind::Goodbye(generated::Goodbye { reason, identity_in_use }))
         }
+        Message::Statements(signed_statements) => Some(Kind::Statements(generated::Statements { signed_statements })),
+        Message::Seen(ip) => Some(Kind::Seen(generated::Seen {
+            ip: match ip {
+                IpAddr::V4(ip) => ip.octets().to_vec(),
+                IpAddr::V6(ip) => ip.octets().to_vec(),
+            },
+        })),
         Message::Nothing => None,
     };
     write_frame(stream, &generated::Control { message: kind }).await?;
@@ -282,6 +295,18 @@ pub(super) async fn read_message(
             return Err(invalid("it names more addresses than the protocol allows"));
         }
         Some(Kind::Peers(m)) => Message::Peers(m.addresses),
+        Some(Kind::Statements(m)) => {
+            let all = &m.signed_statements;
+            if all.len() > STATEMENTS_IN_MESSAGE_MAX || all.iter().any(|s| s.len() > STATEMENT_SIZE_BYTES_MAX) {
+                return Err(invalid("a peer passes on more statements than the protocol allows"));
+            }
+            Message::Statements(m.signed_statements)
+        }
+        Some(Kind::Seen(m)) => match (<[u8; 4]>::try_from(&m.ip[..]), <[u8; 16]>::try_from(&m.ip[..])) {
+            (Ok(ip), _) => Message::Seen(IpAddr::from(ip)),
+            (_, Ok(ip)) => Message::Seen(IpAddr::from(ip).to_canonical()),
+            _ => return Err(invalid("a peer sees us at what is no address")),
+        },
         Some(Kind::Complaint(m)) => Message::Complaint { artifact: m.artifact, index: m.index },
         Some(Kind::Goodbye(m)) => Message::Goodbye { reason: m.reason, identity_in_use: m.identity_in_use },
         None => Message::Nothing,
@@ -346,6 +371,9 @@ mod tests {
             Message::Complaint { artifact: 1, index: 7 },
             Message::Goodbye { reason: "done".into(), identity_in_use: true },
             Message::Nothing,
+            Message::Statements(vec![vec![1; 200]; STATEMENTS_IN_MESSAGE_MAX]),
+            Message::Seen("10.0.0.5".parse().unwrap()),
+            Message::Seen("2001:db8::5".parse().unwrap()),
         ] {
             assert_eq!(read(written(message.clone()), true).unwrap(), Some(message));
         }
@@ -415,6 +443,18 @@ mod tests {
         prost::encoding::encode_varint(message.len() as u64, &mut bytes);
         bytes.extend(message);
         assert_eq!(read(bytes, true).unwrap_err().kind(), io::ErrorKind::InvalidData);
+    }
+
+    #[test]
+    fn many_or_long_statements_and_what_is_no_address_are_refused() {
+        let refused = |message: Message| {
+            assert!(read(written(message), true).is_err());
+        };
+        refused(Message::Statements(vec![vec![]; STATEMENTS_IN_MESSAGE_MAX + 1]));
+        refused(Message::Statements(vec![vec![0; STATEMENT_SIZE_BYTES_MAX + 1]]));
+        let seen = generated::Control { message: Some(Kind::Seen(generated::Seen { ip: vec![1; 5] })) };
+        let bytes = seen.encode_length_delimited_to_vec();
+        assert!(read(bytes, true).is_err());
     }
 
     #[test]

@@ -31,3 +31,10 @@ pub const DIGEST_TABLES_SIZE_BYTES_MAX: usize = 24 << 20;
 /// Bytes of memory for the parts of a schema and their names, while a state is digested: enough for 100,000 parts.
 /// Enforced in `dump`.
 pub const DIGEST_SCHEMA_SIZE_BYTES_MAX: usize = 16 << 20;
+/// Peers that are written into a node's configuration; more validators than any network has, and a start that dials them all
+/// at once. `formats`.
+pub const PEERS_IN_CONFIG_MAX: usize = 256;
+/// Addresses kept for one node: of a line at home, a public one, one of each version. `formats`, `manifest`.
+pub const PEER_ADDRESSES_EACH_MAX: usize = 4;
+/// The host in an address; DNS has no longer names. `formats`.
+pub const PEER_HOST_SIZE_BYTES_MAX: usize = 253;

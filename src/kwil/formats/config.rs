@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 pub use carry::{CarryOver, Fate, Setting, carry_over};
 pub use database::{DatabaseSettings, database_settings};
 pub use key::{Key, Kind, find, keys};
+pub use peers::{PeerAddress, PeerError, PeerFilter, PeerSettings, add_peers, parse_place, peers_key, with_peers};
 pub use start::{Listener, StartSettings};
 
 use super::Family;

@@ -2,6 +2,7 @@
 //! this out only after it has loaded the whole snapshot, and some of it never.
 
 mod machine;
+mod peers;
 mod root;
 mod server;
 
@@ -10,8 +11,9 @@ use serde::Serialize;
 pub use machine::{
     EnvironmentVariable, Kwild, Machine, Port, PortState, Program, PsqlStart, RequiredSpace, judge_machine,
 };
+pub use peers::{Peers, Reach, judge_peers};
 pub use root::{Root, RootConfig, RootGenesis, RootKey, RootState, judge_root};
-pub use server::{Access, Database, OtherDatabase, Role, Schema, Server, Setting, judge_server};
+pub use server::{Access, Database, OtherDatabase, Role, Schema, Server, Setting, createdb_command, judge_server};
 
 use crate::{
     base::{Finding, Level},

@@ -115,10 +115,12 @@ impl Driver {
             Message::Ready => {
                 session.ready = true;
                 self.input(Input::Connected(id));
+                self.tell_newcomer(id);
             }
             Message::Peers(addresses) => self.peers_told(id, &addresses),
             Message::Goodbye { identity_in_use: true, .. } => self.is_clone(id),
             Message::Goodbye { reason, .. } => self.hung_up(id, &reason),
+            Message::Seen(ip) => self.seen_told(id, ip),
             Message::Nothing => {}
             _ if !session.ready || self.active.is_none() => {
                 self.drop_peer(id, "it speaks of chunks before both sides know the manifest");
@@ -132,6 +134,7 @@ impl Driver {
                 self.ranges_input(id, ranges, |ranges| Input::Refused { peer: id, request, ranges, lost });
             }
             Message::Credit(n) => self.input(Input::Credited(id, n)),
+            Message::Statements(all) => self.statements_told(id, all),
             Message::Complaint { artifact, index } => self.complained(id, artifact, index),
         }
     }

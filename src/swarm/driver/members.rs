@@ -197,6 +197,9 @@ impl Driver {
         for some in addresses.chunks(PEERS_MESSAGE_ADDRESSES_MAX) {
             session.say(Message::Peers(some.to_vec()));
         }
+        if let Some(ip) = book::ip(&address) {
+            session.say(Message::Seen(ip.to_canonical()));
+        }
         self.sessions.insert(id, session);
         self.by_peer.insert(peer, id);
         self.tell(Event::Note(format!("connected to {peer} at {address}")));

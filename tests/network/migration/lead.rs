@@ -76,6 +76,8 @@ fn sign_state_blindly(
         new_validators: validators,
         trust: TrustRules { attestations, ..TrustRules::lead_alone(key.public()) },
         supersedes: None,
+        node_addresses: Vec::new(),
+        collation: None,
     };
     party.write("snaps/manifest.regenesis", manifest.sign(&key).unwrap().to_bytes());
 }

@@ -2,6 +2,8 @@
 
 mod edits;
 mod lead;
+mod peers;
+mod preflight;
 mod resume;
 mod roots;
 mod strangers;

@@ -6,7 +6,7 @@ use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 use regenesis::swarm::Identity;
 
-use crate::common::{Party, Process, change, data, mode, server};
+use crate::common::{Party, Process, change, data, mode};
 
 /// A lead of that family's recorded quartet, serving.
 fn serving(family: Family) -> (Party, Process, String) {
@@ -99,35 +99,6 @@ fn a_root_that_holds_only_the_key_keeps_it_and_serves_afterwards() {
     let genesis = String::from_utf8(next.read("root/genesis.json")).unwrap();
     next.write("root/genesis.json", genesis.replace("kwil-testnet", "kwil-tastnet"));
     next.join(&ticket, "root", &[]).finish().failed(3, &["genesis.json is not the file that was signed"]);
-}
-
-#[test]
-fn the_target_database_is_looked_at() {
-    let (_lead, _publish, ticket) = serving(Family::V010);
-    let old = fs::read(data("v0.10/worlds/quartet/database.sql.gz")).unwrap();
-    server().load("roots_old", &old).unwrap();
-    server().create_database("roots_empty").unwrap();
-    let port = server().port().to_string();
-    let party = Party::new();
-    let join = |root: &str, dbname: &str, port: &str| {
-        let database = ["--db.host", "127.0.0.1", "--db.port", port, "--db.user", "postgres", "--db.dbname", dbname];
-        let run = party.join(&ticket, root, &[&["--new-key", "--output", "json"], &database[..]].concat()).finish();
-        (run.result(), run.stderr)
-    };
-    let says = |joined: &serde_json::Value| {
-        (joined["database"].as_str().unwrap().to_owned(), joined["database_ready"] == true)
-    };
-    let (joined, stderr) = join("one", "roots_old", &port);
-    let (text, ready) = says(&joined);
-    assert!(text.contains("ALREADY HOLDS") && !ready, "{joined}");
-    assert!(stderr.contains("warning: ") && stderr.contains("ALREADY HOLDS a node's state"), "{stderr}");
-    assert_eq!(joined["next"].as_array().unwrap().len(), 2, "{joined}");
-    let (joined, _) = join("two", "roots_empty", &port);
-    assert_eq!((says(&joined).1, joined["next"].as_array().unwrap().len()), (true, 1), "{joined}");
-    let (joined, _) = join("three", "roots_missing", &port);
-    assert!(says(&joined).0.contains("does not exist yet") && !says(&joined).1, "{joined}");
-    let (joined, _) = join("four", "roots_empty", "1");
-    assert!(says(&joined).0.contains("could not be looked at") && !says(&joined).1, "{joined}");
 }
 
 #[test]

@@ -22,6 +22,9 @@ fn files(root: &Path, port: &str) -> Vec<(String, Vec<u8>)> {
             }
             let text = String::from_utf8(bytes).unwrap();
             assert!(text.contains(port), "{text}");
+            // Whom each one dials is its own; another test looks at that.
+            let of_peers = |line: &&str| line.starts_with("persistent_peers = ") || line.starts_with("bootnodes = ");
+            let text = text.lines().filter(|line| !of_peers(line)).collect::<Vec<_>>().join("\n");
             (name, text.replace(port, "PORT").into_bytes())
         })
         .collect()

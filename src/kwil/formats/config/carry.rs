@@ -6,7 +6,7 @@ use std::path::Path;
 use serde::Serialize;
 use toml_edit::{Item, Table, Value};
 
-use super::{Config, ConfigError, Key, Kind, family_of_document, key, parse, value};
+use super::{Config, ConfigError, Key, Kind, family_of_document, key, parse, peers_key, value};
 use crate::{base::text::escape, formats::Family};
 
 /// What became of an old setting.
@@ -133,7 +133,7 @@ pub fn carry_over(text: &str, old_root: &Path, family: Family, given: &[String])
             carry.tell(name, Fate::Default, None, None);
         } else if old != family {
             carry.tell(name, Fate::ByHand, shown, None);
-        } else if given.contains(&name) {
+        } else if given.contains(&name) && name != peers_key(family) {
             carry.tell(name, Fate::Flag, shown, None);
         } else if let Some(why) = unfit(key, &new, old_root) {
             carry.tell(name, Fate::Dropped, shown, Some(&why));

@@ -2,7 +2,7 @@
 
 use toml_edit::{DocumentMut, Item, Value};
 
-use super::{ConfigError, database_settings};
+use super::{ConfigError, PeerSettings, database_settings};
 use crate::formats::Family;
 
 /// Below these, keys are free in v0.10.
@@ -34,6 +34,8 @@ pub struct StartSettings {
     pub truf: bool,
     /// v0.10: keys that no kwild of the family knows, which it refuses.
     pub unknown: Vec<String>,
+    /// Whom it dials, and where it is.
+    pub peers: PeerSettings,
 }
 
 impl StartSettings {
@@ -99,6 +101,7 @@ impl StartSettings {
             } else {
                 Vec::new()
             },
+            peers: PeerSettings::read(family, document),
         }
     }
 }

@@ -5,10 +5,11 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use super::{Check, Expected, Remedy, alter_system, error, identifier, literal, note, warning};
+use super::{Check, Expected, Remedy, alter_system, error, identifier, literal, note, shell_word, warning};
 use crate::{
     base::text::{bytes, count, escape},
     formats::Family,
+    judge::collation::{Collation, compare},
 };
 
 /// The major version that kwild demands.
@@ -91,6 +92,8 @@ pub enum Database {
         slots: Vec<String>,
         /// Connections of others.
         sessions: u64,
+        /// How it orders text.
+        collation: Option<Box<Collation>>,
     },
 }
 
@@ -118,6 +121,8 @@ pub struct Server {
     pub version_text: String,
     /// By name.
     pub settings: BTreeMap<String, Setting>,
+    /// It follows another server.
+    pub standby: bool,
     /// The rights of the role that logged in.
     pub role: Role,
     /// The node's database.
@@ -145,8 +150,16 @@ pub enum Access {
     Refused(String),
 }
 
-/// What follows; `place`, `user` and `dbname` are those of the node's settings.
-pub fn judge_server(access: &Access, expected: Expected, place: &str, user: &str, dbname: &str) -> Vec<Check> {
+/// What follows; `place`, `user` and `dbname` are those of the node's settings, `old` is how the old network's database orders
+/// text.
+pub fn judge_server(
+    access: &Access,
+    expected: Expected,
+    old: Option<&Collation>,
+    place: &str,
+    user: &str,
+    dbname: &str,
+) -> Vec<Check> {
     let server = match access {
         Access::Asked(server) => server,
         Access::Refused(why) => {
@@ -161,14 +174,33 @@ pub fn judge_server(access: &Access, expected: Expected, place: &str, user: &str
             ];
         }
     };
-    let mut checks = content(server, expected, dbname, user);
+    let mut checks = content(server, expected, old, dbname, user);
+    checks.extend(standby(server, place));
     checks.push(version(server, place));
     checks.extend(settings(server, expected, dbname, user));
     checks.push(role(server, user));
-    checks.extend(database(server, dbname, user));
+    checks.extend(database(server, old, dbname, user));
+    if let (Some(old), Database::There { collation: Some(new), .. }) = (old, &server.database) {
+        let found = compare(old, new, dbname);
+        if found.is_empty() {
+            checks.push(Check::good("collation", format!("text is ordered as in the old network: {}", new.words())));
+        }
+        // kwild runs on it all the same.
+        checks.extend(found.into_iter().map(|finding| Check::from(finding).silent()));
+    }
     checks.push(extensions(server));
     checks.extend(prepared(server, expected, dbname));
     checks
+}
+
+/// A server that follows another one takes no writes.
+fn standby(server: &Server, place: &str) -> Option<Check> {
+    let text = format!(
+        "the server at {place} is a standby (it follows another server and is read-only): kwild would end when it begins to \
+         write"
+    );
+    let fix = "give the host and port of the primary server, or of one of the node's own";
+    server.standby.then(|| error("standby", text).at(place.to_owned()).fix(fix).into())
 }
 
 /// The server's version.
@@ -347,8 +379,8 @@ fn role(server: &Server, user: &str) -> Check {
 }
 
 /// What is in the database already.
-fn content(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec<Check> {
-    let create = create_database(dbname, user);
+fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname: &str, user: &str) -> Vec<Check> {
+    let create = create_database(dbname, user, old);
     let shown = escape(dbname);
     let Database::There { size_bytes, schemas, slots, sessions, .. } = &server.database else {
         let text = format!("there is no database {shown} yet, and kwild does not make it: it would end at once");
@@ -401,7 +433,7 @@ fn content(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec
                     error("database-state", text)
                         .fix(format!("use a new database, or empty this one if nobody needs it: {drop} {create}")),
                 )
-                .remedy(Remedy::Sql(create_other(dbname, user)))
+                .remedy(Remedy::Sql(create_other(dbname, user, old)))
                 .silent(),
             );
         }
@@ -426,7 +458,7 @@ fn content(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec
                     error("database-content", text)
                         .fix(format!("use a new database, or empty this one if nobody needs it: {drop} {create}")),
                 )
-                .remedy(Remedy::Sql(create_other(dbname, user)))
+                .remedy(Remedy::Sql(create_other(dbname, user, old)))
                 .silent(),
             );
         }
@@ -453,23 +485,33 @@ fn is_left_by_a_failed_start(own: &[&Schema]) -> bool {
     matches!(own, [schema] if schema.name == "kwild_internal" && schema.relations <= RELATIONS_MAX)
 }
 
-fn create_database(dbname: &str, user: &str) -> String {
-    format!(
-        "CREATE DATABASE {} OWNER {} TEMPLATE template0 ENCODING {};",
-        identifier(dbname),
-        identifier(user),
-        literal("UTF8")
-    )
+fn create_database(dbname: &str, user: &str, old: Option<&Collation>) -> String {
+    let clauses = old.map_or_else(|| format!("ENCODING {}", literal("UTF8")), Collation::create_clauses);
+    format!("CREATE DATABASE {} OWNER {} TEMPLATE template0 {clauses};", identifier(dbname), identifier(user))
+}
+
+/// The command that makes the node's database, for a shell; `host` and `port` are those of its server.
+pub fn createdb_command(host: &str, port: u16, user: &str, dbname: &str, old: Option<&Collation>) -> String {
+    let port = port.to_string();
+    let mut words = vec!["createdb", "--host", host, "--port", &port, "--username", user, "--owner", user];
+    words.extend(["--template", "template0"]);
+    match old {
+        Some(old) => words.extend(old.create_flags().into_iter().flat_map(|(flag, value)| [flag, value])),
+        None => words.extend(["--encoding", "UTF8"]),
+    }
+    // A name may begin like a flag.
+    words.extend(["--", dbname]);
+    words.into_iter().map(shell_word).collect::<Vec<_>>().join(" ")
 }
 
 /// Nothing that `--fix` prints destroys anything: a new database beside the old one.
-fn create_other(dbname: &str, user: &str) -> String {
+fn create_other(dbname: &str, user: &str, old: Option<&Collation>) -> String {
     let other = format!("{dbname}_new");
-    format!("{} -- then set the database's name in config.toml", create_database(&other, user))
+    format!("{} -- then set the database's name in config.toml", create_database(&other, user, old))
 }
 
 /// How the database, or the one to be made, is encoded.
-fn database(server: &Server, dbname: &str, user: &str) -> Vec<Check> {
+fn database(server: &Server, old: Option<&Collation>, dbname: &str, user: &str) -> Vec<Check> {
     match &server.database {
         Database::Missing { template_encoding } if template_encoding != "UTF8" => vec![
             note(
@@ -479,7 +521,7 @@ fn database(server: &Server, dbname: &str, user: &str) -> Vec<Check> {
                     escape(template_encoding)
                 ),
             )
-            .fix(create_database(dbname, user))
+            .fix(create_database(dbname, user, old))
             .into(),
         ],
         Database::Missing { .. } => Vec::new(),
@@ -487,7 +529,7 @@ fn database(server: &Server, dbname: &str, user: &str) -> Vec<Check> {
             vec![Check::good("database-encoding", "text is UTF8")]
         }
         Database::There { encoding, .. } => {
-            let sql = create_other(dbname, user);
+            let sql = create_other(dbname, user, old);
             let text = format!(
                 "the database {} is encoded in {}, and kwild demands UTF8: text would be changed or refused while the \
                  snapshot is loaded, and then kwild would end",

@@ -8,6 +8,7 @@ fn good() -> Server {
         version: 160_009,
         version_text: "16.9".into(),
         settings: SETTINGS.iter().map(|(name, _, good)| ((*name).to_owned(), setting(good))).collect(),
+        standby: false,
         role: Role { superuser: true, replication: true },
         database: Database::There {
             encoding: "UTF8".into(),
@@ -15,6 +16,7 @@ fn good() -> Server {
             schemas: vec![],
             slots: vec![],
             sessions: 0,
+            collation: None,
         },
         extensions: vec!["pgcrypto".into(), "uuid-ossp".into()],
         icu: true,
@@ -28,7 +30,7 @@ fn good() -> Server {
 const V09: Expected = Expected { family: Some(Family::V09), truf: Some(false), started: false };
 
 fn judge(server: Server, expected: Expected) -> Vec<Check> {
-    judge_server(&Access::Asked(Box::new(server)), expected, "127.0.0.1:5432", "kwild", "kwild")
+    judge_server(&Access::Asked(Box::new(server)), expected, Some(&icu("en-US")), "127.0.0.1:5432", "kwild", "kwild")
 }
 
 /// The findings of a server that differs in one thing.
@@ -70,6 +72,54 @@ fn schema(name: &str, relations: u64) -> Schema {
 fn a_good_server_has_no_findings() {
     assert_eq!(found(V09, |_| {}), []);
     assert!(judge(good(), V09).len() >= 5);
+}
+
+fn icu(locale: &str) -> Collation {
+    Collation {
+        provider: "icu".into(),
+        icu_locale: locale.into(),
+        collate: "C".into(),
+        ctype: "C".into(),
+        ..Collation::default()
+    }
+}
+
+fn ordered_by(collation: Collation) -> impl Fn(&mut Server) {
+    move |server| {
+        if let Database::There { collation: there, .. } = &mut server.database {
+            *there = Some(Box::new(collation.clone()));
+        }
+    }
+}
+
+#[test]
+fn a_standby_takes_no_writes() {
+    one(V09, "standby", Level::Error, &["is a standby", "read-only", "primary"], |s| s.standby = true);
+}
+
+#[test]
+fn another_order_of_text_is_an_error_and_comes_first() {
+    one(V09, "collation", Level::Error, &["ICU de", "ICU en-US", "--create-db"], ordered_by(icu("de")));
+    assert_eq!(found(V09, ordered_by(icu("en-US"))), []);
+    let mut server = good();
+    ordered_by(icu("de"))(&mut server);
+    let mut checks = judge(server, V09);
+    super::super::sort(&mut checks);
+    assert_eq!(checks[0].code(), "collation");
+}
+
+#[test]
+fn the_command_that_makes_the_database() {
+    assert_eq!(
+        createdb_command("127.0.0.1", 5432, "kwild", "kwild_new", Some(&icu("en-US"))),
+        "createdb --host 127.0.0.1 --port 5432 --username kwild --owner kwild --template template0 --encoding UTF8 \
+         --locale-provider icu --icu-locale en-US --lc-collate C --lc-ctype C -- kwild_new"
+    );
+    let odd = createdb_command("/tmp/my pg", 1, "o'neil", "-x", None);
+    assert!(
+        odd.contains("'/tmp/my pg'") && odd.contains(r"'o'\''neil'") && odd.ends_with("--encoding UTF8 -- -x"),
+        "{odd}"
+    );
 }
 
 #[test]
@@ -278,7 +328,7 @@ fn prepared_transactions_that_nobody_ends() {
 
 #[test]
 fn a_server_that_does_not_answer() {
-    let checks = judge_server(&Access::Refused("no answer".into()), V09, "h:1", "kwild", "kwild");
+    let checks = judge_server(&Access::Refused("no answer".into()), V09, None, "h:1", "kwild", "kwild");
     let finding = checks[0].finding().unwrap();
     assert_eq!((checks.len(), finding.level, finding.code), (1, Level::Error, "server"));
 }

@@ -1,0 +1,63 @@
+//! What validators say, passed on; and where a member is seen.
+
+use std::net::IpAddr;
+
+use super::{
+    super::{Event, session::Session, wire::Message},
+    Driver,
+};
+use crate::base::limits::{STATEMENTS_IN_MESSAGE_MAX, STATEMENTS_OF_SESSION_BYTES_MAX};
+
+/// Events that wait for the application; beyond these a member's statements are let go, which it says again to the next one.
+const WAITING_EVENTS_MAX: usize = 256;
+/// What a message costs beside its content.
+const MESSAGE_BYTES: usize = 64;
+
+impl Driver {
+    /// Tells a member that has just said that it knows the manifest what validators have said.
+    pub(super) fn tell_newcomer(&self, id: u64) {
+        if let Some(session) = self.sessions.get(&id) {
+            say(session, &self.statements);
+        }
+    }
+
+    /// Keeps what the application knows now, and tells every member what is new of it.
+    pub(super) fn tell_statements(&mut self, all: Vec<Vec<u8>>, new: Vec<Vec<u8>>) {
+        self.statements = all;
+        for session in self.sessions.values().filter(|session| session.ready) {
+            say(session, &new);
+        }
+    }
+
+    /// A member passes statements on. The application judges them; a member that only floods is dropped.
+    pub(super) fn statements_told(&mut self, id: u64, all: Vec<Vec<u8>>) {
+        let bytes = all.iter().map(|one| one.len() + MESSAGE_BYTES).sum::<usize>() + MESSAGE_BYTES;
+        if self.may_say(id, bytes) {
+            self.tell(Event::Statements(all));
+        }
+    }
+
+    /// A member says where it sees us.
+    pub(super) fn seen_told(&mut self, id: u64, ip: IpAddr) {
+        let peer = self.sessions.get(&id).map(|session| session.peer.to_string());
+        if let Some(peer) = peer.filter(|_| self.may_say(id, MESSAGE_BYTES)) {
+            self.tell(Event::Seen { peer, ip });
+        }
+    }
+
+    fn may_say(&mut self, id: u64, bytes: usize) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        session.statement_bytes = session.statement_bytes.saturating_add(bytes);
+        if session.statement_bytes > STATEMENTS_OF_SESSION_BYTES_MAX {
+            self.drop_peer(id, "it passes on more statements than any network has");
+            return false;
+        }
+        self.outbox.len() < WAITING_EVENTS_MAX
+    }
+}
+
+fn say(session: &Session, statements: &[Vec<u8>]) {
+    for some in statements.chunks(STATEMENTS_IN_MESSAGE_MAX) {
+        session.say(Message::Statements(some.to_vec()));
+    }
+}
