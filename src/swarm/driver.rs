@@ -30,7 +30,7 @@ use super::{
     BULK_PROTOCOL, Command, Config, Content, Event, PeerTotal, SESSION_PROTOCOL, Sink, Status,
     book::{self, Book},
     handshake::{Instance, Membership, Role},
-    muxer::Lines,
+    lines::Lines,
     session::{Counters, Report, Session},
     transport::{self, Behaviour},
     wire::Message,
@@ -304,7 +304,7 @@ impl Driver {
                 if let Some(id) = self.by_peer.get(&peer).copied()
                     && self.sessions.get_mut(&id).is_some_and(|session| !session.receive(stream))
                 {
-                    self.drop_peer(id, "it opens more streams than the protocol allows");
+                    self.fault(id, "it opens more streams than the protocol allows");
                 }
             }
             Happening::Met(met) => self.met(met),

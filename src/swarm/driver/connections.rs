@@ -131,12 +131,13 @@ impl Driver {
 
     /// Dials every address whose time has come.
     pub(super) fn dial_due(&mut self) {
-        if self.sessions.len() >= self.peers_max {
-            return;
-        }
+        // Where all seats are taken, there is still one for a peer of the ticket.
+        let full = self.sessions.len() >= self.peers_max;
         let now = self.now();
         let (by_peer, meeting, connected) = (&self.by_peer, &self.meeting, &self.connected);
-        let busy = |peer: &PeerId| by_peer.contains_key(peer) || meeting.contains(peer) || connected.contains_key(peer);
+        let busy = |peer: &PeerId, pinned: bool| {
+            (full && !pinned) || by_peer.contains_key(peer) || meeting.contains(peer) || connected.contains_key(peer)
+        };
         let own: Vec<Multiaddr> = self.own_addresses.iter().map(book::without_peer).collect();
         let is_ours = |address: &Multiaddr| own.contains(&book::without_peer(address));
         for (peer, address) in self.book.due(now, busy, is_ours) {

@@ -26,7 +26,7 @@ const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(10);
 /// A member from which nothing at all has come for so long is gone: it says something every quarter of a minute.
 const SILENCE: Duration = Duration::from_secs(90);
 /// A member that is to send something, and has sent nothing large since the session began, is given up after so long.
-const NOTHING_LARGE: Duration = Duration::from_secs(15);
+const NOTHING_LARGE: Duration = Duration::from_secs(25);
 /// How long a member that was asked for the manifest may send nothing before another one is asked, too.
 const MANIFEST_SILENCE: Duration = Duration::from_secs(2);
 /// Members asked for the manifest at once: each may send its largest size.
