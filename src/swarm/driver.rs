@@ -133,8 +133,8 @@ pub(super) struct Driver {
     ended: VecDeque<(u64, PeerId)>,
     /// What went to and came from peers that are no longer remembered.
     forgotten: Counters,
-    /// Session streams that were seen before the event of their connection.
-    early_streams: Vec<(PeerId, Stream)>,
+    /// Session streams that were seen before the event of their connection, and when.
+    early_streams: Vec<(PeerId, Stream, Duration)>,
     /// Members that were asked for the manifest, and when.
     manifest_asked: BTreeMap<u64, Duration>,
     /// The session that was asked last: the next one gets its turn.

@@ -75,7 +75,7 @@ impl Driver {
             || (!self.allow.is_empty() && listener && !self.allow.contains(&peer))
             || (listener && self.kept_out(&peer));
         if unwelcome {
-            self.early_streams.retain(|(p, _)| *p != peer);
+            self.early_streams.retain(|(p, ..)| *p != peer);
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
@@ -89,9 +89,9 @@ impl Driver {
         }
         connected.links.push((id, !listener));
         let (now_due, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.early_streams).into_iter().partition(|(p, _)| *p == peer);
+            std::mem::take(&mut self.early_streams).into_iter().partition(|(p, ..)| *p == peer);
         self.early_streams = waiting;
-        for (peer, stream) in now_due {
+        for (peer, stream, _) in now_due {
             self.meet_as_listener(peer, stream);
         }
         if !listener && !proven && self.meeting.insert(peer) {

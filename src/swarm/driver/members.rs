@@ -74,8 +74,8 @@ impl Driver {
         }
         let Some(address) = self.connected.get(&peer).map(|c| c.address.clone()) else {
             // Streams and connections come by different ways: the connection's event is about to follow.
-            if self.early_streams.len() < STRANGERS_MAX && self.early_streams.iter().all(|(p, _)| *p != peer) {
-                self.early_streams.push((peer, stream));
+            if self.early_streams.len() < STRANGERS_MAX && self.early_streams.iter().all(|(p, ..)| *p != peer) {
+                self.early_streams.push((peer, stream, self.now()));
             }
             return;
         };
@@ -211,7 +211,7 @@ impl Driver {
         let at = self.connected.get(&peer).map(|c| c.address.clone());
         let words = format!(
             "two nodes use one identity, {peer}: one was copied from the other with its .regenesis directory. The one that came first \
-             stays; on the other one, remove .regenesis/identity"
+             stays; on the other one, remove .regenesis/identity beside its files, or give it another --identity"
         );
         self.warn("two with one identity", at.as_ref(), words);
         let reason = "another node with the same identity is here".to_owned();
@@ -326,8 +326,8 @@ impl Driver {
         let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
         let words = format!(
             "{peer} does not let this node in: another node uses the same identity and is there already. One of the two was copied from \
-             the other with its .regenesis directory: stop that one, or stop this one, remove .regenesis/identity beside its files, and \
-             start it again"
+             the other with its .regenesis directory: stop that one, or stop this one, remove .regenesis/identity beside its files (or give another \
+             --identity), and start it again"
         );
         self.warn("same identity", at.as_ref(), words);
         self.hung_up(id, "another node with the same identity is here");
