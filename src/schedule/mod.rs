@@ -53,7 +53,7 @@ pub const SEED_SILENCE: Duration = Duration::from_millis(300);
 /// A peer that sends no byte of what it owes for this long loses what was asked of it.
 pub const STALL: Duration = Duration::from_secs(10);
 /// After so many stalls without a byte the connection is taken for dead: a new one may do better.
-const STALLS_MAX: u32 = 3;
+const STALLS_MAX: u32 = 6;
 /// How often rates are measured and stalls looked for.
 const TICK: Duration = Duration::from_millis(100);
 /// What a new measurement counts for against the old ones.
@@ -140,8 +140,10 @@ pub enum Effect {
         /// The request that it answers; none: it spends the peer's credit.
         request: Option<RequestId>,
     },
-    /// The peer broke the protocol or is dead: end its session.
+    /// The peer broke the protocol: end its session.
     Drop(PeerId, &'static str),
+    /// The peer owes us something and is silent: end its session, a new one may do better.
+    GiveUp(PeerId, &'static str),
     /// We have every chunk.
     Complete,
     /// Whether every chunk is with two other peers, so that a seed may leave; said when it becomes true, and when it ends being so.
@@ -488,7 +490,7 @@ impl Scheduler {
                 peer.stalls += 1;
                 peer.last_byte = now;
                 if peer.stalls >= STALLS_MAX {
-                    self.effects.push_back(Effect::Drop(*id, "it has sent nothing for half a minute"));
+                    self.effects.push_back(Effect::GiveUp(*id, "it has sent nothing for a minute"));
                 }
             }
         }

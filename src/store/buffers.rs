@@ -10,10 +10,11 @@ const KEPT: usize = 16;
 pub struct Buffers(Mutex<Vec<Vec<u8>>>);
 
 impl Buffers {
-    /// A buffer of that length, with any content.
+    /// An empty buffer with room for that many bytes. The room is only asked for: what is not filled takes no memory.
     pub fn take(&self, len: usize) -> Vec<u8> {
         let mut buffer = self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default();
-        buffer.resize(len, 0);
+        buffer.clear();
+        buffer.reserve_exact(len);
         buffer
     }
 

@@ -223,11 +223,11 @@ impl Book {
         }
     }
 
-    /// Addresses to dial now.
+    /// Addresses to dial now. `busy` hears of a peer whether it is of the ticket or a flag.
     pub(super) fn due(
         &mut self,
         now: Duration,
-        busy: impl Fn(&PeerId) -> bool,
+        busy: impl Fn(&PeerId, bool) -> bool,
         is_ours: impl Fn(&Multiaddr) -> bool,
     ) -> Vec<(PeerId, Multiaddr)> {
         let mut due = Vec::new();
@@ -235,7 +235,7 @@ impl Book {
             if entry.set_aside.as_ref().is_some_and(|(_, until)| now >= *until) {
                 entry.set_aside = None;
             }
-            if busy(peer) || entry.set_aside.is_some() {
+            if busy(peer, entry.pinned) || entry.set_aside.is_some() {
                 entry.round = None;
                 continue;
             }
@@ -325,7 +325,7 @@ mod tests {
     }
 
     fn due(book: &mut Book, ms: u64) -> Vec<String> {
-        book.due(at(ms), |_| false, |_| false).into_iter().map(|(_, address)| address.to_string()).collect()
+        book.due(at(ms), |_, _| false, |_| false).into_iter().map(|(_, address)| address.to_string()).collect()
     }
 
     #[test]
@@ -368,7 +368,7 @@ mod tests {
         assert!(book.add(them, to("/ip4/10.0.0.2/tcp/1"), false, at(100_000)));
         let soon: Vec<String> = [100_100, 100_200].into_iter().flat_map(|ms| due(&mut book, ms)).collect();
         assert!(soon.contains(&"/ip4/10.0.0.2/tcp/1".to_owned()), "{soon:?}");
-        assert!(book.due(at(500_000), |_| true, |_| false).is_empty(), "already connected");
+        assert!(book.due(at(500_000), |_, _| true, |_| false).is_empty(), "already connected");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -175,7 +175,7 @@ impl Watches {
     }
 
     /// A raw connection with its watch, if it is an incoming one.
-    pub(super) fn watch<S>(&self, stream: S, point: &ConnectedPoint) -> Watched<S> {
+    pub(super) fn watch<S>(&self, stream: S, point: &ConnectedPoint, line: Arc<AtomicU64>) -> Watched<S> {
         let watch = match point {
             ConnectedPoint::Dialer { .. } => None,
             ConnectedPoint::Listener { local_addr, send_back_addr } => {
@@ -184,14 +184,16 @@ impl Watches {
                 Some(known.unwrap_or_else(Watch::ended))
             }
         };
-        Watched { stream, watch, end: End::Open, closing: self.closing.clone() }
+        Watched { stream, line, watch, end: End::Open, closing: self.closing.clone() }
     }
 }
 
-/// A raw connection that can be ended from outside, at any step of its set-up.
+/// A raw connection whose bytes are counted, and that can be ended from outside, at any step of its set-up.
 #[derive(Debug)]
 pub(super) struct Watched<S> {
     stream: S,
+    /// Counts the bytes that come.
+    line: Arc<AtomicU64>,
     watch: Option<Arc<Watch>>,
     end: End,
     closing: Arc<AtomicUsize>,
@@ -239,8 +241,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         ready!(self.look(cx))?;
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
-        if let (Poll::Ready(Ok(1..)), Some(watch)) = (&read, &self.watch) {
-            watch.spoke.store(true, Ordering::Relaxed);
+        if let Poll::Ready(Ok(n @ 1..)) = &read {
+            self.line.fetch_add(*n as u64, Ordering::Relaxed);
+            if let Some(watch) = &self.watch {
+                watch.spoke.store(true, Ordering::Relaxed);
+            }
         }
         read
     }

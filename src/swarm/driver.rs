@@ -31,7 +31,7 @@ use super::{
     BULK_PROTOCOL, Command, Config, Content, Event, PeerTotal, SESSION_PROTOCOL, Sink, Status,
     book::{self, Book},
     handshake::{Instance, Membership, Role},
-    muxer::Lines,
+    lines::Lines,
     session::{Counters, Report, Session},
     transport::{self, Behaviour},
     wire::Message,
@@ -134,8 +134,8 @@ pub(super) struct Driver {
     ended: VecDeque<(u64, PeerId)>,
     /// What went to and came from peers that are no longer remembered.
     forgotten: Counters,
-    /// Session streams that were seen before the event of their connection.
-    early_streams: Vec<(PeerId, Stream)>,
+    /// Session streams that were seen before the event of their connection, and when.
+    early_streams: Vec<(PeerId, Stream, Duration)>,
     /// Members that were asked for the manifest, and when.
     manifest_asked: BTreeMap<u64, Duration>,
     /// The session that was asked last: the next one gets its turn.
@@ -308,7 +308,7 @@ impl Driver {
                 if let Some(id) = self.by_peer.get(&peer).copied()
                     && self.sessions.get_mut(&id).is_some_and(|session| !session.receive(stream))
                 {
-                    self.drop_peer(id, "it opens more streams than the protocol allows");
+                    self.fault(id, "it opens more streams than the protocol allows");
                 }
             }
             Happening::Met(met) => self.met(met),

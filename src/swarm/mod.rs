@@ -10,6 +10,7 @@ mod budget;
 mod door;
 mod driver;
 mod handshake;
+mod lines;
 mod muxer;
 mod ours;
 mod session;

@@ -5,25 +5,18 @@
 //! of the protocol.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     future::{Ready, ready},
     io, iter,
     pin::Pin,
-    sync::{
-        Arc, Mutex, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
     task::{Context, Poll, Waker, ready as poll_ready},
 };
 
 use futures::{AsyncRead, AsyncWrite};
-use libp2p::{
-    PeerId,
-    core::{
-        UpgradeInfo,
-        muxing::{StreamMuxer, StreamMuxerEvent},
-        upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade},
-    },
+use libp2p::core::{
+    UpgradeInfo,
+    muxing::{StreamMuxer, StreamMuxerEvent},
+    upgrade::{InboundConnectionUpgrade, OutboundConnectionUpgrade},
 };
 use yamux::{Config, Connection, ConnectionError, Mode, Stream};
 
@@ -35,92 +28,22 @@ pub(super) const STREAMS_MAX: usize = 8;
 /// Bytes that may be under way to us on one connection once its streams have proved fast: a full gigabit at 0.4 s.
 const WINDOW_BYTES: usize = 64 << 20;
 
-/// Bytes that have come on the lines of each peer. A frame is given out when all of it is here: on a line of a few kilobytes a second that
-/// is half a minute, in which nothing but this shows that the line is not dead.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Lines(Arc<Mutex<HashMap<PeerId, Weak<AtomicU64>>>>);
-
-impl Lines {
-    /// The counter of a new connection.
-    fn of(&self, peer: PeerId) -> Arc<AtomicU64> {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = lines.get(&peer).and_then(Weak::upgrade) {
-            return line;
-        }
-        // As many as there are connections, and no more.
-        lines.retain(|_, line| line.strong_count() > 0);
-        let line = Arc::<AtomicU64>::default();
-        lines.insert(peer, Arc::downgrade(&line));
-        line
-    }
-
-    /// Bytes that have come from a peer since it connected; 0 where its transport has no frames.
-    pub(super) fn bytes(&self, peer: &PeerId) -> u64 {
-        let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.get(peer).and_then(Weak::upgrade).map_or(0, |line| line.load(Ordering::Relaxed))
-    }
-}
-
-/// An encrypted connection whose bytes are counted as they come.
-#[derive(Debug)]
-pub(super) struct Counted<C> {
-    socket: C,
-    line: Arc<AtomicU64>,
-}
-
-impl<C: AsyncRead + Unpin> AsyncRead for Counted<C> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        let read = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        if let Poll::Ready(Ok(n)) = &read {
-            self.line.fetch_add(*n as u64, Ordering::Relaxed);
-        }
-        read
-    }
-}
-
-impl<C: AsyncWrite + Unpin> AsyncWrite for Counted<C> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, data)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, data)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_close(cx)
-    }
-}
-
 /// The upgrade of an encrypted connection to many streams.
 #[derive(Debug, Clone)]
-pub(super) struct LargeFrames {
-    config: Config,
-    line: Arc<AtomicU64>,
-}
+pub(super) struct LargeFrames(Config);
 
 impl LargeFrames {
-    /// For a connection to that peer.
-    pub(super) fn new(peer: PeerId, lines: &Lines) -> Self {
+    pub(super) fn new() -> Self {
         let mut config = Config::default();
         config
             .set_split_send_size(FRAME_SIZE_BYTES)
             .set_max_num_streams(STREAMS_MAX)
             .set_max_connection_receive_window(Some(WINDOW_BYTES));
-        LargeFrames { config, line: lines.of(peer) }
+        LargeFrames(config)
     }
 
     fn muxer<C: AsyncRead + AsyncWrite + Unpin>(self, socket: C, mode: Mode) -> Muxer<C> {
-        let socket = Counted { socket, line: self.line };
-        Muxer { connection: Connection::new(socket, self.config, mode), inbound: VecDeque::new(), waker: None }
+        Muxer { connection: Connection::new(socket, self.0, mode), inbound: VecDeque::new(), waker: None }
     }
 }
 
@@ -155,7 +78,7 @@ impl<C: AsyncRead + AsyncWrite + Send + Unpin + 'static> OutboundConnectionUpgra
 
 /// One connection's streams.
 pub(super) struct Muxer<C> {
-    connection: Connection<Counted<C>>,
+    connection: Connection<C>,
     /// Streams that came while the connection was driven for others.
     inbound: VecDeque<Stream>,
     /// Whoever waits for an inbound stream.

@@ -86,6 +86,8 @@ pub(super) enum Report {
     Broken(Error),
     /// The session is over.
     Ended(u64, String),
+    /// The member broke the protocol.
+    Fault(u64, String),
 }
 
 /// What to do with an offered chunk.
@@ -219,11 +221,11 @@ impl Session {
         let backlog = Arc::new(Backlog::default());
         let (tell, request, count) = (reports.clone(), asked.clone(), signs.clone());
         tasks.spawn("session-read", async move {
-            let why = match read_messages(id, read, &request, &count, &tell).await {
-                Ok(()) => "it closed the session".to_owned(),
-                Err(e) => e.to_string(),
+            let report = match read_messages(id, read, &request, &count, &tell).await {
+                Ok(()) => Report::Ended(id, "it closed the session".to_owned()),
+                Err(e) => ended(id, &e),
             };
-            let _ = tell.send(Report::Ended(id, why)).await;
+            let _ = tell.send(report).await;
             Ok(())
         });
         let (tell, queued) = (reports.clone(), backlog.clone());
@@ -315,7 +317,7 @@ impl Session {
         self.tasks.spawn("bulk-receive", async move {
             let _place = place;
             if let Err(e) = receive_chunks(id, stream, &counters, &signs, &tell).await {
-                let _ = tell.send(Report::Ended(id, e.to_string())).await;
+                let _ = tell.send(ended(id, &e)).await;
             }
             Ok(())
         });
@@ -365,6 +367,14 @@ impl Session {
             let _ = self.say(message);
         }
         self.writing
+    }
+}
+
+/// What the end of a stream tells of its member.
+fn ended(id: u64, error: &io::Error) -> Report {
+    match error.kind() {
+        io::ErrorKind::InvalidData => Report::Fault(id, error.to_string()),
+        _ => Report::Ended(id, error.to_string()),
     }
 }
 
@@ -487,11 +497,15 @@ async fn receive_chunks(
         // The driver has checked the length against the manifest before anything is allocated for it.
         match verdict {
             Ok(Verdict::Take(chunk, writer, buffers)) => {
-                let mut data = buffers.take(offer.size_bytes as usize);
+                // Filled as the bytes come: who announces a chunk and sends none of it costs nothing.
+                let len = offer.size_bytes as usize;
+                let mut data = buffers.take(len);
                 let mut done = 0;
-                while done < data.len() {
-                    let end = data.len().min(done + SLICE_SIZE_BYTES);
-                    done += read_some(&mut stream, &mut data[done..end], count).await?;
+                while done < len {
+                    if done == data.len() {
+                        data.resize(len.min(done + SLICE_SIZE_BYTES), 0);
+                    }
+                    done += read_some(&mut stream, &mut data[done..], count).await?;
                 }
                 let _held = HeldUp::begin(signs);
                 if writer.send(Untrusted { source: id, chunk, data }).await.is_err() {

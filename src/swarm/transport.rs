@@ -18,7 +18,8 @@ use libp2p::{
 
 use super::{
     door::{Door, Watches},
-    muxer::{LargeFrames, Lines, STREAMS_MAX},
+    lines::Lines,
+    muxer::{LargeFrames, STREAMS_MAX},
     tls::Tls,
 };
 use crate::base::{Result, limits};
@@ -56,12 +57,15 @@ fn transport(key: &identity::Keypair, watches: &Watches, lines: &Lines) -> Resul
 }
 
 fn without_names(key: &identity::Keypair, watches: &Watches, lines: &Lines) -> Result<Connections> {
-    let (watches, lines) = (watches.clone(), lines.clone());
+    let (watches, new_lines, lines) = (watches.clone(), lines.clone(), lines.clone());
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
-        .map(move |stream, point| watches.watch(stream, &point))
+        .map(move |stream, point| watches.watch(stream, &point, new_lines.begin(&point)))
         .upgrade(Version::V1Lazy)
         .authenticate(Tls::new(key)?)
-        .multiplex_ext(move |peer, _| LargeFrames::new(*peer, &lines))
+        .multiplex_ext(move |peer, point| {
+            lines.belongs_to(point, *peer);
+            LargeFrames::new()
+        })
         .timeout(SETUP_TIME);
     let mut config = quic::Config::new(key);
     config.max_concurrent_stream_limit = STREAMS_MAX as u32;

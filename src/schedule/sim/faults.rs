@@ -252,7 +252,7 @@ fn nobody_is_accused_in_a_swarm_of_fifty() {
         joins: Duration::from_millis(40 * i as u64),
         stops: (i % 7 == 3).then_some((Duration::from_secs(30), Duration::from_secs(13))),
     }));
-    let mut swarm = Swarm::with_lines(60, &lines, 1, 1);
+    let mut swarm = Swarm::with_lines(40, &lines, 1, 1);
     swarm.latency = Duration::from_millis(20);
     // Whoever is accused ends the run: see `Swarm::feed` and `Swarm::run`.
     swarm.run(HOUR, |_| {});

@@ -32,7 +32,7 @@ impl Driver {
             Report::Offer(id, offer, reply) => {
                 let verdict = self.offered(id, offer);
                 if matches!(verdict, Verdict::Break) {
-                    self.drop_peer(id, "it sent a chunk that was not asked for");
+                    self.fault(id, "it sent a chunk that was not asked for");
                 }
                 let _ = reply.send(verdict);
             }
@@ -41,6 +41,7 @@ impl Driver {
             Report::Damaged(to, chunk, error) => self.damaged(to, chunk, error),
             Report::Broken(error) => self.tell(Event::Failed(error)),
             Report::Ended(id, why) => self.drop_peer(id, &why),
+            Report::Fault(id, why) => self.fault(id, &why),
         }
     }
 
@@ -93,7 +94,7 @@ impl Driver {
                 match session.give_manifest(manifest) {
                     Ok(true) => {}
                     Ok(false) => self.drop_peer(id, "it does not read what it is told"),
-                    Err(why) => self.drop_peer(id, why),
+                    Err(why) => self.fault(id, why),
                 }
             }
             Message::Manifest(None) => {
@@ -111,7 +112,7 @@ impl Driver {
                     self.tell(Event::Manifest { peer: peer.to_string(), bytes });
                 }
             }
-            Message::Ready if session.ready => self.drop_peer(id, "it says again what it has said"),
+            Message::Ready if session.ready => self.fault(id, "it says again what it has said"),
             Message::Ready => {
                 session.ready = true;
                 self.input(Input::Connected(id));
@@ -123,7 +124,7 @@ impl Driver {
             Message::Seen(ip) => self.seen_told(id, ip),
             Message::Nothing => {}
             _ if !session.ready || self.active.is_none() => {
-                self.drop_peer(id, "it speaks of chunks before both sides know the manifest");
+                self.fault(id, "it speaks of chunks before both sides know the manifest");
             }
             Message::Haves(r) => self.ranges_input(id, r, |ranges| Input::Haves(id, ranges)),
             Message::Request(request, r) => {
@@ -146,7 +147,7 @@ impl Driver {
         let chunk = store.contents().number(artifact, index);
         let sent = chunk.filter(|chunk| session.sent.as_mut().is_some_and(|sent| sent.remove(*chunk)));
         let Some(chunk) = sent else {
-            return self.drop_peer(id, "it complains of a chunk that it was not sent");
+            return self.fault(id, "it complains of a chunk that it was not sent");
         };
         session.look_at(store.clone(), chunk);
         let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
@@ -163,7 +164,7 @@ impl Driver {
             let last = bounds.1.and_then(|last| contents.number(artifact, last));
             match (bounds.0, last) {
                 (Some(first), Some(last)) if first <= last => numbers.push(first..last + 1),
-                _ => return self.drop_peer(id, "it names chunks that do not exist"),
+                _ => return self.fault(id, "it names chunks that do not exist"),
             }
         }
         self.input(input(numbers));
@@ -258,6 +259,10 @@ impl Driver {
                     continue;
                 }
                 Effect::Drop(id, why) => {
+                    self.fault(id, why);
+                    continue;
+                }
+                Effect::GiveUp(id, why) => {
                     self.drop_peer(id, why);
                     continue;
                 }

@@ -75,7 +75,7 @@ impl Driver {
             || (!self.allow.is_empty() && listener && !self.allow.contains(&peer))
             || (listener && self.kept_out(&peer));
         if unwelcome {
-            self.early_streams.retain(|(p, _)| *p != peer);
+            self.early_streams.retain(|(p, ..)| *p != peer);
             let _ = self.swarm.disconnect_peer_id(peer);
             return;
         }
@@ -89,9 +89,9 @@ impl Driver {
         }
         connected.links.push((id, !listener));
         let (now_due, waiting): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut self.early_streams).into_iter().partition(|(p, _)| *p == peer);
+            std::mem::take(&mut self.early_streams).into_iter().partition(|(p, ..)| *p == peer);
         self.early_streams = waiting;
-        for (peer, stream) in now_due {
+        for (peer, stream, _) in now_due {
             self.meet_as_listener(peer, stream);
         }
         if !listener && !proven && self.meeting.insert(peer) {
@@ -131,12 +131,13 @@ impl Driver {
 
     /// Dials every address whose time has come.
     pub(super) fn dial_due(&mut self) {
-        if self.sessions.len() >= self.peers_max {
-            return;
-        }
+        // Where all seats are taken, there is still one for a peer of the ticket.
+        let full = self.sessions.len() >= self.peers_max;
         let now = self.now();
         let (by_peer, meeting, connected) = (&self.by_peer, &self.meeting, &self.connected);
-        let busy = |peer: &PeerId| by_peer.contains_key(peer) || meeting.contains(peer) || connected.contains_key(peer);
+        let busy = |peer: &PeerId, pinned: bool| {
+            (full && !pinned) || by_peer.contains_key(peer) || meeting.contains(peer) || connected.contains_key(peer)
+        };
         let own: Vec<Multiaddr> = self.own_addresses.iter().map(book::without_peer).collect();
         let is_ours = |address: &Multiaddr| own.contains(&book::without_peer(address));
         for (peer, address) in self.book.due(now, busy, is_ours) {

@@ -30,6 +30,8 @@ const LAST_WORDS_TIME: Duration = Duration::from_millis(700);
 const ALIVE: Duration = Duration::from_secs(20);
 /// How long a peer that sent wrong bytes is kept out, the first time and at most. A peer of the ticket may have mended its file.
 const FIRST_BAN: Duration = Duration::from_secs(60);
+/// The same for one that broke the protocol.
+const FAULT_BAN: Duration = Duration::from_secs(10);
 /// See [`FIRST_BAN`].
 const LAST_BAN: Duration = Duration::from_secs(3600);
 /// How long after a goodbye a peer is not dialled.
@@ -72,8 +74,8 @@ impl Driver {
         }
         let Some(address) = self.connected.get(&peer).map(|c| c.address.clone()) else {
             // Streams and connections come by different ways: the connection's event is about to follow.
-            if self.early_streams.len() < STRANGERS_MAX && self.early_streams.iter().all(|(p, _)| *p != peer) {
-                self.early_streams.push((peer, stream));
+            if self.early_streams.len() < STRANGERS_MAX && self.early_streams.iter().all(|(p, ..)| *p != peer) {
+                self.early_streams.push((peer, stream, self.now()));
             }
             return;
         };
@@ -212,7 +214,7 @@ impl Driver {
         let at = self.connected.get(&peer).map(|c| c.address.clone());
         let words = format!(
             "two nodes use one identity, {peer}: one was copied from the other with its .regenesis directory. The one that came first \
-             stays; on the other one, remove .regenesis/identity"
+             stays; on the other one, remove .regenesis/identity beside its files, or give it another --identity"
         );
         self.warn("two with one identity", at.as_ref(), words);
         let reason = "another node with the same identity is here".to_owned();
@@ -296,6 +298,23 @@ impl Driver {
         }
     }
 
+    /// Ends the session with a member that broke the protocol, and lets it in again later, each time much later.
+    pub(super) fn fault(&mut self, id: u64, why: &str) {
+        if let Some(peer) = self.sessions.get(&id).map(|s| s.peer) {
+            self.keep_out(peer, FAULT_BAN);
+        }
+        self.drop_peer(id, why);
+    }
+
+    /// Keeps a peer out for a while, twice as long each time; gives until when.
+    fn keep_out(&mut self, peer: PeerId, first: Duration) -> Duration {
+        let now = self.now();
+        let ban = self.banned.entry(peer).or_insert(Ban { until: now, times: 0 });
+        ban.until = now + (first * 2u32.saturating_pow(ban.times.min(10))).min(LAST_BAN);
+        ban.times += 1;
+        ban.until
+    }
+
     /// The member has said goodbye: nothing is said to it any more.
     pub(super) fn hung_up(&mut self, id: u64, reason: &str) {
         if let Some((peer, _)) = self.part(id, &format!("it said goodbye: {reason}"), Vec::new()) {
@@ -310,8 +329,8 @@ impl Driver {
         let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
         let words = format!(
             "{peer} does not let this node in: another node uses the same identity and is there already. One of the two was copied from \
-             the other with its .regenesis directory: stop that one, or stop this one, remove .regenesis/identity beside its files, and \
-             start it again"
+             the other with its .regenesis directory: stop that one, or stop this one, remove .regenesis/identity beside its files (or give another \
+             --identity), and start it again"
         );
         self.warn("same identity", at.as_ref(), words);
         self.hung_up(id, "another node with the same identity is here");
@@ -326,13 +345,10 @@ impl Driver {
 
     /// Keeps a peer out that sent what it must not, and tells it so. For a while: if it is of the ticket, its file may be mended.
     pub(super) fn ban(&mut self, peer: PeerId, reason: &str, words: Vec<Message>) {
-        let now = self.now();
         if self.is_banned(&peer) {
             return;
         }
-        let times = self.banned.get(&peer).map_or(0, |ban| ban.times);
-        let until = now + (FIRST_BAN * 2u32.saturating_pow(times.min(10))).min(LAST_BAN);
-        self.banned.insert(peer, Ban { until, times: times + 1 });
+        let until = self.keep_out(peer, FIRST_BAN);
         let at = self.totals.get(&peer).map_or("", |t| &t.0);
         self.tell(Event::Warning(format!("peer {peer} at {at} was dropped and banned: {reason}")));
         let why = format!(

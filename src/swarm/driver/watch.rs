@@ -26,7 +26,7 @@ const UNREACHABLE_INTERVAL: Duration = Duration::from_secs(10);
 /// A member from which nothing at all has come for so long is gone: it says something every quarter of a minute.
 const SILENCE: Duration = Duration::from_secs(90);
 /// A member that is to send something, and has sent nothing large since the session began, is given up after so long.
-const NOTHING_LARGE: Duration = Duration::from_secs(15);
+const NOTHING_LARGE: Duration = Duration::from_secs(25);
 /// How long a member that was asked for the manifest may send nothing before another one is asked, too.
 const MANIFEST_SILENCE: Duration = Duration::from_secs(2);
 /// Members asked for the manifest at once: each may send its largest size.
@@ -35,6 +35,8 @@ const MANIFESTS_ASKED_MAX: usize = 3;
 const NOWHERE_TIME: Duration = Duration::from_secs(10);
 /// See [`NOWHERE_TIME`].
 const NOWHERE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a stream may be here before its connection: both are told at once.
+const EARLY_STREAM_TIME: Duration = Duration::from_secs(5);
 /// How often others are told of new addresses.
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
 /// What waits to be told.
@@ -105,6 +107,7 @@ impl Driver {
         self.dial_due();
         self.look_for_sources(now);
         self.tell_news(now);
+        self.early_streams.retain(|(_, _, since)| now < *since + EARLY_STREAM_TIME);
         self.failures.retain(|_, (_, last)| now < *last + HANDSHAKE_FAILURE_PENALTY);
         self.forget_some(now);
         self.publish_status();

@@ -188,6 +188,31 @@ async fn a_source_whose_line_dies_in_the_middle_of_a_chunk_does_not_hold_up_the_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_sends_a_chunk_byte_by_byte_holds_nobody_up() {
+    let world = World::new(12);
+    let mut fetcher = Fetcher::start(&world, &[]).await;
+    let mut hostile = within(Hostile::enter_ready(&fetcher.address, &world)).await;
+    // It counts as a second seed, so that the honest one does not deal, and what is asked of it is not asked elsewhere at first.
+    let everything = vec![range(0, 0..1), range(1, 0..12)];
+    hostile.say(Say::Haves(wire::Haves { ranges: everything })).await.unwrap();
+    let (request, chunks) = within(hostile.is_asked()).await;
+    let mut bulk = hostile.bulk().await.unwrap();
+    offer(&mut bulk, chunks[0], request).await.unwrap();
+    let bytes = world.snapshot.clone();
+    let trickle = tokio::spawn(async move {
+        for byte in bytes.chunks(1) {
+            if bulk.write_all(byte).await.is_err() || bulk.flush().await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let _seed = seed(&world, world.config(TCP, std::slice::from_ref(&fetcher.address))).await;
+    fetcher.finish(&world).await;
+    trickle.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_says_that_it_has_everything_and_sends_nothing_only_delays() {
     let world = World::new(12);
     let mut fetcher = Fetcher::start(&world, &[]).await;

@@ -12,7 +12,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{
-    hostile::{Visitor, prove},
+    hostile::{Hostile, Visitor, prove},
     world::*,
 };
 
@@ -147,4 +147,40 @@ async fn a_port_that_is_listened_on_is_refused_by_name() {
         assert!(error.chain().contains(&port.to_string()) && error.chain().contains("taken"), "{}", error.chain());
         assert!(error.advice().is_some());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_that_take_all_seats_make_room_for_a_peer_of_the_ticket() {
+    let world = World::new(4);
+    within(async {
+        let lead = seed(&world, world.config(TCP, &[])).await;
+        // It would dial the lead at once, but nobody is there yet under that address.
+        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let later = format!("/ip4/127.0.0.1/tcp/{free}/p2p/{}", lead.id);
+        let config = swarm::Config { peers_max: 2, ..world.config(TCP, &[later]) };
+        let mut node = swarm::start(config).await.unwrap();
+        let address = listening(&mut node).await;
+        let mut members = Vec::new();
+        for _ in 0..2 {
+            let member = Hostile::enter(&address, &world).await;
+            says(&mut node, &["connected to", &member.id()]).await;
+            members.push(member);
+        }
+        // Another one of the same kind is turned away.
+        let third = Hostile::enter(&address, &world).await;
+        says(&mut node, &[&third.id(), "turned away"]).await;
+        // The lead comes.
+        let lines = tokio::net::TcpListener::bind(("127.0.0.1", free)).await.unwrap();
+        let to = port(&lead.address);
+        let line = tokio::spawn(async move {
+            loop {
+                let (mut here, _) = lines.accept().await.unwrap();
+                let mut there = TcpStream::connect(("127.0.0.1", to)).await.unwrap();
+                tokio::spawn(async move { tokio::io::copy_bidirectional(&mut here, &mut there).await });
+            }
+        });
+        says(&mut node, &["connected to", &lead.id]).await;
+        line.abort();
+    })
+    .await;
 }
