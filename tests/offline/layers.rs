@@ -103,7 +103,7 @@ const IMPURE: [&str; 22] = [
 const IMPURE_NAMES: [&str; 6] = ["elapsed", "OsRng", "ThreadRng", "thread_rng", "from_os_rng", "from_entropy"];
 
 /// Rooms whose texts never name a flag or a command of ours: what a person does next is told by the command line.
-const WORDLESS: [&str; 4] = ["kwil/base", "base", "schedule", "swarm"];
+const WORDLESS: [&str; 3] = ["kwil/base", "base", "schedule"];
 
 /// The first words of our commands.
 const COMMANDS: [&str; 14] = [
@@ -436,7 +436,7 @@ mod checker {
             }
             passes("cli/a.rs", text);
         }
-        passes("swarm/a.rs", "/// As `regenesis join --key` does.\nconst A: &str = \"/regenesis/1 -- x\";");
+        passes("schedule/a.rs", "/// As `regenesis join --key` does.\nconst A: &str = \"/regenesis/1 -- x\";");
     }
 
     #[test]
