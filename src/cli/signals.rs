@@ -9,6 +9,16 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::base::{Error, Kind, task::CancellationToken};
 
+/// SIGXFSZ, on every Linux but that of MIPS.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// The signals that this process was started with as ignored, a bit for each; the lowest is number 1.
+fn ignored_at_start() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    line.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0)
+}
+
 /// Watches for signals while a command runs.
 pub(crate) struct Signals {
     pub(crate) cancel: CancellationToken,
@@ -19,7 +29,12 @@ impl Signals {
     /// Starts watching; must be called inside the runtime.
     pub(crate) fn install() -> Self {
         let signals = Signals { cancel: CancellationToken::new(), seen: Arc::new(AtomicU8::new(0)) };
+        let ignored = ignored_at_start();
         for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)] {
+            // nohup, and shells for what runs behind, ask for it: what was ignored stays ignored.
+            if ignored >> (number - 1) & 1 == 1 {
+                continue;
+            }
             let (cancel, seen) = (signals.cancel.clone(), signals.seen.clone());
             let Ok(mut stream) = signal(kind) else { continue };
             tokio::spawn(async move {
@@ -31,6 +46,11 @@ impl Signals {
                 }
             });
         }
+        // A file beyond `ulimit -f` is an error of its write then, as a full disk is; without a handler the process would be
+        // killed without a word.
+        if let Ok(mut stream) = signal(SignalKind::from_raw(FILE_TOO_LARGE)) {
+            tokio::spawn(async move { while stream.recv().await.is_some() {} });
+        }
         signals
     }
 
@@ -39,7 +59,12 @@ impl Signals {
         match self.seen.load(Ordering::SeqCst) {
             0 => error,
             number if matches!(error.kind(), Kind::Interrupted(_)) => {
-                let explained = Error::new(Kind::Interrupted(number), error.chain());
+                let lost = if number == 1 {
+                    " (its terminal was closed; nohup, tmux or a service keeps it running)"
+                } else {
+                    ""
+                };
+                let explained = Error::new(Kind::Interrupted(number), format!("{}{lost}", error.chain()));
                 match error.advice() {
                     Some(hint) => explained.hint(hint),
                     None => explained,

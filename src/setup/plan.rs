@@ -12,7 +12,7 @@ use super::key_file_name;
 use crate::base::{Context, Error, Result, durable};
 
 /// Behind a dot and the root's name: the sibling in which a new root is made.
-const STAGING_SUFFIX: &str = ".regenesis-part";
+pub const STAGING_SUFFIX: &str = ".regenesis-part";
 
 /// What stands where the root shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -118,7 +118,9 @@ pub(super) fn look(root: &Path) -> Result<Found> {
     let interrupted = names.iter().any(|name| is(name, &[STAGING_SUFFIX]));
     let mut leftovers = Vec::new();
     for name in names {
-        if is(&name, &keys) || is(&name, &[STAGING_SUFFIX]) {
+        // A fresh volume has this directory of its file system's, which nobody may look into.
+        let of_volume = is(&name, &["lost+found"]) && root.join(&name).is_dir();
+        if of_volume || is(&name, &keys) || is(&name, &[STAGING_SUFFIX]) {
             continue;
         }
         // Only a run of ours that was killed while moving has both its staging directory and some of these; it had no
