@@ -17,10 +17,13 @@ use kwil_formats::{
     judge::collation::Collation,
     judge::readiness::{
         Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
-        RequiredSpace, judge_machine, judge_peers, judge_root, judge_server, sort,
+        RequiredSpace, judge_machine, judge_overruled, judge_peers, judge_root, judge_server, sort,
     },
 };
-use nix::sys::resource::{Resource, getrlimit};
+use nix::{
+    sys::resource::{Resource, getrlimit},
+    unistd::{AccessFlags, access},
+};
 use serde::Serialize;
 
 use crate::{
@@ -220,6 +223,7 @@ pub async fn check(options: CheckOptions) -> Result<Readiness> {
     checks.extend(more);
     if let Some(looked) = looked {
         checks.extend(judge_root(&looked.root, expected));
+        checks.extend(judge_overruled(&looked.overruled));
         if let (Some(_), Some(family), Some(_)) = (&looked.peers, looked.family, &looked.start) {
             checks.extend(judge_peers(&peers, family, expected));
         }
@@ -265,13 +269,56 @@ fn places(start: Option<&StartSettings>, family: Option<Family>) -> Vec<(String,
     }
 }
 
+/// An address of the admin service as kwild reads it: with its own port where none is said, or a URL.
+fn admin_address(key: &str, address: &str) -> Result<String, String> {
+    let port = match key {
+        "app.admin_listen_addr" => 8485,
+        "admin.listen" => 8584,
+        _ => return Ok(address.to_owned()),
+    };
+    if address.is_empty() {
+        return Err("it is empty".to_owned());
+    }
+    let (scheme, rest) = address.split_once("://").map_or((None, address), |(scheme, rest)| (Some(scheme), rest));
+    if rest.starts_with('/') && scheme == Some("https") {
+        return Err("kwild has no TLS on a unix socket".to_owned());
+    }
+    let has_port = rest.rsplit_once(':').is_some_and(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    Ok(if rest.starts_with('/') || has_port { rest.to_owned() } else { format!("{rest}:{port}") })
+}
+
+/// Whether kwild could make a unix socket there; it makes the directories above.
+fn check_socket(address: &str) -> Result<(), String> {
+    // As many bytes as the system takes, less the zero behind them.
+    const PATH_BYTES_MAX: usize = 107;
+    if address.len() > PATH_BYTES_MAX {
+        let length = address.len();
+        return Err(format!("a unix socket's path has at most {PATH_BYTES_MAX} bytes, and this one has {length}"));
+    }
+    let path = Path::new(address);
+    if path.is_dir() {
+        return Err("it is a directory".to_owned());
+    }
+    let above = durable::parent(path).ancestors().find(|above| above.exists()).unwrap_or(Path::new("/"));
+    match access(above, AccessFlags::W_OK | AccessFlags::X_OK) {
+        _ if !above.is_dir() => Err(format!("{} is no directory", above.display())),
+        Ok(()) => Ok(()),
+        Err(e) => Err(format!("{}: {}", above.display(), e.desc())),
+    }
+}
+
 /// Tries to listen, and lets go at once.
 fn try_port((key, address): (String, String)) -> Port {
+    let address = match admin_address(&key, &address) {
+        Ok(address) => address,
+        Err(why) => return Port { key, address, state: PortState::Refused(why) },
+    };
     let state = if address.starts_with('/') {
-        match UnixStream::connect(&address) {
-            Ok(_) => PortState::Taken,
+        match (check_socket(&address), UnixStream::connect(&address)) {
+            (Err(why), _) => PortState::Refused(why),
+            (_, Ok(_)) => PortState::Taken,
             // Nobody, or what a node left that was killed.
-            Err(_) => PortState::Free,
+            (_, Err(_)) => PortState::Free,
         }
     } else {
         match address.to_socket_addrs() {
@@ -405,4 +452,38 @@ fn read_start_file(path: &Path) -> Option<PsqlStart> {
 pub fn refusal(readiness: &Readiness) -> Error {
     Error::refused(readiness.verdict())
         .hint("put the errors right and check again; --fix prints statements and commands")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn admin_addresses_as_kwild_reads_them() {
+        let v09 = |address| admin_address("app.admin_listen_addr", address);
+        let v010 = |address| admin_address("admin.listen", address);
+        assert_eq!(v010("127.0.0.1"), Ok("127.0.0.1:8584".to_owned()));
+        assert_eq!(v09("127.0.0.1"), Ok("127.0.0.1:8485".to_owned()));
+        assert_eq!(v09("https://127.0.0.1:7"), Ok("127.0.0.1:7".to_owned()));
+        assert_eq!(v010("[::1]:7"), Ok("[::1]:7".to_owned()));
+        assert_eq!(v010("/tmp/x.sock"), Ok("/tmp/x.sock".to_owned()));
+        assert!(v010("https:///tmp/x.sock").is_err() && v010("").is_err());
+        assert_eq!(admin_address("rpc.listen", "h"), Ok("h".to_owned()), "others must have a port");
+    }
+
+    #[test]
+    fn sockets_that_cannot_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |name: &str| dir.path().join(name).display().to_string();
+        let state = |address: String| try_port(("admin.listen".to_owned(), address)).state;
+        assert_eq!(state(place("new/kwild.sock")), PortState::Free, "kwild makes the directory");
+        let refused = |address: String, words: &str| match state(address) {
+            PortState::Refused(why) => assert!(why.contains(words), "{why}"),
+            other => panic!("{other:?}"),
+        };
+        refused(place(&"x".repeat(108)), "at most 107 bytes");
+        refused(place(""), "it is a directory");
+        std::fs::write(place("file"), "").unwrap();
+        refused(place("file/kwild.sock"), "is no directory");
+    }
 }

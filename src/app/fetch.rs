@@ -436,6 +436,10 @@ pub async fn seed(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Serving> {
+    if !directory.is_dir() {
+        return Err(Error::failed(format!("there is no directory {}", directory.display()))
+            .hint("name the one that was published, fetched or joined into"));
+    }
     let private = PrivateDirectory::lock(directory)?;
     let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| {
         e.hint("sign the directory first with `regenesis manifest sign` or serve it with `regenesis publish --dir`")

@@ -10,7 +10,7 @@ use std::{
 
 use kwil_formats::formats::{
     Family, GENESIS_FILE_NAME,
-    config::{CONFIG_FILE_NAME, DatabaseSettings, Setting},
+    config::{CONFIG_FILE_NAME, DatabaseSettings, Difference, Setting},
 };
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -18,6 +18,7 @@ use tokio::runtime::Handle;
 use self::preflight::Preflight;
 use super::{
     check::Readiness,
+    clean,
     fetch::{self, Complete, FetchOptions, Serving},
     files::read_private_key,
     node::{Node, SwarmOptions},
@@ -26,7 +27,7 @@ use super::{
 };
 use crate::{
     base::{
-        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, files::read_bounded, limits,
+        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
         task::CancellationToken, text,
     },
     database::Target,
@@ -59,6 +60,8 @@ pub struct JoinOptions {
     pub create_database: bool,
     /// A key that does not vote is right: the node shall only follow.
     pub follow: bool,
+    /// On a finished root: what the configuration flags say is written into its config.toml.
+    pub reconfigure: bool,
     /// The old node's database, where its root is named.
     pub old_database: Option<DatabaseSettings>,
 }
@@ -306,6 +309,13 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         return on_finished_root(root, options, progress, cancel).await;
     }
     let staging = setup::staging_directory(&root)?;
+    for left in clean::left_beside(&root, &staging) {
+        progress.note(format!(
+            "an unfinished root was left at {}: the join of that root goes on there; `regenesis clean {}` lists what can go",
+            left.display(),
+            setup::shell_path(durable::parent(&left))
+        ));
+    }
     let fetch = FetchOptions {
         directory: staging.clone(),
         in_root: true,
@@ -414,6 +424,7 @@ async fn on_finished_root(
         return Err(Error::refused(format!("{} is complete and holds another key than the one given", root.display()))
             .hint("leave --key-file and --new-key out to use the key in it, or choose another root"));
     }
+    reconfigure(&root, &(options.config)(family)?.flags, options.reconfigure, progress)?;
     let mut swarm = options.swarm;
     swarm.public = options.ticket.secret.is_none();
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
@@ -466,6 +477,35 @@ async fn on_finished_root(
         settings: Vec::new(),
     };
     Ok((joined, joining))
+}
+
+/// Flags that a finished root's config.toml does not have are not passed over.
+fn reconfigure(root: &Path, flags: &[(String, String)], apply: bool, progress: &Progress) -> Result<()> {
+    let differences = setup::change_config(root, flags, apply)?;
+    let told: Vec<String> = differences
+        .iter()
+        .map(|Difference { key, there, flag }| match (there, flag) {
+            (there, Some(flag)) => {
+                let there = there.as_deref().unwrap_or("nothing");
+                format!("{key}: {} there, {} by flag", text::escape(there), text::escape(flag))
+            }
+            (_, None) => format!("{key}: another secret"),
+        })
+        .collect();
+    if told.is_empty() {
+        return Ok(());
+    }
+    let config = root.join(CONFIG_FILE_NAME);
+    if apply {
+        progress.note(format!("changed in {}: {}", config.display(), told.join("; ")));
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "{} is complete, and flags differ from its config.toml: {}",
+        root.display(),
+        told.join("; ")
+    ))
+    .hint("--reconfigure writes them there; without these flags the root stays as it is"))
 }
 
 /// What is in the database that the new node will use, and how one is made.

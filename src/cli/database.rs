@@ -11,12 +11,12 @@ use std::{
 use clap::Args;
 use kwil_formats::formats::{
     GENESIS_FILE_NAME,
-    config::{self, CONFIG_FILE_NAME},
+    config::{self, CONFIG_FILE_NAME, Overruled},
     genesis::Genesis,
 };
 use zeroize::Zeroizing;
 
-use super::values::{Secret, expand_home, home};
+use super::values::{Secret, home};
 use crate::{
     base::{Context, Error, Progress, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX},
     database::{PartialSettings, Settings, SslMode},
@@ -80,7 +80,7 @@ impl DatabaseArgs {
 
     /// The root that is named, where nothing else of it is asked for.
     pub(crate) fn old_root(&self) -> Option<PathBuf> {
-        self.from_root.clone().map(expand_home)
+        self.from_root.clone()
     }
 
     /// Whether any of the flags was given.
@@ -98,9 +98,9 @@ impl DatabaseArgs {
 
     /// Reads all sources in their order: flags, `--from-root`, the service file, libpq's variables, Kwil's defaults.
     pub(crate) fn resolve(mut self, progress: &Progress) -> Result<Resolved> {
-        let (config, genesis, root) = match self.from_root.take().map(expand_home) {
+        let (config, genesis, root) = match self.from_root.take() {
             Some(root) => {
-                let (config, genesis_state) = root_settings(&root)?;
+                let (config, genesis_state) = root_settings(&root, progress)?;
                 let genesis = root_genesis(&root, progress)?;
                 (Some(config), genesis, Some(NodeRoot { directory: root, genesis_state }))
             }
@@ -130,8 +130,8 @@ impl DatabaseArgs {
             ssl_mode: self.sslmode,
             ..PartialSettings::default()
         };
-        let root = match self.from_root.map(expand_home) {
-            Some(root) => root_settings(&root)?.0,
+        let root = match self.from_root {
+            Some(root) => root_settings(&root, progress)?.0,
             None => root.unwrap_or_default(),
         };
         let variable = |name: &str| std::env::var_os(name);
@@ -160,10 +160,18 @@ fn read_password(path: &Path, progress: &Progress) -> Result<Zeroizing<String>> 
 }
 
 /// The place of the database of the node at `root`, and the snapshot that its config.toml names.
-fn root_settings(root: &Path) -> Result<(PartialSettings, Option<PathBuf>)> {
+fn root_settings(root: &Path, progress: &Progress) -> Result<(PartialSettings, Option<PathBuf>)> {
     let text = setup::read_config(&root.join(CONFIG_FILE_NAME))
         .map_err(|e| e.hint("--from-root names the root directory of the node"))?;
-    let database = config::database_settings(&text)?;
+    let (taken, overruled) = config::with_environment(&text, |name| std::env::var(name).ok())?;
+    let taken = Zeroizing::new(taken);
+    for Overruled { variable, key, .. } in overruled {
+        progress.warning(format!(
+            "{variable} is set and wins over {key} in {}, as it does for kwild; unset it, unless it is meant",
+            root.join(CONFIG_FILE_NAME).display()
+        ));
+    }
+    let database = config::database_settings(&taken)?;
     let state = Some(&database.genesis_state).filter(|name| !name.is_empty()).map(|name| root.join(name));
     let settings = PartialSettings {
         host: Some(database.host),

@@ -6,11 +6,7 @@ use clap::Args;
 use kwil_formats::formats::GENESIS_FILE_NAME;
 use serde::Serialize;
 
-use super::{
-    Session,
-    database::DatabaseArgs,
-    values::{FamilyChoice, expand_home},
-};
+use super::{Session, database::DatabaseArgs, values::FamilyChoice};
 use crate::{
     base::{Context, Error, Result, durable},
     snapshot::{
@@ -65,12 +61,12 @@ impl fmt::Display for DigestResult {
 impl DigestArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         // Said before a long reading.
-        let other = self.compare.map(|path| Other::read(&expand_home(path))).transpose()?;
+        let other = self.compare.map(|path| Other::read(&path)).transpose()?;
         let digest = match self.file {
-            Some(file) => of_file(expand_home(file), self.genesis.map(expand_home), session).await?,
+            Some(file) => of_file(file, self.genesis, session).await?,
             None => {
                 let settings = self.database.resolve(&session.progress)?.settings;
-                let options = DatabaseDigestOptions { family: self.family.0, pg_dump: self.pg_dump.map(expand_home) };
+                let options = DatabaseDigestOptions { family: self.family.0, pg_dump: self.pg_dump };
                 digest::digest_database(&settings, options, &session.progress, session.cancel.clone()).await?
             }
         };

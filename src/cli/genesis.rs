@@ -14,7 +14,7 @@ use kwil_formats::formats::{
 };
 use serde::Serialize;
 
-use super::{Session, values::home_path};
+use super::Session;
 use crate::{
     app::genesis::{self as use_case, Edited, LintRequest},
     base::{Context, Error, Finding, Level, Result, text},
@@ -34,7 +34,7 @@ pub(crate) enum GenesisCommand {
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The genesis, or the directory it lies in
-    #[arg(value_name = "GENESIS", value_parser = home_path())]
+    #[arg(value_name = "GENESIS")]
     genesis: PathBuf,
 }
 
@@ -46,13 +46,13 @@ pub(crate) struct ShowArgs {
     activations.FORK=HEIGHT set an entry. genesis_time=now takes the clock.")]
 pub(crate) struct SetArgs {
     /// The genesis, or the directory it lies in
-    #[arg(value_name = "GENESIS", value_parser = home_path())]
+    #[arg(value_name = "GENESIS")]
     genesis: PathBuf,
     /// What to change
     #[arg(value_name = "KEY=VALUE")]
     edits: Vec<Edit>,
     /// Write here instead; the file must not exist
-    #[arg(short, long = "out", value_name = "FILE", value_parser = home_path())]
+    #[arg(short, long = "out", value_name = "FILE")]
     out: Option<PathBuf>,
     /// Add a validator: HEX#TYPE:POWER, in v0.9 [NAME:]HEX:POWER (repeatable)
     #[arg(long, value_name = "KEY:POWER")]
@@ -68,10 +68,10 @@ pub(crate) struct SetArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LintArgs {
     /// The genesis, or the directory it lies in
-    #[arg(value_name = "GENESIS", value_parser = home_path(), required_unless_present = "explain")]
+    #[arg(value_name = "GENESIS", required_unless_present = "explain")]
     genesis: Option<PathBuf>,
     /// The snapshot that belongs to it
-    #[arg(short, long, value_name = "FILE", value_parser = home_path())]
+    #[arg(short, long, value_name = "FILE")]
     snapshot: Option<PathBuf>,
     /// The family that it must be of: v0.9 or v0.10
     #[arg(long, value_name = "FAMILY")]

@@ -11,7 +11,6 @@ use super::{
     setup_init::OldConfig,
     swarm::{self, Linger, SwarmArgs},
     ticket::TicketArgs,
-    values::expand_home,
 };
 use crate::{
     app::{
@@ -61,6 +60,9 @@ pub(crate) struct JoinArgs {
     /// Make the new node's database where it is missing: empty, and ordered as the old network's
     #[arg(long)]
     create_db: bool,
+    /// On a finished root: write what the configuration flags say into its config.toml
+    #[arg(long)]
+    reconfigure: bool,
     /// The node shall only follow: a key that is no validator is right
     #[arg(long)]
     follow: bool,
@@ -84,9 +86,9 @@ enum Wait {
 
 impl JoinArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let root = expand_home(self.root);
+        let root = self.root;
         let key = match self.key_file {
-            Some(path) => KeySource::File(expand_home(path)),
+            Some(path) => KeySource::File(path),
             None if self.new_key => KeySource::New,
             None if setup::key_in_root(&root) => KeySource::InRoot,
             None => {
@@ -95,7 +97,7 @@ impl JoinArgs {
             }
         };
         let (config, all_peers) = (self.config, self.all_peers);
-        let old = self.from_root.map(|root| OldConfig::read(&expand_home(root))).transpose()?;
+        let old = self.from_root.map(|root| OldConfig::read(&root)).transpose()?;
         let old_database = old.as_ref().map(OldConfig::database).transpose()?;
         let options = JoinOptions {
             ticket: swarm::read_ticket(&self.ticket, &self.swarm)?,
@@ -115,6 +117,7 @@ impl JoinArgs {
             }),
             create_database: self.create_db,
             follow: self.follow,
+            reconfigure: self.reconfigure,
             old_database,
         };
         if self.check {

@@ -12,10 +12,7 @@ use rand::{TryRngCore, rngs::OsRng};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use zeroize::Zeroizing;
 
-use super::{
-    Session,
-    values::{Secret, expand_home},
-};
+use super::{Session, values::Secret};
 use crate::{
     base::{Error, Result, durable},
     setup::read_key_file,
@@ -72,7 +69,6 @@ impl GenArgs {
         // Also where nothing is written: a v0.9 key of another type is of no use.
         let file = key.to_file(self.family)?;
         if let Some(path) = self.key_file {
-            let path = expand_home(path);
             if !self.force && std::fs::symlink_metadata(&path).is_ok() {
                 return Err(Error::refused(format!("{} exists: a key is not overwritten", path.display()))
                     .hint("choose another file; --force replaces the key, and the old one is gone"));
@@ -121,7 +117,7 @@ impl InfoArgs {
                 return Err(Error::usage(format!("{} keys are given", more.len())).hint("one key at a time"));
             }
         };
-        let file = match self.key_file.map(expand_home) {
+        let file = match self.key_file {
             Some(path) => Some(read_key_file(&path).map(|(key, form)| (key, form.family()))?),
             None => None,
         };

@@ -13,7 +13,7 @@ use kwil_formats::{
 };
 use serde::Serialize;
 
-use super::{Session, values::expand_home};
+use super::Session;
 use crate::{
     app::{
         files::read_private_key,
@@ -179,7 +179,7 @@ fn sign(args: &SignArgs, session: &Session) -> Result<()> {
             Genesis::parse(&read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "old genesis")?).map_err(Error::from)?,
         ),
     };
-    let old = publish::OldNetwork { genesis: old, root: args.from_root.clone().map(expand_home) };
+    let old = publish::OldNetwork { genesis: old, root: args.from_root.clone() };
     let options = old.tell(args.flags.options(), &session.progress)?;
     let options = SignOptions { height: args.height, digest: !args.no_digest, ..options };
     let state = args.flags.state()?;

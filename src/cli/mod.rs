@@ -1,6 +1,7 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod clean;
 mod config_flags;
 mod database;
 mod demo;
@@ -152,6 +153,8 @@ enum Command {
     /// Make and read keys of both families
     #[command(subcommand, arg_required_else_help = true)]
     Key(key::KeyCommand),
+    /// List what killed runs have left, and remove it when asked
+    Clean(clean::CleanArgs),
     /// Show a whole migration on this machine, on a throw-away Postgres
     Demo(demo::DemoArgs),
 }
@@ -169,6 +172,7 @@ impl Command {
             Command::Genesis(command) => command.run(session).await,
             Command::Setup(command) => command.run(session).await,
             Command::Key(command) => command.run(session).await,
+            Command::Clean(args) => args.run(session).await,
             Command::Demo(args) => args.run(session).await,
         }
     }
@@ -177,7 +181,7 @@ impl Command {
 /// Parses the arguments, runs the command, prints its error if there is one, and gives the exit code that belongs to
 /// it.
 pub fn main() -> ExitCode {
-    let matches = match Program::command().try_get_matches() {
+    let matches = match values::expand_paths(Program::command()).try_get_matches() {
         Ok(matches) => matches,
         Err(e) => return output::usage_error(&e),
     };
@@ -216,7 +220,7 @@ mod tests {
 
     #[test]
     fn every_command_and_flag_is_well_formed() {
-        Program::command().debug_assert();
+        values::expand_paths(Program::command()).debug_assert();
     }
 
     #[test]

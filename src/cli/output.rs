@@ -17,6 +17,9 @@ use zeroize::Zeroizing;
 use super::{ColorChoice, Globals, LogFormat, OutputFormat};
 use crate::base::{Context, Error, Kind, Result};
 
+/// How an error of the system ends that comes of `ulimit -f`.
+const FILE_TOO_LARGE: &str = "(os error 27)";
+
 /// Prints a command's result on stdout, in the chosen form.
 #[derive(Debug, Clone)]
 pub(crate) struct Output {
@@ -75,7 +78,12 @@ impl Output {
         }
         let mut stderr = io::stderr().lock();
         let _ = writeln!(stderr, "error: {chain}");
-        if let Some(hint) = error.advice() {
+        if chain.contains(FILE_TOO_LARGE) {
+            let _ = writeln!(
+                stderr,
+                "  next: this process may not write larger files: raise or lift its limit (ulimit -f), then run it again"
+            );
+        } else if let Some(hint) = error.advice() {
             let _ = writeln!(stderr, "  next: {hint}");
         }
         ExitCode::from(error.kind().exit_code())

@@ -10,7 +10,6 @@ use super::{
     manifest::SignFlags,
     snapshot::CreateFlags,
     swarm::{self, SwarmArgs},
-    values::expand_home,
 };
 use crate::{
     app::{fetch, files::read_private_key, publish},
@@ -51,12 +50,11 @@ pub(crate) struct PublishArgs {
 impl PublishArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         // Whatever is wrong with the key is said before the snapshot is taken.
-        let key = read_private_key(&expand_home(self.key))?;
+        let key = read_private_key(&self.key)?;
         let (options, state) = (self.sign.options(), self.sign.state()?);
         let (progress, cancel) = (&session.progress, &session.cancel);
         let (directory, signed) = match self.dir {
             Some(dir) => {
-                let dir = expand_home(dir);
                 if self.rehearse {
                     publish::rehearse(&dir, None, progress, cancel).await?;
                 }
@@ -66,7 +64,7 @@ impl PublishArgs {
                 (dir, signed)
             }
             None => {
-                let snapdir = expand_home(self.snapdir);
+                let snapdir = self.snapdir;
                 let resolved = self.database.resolve(progress)?;
                 let old_root = resolved.root.map(|root| root.directory);
                 let create = self.create.options(snapdir.clone(), resolved.genesis)?;

@@ -7,7 +7,6 @@ use clap::Args;
 use super::{
     Session,
     database::DatabaseArgs,
-    values::home_path,
     values::{FamilyChoice, Size},
 };
 use crate::{
@@ -33,19 +32,19 @@ const CONNECT_TIME_DEFAULT: &str = "1500ms";
 )]
 pub(crate) struct CheckArgs {
     /// The node's root: its config.toml says where the database is and which ports are needed
-    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR", value_parser = home_path())]
+    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR")]
     root: Option<PathBuf>,
     /// Which family the node is of: auto, v0.9 or v0.10 [default: what the root says]
     #[arg(long, value_name = "FAMILY")]
     family: Option<FamilyChoice>,
     /// The kwild that is to run: it is asked for its version
-    #[arg(long, value_name = "PATH", value_parser = home_path())]
+    #[arg(long, value_name = "PATH")]
     kwild: Option<PathBuf>,
     /// Length of the snapshot's SQL, such as 10G [default: estimated from the root's snapshot]
     #[arg(long, value_name = "SIZE")]
     size: Option<Size>,
     /// The manifest, or its directory: how the old network's database orders text [default: the one in the root]
-    #[arg(long, value_name = "MANIFEST", value_parser = home_path())]
+    #[arg(long, value_name = "MANIFEST")]
     manifest: Option<PathBuf>,
     /// Prints the statements and commands that put things right; never runs them
     #[arg(long)]
@@ -64,7 +63,7 @@ impl CheckArgs {
             Some(path) => {
                 let path = std::path::absolute(&path).or_failed(|| "cannot find the current directory")?;
                 let at = path.clone();
-                let looked = tokio::task::spawn_blocking(move || setup::look(&at))
+                let looked = tokio::task::spawn_blocking(move || setup::look(&at, |name| std::env::var(name).ok()))
                     .await
                     .or_failed(|| "the look at the root ended")?;
                 Some((path, looked))

@@ -9,7 +9,6 @@ use serde::Serialize;
 use super::{
     Session,
     database::{DatabaseArgs, Resolved},
-    values::expand_home,
 };
 use crate::{
     app::{
@@ -116,9 +115,9 @@ impl fmt::Display for ConfirmResult {
 
 impl ConfirmArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let manifest = self.manifest.map(expand_home);
+        let manifest = self.manifest;
         let Resolved { settings, root, .. } = self.database.with_root(self.root_dir).resolve(&session.progress)?;
-        let (snapshot, genesis) = match (self.file.map(expand_home), &root, &manifest) {
+        let (snapshot, genesis) = match (self.file, &root, &manifest) {
             (Some(file), ..) => {
                 let beside = durable::parent(&file).join(GENESIS_FILE_NAME);
                 (Some(SnapshotFile::Named(file)), beside)
@@ -139,8 +138,8 @@ impl ConfirmArgs {
             settings,
             manifest,
             snapshot,
-            genesis: self.genesis.map(expand_home).or(beside),
-            pg_dump: self.pg_dump.map(expand_home),
+            genesis: self.genesis.or(beside),
+            pg_dump: self.pg_dump,
             allow_transactions: self.allow_transactions,
         };
         let confirmed = confirm(options, &session.progress, &session.cancel).await?;

@@ -14,7 +14,6 @@ use serde::{Serialize, Serializer};
 use super::{
     Session,
     genesis_values::{self, balance, join_expiry},
-    values::home_path,
 };
 use crate::{
     app::genesis as use_case,
@@ -31,7 +30,7 @@ use crate::{
 )]
 pub(crate) struct GenesisArgs {
     /// Directory for genesis.json
-    #[arg(long, value_name = "DIR", default_value = ".", value_parser = home_path())]
+    #[arg(long, value_name = "DIR", default_value = ".")]
     out: PathBuf,
     /// v0.9 or v0.10 [default: as the flags say]
     #[arg(long, value_name = "FAMILY")]
@@ -70,7 +69,7 @@ pub(crate) struct GenesisArgs {
     #[arg(long = "fork", value_name = "FORK")]
     forks: Vec<String>,
     /// Snapshot that the network begins with; its hash goes into the genesis
-    #[arg(long, value_name = "FILE", value_parser = home_path())]
+    #[arg(long, value_name = "FILE")]
     genesis_state: Option<PathBuf>,
     /// v0.10: who proposes blocks, as HEX#TYPE; without validators it is the only one
     #[arg(long, value_name = "KEY")]
@@ -224,16 +223,16 @@ impl fmt::Display for Said {
     A database is hashed by making a snapshot of it: `regenesis snapshot create`.")]
 pub(crate) struct GenesisHashArgs {
     /// The snapshot, gzip or plain SQL
-    #[arg(short, long, value_name = "FILE", value_parser = home_path(), required_unless_present = "snapshot_file")]
+    #[arg(short, long, value_name = "FILE", required_unless_present = "snapshot_file")]
     snapshot: Option<PathBuf>,
     /// Write the hash into this genesis
-    #[arg(short, long, value_name = "FILE", value_parser = home_path())]
+    #[arg(short, long, value_name = "FILE")]
     genesis: Option<PathBuf>,
     /// As --snapshot, v0.10's form of the command
-    #[arg(value_name = "SNAPSHOT", value_parser = home_path(), hide = true, conflicts_with = "snapshot")]
+    #[arg(value_name = "SNAPSHOT", hide = true, conflicts_with = "snapshot")]
     snapshot_file: Option<PathBuf>,
     /// As --genesis, v0.10's form of the command
-    #[arg(value_name = "GENESIS", value_parser = home_path(), hide = true, conflicts_with = "genesis")]
+    #[arg(value_name = "GENESIS", hide = true, conflicts_with = "genesis")]
     genesis_file: Option<PathBuf>,
 }
 

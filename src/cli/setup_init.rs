@@ -9,12 +9,7 @@ use kwil_formats::formats::{
 };
 use zeroize::Zeroizing;
 
-use super::{
-    Session,
-    config_flags::ConfigFlags,
-    genesis_flags::GenesisFlags,
-    values::{home, home_path},
-};
+use super::{Session, config_flags::ConfigFlags, genesis_flags::GenesisFlags, values::home};
 use crate::{
     app::{self, peers, setup::Described},
     base::{Context, Error, Result},
@@ -31,28 +26,28 @@ use crate::{
 pub(crate) struct InitArgs {
     /// The root to make; an existing one must be empty or hold only the node's key
     /// [default: v0.9 ./.testnet, v0.10 KWILD_ROOT or ~/.kwild]
-    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR", value_parser = home_path())]
+    #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR")]
     root: Option<PathBuf>,
     /// As --root-dir (v0.9's old spelling)
-    #[arg(short = 'o', long, value_name = "DIR", value_parser = home_path(), hide = true, conflicts_with = "root")]
+    #[arg(short = 'o', long, value_name = "DIR", hide = true, conflicts_with = "root")]
     output_dir: Option<PathBuf>,
     /// The genesis that every node of the new network has [default: a new one, for a network that this node begins]
-    #[arg(short = 'g', long, value_name = "FILE", value_parser = home_path())]
+    #[arg(short = 'g', long, value_name = "FILE")]
     genesis: Option<PathBuf>,
     /// The snapshot that the genesis pins, gzip or plain SQL
-    #[arg(short = 's', long, alias = "app.genesis-state", value_name = "FILE", value_parser = home_path())]
+    #[arg(short = 's', long, alias = "app.genesis-state", value_name = "FILE")]
     genesis_state: Option<PathBuf>,
     /// The node's key file [default: the key in the root, else a new one]
-    #[arg(short = 'k', long, value_name = "FILE", value_parser = home_path())]
+    #[arg(short = 'k', long, value_name = "FILE")]
     key_file: Option<PathBuf>,
     /// v0.9 or v0.10: refuses a genesis of the other one [default: as genesis, key or flags tell, else v0.10]
     #[arg(long, value_name = "FAMILY")]
     family: Option<Family>,
     /// The manifest that genesis and snapshot must be those of, every hash and the state's digest
-    #[arg(long, value_name = "FILE", value_parser = home_path(), requires = "genesis", requires = "genesis_state")]
+    #[arg(long, value_name = "FILE", requires = "genesis", requires = "genesis_state")]
     manifest: Option<PathBuf>,
     /// The old node's root: its settings are carried over into the new config.toml
-    #[arg(long, value_name = "DIR", value_parser = home_path())]
+    #[arg(long, value_name = "DIR")]
     from_root: Option<PathBuf>,
     /// Also dial nodes that the old root or the manifest names and that are no validators in the genesis
     #[arg(long)]
@@ -94,11 +89,6 @@ impl InitArgs {
             None => self.family_of_new(given_root.as_deref(), old.as_ref())?,
         };
         let root = given_root.map_or_else(|| default_root(family), Ok)?;
-        // A shell leaves ~name alone where there is no such user, and `~` would be part of the name.
-        if root.to_string_lossy().starts_with('~') {
-            return Err(Error::usage(format!("{} names a home directory that is not known", root.display()))
-                .hint("write the path in full"));
-        }
         let key = match &self.key_file {
             Some(path) => KeySource::File(path.clone()),
             None if setup::key_in_root(&root) => KeySource::InRoot,
@@ -186,8 +176,7 @@ impl OldConfig {
 
     /// The settings of the old node that go over into a config.toml of this family; those that flags set do not.
     pub(crate) fn carry_over(&self, family: Family, flags: &[(String, String)]) -> Result<CarryOver> {
-        let given: Vec<String> = flags.iter().map(|(key, _)| key.clone()).collect();
-        config::carry_over(&self.text, &self.root, family, &given).map_err(|e| {
+        config::carry_over(&self.text, &self.root, family, flags).map_err(|e| {
             let told = Error::from(e);
             let path = self.root.join(CONFIG_FILE_NAME);
             Error::new(told.kind(), format!("{}: {told}", path.display()))

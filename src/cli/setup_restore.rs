@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Session, database::DatabaseArgs, values::expand_home};
+use super::{Session, database::DatabaseArgs};
 use crate::{
     app::rehearse::{RehearseOptions, Rehearsed, rehearse},
     base::{Error, Result, text},
@@ -97,12 +97,8 @@ impl RestoreArgs {
                 .hint("kwild itself restores the snapshot when it first starts on a root that `setup init` made"));
         }
         let server = if self.server.is_given() { Some(self.server.resolve(&session.progress)?.settings) } else { None };
-        let options = RehearseOptions {
-            snapshot: expand_home(self.snapshot),
-            genesis: self.genesis.map(expand_home),
-            manifest: self.manifest.map(expand_home),
-            server,
-        };
+        let options =
+            RehearseOptions { snapshot: self.snapshot, genesis: self.genesis, manifest: self.manifest, server };
         let rehearsed = rehearse(options, &session.progress, &session.cancel).await?;
         let verdict = rehearsed.check();
         let result = RestoreResult(rehearsed);

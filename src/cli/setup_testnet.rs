@@ -9,7 +9,6 @@ use super::{
     Session,
     config_flags::LongConfigFlags,
     genesis_values::{self, balance, join_expiry},
-    values::home_path,
 };
 use crate::{
     app::testnet::{self, Beginning, TestnetOptions},
@@ -38,13 +37,13 @@ pub(crate) struct TestnetArgs {
     #[arg(short = 'n', long, visible_alias = "non-vals", value_name = "N", default_value_t = 0)]
     non_validators: usize,
     /// Directory of the nodes' roots; must not be there yet, or be empty
-    #[arg(short = 'o', long, visible_alias = "out-dir", value_name = "DIR", default_value = ".testnet", value_parser = home_path())]
+    #[arg(short = 'o', long, visible_alias = "out-dir", value_name = "DIR", default_value = ".testnet")]
     output_dir: PathBuf,
     /// The genesis of a real network: everything is taken from it but name and validators
-    #[arg(short = 'g', long, value_name = "FILE", value_parser = home_path())]
+    #[arg(short = 'g', long, value_name = "FILE")]
     genesis: Option<PathBuf>,
     /// The snapshot that this genesis pins, gzip or plain SQL
-    #[arg(short = 's', long, value_name = "FILE", requires = "genesis", value_parser = home_path())]
+    #[arg(short = 's', long, value_name = "FILE", requires = "genesis")]
     genesis_state: Option<PathBuf>,
     /// v0.9 or v0.10 [default: that of --genesis, else v0.10]
     #[arg(long, value_name = "FAMILY")]

@@ -10,6 +10,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::base::{Error, Kind, task::CancellationToken};
 
+/// SIGXFSZ, on every Linux but that of MIPS.
+const FILE_TOO_LARGE: i32 = 25;
+
 /// Watches for signals while a command runs; `cancel` is the token that the first one cancels.
 pub(crate) struct Signals {
     pub(crate) cancel: CancellationToken,
@@ -22,7 +25,7 @@ impl Signals {
         let signals = Signals { cancel: CancellationToken::new(), seen: Arc::new(AtomicU8::new(0)) };
         let ignored = ignored_signals();
         for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15), (SignalKind::hangup(), 1)] {
-            // nohup, and a shell that puts a job into the background, have said that this one is not meant for us.
+            // nohup, and shells for what runs behind, ask for it: what was ignored stays ignored.
             if ignored >> (number - 1) & 1 == 1 {
                 continue;
             }
@@ -37,6 +40,11 @@ impl Signals {
                 }
             });
         }
+        // A file beyond `ulimit -f` is an error of its write then, as a full disk is; without a handler the process would be
+        // killed without a word.
+        if let Ok(mut stream) = signal(SignalKind::from_raw(FILE_TOO_LARGE)) {
+            tokio::spawn(async move { while stream.recv().await.is_some() {} });
+        }
         signals
     }
 
@@ -45,7 +53,12 @@ impl Signals {
         match self.seen.load(Ordering::SeqCst) {
             0 => error,
             number if matches!(error.kind(), Kind::Interrupted(_)) => {
-                let explained = Error::new(Kind::Interrupted(number), error.chain());
+                let lost = if number == 1 {
+                    " (its terminal was closed; nohup, tmux or a service keeps it running)"
+                } else {
+                    ""
+                };
+                let explained = Error::new(Kind::Interrupted(number), format!("{}{lost}", error.chain()));
                 match error.advice() {
                     Some(hint) => explained.hint(hint),
                     None => explained,

@@ -9,7 +9,7 @@ use super::{
     Session,
     database::DatabaseArgs,
     digest::DigestArgs,
-    values::{FamilyChoice, Size, expand_home, home_path},
+    values::{FamilyChoice, Size},
 };
 use crate::{
     app::publish,
@@ -130,13 +130,12 @@ pub(crate) struct VerifyArgs {
 #[command(after_help = "The new pair has another state hash than the old one: every node of the network must use it.")]
 pub(crate) struct GuardArgs {
     /// The snapshot, gzip or plain SQL text
-    #[arg(value_parser = home_path())]
     file: PathBuf,
     /// The genesis it belongs to [default: genesis.json beside it]
-    #[arg(long, short, value_name = "FILE", value_parser = home_path())]
+    #[arg(long, short, value_name = "FILE")]
     genesis: Option<PathBuf>,
     /// Directory for the new pair [default: guarded, beside the file]
-    #[arg(long = "out", short, value_name = "DIR", value_parser = home_path())]
+    #[arg(long = "out", short, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Small takes two to four times as long and saves six to nine percent
     #[arg(long, value_enum, default_value_t = CompressChoice::Fast, hide_possible_values = true, value_name = "fast|small")]
@@ -166,7 +165,7 @@ impl SnapshotCommand {
 impl CreateArgs {
     async fn run(self, session: &Session) -> Result<()> {
         let resolved = self.database.resolve(&session.progress)?;
-        let snapdir = expand_home(self.snapdir);
+        let snapdir = self.snapdir;
         let options = self.flags.options(snapdir.clone(), resolved.genesis)?;
         let created = snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
         let old_root = resolved.root.as_ref().map(|root| root.directory.as_path());
@@ -178,13 +177,13 @@ impl CreateArgs {
 impl CreateFlags {
     /// The old network's genesis, where it is named.
     pub(crate) fn old_genesis(&self) -> Result<Option<Genesis>> {
-        self.genesis.clone().map(|path| snapshot::read_genesis(&expand_home(path))).transpose()
+        self.genesis.clone().map(|path| snapshot::read_genesis(&path)).transpose()
     }
 
     /// The options for a directory; `of_old_root` is the genesis that `--from-root` found.
     pub(crate) fn options(self, snapdir: PathBuf, of_old_root: Option<Genesis>) -> Result<CreateOptions> {
         let old_genesis = match self.genesis {
-            Some(path) => Some(snapshot::read_genesis(&expand_home(path))?),
+            Some(path) => Some(snapshot::read_genesis(&path)?),
             None => of_old_root,
         };
         Ok(CreateOptions {
@@ -198,7 +197,7 @@ impl CreateFlags {
             genesis_time: self.genesis_time,
             keep_height: self.keep_height,
             allow_live: self.allow_live,
-            pg_dump: self.pg_dump.map(expand_home),
+            pg_dump: self.pg_dump,
             read: None,
             force: self.force,
             digest: !self.no_digest,
@@ -235,7 +234,7 @@ impl VerifyArgs {
         let genesis = self.genesis.unwrap_or_else(|| durable::parent(&self.file).join(GENESIS_FILE_NAME));
         let options = VerifyOptions {
             deep: self.deep,
-            manifest: self.manifest.map(expand_home),
+            manifest: self.manifest,
             read: read_options(self.max_bytes, session),
             spill: self.deep.then(spill_directory),
             ..VerifyOptions::default()

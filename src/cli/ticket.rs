@@ -3,7 +3,7 @@
 use std::{
     fmt,
     io::{self, Read},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use clap::{Args, Subcommand};
@@ -13,11 +13,11 @@ use serde::Serialize;
 use super::Session;
 use crate::{
     base::{Blake3Hash, Context, Error, Result, files::read_bounded, limits, text},
-    manifest::Ticket,
+    manifest::{Ticket, ticket::TicketError},
 };
 
 /// Bytes that are read of a ticket at most, with room for the line breaks that a mail program adds.
-const INPUT_SIZE_BYTES_MAX: usize = 2 * limits::TICKET_SIZE_BYTES_MAX;
+const INPUT_SIZE_BYTES_MAX: usize = 4 * limits::TICKET_SIZE_BYTES_MAX;
 
 /// Where a ticket comes from.
 #[derive(Debug, Args)]
@@ -34,14 +34,18 @@ impl TicketArgs {
     /// Reads the ticket that was given as an argument, on stdin or in a file; `None` if none was.
     pub(crate) fn read_if_given(&self) -> Result<Option<Ticket>> {
         let text = match (&self.ticket_file, self.ticket.as_deref()) {
-            (Some(path), _) => {
-                String::from_utf8_lossy(&read_bounded(path, INPUT_SIZE_BYTES_MAX, "ticket")?).into_owned()
-            }
+            (Some(path), _) => as_text(&read_bounded(path, INPUT_SIZE_BYTES_MAX, "ticket")?),
             (None, Some("-")) => {
-                let mut text = String::new();
+                let mut bytes = Vec::new();
                 let stdin = io::stdin().lock().take(INPUT_SIZE_BYTES_MAX as u64 + 1);
-                { stdin }.read_to_string(&mut text).or_failed(|| "cannot read the ticket from stdin")?;
-                text
+                { stdin }.read_to_end(&mut bytes).or_failed(|| "cannot read the ticket from stdin")?;
+                as_text(&bytes)
+            }
+            (None, Some(text))
+                if text.parse::<Ticket>() == Err(TicketError::NotATicket) && Path::new(text).is_file() =>
+            {
+                return Err(Error::usage(format!("{} is a file, not a ticket", text::escape(text)))
+                    .hint(format!("if the ticket stands in it: --ticket-file {}", text::escape(text))));
             }
             (None, Some(text)) => text.to_owned(),
             (None, None) => return Ok(None),
@@ -55,6 +59,19 @@ impl TicketArgs {
             Error::usage("no ticket is given")
                 .hint("give it as the argument, - for stdin, --ticket-file FILE or REGENESIS_TICKET")
         })
+    }
+}
+
+/// Text as editors save it, with or without a byte order mark.
+fn as_text(bytes: &[u8]) -> String {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = bytes.as_chunks::<2>().0.iter().map(|pair| unit(*pair)).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Values of flags that more than one command takes.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{any::TypeId, fmt, path::PathBuf, str::FromStr};
 
-use clap::builder::{PathBufValueParser, TypedValueParser};
+use clap::{
+    Command,
+    builder::{PathBufValueParser, TypedValueParser},
+};
 use kwil_formats::formats::Family;
 use zeroize::Zeroizing;
 
@@ -76,16 +79,25 @@ pub(crate) fn home() -> Option<PathBuf> {
 
 /// The path with the home directory for a leading `~`, which a shell leaves alone in `--flag=~/x`; Kwil's tools do the
 /// same.
-pub(crate) fn expand_home(path: PathBuf) -> PathBuf {
+fn expand_home(path: PathBuf) -> Result<PathBuf, String> {
     match (path.strip_prefix("~"), home()) {
-        (Ok(rest), Some(home)) => home.join(rest),
-        _ => path,
+        (Ok(rest), Some(home)) => Ok(home.join(rest)),
+        // A shell leaves ~name alone where there is no such user, and `~` would be part of the name.
+        _ if path.as_os_str().as_encoded_bytes().starts_with(b"~") => {
+            Err("it names a home directory that is not known: write the path in full".to_owned())
+        }
+        _ => Ok(path),
     }
 }
 
-/// A parser for flags that reads a path with [`expand_home`].
-pub(crate) fn home_path() -> impl TypedValueParser<Value = PathBuf> {
-    PathBufValueParser::new().map(expand_home)
+/// Makes every path that the command and those below it take begin at the caller's home where it begins with `~`.
+pub(crate) fn expand_paths(command: Command) -> Command {
+    let names: Vec<String> = command.get_subcommands().map(|below| below.get_name().to_owned()).collect();
+    let command = command.mut_args(|arg| match arg.get_value_parser().type_id() == TypeId::of::<PathBuf>() {
+        true => arg.value_parser(PathBufValueParser::new().try_map(expand_home)),
+        false => arg,
+    });
+    names.into_iter().fold(command, |command, name| command.mut_subcommand(name, expand_paths))
 }
 
 #[cfg(test)]
@@ -109,6 +121,13 @@ mod tests {
         assert_eq!("auto".parse(), Ok(FamilyChoice(None)));
         assert_eq!("v0.9".parse(), Ok(FamilyChoice(Some(Family::V09))));
         assert!("0.9".parse::<FamilyChoice>().is_err());
+    }
+
+    #[test]
+    fn a_home_is_expanded_or_refused() {
+        assert_eq!(expand_home("a/~/b".into()), Ok("a/~/b".into()));
+        assert_eq!(expand_home("~/x".into()).ok(), home().map(|home| home.join("x")));
+        assert!(expand_home("~nobody-of-this-name/x".into()).is_err());
     }
 
     #[test]

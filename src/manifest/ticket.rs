@@ -6,7 +6,8 @@
 //! ```
 //!
 //! The length tells a cut ticket from a changed one; the checksum is BLAKE3 over length and message. Tickets are
-//! pasted from chats and mails: letter case does not matter and white space is skipped.
+//! pasted from chats and mails: letter case does not matter, and white space, marks of quoting and words around it are passed
+//! over.
 
 use std::{fmt, str::FromStr};
 
@@ -135,9 +136,17 @@ pub enum TicketError {
     /// The text has this many characters, more than any ticket.
     #[error("the ticket has {0} characters; at most {max} are read", max = limits::TICKET_SIZE_BYTES_MAX)]
     TooLong(usize),
-    /// At this place, counted from 1 without blanks, stands a character that no ticket has.
-    #[error("the ticket has a character at place {0} that no ticket contains")]
-    Character(usize),
+    /// A character that no ticket has.
+    #[error("the ticket has {} at place {place}, a character that no ticket contains", shown(*.character))]
+    Character {
+        /// Its place, counted from 1 without blanks.
+        place: usize,
+        /// The character.
+        character: char,
+    },
+    /// A second one follows.
+    #[error("these are two tickets, or more than one")]
+    Several,
     /// The end is missing.
     #[error("the ticket is cut: {missing} characters are missing at its end")]
     Cut {
@@ -155,6 +164,11 @@ pub enum TicketError {
     Decode(DecodeError),
 }
 
+/// A character so that everybody sees which one.
+fn shown(c: char) -> String {
+    if c.is_ascii_graphic() { format!("\"{c}\"") } else { format!("U+{:04X}", u32::from(c)) }
+}
+
 impl From<TicketError> for Error {
     fn from(error: TicketError) -> Self {
         let hint = match &error {
@@ -162,10 +176,35 @@ impl From<TicketError> for Error {
                 "use the same version of regenesis as the lead"
             }
             TicketError::Decode(_) => "ask the lead for a new ticket",
+            TicketError::Several => "give one of them: the one that the lead sent last",
             TicketError::NotATicket => "give the whole line that `regenesis publish` or `seed` printed",
             _ => "copy the whole line again from where the lead posted it",
         };
         Error::verify(error.to_string()).hint(hint)
+    }
+}
+
+/// A pasted text in capitals, without what mails, editors and chats put between letters.
+struct Letters {
+    text: Zeroizing<String>,
+    /// Where in it something was passed over.
+    gaps: Vec<usize>,
+}
+
+impl Letters {
+    fn of(pasted: &str) -> Self {
+        let mut letters = Letters { text: Zeroizing::new(String::with_capacity(pasted.len())), gaps: Vec::new() };
+        for c in pasted.chars() {
+            // White space, what nobody sees, and the mark of a quoted mail.
+            let passed_over = c.is_whitespace()
+                || matches!(c, '\u{feff}' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '>');
+            if !passed_over {
+                letters.text.push(c.to_ascii_uppercase());
+            } else if letters.gaps.last() != Some(&letters.text.len()) {
+                letters.gaps.push(letters.text.len());
+            }
+        }
+        letters
     }
 }
 
@@ -181,25 +220,34 @@ impl FromStr for Ticket {
         if pasted.len() > TEXT_SIZE_BYTES_MAX {
             return Err(TicketError::TooLong(pasted.len()));
         }
-        let text: Zeroizing<String> =
-            Zeroizing::new(pasted.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect());
-        let rest = text.strip_prefix(&PREFIX.to_ascii_uppercase()).ok_or(TicketError::NotATicket)?;
-        let mut rest = rest.chars();
-        match rest.next() {
-            Some(VERSION) => {}
-            Some(other) if other.is_ascii_digit() => return Err(TicketError::OtherVersion(other)),
+        let Letters { text, gaps } = Letters::of(pasted);
+        let prefix = PREFIX.to_ascii_uppercase();
+        let begin = text.find(&prefix).ok_or(TicketError::NotATicket)?;
+        let stands_alone =
+            |at: usize| at == 0 || gaps.contains(&at) || !text[..at].ends_with(|c: char| c.is_alphanumeric());
+        let rest = &text[begin + prefix.len()..];
+        match rest.chars().next() {
+            Some(VERSION) if stands_alone(begin) => {}
+            Some(other) if other.is_ascii_digit() && other != VERSION => return Err(TicketError::OtherVersion(other)),
             _ => return Err(TicketError::NotATicket),
         }
-        let digits = rest.as_str();
-        if text.len() > limits::TICKET_SIZE_BYTES_MAX {
-            return Err(TicketError::TooLong(text.len()));
+        let rest = &rest[VERSION.len_utf8()..];
+        if rest.contains(&format!("{prefix}{VERSION}")) {
+            return Err(TicketError::Several);
         }
-        if let Some(bad) = digits.chars().position(|c| !matches!(c, 'A'..='Z' | '2'..='7')) {
-            return Err(TicketError::Character(PREFIX.len() + 2 + bad));
+        let end = rest.find(|c| !matches!(c, 'A'..='Z' | '2'..='7')).unwrap_or(rest.len());
+        let digits = &rest[..end];
+        if digits.len() > limits::TICKET_SIZE_BYTES_MAX {
+            return Err(TicketError::TooLong(digits.len()));
         }
+        // Too short, because of a letter that no ticket has, or because the end is missing.
+        let short = |missing: usize| match rest[end..].chars().next() {
+            Some(character) => TicketError::Character { place: PREFIX.len() + 2 + end, character },
+            None => TicketError::Cut { missing },
+        };
         // The first 16 bits say how long the whole is.
         let head_length = text_length(LENGTH_SIZE_BYTES);
-        let head = digits.get(..head_length).ok_or_else(|| TicketError::Cut { missing: head_length - digits.len() })?;
+        let head = digits.get(..head_length).ok_or_else(|| short(head_length - digits.len()))?;
         let bits = head.bytes().fold(0_u32, |bits, c| bits << 5 | base32_value(c));
         let message_length = (bits >> (head_length * 5 - 16)) as usize;
         let frame_length = LENGTH_SIZE_BYTES + message_length + CHECKSUM_SIZE_BYTES;
@@ -208,11 +256,14 @@ impl FromStr for Ticket {
             return Err(TicketError::Changed);
         }
         if digits.len() < expected {
-            return Err(TicketError::Cut { missing: expected - digits.len() });
+            return Err(short(expected - digits.len()));
         }
-        if digits.len() > expected {
-            return Err(TicketError::Longer(digits.len() - expected));
+        // Words that follow are apart from it; a letter more is a letter too many.
+        let after = begin + prefix.len() + VERSION.len_utf8() + expected;
+        if text[after..].starts_with(|c: char| c.is_alphanumeric()) && !gaps.contains(&after) {
+            return Err(TicketError::Longer(digits.len().max(expected + 1) - expected));
         }
+        let digits = &digits[..expected];
         let frame = BASE32_NOPAD.decode(digits.as_bytes()).map_err(|_| TicketError::Changed)?;
         let frame = Zeroizing::new(frame);
         let (content, sum) = frame.split_last_chunk::<CHECKSUM_SIZE_BYTES>().ok_or(TicketError::Changed)?;
@@ -278,6 +329,20 @@ mod tests {
             .flat_map(|(i, c)| [if i % 60 == 59 { "\r\n\t " } else { "" }.into(), c.to_string()])
             .collect();
         assert_eq!(format!("  {broken}\u{a0}\n").parse(), Ok(ticket()));
+        for (before, behind) in [
+            ("\u{feff}", "\r\n"),
+            ("\"", "\""),
+            ("<", ">"),
+            ("> ", ""),
+            ("", "\u{200b}"),
+            ("", "."),
+            ("The ticket: ", " -- see you at noon"),
+            ("`", "`,"),
+        ] {
+            assert_eq!(format!("{before}{text}{behind}").parse(), Ok(ticket()), "{before:?} {behind:?}");
+        }
+        let quoted = broken.replace("\r\n", "\r\n> ");
+        assert_eq!(format!("> {quoted}").parse(), Ok(ticket()));
     }
 
     #[test]
@@ -293,8 +358,12 @@ mod tests {
         assert_eq!(read(&format!("{text}aa")), TicketError::Longer(2));
         assert_eq!(
             read(&text.replacen(&text[20..21], "!", 1)),
-            TicketError::Character(text.find(&text[20..21]).unwrap() + 1)
+            TicketError::Character { place: text.find(&text[20..21]).unwrap() + 1, character: '!' }
         );
+        assert!(read(&text.replacen(&text[20..21], "0", 1)).to_string().contains("has \"0\" at place"));
+        assert_eq!(read(&format!("x{text}")), TicketError::NotATicket);
+        assert_eq!(read(&format!("{text}8")), TicketError::Longer(1));
+        assert_eq!(read(&format!("{text}\n{text}\n")), TicketError::Several);
         assert_eq!(read(&"a".repeat(100_000)), TicketError::TooLong(100_000));
         let error: Error = read(&text[..text.len() - 7]).into();
         assert_eq!(error.kind(), crate::base::Kind::Verify);

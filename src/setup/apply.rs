@@ -26,7 +26,8 @@ use crate::{
     snapshot::CompleteSnapshot,
 };
 
-const LOCK_FILE_NAME: &str = ".lock";
+/// The lock in an unfinished root.
+pub const STAGING_LOCK_NAME: &str = ".lock";
 pub(super) const KEY_MODE: u32 = 0o600;
 const FILE_MODE: u32 = 0o644;
 const DIRECTORY_MODE: u32 = 0o755;
@@ -92,7 +93,7 @@ pub(super) fn init_sharing(
     let (genesis, snapshot) = parts.fill(&made.path, options, check, share).inspect_err(|_| undo(true))?;
     made.finish(&root, &plan)?;
     if key.file.is_none() {
-        key::tighten(&root.join(key_file_name(family)), &options.progress)?;
+        key::tighten(&root.join(key_file_name(family)), &options.progress);
     }
 
     Ok(Initialised {
@@ -231,7 +232,7 @@ impl Staging {
         let fresh = !path.exists();
         durable::create_directory(&path, 0o700).map_err(advise)?;
         let what = format!("the unfinished root {}", path.display());
-        let lock = durable::Lock::acquire(&path.join(LOCK_FILE_NAME), &what).map_err(|e| {
+        let lock = durable::Lock::acquire(&path.join(STAGING_LOCK_NAME), &what).map_err(|e| {
             if e.kind() != Kind::Failed {
                 return e;
             }
@@ -245,7 +246,7 @@ impl Staging {
             // What a killed run left.
             for entry in fs::read_dir(&path).or_failed(|| format!("cannot read directory {}", path.display()))? {
                 let entry = entry.or_failed(|| format!("cannot read directory {}", path.display()))?;
-                if entry.file_name() != LOCK_FILE_NAME {
+                if entry.file_name() != STAGING_LOCK_NAME {
                     remove(&entry.path())?;
                 }
             }
@@ -272,7 +273,7 @@ impl Staging {
                         .hint("look at it, then try again"));
                 }
                 durable::rename(&self.path, root)?;
-                remove(&root.join(LOCK_FILE_NAME))?;
+                remove(&root.join(STAGING_LOCK_NAME))?;
                 durable::sync_directory(root)?;
             }
             Way::MoveIn { leftovers } => {
@@ -281,7 +282,7 @@ impl Staging {
                 }
                 for entry in fs::read_dir(&self.path).or_failed(|| format!("cannot read {}", self.path.display()))? {
                     let name = entry.or_failed(|| format!("cannot read {}", self.path.display()))?.file_name();
-                    if name != GENESIS_FILE_NAME && name != LOCK_FILE_NAME {
+                    if name != GENESIS_FILE_NAME && name != STAGING_LOCK_NAME {
                         durable::rename(&self.path.join(&name), &root.join(&name))?;
                     }
                 }

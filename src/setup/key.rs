@@ -10,7 +10,7 @@ use rand::{TryRngCore, rngs::OsRng};
 use zeroize::Zeroizing;
 
 use super::{KeySource, apply::KEY_MODE, key_file_name};
-use crate::base::{Context, Error, Progress, Result, files::read_bounded, limits};
+use crate::base::{Error, Progress, Result, files::read_bounded, limits};
 
 /// The key that the node will have, and the file to write for it.
 pub(super) struct NodeKey {
@@ -122,14 +122,71 @@ pub(super) fn load(root: &Path, family: Family, source: &KeySource) -> Result<No
     }
 }
 
-/// Takes others' right to read a key file away that was there before; the key stays as it is.
-pub(super) fn tighten(path: &Path, progress: &Progress) -> Result<()> {
-    let data = fs::metadata(path).or_failed(|| format!("cannot look at {}", path.display()))?;
-    let mode = data.permissions().mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        fs::set_permissions(path, fs::Permissions::from_mode(KEY_MODE))
-            .or_failed(|| format!("cannot set the mode of {}", path.display()))?;
-        progress.note(format!("{} was readable by others (mode {mode:o}); it is 600 now", path.display()));
+/// A key that was there before is not for others to read, as Kwil's own tool sees to it. One that somebody put there from
+/// elsewhere, by a mount or a link, stays as it is: its mode is that of a file outside.
+pub(super) fn tighten(path: &Path, progress: &Progress) {
+    let mode = fs::metadata(path).map_or(0, |data| data.permissions().mode() & 0o7777);
+    if mode & 0o077 == 0 {
+        return;
     }
-    Ok(())
+    let shown = super::shell_path(path);
+    let from_elsewhere = fs::symlink_metadata(path).is_ok_and(|data| data.is_symlink()) || is_mounted(path);
+    if !from_elsewhere && fs::set_permissions(path, fs::Permissions::from_mode(KEY_MODE)).is_ok() {
+        progress.note(format!("{} was readable by others (mode {mode:o}); it is 600 now", path.display()));
+    } else {
+        progress.warning(format!(
+            "others can read the node's key {shown} (mode {mode:o}), and it is left so: chmod 600 the file that stands behind it"
+        ));
+    }
+}
+
+/// Whether a file was mounted just there, as containers get their secrets.
+fn is_mounted(path: &Path) -> bool {
+    let (Ok(path), Ok(table)) = (fs::canonicalize(path), fs::read("/proc/self/mountinfo")) else { return false };
+    let path = path.as_os_str().as_encoded_bytes();
+    table.split(|b| *b == b'\n').any(|line| {
+        let place = line.split(|b| *b == b' ').nth(4);
+        place.is_some_and(|place| unescape(place) == path)
+    })
+}
+
+/// A path of the kernel's table, where blanks stand as three digits.
+fn unescape(text: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((first, tail)) = rest.split_first() {
+        let digits = tail.get(..3).filter(|digits| *first == b'\\' && digits.iter().all(|d| (b'0'..=b'7').contains(d)));
+        match digits {
+            Some(digits) => {
+                out.push(digits.iter().fold(0_u8, |byte, digit| byte.wrapping_mul(8).wrapping_add(digit - b'0')));
+                rest = &tail[3..];
+            }
+            None => {
+                out.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_is_linked_there_keeps_its_mode() {
+        let dir = tempfile::tempdir().unwrap();
+        let (key, link) = (dir.path().join("key"), dir.path().join("link"));
+        fs::write(&key, "k").unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        std::os::unix::fs::symlink(&key, &link).unwrap();
+        let mode = || fs::metadata(&key).unwrap().permissions().mode() & 0o777;
+        tighten(&link, &Progress::silent());
+        assert_eq!(mode(), 0o644);
+        tighten(&key, &Progress::silent());
+        assert_eq!(mode(), 0o600);
+        assert!(is_mounted(Path::new("/proc")) && !is_mounted(&key));
+        assert_eq!(unescape(br"/a\040b\134"), b"/a b\\");
+    }
 }

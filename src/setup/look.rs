@@ -11,7 +11,7 @@ use flate2::read::MultiGzDecoder;
 use kwil_formats::{
     formats::{
         Family, GENESIS_FILE_NAME, GENESIS_STATE_FILE_NAME,
-        config::{self, CONFIG_FILE_NAME, DatabaseSettings, StartSettings},
+        config::{self, CONFIG_FILE_NAME, DatabaseSettings, Overruled, StartSettings},
         genesis::Genesis,
         key::{PrivateKey, PublicKey},
     },
@@ -43,12 +43,14 @@ pub struct Looked {
     pub start: Option<StartSettings>,
     /// Bytes of the text of the root's snapshot, estimated from its beginning; `None` where there is none to read.
     pub text_bytes: Option<u64>,
+    /// Variables that stand in the place of its config.toml's keys.
+    pub overruled: Vec<Overruled>,
     /// Its node and the others, where its genesis was read; nobody was dialled.
     pub peers: Option<Peers>,
 }
 
-/// Looks at a root of either family; what is wrong with it is part of the facts.
-pub fn look(path: &Path) -> Looked {
+/// Looks at a root of either family as kwild takes it in an environment; `variable` gives the value of one of its variables.
+pub fn look(path: &Path, variable: impl Fn(&str) -> Option<String>) -> Looked {
     let shown = path.display().to_string();
     let none = |why: String| Looked {
         root: Root::Bad { path: shown.clone(), why },
@@ -58,6 +60,7 @@ pub fn look(path: &Path) -> Looked {
         database: None,
         start: None,
         text_bytes: None,
+        overruled: Vec::new(),
         peers: None,
     };
     match fs::metadata(path) {
@@ -68,7 +71,7 @@ pub fn look(path: &Path) -> Looked {
     if let Err(e) = fs::read_dir(path) {
         return none(format!("this user may not look into it ({e})"));
     }
-    let (config, database, start) = look_at_config(&path.join(CONFIG_FILE_NAME));
+    let ConfigSeen { config, database, start, overruled } = look_at_config(&path.join(CONFIG_FILE_NAME), variable);
     let genesis_path = path.join(GENESIS_FILE_NAME);
     let genesis =
         if genesis_path.exists() { Some(read_genesis(&genesis_path).map(|(_, genesis)| genesis)) } else { None };
@@ -109,6 +112,7 @@ pub fn look(path: &Path) -> Looked {
         database,
         start,
         text_bytes,
+        overruled,
         peers,
     }
 }
@@ -137,17 +141,32 @@ pub(super) fn inside(root: &Path, named: &str) -> PathBuf {
     }
 }
 
-fn look_at_config(path: &Path) -> (RootConfig, Option<DatabaseSettings>, Option<StartSettings>) {
+/// What a config.toml says, with the environment.
+struct ConfigSeen {
+    config: RootConfig,
+    database: Option<DatabaseSettings>,
+    start: Option<StartSettings>,
+    overruled: Vec<Overruled>,
+}
+
+fn look_at_config(path: &Path, variable: impl Fn(&str) -> Option<String>) -> ConfigSeen {
+    let without = |config| ConfigSeen { config, database: None, start: None, overruled: Vec::new() };
     if !path.exists() {
-        return (RootConfig::Missing, None, None);
+        return without(RootConfig::Missing);
     }
-    let bad = |why: String| (RootConfig::Bad(why), None, None);
+    let bad = |why: String| without(RootConfig::Bad(why));
     let text = match read_config(path) {
         Ok(text) => text,
         Err(e) => return bad(e.chain()),
     };
-    let read = config::database_settings(&text).and_then(|database| Ok((database, StartSettings::parse(&text)?)));
-    let (database, start) = match read {
+    let read = config::with_environment(&text, variable).and_then(|(taken, overruled)| {
+        let taken = Zeroizing::new(taken);
+        // A password in the environment is none in the file.
+        let mut start = StartSettings::parse(&taken)?;
+        start.has_secret = StartSettings::parse(&text)?.has_secret;
+        Ok((config::database_settings(&taken)?, start, overruled))
+    });
+    let (database, start, overruled) = match read {
         Ok(read) => read,
         Err(e) => return bad(e.to_string()),
     };
@@ -157,7 +176,7 @@ fn look_at_config(path: &Path) -> (RootConfig, Option<DatabaseSettings>, Option<
         has_secret: start.has_secret,
         unknown: start.unknown.clone(),
     };
-    (config, Some(database), Some(start))
+    ConfigSeen { config, database: Some(database), start: Some(start), overruled }
 }
 
 fn look_at_state(root: &Path, named: &str) -> (RootState, Option<u64>) {

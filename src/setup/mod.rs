@@ -22,7 +22,7 @@ use kwil_formats::judge::readiness::shell_word;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-pub use apply::init;
+pub use apply::{STAGING_LOCK_NAME, init};
 pub use key::{check_key, family_of_key, read_key_file};
 use kwil_formats::formats::{
     Family,
@@ -32,8 +32,8 @@ use kwil_formats::formats::{
 };
 pub use look::{Looked, holds_blocks, look};
 pub use node_config::NodeConfig;
-pub use peers::{PeersInRoot, addresses_in_root, merge_peers};
-pub use plan::staging_directory;
+pub use peers::{PeersInRoot, addresses_in_root, change_config, merge_peers};
+pub use plan::{STAGING_SUFFIX, staging_directory};
 
 use crate::{
     base::{Error, Progress, Result, Sha256Hash, files::read_bounded, limits, task::CancellationToken},

@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use kwil_formats::formats::config::{self, CONFIG_FILE_NAME, ConfigError, PeerAddress, PeerFilter, PeerSettings};
+use kwil_formats::formats::config::{
+    self, CONFIG_FILE_NAME, ConfigError, Difference, PeerAddress, PeerFilter, PeerSettings,
+};
+use zeroize::Zeroizing;
 
 use super::{in_file, key_file_name, look, read_config, read_key_file};
 use crate::base::{Context, Error, Result, durable};
@@ -37,16 +40,38 @@ pub fn merge_peers(root: &Path, filter: &PeerFilter, new: &[PeerAddress]) -> Res
     let Some(text) = config::with_peers(&before, filter, new.iter().cloned()).map_err(cannot)? else {
         return Ok(PeersInRoot { dials: known, added: 0 });
     };
-    let text = zeroize::Zeroizing::new(text);
-    let data = fs::symlink_metadata(&path).or_failed(|| format!("cannot look at {}", path.display()))?;
-    if !data.is_file() || data.uid() != nix::unistd::geteuid().as_raw() {
+    let text = Zeroizing::new(text);
+    replace_config(&path, &text).map_err(|e| {
         let told: Vec<String> = new.iter().filter(|peer| filter.takes(peer)).map(ToString::to_string).collect();
-        return Err(Error::refused(format!("{} is a link or another user's, and stays as it is", path.display()))
-            .hint(format!("add to it what others say of themselves: {}", told.join(", "))));
-    }
-    durable::write_atomically(&path, text.as_bytes(), data.permissions().mode() & 0o777)?;
+        e.hint(format!("add to it what others say of themselves: {}", told.join(", ")))
+    })?;
     let now = dials(&text)?;
     Ok(PeersInRoot { added: now.len().saturating_sub(known.len()), dials: now })
+}
+
+/// Writes a root's config.toml anew, with the mode it had.
+fn replace_config(path: &Path, text: &str) -> Result<()> {
+    let data = fs::symlink_metadata(path).or_failed(|| format!("cannot look at {}", path.display()))?;
+    if !data.is_file() || data.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(Error::refused(format!("{} is a link or another user's, and stays as it is", path.display()))
+            .hint("run this as the user whose file it is"));
+    }
+    durable::write_atomically(path, text.as_bytes(), data.permissions().mode() & 0o777)
+}
+
+/// What flags say otherwise than a root's config.toml; `apply` writes it there.
+///
+/// # Errors
+/// When the file cannot be read or written, or a flag's value is not of its kind.
+pub fn change_config(root: &Path, flags: &[(String, String)], apply: bool) -> Result<Vec<Difference>> {
+    let path = root.join(CONFIG_FILE_NAME);
+    let before = read_config(&path)?;
+    let (text, differences) = config::with_values(&before, flags)?;
+    let text = Zeroizing::new(text);
+    if apply && !differences.is_empty() {
+        replace_config(&path, &text)?;
+    }
+    Ok(differences)
 }
 
 /// Where an old root's config.toml says that its own node and its peers are.

@@ -13,7 +13,7 @@ use crate::base::{Context, Error, Result, durable};
 
 /// End of the staging directory's name: behind a dot and the root's name
 /// beside a root that does not exist yet; alone inside a root that does.
-const STAGING_SUFFIX: &str = ".regenesis-part";
+pub const STAGING_SUFFIX: &str = ".regenesis-part";
 
 /// What stands in the place where the root shall be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,7 +119,9 @@ pub(super) fn look(root: &Path) -> Result<Found> {
     let interrupted = names.iter().any(|name| is(name, &[STAGING_SUFFIX]));
     let mut leftovers = Vec::new();
     for name in names {
-        if is(&name, &keys) || is(&name, &[STAGING_SUFFIX]) {
+        // A fresh volume has this directory of its file system's, which nobody may look into.
+        let of_volume = is(&name, &["lost+found"]) && root.join(&name).is_dir();
+        if of_volume || is(&name, &keys) || is(&name, &[STAGING_SUFFIX]) {
             continue;
         }
         // Only a run of ours that was killed while moving has both its staging directory and some of these; it had no

@@ -2,7 +2,9 @@
 //! gave put in; an old node's settings carried over; and read just enough to find an old node's database.
 
 mod carry;
+mod change;
 mod database;
+mod environment;
 mod key;
 mod peers;
 mod start;
@@ -12,7 +14,9 @@ use toml_edit::{DocumentMut, Item, Table};
 use zeroize::Zeroizing;
 
 pub use carry::{CarryOver, Fate, Setting, carry_over};
+pub use change::{Difference, with_values};
 pub use database::{DatabaseSettings, database_settings};
+pub use environment::{Overruled, with_environment};
 pub use key::{Key, Kind, find, keys};
 pub use peers::{PeerAddress, PeerError, PeerFilter, PeerSettings, add_peers, parse_place, peers_key, with_peers};
 pub use start::{Listener, StartSettings};
@@ -182,6 +186,34 @@ impl Config {
 /// When it is no TOML, or of neither family.
 pub fn family_of(text: &str) -> Result<Family, ConfigError> {
     family_of_document(&parse(text)?)
+}
+
+/// Puts a value in the place of a file's, whose blanks and comments stay; sections that are not there are made.
+fn put(document: &mut DocumentMut, name: &str, item: Item) -> Result<(), ConfigError> {
+    let unfit = || ConfigError::Value {
+        key: name.to_owned(),
+        value: "its section".to_owned(),
+        wanted: "a table, which it must be in config.toml",
+    };
+    let (section, last) = name.rsplit_once('.').unwrap_or(("", name));
+    let mut table = document.as_item_mut();
+    for part in section.split('.').filter(|part| !part.is_empty()) {
+        if table.get(part).is_none() {
+            table.as_table_like_mut().ok_or_else(unfit)?.insert(part, toml_edit::table());
+        }
+        table = table.get_mut(part).ok_or_else(unfit)?;
+    }
+    let table = table.as_table_like_mut().ok_or_else(unfit)?;
+    match (table.get_mut(last), item) {
+        (Some(Item::Value(old)), Item::Value(mut new)) => {
+            *new.decor_mut() = old.decor().clone();
+            *old = new;
+        }
+        (_, item) => {
+            table.insert(last, item);
+        }
+    }
+    Ok(())
 }
 
 fn parse(text: &str) -> Result<DocumentMut, ConfigError> {

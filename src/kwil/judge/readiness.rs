@@ -10,6 +10,7 @@ use serde::Serialize;
 
 pub use machine::{
     EnvironmentVariable, Kwild, Machine, Port, PortState, Program, PsqlStart, RequiredSpace, judge_machine,
+    judge_overruled,
 };
 pub use peers::{Peers, Reach, judge_peers};
 pub use root::{Root, RootConfig, RootGenesis, RootKey, RootState, judge_root};

@@ -118,6 +118,30 @@ fn an_old_nodes_settings_are_carried_over() {
 }
 
 #[test]
+fn other_flags_on_a_finished_root_are_told_and_written_when_asked() {
+    let (_lead, _publish, ticket) = serving(Family::V010);
+    let party = Party::new();
+    // What a killed join of another root left is named, and stays.
+    fs::create_dir(party.path(".older.regenesis-part")).unwrap();
+    let run = party.join(&ticket, "root", &["--new-key", "--db.dbname", "first"]).finish().done();
+    assert!(run.stderr.contains(".older.regenesis-part") && run.stderr.contains("regenesis clean"), "{}", run.stderr);
+    let before = party.read("root/config.toml");
+    party.join(&ticket, "root", &["--db.dbname", "first"]).finish().done();
+    let other = ["--db.dbname", "second", "--db.pass", "hunter2"];
+    let run = party.join(&ticket, "root", &other).finish();
+    run.failed(4, &["db.dbname: 'first' there, second by flag", "db.pass: another secret", "--reconfigure"]);
+    assert!(!run.stderr.contains("hunter2") && party.read("root/config.toml") == before);
+    party.join(&ticket, "root", &[&other[..], &["--reconfigure"]].concat()).finish().done();
+    let config = String::from_utf8(party.read("root/config.toml")).unwrap();
+    assert!(config.contains("dbname = 'second'") && config.contains("pass = 'hunter2'"), "{config}");
+    party.join(&ticket, "root", &other).finish().done();
+    let cleaned = party.run(&["clean", "--output", "json"]).result();
+    assert!(cleaned["left"][0]["path"].as_str().unwrap().ends_with(".older.regenesis-part"), "{cleaned}");
+    party.run(&["clean", "--yes"]).done();
+    assert!(!party.path(".older.regenesis-part").exists() && party.path("root/genesis.json").exists());
+}
+
+#[test]
 fn a_public_swarm_stays_public_on_the_finished_root() {
     let lead = Party::new();
     lead.take_recording(Family::V010, "snaps");

@@ -32,7 +32,7 @@ pub struct Setting {
     pub key: String,
     /// What became of it.
     pub fate: Fate,
-    /// Its value as the old file has it, where it is no secret.
+    /// Its value as the new file has it, else as the old one had it; left out where it is a secret.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Why it is not carried over, or what to think of.
@@ -96,11 +96,16 @@ const PEERS: &str = "right as far as these nodes join the new network with the s
 /// Files that a node reads from its root.
 const FILES: [&str; 2] = ["app.admin_tls_cert_file", "app.admin_tls_key_file"];
 
-/// Reads an old node's config.toml and decides about each of its keys. `given` are the keys that flags set.
+/// Reads an old node's config.toml and decides about each of its keys. `given` are the keys that flags set, and their values.
 ///
 /// # Errors
 /// When the text is no config.toml of either family. What one key holds is never an error: it is told.
-pub fn carry_over(text: &str, old_root: &Path, family: Family, given: &[String]) -> Result<CarryOver, ConfigError> {
+pub fn carry_over(
+    text: &str,
+    old_root: &Path,
+    family: Family,
+    given: &[(String, String)],
+) -> Result<CarryOver, ConfigError> {
     let document = parse(text)?;
     let old = family_of_document(&document)?;
     let mut leaves = Vec::new();
@@ -133,8 +138,11 @@ pub fn carry_over(text: &str, old_root: &Path, family: Family, given: &[String])
             carry.tell(name, Fate::Default, None, None);
         } else if old != family {
             carry.tell(name, Fate::ByHand, shown, None);
-        } else if given.contains(&name) && name != peers_key(family) {
-            carry.tell(name, Fate::Flag, shown, None);
+        } else if let Some(flag) = by_flag(given, &name).filter(|_| name != peers_key(family)) {
+            // What stands in the new file is the flag's; the old value is told beside it.
+            let was = shown.map(|old| format!("the old node has {old}"));
+            let secret = key.is_secret() || flag.contains("://") && flag.contains('@');
+            carry.tell(name, Fate::Flag, (!secret).then(|| escape(flag)), was.as_deref());
         } else if let Some(why) = unfit(key, &new, old_root) {
             carry.tell(name, Fate::Dropped, shown, Some(&why));
         } else {
@@ -175,6 +183,11 @@ impl CarryOver {
             self.carried.push(Carried::Free(table, name.to_owned(), fresh(item)));
         }
     }
+}
+
+/// The value that a flag gives to a key; the last one counts.
+fn by_flag<'a>(given: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    given.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 /// Every key with its value; tables of texts and what extensions have stay whole.
@@ -264,7 +277,7 @@ mod tests {
 
     const KEY: &str = "0279be667ef9dcbbac55a06295ce870b07029bfcdb2dce28d959f2815b16f81798#secp256k1";
 
-    fn carried(text: &str, family: Family, given: &[String]) -> (CarryOver, String) {
+    fn carried(text: &str, family: Family, given: &[(String, String)]) -> (CarryOver, String) {
         let carry = carry_over(text, Path::new("/old/root"), family, given).unwrap();
         let mut config = if carry.truf { Config::truf() } else { Config::new(family) };
         if carry.family == family {
@@ -289,7 +302,7 @@ mod tests {
              [extensions.mine] # mine\nurl = 'u'\n[extensions.mine.deep]\nn = 1\n[erc20_bridge.rpc]\nsepolia = 'wss://token'\n\
              [erc20_bridge.signer]\n[consensus]\npropose_timeout = '1s'\n"
         );
-        let (carry, text) = carried(&old, Family::V010, &["p2p.private".to_owned()]);
+        let (carry, text) = carried(&old, Family::V010, &[("p2p.private".to_owned(), "false".to_owned())]);
         for (key, wanted, why) in [
             ("genesis_state", Fate::Dropped, "snapshot"),
             ("surprise", Fate::Dropped, "refuses it"),
@@ -299,7 +312,7 @@ mod tests {
             ("db.pass", Fate::Carried, ""),
             ("db.dbname", Fate::Carried, "OLD node's database"),
             ("p2p.bootnodes", Fate::Carried, "same keys"),
-            ("p2p.private", Fate::Flag, ""),
+            ("p2p.private", Fate::Flag, "the old node has true"),
             ("p2p.listen", Fate::Carried, ""),
             ("log.output", Fate::Dropped, "--log.output"),
             ("state_sync.enable", Fate::Dropped, "begins with the snapshot"),
@@ -314,6 +327,8 @@ mod tests {
             assert!(told.unwrap_or_default().contains(why), "{key}");
         }
         assert_eq!(carry.settings.len(), 17);
+        let by_flag = carry.settings.iter().find(|setting| setting.key == "p2p.private").unwrap();
+        assert_eq!(by_flag.value.as_deref(), Some("false"), "the flag's value, not the old one");
         for line in ["host = '10.0.0.1'", "port = '5433'", "pass = 'hunter2'", "[extensions.mine]\nurl = 'u'"] {
             assert!(text.contains(line), "{line}: {text}");
         }
@@ -430,7 +445,7 @@ mod tests {
                 if old.set(&key.name, &fitting(key.kind, &text, number)).is_ok() {
                     set.push(key);
                     if by_flag {
-                        given.push(key.name.clone());
+                        given.push((key.name.clone(), String::new()));
                     }
                 }
             }
@@ -446,7 +461,7 @@ mod tests {
                         let now = now.unwrap();
                         prop_assert!(same(there, now) || key.kind == Kind::Map, "{}: {there} {now}", key.name);
                     }
-                    Fate::Flag => prop_assert!(given.contains(&key.name)),
+                    Fate::Flag => prop_assert!(given.iter().any(|(name, _)| *name == key.name)),
                     Fate::Dropped => prop_assert!(now.is_none_or(|now| !same(there, now)), "{}", key.name),
                     Fate::ByHand => prop_assert!(false, "same family"),
                 }

@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use toml_edit::{DocumentMut, Item, Value};
 
-use super::{Config, ConfigError, Key, Kind, family_of_document, key, parse, value};
+use super::{Config, ConfigError, Key, Kind, family_of_document, key, parse, put, value};
 use crate::{
     base::limits::{PEER_ADDRESSES_EACH_MAX, PEER_HOST_SIZE_BYTES_MAX, PEERS_IN_CONFIG_MAX},
     formats::{Family, genesis::Genesis, key::PublicKey},
@@ -259,12 +259,12 @@ impl PeerSettings {
     }
 }
 
-fn item_at<'a>(document: &'a DocumentMut, name: &str) -> Option<&'a Item> {
+pub(super) fn item_at<'a>(document: &'a DocumentMut, name: &str) -> Option<&'a Item> {
     name.split('.').try_fold(document.as_item(), |item, part| item.get(part))
 }
 
 /// The entries of a list of peers, as v0.9 (one text) and v0.10 (an array) write it.
-fn texts(item: Option<&Item>) -> Vec<String> {
+pub(super) fn texts(item: Option<&Item>) -> Vec<String> {
     let texts: Vec<&str> = match item.and_then(Item::as_value) {
         Some(Value::String(text)) => text.value().split(',').collect(),
         Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).collect(),
@@ -373,25 +373,7 @@ pub fn with_peers(
     let added = peers[before.len()..].iter().map(ToString::to_string);
     let list: Vec<String> = texts(there).into_iter().chain(added).collect();
     let item = value::from_text(family, key, &list.join(","))?;
-    let (section, last) = name.rsplit_once('.').expect("the key stands in a section");
-    let mut table = document.as_item_mut();
-    for part in section.split('.') {
-        if table.get(part).is_none() {
-            table.as_table_like_mut().ok_or_else(unfit)?.insert(part, toml_edit::table());
-        }
-        table = table.get_mut(part).ok_or_else(unfit)?;
-    }
-    let table = table.as_table_like_mut().ok_or_else(unfit)?;
-    match (table.get_mut(last), item) {
-        // What stands around the value stays, a comment behind it too.
-        (Some(Item::Value(old)), Item::Value(mut new)) => {
-            *new.decor_mut() = old.decor().clone();
-            *old = new;
-        }
-        (_, item) => {
-            table.insert(last, item);
-        }
-    }
+    put(&mut document, name, item)?;
     Ok(Some(document.to_string()))
 }
 

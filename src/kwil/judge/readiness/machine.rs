@@ -6,7 +6,7 @@ mod tests;
 use super::{Check, Expected, Finding, Remedy, error, note, shell_word, warning};
 use crate::{
     base::text::{bytes, escape},
-    formats::Family,
+    formats::{Family, config::Overruled},
 };
 
 /// The major version of `pg_dump` that kwild demands.
@@ -305,6 +305,26 @@ fn judge_psqlrc(files: &[PsqlStart]) -> Vec<Check> {
             }
         })
         .collect()
+}
+
+/// Variables of kwild's own, which win over its config.toml.
+pub fn judge_overruled(variables: &[Overruled]) -> Vec<Check> {
+    let one = |Overruled { variable, key, problem }: &Overruled| {
+        let fix = format!("unset {variable}");
+        let finding = match problem {
+            None => warning(
+                "environment",
+                format!("{variable} is set: kwild takes {key} from it, not from config.toml, and so does this check"),
+            ),
+            Some(why) => error(
+                "environment",
+                format!("{variable} is set, and kwild takes {key} from it, not from config.toml: {}", escape(why)),
+            ),
+        };
+        let fix_text = format!("{fix} in kwild's environment, unless it is meant");
+        Check::from(finding.at(variable.clone()).fix(fix_text)).remedy(Remedy::Shell(fix))
+    };
+    variables.iter().map(one).collect()
 }
 
 fn judge_environment(variables: &[EnvironmentVariable]) -> Vec<Check> {
