@@ -378,7 +378,8 @@ impl Fetching<'_> {
     }
 }
 
-fn interrupted() -> Error {
+/// What a first signal makes of work that can go on later.
+pub fn interrupted() -> Error {
     Error::new(Kind::Interrupted(2), "interrupted").hint("run the same command again: it goes on where it stopped")
 }
 
@@ -420,7 +421,10 @@ pub async fn seed(
         Store::open_written(directory, contents)?
     } else {
         progress.step("checking the files against the manifest");
-        tokio::task::block_in_place(|| Store::open_complete(directory, contents, progress))?
+        // On a thread of its own, so that a signal ends the wait for it.
+        let (directory, told) = (directory.to_owned(), progress.clone());
+        let opened = tokio::task::spawn_blocking(move || Store::open_complete(&directory, contents, &told));
+        opened.await.or_failed(|| "the check panicked")??
     };
     let genesis_path = directory.join(GENESIS_FILE_NAME);
     manifest.check_genesis(&read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?)?;

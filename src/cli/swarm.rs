@@ -101,7 +101,11 @@ pub(crate) struct SeedArgs {
 
 impl SeedArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let serving = fetch::seed(&self.dir, None, &self.swarm.options(), &session.progress).await?;
+        let options = self.swarm.options();
+        let serving = tokio::select! {
+            () = session.cancel.cancelled() => return Err(fetch::interrupted()),
+            serving = fetch::seed(&self.dir, None, &options, &session.progress) => serving?,
+        };
         serve(serving, session).await
     }
 }
