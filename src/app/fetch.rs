@@ -403,8 +403,9 @@ impl Fetching<'_> {
     }
 }
 
-fn interrupted() -> Error {
-    Error::interrupted("while fetching").hint("run the same command again: it goes on where it stopped")
+/// What a first signal makes of work that can go on later.
+pub fn interrupted() -> Error {
+    Error::interrupted("before all was there").hint("run the same command again: it goes on where it stopped")
 }
 
 /// Serves a complete set of files.

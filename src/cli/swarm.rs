@@ -101,7 +101,11 @@ pub(crate) struct SeedArgs {
 
 impl SeedArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let serving = fetch::seed(&self.dir, None, &self.swarm.options(), &session.progress, &session.cancel).await?;
+        let (options, progress, cancel) = (self.swarm.options(), &session.progress, &session.cancel);
+        let serving = tokio::select! {
+            () = cancel.cancelled() => return Err(fetch::interrupted()),
+            serving = fetch::seed(&self.dir, None, &options, progress, cancel) => serving?,
+        };
         serve(serving, session).await
     }
 }
