@@ -167,7 +167,7 @@ pub fn sign(
         return Err(unguarded(&snapshot_path, &genesis_path));
     }
 
-    let options = &with_source(options, &Source::read(&private, snapshot.state_hash)?, genesis.family());
+    let options = &with_source(options, &Source::read(snapshot.state_hash), genesis.family());
     let now = clock::unix_seconds();
     let mut candidate = Manifest {
         network: Network {

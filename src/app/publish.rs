@@ -97,7 +97,9 @@ pub async fn from_database(
     sign.majors = Some((created.server_major, created.dump_major));
     sign.old_chain_id = created.old_chain_id.clone();
     sign.height = Some(created.height);
-    remember_source(settings, old_root, &created, &snapdir, progress).await?;
+    let source = remember_source(settings, old_root, &created, progress).await?;
+    sign.collation = source.collation.clone();
+    sign.old_addresses = source.node_addresses(created.family).iter().map(ToString::to_string).collect();
     let written = created.file.as_ref();
     let signed = sign_directory(&snapdir, written, lead.key, &sign, lead.state, progress, cancel).map_err(|e| {
         let advice = e.advice().unwrap_or("see above").to_owned();
@@ -109,7 +111,7 @@ pub async fn from_database(
     Ok((created, signed))
 }
 
-/// Keeps beside a new snapshot what its database and the old root tell of the old network, for whoever signs it.
+/// Keeps what a new snapshot's database and the old root tell of the old network, for whoever signs it.
 ///
 /// # Errors
 /// When the new genesis cannot be read.
@@ -117,15 +119,15 @@ pub async fn remember_source(
     settings: &Settings,
     old_root: Option<&Path>,
     created: &Created,
-    snapdir: &Path,
     progress: &Progress,
-) -> Result<()> {
+) -> Result<Source> {
     let genesis = snapshot::read_genesis(&created.genesis)?;
     let validators: Vec<_> = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
     let majors = (created.server_major, created.dump_major);
     let source = Source::of(settings, old_root, progress).await;
-    source.about(created.state_hash, created.old_chain_id.clone(), &validators, majors).keep(snapdir, progress);
-    Ok(())
+    let source = source.about(created.state_hash, created.old_chain_id.clone(), &validators, majors);
+    source.keep(progress);
+    Ok(source)
 }
 
 /// Restores the snapshot in a directory as kwild would: on a throw-away server, or where none can be started on this

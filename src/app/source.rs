@@ -1,7 +1,7 @@
-//! What the lead knows of the old network beside its snapshot, kept with it: who signs or publishes the directory later need not
-//! be told again.
+//! What the lead knows of the old network beside its snapshot, kept in the lead's state directory by the snapshot's state hash:
+//! who signs or publishes it later need not be told again. The snapshot's own directory holds what others get, nothing else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kwil_formats::{
     formats::{config::PeerAddress, key::PublicKey},
@@ -9,14 +9,17 @@ use kwil_formats::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::state::StateDirectory;
 use crate::{
-    base::{Progress, Result, Sha256Hash},
+    base::{Progress, Result, Sha256Hash, durable, files::read_bounded},
     database::{Settings, collation},
     setup,
-    store::PrivateDirectory,
 };
 
-const FILE_NAME: &str = "source.json";
+/// Where in the state directory.
+const DIRECTORY_NAME: &str = "sources";
+/// Far above what any network's validators and addresses take.
+const FILE_SIZE_BYTES_MAX: usize = 16 << 20;
 
 /// See the module.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,27 +83,32 @@ impl Source {
         self.node_addresses.iter().filter_map(|text| PeerAddress::parse(family, text).ok()).collect()
     }
 
-    /// Keeps it with the snapshot in `directory`.
-    pub fn keep(&self, directory: &Path, progress: &Progress) {
-        let kept = PrivateDirectory::lock(directory).and_then(|private| {
+    /// Keeps it for whoever signs the snapshot on this machine.
+    pub fn keep(&self, progress: &Progress) {
+        let kept = directory().and_then(|directory| {
+            durable::create_directory(&directory, 0o700)?;
             let text = serde_json::to_vec_pretty(self).expect("texts and numbers are JSON");
-            private.write(FILE_NAME, &text)
+            durable::write_atomically(&directory.join(&self.state_hash), &text, 0o600)
         });
         if let Err(e) = kept {
-            progress.warning(format!("what the old network is like is not kept beside the snapshot: {}", e.chain()));
+            progress.note(format!("what the old network is like is not kept for a later signing: {}", e.chain()));
         }
     }
 
-    /// What was kept about the snapshot with this state hash; of another one, or nothing readable, nothing.
-    ///
-    /// # Errors
-    /// When the file is there and cannot be read.
-    pub fn read(private: &PrivateDirectory, state_hash: Sha256Hash) -> Result<Self> {
-        let found: Option<Source> = private.read(FILE_NAME)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    /// What was kept about the snapshot with this state hash; where nothing was, or nothing readable, nothing.
+    pub fn read(state_hash: Sha256Hash) -> Self {
+        let path = directory().map(|directory| directory.join(state_hash.to_string()));
+        let bytes = path.and_then(|path| read_bounded(&path, FILE_SIZE_BYTES_MAX, "what was kept of the old network"));
+        let found: Option<Source> = bytes.ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
         let mut found = found.filter(|source| source.state_hash == state_hash.to_string()).unwrap_or_default();
         found.collation = found.collation.filter(Collation::is_plain);
-        Ok(found)
+        found
     }
+}
+
+/// The operator's own, whatever `--state-dir` says of manifests: it is no memory of what was seen.
+fn directory() -> Result<PathBuf> {
+    Ok(StateDirectory::new(None)?.path().join(DIRECTORY_NAME))
 }
 
 /// Where an old root's config.toml says that its own node and its peers are.

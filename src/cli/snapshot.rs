@@ -165,11 +165,10 @@ impl SnapshotCommand {
 impl CreateArgs {
     async fn run(self, session: &Session) -> Result<()> {
         let resolved = self.database.resolve(&session.progress)?;
-        let snapdir = self.snapdir;
-        let options = self.flags.options(snapdir.clone(), resolved.genesis)?;
+        let options = self.flags.options(self.snapdir, resolved.genesis)?;
         let created = snapshot::create(&resolved.settings, options, &session.progress, session.cancel.clone()).await?;
         let old_root = resolved.root.as_ref().map(|root| root.directory.as_path());
-        publish::remember_source(&resolved.settings, old_root, &created, &snapdir, &session.progress).await?;
+        publish::remember_source(&resolved.settings, old_root, &created, &session.progress).await?;
         session.output.result(&created)
     }
 }
