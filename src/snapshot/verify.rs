@@ -29,7 +29,7 @@ use crate::base::{
 };
 
 /// How a snapshot is checked, beyond its hash and its statements.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct VerifyOptions {
     /// Whether the result lists every table with its rows, and the check also asks for the closing UPDATE and compares
     /// the text with the manifest beside the file.
@@ -42,12 +42,6 @@ pub struct VerifyOptions {
     pub spill: Option<PathBuf>,
     /// Whether a text without the guard is refused; otherwise that is a finding.
     pub guarded_only: bool,
-}
-
-impl Default for VerifyOptions {
-    fn default() -> Self {
-        VerifyOptions { deep: false, manifest: None, read: ReadOptions::default(), spill: None, guarded_only: false }
-    }
 }
 
 /// A text that passed the check, by its hash. Only the check makes one, so that whoever has it need not check again.
