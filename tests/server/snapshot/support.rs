@@ -106,7 +106,7 @@ impl Run {
 /// The program, with nothing of the caller's environment that it would obey.
 pub(crate) fn program(home: &Path) -> Command {
     // What a shell started behind ignores SIGINT, and the program keeps to that: these tests send it all the same.
-    let mut command = Command::new("env");
+    let mut command = Command::new("/usr/bin/env");
     command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_regenesis")]);
     for (name, _) in std::env::vars_os() {
         if name.as_encoded_bytes().starts_with(b"PG") || name.as_encoded_bytes().starts_with(b"REGENESIS") {
