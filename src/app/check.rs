@@ -79,7 +79,7 @@ pub struct Line {
 
 /// What `setup check` found.
 #[derive(Debug, Serialize)]
-pub struct Readiness {
+pub struct MachineReport {
     /// kwild would start, and start right.
     pub ok: bool,
     /// Which family was checked for.
@@ -99,7 +99,7 @@ pub struct Readiness {
     pub fixes: Option<Fixes>,
 }
 
-impl Readiness {
+impl MachineReport {
     fn count(&self, level: Level) -> usize {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
@@ -118,7 +118,7 @@ impl Readiness {
     }
 }
 
-impl fmt::Display for Readiness {
+impl fmt::Display for MachineReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut findings = self.findings.iter();
         for line in &self.checks {
@@ -161,7 +161,7 @@ impl fmt::Display for Readiness {
 ///
 /// # Errors
 /// When the look itself ends.
-pub async fn check(options: CheckOptions) -> Result<Readiness> {
+pub async fn check(options: CheckOptions) -> Result<MachineReport> {
     let CheckOptions { root, settings, family, kwild, text_bytes, connect_time_max, fix, collation, start, more } =
         options;
     let looked = root.as_ref().map(|(_, looked)| looked);
@@ -231,7 +231,7 @@ pub async fn check(options: CheckOptions) -> Result<Readiness> {
     checks.extend(judge_machine(&machine, expected));
     sort(&mut checks);
     let findings: Vec<Finding> = checks.iter().filter_map(Check::finding).cloned().collect();
-    Ok(Readiness {
+    Ok(MachineReport {
         ok: findings.iter().all(|finding| finding.level != Level::Error),
         family: wanted,
         server: settings.place(),
@@ -449,7 +449,7 @@ fn read_start_file(path: &Path) -> Option<PsqlStart> {
 }
 
 /// The error of a check that found one.
-pub fn refusal(readiness: &Readiness) -> Error {
+pub fn refusal(readiness: &MachineReport) -> Error {
     Error::refused(readiness.verdict())
         .hint("put the errors right and check again; --fix prints statements and commands")
 }

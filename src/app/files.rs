@@ -4,11 +4,7 @@ use std::path::Path;
 
 use kwil_formats::formats::key::PrivateKey;
 
-use crate::{
-    base::{Context, Result, files::read_bounded, limits},
-    manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest},
-    setup::read_key_file,
-};
+use crate::{base::Result, manifest::Manifest, setup::read_key_file, snapshot::ManifestFile};
 
 /// A node's or lead's private key, in either family's form.
 ///
@@ -23,12 +19,7 @@ pub fn read_private_key(path: &Path) -> Result<PrivateKey> {
 /// # Errors
 /// When it cannot be read or is none.
 pub fn read_manifest(path: &Path) -> Result<Manifest> {
-    let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
-    let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
-    let signed = SignedManifest::decode(&bytes)
-        .or_verify(|| format!("{} is no manifest", path.display()))
-        .map_err(|e| e.hint(format!("give the {MANIFEST_FILE_NAME} that the lead signed, or its directory")))?;
-    Ok(signed.manifest().clone())
+    Ok(ManifestFile::read(path)?.manifest)
 }
 
 #[cfg(test)]

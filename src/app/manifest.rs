@@ -96,7 +96,7 @@ impl Default for SignOptions {
 
 /// What signing made, or found unchanged.
 #[derive(Debug, Clone)]
-pub struct Signed {
+pub struct SignedDirectory {
     /// `manifest.regenesis`.
     pub path: PathBuf,
     /// What lies in it.
@@ -107,7 +107,7 @@ pub struct Signed {
     pub snapshot: SnapshotFacts,
 }
 
-impl Signed {
+impl SignedDirectory {
     /// A ticket that identifies the manifest: no address, no secret. Those who serve add theirs.
     pub fn ticket(&self) -> Ticket {
         ticket(&self.manifest)
@@ -144,7 +144,7 @@ pub fn sign(
     state: &StateDirectory,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Signed> {
+) -> Result<SignedDirectory> {
     let genesis_path = dir.join(GENESIS_FILE_NAME);
     let genesis_bytes = read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis").map_err(|e| {
         e.hint("give --snapdir the directory that `regenesis snapshot create` wrote: genesis.json and the snapshot")
@@ -229,7 +229,7 @@ pub fn sign(
     {
         swarm_secret(&private)?;
         state.remember(&existing.to_bytes())?;
-        return Ok(Signed { path, manifest: existing.clone(), reused: true, snapshot });
+        return Ok(SignedDirectory { path, manifest: existing.clone(), reused: true, snapshot });
     }
     let last = existing.as_ref().map(|e| e.manifest().sequence).max(seen.highest());
     candidate.sequence = next_sequence(options.sequence, last, now)?;
@@ -241,7 +241,7 @@ pub fn sign(
     let bytes = signed.to_bytes();
     durable::write_atomically(&path, &bytes, 0o644)?;
     state.remember(&bytes)?;
-    Ok(Signed { path, manifest: signed, reused: false, snapshot })
+    Ok(SignedDirectory { path, manifest: signed, reused: false, snapshot })
 }
 
 /// What an earlier manifest of the same text knew of the old network and is not told now, as with `publish --dir` after a

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis, key::PrivateKey};
 
 use super::{
-    manifest::{self, SignOptions, Signed},
+    manifest::{self, SignOptions, SignedDirectory},
     rehearse::{self, RehearseOptions},
     source::{self, Source},
     state::StateDirectory,
@@ -71,7 +71,7 @@ pub async fn from_database(
     old_root: Option<&Path>,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<(Created, Signed)> {
+) -> Result<(Created, SignedDirectory)> {
     if create.kwil_compat {
         return Err(Error::usage("Kwil's own bytes (--kwil-compat) have no guard, so every join would refuse them")
             .hint("publish without --kwil-compat; `snapshot create --kwil-compat` makes them for comparison"));
@@ -184,7 +184,7 @@ pub fn sign_directory(
     state: &StateDirectory,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Signed> {
+) -> Result<SignedDirectory> {
     let signed =
         tokio::task::block_in_place(|| manifest::sign(directory, written, key, options, state, progress, cancel))?;
     let words = if signed.reused { "nothing changed: the manifest is the one that was there" } else { "signed" };

@@ -17,7 +17,7 @@ use super::Session;
 use crate::{
     app::{
         files::read_private_key,
-        manifest::{self as use_case, Checked, NO_ATTESTATIONS, SignOptions, Signed},
+        manifest::{self as use_case, Checked, NO_ATTESTATIONS, SignOptions, SignedDirectory},
         publish,
         state::StateDirectory,
     },
@@ -197,7 +197,7 @@ struct SignResult {
 }
 
 impl SignResult {
-    fn new(signed: &Signed) -> Result<Self> {
+    fn new(signed: &SignedDirectory) -> Result<Self> {
         Ok(SignResult {
             manifest: signed.path.clone(),
             id: signed.manifest.id(),

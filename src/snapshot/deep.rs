@@ -21,21 +21,30 @@ pub(super) fn beside(snapshot: &Path) -> Option<PathBuf> {
 }
 
 /// A manifest that was read, and the path of its file.
-pub(super) struct Described {
-    path: PathBuf,
-    manifest: Manifest,
+#[derive(Debug, Clone)]
+pub struct ManifestFile {
+    /// Where it was read.
+    pub path: PathBuf,
+    /// What it says. Its signatures were not checked.
+    pub manifest: Manifest,
 }
 
-impl Described {
+impl ManifestFile {
     /// Reads a manifest file, or the one in a directory. Who signed it is the question of `manifest verify`.
-    pub(super) fn read(path: &Path) -> Result<Self> {
+    ///
+    /// # Errors
+    /// `Kind::Verify` when it is no manifest or larger than any; `Kind::Failed` when it cannot be read.
+    pub fn read(path: &Path) -> Result<Self> {
         let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
         let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
         let signed =
             SignedManifest::decode(&bytes).or_verify(|| format!("{} is no manifest", path.display())).map_err(|e| {
-                e.hint("give the manifest that was signed for this snapshot, or move that file out of the directory")
+                e.hint(format!(
+                    "give the {MANIFEST_FILE_NAME} that the lead signed, or its directory; what is none must not lie there \
+                     under that name"
+                ))
             })?;
-        Ok(Described { manifest: signed.manifest().clone(), path })
+        Ok(ManifestFile { manifest: signed.manifest().clone(), path })
     }
 
     /// Compares the text with what the manifest says of it; a

@@ -19,6 +19,7 @@ mod source;
 mod verify;
 
 pub use create::{CreateOptions, Created, create};
+pub use deep::ManifestFile;
 pub use described::{SnapshotFacts, read_snapshot};
 pub use facts::facts;
 pub use guard::{GuardOptions, Guarded, guard};

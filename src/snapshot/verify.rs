@@ -19,7 +19,7 @@ use kwil_formats::{
 use serde::Serialize;
 
 use super::{
-    deep::{self, Described},
+    deep::{self, ManifestFile},
     digest::{StateDigester, digest_pieces, validators_of},
     read::{ReadOptions, SnapshotText, TextFacts},
 };
@@ -177,7 +177,7 @@ pub fn verify(snapshot: &Path, genesis: &Path, options: &VerifyOptions, progress
         None if options.deep => deep::beside(snapshot),
         named => named.clone(),
     };
-    let manifest = manifest.map(|path| Described::read(&path)).transpose()?;
+    let manifest = manifest.map(|path| ManifestFile::read(&path)).transpose()?;
     let mut verified = verify_text(snapshot_text, &genesis, manifest.as_ref(), options, progress)?;
     if gzip && !named_gzip {
         verified.findings.push(Finding::new(Level::Warning, "name", format!(
@@ -199,14 +199,14 @@ pub fn verify_reader(
     progress: &Progress,
 ) -> Result<Verified> {
     let snapshot_text = SnapshotText::new(reader)?;
-    let manifest = options.manifest.as_ref().map(|path| Described::read(path)).transpose()?;
+    let manifest = options.manifest.as_ref().map(|path| ManifestFile::read(path)).transpose()?;
     verify_text(snapshot_text, genesis, manifest.as_ref(), options, progress)
 }
 
 fn verify_text(
     snapshot_text: SnapshotText<impl Read>,
     genesis: &Genesis,
-    manifest: Option<&Described>,
+    manifest: Option<&ManifestFile>,
     options: &VerifyOptions,
     progress: &Progress,
 ) -> Result<Verified> {

@@ -14,7 +14,7 @@ use kwil_formats::{
 use super::JoinOptions;
 use crate::{
     app::{
-        check::{self, CheckOptions, Readiness},
+        check::{self, CheckOptions, MachineReport},
         files::read_private_key,
     },
     base::{Context, Error, Finding, Level, Progress, Result, durable, text},
@@ -66,7 +66,7 @@ impl Preflight<'_> {
     ///
     /// # Errors
     /// When a flag or the root cannot be used at all.
-    pub(super) async fn look(&self) -> Result<Readiness> {
+    pub(super) async fn look(&self) -> Result<MachineReport> {
         let family = self.family();
         let config = (self.options.config)(family)?.draft(family)?.to_text();
         let start = StartSettings::parse(&config).map_err(Error::from)?;
@@ -109,7 +109,7 @@ impl Preflight<'_> {
         self.judge(&readiness, progress)
     }
 
-    fn judge(&self, readiness: &Readiness, progress: &Progress) -> Result<()> {
+    fn judge(&self, readiness: &MachineReport, progress: &Progress) -> Result<()> {
         let flag = database_flag(self.family());
         let is_certain = |f: &&Finding| f.level == Level::Error && CERTAIN.contains(&f.code);
         if let Some(first) = readiness.findings.iter().find(is_certain) {

@@ -78,7 +78,7 @@ impl World {
         self.dir.path().join("snapshot.sql.gz")
     }
 
-    fn sign(&self, options: &SignOptions) -> Result<Signed> {
+    fn sign(&self, options: &SignOptions) -> Result<SignedDirectory> {
         let said = self.said.clone();
         let progress = Progress::new(move |item| {
             if let Item::Warning(text) = item {
@@ -158,7 +158,7 @@ fn signing_again_changes_nothing_until_something_changed() {
     world.write_snapshot("another row\n");
     let edited = world.sign(&SignOptions::default()).unwrap();
     assert!(!edited.reused);
-    let sequence = |s: &Signed| s.manifest.manifest().sequence;
+    let sequence = |s: &SignedDirectory| s.manifest.manifest().sequence;
     assert!(sequence(&edited) > sequence(&superseding) && sequence(&superseding) > sequence(&first));
     assert_eq!(*swarm_secret(&PrivateDirectory::lock(world.dir.path()).unwrap()).unwrap(), *secret);
 
