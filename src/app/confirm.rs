@@ -105,12 +105,7 @@ impl Confirmed {
         if self.ok {
             return Ok(());
         }
-        let named = |verdict: Verdict| {
-            let all: Vec<String> = self.of(verdict).map(|part| text::escape(&part.name)).collect();
-            let more = all.len().saturating_sub(NAMED_MAX);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{}{more}", all.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", "))
-        };
+        let named = |verdict: Verdict| text::first_few(self.of(verdict).map(|part| &part.name), NAMED_MAX);
         let anew = "stop this kwild, drop and make its database anew, empty its root but for the key, and make the root \
                     again with `regenesis setup init`; then start kwild";
         Err(match self.outcome {

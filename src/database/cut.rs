@@ -17,7 +17,7 @@ use super::{
     pooler,
     settings::Settings,
 };
-use crate::base::{Error, Progress, Result, text::escape};
+use crate::base::{Error, Progress, Result, text};
 use reader::Reader;
 
 /// kwild's bookkeeping table, left out as Kwil leaves it out.
@@ -151,13 +151,10 @@ impl Cut {
         }
         let unlogged = read.unlogged(&schemas).await?;
         if !unlogged.is_empty() {
-            let names: Vec<String> =
-                unlogged.iter().map(|(schema, name)| escape(&format!("{schema}.{name}"))).take(NAMES_SHOWN).collect();
-            let more = unlogged.len() - names.len();
+            let names = unlogged.iter().map(|(schema, name)| format!("{schema}.{name}"));
             progress.warning(format!(
-                "left out, since no network agrees on the rows of unlogged tables: {}{}",
-                names.join(", "),
-                if more > 0 { format!(" and {more} more") } else { String::new() }
+                "left out, since no network agrees on the rows of unlogged tables: {}",
+                text::first_few(names, NAMES_SHOWN)
             ));
         }
         let parameters = read.parameters(family).await?;

@@ -308,12 +308,9 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     }
     let validators = validators_of(&genesis)?;
     if !report.tuned.is_empty() {
-        let shown: Vec<String> = report.tuned.iter().take(TUNED_SHOWN).map(|name| text::escape(name)).collect();
-        let more = report.tuned.len() - shown.len();
         progress.note(format!(
-            "Left out, since it changes no row: storage parameters, statistics and storage that somebody had set for {}{}",
-            shown.join(", "),
-            if more > 0 { format!(" and {more} more") } else { String::new() }
+            "Left out, since it changes no row: storage parameters, statistics and storage that somebody had set for {}",
+            text::first_few(&report.tuned, TUNED_SHOWN)
         ));
     }
     if let Some(refusal) = &refusal {

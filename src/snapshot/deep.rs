@@ -76,7 +76,7 @@ impl ManifestFile {
         };
         let differing = differing_rows(&signed.tables, report);
         if !differing.is_empty() {
-            return differs(listed(&differing));
+            return differs(text::first_few(&differing, NAMED_MAX));
         }
         if let Some(digest) = digest {
             check_signed(digest, manifest)?;
@@ -109,15 +109,6 @@ fn differing_rows(tables: &[TableDigest], report: &ScanReport) -> Vec<String> {
     differing
 }
 
-/// The first few of a list, made harmless to show, and how many more there are.
-fn listed(all: &[String]) -> String {
-    let mut words: Vec<String> = all.iter().take(NAMED_MAX).map(|one| text::escape(one)).collect();
-    if all.len() > NAMED_MAX {
-        words.push(format!("and {} more", all.len() - NAMED_MAX));
-    }
-    words.join(", ")
-}
-
 /// Whether the text is as much as Kwil's tools always write: an
 /// error where the closing UPDATE is missing, else findings.
 pub(super) fn is_complete(report: &ScanReport) -> Result<Vec<Finding>> {
@@ -132,7 +123,7 @@ pub(super) fn is_complete(report: &ScanReport) -> Result<Vec<Finding>> {
             "no-copy",
             format!(
                 "without a COPY block, which pg_dump writes for empty tables, too: {}",
-                listed(&report.tables_without_rows)
+                text::first_few(&report.tables_without_rows, NAMED_MAX)
             ),
         ));
     }

@@ -47,6 +47,16 @@ pub fn count(n: u64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
 }
 
+/// The first `max` of some names, made harmless to show, and how many more there are: `a, b and 3 more`.
+pub fn first_few(names: impl IntoIterator<Item = impl AsRef<str>>, max: usize) -> String {
+    let mut names = names.into_iter();
+    let shown: Vec<String> = names.by_ref().take(max).map(|name| escape(name.as_ref())).collect();
+    match names.count() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// UNIX seconds as `2026-11-22T15:00:00Z`.
 pub fn time(unix_seconds: u64) -> String {
     // RFC 3339 ends with the year 9999.
@@ -85,6 +95,13 @@ mod tests {
         assert_eq!(count(0, "peer"), "0 peers");
         assert_eq!(time(1_800_000_000), "2027-01-15T08:00:00Z");
         assert_eq!(time(u64::MAX), "9999-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn many_names_are_told_by_the_first_and_a_number() {
+        assert_eq!(first_few([""; 0], 2), "");
+        assert_eq!(first_few(["a", "b"], 2), "a, b");
+        assert_eq!(first_few(["a\u{1b}", "b", "c", "d"], 2), "a\\u{1b}, b and 2 more");
     }
 
     #[test]

@@ -422,28 +422,34 @@ impl Judge<'_> {
 
     /// Tables, indexes, constraints, functions, views: each by its name and by the tree of the statement that makes it.
     fn definitions(&self) -> Option<Part> {
+        const NAMED_MAX: usize = 5;
         let (signed, found) = (self.signed.schema?, self.found.schema?);
         let unequal = |these: &[SchemaPart], those: &[SchemaPart]| -> BTreeSet<String> {
             these.iter().filter(|part| those.binary_search(part).is_err()).map(|part| part.name.clone()).collect()
         };
         let (before, after) = (unequal(signed, found), unequal(found, signed));
         let of_users = |names: &[&String]| -> Vec<String> {
-            names.iter().filter(|name| is_users(schema_of(name))).map(|name| text::escape(name)).collect()
+            names.iter().filter(|name| is_users(schema_of(name))).map(|name| name.to_string()).collect()
         };
         let missing: Vec<&String> = before.difference(&after).collect();
         let added: Vec<&String> = after.difference(&before).collect();
         // What of its own a newer kwild adds or changes is its business; what is missing of it is not.
         let of_built_in = |name: &&&String| is_built_in(schema_of(name));
-        let gone: Vec<String> =
-            missing.iter().filter(|name| !of_built_in(name)).map(|name| text::escape(name)).collect();
+        let gone: Vec<String> = missing.iter().filter(|name| !of_built_in(name)).map(|name| name.to_string()).collect();
         let other = of_users(&before.intersection(&after).collect::<Vec<_>>());
+        // What transactions only added is as rows that they added.
+        let only_added = gone.is_empty() && other.is_empty() && self.transactions != Some(0);
         let differs: Vec<String> = [("missing", gone), ("not as signed", other), ("not signed", of_users(&added))]
             .into_iter()
             .filter(|(_, names)| !names.is_empty())
-            .map(|(what, names)| format!("{what}: {}", first_few(&names)))
+            .map(|(what, names)| format!("{what}: {}", text::first_few(names, NAMED_MAX)))
             .collect();
-        let (verdict, text) =
-            if differs.is_empty() { (Verdict::Equal, String::new()) } else { self.changed(&differs.join("; ")) };
+        let differs = differs.join("; ");
+        let (verdict, text) = match differs.is_empty() {
+            true => (Verdict::Equal, String::new()),
+            false if only_added => (Verdict::Grown, format!("{differs}; transactions may have added that")),
+            false => self.changed(&differs),
+        };
         Some(Part {
             name: "definitions".to_owned(),
             verdict,
@@ -463,13 +469,6 @@ fn schema_of(part: &str) -> &str {
         None => part.split_once(' ').map_or(part, |(_, name)| name),
     };
     place.split('.').next().unwrap_or_default()
-}
-
-fn first_few(names: &[String]) -> String {
-    const NAMED_MAX: usize = 5;
-    let more = names.len().saturating_sub(NAMED_MAX);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", names.iter().take(NAMED_MAX).cloned().collect::<Vec<_>>().join(", "))
 }
 
 fn is_dropped(resolution: &Resolution) -> bool {

@@ -16,7 +16,7 @@ const MESSAGE_BYTES: usize = 64;
 impl Driver {
     /// Tells a member that has just said that it knows the manifest what validators have said.
     pub(super) fn tell_newcomer(&self, id: u64) {
-        if let Some(session) = self.sessions.get(&id) {
+        if let Some(session) = self.sessions.get(&id).filter(|_| self.active.is_some()) {
             say(session, &self.statements);
         }
     }
@@ -24,7 +24,8 @@ impl Driver {
     /// Keeps what the application knows now, and tells every member what is new of it.
     pub(super) fn tell_statements(&mut self, all: Vec<Vec<u8>>, new: Vec<Vec<u8>>) {
         self.statements = all;
-        for session in self.sessions.values().filter(|session| session.ready) {
+        // Who has not said Ready, or has not heard ours, would have to end the session.
+        for session in self.sessions.values().filter(|session| session.ready && self.active.is_some()) {
             say(session, &new);
         }
     }

@@ -8,3 +8,15 @@ mod resume;
 mod roots;
 mod strangers;
 mod whole;
+
+use std::path::Path;
+
+use crate::common::{Party, Process, server};
+
+/// A lead with `lead.key` that publishes a database of the server.
+fn publish(lead: &Party, dbname: &str, genesis: &Path, more: &[&str]) -> Process {
+    let port = server().port().to_string();
+    let database = ["--host", "127.0.0.1", "--port", &port, "--user", "postgres", "--dbname", dbname];
+    let files = ["--key", "lead.key", "--snapdir", "snaps", "--genesis", genesis.to_str().unwrap()];
+    lead.swarm(&[&["publish"], &database[..], &files, more].concat())
+}

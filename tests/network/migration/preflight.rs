@@ -23,24 +23,7 @@ impl World {
         let lead = Party::new();
         lead.take_key(family, 0, "lead.key");
         let genesis = data(&format!("{world}/genesis.original.json"));
-        let port = server().port().to_string();
-        let publish = lead.swarm(&[
-            "publish",
-            "--host",
-            "127.0.0.1",
-            "--port",
-            &port,
-            "--user",
-            "postgres",
-            "--dbname",
-            old,
-            "--key",
-            "lead.key",
-            "--snapdir",
-            "snaps",
-            "--genesis",
-            genesis.to_str().unwrap(),
-        ]);
+        let publish = super::publish(&lead, old, &genesis, &[]);
         let party = Party::new();
         party.take_key(family, 1, "node.key");
         World { ticket: publish.ticket(), _lead: lead, publish, party }

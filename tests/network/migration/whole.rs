@@ -47,26 +47,7 @@ fn migrate(family: Family, world: &str, keys: [usize; 3], port_flag: &str, port_
     let lead = Party::new();
     lead.take_key(family, 0, "lead.key");
     let old_genesis = data(&format!("{world}/genesis.original.json"));
-    let port = server().port().to_string();
-    let publish = lead.swarm(&[
-        "publish",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        &port,
-        "--user",
-        "postgres",
-        "--dbname",
-        &database,
-        "--key",
-        "lead.key",
-        "--snapdir",
-        "snaps",
-        "--genesis",
-        old_genesis.to_str().unwrap(),
-        "--progress",
-        "json",
-    ]);
+    let publish = super::publish(&lead, &database, &old_genesis, &["--progress", "json"]);
     let ticket = publish.ticket();
 
     // Three at once, each with its own key and port.

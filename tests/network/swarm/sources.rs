@@ -204,6 +204,7 @@ async fn who_sends_a_chunk_byte_by_byte_holds_nobody_up() {
             if bulk.write_all(byte).await.is_err() || bulk.flush().await.is_err() {
                 break;
             }
+            // The pace is the attack; nothing waits for it.
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });

@@ -56,6 +56,7 @@ async fn silent_sockets_lock_nobody_out() {
                 // Until it is closed there.
                 let _ = socket.read(&mut [0; 64]).await;
             }
+            // How often it comes back is the attack's; nothing waits for it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })
@@ -73,6 +74,7 @@ async fn sockets_that_begin_and_do_not_go_on_lock_nobody_out() {
                 let mut heard = [0; 64];
                 while matches!(socket.read(&mut heard).await, Ok(1..)) {}
             }
+            // How often it comes back is the attack's; nothing waits for it.
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     })

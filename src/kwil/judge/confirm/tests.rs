@@ -280,6 +280,14 @@ fn validators_and_definitions_count_as_well() {
         world.schemas[1] = parts(there);
         assert_eq!(world.part("definitions"), (Verdict::Damage, format!("{said}{no_transaction}")));
     }
+    // With transactions an index that was added is theirs; what is missing may be damage.
+    let mut world = World::new();
+    world.set("kwild_accts.accounts", 9);
+    world.database.nonces = Some(6);
+    world.schemas[1] = parts(&[("index i of shop.t", 1), ("index j of shop.t", 1), ("table shop.t", 1)]);
+    world.is("definitions", Verdict::Grown);
+    world.schemas[1] = parts(&[("index j of shop.t", 1), ("table shop.t", 1)]);
+    world.is("definitions", Verdict::Unclear);
     // What of its own a newer kwild changes is no damage; what of it is missing is.
     let mut world = World::new();
     world.schemas = [("table kwild_accts.accounts", 1), ("table kwild_accts.accounts", 2)].map(|part| parts(&[part]));

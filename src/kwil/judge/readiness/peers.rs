@@ -2,7 +2,7 @@
 
 use super::{Check, Expected, error, note, warning};
 use crate::{
-    base::text::count,
+    base::text::{count, first_few},
     formats::{
         Family,
         config::{PeerAddress, peers_key},
@@ -80,10 +80,9 @@ pub fn judge_peers(peers: &Peers, family: Family, expected: Expected) -> Vec<Che
     if silent.is_empty() {
         checks.push(Check::good("peers", known));
     } else {
-        let more = if silent.len() > 4 { format!(" and {} more", silent.len() - 4) } else { String::new() };
-        let shown = silent.iter().take(4).cloned().collect::<Vec<_>>().join(", ");
+        let shown = first_few(&silent, 4);
         let text = format!(
-            "{known}; nobody answers now at {shown}{more}: good as long as those nodes are not started yet, else look at \
+            "{known}; nobody answers now at {shown}: good as long as those nodes are not started yet, else look at \
              their firewalls and ports"
         );
         checks.push(note("peers", text).at(key).into());

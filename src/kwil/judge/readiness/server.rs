@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::{Check, Expected, Remedy, alter_system, error, identifier, literal, note, shell_word, warning};
 use crate::{
-    base::text::{bytes, count, escape},
+    base::text::{bytes, count, escape, first_few},
     formats::Family,
     judge::collation::{Collation, compare},
 };
@@ -401,11 +401,7 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
         checks.push(warning("database-in-use", text).fix("end them: nothing may write there while kwild loads").into());
     }
     let drop = format!("DROP DATABASE {};", identifier(dbname));
-    let names = |list: &[&Schema]| {
-        let shown: Vec<String> = list.iter().take(5).map(|schema| escape(&schema.name)).collect();
-        let more = if list.len() > 5 { format!(" and {} more", list.len() - 5) } else { String::new() };
-        format!("{}{more}", shown.join(", "))
-    };
+    let names = |list: &[&Schema]| first_few(list.iter().map(|schema| &schema.name), 5);
     let state = schemas.iter().find(|schema| schema.name == "kwild_voting");
     let (own, foreign): (Vec<&Schema>, Vec<&Schema>) =
         schemas.iter().partition(|schema| schema.name.starts_with("kwild_") || schema.name.starts_with("ds_"));
