@@ -3,7 +3,6 @@
 mod reach;
 
 use std::{
-    fmt,
     io::{self, Read},
     net::{TcpListener, ToSocketAddrs},
     os::unix::net::UnixStream,
@@ -27,7 +26,7 @@ use nix::{
 use serde::Serialize;
 
 use crate::{
-    base::{Context, Error, Finding, Level, Result, durable},
+    base::{Advice, Context, Error, Finding, Level, Next, Result, durable},
     database::{Settings, readiness},
     setup::Looked,
 };
@@ -75,6 +74,9 @@ pub struct Line {
     pub code: &'static str,
     /// What was seen.
     pub text: String,
+    /// What the operator may do; `None` where nothing is advised.
+    #[serde(skip)]
+    pub next: Option<Advice>,
 }
 
 /// What `setup check` found.
@@ -91,6 +93,7 @@ pub struct MachineReport {
     /// The root.
     pub root: Option<String>,
     /// What is to be said; what kwild itself is silent about comes first.
+    #[serde(skip)]
     pub findings: Vec<Finding>,
     /// Every check, good ones too.
     pub checks: Vec<Line>,
@@ -115,45 +118,6 @@ impl MachineReport {
         } else {
             "ready: kwild can start".to_owned()
         }
-    }
-}
-
-impl fmt::Display for MachineReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut findings = self.findings.iter();
-        for line in &self.checks {
-            writeln!(f, "{:<8} {:<18} {}", line.level, line.code, line.text)?;
-            if line.level != "ok"
-                && let Some(fix) = findings.next().and_then(|finding| finding.fix.as_ref())
-            {
-                writeln!(f, "{:<27} fix: {fix}", "")?;
-            }
-        }
-        if let Some(fixes) = &self.fixes {
-            writeln!(f)?;
-            if fixes.sql.is_empty() && fixes.shell.is_empty() {
-                writeln!(f, "Nothing that a statement or a command alone puts right.")?;
-            }
-            if !fixes.sql.is_empty() {
-                writeln!(f, "-- For a superuser, e.g. in psql -d postgres; nothing of it was run:")?;
-                for sql in &fixes.sql {
-                    writeln!(f, "{sql}")?;
-                }
-                if fixes.restart {
-                    writeln!(f, "-- then restart the server")?;
-                }
-            }
-            if !fixes.shell.is_empty() {
-                writeln!(f, "# For a shell; nothing of it was run:")?;
-                for line in &fixes.shell {
-                    writeln!(f, "{line}")?;
-                }
-            }
-        }
-        if self.ok {
-            write!(f, "{}", self.verdict())?;
-        }
-        Ok(())
     }
 }
 
@@ -245,7 +209,7 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
 
 fn line(check: Check) -> Line {
     match check {
-        Check::Good { code, text } => Line { level: "ok", code, text },
+        Check::Good { code, text, next } => Line { level: "ok", code, text, next },
         Check::Found { finding, .. } => Line {
             level: match finding.level {
                 Level::Error => "error",
@@ -254,6 +218,7 @@ fn line(check: Check) -> Line {
             },
             code: finding.code,
             text: finding.text,
+            next: finding.fix,
         },
     }
 }
@@ -450,8 +415,7 @@ fn read_start_file(path: &Path) -> Option<PsqlStart> {
 
 /// The error of a check that found one.
 pub fn refusal(readiness: &MachineReport) -> Error {
-    Error::refused(readiness.verdict())
-        .hint("put the errors right and check again; --fix prints statements and commands")
+    Error::refused(readiness.verdict()).hint(Next::PutErrorsRight)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! lock while somebody works on it; what nobody holds can go, and costs no more than what a run would have to do again.
 
 use std::{
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -12,7 +12,6 @@ use crate::{
     base::{
         Context, Error, Kind, Result,
         durable::{self, LOCK_FILE_NAME, PRIVATE_DIRECTORY_NAME},
-        text,
     },
     setup::{STAGING_LOCK_NAME, STAGING_SUFFIX},
 };
@@ -38,23 +37,6 @@ pub struct Cleaned {
     pub removed: bool,
     /// What a process works on, which stays.
     pub held: Vec<PathBuf>,
-}
-
-impl fmt::Display for Cleaned {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for held in &self.held {
-            writeln!(f, "in use       {}", held.display())?;
-        }
-        let word = if self.removed { "removed" } else { "left behind" };
-        for left in &self.left {
-            writeln!(f, "{word:<12} {} ({})", left.path.display(), text::bytes(left.bytes))?;
-        }
-        match (self.left.is_empty(), self.removed) {
-            (true, _) => writeln!(f, "nothing was left behind"),
-            (false, true) => Ok(()),
-            (false, false) => writeln!(f, "Nothing was removed; the same with --yes removes what was left behind."),
-        }
-    }
 }
 
 /// Looks into directories, and one level below, for unfinished roots; removes those that nobody holds if `remove`.

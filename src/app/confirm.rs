@@ -13,7 +13,10 @@ use serde::Serialize;
 
 use super::files::read_manifest;
 use crate::{
-    base::{Context, Error, Finding, Level, Progress, Result, clock, progress::Item, task::CancellationToken, text},
+    base::{
+        Advice, Context, Error, Finding, Level, Next, Progress, Result, clock, progress::Item, task::CancellationToken,
+        text,
+    },
     database::{self, NodeStage, Settings},
     manifest::{Manifest, genesis_validators},
     snapshot::{
@@ -87,6 +90,7 @@ pub struct Confirmed {
     /// Sentences on what is worth knowing of the comparison.
     pub notes: Vec<String>,
     /// How the database orders text, where that is not as in the old network.
+    #[serde(skip)]
     pub collation: Vec<Finding>,
 }
 
@@ -102,37 +106,30 @@ impl Confirmed {
     /// `Kind::Verify`, which names the parts.
     pub fn check(&self) -> Result<()> {
         const NAMED_MAX: usize = 5;
+        const SILENT: &str =
+            "kwild says nothing of it when the genesis pins no hash or the database held a schema kwild_voting";
         if self.ok {
             return Ok(());
         }
         let named = |verdict: Verdict| text::first_few(self.of(verdict).map(|part| &part.name), NAMED_MAX);
-        let anew = "stop this kwild, drop and make its database anew, empty its root but for the key, and make the root \
-                    again with `regenesis setup init`; then start kwild";
         Err(match self.outcome {
             Conclusion::NotRestored => Error::verify(
                 "the snapshot was NOT restored into this database: the chain began empty, and no table of the signed \
                  network is there",
             )
-            .hint(format!(
-                "kwild says nothing of it when the genesis pins no hash or the database held a schema kwild_voting: {anew}"
-            )),
+            .hint(Advice::from(SILENT).and(Next::MakeNodeAnew)),
             Conclusion::Unconfirmed => Error::verify(format!(
                 "not confirmed: signed rows are missing in {}, and transactions or damage may be why",
                 named(Verdict::Unclear)
             ))
-            .hint(
-                "compare with other nodes at the same height (`snapshot digest --compare`): honest ones are equal. \
-                 --allow-transactions makes it no failure. Only before the first transaction can everything be confirmed",
-            ),
+            .hint(Next::CompareOrAllow),
             Conclusion::OrdersOtherwise => {
                 let finding = self.collation.iter().find(|finding| finding.level == Level::Error);
                 let text = finding.map_or("the database orders text otherwise", |finding| finding.text.as_str());
-                Error::verify(format!("the data is what was signed, but {text}")).hint(
-                    "stop this kwild and make its database and its root anew before it parts from the others: \
-                     `regenesis join … --db.dbname NAME --create-db` makes one that is ordered as the old one",
-                )
+                Error::verify(format!("the data is what was signed, but {text}")).hint(Next::OrderedDatabaseAnew)
             }
-            _ => Error::verify(format!("this node does not hold what was signed: {}", named(Verdict::Damage))).hint(anew),
+            _ => Error::verify(format!("this node does not hold what was signed: {}", named(Verdict::Damage)))
+                .hint(Next::MakeNodeAnew),
         })
     }
 }
@@ -250,8 +247,7 @@ impl Basis {
         let digests = manifest.as_ref().is_some_and(|manifest| manifest.state_digest.is_some());
         if file.is_none() && !digests {
             return Err(match manifest {
-                Some(_) => Error::verify("the manifest holds no state digest (it was signed with --no-digest)")
-                    .hint("give the snapshot file, too: regenesis setup confirm FILE --genesis genesis.json"),
+                Some(_) => Error::verify("the manifest holds no state digest").hint(Next::SnapshotToConfirm),
                 None => nothing_to_compare(),
             });
         }
@@ -300,8 +296,7 @@ impl Basis {
 }
 
 fn nothing_to_compare() -> Error {
-    Error::usage("there is nothing to compare the database with")
-        .hint("give --manifest M, or the snapshot FILE with --genesis G, or --root-dir of the node")
+    Error::usage("there is nothing to compare the database with").hint(Next::SomethingToConfirm)
 }
 
 fn table_states(digest: &Digest) -> Vec<TableState<'_>> {
@@ -321,7 +316,7 @@ async fn read_file(
     let (path, genesis) = (path.to_owned(), options.genesis.clone());
     if genesis.is_none() && manifest.is_none() {
         return Err(Error::usage("a snapshot file alone proves nothing: its genesis pins what it must be")
-            .hint("give --genesis G, or --manifest M"));
+            .hint(Next::GenesisOrManifest));
     }
     let expected = manifest.map(|manifest| manifest.state_hash);
     let (reporter, cancel) = (progress.clone(), cancel.clone());

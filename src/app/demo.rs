@@ -8,7 +8,7 @@ mod world;
 
 use std::{
     ffi::OsString,
-    fmt, fs,
+    fs,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -24,7 +24,7 @@ use self::{
 };
 use crate::{
     base::{
-        Context, Error, Progress, Result, Sha256Hash, clock, durable,
+        Context, Error, Next, Progress, Result, Sha256Hash, clock, durable,
         task::CancellationToken,
         text::{self, megabytes_per_second},
     },
@@ -112,56 +112,13 @@ pub struct DemoValidator {
     pub next: String,
 }
 
-impl fmt::Display for Demonstration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for migration in &self.families {
-            write!(f, "{migration}")?;
-        }
-        match &self.kept {
-            Some(directory) => {
-                writeln!(
-                    f,
-                    "everything is in {}; the throw-away Postgres is gone, so before a node",
-                    directory.display()
-                )?;
-                writeln!(f, "starts, its config.toml needs a database of your own (empty)")?;
-            }
-            None => writeln!(f, "nothing is left running, and the files are removed (--keep DIR keeps them)")?,
-        }
-        Ok(())
-    }
-}
-
-impl fmt::Display for Migration {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (family, old, new) = (self.family, text::escape(&self.old_chain_id), text::escape(&self.chain_id));
-        writeln!(f, "{family}: {old} -> {new}, {} to each in {:.1} s", text::bytes(self.bytes), self.seconds)?;
-        let who = self.validators.iter().map(|v| v.who.len()).max().unwrap_or(0).max(3);
-        writeln!(f, "  {:who$}  {:>7}  {:>6}  {:>8}  {:16}  root", "who", "seconds", "MB/s", "sources", "state hash")?;
-        for one in &self.validators {
-            let rate = one.megabytes_per_second.map_or_else(|| "-".to_owned(), |rate| format!("{rate:.1}"));
-            let sources = if one.lead { "database".to_owned() } else { one.sources.to_string() };
-            let hash = &one.state_hash.to_string()[..16];
-            let (name, seconds, root) = (&one.who, one.seconds, one.root.display());
-            writeln!(f, "  {name:who$}  {seconds:>7.1}  {rate:>6}  {sources:>8}  {hash:16}  {root}")?;
-        }
-        writeln!(f, "  every state hash is {}", self.state_hash)?;
-        writeln!(f, "  the roots are equal but for key and ports")?;
-        writeln!(f, "  next, on each validator's machine:")?;
-        for one in &self.validators {
-            writeln!(f, "    {:who$}  {}", one.who, one.next)?;
-        }
-        writeln!(f)
-    }
-}
-
 /// Runs the demo.
 ///
 /// # Errors
 /// When there is no Postgres, a process fails, or hashes or roots are not equal. Nothing is left running then either.
 pub async fn run(options: DemoOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Demonstration> {
     if !(VALIDATORS_MIN..=VALIDATORS_MAX).contains(&options.validators) {
-        return Err(Error::usage(format!("--validators takes {VALIDATORS_MIN} to {VALIDATORS_MAX}")));
+        return Err(Error::usage(format!("the demo takes {VALIDATORS_MIN} to {VALIDATORS_MAX} validators")));
     }
     let began = clock::now();
     let place = Place::new(options.keep.as_deref())?;
@@ -206,7 +163,7 @@ impl Place {
         durable::create_directory(&keep, 0o700)?;
         let what = || format!("cannot read {}", keep.display());
         if fs::read_dir(&keep).or_failed(what)?.next().is_some() {
-            return Err(Error::refused(format!("{} is not empty", keep.display())).hint("give --keep a new directory"));
+            return Err(Error::refused(format!("{} is not empty", keep.display())).hint(Next::KeepNewDirectory));
         }
         Ok(Place::Kept(keep))
     }
@@ -295,7 +252,7 @@ impl Migrating {
 
         let lead = self.name(0);
         self.progress.step(format!(
-            "{family}: {lead} takes a snapshot of its database, signs the manifest and serves (regenesis publish)"
+            "{family}: {lead} takes a snapshot of its database, signs the manifest and serves (as `publish` does)"
         ));
         let key = self.key(0)?;
         let snapdir = self.home(0)?.join("network_snapshot");
@@ -314,7 +271,7 @@ impl Migrating {
 
         let others = options.validators - 1;
         self.progress.step(format!(
-            "{family}: {} at once fetch from the lead and from each other, check, and set their roots up (regenesis join)",
+            "{family}: {} at once fetch from the lead and from each other, check, and set their roots up (as `join` does)",
             text::count(others as u64, "more validator")
         ));
         for number in 1..options.validators {
@@ -335,7 +292,7 @@ impl Migrating {
         }
         self.talk.fetched();
 
-        self.progress.step(format!("{family}: {lead} sets its own root up from its own files (regenesis setup init)"));
+        self.progress.step(format!("{family}: {lead} sets its own root up from its own files (as `setup init` does)"));
         let own = self.lead_root(&key, &snapdir, scratch).await?;
         let seconds = clock::now().duration_since(began).as_secs_f64();
 

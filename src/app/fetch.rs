@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     base::{
-        Context, Error, Kind, Progress, Result, clock, durable, files::read_bounded, limits, task::CancellationToken,
-        text,
+        Context, Error, Kind, Next, Notice, Progress, Result, clock, durable, files::read_bounded, limits,
+        task::CancellationToken, text,
     },
     manifest::{
         ArtifactName, Attestations, ChunkSet, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy,
@@ -364,7 +364,9 @@ impl Fetching<'_> {
                 .or_failed(|| "cannot read the genesis")?;
             let genesis = manifest.check_genesis(&bytes)?;
             let verified = snapshot::verify_reader(snapshot, &genesis, &options, &progress)?;
-            verified.findings.iter().filter(|finding| finding.code == "unguarded").for_each(|f| told.warning(&f.text));
+            for finding in verified.findings.iter().filter(|finding| finding.code == "unguarded") {
+                told.warning(Notice { text: finding.text.clone(), next: finding.fix.clone() });
+            }
             // The file is what was attested, or it is not used.
             if let Some(text) = &verified.digest {
                 check_signed(text, manifest.manifest())?;
@@ -442,9 +444,7 @@ pub async fn seed(
             .hint("name the one that was published, fetched or joined into"));
     }
     let private = PrivateDirectory::lock(directory)?;
-    let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| {
-        e.hint("sign the directory first with `regenesis manifest sign` or serve it with `regenesis publish --dir`")
-    })?;
+    let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| e.hint(Next::SignDirectory))?;
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
     // Our own files: pinned is whoever signed them; a validator pins the lead by the ticket.
     let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };

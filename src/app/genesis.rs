@@ -21,10 +21,11 @@ use kwil_formats::{
 
 use crate::{
     base::{
-        Context, Error, Finding, Level, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
-        task::CancellationToken,
+        Context, Error, Finding, Level, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
+        files::read_bounded, limits, task::CancellationToken,
     },
     manifest::MANIFEST_FILE_NAME,
+    setup,
     snapshot::{self, ReadOptions},
 };
 
@@ -51,8 +52,8 @@ pub fn load(path: &Path) -> Result<Genesis> {
 fn parse(path: &Path, bytes: &[u8]) -> Result<Genesis> {
     Genesis::parse(bytes).map_err(|error| {
         let at = path.display();
-        let hint = format!("`regenesis genesis lint {at}` lists everything that is wrong with it");
-        Error::verify(format!("{at} cannot be read as kwild reads it")).because(error).hint(hint)
+        let next = Next::LintGenesis { genesis: setup::shell_path(path) };
+        Error::verify(format!("{at} cannot be read as kwild reads it")).because(error).hint(next)
     })
 }
 
@@ -118,8 +119,7 @@ pub fn set(path: &Path, edits: &[Edit], out: Option<&Path>, progress: &Progress)
     });
     let changes = genesis.edit(&now.collect::<Vec<_>>())?;
     if let Some(out) = out.filter(|out| out.symlink_metadata().is_ok()) {
-        return Err(Error::refused(format!("{} already exists", out.display()))
-            .hint("remove it first, or choose another name; without -o the genesis is edited in place"));
+        return Err(Error::refused(format!("{} already exists", out.display())).hint(Next::OtherGenesisName));
     }
     let skipped = lint::lint(&bytes, &LintOptions::default()).findings;
     for finding in
@@ -134,12 +134,9 @@ pub fn set(path: &Path, edits: &[Edit], out: Option<&Path>, progress: &Progress)
         durable::write_atomically(target, &genesis.to_bytes(), mode)?;
     }
     if !changes.is_empty() && durable::parent(target).join(MANIFEST_FILE_NAME).exists() {
-        progress.warning(format!(
-            "the manifest beside {} was signed for another genesis: sign again (`regenesis manifest sign --snapdir {} --key \
-             FILE`) before anyone fetches it",
-            target.display(),
-            durable::parent(target).display()
-        ));
+        let text = format!("the manifest beside {} was signed for another genesis", target.display());
+        let directory = setup::shell_path(durable::parent(target));
+        progress.warning(Notice::from(text).next(Next::SignAgain { directory }));
     }
     let findings = lint::lint(&genesis.to_bytes(), &LintOptions::default()).findings;
     let findings = findings.into_iter().filter(|finding| finding.level != Level::Note).collect();
@@ -238,13 +235,10 @@ fn without_hash(bytes: &[u8]) -> Result<Vec<u8>> {
 /// # Errors
 /// When there is one already, the values make none, or it cannot be written.
 pub fn create(fresh: &Fresh, directory: &Path) -> Result<(PathBuf, Vec<Finding>)> {
-    let genesis = fresh.build().map_err(|error| {
-        Error::usage(error.to_string()).hint("`regenesis setup genesis --help` shows how each value is written")
-    })?;
+    let genesis = fresh.build().map_err(|error| Error::usage(error.to_string()).hint(Next::GenesisHelp))?;
     let path = absolute(directory)?.join(GENESIS_FILE_NAME);
     if path.symlink_metadata().is_ok() {
-        return Err(Error::refused(format!("{} already exists", path.display()))
-            .hint("remove it first, or choose another directory with --out"));
+        return Err(Error::refused(format!("{} already exists", path.display())).hint(Next::OtherGenesisDirectory));
     }
     durable::create_directory(directory, 0o755)?;
     let bytes = genesis.to_bytes();

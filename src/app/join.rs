@@ -31,8 +31,8 @@ use super::{
 };
 use crate::{
     base::{
-        Blake3Hash, Context, Error, Kind, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
-        task::CancellationToken, text,
+        Advice, Blake3Hash, Context, Error, Kind, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
+        files::read_bounded, limits, task::CancellationToken, text,
     },
     manifest::{Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
@@ -115,46 +115,11 @@ pub struct Joined {
     /// Whom the node dials.
     pub peers: PeersOf,
     /// What to do next, in order.
-    pub next: Vec<String>,
+    #[serde(skip)]
+    pub next: Vec<Advice>,
     /// What became of an old node's settings, each key once.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub settings: Vec<Setting>,
-}
-
-impl fmt::Display for Joined {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.already_joined {
-            writeln!(f, "root is complete and checked: {}", self.root.display())?;
-        } else {
-            writeln!(
-                f,
-                "root ready: {} ({} in {:.1} s from {})",
-                self.root.display(),
-                text::bytes(self.bytes),
-                self.seconds,
-                text::count(self.sources as u64, "peer")
-            )?;
-        }
-        if self.resumed_bytes > 0 && !self.already_joined {
-            writeln!(f, "  not fetched again  {}", text::bytes(self.resumed_bytes))?;
-        }
-        writeln!(f, "  network     {} ({})", text::escape(&self.chain_id), self.family)?;
-        writeln!(f, "  state hash  {}", self.state_hash)?;
-        writeln!(f, "  node id     {}", self.node_id)?;
-        match self.power {
-            Some(power) if self.leader => writeln!(f, "  this key    leads the new network, with power {power}")?,
-            Some(power) => writeln!(f, "  this key    is a validator in the genesis, with power {power}")?,
-            None => writeln!(f, "  this key    is NO validator in the genesis: the node will follow, not vote")?,
-        }
-        writeln!(f, "  peers       {}", self.peers.words())?;
-        writeln!(f, "  database    {}", self.database)?;
-        setup::fmt_settings(&self.settings, f)?;
-        writeln!(f, "next:")?;
-        for line in &self.next {
-            writeln!(f, "  {line}")?;
-        }
-        Ok(())
-    }
 }
 
 /// A join that is done and still serves.
@@ -269,7 +234,7 @@ pub async fn preflight(options: JoinOptions, progress: &Progress, cancel: &Cance
     let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
     if is_finished(&root) {
         return Err(Error::refused(format!("{} is complete: there is nothing to fetch", root.display()))
-            .hint(format!("look at it with `regenesis setup check -r {}`", setup::shell_path(&root))));
+            .hint(Next::CheckRoot { root: setup::shell_path(&root) }));
     }
     if let KeySource::File(path) = &options.key {
         read_private_key(path)?;
@@ -313,11 +278,9 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     }
     let staging = setup::staging_directory(&root)?;
     for left in clean::left_beside(&root, &staging) {
-        progress.note(format!(
-            "an unfinished root was left at {}: the join of that root goes on there; `regenesis clean {}` lists what can go",
-            left.display(),
-            setup::shell_path(durable::parent(&left))
-        ));
+        let text = format!("an unfinished root was left at {}: the join of that root goes on there", left.display());
+        let directory = setup::shell_path(durable::parent(&left));
+        progress.note(Notice::from(text).next(Next::CleanDirectory { directory }));
     }
     let fetch = FetchOptions {
         directory: staging.clone(),
@@ -374,7 +337,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         follow: options.follow,
     };
     let joined = Joined {
-        next: steps.lines(),
+        next: steps.advice(),
         database_ready: database.is_ready(&initialised.root),
         database: database.words,
         peers,
@@ -425,7 +388,7 @@ async fn on_finished_root(
     };
     if other_key {
         return Err(Error::refused(format!("{} is complete and holds another key than the one given", root.display()))
-            .hint("leave --key-file and --new-key out to use the key in it, or choose another root"));
+            .hint(Next::KeyOfFinishedRoot));
     }
     reconfigure(&root, &(options.config)(family)?.flags, options.reconfigure, progress)?;
     let mut swarm = options.swarm;
@@ -458,7 +421,7 @@ async fn on_finished_root(
         follow: options.follow,
     };
     let joined = Joined {
-        next: steps.lines(),
+        next: steps.advice(),
         database_ready: database.is_ready(&root),
         database: database.words,
         peers,
@@ -508,5 +471,5 @@ fn reconfigure(root: &Path, flags: &[(String, String)], apply: bool, progress: &
         root.display(),
         told.join("; ")
     ))
-    .hint("--reconfigure writes them there; without these flags the root stays as it is"))
+    .hint(Next::Reconfigure))
 }

@@ -21,7 +21,7 @@ use zeroize::Zeroizing;
 use super::{source::Source, state::StateDirectory};
 use crate::{
     base::{
-        Context, Error, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
+        Context, Error, Next, Notice, Progress, Result, Sha256Hash, clock, durable, files::read_bounded, limits,
         task::CancellationToken, text,
     },
     manifest::{
@@ -29,6 +29,7 @@ use crate::{
         Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, Validator, VerifiedManifest,
         genesis_validators,
     },
+    setup,
     snapshot::{
         SnapshotFacts,
         digest::{Digest as StateDigestOf, check_signed, spill_directory},
@@ -146,9 +147,8 @@ pub fn sign(
     cancel: &CancellationToken,
 ) -> Result<SignedDirectory> {
     let genesis_path = dir.join(GENESIS_FILE_NAME);
-    let genesis_bytes = read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis").map_err(|e| {
-        e.hint("give --snapdir the directory that `regenesis snapshot create` wrote: genesis.json and the snapshot")
-    })?;
+    let genesis_bytes = read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")
+        .map_err(|e| e.hint(Next::GiveSnapdir))?;
     let genesis = Genesis::parse(&genesis_bytes)?;
     genesis.check()?;
     let private = PrivateDirectory::lock(dir)?;
@@ -176,7 +176,7 @@ pub fn sign(
             new_chain_id: genesis.chain_id().to_owned(),
             height: options.height.or(snapshot.height).ok_or_else(|| {
                 Error::verify(format!("{} does not say at which height it was made", snapshot_path.display()))
-                    .hint("make it with `regenesis snapshot create`, or give --height")
+                    .hint(Next::MakeSnapshotOrHeight)
             })?,
         },
         sequence: 0,
@@ -291,12 +291,12 @@ fn node_addresses(genesis: &Genesis, options: &SignOptions, progress: &Progress)
                 Family::V09 => "56475aa75463474c0285df5dbf2bcab73da65135@203.0.113.5:26656",
                 Family::V010 => "02ab…#secp256k1@203.0.113.5:6600",
             };
-            Error::usage(format!("--node-address {}: {e}", text::escape(text))).hint(format!("write it like {example}"))
+            Error::usage(format!("{} is no node's address: {e}", text::escape(text)))
+                .hint(format!("write it like {example}"))
         })?;
         if !is_validator(&peer) {
-            progress.warning(format!(
-                "{peer} is no validator of the new genesis: joins leave it out unless they are told --all-peers"
-            ));
+            let text = format!("{peer} is no validator of the new genesis: joins leave it out");
+            progress.warning(Notice::from(text).next(Next::AllPeers));
         }
         given.push(peer);
     }
@@ -305,10 +305,8 @@ fn node_addresses(genesis: &Genesis, options: &SignOptions, progress: &Progress)
     add_peers(&mut all, given.into_iter().chain(old.filter(is_validator)));
     all.sort();
     if ids.len() > 1 && all.is_empty() {
-        progress.note(
-            "the manifest names no node's address: the validators hear each other's while they join; --node-address \
-             ID@HOST:PORT names one",
-        );
+        let text = "the manifest names no node's address: the validators hear each other's while they join";
+        progress.note(Notice::from(text).next(Next::NameNodeAddress));
     }
     Ok(all)
 }
@@ -357,16 +355,13 @@ fn check_pins(genesis: &Genesis, path: &Path, state_hash: Sha256Hash) -> Result<
         None => "pins no state hash".to_owned(),
     };
     Err(Error::verify(format!("{} {says}, but the snapshot beside it has {state_hash}", path.display()))
-        .hint("they do not belong together: take both from one `regenesis snapshot create`"))
+        .hint(Next::PairOfOneSnapshot))
 }
 
 /// Nobody could join on it.
 fn unguarded(snapshot: &Path, genesis: &Path) -> Error {
-    Error::verify(format!("{} has no guard, so every join would refuse it", snapshot.display())).hint(format!(
-        "`regenesis snapshot guard {} --genesis {} -o DIR` puts the guard around it: sign and serve that DIR",
-        snapshot.display(),
-        genesis.display()
-    ))
+    Error::verify(format!("{} has no guard, so every join would refuse it", snapshot.display()))
+        .hint(Next::GuardSnapshot { snapshot: setup::shell_path(snapshot), genesis: setup::shell_path(genesis) })
 }
 
 /// The manifest of the same lead and network that lies there. Another one is not continued, an unreadable one replaced.
@@ -421,11 +416,11 @@ fn next_sequence(asked: Option<u64>, last: Option<u64>, now: u64) -> Result<u64>
             "sequence {sequence} is not above {}, which was signed before",
             after_last - 1
         ))
-        .hint("leave --sequence out: everyone who saw the last manifest would refuse this one"));
+        .hint(Next::LeaveSequenceOut));
     }
     if sequence > now.saturating_add(limits::SEQUENCE_AHEAD_MAX.as_secs()) {
         return Err(Error::refused(format!("sequence {sequence} is more than a day ahead of this machine's clock"))
-            .hint("everyone would refuse it: check the clock, or give --sequence near the UNIX time"));
+            .hint(Next::SequenceNearNow));
     }
     Ok(sequence)
 }

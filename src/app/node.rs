@@ -12,7 +12,7 @@ use tokio::time::timeout;
 
 use crate::{
     base::{
-        Context, Error, Kind, Progress, Result, clock,
+        Context, Error, Kind, Next, Notice, Progress, Result, clock,
         files::read_bounded,
         limits,
         task::CancellationToken,
@@ -153,8 +153,7 @@ impl Node {
             self.early.push_back(heard);
         }
         if self.addresses.is_empty() {
-            return Err(Error::failed("this node listens nowhere, so nobody can fetch from it")
-                .hint("give an address of this machine with --listen /ip4/ADDRESS/tcp/PORT"));
+            return Err(Error::failed("this node listens nowhere, so nobody can fetch from it").hint(Next::GiveListen));
         }
         let peer = self.addresses.first().and_then(|a| a.rsplit_once("/p2p/")).map(|(_, peer)| peer);
         let mut addresses: Vec<String> = self
@@ -253,7 +252,7 @@ impl Node {
             }
             Event::Note(text) => self.progress.note(text),
             Event::Warning(text) => self.progress.warning(text),
-            Event::Unreachable(tried) => self.progress.warning(unreachable_text(&tried)),
+            Event::Unreachable(tried) => self.progress.warning(unreachable(&tried)),
             Event::Manifest { peer, bytes } => return Ok(Heard::Manifest { peer, bytes }),
             Event::Stale => {
                 return Err(Error::verify("the ticket is stale: everyone it names now serves another manifest")
@@ -354,15 +353,15 @@ fn is_local(address: &str) -> bool {
 }
 
 /// Each address and why it failed, for people.
-pub fn unreachable_text(tried: &[(String, String)]) -> String {
+pub fn unreachable(tried: &[(String, String)]) -> Notice {
     if tried.is_empty() {
-        return "nobody can be reached: the ticket has no address; add one with --connect".to_owned();
+        return Notice::from("nobody can be reached: the ticket has no address").next(Next::AddAddress);
     }
     let mut text = String::from("nobody can be reached yet; tried:");
     for (address, why) in tried {
         text.push_str(&format!("\n  {}: {why}", if address.is_empty() { "(no address)" } else { address }));
     }
-    text
+    text.into()
 }
 
 /// Watches that bytes keep coming.
@@ -391,7 +390,7 @@ impl Patience {
             Some(limit) if waited >= limit => {
                 let limit = humantime::format_duration(limit);
                 let what = if status.peers == 0 {
-                    format!("no peer was reached for {limit}; {}", unreachable_text(&status.unreachable))
+                    format!("no peer was reached for {limit}; {}", unreachable(&status.unreachable).text)
                 } else {
                     format!("no byte came for {limit} from {}", text::count(status.peers as u64, "peer"))
                 };
@@ -457,9 +456,8 @@ fn listen_addresses(
     } else {
         let listener = TcpListener::bind(("0.0.0.0", 0)).or_failed(|| "no port is free")?;
         let port = listener.local_addr().or_failed(|| "no port is free")?.port();
-        progress.warning(format!(
-            "port {wanted} is taken, listening on {port} instead: open that one in the firewall, or choose with --listen"
-        ));
+        let text = format!("port {wanted} is taken, listening on {port} instead");
+        progress.warning(Notice::from(text).next(Next::OpenPortOrChoose { port }));
         port
     };
     if kept != Some(port) {

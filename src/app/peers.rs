@@ -20,7 +20,7 @@ use tokio::time::timeout;
 
 use super::node::Node;
 use crate::{
-    base::{Error, Progress, Result, limits, text},
+    base::{Error, Notice, Progress, Result, limits, text},
     manifest::Roster,
     setup::{self, PeersInRoot},
 };
@@ -202,8 +202,7 @@ impl Company {
             // The root is complete all the same.
             Err(e) if !self.complained => {
                 self.complained = true;
-                let advice = e.advice().map(|advice| format!("; {advice}")).unwrap_or_default();
-                progress.warning(format!("others' addresses are not in config.toml: {}{advice}", e.chain()));
+                progress.warning(Notice::of("others' addresses are not in config.toml", &e));
             }
             Err(_) => {}
         }

@@ -11,9 +11,10 @@ use super::{
     state::StateDirectory,
 };
 use crate::{
-    base::{Error, Kind, Progress, Result, task::CancellationToken, text},
+    base::{Error, Kind, Next, Progress, Result, task::CancellationToken, text},
     database::{Settings, scratch},
     manifest::genesis_validators,
+    setup,
     snapshot::{self, CreateOptions, Created, SnapshotFacts},
 };
 
@@ -73,18 +74,19 @@ pub async fn from_database(
     cancel: &CancellationToken,
 ) -> Result<(Created, SignedDirectory)> {
     if create.kwil_compat {
-        return Err(Error::usage("Kwil's own bytes (--kwil-compat) have no guard, so every join would refuse them")
-            .hint("publish without --kwil-compat; `snapshot create --kwil-compat` makes them for comparison"));
+        return Err(
+            Error::usage("Kwil's own bytes have no guard, so every join would refuse them").hint(Next::NotKwilsBytes)
+        );
     }
     create.describe = true;
     let snapdir = create.snapdir.clone();
     progress.step("taking a snapshot of the old database");
-    let created = snapshot::create(settings, create, progress, cancel.clone()).await.map_err(|e| match e.advice() {
-        Some(advice) if e.kind() == Kind::Refused && snapdir.join(GENESIS_FILE_NAME).exists() => {
-            let hint = format!("{advice}; `regenesis publish --dir {}` serves what is there", snapdir.display());
-            e.hint(hint)
+    let created = snapshot::create(settings, create, progress, cancel.clone()).await.map_err(|e| {
+        if e.advice().is_some() && e.kind() == Kind::Refused && snapdir.join(GENESIS_FILE_NAME).exists() {
+            e.or_hint(Next::ServeDirectory { directory: setup::shell_path(&snapdir) })
+        } else {
+            e
         }
-        _ => e,
     })?;
     if lead.rehearse {
         rehearse(&snapdir, Some(settings), progress, cancel).await?;
@@ -101,13 +103,8 @@ pub async fn from_database(
     sign.collation = source.collation.clone();
     sign.old_addresses = source.node_addresses(created.family).iter().map(ToString::to_string).collect();
     let written = created.file.as_ref();
-    let signed = sign_directory(&snapdir, written, lead.key, &sign, lead.state, progress, cancel).map_err(|e| {
-        let advice = e.advice().unwrap_or("see above").to_owned();
-        e.hint(format!(
-            "{advice}; the snapshot is complete: go on with `regenesis publish --dir {}`",
-            snapdir.display()
-        ))
-    })?;
+    let signed = sign_directory(&snapdir, written, lead.key, &sign, lead.state, progress, cancel)
+        .map_err(|e| e.or_hint(Next::GoOnWithDirectory { directory: setup::shell_path(&snapdir) }))?;
     Ok((created, signed))
 }
 
@@ -149,20 +146,13 @@ pub async fn rehearse(
         manifest: None,
         server: otherwise.filter(|_| !scratch::is_possible()).cloned(),
     };
-    let rehearsed = rehearse::rehearse(options, progress, cancel).await.map_err(|e| match e.advice() {
-        Some(advice) if e.kind() == Kind::Failed => {
-            let advice =
-                format!("{advice}; or name a server with `regenesis setup restore --dry-run`, then publish --dir");
-            e.hint(advice)
-        }
-        _ => e,
+    let rehearsed = rehearse::rehearse(options, progress, cancel).await.map_err(|e| {
+        if e.advice().is_some() && e.kind() == Kind::Failed { e.or_hint(Next::RehearseElsewhere) } else { e }
     })?;
     rehearsed.check().map_err(|e| {
         let why = e.chain();
-        Error::verify(format!("nothing was signed or served: {why}")).hint(format!(
-            "`regenesis setup restore --dry-run -s {}` shows all of it",
-            directory.join(family.snapshot_file_name()).display()
-        ))
+        Error::verify(format!("nothing was signed or served: {why}"))
+            .hint(Next::ShowRehearsal { snapshot: setup::shell_path(&directory.join(family.snapshot_file_name())) })
     })?;
     progress.note(format!(
         "rehearsed: psql restored all {} of {}",

@@ -16,7 +16,9 @@ use serde::Serialize;
 
 use super::files::read_manifest;
 use crate::{
-    base::{Blake3Hash, Context, Error, Progress, Result, Sha256Hash, task::CancellationToken, text},
+    base::{
+        Advice, Blake3Hash, Context, Error, Next, Notice, Progress, Result, Sha256Hash, task::CancellationToken, text,
+    },
     database::{
         RehearsalDatabase, Settings,
         scratch::{Scratch, ScratchOptions},
@@ -112,6 +114,7 @@ impl Rehearsed {
     /// # Errors
     /// `Kind::Verify` with the first failure.
     pub fn check(&self) -> Result<()> {
+        const KEEP: &str = "do not give it out";
         if self.ok {
             return Ok(());
         }
@@ -122,9 +125,7 @@ impl Rehearsed {
                 "kwild would not restore this snapshot, and end: {}; psql stopped there and nothing was loaded",
                 failed.unwrap_or_default()
             ))
-            .hint(
-                "do not give it out; make it anew from the old network's database with `regenesis snapshot create`",
-            ));
+            .hint(Advice::from(KEEP).and(Next::MakeSnapshotAnew)));
         }
         if let Some(table) = self.differs.first() {
             let more = self.differs.len() - 1;
@@ -136,7 +137,7 @@ impl Rehearsed {
             parts.push(format!("line {}: {}: {}", failed.line, failed.statement, failed.message));
         }
         Err(Error::verify(format!("kwild would not restore all of this snapshot: {}", parts.join("; ")))
-            .hint("do not give it out; make it anew from the old network's database with `regenesis snapshot create`"))
+            .hint(Advice::from(KEEP).and(Next::MakeSnapshotAnew)))
     }
 }
 
@@ -174,9 +175,12 @@ pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &Ca
         None => {
             progress.step("Starting a throw-away PostgreSQL");
             let started = tokio::task::spawn_blocking(|| Scratch::start(ScratchOptions::default()));
-            Some(started.await.or_failed(|| "the throw-away server was not started")?.map_err(|e| {
-                e.hint("install a PostgreSQL 16 server on this machine, or name one that may be used: --host, --port, --user")
-            })?)
+            Some(
+                started
+                    .await
+                    .or_failed(|| "the throw-away server was not started")?
+                    .map_err(|e| e.hint(Next::InstallOrNameServer))?,
+            )
         }
     };
     let server = match (&options.server, &throw_away) {
@@ -199,7 +203,7 @@ pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &Ca
     // Also when the restore failed, nothing may be left; its own error matters more.
     let loaded = match (loaded, removed) {
         (Err(e), Err(left)) => {
-            progress.warning(left.chain());
+            progress.warning(Notice { text: left.chain(), next: left.advice().cloned() });
             return Err(e);
         }
         (loaded, Ok(())) => loaded?,
@@ -241,7 +245,7 @@ impl Wanted {
                 read.state_hash,
                 manifest.state_hash
             ))
-            .hint("give the snapshot that was signed, or leave --manifest out")),
+            .hint(Next::SignedSnapshot)),
             _ => Ok(()),
         }
     }

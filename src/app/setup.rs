@@ -9,7 +9,7 @@ use std::{
 use kwil_formats::formats::{Family, config::PeerAddress};
 
 use crate::{
-    base::{Blake3Hash, Context, Error, Result, clock, files::read_bounded, limits},
+    base::{Blake3Hash, Context, Error, Next, Notice, Result, clock, files::read_bounded, limits},
     manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, VerifyError, verify},
     setup::{self, GenesisSource, InitOptions, Initialised, SnapshotSource},
     snapshot::{self, ReadOptions, VerifyOptions, digest::spill_directory},
@@ -72,7 +72,7 @@ pub fn init_described(options: &InitOptions, described: Option<&Described>) -> R
             }
             _ => {
                 return Err(Error::usage("a manifest describes a genesis and a snapshot, and both must be given")
-                    .hint("give --genesis and --genesis-state, or leave --manifest out"));
+                    .hint(Next::PairOrNoManifest));
             }
         };
         described.manifest.check_genesis(&bytes)?;
@@ -98,11 +98,11 @@ pub fn init_described(options: &InitOptions, described: Option<&Described>) -> R
     })?;
     if let Some(described) = described {
         let lead = described.manifest.manifest().trust.lead;
-        options.progress.note(format!(
-            "genesis and snapshot are those of manifest {}, which {lead} signed; whether to trust that key is not \
-             checked here (manifest verify --trust)",
-            described.manifest.id()
-        ));
+        let id = described.manifest.id();
+        let text = format!(
+            "genesis and snapshot are those of manifest {id}, which {lead} signed; whether to trust that key is not checked here"
+        );
+        options.progress.note(Notice::from(text).next(Next::VerifyTrust));
     }
     Ok(made)
 }

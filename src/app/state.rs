@@ -16,7 +16,7 @@ use kwil_formats::formats::key::PublicKey;
 
 use crate::{
     base::{
-        Blake3Hash, Context, Error, Result,
+        Blake3Hash, Context, Error, Next, Result,
         durable::{self, Lock},
         files::read_bounded,
         limits,
@@ -50,7 +50,7 @@ impl Seen {
 }
 
 impl StateDirectory {
-    /// The directory of `--state-dir`, or the XDG default. It is made when something is to be remembered.
+    /// The directory that was given, or the XDG default. It is made when something is to be remembered.
     ///
     /// # Errors
     /// When none is given and neither `XDG_STATE_HOME` nor `HOME` says where.
@@ -63,7 +63,7 @@ impl StateDirectory {
                 .map(|base| base.join("regenesis"))
                 .ok_or_else(|| {
                     Error::usage("there is no place for the state: neither XDG_STATE_HOME nor HOME is set")
-                        .hint("give --state-dir DIR, on a disk that stays")
+                        .hint(Next::GiveStateDirectory)
                 })?,
         };
         Ok(StateDirectory { path })
@@ -122,14 +122,7 @@ impl StateDirectory {
             Err(error @ VerifyError::Equivocation { .. }) => {
                 let error = Error::from(error);
                 Err(match self.keep_proof(bytes)? {
-                    Some(proof) => {
-                        let hint = format!(
-                            "{}; both are kept in {}",
-                            error.advice().unwrap_or("warn the other validators"),
-                            proof.display()
-                        );
-                        error.hint(hint)
-                    }
+                    Some(proof) => error.or_hint(format!("both are kept in {}", proof.display())),
                     None => error,
                 })
             }

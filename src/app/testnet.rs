@@ -2,7 +2,7 @@
 
 use std::{
     ffi::OsString,
-    fmt, fs, io,
+    fs, io,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
 };
@@ -13,14 +13,14 @@ use kwil_formats::{
         genesis::{Genesis, fresh::Fresh, testnet::key_type},
         key::PrivateKey,
     },
-    judge::readiness::shell_word,
+    judge::quote::shell_word,
 };
 use rand::{TryRngCore, rngs::OsRng};
 use serde::Serialize;
 
 use super::setup::init;
 use crate::{
-    base::{Context, Error, Progress, Result, durable, task::CancellationToken, text::escape},
+    base::{Context, Error, Next, Progress, Result, durable, task::CancellationToken},
     setup::{
         self, GenesisSource, InitOptions, KeySource, NodeConfig, SnapshotSource, key_file_name,
         testnet::{Hosts, Layout, Node, check_count, own_keys, plan},
@@ -115,53 +115,6 @@ pub struct Testnet {
     pub rehearsal: bool,
 }
 
-impl fmt::Display for Testnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let place = self.directory.display();
-        match self.family {
-            Family::V09 => writeln!(f, "Successfully initialized {} node directories: {place}", self.nodes.len())?,
-            Family::V010 => writeln!(f, "Generated testnet configuration in {place}")?,
-        }
-        writeln!(f, "  network {} ({})", escape(&self.chain_id), self.family)?;
-        if let Some(hash) = &self.state_hash {
-            writeln!(f, "  state hash {hash}")?;
-        }
-        for node in &self.nodes {
-            let part = match (node.leader, node.validator) {
-                (true, _) => "leader",
-                (_, true) => "validator",
-                _ => "follows",
-            };
-            let name = node.root.file_name().unwrap_or_default().to_string_lossy();
-            writeln!(
-                f,
-                "  {name:<8} {part:<9} peers {}  RPC {}  database {}",
-                node.address, node.rpc_port, node.dbname
-            )?;
-        }
-        if self.rehearsal {
-            writeln!(
-                f,
-                "Validators of the given genesis were replaced by these nodes, each of power 1, and the network has the \
-                 name above: its transactions are none of the real network's."
-            )?;
-        }
-        let many = self.nodes.len() > 1;
-        writeln!(f, "{}", if many { "For each node, an empty database, a check, and the start:" } else { "Next:" })?;
-        for node in &self.nodes {
-            writeln!(f, "  {} && regenesis setup check -r {} && {}", node.create, quoted(&node.root), node.start)?;
-        }
-        if self.shared && many && self.family == Family::V09 {
-            writeln!(
-                f,
-                "On one Postgres server, v0.9 nodes of a new network can wait for each other for ever: start one, wait for \
-                 \"ABCI application is ready\" in its log, stop it, do the next, then start all together."
-            )?;
-        }
-        Ok(())
-    }
-}
-
 /// The shell command that makes the node's database; `config` is that of all nodes.
 fn create(family: Family, node: &Node, config: &[(String, String)]) -> String {
     let said = |v09: &str, v010: &str, default: &str| {
@@ -177,10 +130,6 @@ fn create(family: Family, node: &Node, config: &[(String, String)]) -> String {
     format!("createdb -h {host} -p {port} -U {user} {}", shell_word(&node.dbname))
 }
 
-fn quoted(path: &Path) -> String {
-    shell_word(&path.to_string_lossy())
-}
-
 /// Makes every root, then gives the directory its name.
 ///
 /// # Errors
@@ -189,7 +138,7 @@ pub fn testnet(options: TestnetOptions) -> Result<Testnet> {
     let output = std::path::absolute(&options.output).or_failed(|| "cannot find the current directory")?;
     let family = options.layout.family;
     if options.validators == 0 {
-        return Err(Error::usage("a network needs at least one validator").hint("give --validators 1 or more"));
+        return Err(Error::usage("a network needs at least one validator").hint(Next::OneNode));
     }
     if let Some((key, _)) = options.config.iter().find(|(key, _)| own_keys(&options.layout).contains(&key.as_str())) {
         return Err(Error::usage(format!("{key} is each node's own and cannot be the same in all of them"))
@@ -265,7 +214,7 @@ fn refuse_existing(output: &Path) -> Result<()> {
         Err(e) => return Err(Error::failed(format!("cannot look at {}", output.display())).because(e)),
         Ok(data) if !data.is_dir() => {
             return Err(Error::refused(format!("{} exists and is no directory", output.display()))
-                .hint("choose another directory with --output-dir"));
+                .hint(Next::ChooseNetworkDirectory));
         }
         Ok(_) => {
             fs::read_dir(output).or_failed(|| format!("cannot read directory {}", output.display()))?.next().is_none()
@@ -275,7 +224,7 @@ fn refuse_existing(output: &Path) -> Result<()> {
         return Ok(());
     }
     Err(Error::refused(format!("{} is not empty: an existing network is never overwritten", output.display()))
-        .hint("choose another directory with --output-dir, or remove that one if nobody needs it"))
+        .hint(Next::ChooseNetworkDirectoryOrRemove))
 }
 
 /// What every root is made from.

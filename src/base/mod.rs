@@ -9,6 +9,6 @@ pub mod progress;
 pub mod task;
 
 pub use kwil_formats::base::{
-    Blake3Hash, Context, Error, Finding, Kind, Level, Result, Sha256Hash, error, finding, ids, text,
+    Advice, Blake3Hash, Context, Error, Finding, Kind, Level, Next, Result, Sha256Hash, error, finding, ids, text,
 };
-pub use progress::Progress;
+pub use progress::{Notice, Progress};

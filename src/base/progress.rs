@@ -2,15 +2,17 @@
 
 use std::{fmt, sync::Arc};
 
+use super::{Advice, Error};
+
 /// One thing worth telling while work goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Item {
     /// A new step of the work begins; its name in words.
     Step(String),
-    /// Something worth a line of its own, in words.
-    Note(String),
-    /// Something that the operator should look at, in words.
-    Warning(String),
+    /// Something worth a line of its own.
+    Note(Notice),
+    /// Something that the operator should look at.
+    Warning(Notice),
     /// How far the task of this name is, in bytes.
     Bytes {
         /// Name of the task, such as `snapshot` or `fetch`.
@@ -24,6 +26,35 @@ pub enum Item {
     },
     /// The task of this name is over: its bar goes away.
     Done(&'static str),
+}
+
+/// What is told, and what the operator may do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// What was seen, in words.
+    pub text: String,
+    /// What the operator may do; `None` where nothing is advised.
+    pub next: Option<Advice>,
+}
+
+impl Notice {
+    /// This notice with what the operator may do.
+    #[must_use]
+    pub fn next(mut self, next: impl Into<Advice>) -> Self {
+        self.next = Some(next.into());
+        self
+    }
+
+    /// An error as a notice: its causes and its advice, behind `what` and a colon.
+    pub fn of(what: impl fmt::Display, error: &Error) -> Self {
+        Notice { text: format!("{what}: {}", error.chain()), next: error.advice().cloned() }
+    }
+}
+
+impl<T: Into<String>> From<T> for Notice {
+    fn from(text: T) -> Self {
+        Notice { text: text.into(), next: None }
+    }
 }
 
 /// Where progress items go. Cheap to clone; clones send to the same place.
@@ -52,13 +83,13 @@ impl Progress {
     }
 
     /// Tells something worth a line of its own.
-    pub fn note(&self, text: impl Into<String>) {
-        self.item(Item::Note(text.into()));
+    pub fn note(&self, notice: impl Into<Notice>) {
+        self.item(Item::Note(notice.into()));
     }
 
     /// Tells the operator something to look at.
-    pub fn warning(&self, text: impl Into<String>) {
-        self.item(Item::Warning(text.into()));
+    pub fn warning(&self, notice: impl Into<Notice>) {
+        self.item(Item::Warning(notice.into()));
     }
 
     /// Tells how far a task is, in bytes; see [`Item::Bytes`].

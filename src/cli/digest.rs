@@ -6,7 +6,7 @@ use clap::Args;
 use kwil_formats::formats::GENESIS_FILE_NAME;
 use serde::Serialize;
 
-use super::{Session, database::DatabaseArgs, values::FamilyChoice};
+use super::{Session, database::DatabaseArgs, values::FamilyChoice, words};
 use crate::{
     base::{Context, Error, Result, durable},
     snapshot::{
@@ -50,7 +50,7 @@ impl fmt::Display for DigestResult {
         match &self.comparison {
             // Hundreds of tables would hide the one that differs.
             Some(comparison) => {
-                self.digest.fmt_summary(f)?;
+                words::digest_summary(&self.digest, f)?;
                 write!(f, "\n{comparison}")
             }
             None => write!(f, "{}", self.digest),

@@ -14,10 +14,13 @@ use kwil_formats::formats::{
 };
 use serde::Serialize;
 
-use super::Session;
+use super::{
+    Session,
+    words::{self, finding::FindingResult},
+};
 use crate::{
     app::genesis::{self as use_case, Edited, LintRequest},
-    base::{Context, Error, Finding, Level, Result, text},
+    base::{Context, Error, Level, Result, text},
 };
 
 /// Commands about a genesis file.
@@ -288,12 +291,12 @@ impl SetArgs {
 struct SetResult {
     genesis: PathBuf,
     changes: Vec<Change>,
-    findings: Vec<Finding>,
+    findings: Vec<FindingResult>,
 }
 
 impl SetResult {
     fn new(edited: Edited) -> Self {
-        SetResult { genesis: edited.genesis, changes: edited.changes, findings: edited.findings }
+        SetResult { genesis: edited.genesis, changes: edited.changes, findings: FindingResult::all(&edited.findings) }
     }
 }
 
@@ -312,7 +315,7 @@ impl fmt::Display for SetResult {
     }
 }
 
-fn findings(f: &mut fmt::Formatter<'_>, findings: &[Finding]) -> fmt::Result {
+fn findings(f: &mut fmt::Formatter<'_>, findings: &[FindingResult]) -> fmt::Result {
     for finding in findings {
         let path = finding.path.as_deref().unwrap_or("genesis");
         writeln!(f, "{} [{}] {path}: {}", finding.level, finding.code, finding.text)?;
@@ -341,7 +344,7 @@ impl LintArgs {
         let result = LintResult {
             ok: lint::worst(&linted.findings) != Some(Level::Error),
             family: linted.family,
-            findings: linted.findings,
+            findings: FindingResult::all(&linted.findings),
         };
         let errors = result.findings.iter().filter(|finding| finding.level == Level::Error).count();
         if errors == 0 {
@@ -357,7 +360,7 @@ impl LintArgs {
 struct LintResult {
     ok: bool,
     family: Option<Family>,
-    findings: Vec<Finding>,
+    findings: Vec<FindingResult>,
 }
 
 impl fmt::Display for LintResult {
@@ -404,7 +407,7 @@ fn explain(name: &str, session: &Session) -> Result<()> {
         code: code.name,
         what: code.what,
         kwild: code.kwild,
-        fix: code.fix,
+        fix: words::mend(code.name),
         traps: code.traps,
     })
 }

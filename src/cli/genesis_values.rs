@@ -71,7 +71,7 @@ mod tests {
         ] {
             let error = balance(family, signs, text).unwrap_err();
             assert_eq!(error.kind(), Kind::Usage);
-            assert!(error.advice().is_some_and(|hint| hint.contains(form)), "{text}: {error}");
+            assert!(error.advice().is_some_and(|hint| format!("{hint:?}").contains(form)), "{text}: {error}");
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
     setup_init::OldConfig,
     swarm::{self, Linger, SwarmArgs},
     ticket::TicketArgs,
+    words::{check::CheckResult, root::JoinResult},
 };
 use crate::{
     app::{
@@ -122,13 +123,14 @@ impl JoinArgs {
         };
         if self.check {
             let readiness = join::preflight(options, &session.progress, &session.cancel).await?;
+            let result = CheckResult::of(&readiness);
             return match readiness.ok {
-                true => session.output.result(&readiness),
-                false => session.output.result_with_error(&readiness, check::refusal(&readiness)),
+                true => session.output.result(&result),
+                false => session.output.result_with_error(&result, check::refusal(&readiness)),
             };
         }
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
-        session.output.result(&joined)?;
+        session.output.result(&JoinResult::of(&joined))?;
         swarm::tell_linger(self.linger, session);
         joining.linger(self.linger.duration(), &session.cancel).await
     }

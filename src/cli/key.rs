@@ -143,8 +143,8 @@ impl InfoArgs {
 /// The error of an argument that is no key: `Kind::Usage`, since the argument is wrong.
 fn usage(error: kwil_formats::formats::key::KeyError) -> Error {
     let told = Error::from(error);
-    let hint = told.advice().unwrap_or("name the key's file with --key-file").to_owned();
-    Error::usage(told.to_string()).hint(hint)
+    let advice = told.advice().cloned().unwrap_or("name the key's file with --key-file".into());
+    Error::usage(told.to_string()).hint(advice)
 }
 
 /// Names under which the key's node is known, beyond those that Kwil's own command shows.

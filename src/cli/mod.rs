@@ -27,6 +27,7 @@ mod snapshot;
 mod swarm;
 mod ticket;
 mod values;
+mod words;
 
 use std::process::ExitCode;
 

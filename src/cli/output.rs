@@ -14,7 +14,7 @@ use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
-use super::{ColorChoice, Globals, LogFormat, OutputFormat};
+use super::{ColorChoice, Globals, LogFormat, OutputFormat, words};
 use crate::base::{Context, Error, Kind, Result};
 
 /// How an error of the system ends that comes of `ulimit -f`.
@@ -83,8 +83,8 @@ impl Output {
                 stderr,
                 "  next: this process may not write larger files: raise or lift its limit (ulimit -f), then run it again"
             );
-        } else if let Some(hint) = error.advice() {
-            let _ = writeln!(stderr, "  next: {hint}");
+        } else if let Some(advice) = error.advice() {
+            let _ = writeln!(stderr, "  next: {}", words::advice(advice));
         }
         ExitCode::from(error.kind().exit_code())
     }

@@ -9,9 +9,9 @@ use std::{
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle as BarStyle};
 
-use super::{Globals, ProgressStyle, output};
+use super::{Globals, ProgressStyle, output, words};
 use crate::base::{
-    Progress, clock,
+    Notice, Progress, clock,
     progress::Item,
     text::{self, megabytes_per_second},
 };
@@ -26,8 +26,8 @@ pub(crate) fn sink(globals: &Globals) -> Progress {
     let quiet = globals.quiet || globals.silence;
     let terminal = io::stderr().is_terminal();
     match globals.progress {
-        ProgressStyle::None => words(quiet),
-        _ if quiet => words(true),
+        ProgressStyle::None => undrawn(quiet),
+        _ if quiet => undrawn(true),
         ProgressStyle::Json => json(),
         ProgressStyle::Bar => bars(output::colour(globals.color)),
         ProgressStyle::Auto if terminal => bars(output::colour(globals.color)),
@@ -39,11 +39,24 @@ fn say(line: &str) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
+fn warning(notice: &Notice) -> String {
+    format!("warning: {}", words::notice(notice))
+}
+
+/// A notice as a line of JSON, under the name of its kind.
+fn told(kind: &str, notice: &Notice) -> serde_json::Value {
+    match &notice.next {
+        Some(next) => serde_json::json!({kind: notice.text, "next": words::advice(next)}),
+        None => serde_json::json!({kind: notice.text}),
+    }
+}
+
 /// Draws no task's progress; warnings are always told, steps and notes unless `quiet`.
-fn words(quiet: bool) -> Progress {
+fn undrawn(quiet: bool) -> Progress {
     Progress::new(move |item| match item {
-        Item::Warning(t) => say(&format!("warning: {t}")),
-        Item::Step(t) | Item::Note(t) if !quiet => say(&t),
+        Item::Warning(notice) => say(&warning(&notice)),
+        Item::Step(t) if !quiet => say(&t),
+        Item::Note(notice) if !quiet => say(&words::notice(&notice)),
         _ => {}
     })
 }
@@ -62,8 +75,8 @@ fn json() -> Progress {
         }
         let value = match item {
             Item::Step(t) => serde_json::json!({"step": t}),
-            Item::Note(t) => serde_json::json!({"note": t}),
-            Item::Warning(t) => serde_json::json!({"warning": t}),
+            Item::Note(notice) => told("note", &notice),
+            Item::Warning(notice) => told("warning", &notice),
             Item::Bytes { task, done, total, detail } => {
                 serde_json::json!({"task": task, "done": done, "total": total, "detail": detail})
             }
@@ -82,8 +95,9 @@ struct Task {
 fn plain() -> Progress {
     let tasks: Mutex<HashMap<&'static str, Task>> = Mutex::default();
     Progress::new(move |item| match item {
-        Item::Step(t) | Item::Note(t) => say(&t),
-        Item::Warning(t) => say(&format!("warning: {t}")),
+        Item::Step(t) => say(&t),
+        Item::Note(notice) => say(&words::notice(&notice)),
+        Item::Warning(notice) => say(&warning(&notice)),
         Item::Done(task) => {
             tasks.lock().expect("no panic while held").remove(task);
         }
@@ -127,11 +141,14 @@ fn bars(colour: bool) -> Progress {
     let without_total = BarStyle::with_template("{prefix:9} {spinner} {bytes}  {binary_bytes_per_sec}  {msg}")
         .expect("a fixed template");
     Progress::new(move |item| match item {
-        Item::Step(t) | Item::Note(t) => {
+        Item::Step(t) => {
             let _ = multi.println(t);
         }
-        Item::Warning(t) => {
-            let _ = multi.println(format!("warning: {t}"));
+        Item::Note(notice) => {
+            let _ = multi.println(words::notice(&notice));
+        }
+        Item::Warning(notice) => {
+            let _ = multi.println(warning(&notice));
         }
         Item::Done(task) => {
             if let Some(bar) = bars.lock().expect("no panic while held").remove(task) {

@@ -8,6 +8,7 @@ use super::{
     Session,
     database::DatabaseArgs,
     values::{FamilyChoice, Size},
+    words::check::CheckResult,
 };
 use crate::{
     app::{
@@ -88,11 +89,11 @@ impl CheckArgs {
             more: Vec::new(),
         };
         let readiness = check::check(options).await?;
+        let result = CheckResult::of(&readiness);
         if readiness.ok {
-            session.output.result(&readiness)
+            session.output.result(&result)
         } else {
-            let error = check::refusal(&readiness);
-            session.output.result_with_error(&readiness, error)
+            session.output.result_with_error(&result, check::refusal(&readiness))
         }
     }
 }

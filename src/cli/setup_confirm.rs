@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{
     Session,
     database::{DatabaseArgs, Resolved},
+    words::finding::FindingResult,
 };
 use crate::{
     app::{
@@ -57,12 +58,17 @@ pub(crate) struct ConfirmArgs {
     database: DatabaseArgs,
 }
 
+/// What the confirmation found, with the findings' fixes in words.
 #[derive(Serialize)]
-struct ConfirmResult(Confirmed);
+struct ConfirmResult {
+    #[serde(flatten)]
+    confirmed: Confirmed,
+    collation: Vec<FindingResult>,
+}
 
 impl fmt::Display for ConfirmResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let confirmed = &self.0;
+        let confirmed = &self.confirmed;
         let words = match confirmed.outcome {
             Conclusion::AsSigned => "This node holds what was signed.",
             Conclusion::AsSignedAndMore => "This node holds what was signed, and what transactions added since.",
@@ -103,8 +109,11 @@ impl fmt::Display for ConfirmResult {
                 writeln!(f, "{word} and {more} more; --output json names all")?;
             }
         }
-        for finding in &confirmed.collation {
+        for finding in &self.collation {
             writeln!(f, "{}: {}", finding.level, finding.text)?;
+            if let Some(fix) = &finding.fix {
+                writeln!(f, "  fix: {fix}")?;
+            }
         }
         for note in &confirmed.notes {
             writeln!(f, "note: {note}")?;
@@ -144,7 +153,7 @@ impl ConfirmArgs {
         };
         let confirmed = confirm(options, &session.progress, &session.cancel).await?;
         let verdict = confirmed.check();
-        let result = ConfirmResult(confirmed);
+        let result = ConfirmResult { collation: FindingResult::all(&confirmed.collation), confirmed };
         match verdict {
             Ok(()) => session.output.result(&result),
             Err(e) => session.output.result_with_error(&result, e),

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     app::genesis as use_case,
-    base::{Context, Error, Result, Sha256Hash, text},
+    base::{Context, Error, Notice, Result, Sha256Hash, text},
 };
 
 /// What `setup genesis` is told.
@@ -102,8 +102,8 @@ impl GenesisArgs {
         let (path, findings) = use_case::create(&fresh, &self.out)?;
         for finding in &findings {
             let at = finding.path.as_deref().unwrap_or("genesis");
-            let fix = finding.fix.as_deref().map(|fix| format!(" (fix: {fix})")).unwrap_or_default();
-            session.progress.warning(format!("[{}] {at}: {}{fix}", finding.code, finding.text));
+            let text = format!("[{}] {at}: {}", finding.code, finding.text);
+            session.progress.warning(Notice { text, next: finding.fix.clone() });
         }
         session.output.result(&Said(format!("Created genesis.json file at {}", path.display())))
     }

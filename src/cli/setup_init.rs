@@ -180,7 +180,7 @@ impl OldConfig {
             let told = Error::from(e);
             let path = self.root.join(CONFIG_FILE_NAME);
             Error::new(told.kind(), format!("{}: {told}", path.display()))
-                .hint(told.advice().unwrap_or("give the old node's root").to_owned())
+                .hint(told.advice().cloned().unwrap_or("give the old node's root".into()))
         })
     }
 }

@@ -60,7 +60,7 @@ impl Signals {
                 };
                 let explained = Error::new(Kind::Interrupted(number), format!("{}{lost}", error.chain()));
                 match error.advice() {
-                    Some(hint) => explained.hint(hint),
+                    Some(advice) => explained.hint(advice.clone()),
                     None => explained,
                 }
             }

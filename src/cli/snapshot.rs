@@ -10,6 +10,7 @@ use super::{
     database::DatabaseArgs,
     digest::DigestArgs,
     values::{FamilyChoice, Size},
+    words::snapshot::VerifyResult,
 };
 use crate::{
     app::publish,
@@ -242,6 +243,6 @@ impl VerifyArgs {
         let verified = tokio::task::spawn_blocking(move || snapshot::verify(&file, &genesis, &options, &progress))
             .await
             .or_failed(|| "the check ended unexpectedly")??;
-        session.output.result(&verified)
+        session.output.result(&VerifyResult::of(&verified))
     }
 }

@@ -27,7 +27,7 @@ use super::{
     reach::{Privacy, Reached, Stream, reach, unreachable},
     settings::{Settings, SslMode},
 };
-use crate::base::{Error, Result, text::escape};
+use crate::base::{Advice, Error, Next, Result, text::escape};
 
 /// How long reaching a server and logging in may take together.
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
@@ -318,23 +318,18 @@ fn explain_connect(e: tokio_postgres::Error, settings: &Settings) -> Error {
     let (place, user, dbname) = (settings.place(), escape(&settings.user), escape(&settings.dbname));
     match e.code() {
         Some(code) if *code == SqlState::INVALID_CATALOG_NAME => {
-            Error::failed(format!("{NO_DATABASE} \"{dbname}\" at {place}"))
-                .hint("name the old node's database with --dbname; psql --list shows those that exist")
-        }
-        Some(code) if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION && let_in_otherwise(&words).is_some() => {
-            Error::failed(format!("Postgres at {place} does not let \"{user}\" in"))
-                .hint(let_in_otherwise(&words).unwrap_or_default())
-                .because(words)
+            Error::failed(format!("{NO_DATABASE} \"{dbname}\" at {place}")).hint(Next::NameDatabase)
         }
         Some(code) if *code == SqlState::INVALID_PASSWORD || *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION => {
+            let otherwise = let_in_otherwise(&words).filter(|_| *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION);
             Error::failed(format!("Postgres at {place} does not let \"{user}\" in"))
                 .because(words)
-                .hint("check --user, and the password in PGPASSWORD, ~/.pgpass or --password-file")
+                .hint(otherwise.unwrap_or(Next::CheckLogin.into()))
         }
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             Error::failed(format!("\"{user}\" may not connect to the database \"{dbname}\" at {place}"))
                 .because(words)
-                .hint("use the role that owns the Kwil database, or a superuser (--user)")
+                .hint(Next::UseOwner)
         }
         Some(code) if *code == SqlState::TOO_MANY_CONNECTIONS => {
             Error::failed(format!("Postgres at {place} has no connection left"))
@@ -346,20 +341,20 @@ fn explain_connect(e: tokio_postgres::Error, settings: &Settings) -> Error {
             .hint("see the server's log; try again once it is up"),
         None if words.contains("password missing") => {
             Error::failed(format!("Postgres at {place} wants a password for \"{user}\", and none was given"))
-                .hint("put it into PGPASSWORD, ~/.pgpass or --password-file")
+                .hint(Next::GivePassword)
         }
         None => unreachable(settings).because(words),
     }
 }
 
 /// Advice on how else a server may let the role in that it refused, by what its words say about TLS.
-fn let_in_otherwise(words: &str) -> Option<&'static str> {
+fn let_in_otherwise(words: &str) -> Option<Advice> {
     if words.contains("no encryption") || words.contains("SSL off") {
-        Some("the server may let this role in over TLS only: give --sslmode require, or verify-full (or check --user)")
+        Some(Next::RequireTls.into())
     } else if words.contains("client certificate") {
-        Some("name a certificate for this role with PGSSLCERT, and its key with PGSSLKEY")
+        Some("name a certificate for this role with PGSSLCERT, and its key with PGSSLKEY".into())
     } else if words.contains("SSL encryption") || words.contains("SSL on") {
-        Some("the server may let this role in without TLS only: give --sslmode disable (or check --user)")
+        Some(Next::AllowPlain.into())
     } else {
         None
     }
@@ -378,12 +373,12 @@ pub(super) fn explain_refusal(code: Option<&SqlState>, words: String, doing: &st
         Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
             Error::failed(format!("\"{user}\" may not {doing} in the database \"{dbname}\""))
                 .because(words)
-                .hint("use the role that owns the Kwil database, or a superuser (--user)")
+                .hint(Next::UseOwner)
         }
         Some(code) if *code == SqlState::UNDEFINED_TABLE || *code == SqlState::UNDEFINED_COLUMN => {
             Error::failed(format!("cannot {doing}: the database \"{dbname}\" lacks a part of Kwil's tables"))
                 .because(words)
-                .hint("name the old node's database with --dbname; one that a restore left half-filled cannot be used")
+                .hint(Next::NameWholeDatabase)
         }
         // A value or a row that is too long for the text of a COPY, in the words of the server's versions.
         _ if ["invalid memory alloc request size", "Cannot enlarge string buffer", "out of memory"]

@@ -17,7 +17,7 @@ use super::{
     pooler,
     settings::Settings,
 };
-use crate::base::{Error, Progress, Result, text};
+use crate::base::{Error, Next, Notice, Progress, Result, text};
 use reader::Reader;
 
 /// kwild's bookkeeping table, left out as Kwil leaves it out.
@@ -97,11 +97,11 @@ impl Cut {
     pub async fn open(settings: &Settings, options: CutOptions, progress: &Progress) -> Result<Self> {
         let connection = Connection::open(settings).await?;
         if let Some(why) = connection.plain_because() {
-            progress.warning(format!(
-                "the connection to Postgres at {} is plain text, which others on the way can read and change: {why} (--sslmode \
-                 require insists on TLS, disable says that it is meant)",
+            let text = format!(
+                "the connection to Postgres at {} is plain text, which others on the way can read and change: {why}",
                 settings.place()
-            ));
+            );
+            progress.warning(Notice::from(text).next(Next::ChooseTls));
         }
         let settings = &connection.settled(settings);
         let name = format!("regenesis {:08x}", rand::random::<u32>());
@@ -111,9 +111,7 @@ impl Cut {
             let begun = read.begin(lookout.name()).await?;
             if !read.keeps_settings().await? {
                 let place = pooler::place_of(&connection).await;
-                return Err(
-                    pooler::error(settings, place.as_deref()).because("our session's settings do not reach the server")
-                );
+                return Err(pooler::error(settings, place).because("our session's settings do not reach the server"));
             }
             begun
         };

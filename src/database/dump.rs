@@ -29,7 +29,7 @@ use super::{
     settings::Settings,
     skeleton::{Skeleton, TEXT_IN_MEMORY_BYTES},
 };
-use crate::base::{Context, Error, Result, text::escape};
+use crate::base::{Advice, Context, Error, Next, Result, text::escape};
 
 /// Major version of the oldest pg_dump that knows `--no-table-access-method`.
 const MAJOR_MIN: u32 = 15;
@@ -79,9 +79,7 @@ impl PgDump {
         clean_environment(&mut command);
         command.arg("--version").stdin(Stdio::null()).kill_on_drop(true);
         let output = command.output().await.map_err(|e| {
-            Error::failed(format!("cannot run pg_dump at {}", path.display()))
-                .because(e)
-                .hint("give the path of a working pg_dump with --pg-dump")
+            Error::failed(format!("cannot run pg_dump at {}", path.display())).because(e).hint(Next::NamePgDump)
         })?;
         let text = String::from_utf8_lossy(&output.stdout);
         let version = version(text.trim()).filter(|_| output.status.success());
@@ -92,7 +90,7 @@ impl PgDump {
                     path.display(),
                     escape(text.trim())
                 ))
-                .hint("give the path of a working pg_dump with --pg-dump"))
+                .hint(Next::NamePgDump))
             },
             |(version, major)| Ok(PgDump { path: path.to_owned(), major, version: escape(version) }),
         )
@@ -175,9 +173,7 @@ impl PgDump {
         // Its own group: a terminal's Ctrl-C comes to us, and we end it with everything it started.
         command.process_group(0).kill_on_drop(true);
         let mut child = command.spawn().map_err(|e| {
-            Error::failed(format!("cannot run pg_dump at {}", self.path.display()))
-                .because(e)
-                .hint("give the path of a working pg_dump with --pg-dump")
+            Error::failed(format!("cannot run pg_dump at {}", self.path.display())).because(e).hint(Next::NamePgDump)
         })?;
         let mut group = Group::of(&child);
         let stdout = child.stdout.take().ok_or_else(|| Error::failed("pg_dump has no output"))?;
@@ -257,16 +253,18 @@ fn explain(status: ExitStatus, said: &str) -> Error {
         (None, None) => "pg_dump failed".to_owned(),
     };
     let error = if said.is_empty() { Error::failed(how) } else { Error::failed(how).because(one_line(said)) };
-    error.hint(if said.contains("permission denied") {
-        "use the role that owns the Kwil database, or a superuser (--user)"
+    let advice: Advice = if said.contains("permission denied") {
+        Next::UseOwner.into()
     } else if said.contains("max_locks_per_transaction") {
         "pg_dump locks every table at once, and the server has not room for so many locks: ALTER SYSTEM SET \
          max_locks_per_transaction = 2048, restart the server, and run the command again"
+            .into()
     } else if said.contains("password") || said.contains("authentication") {
-        "check the password in PGPASSWORD, ~/.pgpass or --password-file"
+        Next::CheckPassword.into()
     } else {
-        "remove the cause and run the command again; nothing half-made was left"
-    })
+        "remove the cause and run the command again; nothing half-made was left".into()
+    };
+    error.hint(advice)
 }
 
 /// Several lines of another program as one, each made harmless.
@@ -330,7 +328,7 @@ fn leading_number(text: &str) -> Option<u32> {
 fn choose(found: Vec<PgDump>, server_major: u32) -> Result<PgDump> {
     let Some(newest) = found.iter().max_by_key(|p| p.major).cloned() else {
         return Err(Error::failed("pg_dump was not found on PATH or among the installed PostgreSQL versions")
-            .hint(format!("install postgresql-client-{server_major} or newer, or give its path with --pg-dump")));
+            .hint(Next::InstallPgDump { major: server_major }));
     };
     let wanted = server_major.max(MAJOR_MIN);
     let mut usable: Vec<PgDump> = found.into_iter().filter(|p| p.major >= wanted).collect();
@@ -342,13 +340,13 @@ fn choose(found: Vec<PgDump>, server_major: u32) -> Result<PgDump> {
             newest.version,
             newest.path.display()
         ))
-        .hint(format!("install postgresql-client-{wanted}, or give the path of a newer one with --pg-dump"))),
+        .hint(Next::InstallNewerPgDump { major: wanted })),
         None => Err(Error::failed(format!(
             "pg_dump {} at {} is older than the server, which is PostgreSQL {server_major}",
             newest.version,
             newest.path.display()
         ))
-        .hint(format!("install postgresql-client-{wanted}, or give the path of a newer one with --pg-dump"))),
+        .hint(Next::InstallNewerPgDump { major: wanted })),
     }
 }
 
@@ -413,7 +411,7 @@ mod tests {
         assert_eq!(choose(found(), 14).unwrap().path(), Path::new("/a"), "PATH's order");
         let e = choose(found(), 18).unwrap_err();
         assert!(e.to_string().contains("older than the server, which is PostgreSQL 18"), "{e}");
-        assert!(e.advice().unwrap().contains("postgresql-client-18"));
+        assert!(e.advice().unwrap().names(&crate::base::Next::InstallNewerPgDump { major: 18 }));
     }
 
     #[test]
@@ -474,7 +472,7 @@ mod tests {
         );
         let e = explain(ExitStatus::from_raw(1 << 8), &tail(said.as_bytes()).await);
         assert!(e.chain().contains("out of shared memory") && e.chain().len() < 1000, "{}", e.chain());
-        assert!(e.advice().unwrap().contains("ALTER SYSTEM SET max_locks_per_transaction"), "{e:?}");
+        assert!(format!("{:?}", e.advice()).contains("ALTER SYSTEM SET max_locks_per_transaction"), "{e:?}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::base::text;
+use crate::base::{Next, text};
 
 /// SQL condition for the sessions in `pg_stat_activity` that are clients. Without `pg_read_all_stats` a role does not
 /// see what another role's session is, only that it is there and whose.
@@ -67,19 +67,12 @@ pub enum LiveSign {
 }
 
 impl LiveSign {
-    /// Advice on what ends the sign, for the operator.
-    pub fn remedy(&self) -> &'static str {
+    /// What ends the sign.
+    pub fn remedy(&self) -> Next {
         match self {
-            LiveSign::ReplicationSlot(_) | LiveSign::HeightMoved { .. } => {
-                "halt the network, stop kwild, and run the command again (--allow-live goes on all the same)"
-            }
-            LiveSign::Standby { .. } => {
-                "halt the network, stop kwild, and read the primary's database, or promote this server first (--allow-live \
-                 goes on all the same)"
-            }
-            LiveSign::PreparedTransaction(_) | LiveSign::Dirty | LiveSign::UnfinishedAppHash => {
-                "start kwild once more, stop it cleanly, and run the command again (--allow-live goes on all the same)"
-            }
+            LiveSign::ReplicationSlot(_) | LiveSign::HeightMoved { .. } => Next::HaltNetwork,
+            LiveSign::Standby { .. } => Next::ReadPrimary,
+            LiveSign::PreparedTransaction(_) | LiveSign::Dirty | LiveSign::UnfinishedAppHash => Next::StopCleanly,
         }
     }
 }

@@ -7,7 +7,7 @@ use super::{
     connect::{Connection, Failure, words},
     settings::Settings,
 };
-use crate::base::{Error, text::escape};
+use crate::base::{Error, Next, text::escape};
 
 /// How long the server behind a pooler may take to say where it is.
 const ASK_TIME_MAX: Duration = Duration::from_secs(5);
@@ -28,11 +28,11 @@ pub(super) async fn explain(settings: &Settings, failure: Failure) -> Error {
         place_of(&connection).await
     };
     let place = tokio::time::timeout(ASK_TIME_MAX, asked).await.ok().flatten();
-    error(settings, place.as_deref()).because(why)
+    error(settings, place).because(why)
 }
 
-/// Where the server says that it listens, as the flags `--host H --port P`; `None` where it does not say.
-pub(super) async fn place_of(connection: &Connection) -> Option<String> {
+/// The host and the port at which the server says that it listens; `None` where it does not say.
+pub(super) async fn place_of(connection: &Connection) -> Option<(String, String)> {
     use tokio_postgres::SimpleQueryMessage;
     const SQL: &str = "SELECT pg_catalog.host(pg_catalog.inet_server_addr()), pg_catalog.current_setting('port'), \
          pg_catalog.current_setting('unix_socket_directories', true)";
@@ -42,20 +42,15 @@ pub(super) async fn place_of(connection: &Connection) -> Option<String> {
         SimpleQueryMessage::Row(row) => {
             let directory = row.get(2).and_then(|all| all.split(',').next()).map(str::trim);
             let host = row.get(0).or(directory.filter(|directory| !directory.is_empty()))?;
-            Some(format!("--host {} --port {}", escape(host), escape(row.get(1)?)))
+            Some((escape(host), escape(row.get(1)?)))
         }
         _ => None,
     })
 }
 
 /// The error that a pooler answers; `place` is where the server behind it says that it is, if it said so.
-pub(super) fn error(settings: &Settings, place: Option<&str>) -> Error {
+pub(super) fn error(settings: &Settings, place: Option<(String, String)>) -> Error {
     let what =
         format!("a connection pooler (PgBouncer or its like) answers at {}, not PostgreSQL itself", settings.place());
-    Error::failed(what).hint(match place {
-        Some(place) => format!("name the server behind it: it says of itself {place}"),
-        None => "name the server's own host and port with --host and --port: they stand in the pooler's configuration \
-                 (pgbouncer.ini, [databases])"
-            .to_owned(),
-    })
+    Error::failed(what).hint(Next::ServerBehindPooler { place })
 }

@@ -16,7 +16,7 @@ use super::{
     settings::{Settings, SslMode},
     tls,
 };
-use crate::base::{Error, Result};
+use crate::base::{Error, Next, Result};
 
 /// How long bytes for the server may stay unacknowledged before a TCP connection counts as lost; with the probes, a
 /// server that is gone without a word is noticed after about a minute, whatever is waited for.
@@ -27,11 +27,6 @@ const PROBE_AFTER: Duration = Duration::from_secs(30);
 const PROBE_EVERY: Duration = Duration::from_secs(10);
 /// Probes without an answer after which the connection counts as lost.
 const PROBES: u32 = 3;
-
-pub(super) const TLS_HINT: &str =
-    "check --sslmode; verify-ca and verify-full need the root certificate that signed the server's in PGSSLROOTCERT";
-const NAME_HINT: &str = "--host must be a name that the certificate has (subjectAltName, or else its common name); \
-     --sslmode verify-ca checks no name";
 
 /// A stream of bytes to and from a server, with or without TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -121,8 +116,8 @@ async fn reach_tls(settings: &Settings) -> Result<Option<Reached>> {
     };
     let stream = TlsConnector::from(config).connect(name, stream).await.map_err(|e| {
         let words = tls::words(&e);
-        let hint = if words.contains(", not for ") { NAME_HINT } else { TLS_HINT };
-        no_tls(settings).because(words).hint(hint)
+        let next = if words.contains(", not for ") { Next::NameInCertificate } else { Next::CheckTls };
+        no_tls(settings).because(words).hint(next)
     })?;
     let certificates = stream.get_ref().1.peer_certificates();
     let binding = certificates.and_then(|certificates| end_point(certificates.first()?));
@@ -130,10 +125,9 @@ async fn reach_tls(settings: &Settings) -> Result<Option<Reached>> {
 }
 
 fn no_tls(settings: &Settings) -> Error {
-    Error::failed(format!("no TLS connection to Postgres at {}", settings.place())).hint(TLS_HINT)
+    Error::failed(format!("no TLS connection to Postgres at {}", settings.place())).hint(Next::CheckTls)
 }
 
 pub(super) fn unreachable(settings: &Settings) -> Error {
-    Error::failed(format!("cannot reach Postgres at {}", settings.place()))
-        .hint("is the server running, and are --host and --port (or --from-root) those of the node's database?")
+    Error::failed(format!("cannot reach Postgres at {}", settings.place())).hint(Next::IsServerRunning)
 }

@@ -21,7 +21,7 @@ use super::{
     dump::{self, clean_environment},
     settings::{Settings, SslMode},
 };
-use crate::base::{Context, Error, Result};
+use crate::base::{Context, Error, Next, Result};
 
 /// How the names of rehearsal databases begin; 16 random hex digits follow.
 const NAME_PREFIX: &str = "regenesis_rehearsal_";
@@ -219,17 +219,16 @@ impl RehearsalDatabase {
 
 /// A connection to a database that is sure to be there, with the settings that lead to it.
 async fn maintenance(settings: &Settings) -> Result<(Connection, Settings)> {
-    let hint = "--host, --port and --user name the scratch server; leave them out, and a throw-away server is started";
     let mut missing = None;
     for dbname in MAINTENANCE {
         let settings = Settings { dbname: dbname.to_owned(), ..settings.clone() };
         match Connection::open(&settings).await {
             Ok(connection) => return Ok((connection, settings)),
             Err(e) if is_missing_database(&e) => missing = Some(e),
-            Err(e) => return Err(e.hint(hint)),
+            Err(e) => return Err(e.hint(Next::ScratchServer)),
         }
     }
-    Err(missing.unwrap_or_else(|| Error::failed("no database to connect to")).hint(hint))
+    Err(missing.unwrap_or_else(|| Error::failed("no database to connect to")).hint(Next::ScratchServer))
 }
 
 /// The psql that kwild would run: the first on PATH, else that of the newest installed version.

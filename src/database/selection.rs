@@ -6,7 +6,7 @@ use std::io::Write;
 use tempfile::NamedTempFile;
 
 use super::cut::Facts;
-use crate::base::{Context, Error, Result};
+use crate::base::{Context, Error, Next, Result};
 
 /// Bytes that the selection may take of pg_dump's arguments. Linux allows arguments and environment a quarter of the
 /// stack's limit: 2 MiB as a rule, 128 KiB at least.
@@ -55,9 +55,8 @@ impl Selection {
             return Ok(Selection { arguments, file: None });
         }
         if pg_dump_major < MAJOR_OF_FILTER_FILES {
-            return Err(Error::failed("the database has more schemas than pg_dump can be told of").hint(
-                "install a pg_dump of version 17 or newer, which takes them from a file, and name it with --pg-dump",
-            ));
+            return Err(Error::failed("the database has more schemas than pg_dump can be told of")
+                .hint(Next::PgDumpWithFilterFile));
         }
         let mut lines = String::new();
         for schema in schemas {
@@ -134,6 +133,6 @@ mod tests {
         assert!(text.starts_with("include schema \"ds_\"\"000"), "{}", &text[..80]);
         assert!(text.ends_with("exclude table \"a\".\"b c\"\n"));
         let e = Selection::new(&schemas, &others, &tables, 16).unwrap_err();
-        assert!(e.advice().unwrap().contains("17 or newer"), "{e}");
+        assert!(e.advice().unwrap().names(&crate::base::Next::PgDumpWithFilterFile), "{e}");
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::settings::PartialSettings;
-use crate::base::{Context, Error, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX, text::escape};
+use crate::base::{Context, Error, Next, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX, text::escape};
 
 /// Where packages put the service file for everyone: Debian's, Red Hat's, and that of a libpq built from its source.
 const SYSTEM_DIRECTORIES: [&str; 3] = ["/etc/postgresql-common", "/etc/sysconfig/pgsql", "/usr/local/pgsql/etc"];
@@ -52,16 +52,14 @@ impl PartialSettings {
             let Some(text) = read(&path, must_be_there)? else { continue };
             let found = settings(&text, &name).map_err(|why| {
                 Error::failed(format!("the service file {} cannot be used: {why}", path.display()))
-                    .hint("correct it, or unset PGSERVICE and give --host, --port, --user and --dbname")
+                    .hint(Next::CorrectService)
             })?;
             if let Some(found) = found {
                 return Ok(found);
             }
         }
-        Err(Error::failed(format!("no service file has the service \"{}\" that PGSERVICE names", escape(&name))).hint(
-            "define it in ~/.pg_service.conf or the file of PGSERVICEFILE, or unset PGSERVICE and give --host, --port, --user \
-             and --dbname",
-        ))
+        Err(Error::failed(format!("no service file has the service \"{}\" that PGSERVICE names", escape(&name)))
+            .hint(Next::DefineService))
     }
 }
 

@@ -13,7 +13,7 @@ use std::{
 use zeroize::Zeroizing;
 
 use super::pgpass::{self, Wanted};
-use crate::base::{Error, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX, text::escape};
+use crate::base::{Error, Next, Result, limits::PASSWORD_FILE_SIZE_BYTES_MAX, text::escape};
 
 /// The name of Kwil's default database.
 pub const DBNAME_DEFAULT: &str = "kwild";
@@ -202,12 +202,12 @@ impl PartialSettings {
                 "the host's address (PGHOSTADDR) is \"{}\", which is none",
                 escape(address)
             ))
-            .hint("give one address in numbers, or unset PGHOSTADDR and name the host with --host"));
+            .hint(Next::OneHostAddress));
         }
         let host = self.host.or_else(|| self.host_address.clone()).unwrap_or_else(|| HOST_DEFAULT.to_owned());
         if host.contains(',') {
-            return Err(Error::usage(format!("the host (--host, or PGHOST) is a list: {}", escape(&host)))
-                .hint("a snapshot is of one server: name it with --host"));
+            return Err(Error::usage(format!("the host (perhaps from PGHOST) is a list: {}", escape(&host)))
+                .hint(Next::OneHost));
         }
         let own = |name: &str| home.map(|h| h.join(".postgresql").join(name)).filter(|p| p.exists());
         let mut settings = Settings {
@@ -226,9 +226,10 @@ impl PartialSettings {
         if settings.certificate.is_some() && settings.key.is_none() {
             settings.key = own("postgresql.key");
         }
-        for (flag, value) in [("--host", &settings.host), ("--user", &settings.user), ("--dbname", &settings.dbname)] {
+        let named = [("host", &settings.host), ("user", &settings.user), ("database's name", &settings.dbname)];
+        for (what, value) in named {
             if value.is_empty() || value.contains('\0') {
-                return Err(Error::usage(format!("{flag} is empty")).hint(format!("give {flag} a value")));
+                return Err(Error::usage(format!("the {what} is empty")).hint(format!("give the {what} a value")));
             }
         }
         if settings.password.is_none() {
@@ -419,7 +420,7 @@ mod tests {
     fn a_list_of_hosts_is_refused_by_name() {
         let e = environment(&[("PGHOST", "a,b")]).unwrap().complete(None, |_| {}).unwrap_err();
         assert_eq!(e.kind(), crate::base::Kind::Usage);
-        assert!(e.to_string().contains("PGHOST") && e.advice().unwrap().contains("--host"), "{e}");
+        assert!(e.to_string().contains("PGHOST") && e.advice().unwrap().names(&crate::base::Next::OneHost), "{e}");
     }
 
     #[test]

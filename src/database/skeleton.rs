@@ -9,7 +9,7 @@ use kwil_formats::dump::guard::Arranger;
 use tempfile::SpooledTempFile;
 
 use super::proxy::PgDumpSession;
-use crate::base::{Context, Error, Result};
+use crate::base::{Context, Error, Next, Result};
 
 /// Bytes of text without rows that are held in memory; a longer
 /// text, with large objects, goes to a file without a name.
@@ -42,11 +42,8 @@ impl Skeleton {
     /// When the text and what pg_dump asked for do not fit together, or the temporary directory is full.
     pub fn arranged(self) -> Result<Self> {
         let Skeleton { mut text, copies, sets, session } = self;
-        let unexpected = |why: String| {
-            Error::failed("cannot put pg_dump's text in order").because(why).hint(
-                "check that pg_dump is one of PostgreSQL's own, 15 or newer (--pg-dump names another), then try again",
-            )
-        };
+        let unexpected =
+            |why: String| Error::failed("cannot put pg_dump's text in order").because(why).hint(Next::CheckPgDump);
         let cannot_keep = || "cannot keep pg_dump's output in the temporary directory";
         let mut arranger = Arranger::default();
         let [mut arranged, mut behind] = [(); 2].map(|()| SpooledTempFile::new(TEXT_IN_MEMORY_BYTES));

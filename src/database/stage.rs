@@ -4,7 +4,7 @@ use super::{
     connect::{Connection, explain_query, is_missing_database},
     settings::Settings,
 };
-use crate::base::{Context, Result};
+use crate::base::{Context, Next, Result};
 
 /// What of a node stands in a database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,14 +25,13 @@ impl NodeStage {
     /// # Errors
     /// When the database does not exist, or cannot be reached or asked.
     pub async fn look(settings: &Settings) -> Result<Self> {
-        const HINT: &str = "--dbname, --host, --port and --user, or --root-dir, must lead to the NEW node's database";
         const DOING: &str = "look how far kwild has come";
         let connection = match Connection::open(settings).await {
             Ok(connection) => connection,
-            Err(e) if is_missing_database(&e) => return Err(e.hint(HINT)),
+            Err(e) if is_missing_database(&e) => return Err(e.hint(Next::NameNewDatabase)),
             Err(e) => return Err(e),
         };
-        let explain = |e| explain_query(e, DOING, settings).hint(HINT);
+        let explain = |e| explain_query(e, DOING, settings).hint(Next::NameNewDatabase);
         let sql = "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname IN \
                    ('kwild_voting', 'kwild_accts', 'kwild_internal', 'kwild_engine')), \
                    EXISTS (SELECT FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \

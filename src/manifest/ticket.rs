@@ -16,7 +16,7 @@ use kwil_formats::formats::key::PublicKey;
 use zeroize::Zeroizing;
 
 use super::{DecodeError, TrustRules, check_chain_id, wire};
-use crate::base::{Blake3Hash, Error, limits};
+use crate::base::{Advice, Blake3Hash, Error, Next, limits};
 
 /// What every ticket begins with, before its version.
 const PREFIX: &str = "regenesis";
@@ -171,16 +171,16 @@ fn shown(c: char) -> String {
 
 impl From<TicketError> for Error {
     fn from(error: TicketError) -> Self {
-        let hint = match &error {
+        let advice: Advice = match &error {
             TicketError::OtherVersion(_) | TicketError::Decode(DecodeError::Newer(_)) => {
-                "use the same version of regenesis as the lead"
+                "use the same version of regenesis as the lead".into()
             }
-            TicketError::Decode(_) => "ask the lead for a new ticket",
-            TicketError::Several => "give one of them: the one that the lead sent last",
-            TicketError::NotATicket => "give the whole line that `regenesis publish` or `seed` printed",
-            _ => "copy the whole line again from where the lead posted it",
+            TicketError::Decode(_) => "ask the lead for a new ticket".into(),
+            TicketError::Several => "give one of them: the one that the lead sent last".into(),
+            TicketError::NotATicket => Next::WholeTicket.into(),
+            _ => "copy the whole line again from where the lead posted it".into(),
         };
-        Error::verify(error.to_string()).hint(hint)
+        Error::verify(error.to_string()).hint(advice)
     }
 }
 
@@ -367,7 +367,8 @@ mod tests {
         assert_eq!(read(&"a".repeat(100_000)), TicketError::TooLong(100_000));
         let error: Error = read(&text[..text.len() - 7]).into();
         assert_eq!(error.kind(), crate::base::Kind::Verify);
-        assert!(error.advice().unwrap().contains("whole line"));
+        assert!(format!("{:?}", error.advice()).contains("whole line"));
+        assert!(Error::from(TicketError::NotATicket).advice().unwrap().names(&crate::base::Next::WholeTicket));
     }
 
     #[test]

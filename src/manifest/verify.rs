@@ -9,7 +9,7 @@ use kwil_formats::formats::{
 
 use super::{ArtifactName, DecodeError, Manifest, SignedManifest, Signers, chunk, signed::SignerError};
 use crate::base::{
-    Blake3Hash, Error, Sha256Hash, limits,
+    Advice, Blake3Hash, Error, Next, Sha256Hash, limits,
     text::{self, escape},
 };
 
@@ -260,15 +260,13 @@ impl VerifyError {
         }
     }
 
-    fn hint(&self) -> &'static str {
-        match self {
+    fn advice(&self) -> Advice {
+        let words = match self {
             Self::TooLarge { .. } => "this is no manifest; give the manifest.regenesis that the lead made",
             Self::Decode(DecodeError::Newer(_)) => "use the same version of regenesis as the lead",
             Self::Decode(_) => "the file is damaged or something else: fetch manifest.regenesis again",
             Self::ForeignSigner(_) | Self::BadSignature(_) => "do not use it; get the manifest from the lead again",
-            Self::NotPinned { .. } => {
-                "compare the key with the lead over another channel before you pin it with --trust"
-            }
+            Self::NotPinned { .. } => return Next::PinLead.into(),
             Self::Threshold { .. } => "the lead gets the co-signers' signatures first",
             Self::OtherManifest { .. } => "use the newest ticket of the lead",
             Self::OtherNetwork { .. } => "check which network this manifest is meant for",
@@ -284,20 +282,21 @@ impl VerifyError {
             Self::NotPinning(_) | Self::StateHash { .. } | Self::Disagrees { .. } => {
                 "genesis and snapshot do not belong together: the lead must sign the right pair"
             }
-        }
+        };
+        words.into()
     }
 }
 
 impl From<VerifyError> for Error {
     fn from(error: VerifyError) -> Self {
         let what = format!("the manifest fails {}: {error}", error.step());
-        let hint = error.hint();
+        let advice = error.advice();
         let made = match error {
             VerifyError::Rollback { .. } => Error::refused(what),
             VerifyError::Genesis(source) => Error::verify(what).because(source),
             _ => Error::verify(what),
         };
-        made.hint(hint)
+        made.hint(advice)
     }
 }
 

@@ -22,7 +22,7 @@ use super::{
     snapshot,
 };
 use crate::{
-    base::{Context, Error, Kind, Result, durable},
+    base::{Context, Error, Kind, Next, Result, durable},
     snapshot::CompleteSnapshot,
 };
 
@@ -207,7 +207,7 @@ fn check_genesis(genesis: &Genesis, options: &InitOptions) -> Result<()> {
         .hint("take the genesis that was made with this snapshot, or write the hash into it")),
         (None, Some(hash)) => {
             Err(Error::refused(format!("the genesis pins the snapshot with state hash {hash}, but none is given"))
-                .hint("give it with --genesis-state; kwild does not start without it"))
+                .hint(Next::GiveSnapshot))
         }
         _ => Ok(()),
     }

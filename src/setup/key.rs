@@ -10,7 +10,7 @@ use rand::{TryRngCore, rngs::OsRng};
 use zeroize::Zeroizing;
 
 use super::{KeySource, apply::KEY_MODE, key_file_name};
-use crate::base::{Error, Progress, Result, files::read_bounded, limits};
+use crate::base::{Error, Next, Progress, Result, files::read_bounded, limits};
 
 /// The key that the node will have, and the file to write for it.
 pub(super) struct NodeKey {
@@ -46,8 +46,8 @@ pub fn read_key_file(path: &Path) -> Result<(PrivateKey, KeyFileForm)> {
     let text = Zeroizing::new(read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "key file")?);
     PrivateKey::parse_file(&text).map_err(|problem| {
         let explained = Error::from(problem);
-        let hint = explained.advice().unwrap_or("give a key file").to_owned();
-        Error::verify(format!("{} holds no key", path.display())).because(explained).hint(hint)
+        let advice = explained.advice().cloned().unwrap_or(Next::NodeKeyFile.into());
+        Error::verify(format!("{} holds no key", path.display())).because(explained).hint(advice)
     })
 }
 
@@ -63,25 +63,21 @@ pub(super) fn load(root: &Path, family: Family, source: &KeySource) -> Result<No
             "{} is a key of {other}, but the genesis is of {family}",
             foreign.display()
         ))
-        .hint("choose a new root and give the right key with --key-file"));
+        .hint(Next::RightKey));
     }
     let read = |path: &Path| -> Result<PrivateKey> {
         let (key, form) = read_key_file(path)?;
         if form.family() != family {
-            let hint = match form.family() {
-                Family::V09 => {
-                    "v0.10 takes the same digits as {\"key\":\"DIGITS\",\"type\":\"ed25519\"}; a new key: `regenesis key gen -o FILE`"
-                }
-                Family::V010 => {
-                    "v0.9 takes an ed25519 key as 128 hex digits; a new one: `regenesis key gen --family v0.9 -o FILE`"
-                }
+            let next = match form.family() {
+                Family::V09 => Next::KeyOfV010,
+                Family::V010 => Next::KeyOfV09,
             };
             return Err(Error::refused(format!(
                 "{} is a key file of {}, but the genesis is of {family}",
                 path.display(),
                 form.family()
             ))
-            .hint(hint));
+            .hint(next));
         }
         if family == Family::V09 && key.key_type() != KeyType::Ed25519 {
             return Err(KeyError::FamilyCannotHold(key.key_type()).into());
@@ -99,7 +95,7 @@ pub(super) fn load(root: &Path, family: Family, source: &KeySource) -> Result<No
                         root.display(),
                         path.display()
                     ))
-                    .hint("leave --key-file out to use the one in the root, or choose another root"));
+                    .hint(Next::KeyOfRoot));
                 }
                 return Ok(NodeKey { key, file: None });
             }

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use kwil_formats::judge::readiness::shell_word;
+use kwil_formats::judge::quote::shell_word;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -26,7 +26,7 @@ pub use apply::{STAGING_LOCK_NAME, init};
 pub use key::{check_key, family_of_key, read_key_file};
 use kwil_formats::formats::{
     Family,
-    config::{Fate, PeerAddress, Setting},
+    config::{PeerAddress, Setting},
     genesis::Genesis,
     key::PublicKey,
 };
@@ -166,67 +166,6 @@ pub struct Initialised {
     pub settings: Vec<Setting>,
 }
 
-impl fmt::Display for Initialised {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "root ready: {}", self.root.display())?;
-        writeln!(f, "  network     {} ({})", crate::base::text::escape(&self.chain_id), self.family)?;
-        if let Some(hash) = &self.state_hash {
-            writeln!(f, "  state hash  {hash}")?;
-        }
-        writeln!(f, "  node id     {}", self.node_id)?;
-        writeln!(f, "  files       {}", self.files.join(", "))?;
-        match &self.validator {
-            Some(seat) => writeln!(
-                f,
-                "This key is {} in the genesis, with power {} of {}.",
-                if seat.leader { "the leader" } else { "a validator" },
-                seat.power,
-                seat.total_power
-            ),
-            None => writeln!(f, "This key is no validator in the genesis: the node will follow, but not vote."),
-        }?;
-        if self.new_genesis {
-            writeln!(f, "The genesis is new: give this very file to every other node of the network.")?;
-        }
-        fmt_settings(&self.settings, f)?;
-        writeln!(f, "Start it on an empty database with: {}", self.start_command())
-    }
-}
-
-/// Writes an old node's settings in words: what went over, what did not and why, what is to be set by hand.
-///
-/// # Errors
-/// When the text cannot be written.
-pub fn fmt_settings(settings: &[Setting], f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for (fate, title) in [
-        (Fate::Carried, "Carried over from the old node:"),
-        (Fate::Flag, "Set by flags instead:"),
-        (Fate::Dropped, "Not carried over:"),
-        (Fate::ByHand, "The old node is of the other family; set by hand what you still want:"),
-    ] {
-        let mut found = settings.iter().filter(|setting| setting.fate == fate).peekable();
-        if found.peek().is_some() {
-            writeln!(f, "{title}")?;
-        }
-        for setting in found {
-            write!(f, "  {}", setting.key)?;
-            if let Some(value) = &setting.value {
-                write!(f, " = {value}")?;
-            }
-            match &setting.why {
-                Some(why) => writeln!(f, "  ({why})")?,
-                None => writeln!(f)?,
-            }
-        }
-    }
-    let defaults: Vec<&str> =
-        settings.iter().filter(|setting| setting.fate == Fate::Default).map(|setting| setting.key.as_str()).collect();
-    if !defaults.is_empty() {
-        writeln!(f, "Kwil's default, as before: {}", defaults.join(", "))?;
-    }
-    Ok(())
-}
-
 /// The name of the node's key file in a root of this family.
 pub fn key_file_name(family: Family) -> &'static str {
     match family {
@@ -313,7 +252,7 @@ fn in_file(path: &Path, error: impl Into<Error>) -> Error {
     let error: Error = error.into();
     let told = Error::new(error.kind(), format!("{}: {}", path.display(), error.chain()));
     match error.advice() {
-        Some(hint) => told.hint(hint),
+        Some(advice) => told.hint(advice.clone()),
         None => told,
     }
 }

@@ -7,7 +7,7 @@ use kwil_formats::formats::{
     key::PublicKey,
 };
 
-use crate::base::{Result, text};
+use crate::base::{Next, Result, text};
 
 /// v0.9's other list of nodes to dial, which are asked for more.
 const SEEDS: &str = "chain.p2p.seeds";
@@ -104,8 +104,9 @@ impl NodeConfig {
             let others: Vec<&PeerAddress> =
                 listed.iter().filter(|peer| !filter.takes(peer) && !filter.is_own(peer)).collect();
             if let (Some(setting), Some(first)) = (settings.iter_mut().find(|s| s.key == key), others.first()) {
+                setting.next = Some(Next::AllPeers);
                 setting.why = Some(format!(
-                    "without {}, such as {first}, which the new genesis does not have as validators; --all-peers keeps them",
+                    "without {}, such as {first}, which the new genesis does not have as validators",
                     text::count(others.len() as u64, "node")
                 ));
             }

@@ -8,7 +8,7 @@ use std::{
 
 use kwil_formats::formats::{Family, key::PublicKey};
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Next, Result};
 
 /// Nodes of one network at most: more than anybody starts on a machine, and Kwil's v0.9 counts some ports down.
 const NODES_MAX: usize = 1000;
@@ -120,8 +120,9 @@ pub fn plan(layout: &Layout, keys: &[PublicKey]) -> Result<Vec<Node>> {
 /// `Kind::Usage` when there are none, or more than a thousand.
 pub fn check_count(nodes: usize) -> Result<()> {
     if nodes == 0 || nodes > NODES_MAX {
-        return Err(Error::usage(format!("a network of {nodes} nodes cannot be made"))
-            .hint(format!("give between 1 and {NODES_MAX} with --validators and --non-validators")));
+        return Err(
+            Error::usage(format!("a network of {nodes} nodes cannot be made")).hint(Next::NodeCount { max: NODES_MAX })
+        );
     }
     Ok(())
 }
@@ -185,22 +186,23 @@ fn host(layout: &Layout, index: usize) -> Result<String> {
     match &layout.hosts {
         Hosts::Here => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST).to_string()),
         Hosts::Names(names) => names.get(index).cloned().ok_or_else(|| {
-            Error::usage(format!("--hostnames has {} names, but there are more nodes", names.len()))
+            Error::usage(format!("the host names are {}, and there are more nodes", names.len()))
                 .hint("name every node, those that are no validators too")
         }),
         Hosts::Numbered(before, behind) => Ok(format!("{before}{index}{behind}")),
-        Hosts::From(first) => u32::from(*first)
-            .checked_add(index as u32)
-            .map(|number| Ipv4Addr::from(number).to_string())
-            .ok_or_else(|| Error::usage("--starting-ip leaves no address for the last node").hint("begin lower")),
+        Hosts::From(first) => {
+            u32::from(*first).checked_add(index as u32).map(|number| Ipv4Addr::from(number).to_string()).ok_or_else(
+                || Error::usage("counting from the first address leaves none for the last node").hint("begin lower"),
+            )
+        }
     }
 }
 
 fn port(what: &str, number: i64) -> Result<u16> {
-    u16::try_from(number).ok().filter(|port| *port > 0).ok_or_else(|| {
-        Error::usage(format!("{what} port {number} does not exist"))
-            .hint("make fewer nodes, or begin with another --p2p-port: v0.9 counts it down, v0.10 up")
-    })
+    u16::try_from(number)
+        .ok()
+        .filter(|port| *port > 0)
+        .ok_or_else(|| Error::usage(format!("{what} port {number} does not exist")).hint(Next::OtherPorts))
 }
 
 /// Fails where two nodes on one machine would listen on the same port.
@@ -213,7 +215,7 @@ fn check_ports(nodes: &[Node]) -> Result<()> {
                     "port {port} would be the {use_} port of {other} and the {what} port of {}",
                     node.name
                 ))
-                .hint("begin with another --p2p-port, or make fewer nodes"));
+                .hint(Next::OtherPorts));
             }
         }
     }
@@ -291,7 +293,7 @@ mod tests {
         let numbered = Hosts::Numbered("k".into(), ".example".into());
         assert_eq!(addresses(numbered)[1], "k1.example:26655");
         let few = plan(&layout(Family::V09, Hosts::Names(vec!["a".into()])), &three).unwrap_err();
-        assert!(few.to_string().contains("--hostnames has 1"), "{few}");
+        assert!(few.to_string().contains("the host names are 1"), "{few}");
         let end = Hosts::From(Ipv4Addr::BROADCAST);
         assert!(plan(&layout(Family::V09, end), &three).is_err());
     }

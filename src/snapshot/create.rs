@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fmt, fs,
+    fs,
     io::Write,
     path::{Path, PathBuf, absolute},
     time::{Duration, UNIX_EPOCH},
@@ -26,13 +26,13 @@ use super::{
     source::SplicedDump,
 };
 use crate::{
-    base::{Blake3Hash, Context, Error, Progress, Result, Sha256Hash, clock, durable, task::CancellationToken, text},
+    base::{
+        Blake3Hash, Context, Error, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
+        task::CancellationToken, text,
+    },
     database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings, StoredParameters},
 };
 use serde::Serialize;
-
-/// Validators that the words of the result list; of more it gives the number.
-const VALIDATORS_SHOWN: usize = 20;
 
 /// Tables with tuned storage that a note lists; of more it gives the number.
 const TUNED_SHOWN: usize = 10;
@@ -156,64 +156,6 @@ pub struct Created {
     pub file: Option<SnapshotFacts>,
     /// Seconds that everything took.
     pub seconds: f64,
-}
-
-impl fmt::Display for Created {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Kwil's own line ends in a blank.
-        writeln!(f, "Snapshot created successfully at height: {} ", self.height)?;
-        for line in &self.logs {
-            writeln!(f, "{line}")?;
-        }
-        writeln!(f)?;
-        writeln!(
-            f,
-            "  {} of text as {}: {} in {}, in {:.1} s",
-            text::bytes(self.bytes),
-            text::bytes(self.file_bytes),
-            text::count(self.rows, "row"),
-            text::count(self.tables, "table"),
-            self.seconds
-        )?;
-        let old = match &self.old_chain_id {
-            Some(old) => format!("\"{}\" becomes", text::escape(old)),
-            None => "(the old one is not known)".to_owned(),
-        };
-        if let Some(digest) = &self.state_digest {
-            writeln!(f, "  digest      {digest}")?;
-        }
-        writeln!(f, "  chain id    {old} \"{}\"", text::escape(&self.chain_id))?;
-        writeln!(f, "  validators  {} carried over", self.validators)?;
-        for (key, power) in self.validator_powers.iter().take(VALIDATORS_SHOWN) {
-            writeln!(f, "    {key}  power {power}")?;
-        }
-        if self.validator_powers.len() > VALIDATORS_SHOWN {
-            writeln!(f, "    and {} more", self.validator_powers.len() - VALIDATORS_SHOWN)?;
-        }
-        match (self.parameters_carried_over, self.differs_from_template.is_empty()) {
-            (true, true) => writeln!(f, "  parameters  carried over: the same as Kwil's template has")?,
-            (true, false) => {
-                writeln!(f, "  parameters  carried over from the old network, other than Kwil's template:")?
-            }
-            (false, true) => {
-                writeln!(f, "  parameters  Kwil's defaults (--template), which are the old network's too")?
-            }
-            (false, false) => writeln!(f, "  parameters  Kwil's defaults (--template); the old network had:")?,
-        }
-        for difference in &self.differs_from_template {
-            writeln!(f, "    {difference}")?;
-        }
-        if self.rescued_rows > 0 || !self.rescued_lines.is_empty() {
-            writeln!(f, "  kept, where Kwil's own tool would have lost it:")?;
-            for (table, rows) in &self.rescued_tables {
-                writeln!(f, "    {} of {}", text::count(*rows, "row"), text::escape(table))?;
-            }
-            for (object, lines) in &self.rescued_lines {
-                writeln!(f, "    {} in {}", text::count(*lines, "line"), text::escape(object))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// Makes a snapshot file and its genesis. Either both files are there afterwards, or neither.
@@ -375,7 +317,10 @@ impl Plan {
             .hint("name the genesis and the database of the same node"));
         }
         if options.genesis_time.is_some() && family == Family::V010 {
-            progress.warning("--genesis-time has no effect: a v0.10 genesis holds no time");
+            progress.warning(
+                Notice::from("the genesis time has no effect: a v0.10 genesis holds none")
+                    .next(Next::LeaveGenesisTimeOut),
+            );
         }
         let old_chain_id = options.old_genesis.as_ref().map(|g| g.chain_id().to_owned());
         let chain_id = new_chain_id(options.chain_id.as_deref(), old_chain_id.as_deref(), progress)?;
@@ -437,13 +382,12 @@ impl Plan {
         for path in [&self.snapshot, &self.genesis] {
             let Ok(metadata) = fs::symlink_metadata(path) else { continue };
             if metadata.is_dir() {
-                return Err(
-                    Error::failed(format!("{} is a directory", path.display())).hint("choose another --snapdir")
-                );
+                return Err(Error::failed(format!("{} is a directory", path.display())).hint(Next::ChooseSnapdir));
             }
             if !force {
-                return Err(Error::refused(format!("{} exists already", path.display()))
-                    .hint("choose another --snapdir, or replace it with --force"));
+                return Err(
+                    Error::refused(format!("{} exists already", path.display())).hint(Next::ChooseSnapdirOrReplace)
+                );
             }
         }
         Ok(())
@@ -459,14 +403,12 @@ fn new_chain_id(given: Option<&str>, old: Option<&str>, progress: &Progress) -> 
         (Some(given), _) => Ok(given.to_owned()),
         (None, Some(old)) => next_chain_id(old).ok_or_else(|| {
             Error::usage(format!("the old chain id \"{}\" has no successor of the same form", text::escape(old)))
-                .hint("give the new one with --chain-id")
+                .hint(Next::GiveChainId)
         }),
         (None, None) => {
             let id = genesis::fresh::chain_id(&mut rand::rng());
-            progress.warning(format!(
-                "the old chain id is not known, so the new network is called {id}; to carry it on, give --from-root or \
-                 --genesis, or name it with --chain-id"
-            ));
+            let text = format!("the old chain id is not known, so the new network is called {id}");
+            progress.warning(Notice::from(text).next(Next::CarryChainIdOn));
             Ok(id)
         }
     }
@@ -571,7 +513,7 @@ mod tests {
         assert_eq!(tail.len(), 8);
         assert!(tail.starts_with(|c: char| c.is_ascii_lowercase()), "{id}");
         assert!(tail.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit()), "{id}");
-        assert!(said.lock().unwrap()[0].contains("--from-root"));
+        assert!(said.lock().unwrap()[0].contains("CarryChainIdOn"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! pieces of a snapshot's text, out come a digest of the state, one of the schema, and what differs from another state.
 
 use std::{
-    env, fmt,
+    env,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{hash_log::HashLog, read::Pieces, sorter::HashSorter};
 use crate::{
-    base::{Blake3Hash, Error, Result, text},
+    base::{Blake3Hash, Error, Result},
     manifest::{self, Manifest, StateDigest, Validator, genesis_validators},
 };
 
@@ -225,34 +225,6 @@ pub fn check_signed(text: &TextDigest, manifest: &Manifest) -> Result<()> {
     // The old network's where the lead had them from its database, else those of the genesis.
     let old = digest(&manifest.old_validators).check(signed);
     if old.is_ok() { old } else { digest(&manifest.new_validators).check(signed) }
-}
-
-impl Digest {
-    /// Writes everything but the tables in words.
-    pub fn fmt_summary(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let major = |major: Option<u32>| major.map_or_else(|| "not known".to_owned(), |m| m.to_string());
-        writeln!(f, "state digest   {}", self.state_digest)?;
-        writeln!(f, "schema digest  {}", self.schema_digest)?;
-        writeln!(f, "  server       PostgreSQL {}, pg_dump {}", major(self.server_major), major(self.dump_major))?;
-        writeln!(f, "  family       {}", self.family)?;
-        match self.height {
-            Some(height) => writeln!(f, "  height       {height} (not part of the digest)")?,
-            None => writeln!(f, "  height       not known")?,
-        }
-        writeln!(f, "  validators   {}", self.validators.len())?;
-        let rows = self.tables.iter().map(|t| t.rows).sum();
-        writeln!(f, "  data         {} in {}", text::count(rows, "row"), text::count(self.tables.len() as u64, "table"))
-    }
-}
-
-impl fmt::Display for Digest {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.fmt_summary(f)?;
-        for table in &self.tables {
-            writeln!(f, "    {:>12}  {}  {}", table.rows, table.digest.short(), text::escape(&table.name))?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -2,7 +2,6 @@
 //! snapshot, made in one pass, and a genesis that pins the new text.
 
 use std::{
-    fmt,
     fs::{self, File},
     io::{self, Read, Seek, Write},
     path::{Path, PathBuf, absolute},
@@ -26,7 +25,9 @@ use super::{
     source::{Piece, Source},
     verify::{VerifyOptions, pinned_by, read_genesis, verify_reader},
 };
-use crate::base::{Context, Error, Progress, Result, Sha256Hash, durable, files::read_bounded, limits, text};
+use crate::base::{
+    Advice, Context, Error, Next, Progress, Result, Sha256Hash, durable, files::read_bounded, limits, text,
+};
 
 /// Bytes of `kwild_voting`'s text that wait in memory for the end of everything else; more waits on the disk.
 const LAST_IN_MEMORY_BYTES: usize = 4 << 20;
@@ -71,28 +72,6 @@ pub struct Guarded {
     pub rows: u64,
     /// What of the old text is not in the new one, in words.
     pub left_out: Vec<String>,
-}
-
-impl fmt::Display for Guarded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.guarded {
-            writeln!(f, "The snapshot had the guard already; it was copied as it is.")?;
-        } else {
-            writeln!(f, "The snapshot has the guard now: psql loads all of it or nothing.")?;
-        }
-        writeln!(f, "  snapshot    {}", self.snapshot.display())?;
-        writeln!(f, "  genesis     {}", self.genesis.display())?;
-        writeln!(f, "  state hash  {}", self.state_hash)?;
-        writeln!(f, "  text        {} in {} bytes", text::bytes(self.bytes), self.bytes)?;
-        writeln!(f, "  data        {} in {}", text::count(self.rows, "row"), text::count(self.tables, "table"))?;
-        for left_out in &self.left_out {
-            writeln!(f, "  {left_out}")?;
-        }
-        if !self.guarded {
-            writeln!(f, "Every node of the new network must use this genesis: the state hash in it is another one.")?;
-        }
-        Ok(())
-    }
 }
 
 /// Puts the guard around a snapshot's text and pins the new text in a copy of the genesis. Either both files are there
@@ -161,17 +140,18 @@ impl Target {
         for path in [&self.snapshot, &self.genesis] {
             let Ok(metadata) = fs::symlink_metadata(path) else { continue };
             if metadata.is_dir() {
-                return Err(Error::failed(format!("{} is a directory", path.display()))
-                    .hint("choose another directory with -o"));
+                return Err(Error::failed(format!("{} is a directory", path.display())).hint(Next::ChooseOutput));
             }
             let real = fs::canonicalize(path).ok();
             if real.is_some() && read.iter().any(|read| fs::canonicalize(read).ok() == real) {
-                return Err(Error::refused(format!("{} would be replaced by itself", path.display()))
-                    .hint("choose another directory with -o: Kwil's own pair stays as it is"));
+                return Err(
+                    Error::refused(format!("{} would be replaced by itself", path.display())).hint(Next::ChooseOutput)
+                );
             }
             if !force {
-                return Err(Error::refused(format!("{} exists already", path.display()))
-                    .hint("choose another directory with -o, or replace it with --force"));
+                return Err(
+                    Error::refused(format!("{} exists already", path.display())).hint(Next::ChooseOutputOrReplace)
+                );
             }
         }
         Ok(())
@@ -248,7 +228,7 @@ fn write(file: &Path, genesis: &Genesis, part: &Part, options: &GuardOptions, pr
     let written = written.ok_or_else(|| Error::failed("the guarded snapshot was not written"))??;
     let Written { report, state_hash, bytes, file_bytes, scan, .. } = written;
     let scan = scan.map_err(|e| {
-        Error::from(e).hint("the file cannot be given the guard: make a snapshot anew with `regenesis snapshot create`")
+        Error::from(e).hint(Advice::from("the file cannot be given the guard").and(Next::MakeSnapshotAnew))
     })?;
     if !report.voters.is_empty() {
         return Err(Error::verify("the snapshot holds rows of kwild_voting.voters, which belong into the genesis"));

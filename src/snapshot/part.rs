@@ -9,7 +9,7 @@ use std::{
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::base::{Context, Error, Result, durable};
+use crate::base::{Context, Error, Next, Result, durable};
 
 const MODE: u32 = 0o600;
 
@@ -31,7 +31,7 @@ impl Part {
         let part = durable::part_path(path);
         let busy = || {
             Error::refused(format!("{} is being written by another process", part.display()))
-                .hint("wait for it, or choose another --snapdir")
+                .hint(Next::WaitOrChooseSnapdir)
         };
         if let Ok(existing) = File::open(&part)
             && Flock::lock(existing, FlockArg::LockExclusiveNonblock).is_err()

@@ -45,7 +45,7 @@ use super::{
     source::Source,
 };
 use crate::{
-    base::{Context, Error, Kind, Progress, Result, Sha256Hash, durable},
+    base::{Context, Error, Kind, Next, Progress, Result, Sha256Hash, durable},
     manifest::{ArtifactDescription, ArtifactHasher, Layout},
 };
 
@@ -110,20 +110,12 @@ fn stopped() -> Error {
 }
 
 fn cannot_write(path: &Path, e: std::io::Error) -> Error {
-    Error::failed(format!("cannot write {}", path.display()))
-        .because(e)
-        .hint("make room there or choose another --snapdir, and run the command again; nothing half-made was left")
+    Error::failed(format!("cannot write {}", path.display())).because(e).hint(Next::RoomOrChooseSnapdir)
 }
 
 /// Adds to a digest's error that the snapshot can be made without the digest.
 fn without_digest(e: Error) -> Error {
-    match (e.kind(), e.advice()) {
-        (Kind::Verify, Some(advice)) => {
-            let advice = format!("{advice} `--no-digest` makes the snapshot without the digest");
-            e.hint(advice)
-        }
-        _ => e,
-    }
+    if e.kind() == Kind::Verify && e.advice().is_some() { e.or_hint(Next::WithoutDigest) } else { e }
 }
 
 impl<S: Source + Send> Job<'_, S> {
@@ -409,7 +401,7 @@ mod tests {
         };
         let e = job(text(), &progress).run(&file, &path).unwrap_err();
         assert!(e.chain().contains("the id 7 appears twice"), "{}", e.chain());
-        assert!(e.advice().unwrap().contains("--no-digest"), "{e:?}");
+        assert!(e.advice().unwrap().names(&crate::base::Next::WithoutDigest), "{e:?}");
         let e = job(text(), &progress).digest_with(StateDigester::new(&spill_directory())).unwrap_err();
         assert!(e.chain().contains("the id 7 appears twice"), "{}", e.chain());
     }

@@ -10,7 +10,7 @@ use kwil_formats::dump::{
 use tempfile::SpooledTempFile;
 
 use crate::{
-    base::{Context, Error, Progress, Result},
+    base::{Context, Error, Next, Progress, Result},
     database::{Batch, Connections, Cut, OpenedRows, PgDump, RowOptions, Rows},
 };
 
@@ -93,9 +93,7 @@ impl SplicedDump {
     /// When the text and what pg_dump asked for do not fit together.
     fn new(mut text: SpooledTempFile, rows: Rows) -> Result<Self> {
         let unexpected = |why: String| {
-            Error::failed("cannot tell where the rows belong in pg_dump's text").because(why).hint(
-                "check that pg_dump is one of PostgreSQL's own, 15 or newer (--pg-dump names another), then try again",
-            )
+            Error::failed("cannot tell where the rows belong in pg_dump's text").because(why).hint(Next::CheckPgDump)
         };
         let mut finder = PlaceFinder::default();
         let mut buffer = vec![0; READ_BYTES];

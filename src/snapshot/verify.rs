@@ -4,7 +4,6 @@
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
-    fmt,
     io::Read,
     path::{Path, PathBuf},
 };
@@ -24,7 +23,7 @@ use super::{
     read::{ReadOptions, SnapshotText, TextFacts},
 };
 use crate::base::{
-    Blake3Hash, Error, Finding, Level, Progress, Result, Sha256Hash, files::read_bounded,
+    Blake3Hash, Error, Finding, Level, Next, Progress, Result, Sha256Hash, files::read_bounded,
     limits::GENESIS_SIZE_BYTES_MAX, text,
 };
 
@@ -115,6 +114,7 @@ pub struct Verified {
     /// Whether the text has the guard, by which psql loads all of it or nothing.
     pub guarded: bool,
     /// What an operator should know of the snapshot, although it passed.
+    #[serde(skip)]
     pub findings: Vec<Finding>,
     /// The digest of the state with the genesis' validators; `None` where no digest was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -125,29 +125,6 @@ pub struct Verified {
     /// The checked text, for those who go on with it.
     #[serde(skip)]
     pub text: CheckedText,
-}
-
-impl fmt::Display for Verified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "The snapshot is what its genesis pins, and holds nothing but a Kwil dump's statements.")?;
-        writeln!(f, "  family      {}", self.family)?;
-        writeln!(f, "  state hash  {}", self.state_hash)?;
-        if let Some(digest) = self.state_digest {
-            writeln!(f, "  digest      {digest}")?;
-        }
-        if let Some(height) = self.height {
-            writeln!(f, "  height      {height}")?;
-        }
-        writeln!(f, "  text        {} in {} bytes", text::bytes(self.bytes), self.bytes)?;
-        writeln!(f, "  data        {} in {}", text::count(self.rows, "row"), text::count(self.tables, "table"))?;
-        for (table, rows) in self.table_rows.iter().flatten() {
-            writeln!(f, "    {rows:>12}  {}", text::escape(table))?;
-        }
-        for finding in &self.findings {
-            writeln!(f, "{}: {}", finding.level, finding.text)?;
-        }
-        Ok(())
-    }
 }
 
 /// Reads a genesis file of a bounded size.
@@ -307,10 +284,7 @@ pub fn require_guard(report: &ScanReport) -> Result<()> {
     if report.guarded {
         return Ok(());
     }
-    Err(Error::verify(format!("the snapshot {UNGUARDED}")).hint(
-        "put the guard around it with `regenesis snapshot guard FILE --genesis GENESIS -o DIR`, and use that pair on every \
-         node; where a manifest describes it, the lead does so and signs the new pair",
-    ))
+    Err(Error::verify(format!("the snapshot {UNGUARDED}")).hint(Next::GuardPair))
 }
 
 /// What is wrong with a text without a guard, for the end of a sentence.
@@ -374,11 +348,8 @@ fn findings(report: &ScanReport) -> Vec<Finding> {
         ));
     }
     if !report.guarded {
-        findings.push(Finding::new(
-            Level::Warning,
-            "unguarded",
-            format!("the snapshot {UNGUARDED}: `regenesis snapshot guard` puts one around it; join and setup init take no other"),
-        ));
+        let text = format!("the snapshot {UNGUARDED}");
+        findings.push(Finding::new(Level::Warning, "unguarded", text).fix(Next::Mend("unguarded")));
     }
     let votes = report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0);
     if votes > 0 && !report.guarded {

@@ -32,7 +32,7 @@ pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
 
 use crate::{
-    base::{Context, Error, Progress, Result, durable, task::CancellationToken},
+    base::{Context, Error, Next, Progress, Result, durable, task::CancellationToken},
     manifest::{ChunkIndex, ChunkSet, VerifiedChunk, chunk_id, ranges, verify_chunk},
 };
 
@@ -238,7 +238,7 @@ impl Store {
                         "{} is not the file that was signed: it is missing",
                         final_path.display()
                     ))
-                    .hint("put the signed file back, or sign and serve what is there with `regenesis publish --dir`"));
+                    .hint(Next::SignedFileOrAnew));
                 }
                 opened => opened.or_failed(|| format!("cannot open {}", final_path.display()))?,
             };
@@ -301,9 +301,7 @@ impl Store {
         let found = self.stamp(slot).map_err(ReadError::File)?;
         if found.size_bytes != known.size_bytes {
             let text = format!("{} was changed while it was being served", slot.final_path.display());
-            return Err(ReadError::File(
-                Error::verify(text).hint("stop, and sign and serve the new files with `regenesis publish --dir`"),
-            ));
+            return Err(ReadError::File(Error::verify(text).hint(Next::StopAndSignAnew)));
         }
         if found != known {
             self.doubted().insert_range(self.contents.chunks_of(artifact));
@@ -454,7 +452,7 @@ fn require_room(directory: &Path, contents: &Contents) -> Result<()> {
 /// A complete file that is not what the manifest describes.
 fn edited(slot: &Slot, detail: String) -> Error {
     Error::verify(format!("{} is not the file that was signed: {detail}", slot.final_path.display()))
-        .hint("put the signed file back, or sign and serve the new one with `regenesis publish --dir`")
+        .hint(Next::SignedFileOrAnew)
 }
 
 fn not_the_artifact(path: &Path, detail: String) -> Error {

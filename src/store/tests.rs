@@ -183,7 +183,7 @@ fn a_disk_that_fills_pauses_with_a_clear_error_and_goes_on_later() {
         panic!("no failure told: {outcomes:?}")
     };
     assert!(e.chain().contains("is full"), "{}", e.chain());
-    assert!(e.advice().unwrap().contains("goes on where it stopped"));
+    assert!(format!("{:?}", e.advice()).contains("goes on where it stopped"));
     assert_eq!(store.unwrap_err().kind(), Kind::Failed);
     let (_p, again) = f.open(&FileSystem).unwrap();
     assert_eq!(again.have.ranges(), [0..3]);

@@ -271,7 +271,7 @@ fn write_chunks(
                     Err(e) => {
                         let told = Error::failed(e.chain());
                         let told = match e.advice() {
-                            Some(hint) => told.hint(hint),
+                            Some(advice) => told.hint(advice.clone()),
                             None => told,
                         };
                         let _ = outcomes.blocking_send(Outcome::Failed(told));

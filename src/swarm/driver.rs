@@ -37,7 +37,7 @@ use super::{
     wire::Message,
 };
 use crate::{
-    base::{Context, Error, Result, clock, limits::STRANGERS_MAX, task::Tasks, text},
+    base::{Context, Error, Next, Result, clock, limits::STRANGERS_MAX, task::Tasks, text},
     schedule::Scheduler,
     store::Outcome,
 };
@@ -420,12 +420,10 @@ fn require_free(address: &Multiaddr) -> Result<()> {
     };
     match std::net::TcpListener::bind(SocketAddr::new(ip, port)) {
         Ok(_) => Ok(()),
-        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => Err(Error::failed(format!(
-            "port {port} is taken: another program listens on {address}"
-        ))
-        .hint(
-            "stop that one, which may be an earlier regenesis that still serves, or choose another port with --listen",
-        )),
+        Err(e) if e.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(Error::failed(format!("port {port} is taken: another program listens on {address}"))
+                .hint(Next::ChooseListen))
+        }
         Err(e) => Err(e).or_failed(|| format!("cannot listen on {address}")),
     }
 }

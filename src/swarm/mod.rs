@@ -25,7 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 use crate::{
-    base::{Blake3Hash, Context, Error, Result},
+    base::{Blake3Hash, Context, Error, Notice, Result},
     manifest::ChunkSet,
     store::{Buffers, Outcome, Store, Untrusted},
 };
@@ -130,7 +130,7 @@ pub enum Event {
     /// Something worth a line.
     Note(String),
     /// Something the operator should look at.
-    Warning(String),
+    Warning(Notice),
     /// Nobody has been reached for a while: each address and why it failed.
     Unreachable(Vec<(String, String)>),
     /// Every peer of the ticket is a member and says that it serves another manifest now.

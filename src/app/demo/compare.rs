@@ -9,7 +9,7 @@ use std::{
 use kwil_formats::formats::config::CONFIG_FILE_NAME;
 
 use crate::{
-    base::{Blake3Hash, Context, Error, Result, durable::PRIVATE_DIRECTORY_NAME},
+    base::{Blake3Hash, Context, Error, Next, Result, durable::PRIVATE_DIRECTORY_NAME},
     manifest::MANIFEST_FILE_NAME,
 };
 
@@ -33,7 +33,7 @@ pub(super) fn compare(roots: &[Root], key_file: &str) -> Result<()> {
     for other in others {
         let differ = |what: &str| {
             Error::verify(format!("the roots of {} and {} differ: {what}", first.name, other.name))
-                .hint("this should never happen: please report it, with the demo run again with --keep DIR")
+                .hint(Next::ReportDemo)
         };
         let theirs = self::names(&other.path)?;
         if let Some(name) = names.symmetric_difference(&theirs).next() {

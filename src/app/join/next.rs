@@ -6,7 +6,7 @@ use kwil_formats::formats::{Family, config::CONFIG_FILE_NAME};
 
 use super::{super::peers::PeersOf, preflight};
 use crate::{
-    base::{Progress, text},
+    base::{Advice, Next, Progress, text},
     database::Target,
     manifest::Manifest,
     setup,
@@ -70,8 +70,8 @@ pub(super) struct NextSteps<'a> {
 }
 
 impl NextSteps<'_> {
-    pub(super) fn lines(&self) -> Vec<String> {
-        let mut next = Vec::new();
+    pub(super) fn advice(&self) -> Vec<Advice> {
+        let mut next: Vec<Advice> = Vec::new();
         let mut wrong = false;
         let config = self.root.join(CONFIG_FILE_NAME);
         let key = match self.family {
@@ -80,38 +80,27 @@ impl NextSteps<'_> {
         };
         if !self.is_validator && !self.follow {
             wrong = true;
-            next.push(
-                "this key does not vote: join into a new root with the validator's own key (--key-file FILE); or run the \
-                 same command again with --follow, if this node shall only follow"
-                    .to_owned(),
-            );
+            next.push(Next::VoteOrFollow.into());
         }
         if self.peers.is_alone() && !has_started(self.root) {
-            next.push(
-                "run the same command again with --wait quorum: it writes into config.toml whom this node dials, as the other \
-                 validators join; nobody is named yet"
-                    .to_owned(),
-            );
+            next.push(Next::WaitForQuorum.into());
         }
         match (self.database.target, &self.database.createdb) {
             (Some(Target::HoldsState), _) if !has_started(self.root) => {
                 wrong = true;
-                next.push(format!(
-                    "name a new database in {key} of {}, make it, and look again: regenesis setup check -r {}",
-                    config.display(),
-                    setup::shell_path(self.root)
-                ));
+                let (config, root) = (config.display().to_string(), setup::shell_path(self.root));
+                next.push(Next::NameDatabaseInConfig { key, config, root }.into());
             }
-            (Some(Target::Missing), Some(createdb)) => next.push(createdb.clone()),
-            (None, createdb) => next.push(format!(
-                "see that the database named by {key} in {} exists and is empty{}",
-                config.display(),
-                createdb.as_ref().map(|line| format!("; this makes it: {line}")).unwrap_or_default()
-            )),
+            (Some(Target::Missing), Some(createdb)) => next.push(createdb.clone().into()),
+            (None, createdb) => {
+                let made = createdb.as_ref().map(|line| format!("; this makes it: {line}")).unwrap_or_default();
+                let config = config.display();
+                next.push(format!("see that the database named by {key} in {config} exists and is empty{made}").into());
+            }
             _ => {}
         }
         if !wrong {
-            next.push(setup::start_command(self.family, self.root));
+            next.push(setup::start_command(self.family, self.root).into());
         }
         next
     }

@@ -8,7 +8,7 @@ use kwil_formats::{
         config::{self, DatabaseSettings, StartSettings},
         key::PublicKey,
     },
-    judge::readiness::{Check, createdb_command},
+    judge::{collation::createdb_command, readiness::Check},
 };
 
 use super::JoinOptions;
@@ -17,7 +17,7 @@ use crate::{
         check::{self, CheckOptions, MachineReport},
         files::read_private_key,
     },
-    base::{Context, Error, Finding, Level, Progress, Result, durable, text},
+    base::{Advice, Context, Error, Finding, Level, Next, Notice, Progress, Result, durable, text},
     database::{self, PartialSettings, Settings},
     manifest::{Manifest, VerifiedManifest},
     setup::{self, KeySource},
@@ -38,11 +38,11 @@ const CERTAIN: [&str; 8] = [
     "disk-root",
 ];
 
-/// The flag that names the new node's database.
-pub(super) fn database_flag(family: Family) -> &'static str {
+/// The setting that names the new node's database, as flags spell it.
+fn database_setting(family: Family) -> &'static str {
     match family {
-        Family::V09 => "--app.pg-db-name",
-        Family::V010 => "--db.dbname",
+        Family::V09 => "app.pg-db-name",
+        Family::V010 => "db.dbname",
     }
 }
 
@@ -110,28 +110,26 @@ impl Preflight<'_> {
     }
 
     fn judge(&self, readiness: &MachineReport, progress: &Progress) -> Result<()> {
-        let flag = database_flag(self.family());
+        let setting = database_setting(self.family());
         let is_certain = |f: &&Finding| f.level == Level::Error && CERTAIN.contains(&f.code);
         if let Some(first) = readiness.findings.iter().find(is_certain) {
             let others = readiness.findings.iter().filter(is_certain).count() - 1;
-            let more = if others > 0 {
-                format!("; and {} more (--check shows all)", text::count(others as u64, "error"))
-            } else {
-                String::new()
+            let more =
+                if others > 0 { format!("; and {} more", text::count(others as u64, "error")) } else { String::new() };
+            let new: Advice = Next::NewDatabase { setting }.into();
+            let advice = match (first.code, first.fix.clone()) {
+                ("disk-root", Some(fix)) => fix.and(Next::OtherRoot),
+                ("standby", Some(fix)) => fix,
+                ("collation", Some(fix)) => fix.and(new),
+                _ => new,
             };
-            let fix = first.fix.clone().unwrap_or_default();
-            let hint = match first.code {
-                "disk-root" => format!("{fix}; or choose another --root-dir"),
-                "standby" => fix,
-                "collation" => format!("{fix}; or name a new database with {flag} NAME --create-db"),
-                _ => format!("name a new database with {flag} NAME; --create-db makes it"),
-            };
-            return Err(Error::refused(format!("nothing was fetched: {}{more}", first.text)).hint(hint));
+            let error = Error::refused(format!("nothing was fetched: {}{more}", first.text)).hint(advice);
+            return Err(if others > 0 { error.or_hint(Next::CheckOnly) } else { error });
         }
         let kwild = |f: &&Finding| f.level == Level::Error && !matches!(f.code, "database" | "server");
         for finding in readiness.findings.iter().filter(kwild) {
-            let fix = finding.fix.as_ref().map(|fix| format!(". Before kwild starts: {fix}")).unwrap_or_default();
-            progress.warning(format!("{}{fix}", finding.text));
+            let text = format!("before kwild starts: {}", finding.text);
+            progress.warning(Notice { text, next: finding.fix.clone() });
         }
         Ok(())
     }
@@ -147,7 +145,7 @@ impl Preflight<'_> {
                 text::escape(&new.dbname),
                 new.place()
             );
-            let fix = format!("name a new one with {} NAME", database_flag(self.family()));
+            let fix = Next::OtherDatabase { setting: database_setting(self.family()) };
             Finding::new(Level::Error, "old-database", text).fix(fix).into()
         })
     }
@@ -167,19 +165,17 @@ impl Preflight<'_> {
         let own = validators.iter().find(|validator| Some(validator.key) == key);
         let path = text::escape(&path);
         Ok(match own {
-            Some(own) => Check::Good {
-                code: "node-key",
-                text: format!("{path} is a validator of the new genesis, with power {} of {total}", own.power),
-            },
+            Some(own) => Check::good(
+                "node-key",
+                format!("{path} is a validator of the new genesis, with power {} of {total}", own.power),
+            ),
             None => {
                 let text = format!(
                     "{path} is NO validator of the new genesis ({} are): the node would follow, and not vote",
                     text::count(validators.len() as u64, "key")
                 );
                 let level = if self.options.follow { Level::Note } else { Level::Warning };
-                let fix =
-                    "give the validator's own key with --key-file FILE; --follow says that the node shall only follow";
-                Finding::new(level, "node-key", text).fix(fix).into()
+                Finding::new(level, "node-key", text).fix(Next::ValidatorKey).into()
             }
         })
     }
@@ -197,10 +193,8 @@ impl Preflight<'_> {
             );
             Finding::new(Level::Error, "disk-root", text).fix("free space there").into()
         } else {
-            Check::Good {
-                code: "disk-root",
-                text: format!("{} are free in {shown}, the snapshot takes {}", text::bytes(free), text::bytes(needed)),
-            }
+            let needed = text::bytes(needed);
+            Check::good("disk-root", format!("{} are free in {shown}, the snapshot takes {needed}", text::bytes(free)))
         })
     }
 }

@@ -10,7 +10,7 @@ use super::{
     super::{connect::explain_query, live::LiveSign, settings::Settings},
     SENTRY_TABLE, StoredParameters,
 };
-use crate::base::{Error, Result, text::escape};
+use crate::base::{Error, Next, Result, text::escape};
 
 /// Schemas of the node or the server, which never go into a snapshot, whatever Kwil's catalogue lists.
 const PRIVATE_SCHEMAS: [&str; 6] =
@@ -62,13 +62,13 @@ impl Reader<'_> {
                     escape(&self.settings.dbname),
                     self.settings.place()
                 ))
-                .hint("name the old node's database with --dbname, or its root with --from-root"));
+                .hint(Next::NameDatabaseOrRoot));
             }
         };
         match expected {
             Some(family) if family != found => {
-                Err(Error::refused(format!("the database is of family {found}, not {family} as --family says"))
-                    .hint("leave --family out, or name the right database"))
+                Err(Error::refused(format!("the database is of family {found}, not {family} as was said"))
+                    .hint(Next::LeaveFamilyOut))
             }
             _ => Ok(found),
         }
@@ -86,7 +86,7 @@ impl Reader<'_> {
             [row] => row,
             [] => {
                 return Err(Error::failed("the chain has no height: kwild_chain.chain is empty")
-                    .hint("no block was ever committed here; name the database of a node that ran with --dbname"));
+                    .hint(Next::NameDatabaseThatRan));
             }
             _ => {
                 return Err(Error::failed("kwild_chain.chain has more than one row")
@@ -97,8 +97,7 @@ impl Reader<'_> {
         let app_hash: Option<Vec<u8>> = self.get(row, 1, DOING)?;
         let dirty: Option<bool> = self.get(row, 2, DOING)?;
         if height < 0 {
-            return Err(Error::failed(format!("the chain's height is {height}"))
-                .hint("no block was ever committed here; name the database of a node that ran with --dbname"));
+            return Err(Error::failed(format!("the chain's height is {height}")).hint(Next::NameDatabaseThatRan));
         }
         let sign = if dirty == Some(true) {
             Some(LiveSign::Dirty)

@@ -8,7 +8,7 @@ use super::{
     WATCH_CLIENTS,
     reader::Reader,
 };
-use crate::base::{Error, Result, text::escape};
+use crate::base::{Error, Next, Result, text::escape};
 
 impl Reader<'_> {
     /// Begins the cut's transaction under this application name; true where the server, while it waits for a lock,
@@ -52,7 +52,7 @@ impl Reader<'_> {
                 escape(&self.settings.dbname),
                 escape(&encoding)
             ))
-            .hint("Kwil networks run on UTF8 databases only; is --dbname the right one?"));
+            .hint(Next::IsItTheDatabase));
         }
         let number: u32 = number.parse().map_err(|_| Error::failed(format!("cannot {DOING}: {}", escape(&number))))?;
         Ok((number / 10_000, escape(&version)))

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use super::Advice;
+
 /// What went wrong, as scripts see it: one exit code each (`cli.md`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -39,7 +41,7 @@ impl Kind {
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
-/// A failure told to a person: `what` is one clause, `hint` the next step, `source` the cause.
+/// A failure told to a person: `what` is one clause, `advice` what may be done next, `source` the cause.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -47,7 +49,7 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: Kind,
     what: String,
-    hint: Option<String>,
+    advice: Option<Advice>,
     source: Option<Source>,
 }
 
@@ -55,9 +57,9 @@ struct Inner {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of the given kind and text, with neither hint nor cause.
+    /// An error of the given kind and text, with neither advice nor cause.
     pub fn new(kind: Kind, what: impl Into<String>) -> Self {
-        Error(Box::new(Inner { kind, what: what.into(), hint: None, source: None }))
+        Error(Box::new(Inner { kind, what: what.into(), advice: None, source: None }))
     }
 
     /// A [`Kind::Failed`] error: IO, a database or the network failed.
@@ -91,10 +93,20 @@ impl Error {
         Self::new(Kind::Interrupted(SIGINT), format!("interrupted {when}"))
     }
 
-    /// Adds the hint: what the operator does next.
+    /// Says what the operator does next, in place of what was advised so far.
     #[must_use]
-    pub fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hint = Some(hint.into());
+    pub fn hint(mut self, advice: impl Into<Advice>) -> Self {
+        self.0.advice = Some(advice.into());
+        self
+    }
+
+    /// Adds to what was advised so far.
+    #[must_use]
+    pub fn or_hint(mut self, more: impl Into<Advice>) -> Self {
+        self.0.advice = Some(match self.0.advice.take() {
+            Some(advice) => advice.and(more),
+            None => more.into(),
+        });
         self
     }
 
@@ -110,12 +122,12 @@ impl Error {
         self.0.kind
     }
 
-    /// The hint alone: what the operator does next; `None` where nothing is advised.
-    pub fn advice(&self) -> Option<&str> {
-        self.0.hint.as_deref()
+    /// What the operator does next; `None` where nothing is advised.
+    pub fn advice(&self) -> Option<&Advice> {
+        self.0.advice.as_ref()
     }
 
-    /// What is wrong and all its causes in turn, on one line joined by `: `, without the hint.
+    /// What is wrong and all its causes in turn, on one line joined by `: `, without the advice.
     pub fn chain(&self) -> String {
         let mut text = self.0.what.clone();
         let mut next = std::error::Error::source(self);
@@ -172,7 +184,7 @@ mod tests {
         let inner = Error::failed("cannot write a.txt").because(io);
         let outer = Error::failed("cannot store chunk 3").because(inner).hint("free some space");
         assert_eq!(outer.chain(), "cannot store chunk 3: cannot write a.txt: disk on fire");
-        assert_eq!(outer.advice(), Some("free some space"));
+        assert_eq!(outer.advice(), Some(&Advice::from("free some space")));
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::Advice;
+
 /// How much a finding matters; the worst first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -27,20 +29,18 @@ impl fmt::Display for Level {
 }
 
 /// One thing that a check saw.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// How much it matters.
     pub level: Level,
     /// The name of this sort of finding, for scripts; it never changes its meaning.
     pub code: &'static str,
     /// Where it was seen: a JSON path such as `validators[2].power`, a setting or a file; `None` where it has no place.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// What was seen and what comes of it.
     pub text: String,
     /// What the operator does about it; `None` where nothing is advised.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub fix: Option<String>,
+    pub fix: Option<Advice>,
 }
 
 impl Finding {
@@ -58,7 +58,7 @@ impl Finding {
 
     /// Adds the fix: what the operator does about it.
     #[must_use]
-    pub fn fix(mut self, fix: impl Into<String>) -> Self {
+    pub fn fix(mut self, fix: impl Into<Advice>) -> Self {
         self.fix = Some(fix.into());
         self
     }

@@ -69,7 +69,7 @@
 use std::{collections::BTreeSet, fmt};
 
 use super::{
-    sql::{Next, Sink, SplitError, Splitter, Statement, short},
+    sql::{Follows, Sink, SplitError, Splitter, Statement, short},
     token::{CopyHeader, Name, Token, Tokens},
 };
 use crate::{
@@ -409,7 +409,7 @@ impl<L: HashList> Sink for Core<L> {
         Ok(())
     }
 
-    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, DigestError> {
+    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Follows, DigestError> {
         let refuse = |reason: String| DigestError::Text { line: statement.line, reason };
         let text = std::str::from_utf8(statement.text).map_err(|_| refuse("text that is not UTF-8".to_owned()))?;
         let tokens: Vec<Token<'_>> = Tokens::new(text).map_while(Result::ok).collect();
@@ -420,7 +420,7 @@ impl<L: HashList> Sink for Core<L> {
                 refuse(format!("a COPY statement of another form than pg_dump's: {}", short(statement.text)))
             })?;
             self.open(header).map_err(refuse)?;
-            return Ok(Next::CopyData);
+            return Ok(Follows::CopyData);
         }
         if let [create, schema, name, _] = &*tokens
             && create.is("CREATE")
@@ -437,7 +437,7 @@ impl<L: HashList> Sink for Core<L> {
         } else if tokens.first().is_some_and(|t| t.is("UPDATE")) {
             self.height = height(&tokens);
         }
-        Ok(Next::Statement)
+        Ok(Follows::Statement)
     }
 
     fn data(&mut self, line: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, DigestError> {

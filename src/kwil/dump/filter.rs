@@ -24,12 +24,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     guard,
-    sql::{Next, Sink, SplitError, Splitter, Statement, short},
+    sql::{Follows, Sink, SplitError, Splitter, Statement, short},
     token::{CopyHeader, Token, Tokens, qualified_name},
 };
 use crate::{
     base::{
-        Error, Kind,
+        Advice, Error, Kind, Next,
         text::{self, escape},
     },
     formats::{Family, VoterRow},
@@ -116,19 +116,17 @@ impl From<SplitError> for FilterError {
 
 impl From<FilterError> for Error {
     fn from(e: FilterError) -> Self {
-        let (kind, hint) = match &e {
+        let (kind, advice): (Kind, Advice) = match &e {
             FilterError::Unexpected { .. } => {
-                (Kind::Failed, "check that pg_dump is 15 or newer and ended without an error, then try again")
+                (Kind::Failed, "check that pg_dump is 15 or newer and ended without an error, then try again".into())
             }
-            FilterError::Voters { .. } => {
-                (Kind::Verify, "check that this is a Kwil database and that its family was recognised (--family)")
+            FilterError::Voters { .. } => (Kind::Verify, Next::RightFamily.into()),
+            FilterError::Forgery { .. } | FilterError::TornLiteral { .. } => (Kind::Refused, Next::DefaultRules.into()),
+            FilterError::NoBlocks { .. } => {
+                (Kind::Refused, "make the snapshot from a network that has made blocks".into())
             }
-            FilterError::Forgery { .. } | FilterError::TornLiteral { .. } => {
-                (Kind::Refused, "leave --kwil-compat out: the default rules keep this text as the data it is")
-            }
-            FilterError::NoBlocks { .. } => (Kind::Refused, "make the snapshot from a network that has made blocks"),
         };
-        Error::new(kind, e.to_string()).hint(hint)
+        Error::new(kind, e.to_string()).hint(advice)
     }
 }
 
@@ -429,13 +427,13 @@ impl Sink for Core {
         }
     }
 
-    fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Next, FilterError> {
+    fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Follows, FilterError> {
         let (ends_batch, header) = match self.role(statement)? {
-            Role::Drop => return Ok(Next::Statement),
+            Role::Drop => return Ok(Follows::Statement),
             Role::Internal => {
                 self.kwil.keep(statement.text);
                 out.extend_from_slice(guard::INTERNAL_SCHEMA.as_bytes());
-                return Ok(Next::Statement);
+                return Ok(Follows::Statement);
             }
             Role::Keep { ends_batch, copy } => (ends_batch, copy),
         };
@@ -443,9 +441,9 @@ impl Sink for Core {
             LineRules::Faithful => self.write_untuned(statement, ends_batch, out),
             LineRules::Compat => self.write_compat(statement, header.as_ref(), out)?,
         }
-        let Some(header) = header else { return Ok(Next::Statement) };
+        let Some(header) = header else { return Ok(Follows::Statement) };
         self.open_block(header, statement.line)?;
-        Ok(Next::CopyData)
+        Ok(Follows::CopyData)
     }
 
     fn data(&mut self, line: u64, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, FilterError> {

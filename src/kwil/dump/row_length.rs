@@ -67,7 +67,7 @@ impl RowLengths {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dump::sql::{Next, Sink, SplitError, Splitter, Statement};
+    use crate::dump::sql::{Follows, Sink, SplitError, Splitter, Statement};
 
     #[test]
     fn a_row_at_the_limit_is_taken_and_one_byte_more_is_not_wherever_it_is_cut() {
@@ -96,8 +96,8 @@ mod tests {
             Ok(())
         }
 
-        fn statement(&mut self, _: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, SplitError> {
-            Ok(Next::CopyData)
+        fn statement(&mut self, _: &Statement<'_>, _: &mut Vec<u8>) -> Result<Follows, SplitError> {
+            Ok(Follows::CopyData)
         }
 
         fn data(&mut self, _: u64, _: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, SplitError> {

@@ -34,12 +34,12 @@ use memchr::memchr_iter;
 
 use super::{
     guard::{self, LAST_SCHEMA as VOTING},
-    sql::{Next, Sink, SplitError, Splitter, Statement, short},
+    sql::{Follows, Sink, SplitError, Splitter, Statement, short},
     token::Name,
     tree,
 };
 use crate::{
-    base::{Error, text::escape},
+    base::{Error, Next, text::escape},
     formats::Family,
 };
 
@@ -94,8 +94,7 @@ impl From<SplitError> for ScanError {
 
 impl From<ScanError> for Error {
     fn from(e: ScanError) -> Self {
-        Error::verify(format!("the snapshot holds what no Kwil dump holds, {e}"))
-            .hint("do not start kwild on it; ask the lead for a snapshot made by `regenesis snapshot create`")
+        Error::verify(format!("the snapshot holds what no Kwil dump holds, {e}")).hint(Next::SnapshotOfLead)
     }
 }
 
@@ -354,21 +353,21 @@ impl Sink for State {
         Err(refuse("psql would run a command".to_owned()))
     }
 
-    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, ScanError> {
+    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Follows, ScanError> {
         self.last_line = statement.line;
         let refuse = |reason: String| ScanError { line: statement.line, statement: short(statement.text), reason };
         if self.take_guard(statement.text).map_err(refuse)? {
-            return Ok(Next::Statement);
+            return Ok(Follows::Statement);
         }
         let text = statement.text.strip_suffix(b"\n").unwrap_or(statement.text);
         plain::check(text).map_err(refuse)?;
         let text = std::str::from_utf8(text).map_err(|_| refuse("text that is not UTF-8".to_owned()))?;
         match self.accept(text, statement.line).map_err(refuse)? {
-            Accepted::Plain => Ok(Next::Statement),
+            Accepted::Plain => Ok(Follows::Statement),
             Accepted::Copy { table, columns } => {
                 let rows = if table.is(VOTING, "voters") { Rows::none() } else { Rows::new(columns) };
                 self.block = Some(Block { table, line: statement.line, rows });
-                Ok(Next::CopyData)
+                Ok(Follows::CopyData)
             }
         }
     }

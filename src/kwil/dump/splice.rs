@@ -1,6 +1,6 @@
 //! Takes the text of a dump that was made without rows, and tells where in it the rows of each table belong.
 
-use super::sql::{Next, Sink, SplitError, Splitter, Statement, short};
+use super::sql::{Follows, Sink, SplitError, Splitter, Statement, short};
 
 /// The place of one table's rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,16 +76,16 @@ impl Sink for State {
         Ok(())
     }
 
-    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, Unexpected> {
+    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Follows, Unexpected> {
         let text = statement.text.strip_suffix(b"\n").unwrap_or(statement.text);
         if !(text.starts_with(b"COPY ") && text.ends_with(b" FROM stdin;")) {
-            return Ok(Next::Statement);
+            return Ok(Follows::Statement);
         }
         let header = String::from_utf8(text.to_vec()).map_err(|_| {
             Unexpected(format!("line {}: a COPY statement that is not UTF-8: {}", statement.line, short(text)))
         })?;
         self.header = Some(header);
-        Ok(Next::CopyData)
+        Ok(Follows::CopyData)
     }
 
     fn data(&mut self, line: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, Unexpected> {

@@ -235,7 +235,7 @@ pub(crate) struct SplitError {
 
 /// What follows a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum Follows {
     Statement,
     CopyData,
 }
@@ -249,7 +249,7 @@ pub(crate) trait Sink {
     /// Takes a line that is a psql command; with its line end.
     fn command(&mut self, line: u64, text: &[u8], out: &mut Vec<u8>) -> Result<(), Self::Error>;
     /// Takes a whole statement, and says whether rows follow it.
-    fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Next, Self::Error>;
+    fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Follows, Self::Error>;
     /// Takes any piece of a COPY block; the answer is how many of its bytes belong to the block where that ends in it,
     /// or `None` while the block goes on.
     fn data(&mut self, line: u64, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, Self::Error>;
@@ -379,7 +379,7 @@ impl Splitter {
             sink.command(self.first_line, &self.buffer, out)?;
         } else if self.ended {
             let statement = Statement { text: &self.buffer, lines: &self.lines, line: self.first_line };
-            self.in_copy = sink.statement(&statement, out)? == Next::CopyData;
+            self.in_copy = sink.statement(&statement, out)? == Follows::CopyData;
             if self.in_copy {
                 self.rows = RowLengths::default();
                 self.copy = short(&self.buffer);

@@ -22,7 +22,7 @@ pub use peers::{PeerAddress, PeerError, PeerFilter, PeerSettings, add_peers, par
 pub use start::{Listener, StartSettings};
 
 use super::Family;
-use crate::base::{Error, text::escape};
+use crate::base::{Error, Next, text::escape};
 
 /// The configuration file's name in a root.
 pub const CONFIG_FILE_NAME: &str = "config.toml";
@@ -71,8 +71,7 @@ impl From<ConfigError> for Error {
     fn from(error: ConfigError) -> Self {
         let text = error.to_string();
         match error {
-            ConfigError::UnknownKey { .. } => Error::usage(text)
-                .hint("each family has flags of its own; --family and the genesis say which one this is"),
+            ConfigError::UnknownKey { .. } => Error::usage(text).hint(Next::FlagsOfFamily),
             ConfigError::Value { .. } => Error::usage(text).hint("write the value as Kwil's own command takes it"),
             _ => Error::verify(text)
                 .hint("give the root directory of the old node, with the config.toml that kwild runs on"),

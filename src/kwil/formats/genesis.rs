@@ -20,7 +20,7 @@ use super::{
     json::{self, Json},
     key::{KeyError, KeyType, PublicKey},
 };
-use crate::base::{Error, Sha256Hash, limits, text::escape};
+use crate::base::{Error, Next, Sha256Hash, limits, text::escape};
 
 /// A validator of the new network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -114,7 +114,8 @@ impl From<GenesisError> for Error {
             GenesisError::Check { .. } => {
                 Error::refused(text).hint("correct the genesis and give every node the same file, or ask the lead for a corrected one")
             }
-            GenesisError::ChainId { .. } | GenesisError::Height(_) => Error::usage(text).hint("choose another with --chain-id, or leave --keep-height out"),
+            GenesisError::ChainId { .. } => Error::usage(text).hint(Next::ChooseChainId),
+            GenesisError::Height(_) => Error::usage(text).hint(Next::LeaveHeightOut),
             GenesisError::NoOwner => Error::refused(text).hint(
                 "without an owner nobody could administer the new network; name one in info.user_roles, or set db_owner in the genesis",
             ),

@@ -23,7 +23,7 @@ use sha3::Keccak256;
 use zeroize::{Zeroize, Zeroizing};
 
 use super::Family;
-use crate::base::{Error, limits, text::escape};
+use crate::base::{Advice, Error, Next, limits, text::escape};
 
 /// The curve of a node's key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,38 +135,32 @@ pub enum KeyError {
 
 impl From<KeyError> for Error {
     fn from(error: KeyError) -> Self {
-        let hint = match &error {
-            KeyError::FileForm(Some(_)) | KeyError::FileForm(None) | KeyError::FileEmpty | KeyError::FileLarge(_) => {
-                "give the node's own key file (v0.9: private_key, v0.10: nodekey.json), or make one with `regenesis key gen`"
-            }
+        let advice: Advice = match &error {
+            KeyError::FileForm(_) | KeyError::FileEmpty | KeyError::FileLarge(_) => Next::NodeKeyFile.into(),
             KeyError::FileHexLength { length: 64, .. } => {
                 "64 digits are a bare seed or a secp256k1 key: v0.10 wants it as {\"key\":\"HEX\",\"type\":\"secp256k1\"}, \
-                 v0.9 as seed and public key together"
+                 v0.9 as seed and public key together".into()
             }
             KeyError::PrivateLength { kind: KeyType::Ed25519, got: 32 } => {
-                "32 bytes are a seed or a public key: v0.10 wants seed and public key together, 128 hex digits"
+                "32 bytes are a seed or a public key: v0.10 wants seed and public key together, 128 hex digits".into()
             }
             KeyError::PrivateLength { kind: KeyType::Secp256k1, got: 33 } => {
-                "33 bytes are a public key: take the private key, 64 hex digits"
+                "33 bytes are a public key: take the private key, 64 hex digits".into()
             }
             KeyError::PrivateLength { kind: KeyType::Secp256k1, got: 64 } => {
-                "64 bytes are an ed25519 key: its type is ed25519"
+                "64 bytes are an ed25519 key: its type is ed25519".into()
             }
-            KeyError::ArgumentHex(_) | KeyError::ArgumentLength(_) => {
-                "give HEX or HEX#TYPE, or better a file with --key-file"
-            }
+            KeyError::ArgumentHex(_) | KeyError::ArgumentLength(_) => Next::PrivateKeyText.into(),
             KeyError::FileHexLength { .. }
             | KeyError::PrivateLength { .. }
             | KeyError::Mismatch
-            | KeyError::NotAScalar => "the file is cut or damaged: copy it again from the node or from a backup",
-            KeyError::FileJson(_) => "compare it with a nodekey.json that `regenesis key gen -o FILE` writes",
-            KeyError::UnknownType(_) | KeyError::FamilyCannotHold(_) => {
-                "use an ed25519 key: `regenesis key gen ed25519 -o FILE`"
-            }
-            KeyError::PublicText => "copy it from `regenesis key info` or from the genesis",
-            _ => "the file or the database that this key came from is damaged, or of the other family",
+            | KeyError::NotAScalar => "the file is cut or damaged: copy it again from the node or from a backup".into(),
+            KeyError::FileJson(_) => Next::CompareKeyFile.into(),
+            KeyError::UnknownType(_) | KeyError::FamilyCannotHold(_) => Next::MakeEd25519Key.into(),
+            KeyError::PublicText => Next::CopyPublicKey.into(),
+            _ => "the file or the database that this key came from is damaged, or of the other family".into(),
         };
-        Error::verify(error.to_string()).hint(hint)
+        Error::verify(error.to_string()).hint(advice)
     }
 }
 

@@ -3,7 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Finding, Level, text::escape};
+use super::quote::{identifier, literal, shell_word};
+use crate::base::{Advice, Finding, Level, Next, text::escape};
 
 /// The longest value of a locale, and the longest name of a table that is kept.
 const VALUE_BYTES_MAX: usize = 128;
@@ -109,7 +110,6 @@ impl Collation {
 
     /// The clauses of CREATE DATABASE that make one like this; values are quoted.
     pub fn create_clauses(&self) -> String {
-        let literal = |text: &str| format!("'{}'", text.replace('\'', "''"));
         let mut clauses =
             format!("ENCODING 'UTF8' LOCALE_PROVIDER {}", if self.provider == "icu" { "icu" } else { "libc" });
         if self.provider == "icu" {
@@ -123,7 +123,7 @@ impl Collation {
     }
 
     /// The same as flags of `createdb`, each with its value.
-    pub fn create_flags(&self) -> Vec<(&'static str, &str)> {
+    fn create_flags(&self) -> Vec<(&'static str, &str)> {
         let mut flags = vec![("--encoding", "UTF8")];
         if self.provider == "icu" {
             flags.push(("--locale-provider", "icu"));
@@ -143,11 +143,7 @@ impl Collation {
 pub fn compare(old: &Collation, new: &Collation, dbname: &str) -> Vec<Finding> {
     let mut found = Vec::new();
     let dbname = escape(dbname);
-    let mut say = |level, text: String, fix: String| found.push(Finding::new(level, "collation", text).fix(fix));
-    let anew = || {
-        "make the database anew as the old network's is, as `--create-db` of join or the printed createdb does"
-            .to_owned()
-    };
+    let mut say = |level, text: String, fix: Advice| found.push(Finding::new(level, "collation", text).fix(fix));
     if !old.orders_as(new) {
         let text = format!(
             "the database {dbname} orders text by {}, the old network's by {}: ORDER BY gives other rows here than on the \
@@ -155,7 +151,7 @@ pub fn compare(old: &Collation, new: &Collation, dbname: &str) -> Vec<Finding> {
             new.words(),
             old.words()
         );
-        say(Level::Error, text, anew());
+        say(Level::Error, text, Next::DatabaseLikeOld.into());
     } else if !old.spells_as(new) {
         let text = format!(
             "the database {dbname} knows letters as {}, the old network's as {}: upper, lower and patterns give other texts \
@@ -163,7 +159,7 @@ pub fn compare(old: &Collation, new: &Collation, dbname: &str) -> Vec<Finding> {
             escape(&new.ctype),
             escape(&old.ctype)
         );
-        say(Level::Error, text, anew());
+        say(Level::Error, text, Next::DatabaseLikeOld.into());
     } else if !old.version.is_empty() && !new.version.is_empty() && old.version != new.version {
         let text = format!(
             "the database {dbname} orders text by {}, the old network's by {}: the same locale of another version may put \
@@ -172,11 +168,30 @@ pub fn compare(old: &Collation, new: &Collation, dbname: &str) -> Vec<Finding> {
             old.words(),
             old.tables()
         );
-        let fix = "give every node the same version of the system's libraries; where that cannot be, compare the nodes after \
-                   the first blocks (`regenesis snapshot digest --compare`)";
-        say(Level::Warning, text, fix.to_owned());
+        let fix = Advice::from("give every node the same version of the system's libraries; where that cannot be");
+        say(Level::Warning, text, fix.and(Next::CompareNodes));
     }
     found
+}
+
+/// The statement that makes a database, owned by `user`, ordered as `old` where that is known.
+pub(crate) fn create_database(dbname: &str, user: &str, old: Option<&Collation>) -> String {
+    let clauses = old.map_or_else(|| format!("ENCODING {}", literal("UTF8")), Collation::create_clauses);
+    format!("CREATE DATABASE {} OWNER {} TEMPLATE template0 {clauses};", identifier(dbname), identifier(user))
+}
+
+/// The command that makes the node's database, for a shell; `host` and `port` are those of its server.
+pub fn createdb_command(host: &str, port: u16, user: &str, dbname: &str, old: Option<&Collation>) -> String {
+    let port = port.to_string();
+    let mut words = vec!["createdb", "--host", host, "--port", &port, "--username", user, "--owner", user];
+    words.extend(["--template", "template0"]);
+    match old {
+        Some(old) => words.extend(old.create_flags().into_iter().flat_map(|(flag, value)| [flag, value])),
+        None => words.extend(["--encoding", "UTF8"]),
+    }
+    // A name may begin like a flag.
+    words.extend(["--", dbname]);
+    words.into_iter().map(shell_word).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -14,10 +14,11 @@ pub use machine::{
 };
 pub use peers::{Peers, Reach, judge_peers};
 pub use root::{Root, RootConfig, RootGenesis, RootKey, RootState, judge_root};
-pub use server::{Access, Database, OtherDatabase, Role, Schema, Server, Setting, createdb_command, judge_server};
+pub use server::{Access, Database, OtherDatabase, Role, Schema, Server, Setting, judge_server};
 
+use super::quote::literal;
 use crate::{
-    base::{Finding, Level},
+    base::{Advice, Finding, Level},
     formats::Family,
 };
 
@@ -59,6 +60,8 @@ pub enum Check {
         code: &'static str,
         /// What was seen.
         text: String,
+        /// What the operator may look at all the same.
+        next: Option<Advice>,
     },
     /// Something to say.
     Found {
@@ -72,13 +75,21 @@ pub enum Check {
 }
 
 impl Check {
-    fn good(code: &'static str, text: impl Into<String>) -> Self {
-        Check::Good { code, text: text.into() }
+    /// What is as kwild needs it.
+    pub fn good(code: &'static str, text: impl Into<String>) -> Self {
+        Check::Good { code, text: text.into(), next: None }
     }
 
     fn remedy(mut self, remedy: Remedy) -> Self {
         if let Check::Found { remedies, .. } = &mut self {
             remedies.push(remedy);
+        }
+        self
+    }
+
+    fn next(mut self, advice: impl Into<Advice>) -> Self {
+        if let Check::Good { next, .. } = &mut self {
+            *next = Some(advice.into());
         }
         self
     }
@@ -95,6 +106,14 @@ impl Check {
         match self {
             Check::Good { code, .. } => code,
             Check::Found { finding, .. } => finding.code,
+        }
+    }
+
+    /// What the operator may do, of a finding or of what is good; `None` where nothing is advised.
+    pub fn advice(&self) -> Option<&Advice> {
+        match self {
+            Check::Good { next, .. } => next.as_ref(),
+            Check::Found { finding, .. } => finding.fix.as_ref(),
         }
     }
 
@@ -171,26 +190,6 @@ fn alter_system(name: &str, value: &str) -> String {
     format!("ALTER SYSTEM SET {name} = {};", literal(value))
 }
 
-/// A name as SQL, quoted.
-fn identifier(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// Text as SQL.
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
-}
-
-/// A word as a shell takes it.
-pub fn shell_word(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:@%,=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -215,8 +214,5 @@ mod tests {
         assert_eq!(fixes.sql, ["ALTER SYSTEM SET wal_level = 'lo''gical';", "SELECT pg_reload_conf();"]);
         assert_eq!((fixes.restart, fixes.shell), (false, vec!["ls".to_owned()]));
         assert!(Fixes::of(&[check(setting(true))]).restart);
-        assert_eq!(identifier("a\"b"), "\"a\"\"b\"");
-        assert_eq!(shell_word("a'b c"), r"'a'\''b c'");
-        assert_eq!(shell_word(""), "''");
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     base::{Error, text::escape},
     dump::{
         guard::RowsEnd,
-        sql::{Next, Sink, SplitError, Splitter, Statement, short},
+        sql::{Follows, Sink, SplitError, Splitter, Statement, short},
         token::{CopyHeader, Token, Tokens},
     },
     formats::Family,
@@ -120,16 +120,16 @@ impl Sink for Entries {
         Ok(())
     }
 
-    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, OutlineError> {
+    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Follows, OutlineError> {
         let text = String::from_utf8_lossy(statement.text);
         let tokens: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).collect();
         self.add(statement.line, statement.text, may_fail(&tokens), false);
         // As the server of a network would: a COPY that is refused ends where its rows end all the same.
         if CopyHeader::read(&tokens).is_some() {
             self.rows = RowsEnd::default();
-            return Ok(Next::CopyData);
+            return Ok(Follows::CopyData);
         }
-        Ok(Next::Statement)
+        Ok(Follows::Statement)
     }
 
     fn data(&mut self, _: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, OutlineError> {

@@ -1,14 +1,14 @@
 //! Where two states differ, by name: in go two digests, out come words for each table, validator and part of the schema
 //! that is not the same in both.
 
-use std::{collections::BTreeMap, fmt, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use kwil_formats::dump::digest::SchemaPart;
 use serde::{Deserialize, Serialize};
 
 use super::{Digest, TableDigest, ValidatorPower};
 use crate::{
-    base::{Blake3Hash, Error, Result, files::read_bounded, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
+    base::{Blake3Hash, Error, Next, Result, files::read_bounded, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
     manifest::StateDigest,
 };
 
@@ -54,9 +54,7 @@ impl Other {
         let other = serde_json::from_slice(&bytes)
             .or_else(|_| serde_json::from_slice(&bytes).map(|wrapped: Wrapped| wrapped.result));
         other.map_err(|e| {
-            Error::verify(format!("{} holds no state digest", path.display()))
-                .because(e)
-                .hint("give a file made by `regenesis snapshot digest --output json`")
+            Error::verify(format!("{} holds no state digest", path.display())).because(e).hint(Next::DigestFile)
         })
     }
 }
@@ -190,23 +188,5 @@ fn table_difference(ours: &TableDigest, theirs: &TableDigest, here: &str, there:
         Some(format!("{name}: other contents in {}", text::count(ours.rows, "row")))
     } else {
         None
-    }
-}
-
-impl fmt::Display for Comparison {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.equal {
-            writeln!(f, "The two states are equal.")?;
-        } else {
-            writeln!(f, "The two states DIFFER:")?;
-        }
-        for part in &self.differs {
-            writeln!(f, "  {part}")?;
-        }
-        writeln!(f, "  schema         {}", self.schema)?;
-        for note in &self.notes {
-            writeln!(f, "  note           {note}")?;
-        }
-        Ok(())
     }
 }

@@ -43,7 +43,7 @@ pub use piece::TextPiece;
 use stream::Unlike;
 pub(super) use text::TextReader;
 
-use crate::base::{Context, Error, Result, Sha256Hash, limits::SNAPSHOT_TEXT_BYTES_MAX, task::CancellationToken};
+use crate::base::{Context, Error, Next, Result, Sha256Hash, limits::SNAPSHOT_TEXT_BYTES_MAX, task::CancellationToken};
 
 /// The bounds of one pass over a snapshot.
 #[derive(Debug, Clone)]
@@ -167,7 +167,7 @@ impl<R: Read> SnapshotText<R> {
             bytes += piece.len() as u64;
             if bytes > options.max_bytes {
                 return Err(Error::verify(format!("the snapshot unpacks to more than {} bytes", options.max_bytes))
-                    .hint("a real one this large needs a higher --max-bytes"));
+                    .hint(Next::MoreTextBytes));
             }
             if !give(&Arc::new(piece)) {
                 return Err(Error::failed("a thread that read the snapshot ended early"));

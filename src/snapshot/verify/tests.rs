@@ -120,7 +120,7 @@ fn a_file_that_unpacks_for_ever_is_stopped() {
     }
     let e = verify_reader(Endless(member, 0), &genesis(), &options, &Progress::silent()).unwrap_err();
     assert_eq!(e.kind(), Kind::Verify);
-    assert!(e.advice().unwrap().contains("--max-bytes"), "{e}");
+    assert!(e.advice().unwrap().names(&crate::base::Next::MoreTextBytes), "{e}");
 }
 
 fn member(text: &[u8]) -> Vec<u8> {
@@ -150,7 +150,7 @@ fn members_that_lie_about_their_text_are_stopped_or_refused() {
         let file = [member(&text()[..1000]), liar(&bomb, length, text_bytes), member(b"more\n")].concat();
         let e = verify_reader(file.as_slice(), &genesis(), &options, &Progress::silent()).unwrap_err();
         assert_eq!(e.kind(), Kind::Verify, "{length} {text_bytes}: {}", e.chain());
-        assert!(e.advice().unwrap().contains("--max-bytes"), "{length} {text_bytes}: {e}");
+        assert!(e.advice().unwrap().names(&crate::base::Next::MoreTextBytes), "{length} {text_bytes}: {e}");
         refused(&file, "damaged");
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     base::{
-        Error,
+        Error, Notice,
         limits::{RANGES_MAX, WINDOW_BYTES},
     },
     manifest::{ChunkSet, ranges},
@@ -74,13 +74,13 @@ impl Driver {
         // Each of a few, and then fewer and fewer of many.
         if self.damaged < 4 || self.damaged.is_power_of_two() {
             let goes_on = if self.is_incomplete() { "it is fetched again" } else { "the rest is still served" };
-            let advice = error.advice().map(|hint| format!("; {hint}")).unwrap_or_default();
-            self.tell(Event::Warning(format!(
+            let text = format!(
                 "{}: that chunk is not served any more, {goes_on} (damaged so far: {}). The disk may be failing, or somebody edits the \
-                 file{advice}",
+                 file",
                 error.chain(),
                 self.damaged
-            )));
+            );
+            self.tell(Event::Warning(Notice { text, next: error.advice().cloned() }));
         }
     }
 

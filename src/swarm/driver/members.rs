@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     base::{
+        Next, Notice,
         limits::{HANDSHAKE_FAILURE_PENALTY, HANDSHAKE_TIME_MAX, PEERS_MESSAGE_ADDRESSES_MAX, STRANGERS_MAX},
         task::{CancellationToken, Tasks},
         text,
@@ -214,9 +215,9 @@ impl Driver {
         let at = self.connected.get(&peer).map(|c| c.address.clone());
         let words = format!(
             "two nodes use one identity, {peer}: one was copied from the other with its .regenesis directory. The one that came first \
-             stays; on the other one, remove .regenesis/identity beside its files, or give it another --identity"
+             stays"
         );
-        self.warn("two with one identity", at.as_ref(), words);
+        self.warn("two with one identity", at.as_ref(), Notice::from(words).next(Next::OtherIdentityThere));
         let reason = "another node with the same identity is here".to_owned();
         let tasks = last_message(stream, Message::Goodbye { reason, identity_in_use: true });
         // Its connection is the youngest one, and the session that is here has an older one.
@@ -329,10 +330,9 @@ impl Driver {
         let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
         let words = format!(
             "{peer} does not let this node in: another node uses the same identity and is there already. One of the two was copied from \
-             the other with its .regenesis directory: stop that one, or stop this one, remove .regenesis/identity beside its files (or give another \
-             --identity), and start it again"
+             the other with its .regenesis directory"
         );
-        self.warn("same identity", at.as_ref(), words);
+        self.warn("same identity", at.as_ref(), Notice::from(words).next(Next::OtherIdentityHere));
         self.hung_up(id, "another node with the same identity is here");
         let why = "another node with the same identity is there: this one's .regenesis/identity is a copy".to_owned();
         self.book.set_aside(&peer, why, self.now() + ALIVE);
@@ -350,7 +350,7 @@ impl Driver {
         }
         let until = self.keep_out(peer, FIRST_BAN);
         let at = self.totals.get(&peer).map_or("", |t| &t.0);
-        self.tell(Event::Warning(format!("peer {peer} at {at} was dropped and banned: {reason}")));
+        self.tell(Event::Warning(format!("peer {peer} at {at} was dropped and banned: {reason}").into()));
         let why = format!(
             "it was dropped: {reason}. It is tried again later; ask its operator to look at its disk and to start it again, which checks \
              its files"

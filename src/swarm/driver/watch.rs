@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     base::{
+        Notice,
         limits::{HANDSHAKE_FAILURE_PENALTY, PEERS_MESSAGE_ADDRESSES_MAX, REMEMBERED_PEERS_MAX},
         text,
     },
@@ -66,11 +67,12 @@ impl Quiet {
 
 impl Driver {
     /// A warning that an outsider can cause: in the log, and before the operator now and then.
-    pub(super) fn warn(&mut self, kind: &'static str, at: Option<&Multiaddr>, words: String) {
+    pub(super) fn warn(&mut self, kind: &'static str, at: Option<&Multiaddr>, notice: impl Into<Notice>) {
+        let notice = notice.into();
         if self.quiet.may_say(kind, at.and_then(book::ip), self.now()) {
-            self.tell(Event::Warning(words));
+            self.tell(Event::Warning(notice));
         } else {
-            tracing::debug!("{words}");
+            tracing::debug!("{}", notice.text);
         }
     }
 
@@ -224,12 +226,13 @@ impl Driver {
         let since = *self.nowhere.0.get_or_insert(now);
         if now >= since + NOWHERE_TIME && self.nowhere.1.is_none_or(|said| now >= said + NOWHERE_INTERVAL) {
             self.nowhere.1 = Some(now);
-            self.tell(Event::Warning(format!(
+            let text = format!(
                 "{} missing, and no other source has {}: waiting for one. Ask the lead whether its files are sound and whether it \
                  still serves them",
                 text::count(u64::from(nowhere), "chunk"),
                 if nowhere == 1 { "it" } else { "them" }
-            )));
+            );
+            self.tell(Event::Warning(text.into()));
         }
     }
 

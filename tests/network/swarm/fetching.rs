@@ -110,7 +110,7 @@ async fn a_peer_without_the_secret_gets_nothing() {
         loop {
             match stranger.event().await.unwrap() {
                 Event::Manifest { .. } => panic!("a stranger got the manifest"),
-                Event::Warning(text) => return text,
+                Event::Warning(notice) => return notice.text,
                 _ => {}
             }
         }
@@ -119,8 +119,8 @@ async fn a_peer_without_the_secret_gets_nothing() {
     assert!(warning.contains("wrong secret"), "{warning}");
     let told = within(async {
         loop {
-            if let Event::Warning(text) = seed.handle.event().await.unwrap() {
-                return text;
+            if let Event::Warning(notice) = seed.handle.event().await.unwrap() {
+                return notice.text;
             }
         }
     })
@@ -140,7 +140,7 @@ async fn a_stale_ticket_has_its_own_sentence() {
         loop {
             match stale.event().await.unwrap() {
                 Event::Manifest { .. } => panic!("another swarm's manifest"),
-                Event::Warning(text) => return text,
+                Event::Warning(notice) => return notice.text,
                 _ => {}
             }
         }

@@ -45,7 +45,7 @@ impl Fetcher {
         within(async {
             loop {
                 match self.handle.event().await.expect("the node runs") {
-                    Event::Warning(text) => warnings.push(text),
+                    Event::Warning(notice) => warnings.push(notice.text),
                     Event::Failed(error) => panic!("{}", error.chain()),
                     Event::Complete => break,
                     _ => {}

@@ -11,7 +11,7 @@ use std::{
 };
 
 use regenesis::{
-    base::{Blake3Hash, Error, Progress, Result, limits, task::CancellationToken},
+    base::{Blake3Hash, Error, Notice, Progress, Result, limits, task::CancellationToken},
     manifest::{ChunkSet, Layout, chunk_id},
     store::{
         ArtifactFile, Contents, Disk, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Stamp, Store, Writer,
@@ -248,7 +248,7 @@ pub(crate) async fn fetch_told(
                 handle.activate(Content { store, have, manifest: Arc::new(bytes), sink }).await?;
                 writer = Some((started, private));
             }
-            Event::Warning(text) => warnings.push(text),
+            Event::Warning(notice) => warnings.push(notice.text),
             Event::Note(text) if text.starts_with("connected to") => sessions.add_permits(1),
             Event::Failed(error) => return Err(error),
             Event::Unreachable(tried) => return Err(Error::gave_up(format!("{tried:?} {warnings:?}"))),
@@ -282,7 +282,7 @@ pub(crate) async fn says(handle: &mut Handle, words: &[&str]) -> String {
     let said = async {
         loop {
             match handle.event().await.expect("the node runs") {
-                Event::Note(text) | Event::Warning(text) => {
+                Event::Note(text) | Event::Warning(Notice { text, .. }) => {
                     if words.iter().all(|word| text.contains(word)) {
                         return text;
                     }

@@ -4,7 +4,7 @@ use memchr::memmem;
 
 use super::{
     super::{
-        sql::{Next, Sink, SplitError, Splitter, Statement},
+        sql::{Follows, Sink, SplitError, Splitter, Statement},
         token::{CopyHeader, Token, Tokens},
     },
     LAST_SCHEMA, RowsEnd,
@@ -89,7 +89,7 @@ impl Sink for State {
         Ok(())
     }
 
-    fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Next, ArrangeError> {
+    fn statement(&mut self, statement: &Statement<'_>, out: &mut Vec<u8>) -> Result<Follows, ArrangeError> {
         let copy = statement.text.trim_ascii_start().get(..4).is_some_and(|word| word.eq_ignore_ascii_case(b"COPY"));
         let named = memmem::find(statement.text, LAST_SCHEMA.as_bytes()).is_some();
         let text = if copy || named { String::from_utf8_lossy(statement.text) } else { "".into() };
@@ -99,9 +99,9 @@ impl Sink for State {
         if copy && CopyHeader::read(&tokens).is_some() {
             self.blocks.push(is_last);
             self.rows = RowsEnd::default();
-            return Ok(Next::CopyData);
+            return Ok(Follows::CopyData);
         }
-        Ok(Next::Statement)
+        Ok(Follows::Statement)
     }
 
     fn data(&mut self, _: u64, data: &[u8], out: &mut Vec<u8>) -> Result<Option<usize>, ArrangeError> {

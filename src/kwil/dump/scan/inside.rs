@@ -2,7 +2,7 @@
 //! of the product calls this.
 
 use super::{names, plain};
-use crate::dump::sql::{Next, Sink, SplitError, Splitter, Statement};
+use crate::dump::sql::{Follows, Sink, SplitError, Splitter, Statement};
 
 /// A piece of a text, as psql is held to cut it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,16 +79,16 @@ impl Sink for Pieces {
         Err(Refusal("psql would run a command".to_owned()))
     }
 
-    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, Refusal> {
+    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Follows, Refusal> {
         let text = statement.text.strip_suffix(b"\n").unwrap_or(statement.text);
         plain::check(text).map_err(Refusal)?;
         std::str::from_utf8(text).map_err(|e| Refusal(e.to_string()))?;
         self.found.push(Piece::Statement(text.to_vec()));
         if !is_copy(text) {
-            return Ok(Next::Statement);
+            return Ok(Follows::Statement);
         }
         self.rows = super::Rows::new(1);
-        Ok(Next::CopyData)
+        Ok(Follows::CopyData)
     }
 
     fn data(&mut self, _: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, Refusal> {

@@ -238,11 +238,11 @@ fn trees(text: &[u8]) -> Vec<tree::Node> {
             Ok(())
         }
 
-        fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, ScanError> {
+        fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Follows, ScanError> {
             let text = std::str::from_utf8(statement.text).unwrap();
             self.0.push(tree::parse(text.trim_end(), tree::Mode::Statement).unwrap());
             self.1.clear();
-            Ok(if text.starts_with("COPY ") { Next::CopyData } else { Next::Statement })
+            Ok(if text.starts_with("COPY ") { Follows::CopyData } else { Follows::Statement })
         }
 
         fn data(&mut self, _: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, ScanError> {

@@ -7,7 +7,10 @@ use serde::Serialize;
 use toml_edit::{Item, Table, Value};
 
 use super::{Config, ConfigError, Key, Kind, family_of_document, key, parse, peers_key, value};
-use crate::{base::text::escape, formats::Family};
+use crate::{
+    base::{Next, text::escape},
+    formats::Family,
+};
 
 /// What became of an old setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -38,6 +41,9 @@ pub struct Setting {
     /// Why it is not carried over, or what to think of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What the operator may do about it; `None` where nothing is advised.
+    #[serde(skip)]
+    pub next: Option<Next>,
 }
 
 /// What an old config.toml gives to a new one.
@@ -172,7 +178,7 @@ impl CarryOver {
     }
 
     fn tell(&mut self, key: String, fate: Fate, value: Option<String>, why: Option<&str>) {
-        self.settings.push(Setting { key, fate, value, why: why.map(str::to_owned) });
+        self.settings.push(Setting { key, fate, value, why: why.map(str::to_owned), next: None });
     }
 
     /// An extension's own settings: whatever they are, they are the operator's.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{Genesis, Validator, lint::startup_faults, v09, v010};
 use crate::{
-    base::{Error, text::escape},
+    base::{Advice, Error, Next, text::escape},
     formats::{
         Family,
         key::{KeyError, KeyType, PublicKey},
@@ -58,14 +58,14 @@ pub enum EditError {
         /// What is wrong with the change.
         what: String,
         /// What the operator types instead.
-        hint: String,
+        advice: Advice,
     },
     /// The family cannot express the change, or no kwild would start on what comes out.
     Refused {
         /// Why the change is refused.
         what: String,
         /// What the operator does instead.
-        hint: String,
+        advice: Advice,
     },
 }
 
@@ -82,18 +82,18 @@ impl std::error::Error for EditError {}
 impl From<EditError> for Error {
     fn from(error: EditError) -> Self {
         match error {
-            EditError::Usage { what, hint } => Error::usage(what).hint(hint),
-            EditError::Refused { what, hint } => Error::refused(what).hint(hint),
+            EditError::Usage { what, advice } => Error::usage(what).hint(advice),
+            EditError::Refused { what, advice } => Error::refused(what).hint(advice),
         }
     }
 }
 
-fn usage<T>(what: impl Into<String>, hint: impl Into<String>) -> Result<T, EditError> {
-    Err(EditError::Usage { what: what.into(), hint: hint.into() })
+fn usage<T>(what: impl Into<String>, advice: impl Into<Advice>) -> Result<T, EditError> {
+    Err(EditError::Usage { what: what.into(), advice: advice.into() })
 }
 
-fn refused<T>(what: impl Into<String>, hint: impl Into<String>) -> Result<T, EditError> {
-    Err(EditError::Refused { what: what.into(), hint: hint.into() })
+fn refused<T>(what: impl Into<String>, advice: impl Into<Advice>) -> Result<T, EditError> {
+    Err(EditError::Refused { what: what.into(), advice: advice.into() })
 }
 
 /// What became of one value of the genesis.
@@ -153,12 +153,13 @@ impl Genesis {
             && validators.iter().all(|validator| validator.key != *leader)
         {
             let was = before.validators().is_ok_and(|all| all.iter().any(|validator| validator.key == *leader));
-            let hint =
-                "choose a leader among the validators (leader=KEY#TYPE), or add it (--add-validator KEY#TYPE:POWER)";
             return if was {
-                refused(format!("{leader} is the leader, and cannot be removed from the validators"), hint)
+                refused(
+                    format!("{leader} is the leader, and cannot be removed from the validators"),
+                    Next::ChooseLeader,
+                )
             } else {
-                refused(format!("leader: {leader} is not among the validators"), hint)
+                refused(format!("leader: {leader} is not among the validators"), Next::ChooseLeader)
             };
         }
         for fault in startup_faults(self) {
@@ -167,7 +168,7 @@ impl Genesis {
                 continue;
             }
             let path = fault.path.unwrap_or_default();
-            return refused(format!("{path}: {}", fault.text), fault.fix.unwrap_or_default());
+            return refused(format!("{path}: {}", fault.text), fault.fix.unwrap_or(Next::Mend(fault.code).into()));
         }
         let powers = match self {
             Genesis::V09(genesis) => genesis.validators.iter().map(|v| v.power).collect::<Vec<_>>(),
@@ -227,7 +228,7 @@ impl Genesis {
     fn add_validator(&mut self, text: &str) -> Result<(), EditError> {
         let Validator { name, key, power } = entry(self.family(), text)?;
         if self.position(&key).is_some() {
-            return refused(format!("{key} is a validator already"), "change its power with --set-power KEY:POWER");
+            return refused(format!("{key} is a validator already"), Next::SetPower);
         }
         match self {
             Genesis::V09(genesis) => {
@@ -258,7 +259,7 @@ impl Genesis {
 
     fn set_power(&mut self, text: &str) -> Result<(), EditError> {
         let Some((who, power)) = text.rsplit_once(':') else {
-            return usage(format!("{:?} is no KEY:POWER", escape(text)), "write it as --set-power KEY:POWER");
+            return usage(format!("{:?} is no KEY:POWER", escape(text)), Next::PowerText);
         };
         let power = positive_power(power)?;
         let index = self.find(who)?;
@@ -297,10 +298,7 @@ impl Genesis {
         };
         match found.as_slice() {
             [index] => Ok(*index),
-            [] => usage(
-                format!("{:?} is no validator of this genesis", escape(who)),
-                "`regenesis genesis show` lists them",
-            ),
+            [] => usage(format!("{:?} is no validator of this genesis", escape(who)), Next::ShowGenesis),
             _ => usage(format!("{:?} are several validators", escape(who)), "name one by its key"),
         }
     }
@@ -333,7 +331,7 @@ pub fn entry(family: Family, text: &str) -> Result<Validator, EditError> {
 fn public_key(family: Family, text: &str) -> Result<PublicKey, EditError> {
     let explain = |error: KeyError| EditError::Usage {
         what: format!("{:?}: {error}", escape(text)),
-        hint: "copy the key from the validator's own `regenesis key info`".to_owned(),
+        advice: Next::CopyFromKeyInfo.into(),
     };
     let key = match (family, text.contains('#')) {
         (_, true) => text.parse().map_err(explain)?,
@@ -354,10 +352,7 @@ fn public_key(family: Family, text: &str) -> Result<PublicKey, EditError> {
         }
     };
     if family == Family::V09 && key.key_type() != KeyType::Ed25519 {
-        return refused(
-            format!("{key}: {}", KeyError::FamilyCannotHold(key.key_type())),
-            "let the validator make an ed25519 key: `regenesis key gen ed25519`",
-        );
+        return refused(format!("{key}: {}", KeyError::FamilyCannotHold(key.key_type())), Next::MakeEd25519Key);
     }
     Ok(key)
 }

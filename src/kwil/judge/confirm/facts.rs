@@ -10,7 +10,7 @@ use crate::{
     base::limits::SQL_STATEMENT_SIZE_BYTES_MAX,
     dump::{
         digest::DigestError,
-        sql::{Next, Sink, Splitter, Statement},
+        sql::{Follows, Sink, Splitter, Statement},
         token::{CopyHeader, Name, Token, Tokens},
     },
 };
@@ -114,17 +114,17 @@ impl Sink for Core {
         Ok(())
     }
 
-    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Next, DigestError> {
+    fn statement(&mut self, statement: &Statement<'_>, _: &mut Vec<u8>) -> Result<Follows, DigestError> {
         let text = String::from_utf8_lossy(statement.text);
         let tokens: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).collect();
         if let Some(header) = CopyHeader::read(&tokens) {
             self.open = Some(open(&header));
-            return Ok(Next::CopyData);
+            return Ok(Follows::CopyData);
         }
         if tokens.first().is_some_and(|t| t.is("UPDATE")) {
             self.facts.lowered_by = lowered_by(&tokens);
         }
-        Ok(Next::Statement)
+        Ok(Follows::Statement)
     }
 
     fn data(&mut self, line: u64, data: &[u8], _: &mut Vec<u8>) -> Result<Option<usize>, DigestError> {

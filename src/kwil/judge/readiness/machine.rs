@@ -3,9 +3,12 @@
 #[cfg(test)]
 mod tests;
 
-use super::{Check, Expected, Finding, Remedy, error, note, shell_word, warning};
+use super::{super::quote::shell_word, Check, Expected, Finding, Remedy, error, note, warning};
 use crate::{
-    base::text::{bytes, escape},
+    base::{
+        Next,
+        text::{bytes, escape},
+    },
     formats::{Family, config::Overruled},
 };
 
@@ -407,7 +410,7 @@ fn judge_space(space: &RequiredSpace) -> Vec<Check> {
                 "disk-database",
                 format!("{} are free in {}; how much is needed is not known", bytes(*free), escape(place)),
             )
-            .fix("say how large the snapshot's text is: --size 10G, or name a root that holds it: --root-dir")
+            .fix(Next::SayTextSize)
             .into(),
         ),
         (text, None) => {

@@ -2,7 +2,10 @@
 
 use super::{Check, Expected, error, note, warning};
 use crate::{
-    base::text::{count, first_few},
+    base::{
+        Next,
+        text::{count, first_few},
+    },
     formats::{
         Family,
         config::{PeerAddress, peers_key},
@@ -50,10 +53,7 @@ pub fn judge_peers(peers: &Peers, family: Family, expected: Expected) -> Vec<Che
             return vec![note("peers", format!("{text}: the node knows only those it met before")).at(key).into()];
         }
         let text = format!("{text}: kwild would wait at its first height for ever, without a word");
-        let fix = format!(
-            "run the same `regenesis join` again with --wait quorum: it writes there where the others are, as they join; or \
-             set {key} to where another validator is, {example}"
-        );
+        let fix = Next::WaitForPeers { key: key.to_owned(), example: example.to_owned() };
         return vec![Check::from(error("peers", text).at(key).fix(fix)).silent()];
     }
     let mut checks = Vec::new();
@@ -109,9 +109,7 @@ mod tests {
         };
         let expected = Expected { family: Some(family), truf: None, started };
         let checks = judge_peers(&peers, family, expected);
-        let told = |finding: &crate::base::Finding| {
-            (finding.level, format!("{} / {}", finding.text, finding.fix.as_deref().unwrap_or("")))
-        };
+        let told = |finding: &crate::base::Finding| (finding.level, format!("{} / {:?}", finding.text, finding.fix));
         checks.iter().filter_map(Check::finding).map(told).collect()
     }
 
@@ -119,9 +117,9 @@ mod tests {
     fn several_validators_and_nobody_to_dial() {
         let found = judge(Family::V09, 3, &[], false);
         assert!(found[0].0 == Level::Error && found[0].1.contains("3 other validators"), "{found:?}");
-        assert!(found[0].1.contains("chain.p2p.persistent_peers") && found[0].1.contains("--wait quorum"), "{found:?}");
+        assert!(found[0].1.contains("chain.p2p.persistent_peers") && found[0].1.contains("WaitForPeers"), "{found:?}");
         let found = judge(Family::V010, 1, &[], false);
-        assert!(found[0].0 == Level::Error && found[0].1.contains("p2p.bootnodes to"), "{found:?}");
+        assert!(found[0].0 == Level::Error && found[0].1.contains("WaitForPeers { key: \"p2p.bootnodes"), "{found:?}");
         assert_eq!(judge(Family::V010, 1, &[], true)[0].0, Level::Note);
         assert_eq!(judge(Family::V010, 0, &[], false), []);
     }

@@ -1,8 +1,11 @@
 //! The node's root directory.
 
-use super::{Check, Expected, Remedy, error, note, shell_word, warning};
+use super::{super::quote::shell_word, Check, Expected, Remedy, error, note, warning};
 use crate::{
-    base::text::{bytes, escape},
+    base::{
+        Next,
+        text::{bytes, escape},
+    },
     formats::{Family, GENESIS_STATE_FILE_NAME},
 };
 
@@ -125,8 +128,7 @@ pub fn judge_root(root: &Root, expected: Expected) -> Vec<Check> {
     let (path, writable, config, genesis, state, key) = match root {
         Root::Bad { path, why } => {
             let text = format!("{}: {why}; kwild would not start from it", escape(path));
-            let fix = "make a root with `regenesis setup init -r DIR -g GENESIS -s SNAPSHOT`";
-            return vec![error("root", text).at(path.clone()).fix(fix).into()];
+            return vec![error("root", text).at(path.clone()).fix(Next::MakeRoot).into()];
         }
         Root::There { path, writable, config, genesis, state, key } => (path, writable, config, genesis, state, key),
     };
@@ -154,8 +156,7 @@ fn judge_config(config: &RootConfig, genesis: &RootGenesis, root: &str) -> Vec<C
     match config {
         RootConfig::Missing => {
             let text = "there is no config.toml: kwild takes its defaults, and names no snapshot, so it loads none";
-            let fix = "make the root with `regenesis setup init`, or write one";
-            vec![warning("config", text).at(path).fix(fix).into()]
+            vec![warning("config", text).at(path).fix(Next::MakeRootOrConfig).into()]
         }
         RootConfig::Bad(why) => vec![
             error("config", format!("{}; kwild would end", escape(why)))
@@ -246,8 +247,7 @@ fn judge_state(state: &RootState, genesis: &RootGenesis, expected: Expected) -> 
                 "{what}, but the genesis has no state hash: kwild would ignore the snapshot and start an EMPTY chain, \
                  without a word"
             );
-            let fix = "take the genesis.json that was made with this snapshot (`regenesis snapshot verify SNAPSHOT --genesis GENESIS`)";
-            vec![Check::from(error("state-hash", text).at("genesis.json").fix(fix)).silent()]
+            vec![Check::from(error("state-hash", text).at("genesis.json").fix(Next::GenesisOfSnapshot)).silent()]
         }
         (Some(_), RootState::NotNamed { .. }) if expected.started => Vec::new(),
         (Some(hash), RootState::NotNamed { lies_there }) => {
@@ -295,13 +295,12 @@ fn judge_state(state: &RootState, genesis: &RootGenesis, expected: Expected) -> 
                 ];
             }
             let text = format!(
-                "{}, {}, pinned as {}; the hash is not computed here: regenesis snapshot verify {} --genesis GENESIS",
+                "{}, {}, pinned as {}; the hash is not computed here",
                 escape(path),
                 bytes(*size_bytes),
-                short(hash),
-                shell_word(path)
+                short(hash)
             );
-            vec![Check::good("snapshot-file", text)]
+            vec![Check::good("snapshot-file", text).next(Next::VerifySnapshot { path: shell_word(path) })]
         }
     }
 }
@@ -383,7 +382,7 @@ mod tests {
         let found: Vec<_> = checks.iter().filter_map(Check::finding).collect();
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!((found[0].code, found[0].level), (code, level));
-        let all = format!("{} / {}", found[0].text, found[0].fix.as_deref().unwrap_or(""));
+        let all = format!("{} / {:?}", found[0].text, found[0].fix);
         for word in words {
             assert!(all.contains(word), "no {word:?} in {all}");
         }

@@ -5,9 +5,18 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use super::{Check, Expected, Remedy, alter_system, error, identifier, literal, note, shell_word, warning};
+use super::{
+    super::{
+        collation::create_database,
+        quote::{identifier, literal},
+    },
+    Check, Expected, Remedy, alter_system, error, note, warning,
+};
 use crate::{
-    base::text::{bytes, count, escape, first_few},
+    base::{
+        Advice, Next,
+        text::{bytes, count, escape, first_few},
+    },
     formats::Family,
     judge::collation::{Collation, compare},
 };
@@ -256,10 +265,13 @@ fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Ve
                 checks.push(
                     warning("server-setting", text)
                         .at(name)
-                        .fix(format!(
-                            "for TRUF's kwild: {} and restart the server; or say which kwild it is: --kwild PATH",
-                            alter_system(name, good)
-                        ))
+                        .fix(
+                            Advice::from(format!(
+                                "for TRUF's kwild: {} and restart the server",
+                                alter_system(name, good)
+                            ))
+                            .and(Next::SayKwild),
+                        )
                         .into(),
                 );
             }
@@ -479,25 +491,6 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
 fn is_left_by_a_failed_start(own: &[&Schema]) -> bool {
     const RELATIONS_MAX: u64 = 3;
     matches!(own, [schema] if schema.name == "kwild_internal" && schema.relations <= RELATIONS_MAX)
-}
-
-fn create_database(dbname: &str, user: &str, old: Option<&Collation>) -> String {
-    let clauses = old.map_or_else(|| format!("ENCODING {}", literal("UTF8")), Collation::create_clauses);
-    format!("CREATE DATABASE {} OWNER {} TEMPLATE template0 {clauses};", identifier(dbname), identifier(user))
-}
-
-/// The command that makes the node's database, for a shell; `host` and `port` are those of its server.
-pub fn createdb_command(host: &str, port: u16, user: &str, dbname: &str, old: Option<&Collation>) -> String {
-    let port = port.to_string();
-    let mut words = vec!["createdb", "--host", host, "--port", &port, "--username", user, "--owner", user];
-    words.extend(["--template", "template0"]);
-    match old {
-        Some(old) => words.extend(old.create_flags().into_iter().flat_map(|(flag, value)| [flag, value])),
-        None => words.extend(["--encoding", "UTF8"]),
-    }
-    // A name may begin like a flag.
-    words.extend(["--", dbname]);
-    words.into_iter().map(shell_word).collect::<Vec<_>>().join(" ")
 }
 
 /// Nothing that `--fix` prints destroys anything: a new database beside the old one.

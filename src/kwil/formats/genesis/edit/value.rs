@@ -2,7 +2,10 @@
 
 use super::{EditError, refused, usage};
 use crate::{
-    base::text::{escape, nearest},
+    base::{
+        Next,
+        text::{escape, nearest},
+    },
     formats::{
         Family,
         genesis::{
@@ -69,16 +72,10 @@ impl Genesis {
     pub(super) fn set(&mut self, key: &str, value: &str) -> Result<(), EditError> {
         let family = self.family();
         if matches!(key, "state_hash" | "app_hash") {
-            return refused(
-                format!("{key} is not for typing: it is the hash of a snapshot"),
-                "`regenesis setup genesis-hash -s SNAPSHOT -g GENESIS` computes and writes it",
-            );
+            return refused(format!("{key} is not for typing: it is the hash of a snapshot"), Next::HashSnapshot);
         }
         if key == "validators" {
-            return usage(
-                "validators are changed one by one",
-                "use --add-validator, --remove-validator and --set-power",
-            );
+            return usage("validators are changed one by one", Next::EditValidators);
         }
         if let Some(done) = self.set_map(key, value) {
             return done;
@@ -189,10 +186,7 @@ fn positive(key: &str, value: &str) -> Result<i64, EditError> {
 pub(super) fn positive_power(value: &str) -> Result<i64, EditError> {
     match number("power", value)? {
         power if power > 0 => Ok(power),
-        power => refused(
-            format!("a power of {power} is no power: it must be at least 1"),
-            "to take a validator out, use --remove-validator KEY",
-        ),
+        power => refused(format!("a power of {power} is no power: it must be at least 1"), Next::RemoveValidator),
     }
 }
 
@@ -294,10 +288,7 @@ fn owner(text: &str) -> Result<String, EditError> {
                 let key =
                     PublicKey::new(KeyType::Ed25519, &bytes).or_else(|_| PublicKey::new(KeyType::Secp256k1, &bytes));
                 key.map(|key| key.user_identifier()).or_else(|_| {
-                    usage(
-                        "db_owner is hex, but neither an ed25519 nor a secp256k1 key",
-                        "copy it from `regenesis key info`",
-                    )
+                    usage("db_owner is hex, but neither an ed25519 nor a secp256k1 key", Next::CopyFromKeyInfo)
                 })
             }
             // Other signers than Kwil's own may name users as they like.
@@ -306,7 +297,7 @@ fn owner(text: &str) -> Result<String, EditError> {
     };
     let address = hex::decode(digits).ok().and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
     let Some(address) = address else {
-        return usage("db_owner is no address: 0x and forty hex digits", "copy it from `regenesis key info`");
+        return usage("db_owner is no address: 0x and forty hex digits", Next::CopyFromKeyInfo);
     };
     let written = eip55(&address);
     let is_plain = digits.chars().all(|c| !c.is_ascii_uppercase()) || digits.chars().all(|c| !c.is_ascii_lowercase());
@@ -325,7 +316,7 @@ fn set_alloc(genesis: &mut Genesis, account: &str, amount: &str) -> Result<(), E
     let (id, key_type) = (balance.id.as_str(), balance.key_type);
     let explain = |error: GenesisError| EditError::Refused {
         what: error.to_string(),
-        hint: "alloc.0xADDRESS=AMOUNT, or in v0.10 alloc.HEX#TYPE=AMOUNT; an empty amount removes the entry".to_owned(),
+        advice: "alloc.0xADDRESS=AMOUNT, or in v0.10 alloc.HEX#TYPE=AMOUNT; an empty amount removes the entry".into(),
     };
     match genesis {
         Genesis::V09(genesis) => {

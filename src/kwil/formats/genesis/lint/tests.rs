@@ -506,8 +506,7 @@ fn every_code_is_explained_once_and_tested() {
         assert!(names.insert(code.name), "{} twice", code.name);
         let name = format!("\"{}\"", code.name);
         assert!(sources.iter().any(|source| source.contains(&name)), "{} has no test", code.name);
-        let text = code.explanation();
-        assert!(text.lines().count() == 3 && code.what.ends_with('.') && code.kwild.ends_with('.'), "{text}");
+        assert!(code.what.ends_with('.') && code.kwild.ends_with('.'), "{code:?}");
         assert_eq!(find(code.name), Some(*code));
     }
     assert_eq!(find("nonsense"), None);

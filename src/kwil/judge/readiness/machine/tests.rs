@@ -44,7 +44,7 @@ fn one(code: &str, level: Level, words: &[&str], change: impl Fn(&mut Machine)) 
     let found: Vec<_> = checks.iter().filter_map(Check::finding).collect();
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!((found[0].code, found[0].level), (code, level));
-    let all = format!("{} / {}", found[0].text, found[0].fix.as_deref().unwrap_or(""));
+    let all = format!("{} / {:?}", found[0].text, found[0].fix);
     for word in words {
         assert!(all.contains(word), "no {word:?} in {all}");
     }
@@ -155,7 +155,7 @@ fn disk() {
             m.space.data = Some(("/data".into(), 1 << 30));
         },
     );
-    one("disk-database", Level::Note, &["--size"], |m| m.space.text = None);
+    one("disk-database", Level::Note, &["SayTextSize"], |m| m.space.text = None);
     one("disk-database", Level::Note, &["cannot be seen", "about 3.5 GiB"], |m| m.space.data = None);
     one("disk-root", Level::Warning, &["5 B"], |m| m.space.root = Some(("/r".into(), 5)));
     none(|m| m.space.root = None);

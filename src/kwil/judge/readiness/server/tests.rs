@@ -1,5 +1,6 @@
 use super::*;
 use crate::base::Level;
+use crate::judge::collation::createdb_command;
 
 fn good() -> Server {
     let setting =
@@ -40,7 +41,14 @@ fn found(expected: Expected, change: impl Fn(&mut Server)) -> Vec<(Level, &'stat
     judge(server, expected)
         .iter()
         .filter_map(Check::finding)
-        .map(|f| (f.level, f.code, f.text.clone(), f.fix.clone().unwrap_or_default()))
+        .map(|f| {
+            (
+                f.level,
+                f.code,
+                f.text.clone(),
+                f.fix.as_ref().map(|fix| fix.words(|step| format!("{step:?}").into())).unwrap_or_default(),
+            )
+        })
         .collect()
 }
 
@@ -99,7 +107,7 @@ fn a_standby_takes_no_writes() {
 
 #[test]
 fn another_order_of_text_is_an_error_and_comes_first() {
-    one(V09, "collation", Level::Error, &["ICU de", "ICU en-US", "--create-db"], ordered_by(icu("de")));
+    one(V09, "collation", Level::Error, &["ICU de", "ICU en-US", "DatabaseLikeOld"], ordered_by(icu("de")));
     assert_eq!(found(V09, ordered_by(icu("en-US"))), []);
     let mut server = good();
     ordered_by(icu("de"))(&mut server);

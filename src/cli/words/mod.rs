@@ -1,0 +1,32 @@
+//! Everything that a person reads of results, advice and findings. The rooms below give facts; here they become words, and
+//! here alone a flag or a command of this program is named.
+
+mod clean;
+mod demo;
+mod digest;
+mod mends;
+mod next;
+mod testnet;
+
+pub(crate) mod check;
+pub(crate) mod finding;
+pub(crate) mod root;
+pub(crate) mod snapshot;
+
+pub(crate) use digest::summary as digest_summary;
+pub(crate) use mends::mend;
+
+use crate::base::{Advice, Notice};
+
+/// What a person may do next, as one clause.
+pub(crate) fn advice(advice: &Advice) -> String {
+    advice.words(next::words_of)
+}
+
+/// What was seen, and what may be done about it on a line of its own.
+pub(crate) fn notice(notice: &Notice) -> String {
+    match &notice.next {
+        Some(next) => format!("{}\n  next: {}", notice.text, advice(next)),
+        None => notice.text.clone(),
+    }
+}
