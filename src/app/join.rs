@@ -91,7 +91,7 @@ pub struct Joined {
     /// How peers name this node.
     pub node_id: String,
     /// This key's voting power in the genesis; null: it is no validator there.
-    pub power: Option<i64>,
+    pub power: Option<u64>,
     /// Whether this key leads the new network (v0.10).
     pub leader: bool,
     /// The root was complete before.

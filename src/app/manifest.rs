@@ -8,7 +8,7 @@ use std::{
 use kwil_formats::{
     dump::digest::TextDigest,
     formats::{
-        Family, GENESIS_FILE_NAME,
+        Family, GENESIS_FILE_NAME, Validator,
         config::{PeerAddress, add_peers},
         genesis::Genesis,
         key::{PrivateKey, PublicKey},
@@ -26,7 +26,7 @@ use crate::{
     },
     manifest::{
         Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, MANIFEST_FILE_NAME,
-        Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, Validator, VerifiedManifest,
+        Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, VerifiedManifest,
         genesis_validators,
     },
     setup,
@@ -54,7 +54,7 @@ pub struct SignOptions {
     /// Makes a new manifest even where nothing changed.
     pub supersede: bool,
     /// Validators of the old network with their power, where the lead knows them.
-    pub old_validators: Vec<(PublicKey, u64)>,
+    pub old_validators: Vec<Validator>,
     /// The old chain id, where the lead knows it.
     pub old_chain_id: Option<String>,
     /// Last block of the old chain; `None`: as the snapshot's last line has it.
@@ -62,7 +62,7 @@ pub struct SignOptions {
     /// Digest the state, so that validators can compare it with their own databases.
     pub digest: bool,
     /// The validators that the state had, where the lead has them from its database; otherwise the genesis'.
-    pub state_validators: Vec<(PublicKey, u64)>,
+    pub state_validators: Vec<Validator>,
     /// Major versions of the server and of pg_dump, where the lead knows them.
     pub majors: Option<(u32, u32)>,
     /// Where nodes of the new network are dialled, as the lead says it: `id@host:port`.
@@ -269,7 +269,7 @@ fn with_source(options: &SignOptions, source: &Source, family: Family) -> SignOp
     let mut options = options.clone();
     options.old_chain_id = options.old_chain_id.or_else(|| source.old_chain_id.clone());
     if options.old_validators.is_empty() {
-        options.old_validators = source.old_validators();
+        options.old_validators = source.old_validators().to_vec();
     }
     options.majors = options.majors.or(source.majors);
     options.collation = options.collation.or_else(|| source.collation.clone());
@@ -319,24 +319,23 @@ fn state_digest(
     candidate: &Manifest,
     before: Option<&Manifest>,
 ) -> StateDigest {
-    let pairs = |validators: &[Validator]| validators.iter().map(|v| (v.key, v.power)).collect::<Vec<_>>();
     let signed = before.and_then(|m| m.state_digest.as_ref());
-    let old = pairs(&candidate.old_validators);
+    let old = &candidate.old_validators;
     let validators = if !options.state_validators.is_empty() {
-        options.state_validators.clone()
-    } else if signed.is_some_and(|signed| text.state_digest(&old) == signed.digest) {
+        &options.state_validators
+    } else if signed.is_some_and(|signed| text.state_digest(old) == signed.digest) {
         old
     } else {
-        pairs(&candidate.new_validators)
+        &candidate.new_validators
     };
     let known = signed.map(|signed| (signed.server_major, signed.dump_major)).filter(|majors| *majors != (0, 0));
-    let mut digest = StateDigestOf::new(text, &validators);
+    let mut digest = StateDigestOf::new(text, validators);
     (digest.server_major, digest.dump_major) = options.majors.or(known).unzip();
     digest.to_manifest()
 }
 
-fn sorted(validators: &[(PublicKey, u64)]) -> Vec<Validator> {
-    let mut sorted: Vec<_> = validators.iter().map(|(key, power)| Validator { key: *key, power: *power }).collect();
+fn sorted(validators: &[Validator]) -> Vec<Validator> {
+    let mut sorted = validators.to_vec();
     sorted.sort_by_key(|v| v.key);
     sorted
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use kwil_formats::formats::{
-    Family,
+    Family, Validator,
     config::PeerAddress,
     key::{PrivateKey, PublicKey},
 };
 
-use super::{Manifest, Validator, statement::Readiness};
+use super::{Manifest, statement::Readiness};
 use crate::base::{Blake3Hash, limits::STATEMENTS_OF_VALIDATOR_MAX};
 
 /// What one validator said last.

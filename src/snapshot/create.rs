@@ -12,14 +12,13 @@ use std::{
 use kwil_formats::{
     dump::filter::{DumpFilter, LineRules},
     formats::{
-        Family, GENESIS_FILE_NAME, VoterRow,
+        Family, GENESIS_FILE_NAME, Validator, VoterRow,
         genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
     },
 };
 
 use super::{
     described::SnapshotFacts,
-    digest::validators_of,
     gzip::Compression,
     part::Part,
     pipeline::{JOBS_MAX, Job, Written, jobs_default},
@@ -31,6 +30,7 @@ use crate::{
         task::CancellationToken, text,
     },
     database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings, StoredParameters},
+    manifest::genesis_validators,
 };
 use serde::Serialize;
 
@@ -146,7 +146,7 @@ pub struct Created {
     /// The old network's parameters that differ from those that Kwil's own tool would write.
     pub differs_from_template: Vec<Difference>,
     /// The validators of the genesis: each public key as `hex#type`, and its voting power.
-    pub validator_powers: Vec<(String, i64)>,
+    pub validator_powers: Vec<Validator>,
     /// Why `snapshot verify` and every join will refuse the snapshot; `None` where they will take it.
     pub refusal: Option<String>,
     /// Whether the text has the guard, by which psql loads all of it or nothing.
@@ -220,7 +220,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         progress.warning(format!("kwild will not start on this genesis: {fault}; correct it before it is signed"));
     }
     let differs_from_template = plan.differs_from_template(&facts, &written)?;
-    let validator_powers = genesis.validators()?.into_iter().map(|v| (v.key.to_string(), v.power)).collect();
+    let validator_powers = genesis.validators()?;
     let genesis_part = Part::create(&plan.genesis)?;
     genesis_part
         .file()
@@ -248,7 +248,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     for note in report.omitted_notes() {
         progress.note(note);
     }
-    let validators = validators_of(&genesis)?;
+    let validators = genesis_validators(&genesis)?;
     if !report.tuned.is_empty() {
         progress.note(format!(
             "Left out, since it changes no row: storage parameters, statistics and storage that somebody had set for {}",
