@@ -128,7 +128,7 @@ pub fn ticket(signed: &SignedManifest) -> Ticket {
     }
 }
 
-/// Said to everyone where a manifest asks for no attestation.
+/// The warning that everyone gets where a manifest asks for no attestation.
 pub const NO_ATTESTATIONS: &str =
     "ATTESTATIONS: NONE. No validator of the old network has to confirm this state: it is the lead's word alone";
 
@@ -168,41 +168,14 @@ pub fn sign(
     }
 
     let options = &with_source(options, &Source::read(snapshot.state_hash), genesis.family());
+    let height = options.height.or(snapshot.height).ok_or_else(|| {
+        Error::verify(format!("{} does not say at which height it was made", snapshot_path.display()))
+            .hint(Next::MakeSnapshotOrHeight)
+    })?;
     let now = clock::unix_seconds();
-    let mut candidate = Manifest {
-        network: Network {
-            family: genesis.family(),
-            old_chain_id: options.old_chain_id.clone(),
-            new_chain_id: genesis.chain_id().to_owned(),
-            height: options.height.or(snapshot.height).ok_or_else(|| {
-                Error::verify(format!("{} does not say at which height it was made", snapshot_path.display()))
-                    .hint(Next::MakeSnapshotOrHeight)
-            })?,
-        },
-        sequence: 0,
-        created_unix_seconds: now,
-        not_after_unix_seconds: options.expires.map(|e| now.saturating_add(e.as_secs())),
-        artifacts: vec![
-            Artifact::new(ArtifactName::Genesis, describe(&genesis_bytes)?),
-            Artifact::new(ArtifactName::Snapshot, snapshot.description.clone()),
-        ],
-        state_hash: snapshot.state_hash,
-        text_size_bytes: snapshot.text_size_bytes,
-        state_digest: None,
-        old_validators: sorted(&options.old_validators),
-        new_validators: genesis_validators(&genesis)?,
-        trust: TrustRules {
-            lead: key.public(),
-            threshold: options.threshold,
-            cosigners: options.cosigners.clone(),
-            attestations: options.attestations.clone(),
-        },
-        supersedes: None,
-        node_addresses: node_addresses(&genesis, options, progress)?,
-        collation: options.collation.clone(),
-    };
-    candidate.trust.cosigners.sort();
-    candidate.trust.cosigners.dedup();
+    let genesis_file = describe(&genesis_bytes)?;
+    let mut candidate = candidate(&genesis, genesis_file, &snapshot, height, key.public(), options, now)?;
+    candidate.node_addresses = node_addresses(&genesis, options, progress)?;
     if candidate.trust.attestations == Attestations::None {
         progress.warning(NO_ATTESTATIONS);
     }
@@ -264,7 +237,7 @@ fn carry_over(candidate: &mut Manifest, before: &Manifest, options: &SignOptions
     }
 }
 
-/// With what was kept beside the snapshot, where the lead says nothing now.
+/// The lead's options, filled with what was kept beside the snapshot where the lead says nothing now.
 fn with_source(options: &SignOptions, source: &Source, family: Family) -> SignOptions {
     let mut options = options.clone();
     options.old_chain_id = options.old_chain_id.or_else(|| source.old_chain_id.clone());
@@ -277,6 +250,50 @@ fn with_source(options: &SignOptions, source: &Source, family: Family) -> SignOp
         options.old_addresses = source.node_addresses(family).iter().map(ToString::to_string).collect();
     }
     options
+}
+
+/// What is signed, as far as genesis, snapshot and options say it, without sequence and digest.
+fn candidate(
+    genesis: &Genesis,
+    genesis_file: ArtifactDescription,
+    snapshot: &SnapshotFacts,
+    height: i64,
+    lead: PublicKey,
+    options: &SignOptions,
+    now: u64,
+) -> Result<Manifest> {
+    let mut candidate = Manifest {
+        network: Network {
+            family: genesis.family(),
+            old_chain_id: options.old_chain_id.clone(),
+            new_chain_id: genesis.chain_id().to_owned(),
+            height,
+        },
+        sequence: 0,
+        created_unix_seconds: now,
+        not_after_unix_seconds: options.expires.map(|e| now.saturating_add(e.as_secs())),
+        artifacts: vec![
+            Artifact::new(ArtifactName::Genesis, genesis_file),
+            Artifact::new(ArtifactName::Snapshot, snapshot.description.clone()),
+        ],
+        state_hash: snapshot.state_hash,
+        text_size_bytes: snapshot.text_size_bytes,
+        state_digest: None,
+        old_validators: sorted(&options.old_validators),
+        new_validators: genesis_validators(genesis)?,
+        trust: TrustRules {
+            lead,
+            threshold: options.threshold,
+            cosigners: options.cosigners.clone(),
+            attestations: options.attestations.clone(),
+        },
+        supersedes: None,
+        node_addresses: Vec::new(),
+        collation: options.collation.clone(),
+    };
+    candidate.trust.cosigners.sort();
+    candidate.trust.cosigners.dedup();
+    Ok(candidate)
 }
 
 /// Where the new network's nodes are: as the lead says; what an old root said only of validators of the new genesis.

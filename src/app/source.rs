@@ -25,7 +25,7 @@ const FILE_SIZE_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Source {
-    /// Of the snapshot that it is about, in hex.
+    /// The state hash of the snapshot that this is about, in hex.
     state_hash: String,
     /// Id of the old network.
     pub old_chain_id: Option<String>,

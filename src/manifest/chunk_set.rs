@@ -11,12 +11,12 @@ pub struct ChunkSet {
 }
 
 impl ChunkSet {
-    /// No chunk of `len`.
+    /// A set that has none of `len` chunks.
     pub fn empty(len: u32) -> Self {
         ChunkSet { words: vec![0; (len as usize).div_ceil(64)], len, count: 0 }
     }
 
-    /// Every chunk of `len`.
+    /// A set that has every one of `len` chunks.
     pub fn full(len: u32) -> Self {
         let mut set = Self::empty(len);
         set.insert_range(0..len);

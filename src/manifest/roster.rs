@@ -32,7 +32,7 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Of a manifest with this id; nobody has said anything yet.
+    /// The roster of a manifest with this id, on which nobody has said anything yet.
     pub fn new(manifest_id: Blake3Hash, manifest: &Manifest) -> Self {
         Roster {
             manifest_id,

@@ -41,7 +41,7 @@ pub enum DecodeError {
         /// The most bytes that are read.
         max: usize,
     },
-    /// No bytes at all.
+    /// There are no bytes at all.
     #[error("it is empty")]
     Empty,
     /// The bytes are none of the messages that were looked for.

@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Reads a snapshot file (gzip) to its end and fails unless it is the one that the genesis pins.
-/// With a genesis that pins none yet, whatever belongs to its family is good.
+/// Where the genesis pins no snapshot yet, any snapshot of its family is good.
 pub type CheckSnapshot<'a> = &'a (dyn Fn(&mut dyn Read, &Genesis) -> Result<CheckedText> + Sync);
 
 /// Makes a genesis for a node's key and, where there is one, for the snapshot with this state hash.

@@ -191,21 +191,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     let facts = cut.facts().clone();
     let plan = Plan::new(&options, &facts, &snapdir, progress)?;
     let program = PgDump::find(options.pg_dump.as_deref(), facts.server_major).await?;
-    progress.note(format!(
-        "{} network at height {}, {} schemas; PostgreSQL {}, pg_dump {}",
-        facts.family,
-        facts.height,
-        facts.schemas.len(),
-        facts.server_version,
-        program.version()
-    ));
-    if facts.family == Family::V09 {
-        progress.note(format!(
-            "A halted v0.9 network makes empty blocks until its nodes are stopped, so other nodes may have stopped at \
-             another height than {}: their state is the same, and everyone continues from this snapshot",
-            facts.height
-        ));
-    }
+    tell_source(&facts, &program, progress);
     plan.check_existing(options.force)?;
     check_space(&facts, &snapdir, progress)?;
     let directory = Directory::make(&snapdir)?;
@@ -221,25 +207,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     }
     let differs_from_template = plan.differs_from_template(&facts, &written)?;
     let validator_powers = genesis.validators()?;
-    let genesis_part = Part::create(&plan.genesis)?;
-    genesis_part
-        .file()
-        .write_all(&genesis.to_bytes())
-        .or_failed(|| format!("cannot write {}", plan.genesis.display()))?;
-    genesis_part.sync()?;
-    part.sync()?;
-    // From here on both are whole. An old genesis goes first, so that it never stands beside a snapshot not its own.
-    match fs::remove_file(&plan.genesis) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::failed(format!("cannot replace {}", plan.genesis.display())).because(e));
-        }
-        _ => {}
-    }
-    part.finish()?;
-    if let Err(e) = genesis_part.finish() {
-        let _ = fs::remove_file(&plan.snapshot);
-        return Err(e);
-    }
+    plan.put_in_place(part, &genesis)?;
     directory.keep();
 
     let facts_of_file = SnapshotFacts::of_written(&written);
@@ -293,6 +261,25 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         file: facts_of_file,
         seconds: began.elapsed().as_secs_f64(),
     })
+}
+
+/// Tells what the snapshot is made of, and by which program.
+fn tell_source(facts: &Facts, program: &PgDump, progress: &Progress) {
+    progress.note(format!(
+        "{} network at height {}, {} schemas; PostgreSQL {}, pg_dump {}",
+        facts.family,
+        facts.height,
+        facts.schemas.len(),
+        facts.server_version,
+        program.version()
+    ));
+    if facts.family == Family::V09 {
+        progress.note(format!(
+            "A halted v0.9 network makes empty blocks until its nodes are stopped, so other nodes may have stopped at \
+             another height than {}: their state is the same, and everyone continues from this snapshot",
+            facts.height
+        ));
+    }
 }
 
 /// What is settled of the genesis and the files' places before the first byte is written.
@@ -376,6 +363,26 @@ impl Plan {
             Genesis::for_snapshot(&state, written.state_hash, &options)
         });
         Ok(carried?.differences(&template?))
+    }
+
+    /// Writes the genesis beside the whole snapshot and gives both their names: both are there afterwards, or neither.
+    fn put_in_place(&self, part: Part, genesis: &Genesis) -> Result<()> {
+        let genesis_part = Part::create(&self.genesis)?;
+        genesis_part
+            .file()
+            .write_all(&genesis.to_bytes())
+            .or_failed(|| format!("cannot write {}", self.genesis.display()))?;
+        genesis_part.sync()?;
+        part.sync()?;
+        // From here on both are whole. An old genesis goes first, so that it never stands beside a snapshot not its own.
+        match fs::remove_file(&self.genesis) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::failed(format!("cannot replace {}", self.genesis.display())).because(e));
+            }
+            _ => {}
+        }
+        part.finish()?;
+        genesis_part.finish().inspect_err(|_| _ = fs::remove_file(&self.snapshot))
     }
 
     fn check_existing(&self, force: bool) -> Result<()> {

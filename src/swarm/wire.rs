@@ -183,7 +183,7 @@ fn to_ranges(ranges: Vec<ArtifactRange>) -> Vec<generated::ChunkRange> {
         .collect()
 }
 
-/// At most [`RANGES_MAX`] ranges, none of them empty.
+/// Reads at most [`RANGES_MAX`] ranges, none of which may be empty.
 fn from_ranges(ranges: Vec<generated::ChunkRange>) -> io::Result<Vec<ArtifactRange>> {
     if ranges.len() > RANGES_MAX {
         return Err(invalid("a message names more ranges of chunks than the protocol allows"));

@@ -11,7 +11,7 @@ use crate::{
     snapshot::{Created, Guarded, Verified},
 };
 
-/// Of the old network's validators, that many are listed.
+/// The most validators of the old network that are listed.
 const VALIDATORS_SHOWN: usize = 20;
 
 impl fmt::Display for Created {

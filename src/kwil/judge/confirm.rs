@@ -55,9 +55,9 @@ const ACCOUNTS: &str = "kwild_accts.accounts";
 pub struct TableState<'a> {
     /// `schema.table`
     pub name: &'a str,
-    /// In the COPY's order.
+    /// The table's columns, in the order of its COPY.
     pub columns: &'a [String],
-    /// How many rows.
+    /// The number of the table's rows.
     pub rows: u64,
     /// Over their sorted hashes.
     pub digest: Blake3Hash,

@@ -290,20 +290,7 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
         let text = format!("there is no database {shown} yet, and kwild does not make it: it would end at once");
         return vec![Check::from(error("database", text).fix(create.clone())).remedy(Remedy::Sql(create))];
     };
-    let mut checks = Vec::new();
-    let running = !slots.is_empty();
-    if running {
-        let text = format!("a kwild is working on the database {shown} now (replication slot {})", escape(&slots[0]));
-        let fix = "give this node a database of its own, or stop that kwild if it is this node's";
-        checks.push(if expected.started {
-            note("database-in-use", text).into()
-        } else {
-            error("database-in-use", text).fix(fix).into()
-        });
-    } else if *sessions > 0 {
-        let text = format!("{} on the database {shown} beside this one", count(*sessions, "connection"));
-        checks.push(warning("database-in-use", text).fix("end them: nothing may write there while kwild loads").into());
-    }
+    let mut checks: Vec<Check> = in_use(slots, *sessions, expected, &shown).into_iter().collect();
     let drop = format!("DROP DATABASE {};", identifier(dbname));
     let names = |list: &[&Schema]| first_few(list.iter().map(|schema| &schema.name), 5);
     let state = schemas.iter().find(|schema| schema.name == "kwild_voting");
@@ -377,6 +364,23 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
         None => checks.push(Check::good("database-content", format!("the database {shown} is empty"))),
     }
     checks
+}
+
+/// Who else works on the database; `shown` is its name.
+fn in_use(slots: &[String], sessions: u64, expected: Expected, shown: &str) -> Option<Check> {
+    if let Some(slot) = slots.first() {
+        let text = format!("a kwild is working on the database {shown} now (replication slot {})", escape(slot));
+        let fix = "give this node a database of its own, or stop that kwild if it is this node's";
+        return Some(if expected.started {
+            note("database-in-use", text).into()
+        } else {
+            error("database-in-use", text).fix(fix).into()
+        });
+    }
+    (sessions > 0).then(|| {
+        let text = format!("{} on the database {shown} beside this one", count(sessions, "connection"));
+        warning("database-in-use", text).fix("end them: nothing may write there while kwild loads").into()
+    })
 }
 
 /// What a kwild makes for itself after a restore of which psql kept nothing: its sentry, a table or also a sequence.

@@ -40,12 +40,12 @@ pub struct Schema {
 pub enum Database {
     /// There is none yet; what the template is encoded in.
     Missing {
-        /// Of `template1`.
+        /// The encoding of `template1`, which a new database takes over.
         template_encoding: String,
     },
     /// It is there.
     There {
-        /// Of its text.
+        /// The encoding of its text, such as `UTF8`.
         encoding: String,
         /// What it takes.
         size_bytes: u64,
@@ -78,11 +78,11 @@ pub struct OtherDatabase {
 /// What a look at the server saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
-    /// As a number: 160009.
+    /// The server's version as a number: 160009 is 16.9.
     pub version: u32,
-    /// As the server says it.
+    /// The server's version in its own words.
     pub version_text: String,
-    /// By name.
+    /// The server's settings by name.
     pub settings: BTreeMap<String, Setting>,
     /// It follows another server.
     pub standby: bool,
@@ -107,7 +107,7 @@ pub struct Server {
 /// Whether the server could be asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Yes.
+    /// The server answered, and this is what it is.
     Asked(Box<Server>),
     /// It cannot be reached, or let nobody in, for this reason.
     Refused(String),
