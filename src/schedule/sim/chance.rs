@@ -77,7 +77,7 @@ fn even_and_uneven_swarms_end_near_the_bound() {
     let kinds: [(&[f64], f64, f64); 3] =
         [(&[1.0], 1.0, 1.05), (&[0.25, 1.0, 4.0], 1.0, 1.2), (&[0.25, 1.0, 4.0], 4.0, 1.2)];
     for (ups, lead, late) in kinds {
-        for nodes in [4, 16, 40] {
+        for nodes in [4, 16] {
             let fetchers = (0..nodes).map(|n| Line::up(1e5 * ups[n % ups.len()]));
             let lines = std::iter::once(Line::up(1e5 * lead)).chain(fetchers).collect();
             let world = with_lines(1000, lines, 1, 7);
