@@ -6,6 +6,7 @@ mod config_flags;
 mod database;
 mod demo;
 mod digest;
+mod drill;
 mod genesis;
 mod genesis_flags;
 mod genesis_values;
@@ -156,6 +157,8 @@ enum Command {
     Key(key::KeyCommand),
     /// List what killed runs have left, and remove it when asked
     Clean(clean::CleanArgs),
+    /// Predict how long a swarm takes on declared lines, and what holds it up
+    Drill(drill::DrillArgs),
     /// Show a whole migration on this machine, on a throw-away Postgres
     Demo(demo::DemoArgs),
 }
@@ -174,6 +177,7 @@ impl Command {
             Command::Setup(command) => command.run(session).await,
             Command::Key(command) => command.run(session).await,
             Command::Clean(args) => args.run(session).await,
+            Command::Drill(args) => args.run(session).await,
             Command::Demo(args) => args.run(session).await,
         }
     }

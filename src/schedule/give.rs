@@ -33,7 +33,7 @@ const LOOKS: u32 = 256;
 /// A peer that takes nothing more is asked again after so long, if it says nothing before.
 const FULL_TIME: Duration = Duration::from_millis(300);
 /// Steps in which it is looked who is behind.
-const STEPS: u32 = 256;
+const STEPS: u32 = 32;
 /// Who does not answer a suggestion for so long, and some times as long as others take, is not waited for.
 const UNHEARD_TIME: Duration = Duration::from_millis(100);
 /// How often the way to a peer and back counts in what is suggested ahead.

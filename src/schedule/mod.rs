@@ -38,7 +38,7 @@ use std::{
     time::Duration,
 };
 
-use rand::{SeedableRng, rngs::SmallRng, seq::SliceRandom};
+use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
 use crate::manifest::ChunkSet;
 pub use facts::{Effect, Expect, Input};
@@ -77,6 +77,8 @@ pub const REQUESTED_MAX: usize = 4096;
 const RARE: u16 = 8;
 /// Other chunks wait to be announced until there is one for so many peers, or until the next tick.
 const TOLD_SHARE: usize = 32;
+/// Where the count begins of what was given.
+const SERVED_FIRST: u64 = 1 << 16;
 /// Answers that a peer may owe us before it is asked for more.
 const OWED_MAX: usize = 1024;
 
@@ -187,7 +189,7 @@ impl Scheduler {
             suggestions: 0,
             unheard: 0,
             waiting: 0,
-            served: 0,
+            served: SERVED_FIRST,
             shares_gone: 0,
             best_pace: 0.0,
             most_had: 0,
@@ -311,6 +313,8 @@ impl Scheduler {
         self.tell_haves();
         let mut peer = Peer::new(self.have.len(), now);
         peer.lacking = self.mine.at_least(0).len() as u32;
+        // Not everyone gives to the same one first.
+        peer.served = self.rng.random_range(0..SERVED_FIRST);
         // It begins where the others are: it does not make up for what was dealt before it came.
         peer.share = self.shares_gone;
         self.fetchers += 1;

@@ -5,6 +5,8 @@
 
 mod bound;
 #[cfg(test)]
+mod chance;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod swarms;
@@ -124,8 +126,8 @@ enum What {
     Request(RequestId, Vec<u32>),
     Cancel(Vec<u32>),
     Refuse(RequestId, Vec<u32>, bool),
-    /// It has left the sender's uplink.
-    Coming(u32, RequestId),
+    /// It has left the sender's uplink; whether the sender knows.
+    Coming(u32, RequestId, bool),
     Chunk(u32, RequestId),
     Left(u32),
 }
@@ -345,7 +347,13 @@ impl Run {
             self.machine_free_at = self.machine_free_at.max(now) + Duration::from_secs_f64(size / rate);
             out = out.max(self.machine_free_at);
         }
-        self.send(out + self.world.latency, node, to, What::Coming(chunk, request));
+        let comes = out + self.world.latency;
+        // The way holds what is on it; only where the receiver is behind, the sender waits for it.
+        let known = self.nodes[to as usize].down_free_at <= comes;
+        if known {
+            self.send(out, to as usize, node as PeerId, What::Left(chunk));
+        }
+        self.send(comes, node, to, What::Coming(chunk, request, known));
     }
 
     fn happens(&mut self, event: Event) {
@@ -359,13 +367,14 @@ impl Run {
         }
         let peer = PeerId::from(from);
         match event.what {
-            What::Coming(chunk, request) => {
+            What::Coming(chunk, request, known) => {
                 let node = &mut self.nodes[to];
                 let time = self.world.chunk_size_bytes as f64 / node.line.down;
                 node.down_free_at = node.down_free_at.max(self.now) + Duration::from_secs_f64(time);
                 let here = node.down_free_at;
-                // The sender's line is free when the receiver has taken the chunk.
-                self.send(here, to, peer, What::Left(chunk));
+                if !known {
+                    self.send(here, to, peer, What::Left(chunk));
+                }
                 self.send(here, from as usize, PeerId::from(event.to), What::Chunk(chunk, request));
             }
             What::Chunk(chunk, request) => self.arrives(to, from, chunk, request),
