@@ -204,7 +204,7 @@ pub fn sign(
     candidate.trust.cosigners.sort();
     candidate.trust.cosigners.dedup();
     if candidate.trust.attestations == Attestations::None {
-        progress.warning(NO_ATTESTATIONS);
+        progress.note(NO_ATTESTATIONS);
     }
     if options.threshold > 1 {
         let needed = options.threshold;
