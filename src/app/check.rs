@@ -33,11 +33,11 @@ use crate::{
 
 /// How long a program may take to say its version.
 const PROGRAM_TIME_MAX: Duration = Duration::from_millis(1500);
-/// A look whether a program has ended.
+/// Time between two looks whether a program has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
-/// Of a program's words.
+/// The most bytes of a program's answer that are read.
 const OUTPUT_BYTES_MAX: u64 = 64 << 10;
-/// Of a psqlrc.
+/// The most bytes of a psqlrc that are read.
 const PSQLRC_BYTES_MAX: u64 = 64 << 10;
 
 /// What `setup check` is told.
@@ -86,7 +86,7 @@ pub struct MachineReport {
     pub ok: bool,
     /// Which family was checked for.
     pub family: Option<Family>,
-    /// Where the server is.
+    /// Where the database server is, as host and port.
     pub server: String,
     /// The database.
     pub dbname: String,
@@ -107,7 +107,7 @@ impl MachineReport {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
-    /// One clause.
+    /// What comes of the check, as one clause.
     pub fn verdict(&self) -> String {
         let many = |n: usize, noun: &str| crate::base::text::count(n as u64, noun);
         let (errors, warnings) = (self.count(Level::Error), self.count(Level::Warning));

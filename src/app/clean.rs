@@ -16,7 +16,7 @@ use crate::{
     setup::{STAGING_LOCK_NAME, STAGING_SUFFIX},
 };
 
-/// Looked at below one directory; more than anybody keeps side by side.
+/// The most entries of one directory that are looked at: more than anybody keeps side by side.
 const ENTRIES_MAX: usize = 10_000;
 
 /// One thing that was left.

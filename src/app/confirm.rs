@@ -276,7 +276,7 @@ impl Basis {
             tables,
             facts: self.file.as_ref().map(|(_, witness)| &witness.facts),
             schema: self.file.as_ref().and_then(|(digest, _)| digest.schema.as_deref()),
-            validators: validators.map(|all| all.iter().map(|v| (v.key.to_string(), v.power)).collect()),
+            validators: validators.map(|all| all.into_iter().collect()),
             allocs: self.genesis.as_ref().map_or(0, |genesis| genesis.alloc_count() as u64),
             owner: self.genesis.as_ref().and_then(Genesis::db_owner),
         };
@@ -284,7 +284,7 @@ impl Basis {
             tables: table_states(&found.digest),
             facts: &found.witness.facts,
             schema: found.digest.schema.as_deref(),
-            validators: found.digest.validators.iter().map(|v| (v.key.clone(), v.power)).collect(),
+            validators: found.digest.validators.iter().copied().collect(),
             height: found.digest.height.unwrap_or(0),
             owner: found.owner.as_deref(),
             unix_seconds: i64::try_from(clock::unix_seconds()).unwrap_or(i64::MAX),

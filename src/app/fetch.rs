@@ -66,7 +66,7 @@ pub struct Complete {
     pub resumed_bytes: u64,
     /// Peers that gave something.
     pub sources: usize,
-    /// From the start to the last check.
+    /// Seconds from the start to the last check.
     pub seconds: f64,
     private: PrivateDirectory,
 }

@@ -6,7 +6,7 @@ mod preflight;
 use std::{
     fmt,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kwil_formats::formats::{
@@ -91,7 +91,7 @@ pub struct Joined {
     /// How peers name this node.
     pub node_id: String,
     /// This key's voting power in the genesis; null: it is no validator there.
-    pub power: Option<i64>,
+    pub power: Option<u64>,
     /// Whether this key leads the new network (v0.10).
     pub leader: bool,
     /// The root was complete before.
@@ -324,6 +324,18 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         joining.served.stop().await;
         return Err(error);
     }
+    let joined = tell(&joining, initialised, options.follow, began, progress).await;
+    Ok((joined, joining))
+}
+
+/// What came of a join that fetched, and what its operator does next.
+async fn tell(
+    joining: &Joining,
+    initialised: Initialised,
+    follow: bool,
+    began: Instant,
+    progress: &Progress,
+) -> Joined {
     let Served::Fetched(complete) = &joining.served else { unreachable!("it was fetched just now") };
     let manifest = complete.manifest.manifest();
     let database = DatabaseSeen::look(&initialised.root, manifest, progress).await;
@@ -334,9 +346,9 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         peers: &peers,
         database: &database,
         is_validator: initialised.validator.is_some(),
-        follow: options.follow,
+        follow: follow,
     };
-    let joined = Joined {
+    Joined {
         next: steps.advice(),
         database_ready: database.is_ready(&initialised.root),
         database: database.words,
@@ -357,8 +369,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         fetch_seconds: complete.seconds,
         seconds: clock::now().duration_since(began).as_secs_f64(),
         settings: initialised.settings,
-    };
-    Ok((joined, joining))
+    }
 }
 
 /// A root that `join` made: it has everything that kwild starts on, and the manifest.

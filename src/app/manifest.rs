@@ -8,7 +8,7 @@ use std::{
 use kwil_formats::{
     dump::digest::TextDigest,
     formats::{
-        Family, GENESIS_FILE_NAME,
+        Family, GENESIS_FILE_NAME, Validator,
         config::{PeerAddress, add_peers},
         genesis::Genesis,
         key::{PrivateKey, PublicKey},
@@ -26,7 +26,7 @@ use crate::{
     },
     manifest::{
         Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, MANIFEST_FILE_NAME,
-        Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, Validator, VerifiedManifest,
+        Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, VerifiedManifest,
         genesis_validators,
     },
     setup,
@@ -54,7 +54,7 @@ pub struct SignOptions {
     /// Makes a new manifest even where nothing changed.
     pub supersede: bool,
     /// Validators of the old network with their power, where the lead knows them.
-    pub old_validators: Vec<(PublicKey, u64)>,
+    pub old_validators: Vec<Validator>,
     /// The old chain id, where the lead knows it.
     pub old_chain_id: Option<String>,
     /// Last block of the old chain; `None`: as the snapshot's last line has it.
@@ -62,7 +62,7 @@ pub struct SignOptions {
     /// Digest the state, so that validators can compare it with their own databases.
     pub digest: bool,
     /// The validators that the state had, where the lead has them from its database; otherwise the genesis'.
-    pub state_validators: Vec<(PublicKey, u64)>,
+    pub state_validators: Vec<Validator>,
     /// Major versions of the server and of pg_dump, where the lead knows them.
     pub majors: Option<(u32, u32)>,
     /// Where nodes of the new network are dialled, as the lead says it: `id@host:port`.
@@ -128,7 +128,7 @@ pub fn ticket(signed: &SignedManifest) -> Ticket {
     }
 }
 
-/// Said to everyone where a manifest asks for no attestation.
+/// The warning that everyone gets where a manifest asks for no attestation.
 pub const NO_ATTESTATIONS: &str =
     "ATTESTATIONS: NONE. No validator of the old network has to confirm this state: it is the lead's word alone";
 
@@ -168,41 +168,14 @@ pub fn sign(
     }
 
     let options = &with_source(options, &Source::read(snapshot.state_hash), genesis.family());
+    let height = options.height.or(snapshot.height).ok_or_else(|| {
+        Error::verify(format!("{} does not say at which height it was made", snapshot_path.display()))
+            .hint(Next::MakeSnapshotOrHeight)
+    })?;
     let now = clock::unix_seconds();
-    let mut candidate = Manifest {
-        network: Network {
-            family: genesis.family(),
-            old_chain_id: options.old_chain_id.clone(),
-            new_chain_id: genesis.chain_id().to_owned(),
-            height: options.height.or(snapshot.height).ok_or_else(|| {
-                Error::verify(format!("{} does not say at which height it was made", snapshot_path.display()))
-                    .hint(Next::MakeSnapshotOrHeight)
-            })?,
-        },
-        sequence: 0,
-        created_unix_seconds: now,
-        not_after_unix_seconds: options.expires.map(|e| now.saturating_add(e.as_secs())),
-        artifacts: vec![
-            Artifact::new(ArtifactName::Genesis, describe(&genesis_bytes)?),
-            Artifact::new(ArtifactName::Snapshot, snapshot.description.clone()),
-        ],
-        state_hash: snapshot.state_hash,
-        text_size_bytes: snapshot.text_size_bytes,
-        state_digest: None,
-        old_validators: sorted(&options.old_validators),
-        new_validators: genesis_validators(&genesis)?,
-        trust: TrustRules {
-            lead: key.public(),
-            threshold: options.threshold,
-            cosigners: options.cosigners.clone(),
-            attestations: options.attestations.clone(),
-        },
-        supersedes: None,
-        node_addresses: node_addresses(&genesis, options, progress)?,
-        collation: options.collation.clone(),
-    };
-    candidate.trust.cosigners.sort();
-    candidate.trust.cosigners.dedup();
+    let genesis_file = describe(&genesis_bytes)?;
+    let mut candidate = candidate(&genesis, genesis_file, &snapshot, height, key.public(), options, now)?;
+    candidate.node_addresses = node_addresses(&genesis, options, progress)?;
     if candidate.trust.attestations == Attestations::None {
         progress.note(NO_ATTESTATIONS);
     }
@@ -264,12 +237,12 @@ fn carry_over(candidate: &mut Manifest, before: &Manifest, options: &SignOptions
     }
 }
 
-/// With what was kept beside the snapshot, where the lead says nothing now.
+/// The lead's options, filled with what was kept beside the snapshot where the lead says nothing now.
 fn with_source(options: &SignOptions, source: &Source, family: Family) -> SignOptions {
     let mut options = options.clone();
     options.old_chain_id = options.old_chain_id.or_else(|| source.old_chain_id.clone());
     if options.old_validators.is_empty() {
-        options.old_validators = source.old_validators();
+        options.old_validators = source.old_validators().to_vec();
     }
     options.majors = options.majors.or(source.majors);
     options.collation = options.collation.or_else(|| source.collation.clone());
@@ -277,6 +250,50 @@ fn with_source(options: &SignOptions, source: &Source, family: Family) -> SignOp
         options.old_addresses = source.node_addresses(family).iter().map(ToString::to_string).collect();
     }
     options
+}
+
+/// What is signed, as far as genesis, snapshot and options say it, without sequence and digest.
+fn candidate(
+    genesis: &Genesis,
+    genesis_file: ArtifactDescription,
+    snapshot: &SnapshotFacts,
+    height: i64,
+    lead: PublicKey,
+    options: &SignOptions,
+    now: u64,
+) -> Result<Manifest> {
+    let mut candidate = Manifest {
+        network: Network {
+            family: genesis.family(),
+            old_chain_id: options.old_chain_id.clone(),
+            new_chain_id: genesis.chain_id().to_owned(),
+            height,
+        },
+        sequence: 0,
+        created_unix_seconds: now,
+        not_after_unix_seconds: options.expires.map(|e| now.saturating_add(e.as_secs())),
+        artifacts: vec![
+            Artifact::new(ArtifactName::Genesis, genesis_file),
+            Artifact::new(ArtifactName::Snapshot, snapshot.description.clone()),
+        ],
+        state_hash: snapshot.state_hash,
+        text_size_bytes: snapshot.text_size_bytes,
+        state_digest: None,
+        old_validators: sorted(&options.old_validators),
+        new_validators: genesis_validators(genesis)?,
+        trust: TrustRules {
+            lead,
+            threshold: options.threshold,
+            cosigners: options.cosigners.clone(),
+            attestations: options.attestations.clone(),
+        },
+        supersedes: None,
+        node_addresses: Vec::new(),
+        collation: options.collation.clone(),
+    };
+    candidate.trust.cosigners.sort();
+    candidate.trust.cosigners.dedup();
+    Ok(candidate)
 }
 
 /// Where the new network's nodes are: as the lead says; what an old root said only of validators of the new genesis.
@@ -319,24 +336,23 @@ fn state_digest(
     candidate: &Manifest,
     before: Option<&Manifest>,
 ) -> StateDigest {
-    let pairs = |validators: &[Validator]| validators.iter().map(|v| (v.key, v.power)).collect::<Vec<_>>();
     let signed = before.and_then(|m| m.state_digest.as_ref());
-    let old = pairs(&candidate.old_validators);
+    let old = &candidate.old_validators;
     let validators = if !options.state_validators.is_empty() {
-        options.state_validators.clone()
-    } else if signed.is_some_and(|signed| text.state_digest(&old) == signed.digest) {
+        &options.state_validators
+    } else if signed.is_some_and(|signed| text.state_digest(old) == signed.digest) {
         old
     } else {
-        pairs(&candidate.new_validators)
+        &candidate.new_validators
     };
     let known = signed.map(|signed| (signed.server_major, signed.dump_major)).filter(|majors| *majors != (0, 0));
-    let mut digest = StateDigestOf::new(text, &validators);
+    let mut digest = StateDigestOf::new(text, validators);
     (digest.server_major, digest.dump_major) = options.majors.or(known).unzip();
     digest.to_manifest()
 }
 
-fn sorted(validators: &[(PublicKey, u64)]) -> Vec<Validator> {
-    let mut sorted: Vec<_> = validators.iter().map(|(key, power)| Validator { key: *key, power: *power }).collect();
+fn sorted(validators: &[Validator]) -> Vec<Validator> {
+    let mut sorted = validators.to_vec();
     sorted.sort_by_key(|v| v.key);
     sorted
 }

@@ -193,7 +193,7 @@ impl Node {
         self.handle.status()
     }
 
-    /// From now on validators are heard: those of this manifest's new network.
+    /// Listens from now on to what validators of this manifest's new network say.
     pub fn hear_validators(&mut self, manifest: &VerifiedManifest) {
         self.roster = Some(Roster::new(manifest.id(), manifest.manifest()));
     }

@@ -88,7 +88,7 @@ impl PeersOf {
         self.others > 0 && self.dials.is_empty()
     }
 
-    /// In words, for a line of its own.
+    /// Whom the node dials, in words, for a line of its own.
     pub fn words(&self) -> String {
         if self.others == 0 {
             return "this node is the only validator: nobody to dial".to_owned();
@@ -131,7 +131,7 @@ pub struct Company {
 }
 
 impl Company {
-    /// Of a finished root. `given`: the operator's `--node-address`.
+    /// The company of a finished root. `given` is where the operator says that this node is reached.
     ///
     /// # Errors
     /// When the root's files cannot be read.

@@ -42,7 +42,7 @@ impl OldNetwork {
         };
         if let Some(genesis) = genesis {
             sign.old_chain_id = Some(genesis.chain_id().to_owned());
-            sign.old_validators = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
+            sign.old_validators = genesis_validators(&genesis)?;
         }
         sign.old_addresses = source::addresses(self.root.as_deref(), progress);
         Ok(sign)
@@ -93,7 +93,7 @@ pub async fn from_database(
     }
     // The snapshot's genesis holds the validators that the old database had in its last block.
     let genesis = snapshot::read_genesis(&created.genesis)?;
-    sign.old_validators = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
+    sign.old_validators = genesis_validators(&genesis)?;
     sign.state_validators = sign.old_validators.clone();
     sign.digest = created.state_digest.is_some();
     sign.majors = Some((created.server_major, created.dump_major));
@@ -119,7 +119,7 @@ pub async fn remember_source(
     progress: &Progress,
 ) -> Result<Source> {
     let genesis = snapshot::read_genesis(&created.genesis)?;
-    let validators: Vec<_> = genesis_validators(&genesis)?.iter().map(|v| (v.key, v.power)).collect();
+    let validators = genesis_validators(&genesis)?;
     let majors = (created.server_major, created.dump_major);
     let source = Source::of(settings, old_root, progress).await;
     let source = source.about(created.state_hash, created.old_chain_id.clone(), &validators, majors);

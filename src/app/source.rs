@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kwil_formats::{
-    formats::{config::PeerAddress, key::PublicKey},
+    formats::{Validator, config::PeerAddress},
     judge::collation::Collation,
 };
 use serde::{Deserialize, Serialize};
@@ -25,12 +25,12 @@ const FILE_SIZE_BYTES_MAX: usize = 16 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Source {
-    /// Of the snapshot that it is about, in hex.
+    /// The state hash of the snapshot that this is about, in hex.
     state_hash: String,
     /// Id of the old network.
     pub old_chain_id: Option<String>,
     /// Its validators, as `hex#type`, with their power.
-    old_validators: Vec<(String, u64)>,
+    old_validators: Vec<Validator>,
     /// How its database orders text.
     pub collation: Option<Collation>,
     /// Where its nodes are dialled, as its family writes it.
@@ -63,19 +63,19 @@ impl Source {
         mut self,
         state_hash: Sha256Hash,
         old_chain_id: Option<String>,
-        old_validators: &[(PublicKey, u64)],
+        old_validators: &[Validator],
         majors: (u32, u32),
     ) -> Self {
         self.state_hash = state_hash.to_string();
         self.old_chain_id = old_chain_id;
-        self.old_validators = old_validators.iter().map(|(key, power)| (key.to_string(), *power)).collect();
+        self.old_validators = old_validators.to_vec();
         self.majors = Some(majors);
         self
     }
 
     /// The old network's validators.
-    pub fn old_validators(&self) -> Vec<(PublicKey, u64)> {
-        self.old_validators.iter().filter_map(|(key, power)| Some((key.parse().ok()?, *power))).collect()
+    pub fn old_validators(&self) -> &[Validator] {
+        &self.old_validators
     }
 
     /// Where its nodes are dialled.

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::{Session, database::DatabaseArgs, values::FamilyChoice, words};
 use crate::{
     base::{Context, Error, Result, durable},
+    manifest::genesis_validators,
     snapshot::{
         self, ReadOptions, VerifyOptions,
         digest::{self, Comparison, DatabaseDigestOptions, Digest, Other},
@@ -93,7 +94,7 @@ async fn of_file(file: PathBuf, genesis: Option<PathBuf>, session: &Session) -> 
     let work = move || {
         let verified = snapshot::verify(&file, &genesis, &options, &progress)?;
         let text = verified.digest.ok_or_else(|| Error::failed("the snapshot was not digested"))?;
-        let validators = digest::validators_of(&snapshot::read_genesis(&genesis)?)?;
+        let validators = genesis_validators(&snapshot::read_genesis(&genesis)?)?;
         Ok(Digest { height: verified.height, ..Digest::new(&text, &validators) })
     };
     tokio::task::spawn_blocking(work).await.or_failed(|| "the digest ended unexpectedly")?

@@ -7,10 +7,8 @@ use clap::{Args, ValueEnum};
 use super::{
     Session,
     config_flags::ConfigFlags,
-    manifest::StateArgs,
     setup_init::OldConfig,
-    swarm::{self, Linger, SwarmArgs},
-    ticket::TicketArgs,
+    swarm::SourceArgs,
     words::{check::CheckResult, root::JoinResult},
 };
 use crate::{
@@ -29,8 +27,6 @@ use crate::{
     --app.pg-db-name; --help lists them all.\n\n\
     Example:\n  regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new --key-file ./nodekey.json --db.dbname kwild_new")]
 pub(crate) struct JoinArgs {
-    #[command(flatten)]
-    ticket: TicketArgs,
     /// The root to make; an existing one must be empty or hold only the node's key
     #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR")]
     root: PathBuf,
@@ -67,13 +63,8 @@ pub(crate) struct JoinArgs {
     /// The node shall only follow: a key that is no validator is right
     #[arg(long)]
     follow: bool,
-    /// How long to serve others afterwards
-    #[arg(long, value_name = "none|DURATION", default_value = "10m")]
-    linger: Linger,
     #[command(flatten)]
-    state: StateArgs,
-    #[command(flatten)]
-    swarm: SwarmArgs,
+    source: SourceArgs,
     #[command(flatten)]
     config: ConfigFlags,
 }
@@ -101,7 +92,7 @@ impl JoinArgs {
         let old = self.from_root.map(|root| OldConfig::read(&root)).transpose()?;
         let old_database = old.as_ref().map(OldConfig::database).transpose()?;
         let options = JoinOptions {
-            ticket: swarm::read_ticket(&self.ticket, &self.swarm)?,
+            ticket: self.source.ticket()?,
             root,
             key,
             config: Box::new(move |family| {
@@ -109,8 +100,8 @@ impl JoinArgs {
                 let old = old.as_ref().map(|old| old.carry_over(family, &flags)).transpose()?;
                 Ok(NodeConfig { flags, truf: false, old, peers: Vec::new(), all_peers })
             }),
-            swarm: self.swarm.options(),
-            state: self.state.open()?,
+            swarm: self.source.swarm(),
+            state: self.source.state()?,
             node_address: self.node_address.iter().map(|text| peers::check_place(text)).collect::<Result<_>>()?,
             wait: self.wait.map(|wait| match wait {
                 Wait::Quorum => WaitFor::Quorum,
@@ -131,7 +122,6 @@ impl JoinArgs {
         }
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
         session.output.result(&JoinResult::of(&joined))?;
-        swarm::tell_linger(self.linger, session);
-        joining.linger(self.linger.duration(), &session.cancel).await
+        joining.linger(self.source.linger(session), &session.cancel).await
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use clap::{Args, Subcommand};
 use kwil_formats::{
-    formats::{GENESIS_FILE_NAME, config::PeerAddress, genesis::Genesis, key::PublicKey},
+    formats::{GENESIS_FILE_NAME, Validator, config::PeerAddress, genesis::Genesis, key::PublicKey},
     judge::collation::Collation,
 };
 use serde::Serialize;
@@ -22,7 +22,7 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, Ticket, TrustPolicy, Validator},
+    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, Ticket, TrustPolicy},
 };
 
 /// Commands about the manifest.

@@ -10,6 +10,7 @@ use crate::{
     app::{
         fetch::{self, Complete, FetchOptions},
         node::SwarmOptions,
+        state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, limits, text},
     manifest::{ArtifactName, Ticket},
@@ -17,7 +18,7 @@ use crate::{
 };
 
 /// How to enter the swarm.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Swarm")]
 pub(crate) struct SwarmArgs {
     /// Address to listen on (repeatable) [default: TCP and QUIC on port 6690 of every interface]
@@ -151,11 +152,18 @@ impl fmt::Display for TicketResult {
 /// Flags of `fetch`.
 #[derive(Debug, Args)]
 pub(crate) struct FetchArgs {
-    #[command(flatten)]
-    ticket: TicketArgs,
     /// Where the files go
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    #[command(flatten)]
+    source: SourceArgs,
+}
+
+/// Flags of every command that fetches from a swarm: which one, how, and how long it stays.
+#[derive(Debug, Args)]
+pub(crate) struct SourceArgs {
+    #[command(flatten)]
+    ticket: TicketArgs,
     /// How long to serve others afterwards
     #[arg(long, value_name = "none|DURATION", default_value = "10m")]
     linger: Linger,
@@ -165,24 +173,44 @@ pub(crate) struct FetchArgs {
     swarm: SwarmArgs,
 }
 
+impl SourceArgs {
+    /// The ticket; an error where it leads nowhere, because it has no secret or no address.
+    pub(crate) fn ticket(&self) -> Result<Ticket> {
+        read_ticket(&self.ticket, &self.swarm)
+    }
+
+    pub(crate) fn swarm(&self) -> SwarmOptions {
+        self.swarm.clone().options()
+    }
+
+    pub(crate) fn state(&self) -> Result<StateDirectory> {
+        self.state.open()
+    }
+
+    /// How long others are served afterwards, which is also told.
+    pub(crate) fn linger(&self, session: &Session) -> Duration {
+        tell_linger(self.linger, session);
+        self.linger.duration()
+    }
+}
+
 impl FetchArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let options = FetchOptions {
             directory: self.dir,
             in_root: false,
-            ticket: read_ticket(&self.ticket, &self.swarm)?,
-            swarm: self.swarm.options(),
-            state: self.state.open()?,
+            ticket: self.source.ticket()?,
+            swarm: self.source.swarm(),
+            state: self.source.state()?,
         };
         let complete = fetch::fetch(options, &|_| Ok(()), &session.progress, &session.cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;
-        tell_linger(self.linger, session);
-        complete.linger(Some(self.linger.duration()), &session.cancel).await
+        complete.linger(Some(self.source.linger(session)), &session.cancel).await
     }
 }
 
 /// Tells that the command's work is done and how long it goes on serving others.
-pub(crate) fn tell_linger(linger: Linger, session: &Session) {
+fn tell_linger(linger: Linger, session: &Session) {
     if let Linger::For(duration) = linger {
         let shown = humantime::format_duration(duration);
         session.progress.note(format!("serving others for {shown} more (--linger); Ctrl-C ends it"));
@@ -190,7 +218,7 @@ pub(crate) fn tell_linger(linger: Linger, session: &Session) {
 }
 
 /// Reads the ticket; an error where it leads nowhere, because it has no secret or no address.
-pub(crate) fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket> {
+fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket> {
     let mut ticket = args.read()?;
     if swarm.public {
         ticket.secret = None;

@@ -11,7 +11,7 @@ use crate::base::{Context, Result};
 const DATABASE: &str = "SELECT pg_catalog.to_jsonb(d)::text, pg_catalog.pg_encoding_to_char(d.encoding)::text, \
      pg_catalog.current_setting('server_version_num'), d.oid FROM pg_catalog.pg_database d \
      WHERE d.datname = pg_catalog.current_database()";
-/// From 15 on.
+/// The query for the version of a database's collation, which servers have from 15 on.
 const VERSION: &str = "SELECT pg_catalog.pg_database_collation_actual_version($1)";
 /// Keys of the database's own order, 100; users' tables before kwild's. Names longer than a manifest takes are counted only.
 const TEXT_KEYS: &str = "SELECT n.nspname || '.' || c.relname, count(*) OVER () FROM pg_catalog.pg_class c \

@@ -260,7 +260,7 @@ fn is_not_let_in(e: &tokio_postgres::Error) -> bool {
 pub(super) enum Failure {
     Ours(Error),
     Postgres(tokio_postgres::Error),
-    /// No answer within [`CONNECT_TIME_MAX`].
+    /// There was no answer within [`CONNECT_TIME_MAX`].
     Silent,
 }
 

@@ -44,7 +44,7 @@ pub(super) enum Came<'a> {
     Data(&'a [u8]),
     /// The statement is over: all its rows were there.
     End,
-    /// No whole message: more has to be read.
+    /// They are no whole message: more has to be read.
     Nothing,
 }
 

@@ -21,10 +21,10 @@ pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, 
 pub use chunk_set::{ChunkSet, ranges};
 use kwil_formats::{
     formats::{
-        Family, GENESIS_FILE_NAME,
+        Family, GENESIS_FILE_NAME, Validator,
         config::PeerAddress,
         genesis::{Genesis, GenesisError},
-        key::{PrivateKey, PublicKey},
+        key::PrivateKey,
     },
     judge::collation::Collation,
 };
@@ -136,15 +136,6 @@ pub struct Network {
     pub new_chain_id: String,
     /// The number of the old chain's last block.
     pub height: i64,
-}
-
-/// A validator with its voting power.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Validator {
-    /// Its node key.
-    pub key: PublicKey,
-    /// Its voting power, above 0.
-    pub power: u64,
 }
 
 /// Digest of the rows and the schema; equal for two databases in the same logical state.
@@ -304,11 +295,9 @@ fn check_validators(field: &'static str, validators: &[Validator]) -> Result<(),
 /// The validators of a genesis, as a manifest lists them.
 ///
 /// # Errors
-/// When one has a key that is none.
+/// When one has a key that is none, or no power.
 pub fn genesis_validators(genesis: &Genesis) -> Result<Vec<Validator>, GenesisError> {
-    // A negative power becomes 0, which neither `Genesis::check` nor `Manifest::check` lets pass.
-    let validator = |key, power| Validator { key, power: u64::try_from(power).unwrap_or(0) };
-    let mut validators: Vec<_> = genesis.validators()?.into_iter().map(|v| validator(v.key, v.power)).collect();
+    let mut validators = genesis.validators()?;
     validators.sort_by_key(|v| v.key);
     Ok(validators)
 }

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use kwil_formats::formats::{
-    Family,
+    Family, Validator,
     config::PeerAddress,
     key::{PrivateKey, PublicKey},
 };
 
-use super::{Manifest, Validator, statement::Readiness};
+use super::{Manifest, statement::Readiness};
 use crate::base::{Blake3Hash, limits::STATEMENTS_OF_VALIDATOR_MAX};
 
 /// What one validator said last.
@@ -32,7 +32,7 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Of a manifest with this id; nobody has said anything yet.
+    /// The roster of a manifest with this id, on which nobody has said anything yet.
     pub fn new(manifest_id: Blake3Hash, manifest: &Manifest) -> Self {
         Roster {
             manifest_id,

@@ -2,9 +2,9 @@
 
 use std::{fmt, str::FromStr};
 
-use kwil_formats::formats::key::PublicKey;
+use kwil_formats::formats::{Validator, key::PublicKey};
 
-use super::{DecodeError, Validator, strictly_sorted};
+use super::{DecodeError, strictly_sorted};
 use crate::base::{limits, text};
 
 /// Who must have signed the manifest, and what validators of the old network must attest.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use kwil_formats::formats::{
+    Validator,
     genesis::{Genesis, GenesisError},
     key::PublicKey,
 };
@@ -438,13 +439,13 @@ fn check_state(manifest: &Manifest, genesis: &Genesis) -> Result<(), VerifyError
     agree("family", manifest.network.family.to_string(), genesis.family().to_string())?;
     agree("chain id", manifest.network.new_chain_id.clone(), genesis.chain_id().to_owned())?;
     let validators = super::genesis_validators(genesis).map_err(|e| VerifyError::Genesis(Box::new(e)))?;
-    let list = |validators: &[super::Validator]| {
+    let list = |validators: &[Validator]| {
         let each: Vec<_> = validators.iter().map(|v| format!("{} with power {}", v.key, v.power)).collect();
         each.join(", ")
     };
     if validators != manifest.new_validators {
         // Which one differs says more than two long lists.
-        let only = |a: &[super::Validator], b: &[super::Validator]| {
+        let only = |a: &[Validator], b: &[Validator]| {
             let rest: Vec<_> = a.iter().filter(|v| !b.contains(v)).copied().collect();
             if rest.is_empty() { "nothing more".to_owned() } else { escape(&list(&rest)) }
         };

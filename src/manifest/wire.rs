@@ -4,7 +4,7 @@
 use kwil_formats::{
     base::limits::{PEER_ADDRESSES_EACH_MAX, PEERS_IN_CONFIG_MAX},
     formats::{
-        Family,
+        Family, Validator,
         config::{PeerAddress, parse_place},
         key::{KeyError, KeyType, PublicKey},
     },
@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Artifact, ArtifactName, Attestations, Layout, LayoutError, Manifest, Network, Signature, StateDigest, TableDigest,
-    Ticket, TrustRules, Validator,
+    Ticket, TrustRules,
     statement::{Attestation, Readiness},
 };
 use crate::base::{Blake3Hash, Sha256Hash};
@@ -41,7 +41,7 @@ pub enum DecodeError {
         /// The most bytes that are read.
         max: usize,
     },
-    /// No bytes at all.
+    /// There are no bytes at all.
     #[error("it is empty")]
     Empty,
     /// The bytes are none of the messages that were looked for.

@@ -41,7 +41,7 @@ use crate::{
 };
 
 /// Reads a snapshot file (gzip) to its end and fails unless it is the one that the genesis pins.
-/// With a genesis that pins none yet, whatever belongs to its family is good.
+/// Where the genesis pins no snapshot yet, any snapshot of its family is good.
 pub type CheckSnapshot<'a> = &'a (dyn Fn(&mut dyn Read, &Genesis) -> Result<CheckedText> + Sync);
 
 /// Makes a genesis for a node's key and, where there is one, for the snapshot with this state hash.
@@ -128,9 +128,9 @@ pub struct InitOptions {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Seat {
     /// The validator's voting power.
-    pub power: i64,
+    pub power: u64,
     /// The sum of all validators' voting power.
-    pub total_power: i64,
+    pub total_power: u64,
     /// v0.10: whether the validator is the leader, who proposes the blocks.
     pub leader: bool,
 }
@@ -202,7 +202,7 @@ impl Initialised {
     /// The place of a key among the genesis' validators; `None` where it has none.
     pub fn seat(genesis: &Genesis, key: &PublicKey) -> Result<Option<Seat>> {
         let validators = genesis.validators()?;
-        let total_power = validators.iter().fold(0i64, |sum, validator| sum.saturating_add(validator.power));
+        let total_power = validators.iter().fold(0u64, |sum, validator| sum.saturating_add(validator.power));
         let own = validators.iter().find(|validator| validator.key == *key);
         Ok(own.map(|own| Seat { power: own.power, total_power, leader: genesis.leader() == Some(key) }))
     }

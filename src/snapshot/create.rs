@@ -12,14 +12,13 @@ use std::{
 use kwil_formats::{
     dump::filter::{DumpFilter, LineRules},
     formats::{
-        Family, GENESIS_FILE_NAME, VoterRow,
+        Family, GENESIS_FILE_NAME, Validator, VoterRow,
         genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
     },
 };
 
 use super::{
     described::SnapshotFacts,
-    digest::validators_of,
     gzip::Compression,
     part::Part,
     pipeline::{JOBS_MAX, Job, Written, jobs_default},
@@ -31,6 +30,7 @@ use crate::{
         task::CancellationToken, text,
     },
     database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings, StoredParameters},
+    manifest::genesis_validators,
 };
 use serde::Serialize;
 
@@ -146,7 +146,7 @@ pub struct Created {
     /// The old network's parameters that differ from those that Kwil's own tool would write.
     pub differs_from_template: Vec<Difference>,
     /// The validators of the genesis: each public key as `hex#type`, and its voting power.
-    pub validator_powers: Vec<(String, i64)>,
+    pub validator_powers: Vec<Validator>,
     /// Why `snapshot verify` and every join will refuse the snapshot; `None` where they will take it.
     pub refusal: Option<String>,
     /// Whether the text has the guard, by which psql loads all of it or nothing.
@@ -191,21 +191,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     let facts = cut.facts().clone();
     let plan = Plan::new(&options, &facts, &snapdir, progress)?;
     let program = PgDump::find(options.pg_dump.as_deref(), facts.server_major).await?;
-    progress.note(format!(
-        "{} network at height {}, {} schemas; PostgreSQL {}, pg_dump {}",
-        facts.family,
-        facts.height,
-        facts.schemas.len(),
-        facts.server_version,
-        program.version()
-    ));
-    if facts.family == Family::V09 {
-        progress.note(format!(
-            "A halted v0.9 network makes empty blocks until its nodes are stopped, so other nodes may have stopped at \
-             another height than {}: their state is the same, and everyone continues from this snapshot",
-            facts.height
-        ));
-    }
+    tell_source(&facts, &program, progress);
     plan.check_existing(options.force)?;
     check_space(&facts, &snapdir, progress)?;
     let directory = Directory::make(&snapdir)?;
@@ -220,26 +206,8 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         progress.warning(format!("kwild will not start on this genesis: {fault}; correct it before it is signed"));
     }
     let differs_from_template = plan.differs_from_template(&facts, &written)?;
-    let validator_powers = genesis.validators()?.into_iter().map(|v| (v.key.to_string(), v.power)).collect();
-    let genesis_part = Part::create(&plan.genesis)?;
-    genesis_part
-        .file()
-        .write_all(&genesis.to_bytes())
-        .or_failed(|| format!("cannot write {}", plan.genesis.display()))?;
-    genesis_part.sync()?;
-    part.sync()?;
-    // From here on both are whole. An old genesis goes first, so that it never stands beside a snapshot not its own.
-    match fs::remove_file(&plan.genesis) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::failed(format!("cannot replace {}", plan.genesis.display())).because(e));
-        }
-        _ => {}
-    }
-    part.finish()?;
-    if let Err(e) = genesis_part.finish() {
-        let _ = fs::remove_file(&plan.snapshot);
-        return Err(e);
-    }
+    let validator_powers = genesis.validators()?;
+    plan.put_in_place(part, &genesis)?;
     directory.keep();
 
     let facts_of_file = SnapshotFacts::of_written(&written);
@@ -248,7 +216,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     for note in report.omitted_notes() {
         progress.note(note);
     }
-    let validators = validators_of(&genesis)?;
+    let validators = genesis_validators(&genesis)?;
     if !report.tuned.is_empty() {
         progress.note(format!(
             "Left out, since it changes no row: storage parameters, statistics and storage that somebody had set for {}",
@@ -293,6 +261,25 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
         file: facts_of_file,
         seconds: began.elapsed().as_secs_f64(),
     })
+}
+
+/// Tells what the snapshot is made of, and by which program.
+fn tell_source(facts: &Facts, program: &PgDump, progress: &Progress) {
+    progress.note(format!(
+        "{} network at height {}, {} schemas; PostgreSQL {}, pg_dump {}",
+        facts.family,
+        facts.height,
+        facts.schemas.len(),
+        facts.server_version,
+        program.version()
+    ));
+    if facts.family == Family::V09 {
+        progress.note(format!(
+            "A halted v0.9 network makes empty blocks until its nodes are stopped, so other nodes may have stopped at \
+             another height than {}: their state is the same, and everyone continues from this snapshot",
+            facts.height
+        ));
+    }
 }
 
 /// What is settled of the genesis and the files' places before the first byte is written.
@@ -376,6 +363,26 @@ impl Plan {
             Genesis::for_snapshot(&state, written.state_hash, &options)
         });
         Ok(carried?.differences(&template?))
+    }
+
+    /// Writes the genesis beside the whole snapshot and gives both their names: both are there afterwards, or neither.
+    fn put_in_place(&self, part: Part, genesis: &Genesis) -> Result<()> {
+        let genesis_part = Part::create(&self.genesis)?;
+        genesis_part
+            .file()
+            .write_all(&genesis.to_bytes())
+            .or_failed(|| format!("cannot write {}", self.genesis.display()))?;
+        genesis_part.sync()?;
+        part.sync()?;
+        // From here on both are whole. An old genesis goes first, so that it never stands beside a snapshot not its own.
+        match fs::remove_file(&self.genesis) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::failed(format!("cannot replace {}", self.genesis.display())).because(e));
+            }
+            _ => {}
+        }
+        part.finish()?;
+        genesis_part.finish().inspect_err(|_| _ = fs::remove_file(&self.snapshot))
     }
 
     fn check_existing(&self, force: bool) -> Result<()> {

@@ -9,7 +9,7 @@ use std::{
 
 use kwil_formats::{
     dump::digest::{SchemaPart, TextDigest, TextDigester},
-    formats::{Family, genesis::Genesis, key::PublicKey},
+    formats::{Family, Validator},
     judge::confirm::FactsReader,
 };
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::{hash_log::HashLog, read::Pieces, sorter::HashSorter};
 use crate::{
     base::{Blake3Hash, Error, Result},
-    manifest::{self, Manifest, StateDigest, Validator, genesis_validators},
+    manifest::{self, Manifest, StateDigest},
 };
 
 mod compare;
@@ -36,14 +36,6 @@ const STATEMENTS_HELD_MAX: usize = 1 << 14;
 pub fn spill_directory() -> PathBuf {
     let large = Path::new("/var/tmp");
     if env::var_os("TMPDIR").is_none() && large.is_dir() { large.to_owned() } else { env::temp_dir() }
-}
-
-/// The validators of a genesis, each a key and its power, as a digest takes them.
-///
-/// # Errors
-/// When a validator's key is no key of its type.
-pub fn validators_of(genesis: &Genesis) -> Result<Vec<(PublicKey, u64)>> {
-    Ok(genesis_validators(genesis)?.iter().map(|v| (v.key, v.power)).collect())
 }
 
 /// Digests a snapshot's text that comes in pieces.
@@ -108,7 +100,7 @@ impl StateDigester {
     ///
     /// # Errors
     /// As [`StateDigester::finish_text`].
-    pub fn finish(self, validators: &[(PublicKey, u64)]) -> Result<Digest> {
+    pub fn finish(self, validators: &[Validator]) -> Result<Digest> {
         Ok(Digest::new(&self.finish_text()?, validators))
     }
 }
@@ -141,21 +133,12 @@ pub struct Digest {
     /// Whether the state is a v0.9 or a v0.10 network's.
     pub family: Family,
     /// The validators with their power, sorted by key.
-    pub validators: Vec<ValidatorPower>,
+    pub validators: Vec<Validator>,
     /// The tables with their digests, sorted by name.
     pub tables: Vec<TableDigest>,
     /// The parts of the schema, sorted; `None` where they are too many to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Vec<SchemaPart>>,
-}
-
-/// A validator in a [`Digest`].
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ValidatorPower {
-    /// The public key as `hex#type`.
-    pub key: String,
-    /// The validator's voting power.
-    pub power: u64,
 }
 
 /// A table in a [`Digest`].
@@ -173,24 +156,23 @@ pub struct TableDigest {
 
 impl Digest {
     /// The digest of a text and the validators that belong to it, without the majors, which a text does not tell.
-    pub fn new(text: &TextDigest, validators: &[(PublicKey, u64)]) -> Self {
+    pub fn new(text: &TextDigest, validators: &[Validator]) -> Self {
         let table = |t: &kwil_formats::dump::digest::TableRows| TableDigest {
             name: t.name(),
             columns: t.columns.clone(),
             rows: t.rows,
             digest: t.digest,
         };
-        let mut powers: Vec<ValidatorPower> =
-            validators.iter().map(|(key, power)| ValidatorPower { key: key.to_string(), power: *power }).collect();
-        powers.sort();
+        let mut validators = validators.to_vec();
+        validators.sort_unstable();
         Digest {
-            state_digest: text.state_digest(validators),
+            state_digest: text.state_digest(&validators),
             schema_digest: text.schema_digest,
             server_major: None,
             dump_major: None,
             height: text.height,
             family: text.family,
-            validators: powers,
+            validators,
             tables: text.tables.iter().map(table).collect(),
             schema: text.schema.clone(),
         }
@@ -220,8 +202,7 @@ impl Digest {
 /// `Kind::Verify`, which names the tables that differ.
 pub fn check_signed(text: &TextDigest, manifest: &Manifest) -> Result<()> {
     let Some(signed) = &manifest.state_digest else { return Ok(()) };
-    let digest =
-        |validators: &[Validator]| Digest::new(text, &validators.iter().map(|v| (v.key, v.power)).collect::<Vec<_>>());
+    let digest = |validators: &[Validator]| Digest::new(text, validators);
     // The old network's where the lead had them from its database, else those of the genesis.
     let old = digest(&manifest.old_validators).check(signed);
     if old.is_ok() { old } else { digest(&manifest.new_validators).check(signed) }

@@ -27,7 +27,7 @@ pub(super) struct HashLog {
 #[derive(Debug, Default)]
 struct Places {
     hashes: u64,
-    /// By table: the number of hashes before its own, and the number of its own.
+    /// Of each table, the number of hashes before its own, and the number of its own.
     tables: BTreeMap<String, (u64, u64)>,
 }
 

@@ -19,13 +19,14 @@ use serde::Serialize;
 
 use super::{
     deep::{self, ManifestFile},
-    digest::{StateDigester, digest_pieces, validators_of},
+    digest::{StateDigester, digest_pieces},
     read::{ReadOptions, SnapshotText, TextFacts},
 };
 use crate::base::{
     Blake3Hash, Error, Finding, Level, Next, Progress, Result, Sha256Hash, files::read_bounded,
     limits::GENESIS_SIZE_BYTES_MAX, text,
 };
+use crate::manifest::genesis_validators;
 
 /// How a snapshot is checked, beyond its hash and its statements.
 #[derive(Debug, Clone, Default)]
@@ -209,7 +210,7 @@ fn verify_text(
     }
     let height = old_height(&report, genesis);
     let state_digest = match &digest {
-        Some(text) => Some(text.state_digest(&validators_of(genesis)?)),
+        Some(text) => Some(text.state_digest(&genesis_validators(genesis)?)),
         None => None,
     };
     Ok(Verified {

@@ -22,7 +22,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Of a file's metadata.
+    /// The stamp of a file with this metadata.
     pub fn of(data: &Metadata) -> Self {
         Stamp {
             size_bytes: data.len(),
@@ -32,7 +32,7 @@ impl Stamp {
         }
     }
 
-    /// For a digest over several.
+    /// The stamp as bytes, for a digest over several stamps.
     pub(super) fn to_bytes(self) -> [u8; 48] {
         let mut out = [0; 48];
         let numbers = [self.size_bytes, self.inode].into_iter();

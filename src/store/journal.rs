@@ -29,7 +29,7 @@ const RECORD_SIZE_BYTES: usize = 16;
 pub(super) enum Kind {
     /// Handed to the system.
     Written = 1,
-    /// On the disk.
+    /// The chunk is on the disk, synced.
     Synced = 2,
 }
 
@@ -38,9 +38,9 @@ const CLOSED: u8 = 3;
 /// What a journal says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Entries {
-    /// To be hashed again.
+    /// Chunks that were written and are to be hashed again.
     pub(super) written: ChunkSet,
-    /// To be trusted where the files are as they were when the journal was closed.
+    /// Chunks that are trusted where the files are as they were when the journal was closed.
     pub(super) synced: ChunkSet,
     /// Stamps of the files when it was closed; nothing was written after that.
     pub(super) closed: Option<[u8; 8]>,

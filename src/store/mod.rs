@@ -99,9 +99,9 @@ pub struct Opened {
     pub have: ChunkSet,
     /// Bytes that need not be fetched again.
     pub resumed_bytes: u64,
-    /// Of these, bytes that had to be hashed again.
+    /// Bytes among these that had to be hashed again.
     pub rehashed_bytes: u64,
-    /// For reading the files while they are filled.
+    /// What reads the files in order while they are filled.
     pub frontier: Arc<Frontier>,
     journal: writer::Journal,
 }

@@ -54,9 +54,9 @@ struct Round {
 /// A peer that may be dialled.
 #[derive(Debug, Default)]
 struct Entry {
-    /// In the order in which we heard of them.
+    /// The ways to the member, in the order in which we heard of them.
     ways: Vec<Way>,
-    /// From the ticket or a flag: never forgotten.
+    /// The ticket or a flag named the member: it is never forgotten.
     pinned: bool,
     /// A session with it has begun before.
     known: bool,

@@ -203,7 +203,7 @@ pub(super) struct Watched<S> {
 #[derive(Debug)]
 enum End {
     Open,
-    /// Kept until then.
+    /// The socket is kept open until this sleep ends.
     Closing(Pin<Box<Sleep>>),
     Closed,
 }

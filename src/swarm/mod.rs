@@ -161,7 +161,7 @@ pub struct Status {
     pub total_bytes: u64,
     /// Members connected.
     pub peers: usize,
-    /// Of these, members that have everything.
+    /// Members among these that have everything.
     pub seeds: usize,
     /// Members that have given something.
     pub sources: usize,

@@ -49,7 +49,7 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    /// For the node with that key.
+    /// The TLS settings of the node with that key.
     pub(super) fn new(key: &Keypair) -> Result<Self> {
         let provider = Arc::new(CryptoProvider {
             cipher_suites: vec![

@@ -223,7 +223,7 @@ impl Talk {
         None
     }
 
-    /// From now on only errors are listened to.
+    /// Listens from now on to errors only.
     pub(super) fn end(&self) {
         self.shared.lock().expect("no panic while held").over = true;
     }

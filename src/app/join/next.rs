@@ -16,7 +16,7 @@ use crate::{
 pub(super) struct DatabaseSeen {
     /// The answer in words.
     pub(super) words: String,
-    /// None: it could not be looked at.
+    /// What is in it; `None` where it could not be looked at.
     target: Option<Target>,
     /// The command that makes it; none where its settings cannot be read.
     createdb: Option<String>,

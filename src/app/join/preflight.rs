@@ -128,8 +128,7 @@ impl Preflight<'_> {
         }
         let kwild = |f: &&Finding| f.level == Level::Error && !matches!(f.code, "database" | "server");
         for finding in readiness.findings.iter().filter(kwild) {
-            let text = format!("before kwild starts: {}", finding.text);
-            progress.warning(Notice { text, next: finding.fix.clone() });
+            progress.warning(Notice { text: finding.text.clone(), next: finding.fix.clone() });
         }
         Ok(())
     }

@@ -283,7 +283,7 @@ fn rules_that_can_never_be_met_are_not_signed() {
     let cosigners = vec![PrivateKey::from_seed(KeyType::Ed25519, &[8; 32]).unwrap().public()];
     world.sign(&SignOptions { cosigners, ..threshold }).unwrap();
     assert!(world.said.lock().unwrap().iter().any(|t| t.contains("1 of the 2 signatures")));
-    let old = SignOptions { old_validators: vec![(world.key.public(), 3)], ..needs };
+    let old = SignOptions { old_validators: vec![Validator { key: world.key.public(), power: 3 }], ..needs };
     assert_eq!(world.sign(&old).unwrap().manifest.manifest().old_validators.len(), 1);
 }
 
@@ -373,7 +373,7 @@ fn the_signed_state_is_the_files_and_another_is_refused_by_its_table() {
 fn what_the_database_told_stays_signed_when_the_genesis_is_edited() {
     let world = World::new();
     let genesis = Genesis::parse(&fs::read(world.genesis()).unwrap()).unwrap();
-    let validators: Vec<_> = genesis_validators(&genesis).unwrap().iter().map(|v| (v.key, v.power)).collect();
+    let validators = genesis_validators(&genesis).unwrap();
     let published = SignOptions {
         old_validators: validators.clone(),
         state_validators: validators,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kwil_formats::formats::Validator;
 use serde::Serialize;
 
 use super::finding::FindingResult;
@@ -10,7 +11,7 @@ use crate::{
     snapshot::{Created, Guarded, Verified},
 };
 
-/// Of the old network's validators, that many are listed.
+/// The most validators of the old network that are listed.
 const VALIDATORS_SHOWN: usize = 20;
 
 impl fmt::Display for Created {
@@ -39,7 +40,7 @@ impl fmt::Display for Created {
         }
         writeln!(f, "  chain id    {old} \"{}\"", text::escape(&self.chain_id))?;
         writeln!(f, "  validators  {} carried over", self.validators)?;
-        for (key, power) in self.validator_powers.iter().take(VALIDATORS_SHOWN) {
+        for Validator { key, power } in self.validator_powers.iter().take(VALIDATORS_SHOWN) {
             writeln!(f, "    {key}  power {power}")?;
         }
         if self.validator_powers.len() > VALIDATORS_SHOWN {

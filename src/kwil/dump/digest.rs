@@ -78,7 +78,7 @@ use crate::{
         limits::{DIGEST_SCHEMA_SIZE_BYTES_MAX, DIGEST_TABLES_SIZE_BYTES_MAX},
         text::escape,
     },
-    formats::{Family, key::PublicKey},
+    formats::{Family, Validator},
 };
 
 mod engine;
@@ -202,7 +202,7 @@ pub struct TextDigest {
 
 impl TextDigest {
     /// The state digest with these validators, in any order.
-    pub fn state_digest(&self, validators: &[(PublicKey, u64)]) -> Blake3Hash {
+    pub fn state_digest(&self, validators: &[Validator]) -> Blake3Hash {
         let mut encoder = Encoder::new(STATE_DOMAIN);
         encoder.number(self.tables.len() as u64);
         for table in &self.tables {
@@ -216,7 +216,7 @@ impl TextDigest {
             encoder.hasher.update(table.digest.as_bytes());
         }
         let mut validators: Vec<(String, &[u8], u64)> =
-            validators.iter().map(|(key, power)| (key.key_type().to_string(), key.bytes(), *power)).collect();
+            validators.iter().map(|v| (v.key.key_type().to_string(), v.key.bytes(), v.power)).collect();
         validators.sort_unstable();
         encoder.number(validators.len() as u64);
         for (kind, key, power) in validators {

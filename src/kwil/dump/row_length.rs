@@ -28,7 +28,7 @@ impl Default for RowLengths {
 }
 
 impl RowLengths {
-    /// With a limit in bytes on a row's text, its line end included.
+    /// A watch with a limit in bytes on a row's text, its line end included.
     pub fn up_to(max: u64) -> Self {
         RowLengths { max, open: 0, head: Vec::new() }
     }

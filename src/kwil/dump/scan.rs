@@ -206,7 +206,7 @@ const NO_VOTING: &str = "no schema kwild_voting is made: this is no Kwil snapsho
 /// Where the text stands with regard to its guard.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Guard {
-    /// At the text's first byte.
+    /// A check that waits for the text's first byte.
     #[default]
     Begin,
     /// So many lines of the prologue have passed.

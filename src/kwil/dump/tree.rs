@@ -52,7 +52,7 @@ pub(super) struct Node {
 /// What a text is parsed as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Mode {
-    /// As one SQL statement.
+    /// Reads the text as one SQL statement.
     Statement,
     /// As a text in a plpgsql body, in the mode whose number the body's parser gives with the text.
     Body(i32),

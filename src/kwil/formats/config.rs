@@ -30,18 +30,18 @@ pub const CONFIG_FILE_NAME: &str = "config.toml";
 /// A value or a file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
-    /// No such key in this family.
+    /// The family has no key of this name.
     #[error("{family} has no configuration key {}", escape(.key))]
     UnknownKey {
-        /// Of the configuration.
+        /// The family of the configuration.
         family: Family,
-        /// As `section.key`.
+        /// The key's full name, as `section.key`.
         key: String,
     },
     /// The text does not fit the key's kind.
     #[error("{key}: {} is not {wanted}", escape(.value))]
     Value {
-        /// As `section.key`.
+        /// The key's full name, as `section.key`.
         key: String,
         /// What was given.
         value: String,
@@ -60,7 +60,7 @@ pub enum ConfigError {
     /// A key of another type than expected.
     #[error("config.toml: {key} is not {wanted}")]
     Type {
-        /// As `section.key`.
+        /// The key's full name, as `section.key`.
         key: &'static str,
         /// What it must be.
         wanted: &'static str,

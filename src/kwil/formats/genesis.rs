@@ -19,16 +19,15 @@ use super::{
     Family, VoterRow,
     json::{self, Json},
     key::{KeyError, KeyType, PublicKey},
+    validator::{NoPower, Validator},
 };
 use crate::base::{Error, Next, Sha256Hash, limits, text::escape};
 
-/// A validator of the new network.
+/// A validator as it is put into a genesis.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Validator {
-    /// Its public key.
-    pub key: PublicKey,
-    /// Its voting power.
-    pub power: i64,
+pub struct NamedValidator {
+    /// Its key and its voting power.
+    pub validator: Validator,
     /// Its name in a v0.9 genesis; `None` in v0.10, and where Kwil's default `validator-N` (N is its index) will do.
     pub name: Option<String>,
 }
@@ -101,6 +100,14 @@ pub enum GenesisError {
         id: String,
         /// Why the family does not take it.
         what: &'static str,
+    },
+    /// The validator at this index has no voting power.
+    #[error("validators[{index}].power: {error}")]
+    Power {
+        /// The validator's place in the genesis, from 0.
+        index: usize,
+        /// What is wrong with its power.
+        error: NoPower,
     },
     /// The old chain's height is negative or too large to go on from.
     #[error("height {0} cannot be kept")]

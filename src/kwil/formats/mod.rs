@@ -6,6 +6,9 @@ pub mod duration;
 pub mod genesis;
 pub mod json;
 pub mod key;
+pub mod validator;
+
+pub use validator::Validator;
 
 use std::{fmt, str::FromStr};
 

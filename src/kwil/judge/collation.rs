@@ -18,7 +18,7 @@ pub const TEXT_KEY_TABLES_MAX: usize = 16;
 /// How a database orders text, as its server says it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Collation {
-    /// Of its text.
+    /// The encoding of the database's text, such as `UTF8`.
     pub encoding: String,
     /// `libc` or `icu`.
     pub provider: String,
@@ -30,9 +30,9 @@ pub struct Collation {
     pub icu_locale: String,
     /// ICU's rules; mostly empty.
     pub icu_rules: String,
-    /// Of the library's collation; empty where it has none.
+    /// The version that the library gives its collation; empty where it has none.
     pub version: String,
-    /// Of the server.
+    /// The server's major version.
     pub server_major: u32,
     /// How many tables have a key of text.
     pub text_keys: u32,
@@ -67,7 +67,7 @@ impl Collation {
             && self.text_key_tables.iter().all(|name| name.len() <= NAME_BYTES_MAX && !name.chars().any(char::is_control))
     }
 
-    /// In words: what decides an order.
+    /// What decides the order of texts, in words.
     pub fn words(&self) -> String {
         let rules = if self.icu_rules.is_empty() { "" } else { ", with rules of its own" };
         let version =

@@ -27,7 +27,7 @@ use serde::Serialize;
 use crate::{
     base::{Blake3Hash, text},
     dump::digest::SchemaPart,
-    formats::Family,
+    formats::{Family, Validator},
 };
 
 mod facts;
@@ -55,9 +55,9 @@ const ACCOUNTS: &str = "kwild_accts.accounts";
 pub struct TableState<'a> {
     /// `schema.table`
     pub name: &'a str,
-    /// In the COPY's order.
+    /// The table's columns, in the order of its COPY.
     pub columns: &'a [String],
-    /// How many rows.
+    /// The number of the table's rows.
     pub rows: u64,
     /// Over their sorted hashes.
     pub digest: Blake3Hash,
@@ -75,7 +75,7 @@ pub struct SignedState<'a> {
     /// The parts of its schema, sorted; none without the file, or where they are too many to hold.
     pub schema: Option<&'a [SchemaPart]>,
     /// Validators of the new genesis, as `hex#type` and power; none where only the old ones are known.
-    pub validators: Option<BTreeSet<(String, u64)>>,
+    pub validators: Option<BTreeSet<Validator>>,
     /// Accounts that the genesis credits.
     pub allocs: u64,
     /// v0.10: owner in the genesis; none without a genesis.
@@ -92,7 +92,7 @@ pub struct FoundState<'a> {
     /// The parts of its schema, sorted; none where they are too many to hold.
     pub schema: Option<&'a [SchemaPart]>,
     /// Its voters.
-    pub validators: BTreeSet<(String, u64)>,
+    pub validators: BTreeSet<Validator>,
     /// Last block.
     pub height: i64,
     /// v0.10: who owns it.

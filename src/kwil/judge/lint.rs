@@ -29,9 +29,9 @@ pub struct LintedSnapshot {
 /// How a snapshot file is packed, told by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Packing {
-    /// As it should be.
+    /// A gzip stream, as a snapshot should be.
     Gzip,
-    /// Plain text.
+    /// Plain SQL text.
     Plain,
     /// Something else, by its name.
     Other(&'static str),

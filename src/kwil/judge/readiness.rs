@@ -54,7 +54,7 @@ pub enum Remedy {
 /// One check and what it saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Check {
-    /// As kwild needs it.
+    /// What was looked at is as kwild needs it.
     Good {
         /// A word for scripts.
         code: &'static str,
@@ -144,7 +144,7 @@ fn note(code: &'static str, text: impl Into<String>) -> Finding {
     Finding::new(Level::Note, code, text)
 }
 
-/// In the order in which they are told: first what kwild is silent about.
+/// Puts checks into the order in which they are told: first what kwild is silent about.
 pub fn sort(checks: &mut [Check]) {
     checks.sort_by_key(|check| !matches!(check, Check::Found { silent: true, .. }));
 }
@@ -152,11 +152,11 @@ pub fn sort(checks: &mut [Check]) {
 /// What `--fix` prints; nothing of it is ever run here.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Fixes {
-    /// For a superuser, in the database `postgres`.
+    /// Statements for a superuser, in the database `postgres`.
     pub sql: Vec<String>,
     /// Whether the server must be restarted afterwards.
     pub restart: bool,
-    /// For a shell on this machine.
+    /// Commands for a shell on this machine.
     pub shell: Vec<String>,
 }
 

@@ -21,7 +21,7 @@ use crate::{
 const STATEMENTS_BYTES_MAX: usize = 64 << 20;
 /// Statements that are named; a snapshot that fails more often is bad enough.
 const FAILED_MAX: usize = 1000;
-/// Of one line of psql's.
+/// The most bytes of one line of psql's that are kept.
 const MESSAGE_BYTES_MAX: usize = 1000;
 /// What the server refuses in every restore of a snapshot with votes: the voters stand in the genesis.
 const EXPECTED_CONSTRAINT: &str = "votes_voter_id_fkey";
@@ -32,7 +32,7 @@ struct Entry {
     line: u64,
     /// Its beginning; empty past the bound.
     text: Box<str>,
-    /// In which case it may fail.
+    /// The case in which the statement may fail; `None` where it never may.
     may_fail: Option<MayFail>,
     /// A command to psql itself.
     command: bool,
@@ -58,7 +58,7 @@ pub struct Outline {
 struct Entries {
     list: Vec<Entry>,
     bytes: usize,
-    /// Of the open COPY block.
+    /// Where the rows of the open COPY block end.
     rows: RowsEnd,
 }
 
@@ -89,7 +89,7 @@ impl From<OutlineError> for Error {
 }
 
 impl Outline {
-    /// At the text's first byte.
+    /// An outline that waits for the text's first byte.
     pub fn new() -> Self {
         Outline { splitter: Splitter::new(), entries: Entries::default() }
     }

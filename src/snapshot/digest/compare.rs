@@ -3,10 +3,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use kwil_formats::dump::digest::SchemaPart;
+use kwil_formats::{dump::digest::SchemaPart, formats::Validator};
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, TableDigest, ValidatorPower};
+use super::{Digest, TableDigest};
 use crate::{
     base::{Blake3Hash, Error, Next, Result, files::read_bounded, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
     manifest::StateDigest,
@@ -20,7 +20,7 @@ pub struct Other {
     height: Option<i64>,
     /// The validators; `None` where they are not told, as in a
     /// manifest's digest, since the manifest has them elsewhere.
-    validators: Option<Vec<ValidatorPower>>,
+    validators: Option<Vec<Validator>>,
     tables: Vec<TableDigest>,
     /// The parts of the schema; `None` where they are not told, as in a manifest.
     #[serde(default)]
@@ -96,8 +96,8 @@ impl Digest {
         if let Some(validators) = &other.validators {
             for (ours, theirs, place) in [(&self.validators, validators, here), (validators, &self.validators, there)] {
                 for validator in ours.iter().filter(|v| !theirs.contains(v)) {
-                    let ValidatorPower { key, power } = validator;
-                    differs.push(format!("validator {} with power {power} is only in {place}", text::escape(key)));
+                    let Validator { key, power } = validator;
+                    differs.push(format!("validator {key} with power {power} is only in {place}"));
                 }
             }
         }

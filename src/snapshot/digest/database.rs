@@ -8,7 +8,7 @@ use kwil_formats::{
         digest::TextDigest,
         filter::{DumpFilter, FilterReport, LineRules},
     },
-    formats::{Family, key::PublicKey},
+    formats::{Family, Validator, key::PublicKey},
 };
 
 use super::{Digest, StateDigester, Witness, spill_directory};
@@ -111,9 +111,7 @@ async fn digest_with(
     let (report, digester) = read(&cut, &program, digester, progress).await?;
     let validators = report.voters.iter().map(|voter| {
         let key = PublicKey::from_voter_name(facts.family, &voter.name)?;
-        let power = u64::try_from(voter.power)
-            .map_err(|_| Error::verify(format!("the validator {key} has the power {}", voter.power)))?;
-        Ok((key, power))
+        Validator::new(key, voter.power).or_verify(|| format!("the validator {key} cannot vote"))
     });
     let validators = validators.collect::<Result<Vec<_>>>()?;
     let owner = facts.owner.clone();

@@ -13,7 +13,7 @@ use regenesis::{
         Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, Manifest, Network,
         StateDigest, TrustRules, genesis_validators,
     },
-    snapshot::digest::{StateDigester, validators_of},
+    snapshot::digest::StateDigester,
 };
 use sha2::{Digest, Sha256};
 
@@ -166,7 +166,7 @@ fn a_file_in_another_state_than_the_one_to_be_attested_is_not_joined() {
     digester.push(&text).unwrap();
     let lead = Party::new();
     let honest = write_pinned(&lead, &text);
-    let honest_state = digester.finish(&validators_of(&honest).unwrap()).unwrap().to_manifest();
+    let honest_state = digester.finish(&genesis_validators(&honest).unwrap()).unwrap().to_manifest();
     // What the old validators would find in their own databases: it is joined.
     sign_state_blindly(&lead, &honest, &text, Attestations::None, Some(honest_state.clone()));
     let seed = lead.seed("snaps");

@@ -125,7 +125,7 @@ fn a_database_that_orders_text_otherwise_is_refused() {
         &[
             "preflight_icu orders text by ICU de-AT",
             "(libc): ORDER BY gives other rows here",
-            "--db.dbname NAME --create-db",
+            "name a new database with --db.dbname NAME; --create-db makes it",
         ],
     );
     assert!(!world.party.path("root").exists());

@@ -31,7 +31,7 @@ pub(super) struct Rows {
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum LineState {
-    /// At a line's first byte.
+    /// A reader that waits for a line's first byte.
     #[default]
     Start,
     Dot,

@@ -24,14 +24,14 @@ pub enum Fate {
     Default,
     /// It does not stand in the new file.
     Dropped,
-    /// Of the other family: nothing is translated.
+    /// The old file is of the other family, and nothing is translated.
     ByHand,
 }
 
 /// One key of the old file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Setting {
-    /// As `section.key`.
+    /// The key's full name, as `section.key`.
     pub key: String,
     /// What became of it.
     pub fate: Fate,
@@ -49,7 +49,7 @@ pub struct Setting {
 /// What an old config.toml gives to a new one.
 #[derive(Debug, Clone)]
 pub struct CarryOver {
-    /// Of the old file.
+    /// The family of the old file.
     pub family: Family,
     /// The old file has keys that only TRUF's fork knows.
     pub truf: bool,

@@ -7,7 +7,7 @@ use super::{Config, ConfigError, family_of_document, key, parse, peers, put, val
 /// A key that a flag would change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// As `section.key`.
+    /// The key's full name, as `section.key`.
     pub key: String,
     /// What the file has, as it is written there; None: nothing, or a secret.
     pub there: Option<String>,

@@ -9,7 +9,7 @@ use crate::formats::{Family, duration::GoDuration};
 /// What Kwil's `setup init` of each family writes, comments left out. A test compares it with the recordings.
 const V09_DEFAULTS: &str = include_str!("v09.toml");
 const V010_DEFAULTS: &str = include_str!("v010.toml");
-/// As v0.10's, with the keys that only TRUF's fork knows.
+/// The defaults of TRUF's fork: v0.10's, with the keys that only the fork knows.
 const TRUF_DEFAULTS: &str = include_str!("truf.toml");
 
 /// Keys that kwild takes but does not write by default, with the value that stands for their kind.
@@ -53,7 +53,7 @@ pub enum Kind {
 /// A key of config.toml.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    /// As `section.key`.
+    /// The key's full name, as `section.key`.
     pub name: String,
     /// What it holds.
     pub kind: Kind,

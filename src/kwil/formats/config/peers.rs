@@ -25,7 +25,7 @@ pub struct PeerAddress {
 /// Why a text is no address of a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum PeerError {
-    /// No `@`, or what stands before it names no node of the family.
+    /// The text has no `@`, or what stands before it names no node of the family.
     #[error("what stands before the @ is no node id of this family")]
     Id,
     /// What stands behind the `@` is no `host:port`.

@@ -9,11 +9,11 @@ use std::{fmt, str::FromStr};
 
 use serde::Serialize;
 
-use super::{Genesis, Validator, lint::startup_faults, v09, v010};
+use super::{Genesis, NamedValidator, lint::startup_faults, v09, v010};
 use crate::{
     base::{Advice, Error, Next, text::escape},
     formats::{
-        Family,
+        Family, Validator,
         key::{KeyError, KeyType, PublicKey},
     },
 };
@@ -226,7 +226,8 @@ impl Genesis {
     }
 
     fn add_validator(&mut self, text: &str) -> Result<(), EditError> {
-        let Validator { name, key, power } = entry(self.family(), text)?;
+        let NamedValidator { validator, name } = entry(self.family(), text)?;
+        let (key, power) = (validator.key, validator.signed_power());
         if self.position(&key).is_some() {
             return refused(format!("{key} is a validator already"), Next::SetPower);
         }
@@ -308,7 +309,7 @@ impl Genesis {
 ///
 /// # Errors
 /// When the text has not this form, or the key is of a type that the family has not.
-pub fn entry(family: Family, text: &str) -> Result<Validator, EditError> {
+pub fn entry(family: Family, text: &str) -> Result<NamedValidator, EditError> {
     let form = match family {
         Family::V09 => "v0.9 takes [NAME:]HEX:POWER",
         Family::V010 => "v0.10 takes HEX#TYPE:POWER",
@@ -324,7 +325,8 @@ pub fn entry(family: Family, text: &str) -> Result<Validator, EditError> {
         return usage("validators of v0.10 have no names", form);
     }
     let key = public_key(family, key)?;
-    Ok(Validator { key, power: positive_power(power)?, name })
+    let power = positive_power(power)?.unsigned_abs();
+    Ok(NamedValidator { validator: Validator { key, power }, name })
 }
 
 /// A validator's key as the family writes it.

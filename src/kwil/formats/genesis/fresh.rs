@@ -8,11 +8,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use rand::{CryptoRng, Rng};
 
-use super::{Genesis, GenesisError, Validator, check_chain_id, refuse, v09, v010};
+use super::{Genesis, GenesisError, NamedValidator, check_chain_id, refuse, v09, v010};
 use crate::{
     base::Sha256Hash,
     formats::{
-        Family,
+        Family, Validator,
         duration::GoDuration,
         key::{KeyError, KeyType, PublicKey},
     },
@@ -76,7 +76,7 @@ pub struct Fresh {
     /// SHA-256 of the uncompressed text of the snapshot that the network begins with; `None` where it has none.
     pub state_hash: Option<Sha256Hash>,
     /// The validators; in v0.9 those without a name get `validator-N`, by their index.
-    pub validators: Vec<Validator>,
+    pub validators: Vec<NamedValidator>,
     /// v0.10's validator who proposes blocks; `None` is the first. Without validators the leader becomes one, of power
     /// 1.
     pub leader: Option<PublicKey>,
@@ -125,14 +125,14 @@ impl Fresh {
 
     /// Adds a validator of power 1, as `setup init` and `setup testnet` do with the nodes they make.
     pub fn validator(&mut self, key: PublicKey) {
-        self.validators.push(Validator { key, power: 1, name: None });
+        self.validators.push(NamedValidator { validator: Validator { key, power: 1 }, name: None });
     }
 
     /// Turns gas on and gives every validator a balance, as Kwil's `setup init` does when asked for gas. Kwil's v0.10
     /// writes the account's id where its key type belongs, so that no node can start; here stands the key type.
     pub fn fund_validators(&mut self) {
         self.gas = true;
-        self.alloc.extend(self.validators.iter().map(|validator| Balance {
+        self.alloc.extend(self.validators.iter().map(|NamedValidator { validator, .. }| Balance {
             id: validator.key.to_hex(),
             key_type: Some(validator.key.key_type()),
             amount: GAS_BALANCE.to_owned(),
@@ -145,14 +145,14 @@ impl Fresh {
     /// When it has a value or a key that no node of the family could take.
     pub fn build(&self) -> Result<Genesis, GenesisError> {
         check_chain_id(self.family, &self.chain_id)?;
-        for (index, validator) in self.validators.iter().enumerate() {
-            if validator.power <= 0 {
+        for (index, NamedValidator { validator, .. }) in self.validators.iter().enumerate() {
+            if validator.power == 0 {
                 return refuse(
                     "validators",
                     format!("validator {index} has power {}, but it must be at least 1", validator.power),
                 );
             }
-            if self.validators[..index].iter().any(|other| other.key == validator.key) {
+            if self.validators[..index].iter().any(|other| other.validator.key == validator.key) {
                 return refuse("validators", format!("{} is there twice", validator.key));
             }
         }
@@ -194,13 +194,13 @@ impl Fresh {
         }
         let mut validators = Vec::with_capacity(self.validators.len());
         for (index, validator) in self.validators.iter().enumerate() {
-            let kind = validator.key.key_type();
+            let kind = validator.validator.key.key_type();
             if kind != KeyType::Ed25519 {
                 return refuse("validators", format!("validator {index}: {}", KeyError::FamilyCannotHold(kind)));
             }
             validators.push(v09::GenesisValidator {
-                pub_key: validator.key.bytes().to_vec(),
-                power: validator.power,
+                pub_key: validator.validator.key.bytes().to_vec(),
+                power: validator.validator.signed_power(),
                 name: validator.name.clone().unwrap_or_else(|| format!("validator-{index}")),
             });
         }
@@ -240,7 +240,7 @@ impl Fresh {
         if self.vote_expiry.is_some() {
             return refuse("vote_expiry", "a v0.10 genesis has no place for it");
         }
-        let Some(leader) = self.leader.or_else(|| self.validators.first().map(|validator| validator.key)) else {
+        let Some(leader) = self.leader.or_else(|| self.validators.first().map(|named| named.validator.key)) else {
             return refuse("leader", "a v0.10 network must have one");
         };
         let entry = |key: &PublicKey, power| v010::GenesisValidator {
@@ -248,10 +248,11 @@ impl Fresh {
             kind: key.key_type().to_string(),
             power,
         };
-        let mut validators: Vec<_> = self.validators.iter().map(|v| entry(&v.key, v.power)).collect();
+        let mut validators: Vec<_> =
+            self.validators.iter().map(|v| entry(&v.validator.key, v.validator.signed_power())).collect();
         if validators.is_empty() {
             validators.push(entry(&leader, 1));
-        } else if self.validators.iter().all(|validator| validator.key != leader) {
+        } else if self.validators.iter().all(|named| named.validator.key != leader) {
             return refuse("leader", format!("{leader} is not among the validators"));
         }
         let mut genesis = v010::Genesis::kwil_defaults(leader);

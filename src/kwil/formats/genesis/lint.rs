@@ -88,7 +88,7 @@ pub fn lint(bytes: &[u8], options: &LintOptions) -> Linted {
     lint_with(bytes, options, |_, _| {})
 }
 
-/// As [`lint`], with what `further` finds about a genesis that can be read.
+/// What [`lint`] finds, and what `further` finds about a genesis that can be read.
 pub(crate) fn lint_with(
     bytes: &[u8],
     options: &LintOptions,

@@ -3,10 +3,11 @@
 //! decoders of its own.
 
 use super::{
-    GenesisError, GenesisOptions, Validator, genesis_key,
+    GenesisError, GenesisOptions, genesis_key,
     read::{self, field, wrong},
 };
 use crate::formats::{
+    Validator,
     duration::GoDuration,
     json::{Json, fold, object},
     key::{KeyType, PublicKey, eip55},
@@ -201,7 +202,7 @@ impl Genesis {
     pub(super) fn validators(&self) -> Result<Vec<Validator>, GenesisError> {
         let entries = self.validators.as_deref().unwrap_or_default();
         let one = |(index, entry): (usize, &GenesisValidator)| {
-            Ok(Validator { key: entry.key(index)?, power: entry.power, name: None })
+            Validator::new(entry.key(index)?, entry.power).map_err(|error| GenesisError::Power { index, error })
         };
         entries.iter().enumerate().map(one).collect()
     }

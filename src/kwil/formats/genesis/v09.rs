@@ -10,10 +10,11 @@ use base64::{
 };
 
 use super::{
-    GenesisError, GenesisOptions, Validator, genesis_key,
+    GenesisError, GenesisOptions, genesis_key,
     read::{self, field, wrong},
 };
 use crate::formats::{
+    Validator,
     json::{Json, fold, object},
     key::{KeyType, PublicKey},
 };
@@ -298,7 +299,7 @@ impl Genesis {
     pub(super) fn validators(&self) -> Result<Vec<Validator>, GenesisError> {
         let one = |(index, entry): (usize, &GenesisValidator)| {
             let key = genesis_key(index, KeyType::Ed25519, &entry.pub_key)?;
-            Ok(Validator { key, power: entry.power, name: Some(entry.name.clone()) })
+            Validator::new(key, entry.power).map_err(|error| GenesisError::Power { index, error })
         };
         self.validators.iter().enumerate().map(one).collect()
     }

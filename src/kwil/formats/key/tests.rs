@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use rand::SeedableRng;
 
 use super::*;
+use crate::base::Error;
 
 const SEED_HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const PUBLIC_HEX: &str = "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8";

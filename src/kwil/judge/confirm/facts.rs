@@ -78,7 +78,7 @@ impl Default for FactsReader {
 }
 
 impl FactsReader {
-    /// At the text's first byte.
+    /// A reader that waits for the text's first byte.
     pub fn new() -> Self {
         let facts = StateFacts {
             resolutions: Some(BTreeSet::new()),

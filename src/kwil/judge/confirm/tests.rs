@@ -1,4 +1,5 @@
 use super::*;
+use crate::formats::key::{KeyType, PrivateKey};
 
 fn state<'a>(name: &'a str, rows: u64, digest: u8) -> TableState<'a> {
     TableState { name, columns: &[], rows, digest: Blake3Hash::from_bytes([digest; 32]) }
@@ -6,6 +7,11 @@ fn state<'a>(name: &'a str, rows: u64, digest: u8) -> TableState<'a> {
 
 fn resolution(id: u8, kind: &str, expiration: i64) -> Resolution {
     Resolution { id: Box::from([id]), kind: format!("\\\\x{kind}").into_bytes().into(), expiration, rest: [id; 32] }
+}
+
+fn voter(seed: u8, power: i64) -> Validator {
+    let key = PrivateKey::from_seed(KeyType::Ed25519, &[seed; 32]).unwrap().public();
+    Validator::new(key, power).unwrap()
 }
 
 const PARAMS: &str = "9915e8495be6599297b7dc83875efb9b";
@@ -37,7 +43,7 @@ struct World {
     database: StateFacts,
     /// What the file's text makes, and what the database has.
     schemas: [Vec<SchemaPart>; 2],
-    validators: [BTreeSet<(String, u64)>; 2],
+    validators: [BTreeSet<Validator>; 2],
     allocs: u64,
     owner: [Option<&'static str>; 2],
     counted: Option<(u64, u64)>,
@@ -58,7 +64,7 @@ impl World {
         let mut there = then.clone();
         there[2] = state("kwild_voting.resolutions", 1, 30);
         there[3] = state("kwild_voting.votes", 1, 40);
-        let voters: BTreeSet<(String, u64)> = [("aa#ed25519".to_owned(), 1), ("bb#ed25519".to_owned(), 2)].into();
+        let voters: BTreeSet<Validator> = [voter(1, 1), voter(2, 2)].into();
         World {
             family: Family::V010,
             then,
@@ -265,7 +271,7 @@ fn what_the_genesis_and_a_newer_kwild_change_is_no_damage() {
 #[test]
 fn validators_and_definitions_count_as_well() {
     let mut world = World::new();
-    world.validators[1].insert(("cc#ed25519".to_owned(), 5));
+    world.validators[1].insert(voter(3, 5));
     world.is("validators", Verdict::Damage);
     let no_transaction = "; no transaction has been made";
     for (there, said) in [

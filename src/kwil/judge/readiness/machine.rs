@@ -28,9 +28,9 @@ pub enum Program {
     Broken(String),
     /// It says its version.
     Version {
-        /// As it says it.
+        /// The version in the program's own words.
         text: String,
-        /// The first number.
+        /// The first number of the version.
         major: u32,
     },
 }
@@ -56,7 +56,7 @@ pub struct PsqlStart {
 /// Whether a node could listen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PortState {
-    /// Yes.
+    /// Nobody listens on the port.
     Free,
     /// Another program does.
     Taken,

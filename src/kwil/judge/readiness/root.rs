@@ -12,13 +12,13 @@ use crate::{
 /// The root's config.toml.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootConfig {
-    /// None: kwild takes its defaults.
+    /// The root has no config.toml; kwild takes its defaults.
     Missing,
     /// It cannot be read, for this reason.
     Bad(String),
     /// It was read.
     Good {
-        /// Of which family it is.
+        /// The family that the file is of.
         family: Family,
         /// Its mode.
         mode: u32,
@@ -32,13 +32,13 @@ pub enum RootConfig {
 /// The root's genesis.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootGenesis {
-    /// None.
+    /// The root has no genesis.
     Missing,
     /// It cannot be read, for this reason.
     Bad(String),
     /// It was read.
     Good {
-        /// Of which family it is.
+        /// The family that the file is of.
         family: Family,
         /// The network.
         chain_id: String,
@@ -52,7 +52,7 @@ pub enum RootGenesis {
 /// The snapshot that config.toml names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RootState {
-    /// None is named.
+    /// config.toml names no snapshot.
     NotNamed {
         /// One lies in the root all the same.
         lies_there: bool,
@@ -99,7 +99,7 @@ pub enum RootKey {
 /// What a look at a root saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Root {
-    /// No directory that can be looked into, for this reason.
+    /// The root is no directory, or cannot be looked into, for this reason.
     Bad {
         /// Its path.
         path: String,

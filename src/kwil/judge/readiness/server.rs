@@ -1,9 +1,10 @@
 //! The Postgres server and the node's database.
 
+mod facts;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+pub use facts::{Access, Database, OtherDatabase, Role, Schema, Server, Setting};
 
 use super::{
     super::{
@@ -49,115 +50,6 @@ const SETTINGS: [(&str, Want, &str); 13] = [
     ("backslash_quote", Want::Is("safe_encoding"), "safe_encoding"),
     ("lo_compat_privileges", Want::Is("off"), "off"),
 ];
-
-/// A server setting, as `pg_settings` shows it to the node's role in the node's database.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Setting {
-    /// Its value, in its own unit.
-    pub value: String,
-    /// Where it comes from.
-    pub source: String,
-    /// Whether it can only be changed by a restart.
-    pub restart: bool,
-    /// Whether the file says otherwise and waits for a restart.
-    pub pending: bool,
-}
-
-/// The node's role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Role {
-    /// It may do everything.
-    pub superuser: bool,
-    /// It may replicate.
-    pub replication: bool,
-}
-
-/// Relations of one schema.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Schema {
-    /// Its name.
-    pub name: String,
-    /// Tables, views and sequences in it.
-    pub relations: u64,
-}
-
-/// The node's database.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Database {
-    /// There is none yet; what the template is encoded in.
-    Missing {
-        /// Of `template1`.
-        template_encoding: String,
-    },
-    /// It is there.
-    There {
-        /// Of its text.
-        encoding: String,
-        /// What it takes.
-        size_bytes: u64,
-        /// Schemas that are not the server's own; `public` only with something in it.
-        schemas: Vec<Schema>,
-        /// A kwild that is connected, by its replication slot.
-        slots: Vec<String>,
-        /// Connections of others.
-        sessions: u64,
-        /// How it orders text.
-        collation: Option<Box<Collation>>,
-    },
-}
-
-/// Another database of the server, with signs of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OtherDatabase {
-    /// Its name.
-    pub name: String,
-    /// Its owner is the node's role too.
-    pub same_owner: bool,
-    /// kwild's replication slots.
-    pub slots: u64,
-    /// Transactions that are open now.
-    pub transactions: u64,
-    /// Sessions of psql, which is what loads a snapshot.
-    pub restores: u64,
-}
-
-/// What a look at the server saw.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// As a number: 160009.
-    pub version: u32,
-    /// As the server says it.
-    pub version_text: String,
-    /// By name.
-    pub settings: BTreeMap<String, Setting>,
-    /// It follows another server.
-    pub standby: bool,
-    /// The rights of the role that logged in.
-    pub role: Role,
-    /// The node's database.
-    pub database: Database,
-    /// Extensions that can be created.
-    pub extensions: Vec<String>,
-    /// Whether there are ICU collations.
-    pub icu: bool,
-    /// Prepared transactions that nobody has ended: database and id.
-    pub prepared: Vec<(String, String)>,
-    /// Other databases.
-    pub others: Vec<OtherDatabase>,
-    /// Where it keeps its data; None when this role may not know.
-    pub data_directory: Option<String>,
-    /// Replication connections and others of the role, which limit how many nodes fit.
-    pub connections: u64,
-}
-
-/// Whether the server could be asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Access {
-    /// Yes.
-    Asked(Box<Server>),
-    /// It cannot be reached, or let nobody in, for this reason.
-    Refused(String),
-}
 
 /// What follows; `place`, `user` and `dbname` are those of the node's settings, `old` is how the old network's database orders
 /// text.
@@ -398,20 +290,7 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
         let text = format!("there is no database {shown} yet, and kwild does not make it: it would end at once");
         return vec![Check::from(error("database", text).fix(create.clone())).remedy(Remedy::Sql(create))];
     };
-    let mut checks = Vec::new();
-    let running = !slots.is_empty();
-    if running {
-        let text = format!("a kwild is working on the database {shown} now (replication slot {})", escape(&slots[0]));
-        let fix = "give this node a database of its own, or stop that kwild if it is this node's";
-        checks.push(if expected.started {
-            note("database-in-use", text).into()
-        } else {
-            error("database-in-use", text).fix(fix).into()
-        });
-    } else if *sessions > 0 {
-        let text = format!("{} on the database {shown} beside this one", count(*sessions, "connection"));
-        checks.push(warning("database-in-use", text).fix("end them: nothing may write there while kwild loads").into());
-    }
+    let mut checks: Vec<Check> = in_use(slots, *sessions, expected, &shown).into_iter().collect();
     let drop = format!("DROP DATABASE {};", identifier(dbname));
     let names = |list: &[&Schema]| first_few(list.iter().map(|schema| &schema.name), 5);
     let state = schemas.iter().find(|schema| schema.name == "kwild_voting");
@@ -485,6 +364,23 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
         None => checks.push(Check::good("database-content", format!("the database {shown} is empty"))),
     }
     checks
+}
+
+/// Who else works on the database; `shown` is its name.
+fn in_use(slots: &[String], sessions: u64, expected: Expected, shown: &str) -> Option<Check> {
+    if let Some(slot) = slots.first() {
+        let text = format!("a kwild is working on the database {shown} now (replication slot {})", escape(slot));
+        let fix = "give this node a database of its own, or stop that kwild if it is this node's";
+        return Some(if expected.started {
+            note("database-in-use", text).into()
+        } else {
+            error("database-in-use", text).fix(fix).into()
+        });
+    }
+    (sessions > 0).then(|| {
+        let text = format!("{} on the database {shown} beside this one", count(sessions, "connection"));
+        warning("database-in-use", text).fix("end them: nothing may write there while kwild loads").into()
+    })
 }
 
 /// What a kwild makes for itself after a restore of which psql kept nothing: its sentry, a table or also a sequence.
