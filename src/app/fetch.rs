@@ -258,7 +258,7 @@ fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
         progress.note(line);
     }
     if matches!(manifest.manifest().trust.attestations, Attestations::None) {
-        progress.warning(NO_ATTESTATIONS);
+        progress.note(NO_ATTESTATIONS);
     }
 }
 

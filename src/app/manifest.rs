@@ -177,7 +177,7 @@ pub fn sign(
     let mut candidate = candidate(&genesis, genesis_file, &snapshot, height, key.public(), options, now)?;
     candidate.node_addresses = node_addresses(&genesis, options, progress)?;
     if candidate.trust.attestations == Attestations::None {
-        progress.warning(NO_ATTESTATIONS);
+        progress.note(NO_ATTESTATIONS);
     }
     if options.threshold > 1 {
         let needed = options.threshold;

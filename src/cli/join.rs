@@ -25,7 +25,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(after_help = "Every configuration flag of Kwil's `setup init` is taken too, such as --db.dbname or \
     --app.pg-db-name; --help lists them all.\n\n\
-    Example:\n  regenesis join regenesis1… --root-dir ~/.kwild-new --key-file ./nodekey.json --db.dbname kwild_new")]
+    Example:\n  regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new --key-file ./nodekey.json --db.dbname kwild_new")]
 pub(crate) struct JoinArgs {
     /// The root to make; an existing one must be empty or hold only the node's key
     #[arg(short = 'r', long = "root-dir", visible_alias = "root", value_name = "DIR")]

@@ -25,6 +25,7 @@ mod setup_restore;
 mod setup_testnet;
 mod signals;
 mod snapshot;
+mod spelled;
 mod swarm;
 mod ticket;
 mod values;
@@ -35,6 +36,8 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use output::Output;
+#[doc(hidden)]
+pub use spelled::{misspelt, unknown_flags};
 
 use crate::base::{Progress, Result, task::CancellationToken};
 
@@ -51,7 +54,7 @@ const VERSION: &str =
     arg_required_else_help = true,
     after_help = "Two commands make a migration:\n  \
         lead$       regenesis publish --dbname kwild --user kwild --key lead.key --snapdir ./network_snapshot\n  \
-        validator$  regenesis join <ticket> --root-dir ~/.kwild-new --key-file ./private_key\n\n\
+        validator$  regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new --key-file ./private_key\n\n\
         Try it on this machine first: regenesis demo"
 )]
 struct Program {

@@ -14,6 +14,7 @@ use crate::{
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, limits, text},
     manifest::{ArtifactName, Ticket},
+    setup,
 };
 
 /// How to enter the swarm.
@@ -114,7 +115,12 @@ impl SeedArgs {
 /// Prints the ticket, which is the only thing on stdout, and serves until a signal comes.
 pub(crate) async fn serve(serving: fetch::Serving, session: &Session) -> Result<()> {
     session.output.result(&TicketResult::new(&serving.ticket, serving.manifest.id())?)?;
-    session.progress.note("serving; give the ticket to the validators, over a channel you trust. Stop with Ctrl-C");
+    let key = setup::key_file_name(serving.manifest.manifest().network.family);
+    session.progress.note(format!(
+        "serving; give the ticket to the validators, over a channel you trust. Stop with Ctrl-C\n\
+         each of them saves it in a file and runs:\n  \
+         regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new --key-file ~/.kwild/{key}",
+    ));
     serving.run(None, &session.cancel).await
 }
 

@@ -22,10 +22,11 @@ const INPUT_SIZE_BYTES_MAX: usize = 4 * limits::TICKET_SIZE_BYTES_MAX;
 /// Where a ticket comes from.
 #[derive(Debug, Args)]
 pub(crate) struct TicketArgs {
-    /// The ticket: the line that begins with regenesis1, or - for stdin
+    /// The ticket: - reads it from stdin. The line itself, which begins with regenesis1, is taken as well, but everyone on
+    /// this machine can see it then (ps)
     #[arg(env = "REGENESIS_TICKET", hide_env_values = true, value_name = "TICKET")]
     pub(crate) ticket: Option<String>,
-    /// Reads the ticket from a file
+    /// Reads the ticket from a file, as it was saved from a mail or a chat
     #[arg(long, value_name = "FILE")]
     pub(crate) ticket_file: Option<PathBuf>,
 }
@@ -57,7 +58,7 @@ impl TicketArgs {
     pub(crate) fn read(&self) -> Result<Ticket> {
         self.read_if_given()?.ok_or_else(|| {
             Error::usage("no ticket is given")
-                .hint("give it as the argument, - for stdin, --ticket-file FILE or REGENESIS_TICKET")
+                .hint("save the lead's line in a file and give --ticket-file FILE, or - to read it from stdin")
         })
     }
 }

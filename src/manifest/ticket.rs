@@ -156,7 +156,15 @@ pub enum TicketError {
     /// So many characters follow that do not belong to the ticket.
     #[error("the ticket is followed by {0} characters that do not belong to it")]
     Longer(usize),
-    /// The checksum does not fit.
+    /// One letter is another than the lead's ticket has.
+    #[error("the ticket has a wrong letter: \"{letter}\" at place {place}")]
+    Letter {
+        /// Its place, counted from 1 without blanks.
+        place: usize,
+        /// The letter that stands there.
+        letter: char,
+    },
+    /// The checksum does not fit, and more than one letter is wrong.
     #[error("the ticket was changed: its checksum does not fit")]
     Changed,
     /// Whole, but its content is not right.
@@ -178,6 +186,9 @@ impl From<TicketError> for Error {
             TicketError::Decode(_) => "ask the lead for a new ticket".into(),
             TicketError::Several => "give one of them: the one that the lead sent last".into(),
             TicketError::NotATicket => Next::WholeTicket.into(),
+            TicketError::Letter { .. } => {
+                "compare that letter with the line that the lead posted, or better copy the whole line again".into()
+            }
             _ => "copy the whole line again from where the lead posted it".into(),
         };
         Error::verify(error.to_string()).hint(advice)
@@ -264,16 +275,52 @@ impl FromStr for Ticket {
             return Err(TicketError::Longer(digits.len().max(expected + 1) - expected));
         }
         let digits = &digits[..expected];
-        let frame = BASE32_NOPAD.decode(digits.as_bytes()).map_err(|_| TicketError::Changed)?;
-        let frame = Zeroizing::new(frame);
-        let (content, sum) = frame.split_last_chunk::<CHECKSUM_SIZE_BYTES>().ok_or(TicketError::Changed)?;
-        if checksum(content) != *sum {
-            return Err(TicketError::Changed);
+        let wrong = |at: usize| {
+            let letter = char::from(digits.as_bytes()[at]).to_ascii_lowercase();
+            TicketError::Letter { place: PREFIX.len() + 2 + at, letter }
+        };
+        // Nothing but bits behind the end of the last byte can be wrong with these letters.
+        let frame = BASE32_NOPAD.decode(digits.as_bytes()).map_err(|_| wrong(expected - 1))?;
+        let mut frame = Zeroizing::new(frame);
+        if !is_whole(&frame) {
+            return Err(wrong_letter(&mut frame).map_or(TicketError::Changed, wrong));
         }
+        let content = &frame[..frame.len() - CHECKSUM_SIZE_BYTES];
         let ticket = wire::decode_ticket(&content[LENGTH_SIZE_BYTES..]).map_err(TicketError::Decode)?;
         ticket.check().map_err(TicketError::Decode)?;
         Ok(ticket)
     }
+}
+
+/// Whether the checksum at the end of a frame fits what stands before it.
+fn is_whole(frame: &[u8]) -> bool {
+    frame.split_last_chunk::<CHECKSUM_SIZE_BYTES>().is_some_and(|(content, sum)| checksum(content) == *sum)
+}
+
+/// Which letter is wrong, where another one in its place makes the checksum fit; each is tried, 31 times a letter, and the
+/// frame is left as it was. A checksum of 32 bits leaves no doubt: of all the tries for the longest ticket, less than one in
+/// ten thousand would fit by chance.
+fn wrong_letter(frame: &mut [u8]) -> Option<usize> {
+    const LETTER_BITS: usize = 5;
+    let letters = text_length(frame.len());
+    (0..letters).find(|letter| {
+        let (byte, bit) = (letter * LETTER_BITS / 8, letter * LETTER_BITS % 8);
+        (1..1_u16 << LETTER_BITS).any(|change| {
+            // The letter's bits in the two bytes that they may reach into.
+            let [first, second] = (change << (16 - LETTER_BITS - bit)).to_be_bytes();
+            if byte + 1 == frame.len() && second != 0 {
+                return false;
+            }
+            let turn = |frame: &mut [u8]| {
+                frame[byte] ^= first;
+                frame.iter_mut().skip(byte + 1).take(1).for_each(|next| *next ^= second);
+            };
+            turn(frame);
+            let fits = is_whole(frame);
+            turn(frame);
+            fits
+        })
+    })
 }
 
 fn base32_value(c: u8) -> u32 {
@@ -361,6 +408,13 @@ mod tests {
             TicketError::Character { place: text.find(&text[20..21]).unwrap() + 1, character: '!' }
         );
         assert!(read(&text.replacen(&text[20..21], "0", 1)).to_string().contains("has \"0\" at place"));
+        let other = if &text[40..41] == "x" { 'y' } else { 'x' };
+        let mistyped = format!("{}{other}{}", &text[..40], &text[41..]);
+        assert_eq!(read(&mistyped), TicketError::Letter { place: 41, letter: other });
+        let shouted = format!("> {}", mistyped.to_uppercase());
+        assert!(read(&shouted).to_string().contains(&format!("a wrong letter: \"{other}\" at place 41")));
+        let two = format!("{}{other}{}", &mistyped[..60], &mistyped[61..]);
+        assert_eq!(read(&two), if two == mistyped { read(&mistyped) } else { TicketError::Changed });
         assert_eq!(read(&format!("x{text}")), TicketError::NotATicket);
         assert_eq!(read(&format!("{text}8")), TicketError::Longer(1));
         assert_eq!(read(&format!("{text}\n{text}\n")), TicketError::Several);
@@ -416,7 +470,13 @@ mod tests {
             prop_assume!(text[place..=place] != with);
             let mut changed = text.clone();
             changed.replace_range(place..=place, &with);
-            prop_assert!(changed.parse::<Ticket>().is_err());
+            let refused = changed.parse::<Ticket>().unwrap_err();
+            // Behind the length, a letter for another one is told by its place.
+            let is_letter = with.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
+            if is_letter && place >= PREFIX.len() + 1 + text_length(LENGTH_SIZE_BYTES) {
+                let letter = with.chars().next().unwrap();
+                prop_assert_eq!(refused, TicketError::Letter { place: place + 1, letter });
+            }
         }
 
         #[test]

@@ -25,6 +25,7 @@ use nix::{
 };
 use regenesis::{
     base::Sha256Hash,
+    cli::{misspelt, unknown_flags},
     database::scratch::{Scratch, ScratchOptions},
     manifest::Ticket,
 };
@@ -249,6 +250,10 @@ impl Process {
         assert!(!late.timed_out(), "it does not end; stdout: {stdout}; stderr: {stderr}");
         let status = self.child.wait().unwrap();
         let code = status.code().or(status.signal().map(|s| 128 + s)).unwrap();
+        for line in stderr.lines().filter_map(|line| line.trim_start().strip_prefix("next: ")) {
+            let wrong = [misspelt(line), unknown_flags(line)].concat();
+            assert!(wrong.is_empty(), "it advises what it does not take: {wrong:?} in {line}");
+        }
         Run { code, stdout, stderr }
     }
 

@@ -10,3 +10,4 @@ mod genesis;
 mod layers;
 mod manifest;
 mod setup_init;
+mod spelled;

@@ -46,7 +46,8 @@ fn a_cut_changed_or_other_ticket_is_refused() {
     refused(&ticket[..ticket.len() - 5], 3, &["the ticket is cut: 5 characters are missing"]);
     let middle = ticket.len() / 2;
     let other = if &ticket[middle..=middle] == "a" { "b" } else { "a" };
-    refused(&format!("{}{other}{}", &ticket[..middle], &ticket[middle + 1..]), 3, &["the ticket was changed"]);
+    let wrong = format!("a wrong letter: \"{other}\" at place {}", middle + 1);
+    refused(&format!("{}{other}{}", &ticket[..middle], &ticket[middle + 1..]), 3, &[&wrong]);
     refused("https://example.org", 3, &["this is not a ticket"]);
     refused(&ticket.replacen("regenesis1", "regenesis2", 1), 3, &["version 2"]);
     refused(&change(&ticket, |t| t.addresses.clear()), 2, &["no address", "--connect"]);
