@@ -11,7 +11,7 @@ const ROWS: u32 = 160 << 10;
 const ROW_SIZE_BYTES: usize = 1000;
 
 /// A lead that serves a large and legal snapshot.
-fn large() -> (Party, Process, String) {
+pub(super) fn large() -> (Party, Process, String) {
     let kwils = unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"));
     let mut text = guarded(Family::V010, &kwils);
     let copy = b"COPY notes.notes (id, txt, bin) FROM stdin;\n";
