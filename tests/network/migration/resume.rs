@@ -97,6 +97,17 @@ fn killed_interrupted_and_doubled_fetches_go_on_where_they_stopped() {
     assert!(fetched.stdout.contains("not fetched again"), "{}", fetched.stdout);
     assert!(fetched.stderr.contains("that are already here"), "{}", fetched.stderr);
 
+    // What an interrupted one left can be removed; the next one then begins anew.
+    let tidy = Party::new();
+    let fetch_anew = || tidy.swarm(&["fetch", &ticket, "--dir", "files", "--linger", "none", "--progress", "json"]);
+    assert_eq!(in_the_middle(&publish, fetch_anew(), |fetch| fetch.stop(Signal::SIGINT)).code, 130);
+    let cleaned = tidy.run(&["clean", "--yes", "--output", "json"]).result();
+    assert!(cleaned["left"].to_string().contains("files/snapshot.sql.gz.part"), "{cleaned}");
+    assert!(!tidy.path("files/snapshot.sql.gz.part").exists());
+    let fetched = fetch_anew().finish().done();
+    assert!(fetched.stdout.contains("fetched and verified"), "{}", fetched.stdout);
+    assert!(tidy.read("files/snapshot.sql.gz") == lead.read("snaps/snapshot.sql.gz"));
+
     // On what is complete already nothing is fetched, and nothing is lost.
     let again = fetch().finish().done();
     assert!(again.stdout.contains("from 0 peers"), "{}", again.stdout);
