@@ -6,13 +6,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use kwil_formats::formats::Family;
 use serde::Serialize;
 
+use super::node;
 use crate::{
     base::{
         Context, Error, Kind, Result,
         durable::{self, LOCK_FILE_NAME, PRIVATE_DIRECTORY_NAME},
     },
+    manifest::ArtifactName,
     setup::{STAGING_LOCK_NAME, STAGING_SUFFIX},
 };
 
@@ -39,7 +42,9 @@ pub struct Cleaned {
     pub held: Vec<PathBuf>,
 }
 
-/// Looks into directories, and one level below, for unfinished roots; removes those that nobody holds if `remove`.
+/// Looks into directories, and one level below, for unfinished roots and for files that were not fetched to their end;
+/// removes those that nobody holds if `remove`. What is left of a fetch's journal does no harm: it speaks of files by their
+/// stamps.
 ///
 /// # Errors
 /// When a directory cannot be read, or something cannot be removed.
@@ -58,7 +63,8 @@ pub fn clean(directories: &[PathBuf], remove: bool) -> Result<Cleaned> {
         };
         let bytes = size(&path);
         if remove {
-            fs::remove_dir_all(&path).or_failed(|| format!("cannot remove {}", path.display()))?;
+            let gone = if is_directory(&path) { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            gone.or_failed(|| format!("cannot remove {}", path.display()))?;
             durable::sync_directory(durable::parent(&path))?;
         }
         cleaned.left.push(Left { path, bytes });
@@ -75,9 +81,12 @@ pub fn left_beside(root: &Path, own: &Path) -> Vec<PathBuf> {
 
 /// Unfinished roots in a directory: beside where they will stand, or inside of them.
 fn unfinished(directory: &Path) -> Result<Vec<PathBuf>> {
-    let mut found = Vec::new();
+    let mut found = partial_files(directory);
     for path in entries(directory)? {
         let inside = path.join(STAGING_SUFFIX);
+        if is_directory(&path) && !is_staging(&path) {
+            found.extend(partial_files(&path));
+        }
         if is_staging(&path) {
             found.push(path);
         } else if is_directory(&inside) {
@@ -85,6 +94,18 @@ fn unfinished(directory: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(found)
+}
+
+/// Files of a directory that a fetch into it has not completed.
+fn partial_files(directory: &Path) -> Vec<PathBuf> {
+    if !is_directory(&directory.join(PRIVATE_DIRECTORY_NAME)) {
+        return Vec::new();
+    }
+    let names = [Family::V09, Family::V010].into_iter().flat_map(|family| {
+        [ArtifactName::Genesis, ArtifactName::Snapshot].map(|name| node::artifact_name(name, family, false))
+    });
+    let paths = names.map(|name| durable::part_path(&directory.join(name)));
+    paths.filter(|path| fs::symlink_metadata(path).is_ok_and(|data| data.is_file())).collect()
 }
 
 fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -106,9 +127,10 @@ fn is_staging(path: &Path) -> bool {
     name.starts_with('.') && name.ends_with(STAGING_SUFFIX) && is_directory(path)
 }
 
-/// The locks of an unfinished root; None: a process has one of them.
+/// The locks of an unfinished root, or of the directory that a file is fetched into; None: a process has one of them.
 fn take(path: &Path) -> Result<Option<Vec<durable::Lock>>> {
     let mut locks = Vec::new();
+    let path = if is_directory(path) { path } else { durable::parent(path) };
     for lock in [path.join(STAGING_LOCK_NAME), path.join(PRIVATE_DIRECTORY_NAME).join(LOCK_FILE_NAME)] {
         if !lock.exists() {
             continue;
@@ -123,6 +145,9 @@ fn take(path: &Path) -> Result<Option<Vec<durable::Lock>>> {
 }
 
 fn size(path: &Path) -> u64 {
+    if !is_directory(path) {
+        return fs::symlink_metadata(path).map_or(0, |data| data.len());
+    }
     let below = |path: &Path| fs::read_dir(path).into_iter().flatten().flatten().take(ENTRIES_MAX);
     below(path)
         .map(|entry| match entry.metadata() {
@@ -136,12 +161,39 @@ fn size(path: &Path) -> u64 {
 /// The error of a place that is none.
 pub fn no_directory(path: &Path) -> Error {
     Error::usage(format!("there is no directory {}", path.display()))
-        .hint("name directories in which roots were being made")
+        .hint("name directories in which roots were being made or files fetched")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_that_were_not_fetched_to_their_end_are_found_and_nothing_else_of_theirs_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = dir.path().join("files");
+        let private = files.join(PRIVATE_DIRECTORY_NAME);
+        fs::create_dir_all(&private).unwrap();
+        let part = files.join("snapshot.sql.gz.part");
+        for path in [&part, &files.join("genesis.json"), &files.join("notes.part"), &private.join(LOCK_FILE_NAME)] {
+            fs::write(path, [0; 1000]).unwrap();
+        }
+        // Of another program's directory, and of one that somebody works on, nothing goes.
+        let foreign = dir.path().join("foreign");
+        fs::create_dir(&foreign).unwrap();
+        fs::write(foreign.join("snapshot.sql.gz.part"), "").unwrap();
+        let lock = durable::Lock::acquire(&private.join(LOCK_FILE_NAME), "it").unwrap();
+        let look = |place: &Path, remove| clean(&[place.to_owned()], remove).unwrap();
+        assert_eq!(look(dir.path(), true).held, std::slice::from_ref(&part));
+        drop(lock);
+        for place in [dir.path(), &files] {
+            assert_eq!(look(place, false).left, [Left { path: part.clone(), bytes: 1000 }]);
+        }
+        look(dir.path(), true);
+        assert!(!part.exists() && look(dir.path(), false).left.is_empty());
+        assert!(files.join("genesis.json").exists() && files.join("notes.part").exists());
+        assert!(foreign.join("snapshot.sql.gz.part").exists());
+    }
 
     #[test]
     fn only_what_nobody_holds_is_removed_and_only_when_asked() {

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use super::{
     manifest::NO_ATTESTATIONS,
     node::{self, Heard, Node, Patience, SwarmOptions},
+    short,
     state::StateDirectory,
 };
 use crate::{
@@ -233,7 +234,11 @@ async fn manifest_from_peers(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<VerifiedManifest> {
-    progress.step(format!("looking for {} at {}", text::escape(&ticket.new_chain_id), ticket.addresses.join(", ")));
+    progress.step(format!(
+        "looking for {} at {}",
+        text::escape(&ticket.new_chain_id),
+        text::first_few(ticket.addresses.iter().map(|address| short::place(address)), 4)
+    ));
     let mut patience = Patience::new(give_up);
     loop {
         let heard = tokio::select! {
@@ -383,7 +388,6 @@ impl Fetching<'_> {
     ) -> Result<Option<Verified>> {
         self.progress.step("fetching");
         let mut patience = Patience::new(self.give_up);
-        let began = clock::now();
         let mut verified = None;
         loop {
             let heard = tokio::select! {
@@ -395,7 +399,7 @@ impl Fetching<'_> {
                 heard = node.next() => heard?,
             };
             let status = node.status();
-            node::tell_progress(self.progress, &status, began);
+            node::tell_progress(self.progress, &status);
             if let Heard::Complete = heard {
                 self.progress.done("fetch");
                 return Ok(verified);

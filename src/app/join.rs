@@ -346,7 +346,7 @@ async fn tell(
         peers: &peers,
         database: &database,
         is_validator: initialised.validator.is_some(),
-        follow: follow,
+        follow,
     };
     Joined {
         next: steps.advice(),

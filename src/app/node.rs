@@ -10,13 +10,11 @@ use std::{
 use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME, key::PrivateKey};
 use tokio::time::timeout;
 
+use super::short;
 use crate::{
     base::{
-        Context, Error, Kind, Next, Notice, Progress, Result, clock,
-        files::read_bounded,
-        limits,
-        task::CancellationToken,
-        text::{self, megabytes_per_second},
+        Context, Error, Kind, Next, Notice, Progress, Result, clock, files::read_bounded, limits,
+        task::CancellationToken, text,
     },
     manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
     store::{ArtifactFile, Contents, PrivateDirectory},
@@ -337,8 +335,8 @@ impl Node {
         for total in totals.iter().filter(|t| t.sent_bytes + t.received_bytes > 0) {
             self.progress.note(format!(
                 "{} at {}: sent {}, received {}",
-                total.peer,
-                total.address,
+                short::peer(&total.peer),
+                short::place(&total.address),
                 text::bytes(total.sent_bytes),
                 text::bytes(total.received_bytes)
             ));
@@ -405,17 +403,17 @@ impl Patience {
 }
 
 /// A line on how a fetch goes.
-pub fn tell_progress(progress: &Progress, status: &Status, began: std::time::Instant) {
+pub fn tell_progress(progress: &Progress, status: &Status) {
     if status.total_bytes == 0 {
         return;
     }
-    let seconds = clock::now().duration_since(began).as_secs_f64();
-    let rate = megabytes_per_second(status.received_bytes, seconds);
-    let detail = format!(
-        "{}, {}; {rate:.0} MB/s in all",
-        text::count(status.peers as u64, "peer"),
-        text::count(status.seeds as u64, "seed"),
-    );
+    let detail = match (status.peers, status.unreachable.as_slice()) {
+        (0, []) => "looking for peers".to_owned(),
+        (0, tried) => format!("trying {}", text::first_few(tried.iter().map(|(address, _)| short::place(address)), 2)),
+        (peers, _) => {
+            format!("{}, {}", text::count(peers as u64, "peer"), text::count(status.seeds as u64, "seed"))
+        }
+    };
     progress.bytes("fetch", status.have_bytes, Some(status.total_bytes), detail);
 }
 

@@ -61,6 +61,8 @@ pub struct Rehearsed {
     pub family: Family,
     /// SHA-256 of the uncompressed text.
     pub state_hash: Sha256Hash,
+    /// The server that was used, as host and port; `None`: a throw-away one.
+    pub server: Option<String>,
     /// Major version of the server that was used.
     pub server_major: u32,
     /// The number of tables that have a COPY block in the file, with or without rows.
@@ -214,7 +216,8 @@ pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &Ca
             .await
             .or_failed(|| "the throw-away server was not stopped")??;
     }
-    judge(&wanted, loaded, server_major)
+    let place = options.server.as_ref().map(|server| format!("{}:{}", text::escape(&server.host), server.port));
+    judge(&wanted, loaded, place, server_major)
 }
 
 fn interrupted() -> Error {
@@ -280,7 +283,7 @@ fn votes_of(report: &ScanReport) -> u64 {
     report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0)
 }
 
-fn judge(wanted: &Wanted, restored: Restored, server_major: u32) -> Result<Rehearsed> {
+fn judge(wanted: &Wanted, restored: Restored, server: Option<String>, server_major: u32) -> Result<Rehearsed> {
     let Restored { loaded, digest } = restored;
     let report = &loaded.read.report;
     let (failed, failed_more) = loaded.complaints.by_statement(&loaded.read.outline, votes_of(report));
@@ -311,6 +314,7 @@ fn judge(wanted: &Wanted, restored: Restored, server_major: u32) -> Result<Rehea
         ok,
         family: report.family,
         state_hash: loaded.read.state_hash,
+        server,
         server_major,
         tables: report.table_rows.len() as u64,
         rows: report.rows,

@@ -13,11 +13,11 @@ use crate::{
 /// Flags of `clean`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "A join that was killed goes on where it stopped when it is given again: clean away only what is not wanted.\n\n\
+    after_help = "A join or fetch that was killed goes on where it stopped when it is given again: clean away only what is not wanted.\n\n\
     Example:\n  regenesis clean ~            (lists)\n  regenesis clean ~ --yes      (removes)"
 )]
 pub(crate) struct CleanArgs {
-    /// Directories in which roots were being made
+    /// Directories in which roots were being made or files fetched
     #[arg(value_name = "DIR", default_value = ".")]
     directories: Vec<PathBuf>,
     /// Remove what nobody works on

@@ -10,12 +10,15 @@ mod drill;
 mod genesis;
 mod genesis_flags;
 mod genesis_values;
+mod guide;
 mod join;
 mod key;
 mod manifest;
+mod meter;
 mod output;
 mod progress;
 mod publish;
+mod screen;
 mod setup;
 mod setup_check;
 mod setup_confirm;
@@ -36,6 +39,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 pub(crate) use output::Output;
+use screen::Screen;
 #[doc(hidden)]
 pub use spelled::{misspelt, unknown_flags};
 
@@ -55,6 +59,7 @@ const VERSION: &str =
     after_help = "Two commands make a migration:\n  \
         lead$       regenesis publish --dbname kwild --user kwild --key lead.key --snapdir ./network_snapshot\n  \
         validator$  regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new --key-file ./private_key\n\n\
+        Step by step: regenesis guide lead, regenesis guide validator, regenesis guide relay\n\
         Try it on this machine first: regenesis demo"
 )]
 struct Program {
@@ -89,6 +94,13 @@ pub(crate) struct Globals {
     /// Form of the log on stderr (what is logged: REGENESIS_LOG, a tracing filter)
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, hide_possible_values = true, value_name = "text|json")]
     log_format: LogFormat,
+}
+
+impl Globals {
+    /// Whether only warnings and errors are told.
+    fn is_quiet(&self) -> bool {
+        self.quiet || self.silence
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -162,6 +174,8 @@ enum Command {
     Clean(clean::CleanArgs),
     /// Predict how long a swarm takes on declared lines, and what holds it up
     Drill(drill::DrillArgs),
+    /// The steps of a part in a migration, with commands to copy: guide lead, guide validator, guide relay
+    Guide(guide::GuideArgs),
     /// Show a whole migration on this machine, on a throw-away Postgres
     Demo(demo::DemoArgs),
 }
@@ -181,6 +195,7 @@ impl Command {
             Command::Key(command) => command.run(session).await,
             Command::Clean(args) => args.run(session).await,
             Command::Drill(args) => args.run(session).await,
+            Command::Guide(args) => args.run(session).await,
             Command::Demo(args) => args.run(session).await,
         }
     }
@@ -198,8 +213,9 @@ pub fn main() -> ExitCode {
         Err(e) => return output::usage_error(&e),
     };
     let globals = &program.globals;
-    output::start_log(globals);
-    let output = Output::new(globals.output);
+    let screen = Screen::new(globals);
+    output::start_log(globals, &screen);
+    let output = Output::new(globals.output, screen.clone());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
@@ -209,9 +225,14 @@ pub fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         let signals = signals::Signals::install();
-        let session =
-            Session { output: output.clone(), progress: progress::sink(globals), cancel: signals.cancel.clone() };
+        let session = Session {
+            output: output.clone(),
+            progress: progress::sink(globals, &screen),
+            cancel: signals.cancel.clone(),
+        };
         let result = program.command.run(&session).await;
+        // No bar hides the error or what to do about it.
+        screen.close();
         match result {
             Ok(()) => ExitCode::SUCCESS,
             Err(e) => output.error(&signals.explain(e)),

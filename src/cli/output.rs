@@ -14,7 +14,7 @@ use serde::Serialize;
 use tracing_subscriber::EnvFilter;
 use zeroize::Zeroizing;
 
-use super::{ColorChoice, Globals, LogFormat, OutputFormat, words};
+use super::{ColorChoice, Globals, LogFormat, OutputFormat, Screen, words};
 use crate::base::{Context, Error, Kind, Result};
 
 /// How an error of the system ends that comes of `ulimit -f`.
@@ -26,6 +26,8 @@ pub(crate) struct Output {
     format: OutputFormat,
     /// Whether the one JSON object of the command was printed.
     printed: Arc<AtomicBool>,
+    /// Where bars may stand that the result must not run into.
+    screen: Screen,
 }
 
 #[derive(Serialize)]
@@ -35,8 +37,8 @@ struct Envelope<T> {
 }
 
 impl Output {
-    pub(crate) fn new(format: OutputFormat) -> Self {
-        Output { format, printed: Arc::default() }
+    pub(crate) fn new(format: OutputFormat, screen: Screen) -> Self {
+        Output { format, printed: Arc::default(), screen }
     }
 
     /// Prints a command's one result.
@@ -60,8 +62,13 @@ impl Output {
                 serde_json::to_string_pretty(&envelope).or_failed(|| "cannot write the result as JSON")?
             }
         });
-        let mut stdout = io::stdout().lock();
-        match writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush()) {
+        let print = || {
+            let mut stdout = io::stdout().lock();
+            writeln!(stdout, "{}", text.trim_end_matches('\n')).and_then(|()| stdout.flush())
+        };
+        // A pipe that nobody reads holds up nothing that is drawn on the terminal.
+        let written = if io::stdout().is_terminal() { self.screen.above(print) } else { print() };
+        match written {
             // The reader has seen enough.
             Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
             other => other.or_failed(|| "cannot write the result"),
@@ -106,11 +113,14 @@ pub(crate) fn colour(choice: ColorChoice) -> bool {
 }
 
 /// Starts the log on stderr, by `REGENESIS_LOG` or `--verbose`; without both nothing is logged.
-pub(crate) fn start_log(globals: &Globals) {
+pub(crate) fn start_log(globals: &Globals, screen: &Screen) {
     let default = if globals.verbose { "regenesis=debug" } else { "off" };
     let filter = EnvFilter::try_from_env("REGENESIS_LOG").unwrap_or_else(|_| EnvFilter::new(default));
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(colour(globals.color));
+    let screen = screen.clone();
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(move || screen.clone())
+        .with_ansi(colour(globals.color));
     // A second start only happens in tests.
     let _ = match globals.log_format {
         LogFormat::Text => builder.try_init(),

@@ -52,7 +52,9 @@ impl fmt::Display for RestoreResult {
         }
         writeln!(f, "  family      {family}")?;
         writeln!(f, "  state hash  {state_hash}")?;
-        writeln!(f, "  server      PostgreSQL {server_major}")?;
+        let place =
+            self.0.server.as_deref().map_or_else(|| "a throw-away one".to_owned(), |place| format!("at {place}"));
+        writeln!(f, "  server      PostgreSQL {server_major}, {place}")?;
         writeln!(f, "  data        {} in {}", text::count(*rows, "row"), text::count(*tables, "table"))?;
         writeln!(f, "  restored    {}", text::count(*restored_rows, "row"))?;
         for table in &self.0.differs {

@@ -14,6 +14,9 @@ use super::{
 const SOLE_TIME: Duration = Duration::from_millis(500);
 /// What is out and not yet with everyone keeps the peers' lines busy for so long.
 const PASS_ON_TIME: Duration = Duration::from_secs(1);
+/// The same as a part of the time that our line takes for what is not out yet: early in a long run more may wait, since what peers pass on
+/// later than they could, on a machine that is busy or while we see too little of their lines, is made up for before the end.
+const PASS_ON_PART: f64 = 0.1;
 /// While the most that anyone has is less than this part, nobody is behind.
 const BEGINNING: u32 = 32;
 /// Who passes on next to nothing is given so much of a share of first copies, so that it is seen when its line gets better.
@@ -397,7 +400,9 @@ impl Scheduler {
         let to_pass_on = (out * takers).saturating_sub(self.copies);
         let Some(ours) = self.slots.rate().filter(|_| self.fetchers > 1) else { return true };
         let lines = self.pace_known + ours * self.pace_unknown as f64;
-        to_pass_on as f64 * self.chunk_size_bytes as f64 <= lines * PASS_ON_TIME.as_secs_f64()
+        let left = self.fresh.len() as f64 * self.chunk_size_bytes as f64 / ours;
+        let time = PASS_ON_TIME.as_secs_f64().max(left * PASS_ON_PART);
+        to_pass_on as f64 * self.chunk_size_bytes as f64 <= lines * time
     }
 
     /// The first copy of a chunk goes to the peer, and counts in its share.

@@ -42,7 +42,7 @@ const OWNED: [(&str, &[&str]); 19] = [
     ("tokio_postgres", &["database/"]),
     ("postgres_protocol", &["database/"]),
     ("clap", &["cli/"]),
-    ("indicatif", &["cli/"]),
+    ("console", &["cli/"]),
     ("std::io::stdout", &["cli/"]),
     ("std::io::stderr", &["cli/"]),
     ("tokio::io::stdout", &["cli/"]),

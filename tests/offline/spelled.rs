@@ -6,6 +6,8 @@ use std::{fs, path::Path};
 use regenesis::cli::{misspelt, unknown_flags};
 use syn::visit::Visit;
 
+use crate::common::Party;
+
 /// Every string literal of a source, help included; those of its tests are left out.
 #[derive(Default)]
 struct Literals(Vec<String>);
@@ -85,6 +87,22 @@ fn every_flag_in_an_advice_exists() {
         let wrong: Vec<_> = texts.iter().flat_map(|text| unknown_flags(text)).collect();
         assert!(texts.len() > 30 && wrong.is_empty(), "{name}: {wrong:?}");
     }
+}
+
+#[test]
+fn every_command_that_a_guide_prints_can_be_run() {
+    let party = Party::new();
+    for part in ["lead", "validator", "relay"] {
+        for family in ["v0.9", "v0.10"] {
+            let guide = party.run(&["guide", part, "--family", family]).done().stdout;
+            let commands: Vec<_> = guide.lines().filter(|line| line.starts_with("    regenesis ")).collect();
+            let wrong = misspelt(&guide);
+            assert!(commands.len() >= 4 && wrong.is_empty(), "{part} {family}: {wrong:?} in {guide}");
+            // A command goes on one line, so that it is copied as a whole.
+            assert!(commands.iter().all(|line| !line.ends_with('\\')), "{guide}");
+        }
+    }
+    assert_eq!(party.run(&["guide", "nobody"]).code, 2);
 }
 
 #[test]

@@ -81,7 +81,7 @@ impl World {
     fn sign(&self, options: &SignOptions) -> Result<SignedDirectory> {
         let said = self.said.clone();
         let progress = Progress::new(move |item| {
-            if let Item::Warning(notice) = item {
+            if let Item::Note(notice) | Item::Warning(notice) = item {
                 said.lock().unwrap().push(notice.text);
             }
         });

@@ -7,6 +7,7 @@ mod preflight;
 mod resume;
 mod roots;
 mod strangers;
+mod terminal;
 mod whole;
 
 use std::path::Path;

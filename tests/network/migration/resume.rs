@@ -11,7 +11,7 @@ const ROWS: u32 = 160 << 10;
 const ROW_SIZE_BYTES: usize = 1000;
 
 /// A lead that serves a large and legal snapshot.
-fn large() -> (Party, Process, String) {
+pub(super) fn large() -> (Party, Process, String) {
     let kwils = unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"));
     let mut text = guarded(Family::V010, &kwils);
     let copy = b"COPY notes.notes (id, txt, bin) FROM stdin;\n";
@@ -96,6 +96,17 @@ fn killed_interrupted_and_doubled_fetches_go_on_where_they_stopped() {
     let fetched = fetch().finish().done();
     assert!(fetched.stdout.contains("not fetched again"), "{}", fetched.stdout);
     assert!(fetched.stderr.contains("that are already here"), "{}", fetched.stderr);
+
+    // What an interrupted one left can be removed; the next one then begins anew.
+    let tidy = Party::new();
+    let fetch_anew = || tidy.swarm(&["fetch", &ticket, "--dir", "files", "--linger", "none", "--progress", "json"]);
+    assert_eq!(in_the_middle(&publish, fetch_anew(), |fetch| fetch.stop(Signal::SIGINT)).code, 130);
+    let cleaned = tidy.run(&["clean", "--yes", "--output", "json"]).result();
+    assert!(cleaned["left"].to_string().contains("files/snapshot.sql.gz.part"), "{cleaned}");
+    assert!(!tidy.path("files/snapshot.sql.gz.part").exists());
+    let fetched = fetch_anew().finish().done();
+    assert!(fetched.stdout.contains("fetched and verified"), "{}", fetched.stdout);
+    assert!(tidy.read("files/snapshot.sql.gz") == lead.read("snaps/snapshot.sql.gz"));
 
     // On what is complete already nothing is fetched, and nothing is lost.
     let again = fetch().finish().done();

@@ -74,6 +74,7 @@ fn recorded_snapshots_lose_nothing_and_leave_nothing() {
         assert_eq!(result["ok"], true);
         assert_eq!(result["rows"], result["restored_rows"]);
         assert_eq!(result["differs"], serde_json::json!([]));
+        assert_eq!(result["server"], format!("127.0.0.1:{}", server().port()));
         let failed = result["failed"].as_array().unwrap();
         assert_eq!(failed.len(), 1, "{failed:?}");
         assert_eq!((&failed[0]["expected"], &failed[0]["sqlstate"]), (&true.into(), &"23503".into()));
@@ -86,6 +87,7 @@ fn recorded_snapshots_lose_nothing_and_leave_nothing() {
     let words = dry_run(&party, &["-s", data(WORLDS[1]).to_str().unwrap()]);
     assert!(words.stdout.starts_with("kwild would restore all of this snapshot."), "{words:?}");
     assert!(words.stdout.contains("harmless"), "{words:?}");
+    assert!(words.stdout.contains(&format!(", at 127.0.0.1:{}\n", server().port())), "{words:?}");
 }
 
 #[test]
