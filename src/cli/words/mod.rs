@@ -9,7 +9,6 @@ mod next;
 mod testnet;
 
 pub(crate) mod check;
-pub(crate) mod drill;
 pub(crate) mod finding;
 pub(crate) mod root;
 pub(crate) mod snapshot;
