@@ -186,7 +186,7 @@ fn host(layout: &Layout, index: usize) -> Result<String> {
     match &layout.hosts {
         Hosts::Here => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST).to_string()),
         Hosts::Names(names) => names.get(index).cloned().ok_or_else(|| {
-            Error::usage(format!("the host names are {}, and there are more nodes", names.len()))
+            Error::usage(format!("there are more nodes than host names, which are {}", names.len()))
                 .hint("name every node, those that are no validators too")
         }),
         Hosts::Numbered(before, behind) => Ok(format!("{before}{index}{behind}")),
@@ -293,7 +293,7 @@ mod tests {
         let numbered = Hosts::Numbered("k".into(), ".example".into());
         assert_eq!(addresses(numbered)[1], "k1.example:26655");
         let few = plan(&layout(Family::V09, Hosts::Names(vec!["a".into()])), &three).unwrap_err();
-        assert!(few.to_string().contains("the host names are 1"), "{few}");
+        assert!(few.to_string().contains("more nodes than host names, which are 1"), "{few}");
         let end = Hosts::From(Ipv4Addr::BROADCAST);
         assert!(plan(&layout(Family::V09, end), &three).is_err());
     }

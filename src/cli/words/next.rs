@@ -26,7 +26,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::MakeEd25519Key => "use an ed25519 key: `regenesis key gen ed25519 -o FILE`".into(),
         // A node's readiness.
         Next::DatabaseLikeOld => "make the database anew as the old network's is, as `--create-db` of join or the printed createdb does".into(),
-        Next::CompareNodes => "compare the nodes after the first blocks (`regenesis snapshot digest --compare OTHER.json`)".into(),
+        Next::CompareNodes => "where that cannot be, compare the nodes after the first blocks (`regenesis snapshot digest --compare OTHER.json`)".into(),
         Next::MakeRoot => "make a root with `regenesis setup init -r DIR -g GENESIS -s SNAPSHOT`".into(),
         Next::MakeRootOrConfig => "make the root with `regenesis setup init`, or write one".into(),
         Next::GenesisOfSnapshot => "take the genesis.json that was made with this snapshot (`regenesis snapshot verify SNAPSHOT --genesis GENESIS`)".into(),

@@ -36,7 +36,7 @@ pub enum Next {
     // A node's readiness.
     /// Make the database anew, ordered as the old network's.
     DatabaseLikeOld,
-    /// Compare the nodes' data after the first blocks.
+    /// Where nothing else can be done, compare the nodes' data after the first blocks.
     CompareNodes,
     /// Make a root.
     MakeRoot,

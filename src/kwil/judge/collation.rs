@@ -168,7 +168,7 @@ pub fn compare(old: &Collation, new: &Collation, dbname: &str) -> Vec<Finding> {
             old.words(),
             old.tables()
         );
-        let fix = Advice::from("give every node the same version of the system's libraries; where that cannot be");
+        let fix = Advice::from("give every node the same version of the system's libraries");
         say(Level::Warning, text, fix.and(Next::CompareNodes));
     }
     found

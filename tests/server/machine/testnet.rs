@@ -235,7 +235,7 @@ fn flags_that_cannot_be() {
     for (args, words) in [
         (&["-v", "0"][..], "at least one validator"),
         (&["-v", "9999"], "9999 nodes"),
-        (&["-H", "a", "-v", "2"], "the host names are 1"),
+        (&["-H", "a", "-v", "2"], "there are more nodes than host names, which are 1"),
         (&["--db.dbname", "x"], "db.dbname is each node's own"),
         (&["-u", "--db.port", "1"], "db.port is each node's own"),
         (&["-i", "1s"], "--block-interval is no flag of v0.10"),
