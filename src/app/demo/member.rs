@@ -22,7 +22,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::base::{Context, Error, Progress, Result, text::escape};
+use crate::base::{Context, Error, Notice, Progress, Result, text::escape};
 
 /// How long a process may take to end after it was asked to.
 const STOP_TIME_MAX: Duration = Duration::from_secs(15);
@@ -186,6 +186,8 @@ struct Line {
     step: Option<String>,
     note: Option<String>,
     warning: Option<String>,
+    /// What may be done about the note or the warning.
+    next: Option<String>,
     task: Option<String>,
     done: u64,
     total: Option<u64>,
@@ -199,7 +201,7 @@ impl Talk {
     /// Passes one line on. What is neither step, note, warning nor progress comes back: it belongs to an error.
     fn hear(&self, name: &str, aloud: bool, line: &str) -> Option<String> {
         let Ok(item) = serde_json::from_str::<Line>(line) else { return Some(escape(line.trim())) };
-        let Line { step, note, warning, task, done, total } = item;
+        let Line { step, note, warning, next, task, done, total } = item;
         // Who ends first is missed by the others; that is nothing to be told.
         if self.shared.lock().expect("no panic while held").over {
             return None;
@@ -211,7 +213,8 @@ impl Talk {
             let text = plain(&text);
             // What one is told the others are told, too.
             if self.shared.lock().expect("no panic while held").warnings.insert(text.clone()) {
-                self.progress.warning(format!("{name}: {text}"));
+                let next = next.map(|next| plain(&next).into());
+                self.progress.warning(Notice { text: format!("{name}: {text}"), next });
             }
         }
         if let (Some("fetch"), Some(total)) = (task.as_deref(), total) {
@@ -279,7 +282,7 @@ mod tests {
         let talk = Talk::new(Progress::new(move |item| sink.lock().unwrap().push(item)));
         assert_eq!(talk.hear("validator 1", true, r#"{"step": "fetching"}"#), None);
         assert_eq!(talk.hear("validator 2", false, r#"{"step": "fetching"}"#), None);
-        assert_eq!(talk.hear("validator 1", true, r#"{"warning": "mind"}"#), None);
+        assert_eq!(talk.hear("validator 1", true, r#"{"warning": "mind", "next": "look"}"#), None);
         assert_eq!(talk.hear("validator 2", false, r#"{"warning": "mind"}"#), None);
         for (name, done) in [("validator 1", 10), ("validator 2", 20), ("validator 1", 40)] {
             let line = format!(r#"{{"task": "fetch", "done": {done}, "total": 100, "detail": ""}}"#);
@@ -293,7 +296,7 @@ mod tests {
             *items.lock().unwrap(),
             [
                 Item::Note("  validator 1: fetching".into()),
-                Item::Warning("validator 1: mind".into()),
+                Item::Warning(Notice::from("validator 1: mind").next("look")),
                 fetch(10, 100),
                 fetch(30, 200),
                 fetch(60, 200),
