@@ -15,8 +15,8 @@ use kwil_formats::{
     formats::{Family, config::StartSettings},
     judge::collation::Collation,
     judge::readiness::{
-        Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
-        RequiredSpace, judge_machine, judge_overruled, judge_peers, judge_root, judge_server, sort,
+        Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Peers, Port, PortState, Program,
+        PsqlStart, RequiredSpace, judge_machine, judge_overruled, judge_peers, judge_root, judge_server, sort,
     },
 };
 use nix::{
@@ -186,11 +186,7 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
     let mut checks = judge_server(&access, expected, old, &place, &settings.user, &settings.dbname);
     checks.extend(more);
     if let Some(looked) = looked {
-        checks.extend(judge_root(&looked.root, expected));
-        checks.extend(judge_overruled(&looked.overruled));
-        if let (Some(_), Some(family), Some(_)) = (&looked.peers, looked.family, &looked.start) {
-            checks.extend(judge_peers(&peers, family, expected));
-        }
+        checks.extend(judge_looked(looked, &peers, expected));
     }
     checks.extend(judge_machine(&machine, expected));
     sort(&mut checks);
@@ -205,6 +201,16 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
         fixes: fix.then(|| Fixes::of(&checks)),
         checks: checks.into_iter().map(line).collect(),
     })
+}
+
+/// What was found in a root, and whom it can dial.
+fn judge_looked(looked: &Looked, peers: &Peers, expected: Expected) -> Vec<Check> {
+    let mut checks = judge_root(&looked.root, expected);
+    checks.extend(judge_overruled(&looked.overruled));
+    if let (Some(_), Some(family), Some(_)) = (&looked.peers, looked.family, &looked.start) {
+        checks.extend(judge_peers(peers, family, expected));
+    }
+    checks
 }
 
 fn line(check: Check) -> Line {

@@ -169,48 +169,50 @@ fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Ve
             }
             continue;
         }
-        let wanted = match want {
-            Want::Is(text) => text.to_owned(),
-            Want::AtLeast(least) => format!("at least {least}"),
-            Want::ZeroOrAtLeast(least) => format!("0 or at least {least} ms"),
-        };
-        let (seen, source) = (escape(&setting.value), escape(&setting.source));
-        if setting.pending {
-            let text = format!(
-                "{name} is {seen}, and kwild demands {wanted}; the server's files were changed since, but it was not \
-                 restarted: kwild would load the snapshot and then end"
-            );
-            checks.push(error("server-setting", text).at(name).fix("restart the server, then check again").into());
-            continue;
-        }
-        let text = format!(
-            "{name} is {seen} (from: {source}), and kwild demands {wanted}: it would load the snapshot and then end"
-        );
-        // What is set for a database or role counts more than the server's files.
-        let nearer = reset(setting, name, dbname, user);
-        let after = if setting.restart { "restart the server" } else { "SELECT pg_reload_conf();" };
-        let found = match &nearer {
-            Some(sql) => error("server-setting", text).at(name).fix(sql.clone()),
-            None if setting.source == "command line" => error("server-setting", text)
-                .at(name)
-                .fix(format!("the server was started with -c {name}=…: start it with {name}={good}")),
-            None => error("server-setting", text).at(name).fix(format!("{} then: {after}", alter_system(name, good))),
-        };
-        let remedy = match nearer {
-            Some(sql) => Remedy::Sql(sql),
-            // ALTER SYSTEM counts less.
-            None if setting.source == "command line" => {
-                Remedy::Shell(format!("# start the server with -c {name}={good}"))
-            }
-            None => Remedy::Setting { name: name.to_owned(), value: good.to_owned(), restart: setting.restart },
-        };
-        checks.push(Check::from(found).remedy(remedy));
+        checks.push(unfit(setting, name, &want, good, dbname, user));
     }
     checks.extend(INHERITED.iter().filter_map(|inherited| inherited.check(server, dbname, user)));
     if checks.is_empty() {
         checks.push(Check::good("server-setting", format!("all {} settings that kwild looks at", SETTINGS.len())));
     }
     checks
+}
+
+/// The error about a setting that kwild refuses, and what puts it right where it was set.
+fn unfit(setting: &Setting, name: &str, want: &Want, good: &str, dbname: &str, user: &str) -> Check {
+    let wanted = match want {
+        Want::Is(text) => (*text).to_owned(),
+        Want::AtLeast(least) => format!("at least {least}"),
+        Want::ZeroOrAtLeast(least) => format!("0 or at least {least} ms"),
+    };
+    let (seen, source) = (escape(&setting.value), escape(&setting.source));
+    if setting.pending {
+        let text = format!(
+            "{name} is {seen}, and kwild demands {wanted}; the server's files were changed since, but it was not \
+             restarted: kwild would load the snapshot and then end"
+        );
+        return error("server-setting", text).at(name).fix("restart the server, then check again").into();
+    }
+    let text = format!(
+        "{name} is {seen} (from: {source}), and kwild demands {wanted}: it would load the snapshot and then end"
+    );
+    // What is set for a database or role counts more than the server's files.
+    let nearer = reset(setting, name, dbname, user);
+    let after = if setting.restart { "restart the server" } else { "SELECT pg_reload_conf();" };
+    let found = match &nearer {
+        Some(sql) => error("server-setting", text).at(name).fix(sql.clone()),
+        None if setting.source == "command line" => error("server-setting", text)
+            .at(name)
+            .fix(format!("the server was started with -c {name}=…: start it with {name}={good}")),
+        None => error("server-setting", text).at(name).fix(format!("{} then: {after}", alter_system(name, good))),
+    };
+    let remedy = match nearer {
+        Some(sql) => Remedy::Sql(sql),
+        // ALTER SYSTEM counts less.
+        None if setting.source == "command line" => Remedy::Shell(format!("# start the server with -c {name}={good}")),
+        None => Remedy::Setting { name: name.to_owned(), value: good.to_owned(), restart: setting.restart },
+    };
+    Check::from(found).remedy(remedy)
 }
 
 /// The statement that takes a setting of a database or role away again.
@@ -291,7 +293,6 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
         return vec![Check::from(error("database", text).fix(create.clone())).remedy(Remedy::Sql(create))];
     };
     let mut checks: Vec<Check> = in_use(slots, *sessions, expected, &shown).into_iter().collect();
-    let drop = format!("DROP DATABASE {};", identifier(dbname));
     let names = |list: &[&Schema]| first_few(list.iter().map(|schema| &schema.name), 5);
     let state = schemas.iter().find(|schema| schema.name == "kwild_voting");
     let (own, foreign): (Vec<&Schema>, Vec<&Schema>) =
@@ -315,14 +316,7 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
                 "the database {shown} ({size}) already has a schema kwild_voting ({held}): kwild would ignore the \
                  snapshot and start on what is there, without a word"
             );
-            checks.push(
-                Check::from(
-                    error("database-state", text)
-                        .fix(format!("use a new database, or empty this one if nobody needs it: {drop} {create}")),
-                )
-                .remedy(Remedy::Sql(create_other(dbname, user, old)))
-                .silent(),
-            );
+            checks.push(replace_database("database-state", text, dbname, user, old));
         }
         None if foreign.is_empty() && is_left_by_a_failed_start(&own) => checks.push(
             note(
@@ -340,14 +334,7 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
                  a restore ended half-way, and every later one would fail at the first of these that it meets",
                 names(&own)
             );
-            checks.push(
-                Check::from(
-                    error("database-content", text)
-                        .fix(format!("use a new database, or empty this one if nobody needs it: {drop} {create}")),
-                )
-                .remedy(Remedy::Sql(create_other(dbname, user, old)))
-                .silent(),
-            );
+            checks.push(replace_database("database-content", text, dbname, user, old));
         }
         None if !foreign.is_empty() => checks.push(
             warning(
@@ -364,6 +351,13 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
         None => checks.push(Check::good("database-content", format!("the database {shown} is empty"))),
     }
     checks
+}
+
+/// The error about a database on which no snapshot can be restored, and the two ways out of it.
+fn replace_database(code: &'static str, text: String, dbname: &str, user: &str, old: Option<&Collation>) -> Check {
+    let (drop, create) = (format!("DROP DATABASE {};", identifier(dbname)), create_database(dbname, user, old));
+    let fix = format!("use a new database, or empty this one if nobody needs it: {drop} {create}");
+    Check::from(error(code, text).fix(fix)).remedy(Remedy::Sql(create_other(dbname, user, old))).silent()
 }
 
 /// Who else works on the database; `shown` is its name.
