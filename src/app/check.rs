@@ -133,7 +133,7 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
     let wanted = family.or_else(|| looked.and_then(|looked| looked.family));
     let pg_dump_path = start.as_ref().map_or_else(|| "pg_dump".to_owned(), |start| start.pg_dump.clone());
     let program = |name: String| tokio::task::spawn_blocking(move || version_of(&name));
-    let places = places(start.as_ref(), wanted);
+    let places = listen_addresses(start.as_ref(), wanted);
     let (access, psql, pg_dump, kwild, ports, psqlrc, peers) = tokio::join!(
         readiness::look(&settings, connect_time_max),
         program("psql".to_owned()),
@@ -199,7 +199,7 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
         root: root.map(|(path, _)| path.display().to_string()),
         findings,
         fixes: fix.then(|| Fixes::of(&checks)),
-        checks: checks.into_iter().map(line).collect(),
+        checks: checks.into_iter().map(report_line).collect(),
     })
 }
 
@@ -213,7 +213,7 @@ fn judge_looked(looked: &Looked, peers: &Peers, expected: Expected) -> Vec<Check
     checks
 }
 
-fn line(check: Check) -> Line {
+fn report_line(check: Check) -> Line {
     match check {
         Check::Good { code, text, next } => Line { level: "ok", code, text, next },
         Check::Found { finding, .. } => Line {
@@ -230,7 +230,7 @@ fn line(check: Check) -> Line {
 }
 
 /// Where the node will listen: by its config.toml, else Kwil's defaults.
-fn places(start: Option<&StartSettings>, family: Option<Family>) -> Vec<(String, String)> {
+fn listen_addresses(start: Option<&StartSettings>, family: Option<Family>) -> Vec<(String, String)> {
     let of = |settings: &StartSettings| {
         settings.listeners.iter().map(|l| (l.key.to_owned(), l.address.clone())).collect::<Vec<_>>()
     };

@@ -161,7 +161,7 @@ pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &Canc
             collation::compare(old, &new, &options.settings.dbname)
         }
     };
-    Ok(conclude(&basis, &found, judged, collation, options.allow_transactions))
+    Ok(result_of(&basis, &found, judged, collation, options.allow_transactions))
 }
 
 /// The progress without warnings and notes: that the node runs is as it should be, and nobody needs to hear of it.
@@ -346,7 +346,7 @@ async fn read_file(
     tokio::task::spawn_blocking(work).await.or_failed(|| "the check ended unexpectedly")?
 }
 
-fn conclude(
+fn result_of(
     basis: &Basis,
     found: &WitnessedDatabase,
     judged: Judgement,

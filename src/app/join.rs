@@ -324,12 +324,12 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         joining.served.stop().await;
         return Err(error);
     }
-    let joined = tell(&joining, initialised, options.follow, began, progress).await;
+    let joined = result_of(&joining, initialised, options.follow, began, progress).await;
     Ok((joined, joining))
 }
 
 /// What came of a join that fetched, and what its operator does next.
-async fn tell(
+async fn result_of(
     joining: &Joining,
     initialised: Initialised,
     follow: bool,

@@ -95,7 +95,7 @@ impl PeersOf {
         }
         let known = self.others - self.without_address.len();
         let mut words = format!("config.toml names {known} of {}", text::count(self.others as u64, "other validator"));
-        let missing: Vec<String> = self.without_address.iter().take(4).map(short).collect();
+        let missing: Vec<String> = self.without_address.iter().take(4).map(short_key).collect();
         if !missing.is_empty() {
             let more = if self.without_address.len() > missing.len() { " …" } else { "" };
             words.push_str(&format!("; not yet: {}{more}", missing.join(", ")));
@@ -105,7 +105,7 @@ impl PeersOf {
 }
 
 /// A key as people tell it from others.
-fn short(key: &PublicKey) -> String {
+fn short_key(key: &PublicKey) -> String {
     key.to_string().chars().take(10).collect::<String>() + "…"
 }
 
@@ -170,7 +170,7 @@ impl Company {
     /// # Errors
     /// When the swarm has ended.
     pub async fn update(&mut self, node: &mut Node, progress: &Progress) -> Result<()> {
-        let places = places(&self.given, &self.settings, &node.seen_at());
+        let places = own_addresses(&self.given, &self.settings, &node.seen_at());
         if self.said.as_ref() != Some(&places) && self.statements < STATEMENTS_OWN_MAX {
             node.say_ready(&self.key, places.clone());
             self.said = Some(places);
@@ -220,7 +220,7 @@ impl Company {
     /// Who is still waited for, in words.
     pub fn waiting_words(&self, node: &Node) -> String {
         let Some(roster) = node.roster() else { return "waiting for the other validators".to_owned() };
-        let missing: Vec<String> = roster.missing().take(4).map(|validator| short(&validator.key)).collect();
+        let missing: Vec<String> = roster.missing().take(4).map(|validator| short_key(&validator.key)).collect();
         let (ready, all) = (roster.ready().count(), roster.ready().count() + roster.missing().count());
         let more = if all - ready > missing.len() { " …" } else { "" };
         format!("{ready} of {} ready; waiting for {}{more}", text::count(all as u64, "validator"), missing.join(", "))
@@ -229,7 +229,7 @@ impl Company {
 
 /// Where others reach this node's kwild: where the operator says; else what its configuration advertises; else where it
 /// listens, and where the members see this machine, at the port that kwild listens on.
-fn places(given: &[String], settings: &PeerSettings, seen: &[IpAddr]) -> Vec<String> {
+fn own_addresses(given: &[String], settings: &PeerSettings, seen: &[IpAddr]) -> Vec<String> {
     if !given.is_empty() {
         return given.to_vec();
     }
@@ -278,19 +278,22 @@ mod tests {
     fn where_a_node_says_that_it_is() {
         let seen = |all: &[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
         let open = settings(None, None, Some(6600));
-        assert_eq!(places(&[], &open, &seen(&["1.2.3.4", "2001:db8::1"])), ["1.2.3.4:6600", "[2001:db8::1]:6600"]);
-        assert_eq!(places(&[], &open, &seen(&["127.0.0.1"])), ["127.0.0.1:6600"], "all on one machine");
-        assert_eq!(places(&[], &open, &seen(&["127.0.0.1", "10.0.0.1"])), ["10.0.0.1:6600"]);
-        assert!(places(&[], &open, &[]).is_empty());
+        assert_eq!(
+            own_addresses(&[], &open, &seen(&["1.2.3.4", "2001:db8::1"])),
+            ["1.2.3.4:6600", "[2001:db8::1]:6600"]
+        );
+        assert_eq!(own_addresses(&[], &open, &seen(&["127.0.0.1"])), ["127.0.0.1:6600"], "all on one machine");
+        assert_eq!(own_addresses(&[], &open, &seen(&["127.0.0.1", "10.0.0.1"])), ["10.0.0.1:6600"]);
+        assert!(own_addresses(&[], &open, &[]).is_empty());
         let local = settings(None, Some("127.0.0.1:7000"), Some(7000));
-        assert_eq!(places(&[], &local, &seen(&["127.0.0.1"])), ["127.0.0.1:7000"]);
+        assert_eq!(own_addresses(&[], &local, &seen(&["127.0.0.1"])), ["127.0.0.1:7000"]);
         let told = settings(Some("k.example:1"), None, Some(6600));
-        assert_eq!(places(&[], &told, &seen(&["1.2.3.4"])), ["k.example:1"]);
-        assert_eq!(places(&["me.example:5".to_owned()], &told, &seen(&["1.2.3.4"])), ["me.example:5"]);
+        assert_eq!(own_addresses(&[], &told, &seen(&["1.2.3.4"])), ["k.example:1"]);
+        assert_eq!(own_addresses(&["me.example:5".to_owned()], &told, &seen(&["1.2.3.4"])), ["me.example:5"]);
         let many: Vec<IpAddr> = (1..100).map(|n| IpAddr::from([10, 0, 0, n])).collect();
-        assert_eq!(places(&[], &open, &many).len(), limits::PEER_ADDRESSES_EACH_MAX);
-        assert!(places(&[], &settings(None, None, None), &many).is_empty(), "a port that nobody knows");
-        assert!(places(&[], &open, &seen(&["fe80::1", "0.0.0.0", "ff02::1"])).is_empty());
+        assert_eq!(own_addresses(&[], &open, &many).len(), limits::PEER_ADDRESSES_EACH_MAX);
+        assert!(own_addresses(&[], &settings(None, None, None), &many).is_empty(), "a port that nobody knows");
+        assert!(own_addresses(&[], &open, &seen(&["fe80::1", "0.0.0.0", "ff02::1"])).is_empty());
     }
 
     #[tokio::test]

@@ -165,7 +165,7 @@ impl ManifestCommand {
         // Hashing a snapshot takes long: the signal handlers run on.
         match self {
             ManifestCommand::Sign(args) => tokio::task::block_in_place(|| sign(&args, session)),
-            ManifestCommand::Show(args) => show(args, session),
+            ManifestCommand::Show(args) => show_manifest(args, session),
             ManifestCommand::Verify(args) => tokio::task::block_in_place(|| verify(args, session)),
         }
     }
@@ -225,7 +225,7 @@ fn read_manifest(path: &Path) -> Result<Vec<u8>> {
     read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
 }
 
-fn show(args: ShowArgs, session: &Session) -> Result<()> {
+fn show_manifest(args: ShowArgs, session: &Session) -> Result<()> {
     let bytes = read_manifest(&args.manifest)?;
     let signed = SignedManifest::decode(&bytes).map_err(|e| Error::from(crate::manifest::VerifyError::Decode(e)))?;
     session.output.result(&ShowResult::new(&signed))

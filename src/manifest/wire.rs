@@ -126,15 +126,15 @@ pub enum DecodeError {
 type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Decodes and insists that these bytes are the only way to write what they say.
-fn strict<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
-    let message = loose::<M>(bytes, what)?;
+fn decode_strictly<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
+    let message = decode_loosely::<M>(bytes, what)?;
     if message.encode_to_vec() != bytes {
         return Err(DecodeError::NotCanonical { what });
     }
     Ok(message)
 }
 
-fn loose<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
+fn decode_loosely<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -149,7 +149,7 @@ struct FormatOnly {
 }
 
 fn check_format(bytes: &[u8], what: &'static str, known: u32) -> Result<()> {
-    match loose::<FormatOnly>(bytes, what)?.format {
+    match decode_loosely::<FormatOnly>(bytes, what)?.format {
         0 => Err(DecodeError::Missing("the format number")),
         newer if newer > known => Err(DecodeError::Newer(newer)),
         _ => Ok(()),
@@ -168,7 +168,7 @@ fn sha256(field: &'static str, bytes: &[u8]) -> Result<Sha256Hash> {
     array(field, bytes).map(Sha256Hash::from_bytes)
 }
 
-fn present<T>(field: &'static str, value: Option<T>) -> Result<T> {
+fn required<T>(field: &'static str, value: Option<T>) -> Result<T> {
     value.ok_or(DecodeError::Missing(field))
 }
 
@@ -193,7 +193,7 @@ fn encode_cosigner(key: &PublicKey) -> proto::CoSigner {
 }
 
 fn decode_cosigner(field: &'static str, key: Option<proto::CoSigner>) -> Result<PublicKey> {
-    let key = present(field, key)?;
+    let key = required(field, key)?;
     decode_key(field, key.key_type, &key.public_key)
 }
 
@@ -218,7 +218,7 @@ pub(super) fn encode_signed(payload: &[u8], signatures: &[Signature]) -> Vec<u8>
 }
 
 pub(super) fn decode_signed(bytes: &[u8]) -> Result<(Vec<u8>, Vec<Signature>)> {
-    let signed: proto::SignedManifest = strict(bytes, "signed manifest")?;
+    let signed: proto::SignedManifest = decode_strictly(bytes, "signed manifest")?;
     let signatures = signed.signatures.iter().map(decode_signature).collect::<Result<_>>()?;
     Ok((signed.payload, signatures))
 }
@@ -254,8 +254,8 @@ pub(super) fn encode_manifest(manifest: &Manifest) -> Vec<u8> {
 
 pub(super) fn decode_manifest(payload: &[u8]) -> Result<Manifest> {
     check_format(payload, "manifest", FORMAT)?;
-    let raw: proto::Manifest = strict(payload, "manifest")?;
-    let network = present("network", raw.network)?;
+    let raw: proto::Manifest = decode_strictly(payload, "manifest")?;
+    let network = required("network", raw.network)?;
     let family = decode_family(network.family)?;
     if raw.node_addresses.len() > PEERS_IN_CONFIG_MAX {
         return Err(DecodeError::Rule { field: "node_addresses", problem: "more than a configuration takes" });
@@ -276,8 +276,8 @@ pub(super) fn decode_manifest(payload: &[u8]) -> Result<Manifest> {
         state_digest: raw.state_digest.map(decode_state_digest).transpose()?,
         old_validators: decode_validators("old_validators", &raw.old_validators)?,
         new_validators: decode_validators("new_validators", &raw.new_validators)?,
-        trust: decode_trust(present("trust", raw.trust)?, None)?,
-        supersedes: optional(&raw.supersedes).map(|id| blake3("supersedes", id)).transpose()?,
+        trust: decode_trust(required("trust", raw.trust)?, None)?,
+        supersedes: bytes_unless_empty(&raw.supersedes).map(|id| blake3("supersedes", id)).transpose()?,
         node_addresses: raw.node_addresses.iter().map(|text| decode_peer(family, text)).collect::<Result<_>>()?,
         collation: raw.collation.map(decode_collation).transpose()?,
     };
@@ -328,7 +328,7 @@ fn decode_collation(raw: proto::Collation) -> Result<Collation> {
     }
 }
 
-fn optional(bytes: &[u8]) -> Option<&[u8]> {
+fn bytes_unless_empty(bytes: &[u8]) -> Option<&[u8]> {
     (!bytes.is_empty()).then_some(bytes)
 }
 
@@ -453,7 +453,7 @@ fn decode_trust(raw: proto::TrustRules, lead: Option<PublicKey>) -> Result<Trust
         (Some(lead), None) => lead,
         (None, raw) => decode_cosigner("trust.lead", raw)?,
     };
-    let rule = present("trust.attestations", raw.attestations.and_then(|a| a.rule))?;
+    let rule = required("trust.attestations", raw.attestations.and_then(|a| a.rule))?;
     let cosigners = raw.cosigners.into_iter().map(|key| decode_cosigner("trust.cosigners", Some(key)));
     Ok(TrustRules {
         lead,
@@ -488,15 +488,15 @@ pub(super) fn encode_ticket(ticket: &Ticket) -> Zeroizing<Vec<u8>> {
 /// The fields alone; [`Ticket`] checks them among themselves.
 pub(super) fn decode_ticket(bytes: &[u8]) -> Result<Ticket> {
     check_format(bytes, "ticket", TICKET_VERSION)?;
-    let raw: proto::Ticket = strict(bytes, "ticket")?;
+    let raw: proto::Ticket = decode_strictly(bytes, "ticket")?;
     let secret = Zeroizing::new(raw.secret);
     let lead = decode_cosigner("lead", raw.lead)?;
     Ok(Ticket {
         new_chain_id: raw.new_chain_id,
         manifest_id: blake3("manifest_id", &raw.manifest_id)?,
-        policy: decode_trust(present("policy", raw.policy)?, Some(lead))?,
+        policy: decode_trust(required("policy", raw.policy)?, Some(lead))?,
         lead,
-        secret: optional(&secret).map(|s| array("secret", s).map(Zeroizing::new)).transpose()?,
+        secret: bytes_unless_empty(&secret).map(|s| array("secret", s).map(Zeroizing::new)).transpose()?,
         addresses: raw.addresses,
     })
 }
@@ -512,7 +512,7 @@ pub(super) fn encode_attestation(attestation: &Attestation) -> Vec<u8> {
 }
 
 pub(super) fn decode_attestation(payload: &[u8]) -> Result<Attestation> {
-    let raw: proto::Attestation = strict(payload, "attestation")?;
+    let raw: proto::Attestation = decode_strictly(payload, "attestation")?;
     Ok(Attestation {
         manifest_id: blake3("manifest_id", &raw.manifest_id)?,
         state_digest: blake3("state_digest", &raw.state_digest)?,
@@ -531,7 +531,7 @@ pub(super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
 }
 
 pub(super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
-    let raw: proto::Readiness = strict(payload, "readiness statement")?;
+    let raw: proto::Readiness = decode_strictly(payload, "readiness statement")?;
     let manifest_id = blake3("manifest_id", &raw.manifest_id)?;
     let written = |place: &String| parse_place(place).is_ok_and(|(host, port)| format!("{host}:{port}") == *place);
     if raw.places.len() > PEER_ADDRESSES_EACH_MAX || !raw.places.iter().all(written) {
@@ -545,6 +545,6 @@ pub(super) fn encode_statement(payload: &[u8], signature: &Signature) -> Vec<u8>
 }
 
 pub(super) fn decode_statement(bytes: &[u8]) -> Result<(Vec<u8>, Signature)> {
-    let raw: proto::SignedStatement = strict(bytes, "signed statement")?;
-    Ok((raw.payload, decode_signature(&present("signature", raw.signature)?)?))
+    let raw: proto::SignedStatement = decode_strictly(bytes, "signed statement")?;
+    Ok((raw.payload, decode_signature(&required("signature", raw.signature)?)?))
 }

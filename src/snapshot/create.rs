@@ -174,7 +174,7 @@ pub async fn create(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(interrupted()),
-        created = make(settings, options, progress) => created,
+        created = make_snapshot(settings, options, progress) => created,
     }
 }
 
@@ -182,7 +182,7 @@ fn interrupted() -> Error {
     Error::interrupted("while making the snapshot").hint("run the command again; nothing half-made was left")
 }
 
-async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) -> Result<Created> {
+async fn make_snapshot(settings: &Settings, options: CreateOptions, progress: &Progress) -> Result<Created> {
     let began = clock::now();
     let snapdir = absolute(&options.snapdir).or_failed(|| "cannot tell the current directory")?;
     progress.step(format!("Reading the database \"{}\" at {}", text::escape(&settings.dbname), settings.place()));
@@ -198,7 +198,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     let part = Part::create(&plan.snapshot)?;
 
     progress.step("Writing the snapshot");
-    let written = write(&cut, &program, &part, &options, progress).await?;
+    let written = write_text(&cut, &program, &part, &options, progress).await?;
     // After this nothing is asked of the database any more.
     cut.finish(progress).await?;
     let genesis = plan.genesis(&facts, &written)?;
@@ -462,7 +462,7 @@ impl Drop for Directory {
 }
 
 /// Runs pg_dump, opens the connections that bring the rows, and runs the pipeline. Dropping the future ends them all.
-async fn write(
+async fn write_text(
     cut: &Cut,
     program: &PgDump,
     part: &Part,

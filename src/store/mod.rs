@@ -250,7 +250,7 @@ impl Store {
             let found = store.stamp(slot)?.size_bytes;
             let expected = store.contents.files()[i].layout.size_bytes();
             if found != expected {
-                return Err(edited(slot, format!("it has {found} bytes, not {expected}")));
+                return Err(edited_file(slot, format!("it has {found} bytes, not {expected}")));
             }
             store.seal(slot)?;
         }
@@ -327,7 +327,7 @@ impl Store {
         }
         let layout = &self.contents.files()[artifact].layout;
         if chunk_id(layout, index, data) != *self.contents.chunk_id(artifact, index) {
-            return Err(edited(slot, format!("chunk {} differs", index.get())));
+            return Err(edited_file(slot, format!("chunk {} differs", index.get())));
         }
         self.doubted().remove(chunk);
         Ok(())
@@ -450,7 +450,7 @@ fn require_room(directory: &Path, contents: &Contents) -> Result<()> {
 }
 
 /// A complete file that is not what the manifest describes.
-fn edited(slot: &Slot, detail: String) -> Error {
+fn edited_file(slot: &Slot, detail: String) -> Error {
     Error::verify(format!("{} is not the file that was signed: {detail}", slot.final_path.display()))
         .hint(Next::SignedFileOrAnew)
 }

@@ -55,10 +55,10 @@ const TRUF_TABLE: &str = "kwil_erc20_meta.transaction_history";
 
 /// Looks at the bytes of a genesis file, and at it and its snapshot together where it can be read.
 pub fn lint_pair(bytes: &[u8], options: &LintOptions, facts: &LintedSnapshot) -> Linted {
-    lint_with(bytes, options, |genesis, found| look(genesis, facts, options, found))
+    lint_with(bytes, options, |genesis, found| lint_snapshot(genesis, facts, options, found))
 }
 
-fn look(genesis: &Genesis, facts: &LintedSnapshot, options: &LintOptions, found: &mut Vec<Finding>) {
+fn lint_snapshot(genesis: &Genesis, facts: &LintedSnapshot, options: &LintOptions, found: &mut Vec<Finding>) {
     let hash_path = match genesis.family() {
         Family::V09 => "app_hash",
         Family::V010 => "state_hash",

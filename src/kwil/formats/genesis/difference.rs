@@ -68,17 +68,17 @@ impl Genesis {
             Genesis::V010(genesis) => genesis.to_json(),
         };
         let mut values = Vec::new();
-        collect("", &json, &mut values);
+        collect_leaves("", &json, &mut values);
         values
     }
 }
 
-fn collect(path: &str, json: &Json, values: &mut Vec<(String, String)>) {
+fn collect_leaves(path: &str, json: &Json, values: &mut Vec<(String, String)>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match json {
-        Json::Object(entries) => entries.iter().for_each(|(key, value)| collect(&below(key), value, values)),
+        Json::Object(entries) => entries.iter().for_each(|(key, value)| collect_leaves(&below(key), value, values)),
         Json::Array(items) => {
-            items.iter().enumerate().for_each(|(i, item)| collect(&below(&i.to_string()), item, values));
+            items.iter().enumerate().for_each(|(i, item)| collect_leaves(&below(&i.to_string()), item, values));
         }
         value => {
             let text = String::from_utf8_lossy(&value.to_pretty()).trim().to_owned();
