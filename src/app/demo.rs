@@ -262,6 +262,10 @@ impl Migrating {
             publish.extend([flag.into(), path.into()]);
         }
         publish.extend(["--state-dir".into(), self.home(0)?.join("state").into()]);
+        if options.validators < self.world.keys.len() {
+            // Those who are not here cannot confirm anything.
+            publish.extend(arguments(["--attestations", &options.validators.to_string()]));
+        }
         // The recordings have no old root, whose config.toml would say it.
         for number in 0..options.validators.min(self.world.keys.len()) {
             publish.extend(["--node-address".into(), self.node_address(number)?.into()]);
@@ -279,7 +283,11 @@ impl Migrating {
             join.extend(arguments(["--listen", "/ip4/127.0.0.1/tcp/0", "--root-dir"]));
             join.extend([self.root(number)?.into(), "--state-dir".into(), self.home(number)?.join("state").into()]);
             match number < self.world.keys.len() {
-                true => join.extend(["--key-file".into(), self.key(number)?.into()]),
+                true => {
+                    join.extend(["--key-file".into(), self.key(number)?.into()]);
+                    join.extend(arguments(["--old-dbname", OLD_DATABASE, "--old-host", "127.0.0.1"]));
+                    join.extend(arguments(["--old-port", &scratch.port().to_string(), "--old-user", "postgres"]));
+                }
                 false => join.extend(arguments(["--new-key", "--follow"])),
             }
             join.extend(self.configuration(number, scratch));

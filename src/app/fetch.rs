@@ -11,10 +11,12 @@ use kwil_formats::formats::GENESIS_FILE_NAME;
 use tokio::task::JoinHandle;
 
 use super::{
+    attest::Attesting,
     manifest::NO_ATTESTATIONS,
     node::{self, Heard, Node, Patience, SwarmOptions},
     short,
     state::StateDirectory,
+    voices::Voices,
 };
 use crate::{
     base::{
@@ -30,8 +32,9 @@ use crate::{
     swarm::{Content, Sink},
 };
 
-/// Looks at a verified manifest before the first chunk is fetched.
-pub type Accept<'a> = &'a (dyn Fn(&VerifiedManifest) -> Result<()> + Sync);
+/// Looks at a verified manifest before the first chunk is fetched. Where this node has a say about the old network's state, it
+/// gives the comparison that it has begun.
+pub type Accept<'a> = &'a (dyn Fn(&VerifiedManifest) -> Result<Option<Attesting>> + Sync);
 
 /// How to fetch.
 #[derive(Debug, Clone)]
@@ -169,7 +172,10 @@ pub async fn fetch_onto(
         }
         tell_manifest(&manifest, progress);
         node.hear_validators(&manifest);
-        accept(&manifest)?;
+        if let Some(attesting) = accept(&manifest)? {
+            node.attest(attesting);
+        }
+        tell_rule(&node, progress);
         let fetching = Fetching {
             manifest: &manifest,
             directory: &directory,
@@ -262,8 +268,16 @@ fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
     for line in node::manifest_words(manifest.manifest()) {
         progress.note(line);
     }
-    if matches!(manifest.manifest().trust.attestations, Attestations::None) {
-        progress.note(NO_ATTESTATIONS);
+    let manifest = manifest.manifest();
+    if manifest.trust.attestations == Attestations::None && manifest.old_validators.len() != 1 {
+        progress.warning(NO_ATTESTATIONS);
+    }
+}
+
+/// Says who of the old network has to confirm the state.
+fn tell_rule(node: &Node, progress: &Progress) {
+    if let Some(words) = node.voices().and_then(Voices::rule_words) {
+        progress.note(words);
     }
 }
 
@@ -473,6 +487,7 @@ pub async fn seed(
     node.handle().activate(content).await?;
     let ticket = node.ticket(&ticket).await?;
     tell_manifest(&manifest, progress);
+    tell_rule(&node, progress);
     let ends = cancel.child_token();
     let proof = (!is_known).then(|| {
         let (progress, ends) = (progress.clone(), ends.clone());

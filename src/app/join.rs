@@ -1,5 +1,6 @@
 //! Joining: fetch into the directory that becomes the root, check, set up, and say what to do next.
 
+mod agree;
 mod next;
 mod preflight;
 
@@ -16,7 +17,9 @@ use kwil_formats::formats::{
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+pub use self::agree::OldState;
 use self::{
+    agree::Agreeing,
     next::{DatabaseSeen, NextSteps},
     preflight::Preflight,
 };
@@ -34,7 +37,7 @@ use crate::{
         Advice, Blake3Hash, Context, Error, Kind, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
         files::read_bounded, limits, task::CancellationToken, text,
     },
-    manifest::{Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
+    manifest::{MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };
 
@@ -67,6 +70,8 @@ pub struct JoinOptions {
     pub reconfigure: bool,
     /// The old node's database, where its root is named.
     pub old_database: Option<DatabaseSettings>,
+    /// How the signed state is compared with the old node's database.
+    pub old: OldState,
 }
 
 impl fmt::Debug for JoinOptions {
@@ -265,13 +270,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         setup::check_key(&root, family, &options.key)?;
         let preflight = Preflight { options: &options, root: &root, manifest };
         tokio::task::block_in_place(|| Handle::current().block_on(preflight.require(progress)))?;
-        match &manifest.manifest().trust.attestations {
-            Attestations::None => Ok(()),
-            rule => Err(Error::refused(format!(
-                "the manifest asks for attestations by {rule} before a root is set up, and there are none"
-            ))
-            .hint("use a version of regenesis that collects attestations, or ask the lead to sign without that rule")),
-        }
+        agree::begin(&options.old, manifest, progress, cancel)
     };
     if is_finished(&root) {
         return on_finished_root(root, options, progress, cancel).await;
@@ -290,6 +289,17 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         state: options.state.clone(),
     };
     let mut complete = fetch::fetch(fetch, &accept, progress, cancel).await?;
+    let agreeing = Agreeing {
+        old: &options.old,
+        genesis: staging.join(GENESIS_FILE_NAME),
+        give_up: options.swarm.timeout,
+        progress,
+        cancel,
+    };
+    if let Err(error) = agreeing.agree(&mut complete.node).await {
+        complete.abandon().await;
+        return Err(error);
+    }
     let family = complete.manifest.manifest().network.family;
     let mut config = (options.config)(family)?;
     let all_peers = config.all_peers;
@@ -317,6 +327,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
             return Err(error);
         }
     };
+    complete.node.moved_to(root.join(durable::PRIVATE_DIRECTORY_NAME));
     complete.directory = root;
     let company = Company::new(&complete.directory, &options.node_address, all_peers)?;
     let mut joining = Joining { served: Served::Fetched(Box::new(complete)), company, progress: progress.clone() };
@@ -407,6 +418,10 @@ async fn on_finished_root(
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
     let give_up = swarm.timeout;
     let mut serving = fetch::seed(&root, None, &swarm, progress, cancel).await?;
+    // Others may still wait for this validator's word.
+    if let Some(attesting) = agree::begin(&options.old, &serving.manifest, progress, cancel)? {
+        serving.node.attest(attesting);
+    }
     // What is said to be checked was checked to its end; others are served meanwhile.
     if let Err(error) = serving.proved().await {
         serving.node.stop().await;

@@ -10,7 +10,12 @@ use std::{
 use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME, key::PrivateKey};
 use tokio::time::timeout;
 
-use super::short;
+use super::{
+    attest::{Attesting, Compared},
+    kept::KeptStatements,
+    short,
+    voices::Voices,
+};
 use crate::{
     base::{
         Context, Error, Kind, Next, Notice, Progress, Result, clock, files::read_bounded, limits,
@@ -23,6 +28,7 @@ use crate::{
 
 const IDENTITY_NAME: &str = "identity";
 const PORT_NAME: &str = "port";
+const STATEMENTS_NAME: &str = "statements";
 /// When no more listening addresses come for this long, the ticket is made.
 const ADDRESSES_QUIET: Duration = Duration::from_millis(200);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -46,6 +52,8 @@ pub struct SwarmOptions {
     pub peers_max: usize,
     /// Gives up when no byte has come for this long; `None`: never.
     pub timeout: Option<Duration>,
+    /// Signed statements of validators that are passed on, as files held them.
+    pub statements: Vec<Vec<u8>>,
 }
 
 impl Default for SwarmOptions {
@@ -59,6 +67,7 @@ impl Default for SwarmOptions {
             allow: Vec::new(),
             peers_max: limits::PEERS_MAX,
             timeout: None,
+            statements: Vec::new(),
         }
     }
 }
@@ -75,8 +84,13 @@ pub struct Node {
     progress: Progress,
     /// What validators say, once the manifest is known.
     roster: Option<Roster>,
+    /// What validators of the old network say, once the manifest is known.
+    voices: Option<Voices>,
+    /// Statements that the operator gave, until the manifest is known.
+    given: Vec<Vec<u8>>,
     /// Statements that the members are still to be told.
     untold: Vec<Vec<u8>>,
+    kept: KeptStatements,
     /// Where members see this node, and who sees it there.
     seen: BTreeMap<IpAddr, BTreeSet<String>>,
 }
@@ -135,7 +149,10 @@ impl Node {
             early: VecDeque::new(),
             progress: progress.clone(),
             roster: None,
+            voices: None,
+            given: options.statements.clone(),
             untold: Vec::new(),
+            kept: KeptStatements::new(private.file(STATEMENTS_NAME)),
             seen: BTreeMap::new(),
         })
     }
@@ -191,9 +208,63 @@ impl Node {
         self.handle.status()
     }
 
-    /// Listens from now on to what validators of this manifest's new network say.
+    /// Listens from now on to what validators of this manifest's two networks say, and passes on what the operator gave.
     pub fn hear_validators(&mut self, manifest: &VerifiedManifest) {
-        self.roster = Some(Roster::new(manifest.id(), manifest.manifest()));
+        let mut roster = Roster::new(manifest.id(), manifest.manifest());
+        let mut voices = Voices::new(manifest.id(), manifest.manifest());
+        // What this node heard before it was stopped the last time; others may come who have heard nothing.
+        let before = self.kept.read();
+        self.untold.extend(voices.take(&before, &self.progress));
+        self.untold.extend(roster.take(before));
+        self.roster = Some(roster);
+        let given = std::mem::take(&mut self.given);
+        let kept = voices.take(&given, &self.progress);
+        if kept.len() < given.len() {
+            let text =
+                "a statement that was given is no attestation by a validator of the old network about this manifest";
+            self.progress.warning(text);
+        }
+        self.untold.extend(kept);
+        self.voices = Some(voices);
+    }
+
+    /// Compares the old node's database meanwhile, and says what comes of it.
+    pub fn attest(&mut self, attesting: Attesting) {
+        if let Some(voices) = &mut self.voices {
+            voices.compare(attesting);
+        }
+    }
+
+    /// What validators of the old network have said so far.
+    pub fn voices(&self) -> Option<&Voices> {
+        self.voices.as_ref()
+    }
+
+    /// Waits for this node's own comparison, if there is one, and serves meanwhile; its statement was passed on by then.
+    ///
+    /// # Errors
+    /// When the node ended; inside, when the comparison failed.
+    pub async fn own_comparison(&mut self) -> Result<Result<Option<Compared>>> {
+        while self.voices.as_ref().is_some_and(|voices| !voices.is_compared()) {
+            self.next().await?;
+        }
+        self.say_own();
+        self.pass_on().await?;
+        Ok(match &mut self.voices {
+            Some(voices) => voices.compared().await,
+            None => Ok(None),
+        })
+    }
+
+    /// The directory that this node serves stands under another name now.
+    pub fn moved_to(&mut self, private: PathBuf) {
+        self.kept.move_to(private.join(STATEMENTS_NAME));
+    }
+
+    fn say_own(&mut self) {
+        let Some(voices) = &mut self.voices else { return };
+        let own: Vec<Vec<u8>> = voices.own_statement().into_iter().collect();
+        self.untold.extend(voices.take(&own, &self.progress));
     }
 
     /// What validators have said so far.
@@ -219,9 +290,18 @@ impl Node {
     /// # Errors
     /// When the node ended.
     pub async fn pass_on(&mut self) -> Result<()> {
+        self.say_own();
         match (&self.roster, self.untold.is_empty()) {
-            (Some(roster), false) => self.handle.tell(roster.statements(), std::mem::take(&mut self.untold)).await,
-            _ => Ok(()),
+            (Some(roster), false) => {
+                let attested = self.voices.iter().flat_map(Voices::statements);
+                let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
+                self.kept.write_soon(&all);
+                self.handle.tell(all, std::mem::take(&mut self.untold)).await
+            }
+            _ => {
+                self.kept.write_if_due();
+                Ok(())
+            }
         }
     }
 
@@ -260,6 +340,8 @@ impl Node {
             Event::EveryChunkOut(out) => return Ok(Heard::EveryChunkOut(out)),
             Event::Failed(error) => return Err(error),
             Event::Statements(all) => {
+                let attested = self.voices.as_mut().map(|voices| voices.take(&all, &self.progress));
+                self.untold.extend(attested.into_iter().flatten());
                 let new = self.roster.as_mut().map(|roster| roster.take(all));
                 self.untold.extend(new.into_iter().flatten());
             }
@@ -329,8 +411,9 @@ impl Node {
     }
 
     /// Ends the node and says what went to and came from whom.
-    pub async fn stop(self) -> Vec<PeerTotal> {
+    pub async fn stop(mut self) -> Vec<PeerTotal> {
         self.progress.done("serve");
+        self.kept.write_now();
         let totals = self.handle.stop().await;
         for total in totals.iter().filter(|t| t.sent_bytes + t.received_bytes > 0) {
             self.progress.note(format!(

@@ -15,10 +15,16 @@ pub const CHAIN_ID_SIZE_BYTES_MAX: usize = 128;
 pub const COSIGNERS_MAX: usize = 64;
 /// Bytes of an attestation or a readiness statement. Enforced by `manifest`.
 pub const STATEMENT_SIZE_BYTES_MAX: usize = 1 << 10;
+/// Parts that an attestation names as differing. Enforced by `manifest`.
+pub const DIFFERING_PARTS_MAX: usize = 6;
+/// Bytes of the name of such a part. Enforced by `manifest`.
+pub const DIFFERING_PART_NAME_BYTES_MAX: usize = 100;
+/// Bytes of the file in which a node keeps what validators have said. Enforced by `app`.
+pub const STATEMENTS_FILE_SIZE_BYTES_MAX: usize = 4 << 20;
 /// Statements in one message; as many as fit. Enforced by `swarm`.
 pub const STATEMENTS_IN_MESSAGE_MAX: usize = 60;
 /// Statements that one session may pass on: each validator's of a large network, some times over. Enforced by `swarm`.
-pub const STATEMENTS_OF_SESSION_BYTES_MAX: usize = 512 << 10;
+pub const STATEMENTS_OF_SESSION_BYTES_MAX: usize = 1 << 20;
 /// Statements of one validator that are taken, each newer than the last; it says another one when its address changes. Enforced by `app`.
 pub const STATEMENTS_OF_VALIDATOR_MAX: u32 = 32;
 /// Addresses under which others see this node, that are kept. Enforced by `app`.

@@ -1,20 +1,27 @@
 //! `join`: fetch, verify, set the root up, serve others for a while.
 
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::{Args, ValueEnum};
+use kwil_formats::formats::Family;
 
 use super::{
     Session,
     config_flags::ConfigFlags,
+    database::OldDatabaseArgs,
     setup_init::OldConfig,
     swarm::SourceArgs,
     words::{check::CheckResult, root::JoinResult},
 };
 use crate::{
     app::{
+        attest::OldNode,
         check,
-        join::{self, JoinOptions},
+        files::read_private_key,
+        join::{self, JoinOptions, OldState},
         peers::{self, WaitFor},
     },
     base::{Error, Result},
@@ -63,6 +70,20 @@ pub(crate) struct JoinArgs {
     /// The node shall only follow: a key that is no validator is right
     #[arg(long)]
     follow: bool,
+    /// The key that the validator had in the old network [default: the key in the old root, else the node's key]
+    #[arg(long, value_name = "FILE")]
+    old_key_file: Option<PathBuf>,
+    /// Do not compare the old node's database with what was signed, and attest nothing
+    #[arg(long)]
+    no_attest: bool,
+    /// Take what the lead changed in the genesis: validators, owner, parameters
+    #[arg(long)]
+    accept_genesis_change: bool,
+    /// Set the root up although this node's own old database holds another state, where enough others agree
+    #[arg(long)]
+    despite_dissent: bool,
+    #[command(flatten)]
+    old: OldDatabaseArgs,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
@@ -88,6 +109,14 @@ impl JoinArgs {
                     .hint("give the validator's key with --key-file FILE, or --new-key for a node that has none yet"));
             }
         };
+        let old_state = OldState {
+            accept_genesis_change: self.accept_genesis_change,
+            despite_dissent: self.despite_dissent,
+            ..match self.no_attest {
+                true => OldState::default(),
+                false => old_state(self.old, self.from_root.clone(), self.old_key_file, &key, &root, session)?,
+            }
+        };
         let (config, all_peers) = (self.config, self.all_peers);
         let old = self.from_root.map(|root| OldConfig::read(&root)).transpose()?;
         let old_database = old.as_ref().map(OldConfig::database).transpose()?;
@@ -100,7 +129,7 @@ impl JoinArgs {
                 let old = old.as_ref().map(|old| old.carry_over(family, &flags)).transpose()?;
                 Ok(NodeConfig { flags, truf: false, old, peers: Vec::new(), all_peers })
             }),
-            swarm: self.source.swarm(),
+            swarm: self.source.swarm()?,
             state: self.source.state()?,
             node_address: self.node_address.iter().map(|text| peers::check_place(text)).collect::<Result<_>>()?,
             wait: self.wait.map(|wait| match wait {
@@ -111,6 +140,7 @@ impl JoinArgs {
             follow: self.follow,
             reconfigure: self.reconfigure,
             old_database,
+            old: old_state,
         };
         if self.check {
             let readiness = join::preflight(options, &session.progress, &session.cancel).await?;
@@ -124,4 +154,43 @@ impl JoinArgs {
         session.output.result(&JoinResult::of(&joined))?;
         joining.linger(self.source.linger(session), &session.cancel).await
     }
+}
+
+/// The old node's database and key, as far as flags and roots name them. The usual place of a node's database is looked at,
+/// too, where nothing is named.
+fn old_state(
+    database: OldDatabaseArgs,
+    from_root: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    node_key: &KeySource,
+    root: &Path,
+    session: &Session,
+) -> Result<OldState> {
+    let database = database.database(None);
+    let named = database.is_given() || key_file.is_some();
+    // A root that these flags name stands before the one whose settings are carried over.
+    let old_root = database.old_root().or(from_root);
+    let database = database.with_root(old_root.clone());
+    let in_root = |root: &Path| {
+        let names = [Family::V09, Family::V010].map(setup::key_file_name);
+        names.iter().map(|name| root.join(name)).find(|path| path.exists())
+    };
+    let path = match (key_file, node_key) {
+        (Some(path), _) => Some(path),
+        (None, key) => old_root.as_deref().and_then(in_root).or_else(|| match key {
+            KeySource::File(path) => Some(path.clone()),
+            KeySource::InRoot => in_root(root),
+            KeySource::New => None,
+        }),
+    };
+    let Some(path) = path else { return Ok(OldState::default()) };
+    let key = Arc::new(read_private_key(&path)?);
+    let found = !named && old_root.is_none();
+    let settings = match database.resolve(&session.progress) {
+        Ok(resolved) => resolved.settings,
+        // Settings that nobody gave for this purpose end nothing.
+        Err(_) if found => return Ok(OldState::default()),
+        Err(error) => return Err(error),
+    };
+    Ok(OldState { node: Some(OldNode { settings, key, pg_dump: None, found }), named, ..OldState::default() })
 }

@@ -1,8 +1,10 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod attest;
 mod clean;
 mod config_flags;
+mod cosign;
 mod database;
 mod demo;
 mod digest;

@@ -12,7 +12,7 @@ use crate::{
         node::SwarmOptions,
         state::StateDirectory,
     },
-    base::{Blake3Hash, Error, Result, Sha256Hash, limits, text},
+    base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
     manifest::{ArtifactName, Ticket},
     setup,
 };
@@ -45,11 +45,18 @@ pub(crate) struct SwarmArgs {
     /// Give up (exit 5) when no byte has come for this long, such as 30m [default: never]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Statement of an old validator to pass on, as `snapshot attest` wrote it (repeatable)
+    #[arg(long = "attestation", value_name = "FILE")]
+    statements: Vec<PathBuf>,
 }
 
 impl SwarmArgs {
-    pub(crate) fn options(self) -> SwarmOptions {
-        SwarmOptions {
+    /// # Errors
+    /// When the file of a statement cannot be read.
+    pub(crate) fn options(self) -> Result<SwarmOptions> {
+        let read = |path: &PathBuf| read_bounded(path, limits::STATEMENT_SIZE_BYTES_MAX, "statement");
+        Ok(SwarmOptions {
+            statements: self.statements.iter().map(read).collect::<Result<_>>()?,
             listen: self.listen,
             external: self.external_address,
             connect: self.connect,
@@ -58,7 +65,7 @@ impl SwarmArgs {
             allow: self.allow,
             peers_max: self.max_peers.max(1),
             timeout: self.timeout,
-        }
+        })
     }
 }
 
@@ -103,7 +110,7 @@ pub(crate) struct SeedArgs {
 
 impl SeedArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let (options, progress, cancel) = (self.swarm.options(), &session.progress, &session.cancel);
+        let (options, progress, cancel) = (self.swarm.options()?, &session.progress, &session.cancel);
         let serving = tokio::select! {
             () = cancel.cancelled() => return Err(fetch::interrupted()),
             serving = fetch::seed(&self.dir, None, &options, progress, cancel) => serving?,
@@ -179,7 +186,7 @@ impl SourceArgs {
         read_ticket(&self.ticket, &self.swarm)
     }
 
-    pub(crate) fn swarm(&self) -> SwarmOptions {
+    pub(crate) fn swarm(&self) -> Result<SwarmOptions> {
         self.swarm.clone().options()
     }
 
@@ -200,10 +207,10 @@ impl FetchArgs {
             directory: self.dir,
             in_root: false,
             ticket: self.source.ticket()?,
-            swarm: self.source.swarm(),
+            swarm: self.source.swarm()?,
             state: self.source.state()?,
         };
-        let complete = fetch::fetch(options, &|_| Ok(()), &session.progress, &session.cancel).await?;
+        let complete = fetch::fetch(options, &|_| Ok(None), &session.progress, &session.cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;
         complete.linger(Some(self.source.linger(session)), &session.cancel).await
     }

@@ -4,6 +4,7 @@
 //! knows which bytes each chunk must have, and by whose word. This room opens no file and reads no clock; generated
 //! protobuf types do not leave `wire.rs`.
 
+mod ballot;
 pub mod chunk;
 mod chunk_set;
 pub mod layout;
@@ -17,6 +18,7 @@ mod wire;
 
 use std::{cmp::Ordering, fmt};
 
+pub use ballot::{Ballot, Verdict, Voice, Word};
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
 pub use chunk_set::{ChunkSet, ranges};
 use kwil_formats::{

@@ -2,11 +2,13 @@
 //! kind is signed under its own domain, so that one is never taken for the other.
 
 use kwil_formats::formats::key::{PrivateKey, PublicKey};
+use serde::Serialize;
 
 use super::{DecodeError, Signature, wire};
 use crate::base::{Blake3Hash, limits};
 
-/// A validator of the OLD network: my own database gives this state digest at this height.
+/// A validator of the OLD network: my own database gives this state digest at this height. It agrees with the manifest
+/// where the digest is the same and nothing differs; otherwise it is a dissent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attestation {
     /// The id of the manifest that it is about.
@@ -17,6 +19,38 @@ pub struct Attestation {
     pub height: i64,
     /// When it was said, in UNIX seconds.
     pub created_unix_seconds: u64,
+    /// The first parts of the state that the validator's own database has otherwise than the manifest.
+    pub differs: Vec<DifferingPart>,
+}
+
+/// A part of the state that a validator's own database has otherwise than the manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DifferingPart {
+    /// The table as `schema.table`, or [`DifferingPart::VALIDATORS`] or [`DifferingPart::DEFINITIONS`].
+    pub name: String,
+    /// The number of its rows in the validator's own database.
+    pub rows: u64,
+}
+
+impl DifferingPart {
+    /// The name of the set of validators with their power.
+    pub const VALIDATORS: &str = "validators";
+    /// The name of the statements that make the schemas.
+    pub const DEFINITIONS: &str = "definitions";
+
+    /// The part of this name, which is cut to what a statement takes and freed of control characters.
+    pub fn new(name: &str, rows: u64) -> Self {
+        let mut kept: String = name.chars().map(|c| if c.is_control() { '?' } else { c }).collect();
+        while kept.len() > limits::DIFFERING_PART_NAME_BYTES_MAX {
+            kept.pop();
+        }
+        DifferingPart { name: kept, rows }
+    }
+
+    /// Whether the name is one that [`DifferingPart::new`] gives.
+    pub(super) fn is_harmless(&self) -> bool {
+        !self.name.is_empty() && *self == Self::new(&self.name, self.rows)
+    }
 }
 
 /// A validator of the NEW network: I hold the verified snapshot and my root is initialised.
@@ -66,6 +100,12 @@ impl Attestation {
         let (payload, signer) = verify(Self::DOMAIN, bytes)?;
         Ok(Signed { statement: wire::decode_attestation(&payload)?, signer })
     }
+
+    /// Whether bytes read as an attestation, whoever signed them: cheaper than [`Attestation::verify`].
+    pub fn is_one(bytes: &[u8]) -> bool {
+        bytes.len() <= limits::STATEMENT_SIZE_BYTES_MAX
+            && wire::decode_statement(bytes).is_ok_and(|(payload, _)| wire::decode_attestation(&payload).is_ok())
+    }
 }
 
 impl Readiness {
@@ -84,6 +124,19 @@ impl Readiness {
         let (payload, signer) = verify(Self::DOMAIN, bytes)?;
         Ok(Signed { statement: wire::decode_readiness(&payload)?, signer })
     }
+}
+
+/// Statements as one file keeps them. Nothing is said about whether they hold.
+pub fn to_file(statements: &[Vec<u8>]) -> Vec<u8> {
+    wire::encode_statements(statements)
+}
+
+/// The statements in such a file, unjudged.
+///
+/// # Errors
+/// When the bytes are no such file.
+pub fn from_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, DecodeError> {
+    wire::decode_statements(bytes)
 }
 
 fn sign(domain: &[u8], payload: &[u8], key: &PrivateKey) -> Vec<u8> {
@@ -112,7 +165,8 @@ mod tests {
     fn statements_round_trip_and_no_byte_can_change() {
         for kind in [KeyType::Ed25519, KeyType::Secp256k1] {
             let key = PrivateKey::from_seed(kind, &[9; 32]).unwrap();
-            let said = Attestation { manifest_id: ID, state_digest: ID, height: 12, created_unix_seconds: 34 };
+            let differs = vec![DifferingPart::new("shop.orders", 3)];
+            let said = Attestation { manifest_id: ID, state_digest: ID, height: 12, created_unix_seconds: 34, differs };
             let bytes = said.sign(&key);
             assert_eq!(Attestation::verify(&bytes), Ok(Signed { statement: said, signer: key.public() }));
             for i in 0..bytes.len() {
@@ -148,10 +202,32 @@ mod tests {
     }
 
     #[test]
+    fn parts_that_differ_are_few_and_harmless() {
+        let key = PrivateKey::from_seed(KeyType::Ed25519, &[9; 32]).unwrap();
+        let verified = |differs: Vec<DifferingPart>| {
+            let said = Attestation { manifest_id: ID, state_digest: ID, height: 1, created_unix_seconds: 1, differs };
+            Attestation::verify(&said.sign(&key))
+        };
+        let part = |name: &str| DifferingPart { name: name.to_owned(), rows: u64::MAX };
+        assert!(verified(vec![part("a.b"); limits::DIFFERING_PARTS_MAX]).is_ok());
+        assert!(verified(vec![part("a.b"); limits::DIFFERING_PARTS_MAX + 1]).is_err());
+        for bad in ["", "a\u{1b}[2J", "a\nb", &"x".repeat(limits::DIFFERING_PART_NAME_BYTES_MAX + 1)] {
+            assert!(verified(vec![part(bad)]).is_err(), "{bad:?}");
+            assert!(bad.is_empty() || verified(vec![DifferingPart::new(bad, 1)]).is_ok(), "{bad:?}");
+        }
+        let most = vec![part(&"x".repeat(limits::DIFFERING_PART_NAME_BYTES_MAX)); limits::DIFFERING_PARTS_MAX];
+        assert!(verified(most).is_ok(), "the largest one still fits");
+    }
+
+    #[test]
     fn one_kind_is_never_taken_for_the_other() {
         let key = PrivateKey::from_seed(KeyType::Ed25519, &[9; 32]).unwrap();
         let ready = Readiness { manifest_id: ID, created_unix_seconds: 0, places: Vec::new() }.sign(&key);
         assert_eq!(Attestation::verify(&ready), Err(StatementError::Signature(key.public())));
+        assert!(!Attestation::is_one(&ready));
+        let all = vec![ready, vec![1, 2, 3]];
+        assert_eq!(from_file(&to_file(&all)), Ok(all));
+        assert!(from_file(&[255; 40]).is_err());
         assert!(Readiness::verify(&vec![0; 5000]).is_err());
     }
 }

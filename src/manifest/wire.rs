@@ -16,9 +16,9 @@ use zeroize::Zeroizing;
 use super::{
     Artifact, ArtifactName, Attestations, Layout, LayoutError, Manifest, Network, Signature, StateDigest, TableDigest,
     Ticket, TrustRules,
-    statement::{Attestation, Readiness},
+    statement::{Attestation, DifferingPart, Readiness},
 };
-use crate::base::{Blake3Hash, Sha256Hash};
+use crate::base::{Blake3Hash, Sha256Hash, limits::DIFFERING_PARTS_MAX};
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 mod proto {
@@ -507,18 +507,29 @@ pub(super) fn encode_attestation(attestation: &Attestation) -> Vec<u8> {
         state_digest: attestation.state_digest.as_bytes().to_vec(),
         height: attestation.height,
         created_unix_seconds: attestation.created_unix_seconds,
+        differs: attestation.differs.iter().map(encode_part).collect(),
     }
     .encode_to_vec()
 }
 
 pub(super) fn decode_attestation(payload: &[u8]) -> Result<Attestation> {
     let raw: proto::Attestation = decode_strictly(payload, "attestation")?;
+    let part = |proto::DifferingPart { name, rows }| DifferingPart { name, rows };
+    let differs: Vec<DifferingPart> = raw.differs.into_iter().map(part).collect();
+    if differs.len() > DIFFERING_PARTS_MAX || !differs.iter().all(DifferingPart::is_harmless) {
+        return Err(DecodeError::Rule { field: "differs", problem: "too many, or one has no name that is shown" });
+    }
     Ok(Attestation {
         manifest_id: blake3("manifest_id", &raw.manifest_id)?,
         state_digest: blake3("state_digest", &raw.state_digest)?,
         height: raw.height,
         created_unix_seconds: raw.created_unix_seconds,
+        differs,
     })
+}
+
+fn encode_part(part: &DifferingPart) -> proto::DifferingPart {
+    proto::DifferingPart { name: part.name.clone(), rows: part.rows }
 }
 
 pub(super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
@@ -538,6 +549,14 @@ pub(super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
         return Err(DecodeError::Rule { field: "places", problem: "too many, or one is no host and port" });
     }
     Ok(Readiness { manifest_id, created_unix_seconds: raw.created_unix_seconds, places: raw.places })
+}
+
+pub(super) fn encode_statements(statements: &[Vec<u8>]) -> Vec<u8> {
+    proto::Statements { statements: statements.to_vec() }.encode_to_vec()
+}
+
+pub(super) fn decode_statements(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+    decode_strictly::<proto::Statements>(bytes, "list of statements").map(|raw| raw.statements)
 }
 
 pub(super) fn encode_statement(payload: &[u8], signature: &Signature) -> Vec<u8> {

@@ -13,7 +13,7 @@ use kwil_formats::{
     dump::filter::{DumpFilter, LineRules},
     formats::{
         Family, GENESIS_FILE_NAME, Validator, VoterRow,
-        genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
+        genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id},
     },
 };
 
@@ -29,7 +29,7 @@ use crate::{
         Blake3Hash, Context, Error, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
         task::CancellationToken, text,
     },
-    database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings, StoredParameters},
+    database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings},
     manifest::genesis_validators,
 };
 use serde::Serialize;
@@ -318,10 +318,7 @@ impl Plan {
                 humantime::format_rfc3339_seconds(now).to_string()
             }
         };
-        let parameters = match &facts.parameters {
-            StoredParameters::V09(rows) => Parameters::V09(v09::Parameters::from_rows(rows)?),
-            StoredParameters::V010(json) => Parameters::V010(v010::Parameters::from_json(json)?),
-        };
+        let parameters = facts.parameters.decode()?;
         let plan = Plan {
             snapshot: snapdir.join(family.snapshot_file_name()),
             genesis: snapdir.join(GENESIS_FILE_NAME),

@@ -1,6 +1,7 @@
 //! Everything that a person reads of results, advice and findings. The rooms below give facts; here they become words, and
 //! here alone a flag or a command of this program is named.
 
+mod attest;
 mod clean;
 mod demo;
 mod digest;

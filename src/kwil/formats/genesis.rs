@@ -12,7 +12,7 @@ pub mod v09;
 
 use std::cmp::Ordering;
 
-pub use difference::Difference;
+pub use difference::{Change, Difference};
 pub use fresh::Fresh;
 
 use super::{

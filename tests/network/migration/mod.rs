@@ -1,5 +1,6 @@
 //! The whole way with real processes, real Postgres and real sockets, and what bad input gets on it.
 
+mod attest;
 mod edits;
 mod lead;
 mod peers;
