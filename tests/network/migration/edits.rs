@@ -20,7 +20,7 @@ fn sign(party: &Party, directory: &str) -> Value {
 /// What `seed` and `manifest verify` say about the manifest as it lies there.
 fn both_refuse(party: &Party, ticket: &str, words: &[&str]) {
     party.seed("snaps").finish().failed(3, words);
-    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", "--ticket", ticket];
+    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", ticket];
     party.run(&verify).failed(3, words);
 }
 
@@ -59,7 +59,7 @@ fn a_foreign_manifest_is_refused_by_file_and_by_step() {
     signed(&other, Family::V09);
     lead.write("snaps/manifest.regenesis", other.read("snaps/manifest.regenesis"));
     lead.seed("snaps").finish().failed(3, &["snaps/", "is not the file that was signed"]);
-    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", "--ticket", &ticket];
+    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", &ticket];
     lead.run(&verify).failed(3, &["step 3 (signature by a pinned key)", "not by the pinned"]);
     // A file that is missing altogether.
     sign(&lead, "snaps");
