@@ -419,8 +419,9 @@ fn verify(args: VerifyArgs, session: &Session) -> Result<()> {
         policy.chain_id.get_or_insert(ticket.new_chain_id);
     }
     if policy.keys.is_empty() {
-        return Err(Error::usage("whose signature is to be trusted?")
-            .hint("give --ticket-file FILE with the lead's ticket, or --trust HEX#TYPE with its key as the lead told you"));
+        return Err(Error::usage("whose signature is to be trusted?").hint(
+            "give --ticket-file FILE with the lead's ticket, or --trust HEX#TYPE with its key as the lead told you",
+        ));
     }
     let (mut genesis, mut snapshot) = (args.genesis, args.snapshot);
     if let Some(dir) = &args.dir {

@@ -11,7 +11,7 @@ use kwil_formats::{
     formats::{Family, Validator, key::PublicKey},
 };
 
-use super::{Digest, StateDigester, Witness, spill_directory};
+use super::{Digest, StateDigester, ValidatorsOf, Witness, spill_directory};
 use crate::{
     base::{Context, Error, Progress, Result, task::CancellationToken, text},
     database::{Cut, CutOptions, PgDump, RowOptions, Settings},
@@ -119,6 +119,7 @@ async fn digest_with(
         height: Some(facts.height),
         server_major: Some(facts.server_major),
         dump_major: Some(program.major()),
+        validators_of: ValidatorsOf::Database,
         ..Digest::new(text, &validators)
     };
     Ok((digest, digester, owner))
