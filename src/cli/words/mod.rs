@@ -2,13 +2,13 @@
 //! here alone a flag or a command of this program is named.
 
 mod clean;
-mod demo;
 mod digest;
 mod mends;
 mod next;
 mod testnet;
 
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod finding;
 pub(crate) mod root;
 pub(crate) mod snapshot;
