@@ -107,6 +107,19 @@ impl MachineReport {
         self.findings.iter().filter(|finding| finding.level == level).count()
     }
 
+    /// The same where what is wrong under this code will be put right before kwild is started: then it is no error.
+    #[must_use]
+    pub(super) fn settled(mut self, code: &str, words: &str) -> Self {
+        self.findings.retain(|finding| finding.code != code || finding.level != Level::Error);
+        for line in self.checks.iter_mut().filter(|line| line.code == code && line.level == "error") {
+            line.level = "ok";
+            line.text = words.to_owned();
+            line.next = None;
+        }
+        self.ok = self.count(Level::Error) == 0;
+        self
+    }
+
     /// What comes of the check, as one clause.
     pub fn verdict(&self) -> String {
         let many = |n: usize, noun: &str| crate::base::text::count(n as u64, noun);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use kwil_formats::{
-    formats::{Family, genesis::Genesis},
+    formats::{Family, Validator, genesis::Genesis},
     judge::{
         collation,
         confirm::{FoundState, Judgement, Part, SignedState, TableState, Verdict, judge},
@@ -14,11 +14,11 @@ use serde::Serialize;
 use super::files::read_manifest;
 use crate::{
     base::{
-        Advice, Context, Error, Finding, Level, Next, Progress, Result, clock, progress::Item, task::CancellationToken,
-        text,
+        Advice, Context, Error, Finding, Level, Next, Progress, Result, clock, files::read_bounded, limits,
+        progress::Item, task::CancellationToken, text,
     },
     database::{self, NodeStage, Settings},
-    manifest::{Manifest, genesis_validators},
+    manifest::{ArtifactName, Manifest, genesis_validators},
     snapshot::{
         self, ReadOptions,
         digest::{self, DatabaseDigestOptions, Digest, StateDigester, Witness, WitnessedDatabase, digest_pieces},
@@ -161,7 +161,8 @@ pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &Canc
             collation::compare(old, &new, &options.settings.dbname)
         }
     };
-    Ok(result_of(&basis, &found, judged, collation, options.allow_transactions))
+    let edits = basis.edits()?;
+    Ok(result_of(&basis, &found, judged, collation, edits, options.allow_transactions))
 }
 
 /// The progress without warnings and notes: that the node runs is as it should be, and nobody needs to hear of it.
@@ -198,6 +199,8 @@ struct Basis {
     family: Family,
     manifest: Option<Manifest>,
     genesis: Option<Genesis>,
+    /// The genesis is not byte for byte the one that the manifest names.
+    genesis_is_another: bool,
     /// The snapshot file's digest and rows; `None` where no file is used.
     file: Option<(Digest, Witness)>,
     /// The number of the old network's last block; `None` where nothing says it.
@@ -221,6 +224,13 @@ impl Basis {
                 "a node with this genesis is of another network, or began empty; give the manifest that belongs to it",
             ));
         }
+        let genesis_is_another = match (&manifest, &options.genesis) {
+            (Some(manifest), Some(path)) => {
+                let bytes = read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
+                manifest.artifact(ArtifactName::Genesis).root.as_bytes() != blake3::hash(&bytes).as_bytes()
+            }
+            _ => false,
+        };
         let path = match &options.snapshot {
             Some(SnapshotFile::Named(path)) => Some(path),
             Some(SnapshotFile::Found(path)) => Some(path).filter(|path| path.is_file()),
@@ -253,7 +263,41 @@ impl Basis {
         }
         let old_height =
             manifest.as_ref().map(|m| m.network.height).or_else(|| file.as_ref().and_then(|(d, _)| d.height));
-        Ok(Basis { family, manifest, genesis, file, old_height })
+        Ok(Basis { family, manifest, genesis, genesis_is_another, file, old_height })
+    }
+
+    /// Sentences on how the genesis was edited for the new network: of the state that was signed only the tables are compared.
+    fn edits(&self) -> Result<Vec<String>> {
+        let mut told = Vec::new();
+        let Some(manifest) = &self.manifest else { return Ok(told) };
+        if self.genesis_is_another {
+            told.push(
+                "the genesis is not the one that was signed: it was edited since, and this node's network takes its \
+                 validators and parameters from it"
+                    .to_owned(),
+            );
+        }
+        let new = self.new_validators()?.unwrap_or_default();
+        let old = &manifest.old_validators;
+        let added = new.iter().filter(|v| old.iter().all(|o| o.key != v.key)).count();
+        let left = old.iter().filter(|o| new.iter().all(|v| v.key != o.key)).count();
+        let other_power = new.iter().filter(|v| old.iter().any(|o| o.key == v.key && o.power != v.power)).count();
+        if !old.is_empty() && added + left + other_power > 0 {
+            told.push(format!(
+                "the genesis was edited for the new network: of the validators {added} joined, {left} left, {other_power} \
+                 got another power; the node's are compared with the genesis, not with the old state's"
+            ));
+        }
+        Ok(told)
+    }
+
+    /// The validators of the new network, as the genesis or else the manifest names them.
+    fn new_validators(&self) -> Result<Option<Vec<Validator>>> {
+        Ok(match (&self.genesis, &self.manifest) {
+            (Some(genesis), _) => Some(genesis_validators(genesis)?),
+            (None, Some(manifest)) => Some(manifest.new_validators.clone()),
+            (None, None) => None,
+        })
     }
 
     fn judge(&self, found: &WitnessedDatabase) -> Result<Judgement> {
@@ -266,17 +310,12 @@ impl Basis {
                 .collect(),
             (None, _) => return Err(nothing_to_compare()),
         };
-        let validators = match (&self.genesis, &self.manifest) {
-            (Some(genesis), _) => Some(genesis_validators(genesis)?),
-            (None, Some(manifest)) => Some(manifest.new_validators.clone()),
-            (None, None) => None,
-        };
         let signed = SignedState {
             family: self.family,
             tables,
             facts: self.file.as_ref().map(|(_, witness)| &witness.facts),
             schema: self.file.as_ref().and_then(|(digest, _)| digest.schema.as_deref()),
-            validators: validators.map(|all| all.into_iter().collect()),
+            validators: self.new_validators()?.map(|all| all.into_iter().collect()),
             allocs: self.genesis.as_ref().map_or(0, |genesis| genesis.alloc_count() as u64),
             owner: self.genesis.as_ref().and_then(Genesis::db_owner),
         };
@@ -351,6 +390,7 @@ fn result_of(
     found: &WitnessedDatabase,
     judged: Judgement,
     collation: Vec<Finding>,
+    mut notes: Vec<String>,
     allow_transactions: bool,
 ) -> Confirmed {
     let worst = judged.verdict();
@@ -363,7 +403,6 @@ fn result_of(
         Verdict::Kwild | Verdict::Equal => Conclusion::AsSigned,
     };
     let height = found.digest.height.unwrap_or(0);
-    let mut notes = Vec::new();
     let started_at = basis.genesis.as_ref().map_or(0, Genesis::initial_height);
     if basis.old_height == Some(height) && height > started_at.max(1) {
         notes.push(format!("height {height} is the old network's last block: is this the OLD node's database?"));

@@ -250,7 +250,11 @@ pub async fn preflight(options: JoinOptions, progress: &Progress, cancel: &Cance
     let family = manifest.manifest().network.family;
     (options.config)(family)?.check(family)?;
     setup::check_key(&root, family, &options.key)?;
-    Preflight { options: &options, root: &root, manifest: &manifest }.look().await
+    let found = Preflight { options: &options, root: &root, manifest: &manifest }.look().await?;
+    Ok(match options.create_database {
+        true => found.settled("database", "the node's database is not there yet: the join makes it"),
+        false => found,
+    })
 }
 
 /// Makes a root from a ticket. On its own finished root it checks and serves.

@@ -184,8 +184,9 @@ pub fn sign(
 
     let path = dir.join(MANIFEST_FILE_NAME);
     let seen = state.seen(&candidate.network.new_chain_id, &key.public())?;
-    let existing = existing_of(&path, &candidate, progress)?;
-    let before = existing.as_ref().map(SignedManifest::manifest).filter(|m| m.state_hash == candidate.state_hash);
+    let there = manifest_there(&path, &candidate, progress)?;
+    // The old network is the same one, also where the new one's id was edited.
+    let before = there.as_ref().map(SignedManifest::manifest).filter(|m| m.state_hash == candidate.state_hash);
     if let Some(before) = before {
         carry_over(&mut candidate, before, options);
     }
@@ -199,6 +200,7 @@ pub fn sign(
     if let Some(text) = &snapshot.digest {
         candidate.state_digest = Some(state_digest(text, options, &candidate, before));
     }
+    let existing = there.filter(|there| there.manifest().network.new_chain_id == candidate.network.new_chain_id);
     if let Some(existing) = &existing
         && !options.supersede
         && is_unchanged(existing.manifest(), &candidate, options, now)
@@ -400,8 +402,9 @@ fn unguarded(snapshot: &Path, genesis: &Path) -> Error {
         .hint(Next::GuardSnapshot { snapshot: setup::shell_path(snapshot), genesis: setup::shell_path(genesis) })
 }
 
-/// The manifest of the same lead and network that lies there. Another one is not continued, an unreadable one replaced.
-fn existing_of(path: &Path, candidate: &Manifest, progress: &Progress) -> Result<Option<SignedManifest>> {
+/// The manifest of the same lead that lies there. That of another network is not continued, but tells of the old one; another
+/// lead's says nothing that this lead would sign, and an unreadable one is replaced.
+fn manifest_there(path: &Path, candidate: &Manifest, progress: &Progress) -> Result<Option<SignedManifest>> {
     if !path.exists() {
         return Ok(None);
     }
@@ -413,15 +416,16 @@ fn existing_of(path: &Path, candidate: &Manifest, progress: &Progress) -> Result
         }
         Ok(existing) => {
             let (network, trust) = (&existing.manifest().network, &existing.manifest().trust);
-            if network.new_chain_id == candidate.network.new_chain_id && trust.lead == candidate.trust.lead {
-                return Ok(Some(existing));
+            let is_ours = trust.lead == candidate.trust.lead;
+            if !is_ours || network.new_chain_id != candidate.network.new_chain_id {
+                progress.warning(format!(
+                    "{} was for network {} by {} and is replaced",
+                    path.display(),
+                    text::escape(&network.new_chain_id),
+                    trust.lead
+                ));
             }
-            progress.warning(format!(
-                "{} was for network {} by {} and is replaced",
-                path.display(),
-                text::escape(&network.new_chain_id),
-                trust.lead
-            ));
+            return Ok(is_ours.then_some(existing));
         }
     }
     Ok(None)

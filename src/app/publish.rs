@@ -6,13 +6,13 @@ use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis, key::PrivateKey
 
 use super::{
     manifest::{self, SignOptions, SignedDirectory},
-    rehearse::{self, RehearseOptions},
+    rehearse::{self, RehearsalServer, RehearseOptions},
     source::{self, Source},
     state::StateDirectory,
 };
 use crate::{
     base::{Error, Kind, Next, Progress, Result, task::CancellationToken, text},
-    database::{Settings, scratch},
+    database::Settings,
     manifest::genesis_validators,
     setup,
     snapshot::{self, CreateOptions, Created, SnapshotFacts},
@@ -89,7 +89,7 @@ pub async fn from_database(
         }
     })?;
     if lead.rehearse {
-        rehearse(&snapdir, Some(settings), progress, cancel).await?;
+        rehearse(&snapdir, RehearsalServer::Preferred(settings.clone()), progress, cancel).await?;
     }
     // The snapshot's genesis holds the validators that the old database had in its last block.
     let genesis = snapshot::read_genesis(&created.genesis)?;
@@ -127,14 +127,13 @@ pub async fn remember_source(
     Ok(source)
 }
 
-/// Restores the snapshot in a directory as kwild would: on a throw-away server, or where none can be started on this
-/// machine, in a database of its own on the given one.
+/// Restores the snapshot in a directory as kwild would, in a database of its own on the server.
 ///
 /// # Errors
 /// `Kind::Verify` when rows would be lost, with what failed.
 pub async fn rehearse(
     directory: &Path,
-    otherwise: Option<&Settings>,
+    server: RehearsalServer,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<()> {
@@ -144,7 +143,7 @@ pub async fn rehearse(
         snapshot: directory.join(family.snapshot_file_name()),
         genesis: Some(genesis),
         manifest: None,
-        server: otherwise.filter(|_| !scratch::is_possible()).cloned(),
+        server,
     };
     let rehearsed = rehearse::rehearse(options, progress, cancel).await.map_err(|e| {
         if e.advice().is_some() && e.kind() == Kind::Failed { e.or_hint(Next::RehearseElsewhere) } else { e }
@@ -154,11 +153,15 @@ pub async fn rehearse(
         Error::verify(format!("nothing was signed or served: {why}"))
             .hint(Next::ShowRehearsal { snapshot: setup::shell_path(&directory.join(family.snapshot_file_name())) })
     })?;
+    let place =
+        rehearsed.server.as_deref().map_or("a throw-away server".to_owned(), |place| format!("the server at {place}"));
     progress.note(format!(
-        "rehearsed: psql restored all {} of {}",
+        "rehearsed: psql restored all {} of {} on {place}, PostgreSQL {}",
         text::count(rehearsed.restored_rows, "row"),
-        text::count(rehearsed.tables, "table")
+        text::count(rehearsed.tables, "table"),
+        rehearsed.server_version
     ));
+    rehearsed.notes.iter().for_each(|note| progress.note(note.clone()));
     Ok(())
 }
 

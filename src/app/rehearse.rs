@@ -21,7 +21,7 @@ use crate::{
     },
     database::{
         RehearsalDatabase, Settings,
-        scratch::{Scratch, ScratchOptions},
+        scratch::{self, Scratch, ScratchOptions},
     },
     manifest::Manifest,
     snapshot::{
@@ -48,8 +48,19 @@ pub struct RehearseOptions {
     pub genesis: Option<PathBuf>,
     /// A manifest, or its directory, whose state hash and row counts are compared; `None`: they are not.
     pub manifest: Option<PathBuf>,
-    /// The server to restore on; `None`: a throw-away one.
-    pub server: Option<Settings>,
+    /// The server to restore on.
+    pub server: RehearsalServer,
+}
+
+/// The server that a rehearsal uses.
+#[derive(Debug, Clone)]
+pub enum RehearsalServer {
+    /// One of our own, that is gone afterwards.
+    ThrowAway,
+    /// This one and no other; the database that the settings name is not looked at.
+    Named(Settings),
+    /// This one, because kwild will restore on it or on its like; where no database can be made there, a throw-away one.
+    Preferred(Settings),
 }
 
 /// What a rehearsal found.
@@ -63,8 +74,8 @@ pub struct Rehearsed {
     pub state_hash: Sha256Hash,
     /// The server that was used, as host and port; `None`: a throw-away one.
     pub server: Option<String>,
-    /// Major version of the server that was used.
-    pub server_major: u32,
+    /// The version of the server that was used, in its own words, such as `16.9 (Debian 16.9-1)`.
+    pub server_version: String,
     /// The number of tables that have a COPY block in the file, with or without rows.
     pub tables: u64,
     /// The number of rows that the file holds.
@@ -172,35 +183,24 @@ impl std::fmt::Display for RowsDiffer {
 /// [`Rehearsed::check`].
 pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Rehearsed> {
     let wanted = Wanted::read(&options)?;
-    let throw_away = match &options.server {
-        Some(_) => None,
-        None => {
-            progress.step("Starting a throw-away PostgreSQL");
-            let started = tokio::task::spawn_blocking(|| Scratch::start(ScratchOptions::default()));
-            Some(
-                started
-                    .await
-                    .or_failed(|| "the throw-away server was not started")?
-                    .map_err(|e| e.hint(Next::InstallOrNameServer))?,
-            )
-        }
-    };
-    let server = match (&options.server, &throw_away) {
-        (Some(settings), _) => settings.clone(),
-        (None, Some(scratch)) => scratch.settings("postgres"),
-        (None, None) => return Err(Error::failed("there is no server to rehearse on")),
-    };
     if cancel.is_cancelled() {
         return Err(interrupted());
     }
-    let database = RehearsalDatabase::make(&server).await?;
-    progress.step(format!("Restoring into the database {} at {}", database.name(), server.place()));
+    let Place { database, throw_away } = Place::find(&options.server, progress).await?;
+    progress.step(format!("Restoring into the database {} at {}", database.name(), database.settings().place()));
     let loaded = tokio::select! {
         biased;
         () = cancel.cancelled() => Err(interrupted()),
         loaded = load_and_compare(&database, &options, &wanted, progress, cancel) => loaded,
     };
-    let server_major = database.server_major();
+    let server = Server {
+        place: throw_away.is_none().then(|| {
+            let settings = database.settings();
+            format!("{}:{}", text::escape(&settings.host), settings.port)
+        }),
+        major: database.server_major(),
+        version: database.server_version().to_owned(),
+    };
     let removed = database.remove().await;
     // Also when the restore failed, nothing may be left; its own error matters more.
     let loaded = match (loaded, removed) {
@@ -216,8 +216,51 @@ pub async fn rehearse(options: RehearseOptions, progress: &Progress, cancel: &Ca
             .await
             .or_failed(|| "the throw-away server was not stopped")??;
     }
-    let place = options.server.as_ref().map(|server| format!("{}:{}", text::escape(&server.host), server.port));
-    judge(&wanted, loaded, place, server_major)
+    judge(&wanted, loaded, server)
+}
+
+/// An empty database to restore into, and the server it is on where that is our own.
+struct Place {
+    database: RehearsalDatabase,
+    throw_away: Option<Scratch>,
+}
+
+impl Place {
+    async fn find(server: &RehearsalServer, progress: &Progress) -> Result<Self> {
+        match server {
+            RehearsalServer::ThrowAway => Place::throw_away(progress).await,
+            RehearsalServer::Named(settings) => Place::on(settings).await,
+            RehearsalServer::Preferred(settings) => match Place::on(settings).await {
+                Err(e) if scratch::is_possible() => {
+                    progress.note(format!("rehearsed on a throw-away server instead: {}", e.chain()));
+                    Place::throw_away(progress).await
+                }
+                found => found,
+            },
+        }
+    }
+
+    async fn on(settings: &Settings) -> Result<Self> {
+        Ok(Place { database: RehearsalDatabase::make(settings).await?, throw_away: None })
+    }
+
+    async fn throw_away(progress: &Progress) -> Result<Self> {
+        progress.step("Starting a throw-away PostgreSQL");
+        let started = tokio::task::spawn_blocking(|| Scratch::start(ScratchOptions::default())).await;
+        let scratch = started
+            .or_failed(|| "the throw-away server was not started")?
+            .map_err(|e| e.hint(Next::InstallOrNameServer))?;
+        let database = RehearsalDatabase::make(&scratch.settings("postgres")).await?;
+        Ok(Place { database, throw_away: Some(scratch) })
+    }
+}
+
+/// The server that was used.
+struct Server {
+    /// Host and port; `None`: a throw-away one.
+    place: Option<String>,
+    major: u32,
+    version: String,
 }
 
 fn interrupted() -> Error {
@@ -283,7 +326,7 @@ fn votes_of(report: &ScanReport) -> u64 {
     report.table_rows.get("kwild_voting.votes").copied().unwrap_or(0)
 }
 
-fn judge(wanted: &Wanted, restored: Restored, server: Option<String>, server_major: u32) -> Result<Rehearsed> {
+fn judge(wanted: &Wanted, restored: Restored, server: Server) -> Result<Rehearsed> {
     let Restored { loaded, digest } = restored;
     let report = &loaded.read.report;
     let (failed, failed_more) = loaded.complaints.by_statement(&loaded.read.outline, votes_of(report));
@@ -315,8 +358,8 @@ fn judge(wanted: &Wanted, restored: Restored, server: Option<String>, server_maj
         ok,
         family: report.family,
         state_hash: loaded.read.state_hash,
-        server,
-        server_major,
+        server: server.place,
+        server_version: server.version,
         tables: report.table_rows.len() as u64,
         rows: report.rows,
         restored_rows,
@@ -325,7 +368,7 @@ fn judge(wanted: &Wanted, restored: Restored, server: Option<String>, server_maj
         guarded: report.guarded,
         differs,
         schema_differs,
-        notes: notes(server_major),
+        notes: notes(server.major),
     })
 }
 

@@ -128,7 +128,12 @@ impl DatabaseArgs {
 
     /// Whether any of the flags was given.
     pub(crate) fn is_given(&self) -> bool {
-        let DatabaseArgs { dbname, host, port, user, password, password_file, sslmode, from_root } = self;
+        self.names_a_server() || self.from_root.is_some()
+    }
+
+    /// Whether any of the flags but `--from-root` was given.
+    pub(crate) fn names_a_server(&self) -> bool {
+        let DatabaseArgs { dbname, host, port, user, password, password_file, sslmode, from_root: _ } = self;
         dbname.is_some()
             || host.is_some()
             || port.is_some()
@@ -136,7 +141,6 @@ impl DatabaseArgs {
             || password.is_some()
             || password_file.is_some()
             || sslmode.is_some()
-            || from_root.is_some()
     }
 
     /// Reads all sources in their order: flags, `--from-root`, the service file, libpq's variables, Kwil's defaults.

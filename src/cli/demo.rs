@@ -1,13 +1,13 @@
 //! `demo`: a whole migration on this machine.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::{Args, ValueEnum};
 use kwil_formats::formats::Family;
 
-use super::{Session, values::Size};
+use super::{Session, values::Size, words::demo::Teller};
 use crate::{
-    app::demo::{self, DemoOptions, VALIDATORS_MAX, VALIDATORS_MIN},
+    app::demo::{self, DemoOptions, NODES_MAX, NODES_MIN},
     base::Result,
 };
 
@@ -25,11 +25,14 @@ enum Families {
 #[derive(Debug, Args)]
 #[command(
     after_help = "Needs a PostgreSQL server on this machine (Debian, Ubuntu: apt-get install postgresql), but no \
-    running one:\nthe demo starts its own, as another user where it is called by root, and removes it afterwards."
+    running one:\nthe demo starts its own, as another user where it is called by root, and removes it afterwards.\n\n\
+    Examples:\n  \
+    regenesis demo --family v0.10\n  \
+    regenesis demo --kwild ./kwild --kwild09 ./kwild-0.9 --pg-bin /usr/lib/postgresql/16/bin"
 )]
 pub(crate) struct DemoArgs {
-    /// Processes in the swarm, the lead included; beyond four they are nodes that follow
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(VALIDATORS_MIN as i64..=VALIDATORS_MAX as i64))]
+    /// Nodes of the new network, the lead's included; beyond four they are nodes that follow
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(NODES_MIN as i64..=NODES_MAX as i64))]
     validators: u8,
     /// Add rows until the snapshot has about this size, such as 256M [default: the network as it was recorded]
     #[arg(long, value_name = "SIZE")]
@@ -40,6 +43,15 @@ pub(crate) struct DemoArgs {
     /// Keep snapshot, manifest and roots in this new directory
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// A real kwild of v0.10: it is started on all roots of that family, and each node is confirmed
+    #[arg(long, value_name = "PATH")]
+    kwild: Option<PathBuf>,
+    /// A real kwild of v0.9, for that family
+    #[arg(long, value_name = "PATH")]
+    kwild09: Option<PathBuf>,
+    /// Directory of the PostgreSQL server's programs [default: with a kwild version 16, else the newest installed]
+    #[arg(long, value_name = "DIR")]
+    pg_bin: Option<PathBuf>,
 }
 
 impl DemoArgs {
@@ -50,12 +62,17 @@ impl DemoArgs {
             Families::V010 => vec![Family::V010],
         };
         let options = DemoOptions {
-            validators: usize::from(self.validators),
+            nodes: usize::from(self.validators),
             size_bytes: self.size.map(|size| size.0),
             families,
             keep: self.keep,
+            kwild_v09: self.kwild09,
+            kwild_v010: self.kwild,
+            binaries: self.pg_bin,
         };
-        let shown = demo::run(options, &session.progress, &session.cancel).await?;
+        let teller = Teller::new(session.progress.clone());
+        let tell: demo::Tell = Arc::new(move |told| teller.tell(told));
+        let shown = demo::run(options, tell, &session.progress, &session.cancel).await?;
         session.output.result(&shown)
     }
 }

@@ -28,6 +28,9 @@ pub(crate) struct DigestArgs {
     /// Name what differs from this earlier result (made with --output json); exit 3 if something does
     #[arg(long, value_name = "OTHER.json")]
     compare: Option<PathBuf>,
+    /// Compare the validators, too, that a snapshot's genesis names for the new network [default: only those of two databases]
+    #[arg(long, requires = "compare")]
+    validators: bool,
     /// Which formats the database has: auto, v0.9 or v0.10
     #[arg(long, default_value = "auto", value_name = "FAMILY")]
     family: FamilyChoice,
@@ -71,7 +74,7 @@ impl DigestArgs {
                 digest::digest_database(&settings, options, &session.progress, session.cancel.clone()).await?
             }
         };
-        let comparison = other.map(|other| digest.compare(&other, "this one", "the other"));
+        let comparison = other.map(|other| digest.compare(&other, self.validators, "this one", "the other"));
         let equal = comparison.as_ref().is_none_or(|comparison| comparison.equal);
         let result = DigestResult { digest, comparison };
         if equal {

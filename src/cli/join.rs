@@ -59,7 +59,7 @@ pub(crate) struct JoinArgs {
     wait: Option<Wait>,
     /// Only judge what can be judged before the fetch (key, database, root, disk, ports), then end: exit 4 where something is
     /// wrong; nothing is made
-    #[arg(long, conflicts_with_all = ["wait", "create_db"])]
+    #[arg(long, conflicts_with = "wait")]
     check: bool,
     /// Make the new node's database where it is missing: empty, and ordered as the old network's
     #[arg(long)]

@@ -13,7 +13,7 @@ use kwil_formats::{
 };
 use serde::Serialize;
 
-use super::{Session, cosign::CosignArgs};
+use super::{Session, cosign::CosignArgs, ticket::TicketArgs};
 use crate::{
     app::{
         files::read_private_key,
@@ -22,7 +22,7 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, Ticket, TrustPolicy},
+    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, TrustPolicy},
 };
 
 /// Commands about the manifest.
@@ -144,9 +144,8 @@ pub(crate) struct VerifyArgs {
     /// Key that must have signed, as HEX#TYPE; one of several suffices (repeatable)
     #[arg(long, value_name = "PUB")]
     trust: Vec<PublicKey>,
-    /// Ticket of the lead: pins its key, the manifest and the network
-    #[arg(long, value_name = "TICKET")]
-    ticket: Option<String>,
+    #[command(flatten)]
+    ticket: TicketArgs,
     /// Chain id that the new network must have
     #[arg(long, value_name = "ID")]
     chain_id: Option<String>,
@@ -418,15 +417,15 @@ impl fmt::Display for ShowResult {
 fn verify(args: VerifyArgs, session: &Session) -> Result<()> {
     let bytes = read_manifest(&args.manifest)?;
     let mut policy = TrustPolicy { keys: args.trust, chain_id: args.chain_id, ..TrustPolicy::default() };
-    if let Some(text) = &args.ticket {
-        let ticket: Ticket = text.parse::<Ticket>()?;
+    if let Some(ticket) = args.ticket.read_if_given()? {
         policy.keys.push(ticket.lead);
         policy.manifest_id = Some(ticket.manifest_id);
         policy.chain_id.get_or_insert(ticket.new_chain_id);
     }
     if policy.keys.is_empty() {
-        return Err(Error::usage("whose signature is to be trusted?")
-            .hint("give --trust HEX#TYPE with the lead's key as the lead told you, or --ticket with its ticket"));
+        return Err(Error::usage("whose signature is to be trusted?").hint(
+            "give --ticket-file FILE with the lead's ticket, or --trust HEX#TYPE with its key as the lead told you",
+        ));
     }
     let (mut genesis, mut snapshot) = (args.genesis, args.snapshot);
     if let Some(dir) = &args.dir {

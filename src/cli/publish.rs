@@ -12,8 +12,8 @@ use super::{
     swarm::{self, SwarmArgs},
 };
 use crate::{
-    app::{fetch, files::read_private_key, publish},
-    base::Result,
+    app::{fetch, files::read_private_key, publish, rehearse::RehearsalServer},
+    base::{Error, Result},
 };
 
 /// Flags of `publish`.
@@ -29,12 +29,13 @@ pub(crate) struct PublishArgs {
     /// Sign and serve the genesis.json and snapshot in this directory instead of taking a new snapshot
     #[arg(long, value_name = "DIR", conflicts_with_all = ["snapdir", "family", "chain_id",
         "genesis_time", "keep_height", "template", "compress", "jobs", "kwil_compat", "allow_live", "no_digest", "pg_dump",
-        "force", "max_row_size", "dbname", "host", "port", "user", "password", "password_file", "sslmode"])]
+        "force", "max_row_size"])]
     dir: Option<PathBuf>,
     /// Directory for the new snapshot, its genesis.json and the manifest
     #[arg(long, value_name = "DIR", default_value = "kwild-snaps")]
     snapdir: PathBuf,
-    /// Restore the snapshot as kwild would into a database of its own before anything is signed; refuse what would lose rows
+    /// Before anything is signed, restore the snapshot as kwild would, into a database of its own on the server that the
+    /// database flags name, or else on a throw-away one; refuse what would lose rows
     #[arg(long)]
     rehearse: bool,
     #[command(flatten)]
@@ -55,10 +56,18 @@ impl PublishArgs {
         let (progress, cancel) = (&session.progress, &session.cancel);
         let (directory, signed) = match self.dir {
             Some(dir) => {
+                let root = self.database.old_root();
                 if self.rehearse {
-                    publish::rehearse(&dir, None, progress, cancel).await?;
+                    let server = match self.database.is_given() {
+                        true => RehearsalServer::Preferred(self.database.resolve(progress)?.settings),
+                        false => RehearsalServer::ThrowAway,
+                    };
+                    publish::rehearse(&dir, server, progress, cancel).await?;
+                } else if self.database.names_a_server() {
+                    return Err(Error::usage("--dir signs what is there already, and reads no database")
+                        .hint("leave the database flags out; with --rehearse they name the server to rehearse on"));
                 }
-                let old = publish::OldNetwork { genesis: self.create.old_genesis()?, root: self.database.old_root() };
+                let old = publish::OldNetwork { genesis: self.create.old_genesis()?, root };
                 let options = old.tell(options, progress)?;
                 let signed = publish::sign_directory(&dir, None, &key, &options, &state, progress, cancel)?;
                 (dir, signed)

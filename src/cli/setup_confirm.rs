@@ -17,6 +17,7 @@ use crate::{
         files::read_manifest,
     },
     base::{Result, durable, text},
+    manifest::MANIFEST_FILE_NAME,
 };
 
 /// Parts of the state that are named in words for each verdict; JSON has all of them.
@@ -42,7 +43,7 @@ pub(crate) struct ConfirmArgs {
     /// The genesis [default: the root's, or genesis.json beside the snapshot or the manifest]
     #[arg(short, long, value_name = "FILE")]
     genesis: Option<PathBuf>,
-    /// The signed manifest, or its directory
+    /// The signed manifest, or its directory [default: the one in the root, if it has one]
     #[arg(long, value_name = "M")]
     manifest: Option<PathBuf>,
     /// Root of the NEW node: its config.toml says where its database is (the same as --from-root)
@@ -124,8 +125,9 @@ impl fmt::Display for ConfirmResult {
 
 impl ConfirmArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let manifest = self.manifest;
         let Resolved { settings, root, .. } = self.database.with_root(self.root_dir).resolve(&session.progress)?;
+        let in_root = root.as_ref().map(|root| root.directory.join(MANIFEST_FILE_NAME)).filter(|path| path.is_file());
+        let manifest = self.manifest.or(in_root);
         let (snapshot, genesis) = match (self.file, &root, &manifest) {
             (Some(file), ..) => {
                 let beside = durable::parent(&file).join(GENESIS_FILE_NAME);

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Session, database::DatabaseArgs};
 use crate::{
-    app::rehearse::{RehearseOptions, Rehearsed, rehearse},
+    app::rehearse::{RehearsalServer, RehearseOptions, Rehearsed, rehearse},
     base::{Error, Result, text},
 };
 
@@ -16,10 +16,11 @@ use crate::{
 #[command(
     after_help = "kwild runs psql without stopping at errors: a statement that fails is passed over in silence, and its rows\n\
     are gone. This runs the same in a database that it makes and drops, and names everything that fails. No existing\n\
-    database is touched. Without database flags a throw-away server is started, where PostgreSQL is installed.\n\n\
+    database is touched. Best on the server that the new node will use, which the database flags name (--from-root: that of a\n\
+    node's root). Without them a throw-away server is started, where PostgreSQL is installed.\n\n\
     Exit 0: nothing failed but what fails in every restore; 3: rows or definitions would be lost.\n\n\
     Examples:\n  \
-    regenesis setup restore --dry-run -s network_snapshot/snapshot.sql.gz -g network_snapshot/genesis.json\n  \
+    regenesis setup restore --dry-run -s network_snapshot/snapshot.sql.gz -g network_snapshot/genesis.json --from-root ~/.kwild\n  \
     regenesis setup restore --dry-run -s snapshot.sql.gz --manifest . --host db.example --user postgres"
 )]
 pub(crate) struct RestoreArgs {
@@ -44,7 +45,7 @@ struct RestoreResult(Rehearsed);
 
 impl fmt::Display for RestoreResult {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Rehearsed { ok, family, state_hash, server_major, tables, rows, restored_rows, failed, .. } = &self.0;
+        let Rehearsed { ok, family, state_hash, server_version, tables, rows, restored_rows, failed, .. } = &self.0;
         if *ok {
             writeln!(f, "kwild would restore all of this snapshot.")?;
         } else {
@@ -54,7 +55,7 @@ impl fmt::Display for RestoreResult {
         writeln!(f, "  state hash  {state_hash}")?;
         let place =
             self.0.server.as_deref().map_or_else(|| "a throw-away one".to_owned(), |place| format!("at {place}"));
-        writeln!(f, "  server      PostgreSQL {server_major}, {place}")?;
+        writeln!(f, "  server      PostgreSQL {server_version}, {place}")?;
         writeln!(f, "  data        {} in {}", text::count(*rows, "row"), text::count(*tables, "table"))?;
         writeln!(f, "  restored    {}", text::count(*restored_rows, "row"))?;
         for table in &self.0.differs {
@@ -98,7 +99,10 @@ impl RestoreArgs {
             return Err(Error::usage("setup restore only rehearses: it needs --dry-run")
                 .hint("kwild itself restores the snapshot when it first starts on a root that `setup init` made"));
         }
-        let server = if self.server.is_given() { Some(self.server.resolve(&session.progress)?.settings) } else { None };
+        let server = match self.server.is_given() {
+            true => RehearsalServer::Named(self.server.resolve(&session.progress)?.settings),
+            false => RehearsalServer::ThrowAway,
+        };
         let options =
             RehearseOptions { snapshot: self.snapshot, genesis: self.genesis, manifest: self.manifest, server };
         let rehearsed = rehearse(options, &session.progress, &session.cancel).await?;

@@ -21,7 +21,7 @@ use super::{
     dump::{self, clean_environment},
     settings::{Settings, SslMode},
 };
-use crate::base::{Context, Error, Next, Result};
+use crate::base::{Context, Error, Next, Result, text};
 
 /// How the names of rehearsal databases begin; 16 random hex digits follow.
 const NAME_PREFIX: &str = "regenesis_rehearsal_";
@@ -38,6 +38,7 @@ pub struct RehearsalDatabase {
     /// How the database is reached from which this one was made and is dropped.
     maintenance: Settings,
     server_major: u32,
+    server_version: String,
 }
 
 impl RehearsalDatabase {
@@ -50,8 +51,8 @@ impl RehearsalDatabase {
         let (connection, maintenance) = connect_to_any_database(settings).await?;
         let client = &connection.client;
         const DOING: &str = "ask what the role may do";
-        let sql = "SELECT rolsuper OR rolcreatedb, pg_catalog.current_setting('server_version_num')::int4 / 10000 \
-                   FROM pg_catalog.pg_roles WHERE rolname = current_user";
+        let sql = "SELECT rolsuper OR rolcreatedb, pg_catalog.current_setting('server_version_num')::int4 / 10000, \
+                   pg_catalog.current_setting('server_version') FROM pg_catalog.pg_roles WHERE rolname = current_user";
         let row = client.query_one(sql, &[]).await.map_err(|e| explain_query(e, DOING, &maintenance))?;
         if !row.try_get::<_, bool>(0).or_failed(|| DOING)? {
             return Err(Error::refused(format!(
@@ -65,6 +66,7 @@ impl RehearsalDatabase {
             ));
         }
         let server_major = u32::try_from(row.try_get::<_, i32>(1).or_failed(|| DOING)?).unwrap_or(0);
+        let server_version = text::escape(&row.try_get::<_, String>(2).or_failed(|| DOING)?);
         let mut random = [0; 8];
         OsRng.try_fill_bytes(&mut random).or_failed(|| "the system gives no randomness")?;
         let mut name = NAME_PREFIX.to_owned();
@@ -83,7 +85,7 @@ impl RehearsalDatabase {
             })
         })?;
         let settings = Settings { dbname: name, ..maintenance.clone() };
-        Ok(RehearsalDatabase { settings, maintenance, server_major })
+        Ok(RehearsalDatabase { settings, maintenance, server_major, server_version })
     }
 
     /// The database's name.
@@ -94,6 +96,11 @@ impl RehearsalDatabase {
     /// Major version of the server, such as 16; 0 where it says none.
     pub fn server_major(&self) -> u32 {
         self.server_major
+    }
+
+    /// The server's version in its own words, such as `16.9 (Debian 16.9-1)`.
+    pub fn server_version(&self) -> &str {
+        &self.server_version
     }
 
     /// How the database is reached.

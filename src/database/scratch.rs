@@ -2,6 +2,8 @@
 //! directory, runs as an ordinary user also when we are root, and is gone when the value is dropped, or when this
 //! process dies in any way: a small guardian shell waits for that and clears up.
 
+mod programs;
+
 use std::{
     ffi::OsStr,
     fmt, fs,
@@ -20,11 +22,12 @@ use std::{
 use flate2::read::MultiGzDecoder;
 use nix::{
     sys::signal::{Signal, kill},
-    unistd::{Gid, Pid, Uid, User, chown},
+    unistd::Pid,
 };
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
+use self::programs::{Account, Programs, clean};
 use super::{
     dump,
     settings::{PartialSettings, Settings, SslMode},
@@ -48,7 +51,7 @@ const SOCKET_DIRECTORY_BYTES_MAX: usize = 80;
 /// How a throw-away server is made.
 #[derive(Clone, Default)]
 pub struct ScratchOptions {
-    /// The directory with `postgres`, `initdb` and `psql`; `None`: that of the newest installed version.
+    /// The directory with `postgres` and `initdb`, and `psql` there or on PATH; `None`: that of the newest installed version.
     pub binaries: Option<PathBuf>,
     /// Settings of `postgresql.conf` that come after ours: name and value.
     pub parameters: Vec<(String, String)>,
@@ -62,6 +65,17 @@ impl fmt::Debug for ScratchOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ScratchOptions").field("parameters", &self.parameters).finish_non_exhaustive()
     }
+}
+
+/// The directory of the server's programs of this major version, where a package of this system has one.
+pub fn binaries_of(major: u32) -> Option<PathBuf> {
+    // 16, pgsql-16 or postgresql@16
+    let version = |directory: &Path| {
+        let name = directory.parent()?.file_name()?.to_str()?;
+        name.rsplit(|c: char| !c.is_ascii_digit()).next()?.parse::<u32>().ok()
+    };
+    let mut directories = dump::versioned_directories().into_iter().filter(|at| version(at) == Some(major));
+    directories.find(|directory| Programs::find(Some(directory)).is_ok())
 }
 
 /// Whether this machine has PostgreSQL's server programs and, where we are root, an ordinary user to run them as.
@@ -147,7 +161,7 @@ impl Scratch {
 
     /// The path of a program of the same PostgreSQL, such as `pg_dump`; whether it exists is not checked.
     pub fn program(&self, name: &str) -> PathBuf {
-        self.programs.0.join(name)
+        self.programs.path(name)
     }
 
     /// Process id of the server's postmaster.
@@ -282,103 +296,6 @@ fn psql_failed(output: &Output) -> Error {
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<String> = said.lines().filter(|l| !l.trim().is_empty()).take(3).map(escape).collect();
     Error::failed("psql failed").because(lines.join(" | "))
-}
-
-/// The directory that holds the server's programs.
-#[derive(Debug, Clone)]
-struct Programs(PathBuf);
-
-impl Programs {
-    const NEEDED: [&'static str; 3] = ["postgres", "initdb", "psql"];
-
-    /// Finds one directory that has all of them: the named one, else
-    /// the newest installed version's, `pg_config`'s, or one on PATH.
-    fn find(named: Option<&Path>) -> Result<Self> {
-        let complete = |directory: &PathBuf| Self::NEEDED.iter().all(|name| directory.join(name).is_file());
-        if let Some(named) = named {
-            let named = named.to_owned();
-            return Some(named.clone()).filter(complete).map(Programs).ok_or_else(|| {
-                Error::failed(format!("{} does not hold postgres, initdb and psql", named.display()))
-                    .hint("give the bin directory of a PostgreSQL server")
-            });
-        }
-        let mut directories = dump::versioned_directories();
-        let mut ask = Command::new("pg_config");
-        if let Ok(output) = ask.arg("--bindir").stdin(Stdio::null()).stderr(Stdio::null()).output() {
-            directories.push(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim()));
-        }
-        let on_path = dump::candidates("postgres", std::env::var_os("PATH").as_deref());
-        directories.extend(on_path.iter().filter_map(|p| p.parent()).map(Path::to_owned));
-        directories.into_iter().find(complete).map(Programs).ok_or_else(|| {
-            Error::failed("no PostgreSQL server is installed on this machine")
-                .hint("install it (Debian, Ubuntu: apt-get install postgresql)")
-        })
-    }
-
-    fn command(&self, name: &str, account: &Account) -> Command {
-        let mut command = Command::new(self.0.join(name));
-        clean(&mut command);
-        account.apply(&mut command);
-        command.stdin(Stdio::null());
-        command
-    }
-}
-
-/// Takes away every variable that libpq, psql or the server would obey.
-fn clean(command: &mut Command) {
-    for (name, _) in std::env::vars_os() {
-        let bytes = name.as_encoded_bytes();
-        if bytes.starts_with(b"PG") || bytes.starts_with(b"PSQL") {
-            command.env_remove(name);
-        }
-    }
-    command.env("LC_ALL", "C");
-}
-
-/// The user and group that the server runs as, if we are root; `None` when we are an ordinary user ourselves.
-#[derive(Debug)]
-struct Account(Option<(Uid, Gid)>);
-
-impl Account {
-    /// Finds the ordinary user: `postgres`, else `nobody`. PostgreSQL refuses to run as root.
-    fn find() -> Result<Self> {
-        if !Uid::effective().is_root() {
-            return Ok(Account(None));
-        }
-        for name in ["postgres", "nobody"] {
-            if let Ok(Some(user)) = User::from_name(name)
-                && !user.uid.is_root()
-            {
-                return Ok(Account(Some((user.uid, user.gid))));
-            }
-        }
-        Err(Error::failed("Postgres does not run as root, and there is no user postgres or nobody to run it as")
-            .hint("run the command as an ordinary user"))
-    }
-
-    fn apply(&self, command: &mut Command) {
-        if let Some((uid, gid)) = self.0 {
-            command.uid(uid.as_raw()).gid(gid.as_raw());
-        }
-        // The user may have no right to the directory we stand in.
-        command.current_dir("/");
-    }
-
-    fn own(&self, path: &Path) -> Result<()> {
-        match self.0 {
-            Some((uid, gid)) => {
-                chown(path, Some(uid), Some(gid)).or_failed(|| format!("cannot give {} away", path.display()))
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<()> {
-        let what = || format!("cannot write {}", path.display());
-        fs::write(path, bytes).or_failed(what)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).or_failed(what)?;
-        self.own(path)
-    }
 }
 
 /// Makes a private directory with a path short enough for a socket, which the server's user can reach.

@@ -136,11 +136,23 @@ pub struct Digest {
     pub family: Family,
     /// The validators with their power, sorted by key.
     pub validators: Vec<Validator>,
+    /// Where the validators stand.
+    pub validators_of: ValidatorsOf,
     /// The tables with their digests, sorted by name.
     pub tables: Vec<TableDigest>,
     /// The parts of the schema, sorted; `None` where they are too many to hold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Vec<SchemaPart>>,
+}
+
+/// Where the validators of a [`Digest`] stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ValidatorsOf {
+    /// In the state itself.
+    Database,
+    /// In a snapshot's genesis, since no snapshot holds them: who edits it for the new network changes no state.
+    Genesis,
 }
 
 /// A table in a [`Digest`].
@@ -157,7 +169,7 @@ pub struct TableDigest {
 }
 
 impl Digest {
-    /// The digest of a text and the validators that belong to it, without the majors, which a text does not tell.
+    /// The digest of a text and the validators of its genesis, without the majors, which a text does not tell.
     pub fn new(text: &TextDigest, validators: &[Validator]) -> Self {
         let table = |t: &kwil_formats::dump::digest::TableRows| TableDigest {
             name: t.name(),
@@ -175,6 +187,7 @@ impl Digest {
             height: text.height,
             family: text.family,
             validators,
+            validators_of: ValidatorsOf::Genesis,
             tables: text.tables.iter().map(table).collect(),
             schema: text.schema.clone(),
         }

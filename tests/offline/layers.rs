@@ -106,15 +106,17 @@ const IMPURE_NAMES: [&str; 6] = ["elapsed", "OsRng", "ThreadRng", "thread_rng", 
 const WORDS: &str = "cli";
 
 /// Files that start other programs, or this one as another process: a text in them may be nothing but a flag.
-const STARTS_PROGRAMS: [&str; 8] = [
-    "app/check.rs",            // kwild, pg_dump, psql
-    "app/demo.rs",             // this program
-    "app/demo/member.rs",      // this program
-    "database/dump.rs",        // pg_dump
-    "database/rehearsal.rs",   // psql
-    "database/scratch.rs",     // initdb, psql, pg_config
-    "database/selection.rs",   // pg_dump
-    "kwil/judge/collation.rs", // createdb
+const STARTS_PROGRAMS: [&str; 10] = [
+    "app/check.rs",                 // kwild, pg_dump, psql
+    "app/demo/kwild.rs",            // kwild
+    "app/demo/member.rs",           // this program
+    "app/demo/migrate.rs",          // this program
+    "database/dump.rs",             // pg_dump
+    "database/rehearsal.rs",        // psql
+    "database/scratch.rs",          // initdb, psql
+    "database/scratch/programs.rs", // pg_config
+    "database/selection.rs",        // pg_dump
+    "kwil/judge/collation.rs",      // createdb
 ];
 
 /// The first words of our commands.

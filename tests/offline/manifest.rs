@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use kwil_formats::dump::guard;
@@ -13,6 +13,16 @@ struct Ran {
     code: i32,
     stdout: String,
     stderr: String,
+}
+
+impl Ran {
+    fn of(output: Output) -> Self {
+        Ran {
+            code: output.status.code().unwrap(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
 }
 
 /// A directory with a recorded genesis and a snapshot that it does not pin yet.
@@ -48,19 +58,15 @@ impl World {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_regenesis"));
+        command.args(args).env("XDG_STATE_HOME", self.dir.path().join("state"));
+        command.env_remove("REGENESIS_TICKET").stdin(Stdio::null());
+        command
+    }
+
     fn run(&self, args: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_regenesis"))
-            .args(args)
-            .env("XDG_STATE_HOME", self.dir.path().join("state"))
-            .env_remove("REGENESIS_TICKET")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        Ran {
-            code: output.status.code().unwrap(),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
-        }
+        Ran::of(self.command(args).output().unwrap())
     }
 
     fn sign(&self) -> serde_json::Value {
@@ -101,8 +107,32 @@ fn signed_shown_and_verified() {
     let ticket = signed["ticket"].as_str().unwrap();
     let read = world.run(&["ticket", "show", ticket]);
     assert!(read.code == 0 && read.stdout.contains(id) && read.stdout.contains(&lead), "{}", read.stdout);
-    let by_ticket = world.run(&["manifest", "verify", &dir, "--ticket", ticket]);
+    let by_ticket = world.run(&["manifest", "verify", &dir, ticket]);
     assert!(by_ticket.code == 0 && by_ticket.stdout.contains("not checked"), "{}", by_ticket.stderr);
+}
+
+#[test]
+fn a_ticket_is_taken_wherever_it_stands() {
+    let world = World::new();
+    let signed = world.sign();
+    let (dir, file) = (world.path(""), world.path("ticket.txt"));
+    // As it comes out of a mail.
+    fs::write(&file, format!("The ticket:\r\n> {}\r\n", signed["ticket"].as_str().unwrap())).unwrap();
+    let verify = ["manifest", "verify", &dir];
+    let mut ways = [world.command(&verify), world.command(&verify), world.command(&verify), world.command(&verify)];
+    ways[0].arg(signed["ticket"].as_str().unwrap());
+    ways[1].arg("-").stdin(fs::File::open(&file).unwrap());
+    ways[2].args(["--ticket-file", &file]);
+    ways[3].env("REGENESIS_TICKET", signed["ticket"].as_str().unwrap());
+    for mut way in ways {
+        let ran = Ran::of(way.output().unwrap());
+        assert!(ran.code == 0 && ran.stdout.contains(signed["id"].as_str().unwrap()), "{way:?}: {}", ran.stderr);
+    }
+    // Without any of them nobody says whose signature it must be; with another lead's, it is refused.
+    let none = world.run(&verify);
+    assert!(none.code == 2 && none.stderr.contains("--ticket-file FILE"), "{}", none.stderr);
+    let other = world.run(&["manifest", "verify", &dir, &file]);
+    assert!(other.code == 2 && other.stderr.contains("is a file, not a ticket"), "{}", other.stderr);
 }
 
 #[test]

@@ -3,9 +3,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
-    ffi::OsString,
-    path::Path,
-    process::{self, ExitStatus, Stdio},
+    ffi::{OsStr, OsString},
+    process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -22,6 +21,7 @@ use tokio::{
     time::timeout,
 };
 
+use super::guardian::Guardian;
 use crate::base::{Context, Error, Notice, Progress, Result, text::escape};
 
 /// How long a process may take to end after it was asked to.
@@ -49,16 +49,16 @@ struct Envelope<T> {
 }
 
 impl Member {
-    /// Starts `regenesis ARGUMENTS`. Warnings are always passed on, steps and notes only where it is `aloud`.
-    pub(super) fn start(name: String, arguments: &[OsString], talk: &Talk, aloud: bool) -> Result<Self> {
+    /// Starts this program with the arguments. `path` is where it finds other programs. Its warnings are passed on.
+    pub(super) fn start(name: String, arguments: &[OsString], path: &OsStr, talk: &Talk) -> Result<Self> {
         let program = std::env::current_exe().or_failed(|| "cannot find this program's own file")?;
         let mut command = Command::new(program);
-        command.args(arguments).args(["--output", "json", "--progress", "json"]);
+        command.args(arguments).args(["--output", "json", "--progress", "json"]).env("PATH", path);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // Nothing of the caller's settings reaches the demo's processes.
         for (variable, _) in std::env::vars_os() {
             let bytes = variable.as_encoded_bytes();
-            if bytes.starts_with(b"PG") || bytes.starts_with(b"REGENESIS_") {
+            if ["PG", "KWIL", "REGENESIS_"].iter().any(|begin| bytes.starts_with(begin.as_bytes())) {
                 command.env_remove(&variable);
             }
         }
@@ -68,7 +68,7 @@ impl Member {
             return Err(Error::failed(format!("cannot read what {name} says")));
         };
         let tail = Arc::new(Mutex::new(VecDeque::new()));
-        let said = tokio::spawn(listen(stderr, name.clone(), talk.clone(), aloud, tail.clone()));
+        let said = tokio::spawn(listen(stderr, name.clone(), talk.clone(), tail.clone()));
         Ok(Member { name, child, stdout: BufReader::new(stdout).lines(), said, tail, guardian })
     }
 
@@ -99,9 +99,12 @@ impl Member {
     }
 
     /// Waits for the process to end by itself, 15 seconds at most; then stops it.
-    async fn end(&mut self) -> Result<ExitStatus> {
+    pub(super) async fn end(&mut self) -> Result<ExitStatus> {
         match timeout(STOP_TIME_MAX, self.child.wait()).await {
-            Ok(status) => status.or_failed(|| format!("cannot wait for {}", self.name)),
+            Ok(status) => {
+                self.guardian.dismiss();
+                status.or_failed(|| format!("cannot wait for {}", self.name))
+            }
             Err(_) => self.stop().await,
         }
     }
@@ -124,46 +127,6 @@ impl Member {
     }
 }
 
-/// A shell that waits until our end of its input closes, which happens also when we are killed, and then clears up.
-#[derive(Debug)]
-pub(super) struct Guardian(Option<process::Child>);
-
-impl Guardian {
-    fn of_process(id: Option<u32>) -> Result<Self> {
-        let id = id.ok_or_else(|| Error::failed("the process ended at once"))?;
-        Self::start(r#"read -r _; kill "$1" 2>/dev/null"#, id.to_string().into())
-    }
-
-    /// Removes the directory, once the processes that write there have ended.
-    pub(super) fn of_directory(path: &Path) -> Result<Self> {
-        let script =
-            r#"read -r _; for n in 1 2 3 4 5 6 7 8 9; do rm -rf "$1" 2>/dev/null; sleep 1; [ -e "$1" ] || exit; done"#;
-        Self::start(script, path.as_os_str().to_owned())
-    }
-
-    fn start(script: &str, argument: OsString) -> Result<Self> {
-        use std::os::unix::process::CommandExt;
-        let mut command = process::Command::new("/bin/sh");
-        command.arg("-c").arg(script).arg("sh").arg(argument).current_dir("/").process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-        Ok(Guardian(Some(command.spawn().or_failed(|| "cannot start a shell")?)))
-    }
-
-    /// Ends the shell before its input closes: there is nothing left to clear up.
-    fn dismiss(&mut self) {
-        if let Some(mut shell) = self.0.take() {
-            let _ = shell.kill();
-            let _ = shell.wait();
-        }
-    }
-}
-
-impl Drop for Guardian {
-    fn drop(&mut self) {
-        self.dismiss();
-    }
-}
-
 /// What the processes say, brought together for one reader.
 #[derive(Debug, Clone)]
 pub(super) struct Talk {
@@ -183,14 +146,13 @@ struct Shared {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Line {
-    step: Option<String>,
-    note: Option<String>,
     warning: Option<String>,
-    /// What may be done about the note or the warning.
+    /// What may be done about the warning.
     next: Option<String>,
     task: Option<String>,
     done: u64,
     total: Option<u64>,
+    finished: bool,
 }
 
 impl Talk {
@@ -199,18 +161,14 @@ impl Talk {
     }
 
     /// Passes one line on. What is neither step, note, warning nor progress comes back: it belongs to an error.
-    fn hear(&self, name: &str, aloud: bool, line: &str) -> Option<String> {
+    fn hear(&self, name: &str, line: &str) -> Option<String> {
         let Ok(item) = serde_json::from_str::<Line>(line) else { return Some(escape(line.trim())) };
-        let Line { step, note, warning, next, task, done, total } = item;
+        let Line { warning, next, task, done, total, finished } = item;
         // Who ends first is missed by the others; that is nothing to be told.
         if self.shared.lock().expect("no panic while held").over {
             return None;
         }
-        for text in step.or(note).filter(|_| aloud).iter().flat_map(|text| text.lines()) {
-            self.progress.note(format!("  {name}: {}", shorten_peer_ids(text)));
-        }
-        if let Some(text) = warning {
-            let text = shorten_peer_ids(&text);
+        if let Some(text) = warning.map(|text| shorten_peer_ids(&text)) {
             // What one is told the others are told, too.
             if self.shared.lock().expect("no panic while held").warnings.insert(text.clone()) {
                 let next = next.map(|next| shorten_peer_ids(&next).into());
@@ -221,9 +179,21 @@ impl Talk {
             let mut shared = self.shared.lock().expect("no panic while held");
             shared.fetched.insert(name.to_owned(), (done, total));
             let (done, total) = shared.fetched.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            self.progress.bytes("fetch", done, Some(total), "all validators");
+            self.progress.bytes("fetch", done, Some(total), "all nodes");
+        }
+        // What one does at a time.
+        let alone = ["snapshot", "restore"].into_iter().find(|known| task.as_deref() == Some(known));
+        match alone {
+            Some(task) if finished => self.progress.done(task),
+            Some(task) => self.progress.bytes(task, done, total, name),
+            None => {}
         }
         None
+    }
+
+    /// Takes what was told already for heard, so that no process tells it again.
+    pub(super) fn known(&self, text: &str) {
+        self.shared.lock().expect("no panic while held").warnings.insert(plain(text));
     }
 
     /// Listens from now on to errors only.
@@ -251,16 +221,10 @@ fn shorten_peer_ids(text: &str) -> String {
     escape(words.collect::<Vec<_>>().join(" ").trim_end())
 }
 
-async fn listen(
-    stderr: impl AsyncRead + Unpin,
-    name: String,
-    talk: Talk,
-    aloud: bool,
-    tail: Arc<Mutex<VecDeque<String>>>,
-) {
+async fn listen(stderr: impl AsyncRead + Unpin, name: String, talk: Talk, tail: Arc<Mutex<VecDeque<String>>>) {
     let mut lines = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = lines.next_line().await {
-        if let Some(words) = talk.hear(&name, aloud, &line).filter(|words| !words.is_empty()) {
+        if let Some(words) = talk.hear(&name, &line).filter(|words| !words.is_empty()) {
             let mut tail = tail.lock().expect("no panic while held");
             if tail.len() == TAIL_LINES_MAX {
                 tail.pop_front();
@@ -280,26 +244,30 @@ mod tests {
         let items = Arc::new(Mutex::new(Vec::new()));
         let sink = items.clone();
         let talk = Talk::new(Progress::new(move |item| sink.lock().unwrap().push(item)));
-        assert_eq!(talk.hear("validator 1", true, r#"{"step": "fetching"}"#), None);
-        assert_eq!(talk.hear("validator 2", false, r#"{"step": "fetching"}"#), None);
-        assert_eq!(talk.hear("validator 1", true, r#"{"warning": "mind", "next": "look"}"#), None);
-        assert_eq!(talk.hear("validator 2", false, r#"{"warning": "mind"}"#), None);
+        assert_eq!(talk.hear("validator 1", r#"{"step": "fetching"}"#), None);
+        talk.known("old news of 12D3KooWMf6VkAg1RHfhz5GmrPD2NKqvRB8qgArHfyZdk3SbGtXJ");
+        let known = r#"{"warning": "old news of 12D3KooWMf6VkAg1RHfhz5GmrPD2NKqvRB8qgArHfyZdk3SbGtXJ"}"#;
+        assert_eq!(talk.hear("validator 2", known), None);
+        assert_eq!(talk.hear("validator 1", r#"{"warning": "mind", "next": "look"}"#), None);
+        assert_eq!(talk.hear("validator 2", r#"{"warning": "mind"}"#), None);
         for (name, done) in [("validator 1", 10), ("validator 2", 20), ("validator 1", 40)] {
             let line = format!(r#"{{"task": "fetch", "done": {done}, "total": 100, "detail": ""}}"#);
-            assert_eq!(talk.hear(name, true, &line), None);
+            assert_eq!(talk.hear(name, &line), None);
         }
-        assert_eq!(talk.hear("validator 1", true, r#"{"task": "fetch", "finished": true}"#), None);
-        assert_eq!(talk.hear("validator 1", true, "error: no\u{1b} way"), Some("error: no\\u{1b} way".into()));
-        let fetch =
-            |done, total| Item::Bytes { task: "fetch", done, total: Some(total), detail: "all validators".into() };
+        assert_eq!(talk.hear("validator 1", r#"{"task": "fetch", "finished": true}"#), None);
+        assert_eq!(talk.hear("validator 0", r#"{"task": "snapshot", "done": 7}"#), None);
+        assert_eq!(talk.hear("validator 0", r#"{"task": "snapshot", "finished": true}"#), None);
+        assert_eq!(talk.hear("validator 1", "error: no\u{1b} way"), Some("error: no\\u{1b} way".into()));
+        let fetch = |done, total| Item::Bytes { task: "fetch", done, total: Some(total), detail: "all nodes".into() };
         assert_eq!(
             *items.lock().unwrap(),
             [
-                Item::Note("  validator 1: fetching".into()),
                 Item::Warning(Notice::from("validator 1: mind").next("look")),
                 fetch(10, 100),
                 fetch(30, 200),
                 fetch(60, 200),
+                Item::Bytes { task: "snapshot", done: 7, total: None, detail: "validator 0".into() },
+                Item::Done("snapshot"),
             ]
         );
     }

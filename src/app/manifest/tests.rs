@@ -395,6 +395,21 @@ fn what_the_database_told_stays_signed_when_the_genesis_is_edited() {
     assert_eq!((&after.network, &after.state_digest), (&before.network, &before.state_digest));
     world.verify(&edited.manifest.to_bytes()).unwrap();
 
+    // Under another name it is another network, and the old one is what it was.
+    let text = fs::read_to_string(world.genesis()).unwrap();
+    fs::write(world.genesis(), text.replacen(&format!("\"{}\"", genesis.chain_id()), "\"after-2\"", 1)).unwrap();
+    let renamed = world.sign(&SignOptions::default()).unwrap().manifest;
+    let named = renamed.manifest();
+    assert_eq!((named.network.new_chain_id.as_str(), named.supersedes), ("after-2", None));
+    assert_eq!(named.network.old_chain_id, before.network.old_chain_id);
+    assert_eq!((&named.old_validators, &named.state_digest), (&before.old_validators, &before.state_digest));
+    // Another lead knows nothing of what this one said.
+    let other = World { key: PrivateKey::from_seed(KeyType::Ed25519, &[8; 32]).unwrap(), ..world };
+    let theirs = other.sign(&SignOptions::default()).unwrap().manifest;
+    assert_eq!(theirs.manifest().network.old_chain_id, None);
+    let world = World { key: PrivateKey::from_seed(KeyType::Ed25519, &[7; 32]).unwrap(), ..other };
+    fs::write(world.dir.path().join("manifest.regenesis"), renamed.to_bytes()).unwrap();
+
     // Another text is another state.
     world.write_snapshot("another row\n");
     let other = world.sign(&SignOptions::default()).unwrap();

@@ -44,6 +44,13 @@ impl fmt::Display for Comparison {
             writeln!(f, "  {part}")?;
         }
         writeln!(f, "  schema         {}", self.schema)?;
+        if !self.edited.is_empty() {
+            writeln!(f, "The genesis was edited: its validators are not those of the state, and are not compared")?;
+            writeln!(f, "(--validators does).")?;
+        }
+        for part in &self.edited {
+            writeln!(f, "  {part}")?;
+        }
         for note in &self.notes {
             writeln!(f, "  note           {note}")?;
         }

@@ -3,13 +3,13 @@
 
 mod attest;
 mod clean;
-mod demo;
 mod digest;
 mod mends;
 mod next;
 mod testnet;
 
 pub(crate) mod check;
+pub(crate) mod demo;
 pub(crate) mod finding;
 pub(crate) mod root;
 pub(crate) mod snapshot;

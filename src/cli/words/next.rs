@@ -167,6 +167,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         // The demo.
         Next::KeepNewDirectory => "give --keep a new directory".into(),
         Next::ReportDemo => "this should never happen: please report it, with the demo run again with --keep DIR".into(),
+        Next::PostgresOfKwild => "kwild takes a PostgreSQL 16 only: name the directory of its programs with `regenesis demo --pg-bin DIR`; where psql and pg_dump are not among them, those of 16 come first on PATH".into(),
         // The text of a snapshot.
         Next::RightFamily => "check that this is a Kwil database and that its family was recognised (--family)".into(),
         Next::DefaultRules => "leave --kwil-compat out: the default rules keep this text as the data it is".into(),

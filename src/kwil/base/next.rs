@@ -357,6 +357,8 @@ pub enum Next {
     KeepNewDirectory,
     /// Report what happened, with the files of another run.
     ReportDemo,
+    /// Name the programs of a PostgreSQL that kwild takes.
+    PostgresOfKwild,
     // The text of a snapshot.
     /// See that the database is Kwil's and its family was recognised.
     RightFamily,

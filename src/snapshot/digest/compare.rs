@@ -9,7 +9,7 @@ use std::{
 use kwil_formats::{dump::digest::SchemaPart, formats::Validator};
 use serde::{Deserialize, Serialize};
 
-use super::{Digest, TableDigest};
+use super::{Digest, TableDigest, ValidatorsOf};
 use crate::{
     base::{Blake3Hash, Error, Next, Result, files::read_bounded, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
     manifest::{self, Manifest, StateDigest, statement::DifferingPart},
@@ -24,6 +24,7 @@ pub struct Other {
     /// The validators; `None` where they are not told, as in a
     /// manifest's digest, since the manifest has them elsewhere.
     validators: Option<Vec<Validator>>,
+    validators_of: ValidatorsOf,
     tables: Vec<TableDigest>,
     /// The parts of the schema; `None` where they are not told, as in a manifest.
     #[serde(default)]
@@ -39,6 +40,8 @@ pub struct Comparison {
     pub differs: Vec<String>,
     /// `equal` or `different`, by the schema digests.
     pub schema: String,
+    /// What a genesis changed in the validators, in words, one entry for each; it is no difference of the states.
+    pub edited: Vec<String>,
     /// What is worth knowing, but is no difference.
     pub notes: Vec<String>,
 }
@@ -84,6 +87,7 @@ impl From<&StateDigest> for Other {
             schema_digest: digest.schema_digest,
             height: None,
             validators: None,
+            validators_of: ValidatorsOf::Database,
             tables: digest.tables.iter().map(table).collect(),
             schema: None,
         }
@@ -91,8 +95,9 @@ impl From<&StateDigest> for Other {
 }
 
 impl Digest {
-    /// Compares two digests and names what differs. `here` and `there` are words for the two states.
-    pub fn compare(&self, other: &Other, here: &str, there: &str) -> Comparison {
+    /// Compares two digests and names what differs. `here` and `there` are words for the two states. Validators that a
+    /// genesis names for the new network are compared only with `all_validators`.
+    pub fn compare(&self, other: &Other, all_validators: bool, here: &str, there: &str) -> Comparison {
         let mut differs = Vec::new();
         let tables: BTreeMap<&str, &TableDigest> = other.tables.iter().map(|t| (&*t.name, t)).collect();
         let own: BTreeMap<&str, &TableDigest> = self.tables.iter().map(|t| (&*t.name, t)).collect();
@@ -105,15 +110,19 @@ impl Digest {
         for table in other.tables.iter().filter(|t| !own.contains_key(&*t.name)) {
             differs.push(format!("{} is only in {there}", text::escape(&table.name)));
         }
+        let mut edited = Vec::new();
         if let Some(validators) = &other.validators {
+            let of_genesis = [self.validators_of, other.validators_of].contains(&ValidatorsOf::Genesis);
+            let told = if of_genesis && !all_validators { &mut edited } else { &mut differs };
             for (ours, theirs, place) in [(&self.validators, validators, here), (validators, &self.validators, there)] {
                 for validator in ours.iter().filter(|v| !theirs.contains(v)) {
                     let Validator { key, power } = validator;
-                    differs.push(format!("validator {key} with power {power} is only in {place}"));
+                    told.push(format!("validator {key} with power {power} is only in {place}"));
                 }
             }
         }
-        if self.state_digest != other.state_digest && differs.is_empty() {
+        // Other validators make another digest; which state it is, the tables say.
+        if self.state_digest != other.state_digest && differs.is_empty() && edited.is_empty() {
             let what = if other.validators.is_none() {
                 "the validators"
             } else {
@@ -131,7 +140,7 @@ impl Digest {
         {
             notes.push(format!("height {ours} in {here}, {theirs} in {there}: not part of the digest"));
         }
-        Comparison { equal: differs.is_empty(), differs, schema: schema.to_owned(), notes }
+        Comparison { equal: differs.is_empty(), differs, schema: schema.to_owned(), edited, notes }
     }
 
     /// The parts in which this state differs from the one that a manifest signs, by name: tables, the validators, the
@@ -175,7 +184,7 @@ impl Digest {
     /// # Errors
     /// `Kind::Verify`, which names the tables that differ.
     pub fn check(&self, signed: &StateDigest) -> Result<()> {
-        let mut found = self.compare(&Other::from(signed), "the snapshot", "the manifest");
+        let mut found = self.compare(&Other::from(signed), true, "the snapshot", "the manifest");
         if found.differs.is_empty() {
             return Ok(());
         }

@@ -11,7 +11,7 @@ use kwil_formats::{
     formats::{Family, Validator, VoterRow, genesis::NetworkState, key::PublicKey},
 };
 
-use super::{Digest, StateDigester, Witness, spill_directory};
+use super::{Digest, StateDigester, ValidatorsOf, Witness, spill_directory};
 use crate::{
     base::{Context, Error, Progress, Result, task::CancellationToken, text},
     database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings},
@@ -165,6 +165,7 @@ async fn digest_with(
         height: Some(height),
         server_major: Some(server_major),
         dump_major: Some(program.major()),
+        validators_of: ValidatorsOf::Database,
         ..Digest::new(text, &validators)
     };
     Ok((digest, digester, Found { facts, voters: report.voters }))

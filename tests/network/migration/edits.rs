@@ -4,7 +4,7 @@ use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::common::{Party, change};
+use crate::common::{Party, change, data, server};
 
 /// A directory `snaps` that is signed, and the ticket that identifies it.
 fn signed(party: &Party, family: Family) -> Value {
@@ -20,7 +20,7 @@ fn sign(party: &Party, directory: &str) -> Value {
 /// What `seed` and `manifest verify` say about the manifest as it lies there.
 fn both_refuse(party: &Party, ticket: &str, words: &[&str]) {
     party.seed("snaps").finish().failed(3, words);
-    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", "--ticket", ticket];
+    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", ticket];
     party.run(&verify).failed(3, words);
 }
 
@@ -59,7 +59,7 @@ fn a_foreign_manifest_is_refused_by_file_and_by_step() {
     signed(&other, Family::V09);
     lead.write("snaps/manifest.regenesis", other.read("snaps/manifest.regenesis"));
     lead.seed("snaps").finish().failed(3, &["snaps/", "is not the file that was signed"]);
-    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", "--ticket", &ticket];
+    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", &ticket];
     lead.run(&verify).failed(3, &["step 3 (signature by a pinned key)", "not by the pinned"]);
     // A file that is missing altogether.
     sign(&lead, "snaps");
@@ -108,6 +108,35 @@ fn an_edited_genesis_stops_a_seed_and_is_signed_anew_by_publish() {
     let again: regenesis::manifest::Ticket = third.ticket().parse().unwrap();
     assert_eq!(again.manifest_id, ticket.parse::<regenesis::manifest::Ticket>().unwrap().manifest_id);
     third.stop(Signal::SIGHUP).done();
+}
+
+#[test]
+fn a_genesis_that_is_edited_to_the_next_chain_id_keeps_what_is_known_of_the_old_network() {
+    let lead = Party::new();
+    lead.take_key(Family::V010, 0, "lead.key");
+    let database = "edited_to_the_next";
+    server().load(database, &std::fs::read(data("v0.10/worlds/quartet/database.sql.gz")).unwrap()).unwrap();
+    let old_genesis = data("v0.10/worlds/quartet/genesis.original.json");
+    let node = "5235f2f8846098edc3cabb7333a44307fb024bdbef5f7fcf5e014bc6efef1936#ed25519@127.0.0.1:6600";
+    let first = super::publish(&lead, database, &old_genesis, &["--node-address", node]);
+    first.ticket();
+    first.stop(Signal::SIGTERM).done();
+    let shown = || lead.run(&["manifest", "show", "snaps", "--output", "json"]).result();
+    let before = shown();
+    assert!(before["old_chain_id"].is_string() && before["collation"].is_object(), "{before}");
+
+    // On another machine, where nothing was kept of the old database.
+    std::fs::remove_dir_all(lead.path(".local")).unwrap();
+    lead.run(&["genesis", "set", "snaps/genesis.json", "chain_id=edited-2", "max_votes_per_tx=201"]).done();
+    let second = lead.publish("snaps");
+    let ticket = second.ticket().parse::<regenesis::manifest::Ticket>().unwrap();
+    second.stop(Signal::SIGTERM).done();
+    let after = shown();
+    assert_eq!((ticket.new_chain_id.as_str(), after["new_chain_id"].as_str()), ("edited-2", Some("edited-2")));
+    assert_ne!(after["id"], before["id"]);
+    for kept in ["old_chain_id", "old_validators", "height", "state_digest", "node_addresses", "collation"] {
+        assert_eq!(after[kept], before[kept], "{kept}");
+    }
 }
 
 #[test]

@@ -191,7 +191,7 @@ fn a_file_in_another_state_than_the_one_to_be_attested_is_not_joined() {
     victim.join(&ticket, "root", &["--new-key"]).finish().failed(3, &words);
     assert!(!victim.path("root").exists());
     victim.fetch(&ticket, "files").finish().failed(3, &words);
-    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", "--ticket", &ticket];
+    let verify = ["manifest", "verify", "snaps", "--dir", "snaps", "--state-dir", "state", &ticket];
     thief.run(&verify).failed(3, &words);
     thief.run(&["snapshot", "verify", "snaps/snapshot.sql.gz"]).done();
     thief.run(&["snapshot", "verify", "snaps/snapshot.sql.gz", "--deep"]).failed(3, &words);

@@ -177,6 +177,11 @@ fn a_check_fetches_and_makes_nothing() {
     assert_eq!(line(&checks, "node-key").0, "warning");
     let (code, checks) = check("preflight_absent", &KEY);
     assert_eq!((code, line(&checks, "database").0.as_str()), (4, "error"));
+    let (_, checks) = check("preflight_absent", &[&KEY[..], &["--create-db"]].concat());
+    assert_eq!(
+        line(&checks, "database"),
+        ("ok".into(), "the node's database is not there yet: the join makes it".into())
+    );
     assert!(!exists("preflight_absent"));
     let left: Vec<String> =
         fs::read_dir(world.party.path("")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();

@@ -289,6 +289,32 @@ fn a_manifest_alone_is_enough_for_the_tables() {
 }
 
 #[test]
+fn a_genesis_that_was_edited_is_told() {
+    for started in BOTH {
+        let party = Party::new();
+        party.take_key(started.family(), 0, "lead.key");
+        started.guarded(&party, "snap");
+        // The lead said what the old network was; the new one has one of its validators.
+        let world = Path::new(started.snapshot).parent().unwrap().parent().unwrap();
+        let old = data(world.join("genesis.original.json").to_str().unwrap());
+        let sign = ["manifest", "sign", "--snapdir", "snap", "--key", "lead.key", "--state-dir", "state"];
+        party.run(&with(&sign, &["--old-genesis".to_owned(), old.to_str().unwrap().to_owned()])).done();
+        let database = started.load("database.sql.gz");
+        let confirm = || party.run(&with(&["setup", "confirm", "--manifest", "snap"], &flags(&database))).done();
+        let signed = confirm();
+        assert!(signed.stdout.contains("edited for the new network: of the validators 0 joined, 3 left"), "{signed:?}");
+        assert!(!signed.stdout.contains("not the one that was signed"), "{signed:?}");
+        let text = String::from_utf8(party.read("snap/genesis.json")).unwrap();
+        party.write("snap/genesis.json", text.replacen('{', "{ ", 1));
+        let edited = confirm();
+        assert!(
+            edited.stdout.contains("the genesis is not the one that was signed: it was edited since"),
+            "{edited:?}"
+        );
+    }
+}
+
+#[test]
 fn a_root_leads_to_everything() {
     for started in BOTH {
         let party = Party::new();

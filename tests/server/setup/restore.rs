@@ -297,8 +297,31 @@ fn publish_rehearses_before_it_signs() {
     publishable(&party, "good", &text);
     let serving = publish("good");
     assert!(serving.ticket().starts_with("regenesis1"));
-    serving.wait_for_words("rehearsed: psql restored all 496 rows of 29 tables");
+    serving.wait_for_words("rehearsed: psql restored all 496 rows of 29 tables on a throw-away server, PostgreSQL");
     assert_eq!(serving.stop(Signal::SIGTERM).code, 0);
+    // The server that is named is the one; where no database can be made there, it is not.
+    let named = |more: &[&str]| {
+        let head = ["publish", "--dir", "good", "--key", "lead.key"];
+        party.swarm(&with(&[&head, more].concat(), &flags("postgres")))
+    };
+    named(&[]).finish().failed(2, &["--dir signs what is there", "--rehearse"]);
+    let serving = named(&["--rehearse"]);
+    serving.wait_for_words(&format!("on the server at 127.0.0.1:{}, PostgreSQL {}", server().port(), version()));
+    serving.ticket();
+    assert_eq!(serving.stop(Signal::SIGTERM).code, 0);
+    server().query("postgres", "CREATE ROLE makes_nothing LOGIN").unwrap();
+    let port = server().port().to_string();
+    let less = ["publish", "--dir", "good", "--key", "lead.key", "--rehearse", "--host", "127.0.0.1", "--port", &port];
+    let serving = party.swarm(&[&less[..], &["--user", "makes_nothing"]].concat());
+    serving.wait_for_words("on a throw-away server instead: \"makes_nothing\" may not make databases");
+    serving.wait_for_words("on a throw-away server, PostgreSQL");
+    serving.ticket();
+    assert_eq!(serving.stop(Signal::SIGTERM).code, 0);
+}
+
+/// The server's version in its own words.
+fn version() -> String {
+    server().query("postgres", "SHOW server_version").unwrap().trim().to_owned()
 }
 
 #[test]
@@ -311,7 +334,9 @@ fn publish_from_a_database_rehearses_too() {
     let flags = flags(&database);
     let serving = party.swarm(&with(&["publish", "--snapdir", "snap", "--key", "lead.key", "--rehearse"], &flags));
     serving.ticket();
-    serving.wait_for_words("rehearsed: psql restored all");
+    // On the server that the flags name, and which one it was is told.
+    let place = format!("on the server at 127.0.0.1:{}, PostgreSQL {}", server().port(), version());
+    serving.wait_for_words(&place);
     let run = serving.stop(Signal::SIGTERM);
     assert_eq!(run.code, 0);
     // What was hashed while it was written is not read to be signed.

@@ -44,6 +44,7 @@ fn file_database_and_create_agree_about_every_world() {
             assert_eq!(of_database[key], created[key], "{key} of {name}");
             assert_eq!(file[key], created[key], "{key} of {name}");
         }
+        assert_eq!((&file["validators_of"], &of_database["validators_of"]), (&"genesis".into(), &"database".into()));
         for key in ["tables", "validators", "height", "family"] {
             assert_eq!(file[key], of_database[key], "{key} of {name}");
         }
@@ -180,6 +181,42 @@ fn what_was_tampered_with_is_named() {
     let differs = compared("ALTER TABLE kwild_accts.accounts ALTER nonce SET DEFAULT 7");
     let table = "table kwild_accts.accounts: another definition".to_owned();
     assert!(differs.contains(&table), "{differs:?}");
+}
+
+#[test]
+fn a_genesis_that_was_edited_is_no_other_state_and_is_told() {
+    for (world, validators) in [("v0.9/worlds/quartet", "pub_key"), ("v0.10/worlds/quartet", "pubkey")] {
+        let db = database(&format!("{world}/database.sql.gz"));
+        let place = Place::new();
+        let created = place.create_json(&db, &["--chain-id", "another"]);
+        let path = place.home.path().join("old.json");
+        fs::write(&path, place.digest_database(&db, &["--output", "json"]).stdout).unwrap();
+        let (file, genesis) = (created["snapshot"].as_str().unwrap(), created["genesis"].as_str().unwrap());
+        let compare = |more: &[&str]| place.digest(&[&[file, "--compare", path.to_str().unwrap()], more].concat());
+        let same = compare(&["--validators"]);
+        assert!(same.code == Some(0) && !same.stdout.contains("edited"), "{same:?}");
+
+        let mut edited: Value = serde_json::from_slice(&fs::read(genesis).unwrap()).unwrap();
+        let gone = edited["validators"].as_array_mut().unwrap().pop().unwrap()[validators].as_str().unwrap().to_owned();
+        fs::write(genesis, edited.to_string()).unwrap();
+        let told = compare(&[]);
+        assert_eq!(told.code, Some(0), "{told:?}");
+        for words in
+            ["The two states are equal", "The genesis was edited", &format!("validator {gone}"), "only in the other"]
+        {
+            assert!(told.stdout.contains(words), "no {words:?} in {told:?}");
+        }
+        let json = compare(&["--output", "json"]).result()["comparison"].clone();
+        assert_eq!((&json["equal"], json["edited"].as_array().unwrap().len()), (&true.into(), 1), "{json}");
+        // Whoever asks for it, has it counted.
+        let asked = compare(&["--validators"]);
+        assert!(asked.code == Some(3) && asked.stdout.contains("DIFFER") && asked.stdout.contains(&gone), "{asked:?}");
+        // What is another state is one, whatever became of the genesis.
+        server().query(&db, "UPDATE kwild_accts.accounts SET nonce = nonce + 1").unwrap();
+        fs::write(&path, place.digest_database(&db, &["--output", "json"]).stdout).unwrap();
+        let other = compare(&[]);
+        assert!(other.code == Some(3) && other.stdout.contains("kwild_accts.accounts: other contents"), "{other:?}");
+    }
 }
 
 #[test]
