@@ -76,7 +76,7 @@ impl Compared {
             ))
             .hint(Next::NameOldDatabase));
         }
-        let comparison = digest.compare(signed, "your database", "the manifest");
+        let comparison = digest.compare(signed, true, "your database", "the manifest");
         let parts = match &manifest.state_digest {
             Some(signed) => digest.differing_parts(signed, &manifest.old_validators),
             None => Vec::new(),

@@ -26,8 +26,9 @@ use nix::{
 use serde::Serialize;
 
 use crate::{
-    base::{Advice, Context, Error, Finding, Level, Next, Result, durable},
+    base::{Advice, Context, Error, Finding, Level, Next, Progress, Result, durable},
     database::{Settings, readiness},
+    manifest::statement,
     setup::Looked,
 };
 
@@ -381,6 +382,20 @@ fn ask_kwild(path: &Path) -> Kwild {
         Ok((version, family, truf))
     });
     Kwild { path: shown, answer }
+}
+
+/// What a kwild says of its version, for others to be told; `None` where none is named, or it does not say.
+pub async fn kwild_version(kwild: Option<&Path>, progress: &Progress) -> Option<String> {
+    let path = kwild?.to_owned();
+    let asked = tokio::task::spawn_blocking(move || ask_kwild(&path)).await.ok()?;
+    match asked.answer {
+        Ok((version, ..)) if statement::Readiness::is_version(&version) => Some(version),
+        answer => {
+            let why = answer.err().unwrap_or_else(|| "it says too much".to_owned());
+            progress.warning(format!("the others are not told which kwild runs here: {}: {why}", asked.path));
+            None
+        }
+    }
 }
 
 /// The variables that libpq and psql read, but for secrets.

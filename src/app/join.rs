@@ -24,7 +24,7 @@ use self::{
     preflight::Preflight,
 };
 use super::{
-    check::MachineReport,
+    check::{self, MachineReport},
     clean,
     fetch::{self, Complete, FetchOptions, Serving},
     files::read_private_key,
@@ -60,6 +60,8 @@ pub struct JoinOptions {
     pub state: StateDirectory,
     /// Where others reach this node's kwild, each `host:port`; empty: as its configuration and the swarm tell.
     pub node_address: Vec<String>,
+    /// The kwild that will run, which is asked for its version; the others are told it.
+    pub kwild: Option<PathBuf>,
     /// Before the result is told, these others must be ready.
     pub wait: Option<WaitFor>,
     /// The node's database is made where it is missing.
@@ -333,7 +335,8 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     };
     complete.node.moved_to(root.join(durable::PRIVATE_DIRECTORY_NAME));
     complete.directory = root;
-    let company = Company::new(&complete.directory, &options.node_address, all_peers)?;
+    let version = check::kwild_version(options.kwild.as_deref(), progress).await;
+    let company = Company::new(&complete.directory, &options.node_address, version, all_peers)?;
     let mut joining = Joining { served: Served::Fetched(Box::new(complete)), company, progress: progress.clone() };
     if let Err(error) = joining.meet(options.wait, options.swarm.timeout, cancel).await {
         joining.served.stop().await;
@@ -431,7 +434,8 @@ async fn on_finished_root(
         serving.node.stop().await;
         return Err(error);
     }
-    let company = Company::new(&root, &options.node_address, (options.config)(family)?.all_peers)?;
+    let version = check::kwild_version(options.kwild.as_deref(), progress).await;
+    let company = Company::new(&root, &options.node_address, version, (options.config)(family)?.all_peers)?;
     let mut joining = Joining { served: Served::Serving(Box::new(serving)), company, progress: progress.clone() };
     if let Err(error) = joining.meet(options.wait, give_up, cancel).await {
         joining.served.stop().await;

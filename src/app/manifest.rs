@@ -298,6 +298,7 @@ fn candidate(
         supersedes: None,
         node_addresses: Vec::new(),
         collation: options.collation.clone(),
+        new_leader: genesis.leader().copied(),
     };
     candidate.trust.cosigners.sort();
     candidate.trust.cosigners.dedup();

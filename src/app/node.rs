@@ -21,7 +21,7 @@ use crate::{
         Context, Error, Kind, Next, Notice, Progress, Result, clock, files::read_bounded, limits,
         task::CancellationToken, text,
     },
-    manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
+    manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest, Word},
     store::{ArtifactFile, Contents, PrivateDirectory},
     swarm::{self, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
 };
@@ -272,10 +272,13 @@ impl Node {
         self.roster.as_ref()
     }
 
-    /// Says, as the validator with this key, that it is ready and where its kwild is; nothing where it is none.
-    pub fn say_ready(&mut self, key: &PrivateKey, places: Vec<String>) {
-        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, places, clock::unix_seconds()));
+    /// Says, as the validator with this key, that it is ready; whether there was anything to say: not where it is no
+    /// validator, or has said just that.
+    pub fn say_ready(&mut self, key: &PrivateKey, word: &Word) -> bool {
+        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, word, clock::unix_seconds()));
+        let is_new = statement.is_some();
         self.untold.extend(statement);
+        is_new
     }
 
     /// Where members see this node, best first: what others can dial, then where most see it.

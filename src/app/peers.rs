@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use super::node::Node;
 use crate::{
     base::{Error, Notice, Progress, Result, limits, text},
-    manifest::Roster,
+    manifest::{Roster, Word, statement::Stage},
     setup::{self, PeersInRoot},
 };
 
@@ -115,12 +115,12 @@ pub struct Company {
     root: PathBuf,
     family: Family,
     key: PrivateKey,
-    leader: Option<PublicKey>,
+    kwild_version: Option<String>,
     filter: PeerFilter,
     /// Where the operator says that its kwild is.
     given: Vec<String>,
     settings: PeerSettings,
-    said: Option<Vec<String>>,
+    /// Statements that were made.
     statements: u32,
     heard: Vec<PeerAddress>,
     dials: Vec<PeerAddress>,
@@ -131,11 +131,12 @@ pub struct Company {
 }
 
 impl Company {
-    /// The company of a finished root. `given` is where the operator says that this node is reached.
+    /// The company of a finished root. `given` is where the operator says that this node is reached, `kwild_version` what
+    /// will run there.
     ///
     /// # Errors
     /// When the root's files cannot be read.
-    pub fn new(root: &Path, given: &[String], all_peers: bool) -> Result<Self> {
+    pub fn new(root: &Path, given: &[String], kwild_version: Option<String>, all_peers: bool) -> Result<Self> {
         let (_, genesis) = setup::read_genesis(&root.join(kwil_formats::formats::GENESIS_FILE_NAME))?;
         let family = genesis.family();
         let (key, _) = setup::read_key_file(&root.join(setup::key_file_name(family)))?;
@@ -145,10 +146,9 @@ impl Company {
         Ok(Company {
             root: root.to_owned(),
             family,
-            leader: genesis.leader().copied(),
+            kwild_version,
             given: given.to_vec(),
             settings: PeerSettings::parse(&config).map_err(Error::from)?,
-            said: None,
             statements: 0,
             heard: Vec::new(),
             peers: PeersOf::new(&genesis, &key.public(), dials.clone()),
@@ -171,9 +171,8 @@ impl Company {
     /// When the swarm has ended.
     pub async fn update(&mut self, node: &mut Node, progress: &Progress) -> Result<()> {
         let places = own_addresses(&self.given, &self.settings, &node.seen_at());
-        if self.said.as_ref() != Some(&places) && self.statements < STATEMENTS_OWN_MAX {
-            node.say_ready(&self.key, places.clone());
-            self.said = Some(places);
+        let word = Word { stage: Stage::RootReady, kwild_version: self.kwild_version.clone(), places };
+        if self.statements < STATEMENTS_OWN_MAX && node.say_ready(&self.key, &word) {
             self.statements += 1;
         }
         node.pass_on().await?;
@@ -212,7 +211,7 @@ impl Company {
     /// Whether those have come that are waited for.
     pub fn is_together(&self, node: &Node, wait: WaitFor) -> bool {
         node.roster().is_some_and(|roster| match wait {
-            WaitFor::Quorum => roster.is_quorum(self.leader.as_ref()),
+            WaitFor::Quorum => roster.is_quorum(),
             WaitFor::Everyone => roster.missing().next().is_none(),
         })
     }

@@ -4,7 +4,7 @@
 use super::attest::{Attesting, Compared};
 use crate::{
     base::{Blake3Hash, Error, Next, Notice, Progress, Result, text},
-    manifest::{Attestations, Ballot, Manifest, Verdict, Voice, Word, statement::DifferingPart},
+    manifest::{Attestations, Ballot, Manifest, Verdict, Voice, Vote, statement::DifferingPart},
 };
 
 /// Validators that one line names; of more it gives the number.
@@ -95,22 +95,22 @@ impl Voices {
     /// Where it stands, in words.
     pub fn words(&self) -> String {
         let voices = self.ballot.voices();
-        let names = |of: &dyn Fn(&Word) -> bool| {
-            text::first_few(voices.iter().filter(|voice| of(&voice.word)).map(name), NAMES_SHOWN)
+        let names = |of: &dyn Fn(&Vote) -> bool| {
+            text::first_few(voices.iter().filter(|voice| of(&voice.vote)).map(name), NAMES_SHOWN)
         };
-        let count = |of: &dyn Fn(&Word) -> bool| voices.iter().filter(|voice| of(&voice.word)).count();
+        let count = |of: &dyn Fn(&Vote) -> bool| voices.iter().filter(|voice| of(&voice.vote)).count();
         let all = text::count(voices.len() as u64, "validator");
-        let power = |of: &dyn Fn(&Word) -> bool| {
-            let counted = voices.iter().filter(|voice| of(&voice.word));
+        let power = |of: &dyn Fn(&Vote) -> bool| {
+            let counted = voices.iter().filter(|voice| of(&voice.vote));
             counted.map(|voice| u128::from(voice.validator.power)).sum::<u128>()
         };
-        let of_power = format!("with power {} of {}", power(&Word::agrees), power(&|_| true));
-        let mut words = format!("{} of {all} agree, {of_power}", count(&Word::agrees));
-        if count(&Word::dissents) > 0 {
-            words.push_str(&format!(", {} DISSENT: {}", count(&Word::dissents), names(&Word::dissents)));
+        let of_power = format!("with power {} of {}", power(&Vote::agrees), power(&|_| true));
+        let mut words = format!("{} of {all} agree, {of_power}", count(&Vote::agrees));
+        if count(&Vote::dissents) > 0 {
+            words.push_str(&format!(", {} DISSENT: {}", count(&Vote::dissents), names(&Vote::dissents)));
         }
-        if count(&|word| *word == Word::Silent) > 0 && self.verdict() == Verdict::Open {
-            words.push_str(&format!("; waiting for {}", names(&|word| *word == Word::Silent)));
+        if count(&|word| *word == Vote::Silent) > 0 && self.verdict() == Verdict::Open {
+            words.push_str(&format!("; waiting for {}", names(&|word| *word == Vote::Silent)));
         }
         words
     }
@@ -135,8 +135,8 @@ impl Voices {
                 }
                 None => {
                     let who = name(voice);
-                    let height = match voice.word {
-                        Word::Agrees { height } => format!(" (height {height})"),
+                    let height = match voice.vote {
+                        Vote::Agrees { height } => format!(" (height {height})"),
                         _ => String::new(),
                     };
                     progress
@@ -148,7 +148,7 @@ impl Voices {
     }
 
     fn dissent_words(&self, voice: &Voice) -> Option<String> {
-        let Word::Dissents { height, differs } = &voice.word else { return None };
+        let Vote::Dissents { height, differs } = &voice.vote else { return None };
         let part = |part: &DifferingPart| {
             let signed = self.signed_rows.iter().find(|(table, _)| *table == part.name).map(|(_, rows)| *rows);
             let shown = text::escape(&part.name);

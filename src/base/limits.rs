@@ -94,3 +94,13 @@ pub const SNAPSHOT_TEXT_BYTES_MAX: u64 = 1 << 44;
 /// Bytes of a file with a state digest as JSON: twice what a
 /// digest's names may take, and its hashes. Enforced by `snapshot`.
 pub const DIGEST_FILE_SIZE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a file of evidence; a certificate's statements take nearly all of it. Enforced by `manifest`.
+pub const EVIDENCE_SIZE_BYTES_MAX: usize = 4 << 20;
+/// Statements of a certificate: far more than any network has validators. Enforced by `manifest`.
+pub const CERTIFICATE_STATEMENTS_MAX: usize = 4096;
+/// Bytes of evidence that goes through a swarm: of two signed heads and the longest chain id. Enforced by `swarm`.
+pub const EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX: usize = 1 << 10;
+/// The last second that has a date as RFC 3339 writes it: 9999-12-31T23:59:59Z. Enforced by `manifest`.
+pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
+/// Characters of a kwild's version in a statement. Enforced by `manifest`.
+pub const KWILD_VERSION_CHARS_MAX: usize = 64;

@@ -50,6 +50,9 @@ pub(crate) struct JoinArgs {
     /// config.toml advertises, else where the swarm sees this machine, at kwild's port for peers]
     #[arg(long, value_name = "HOST:PORT")]
     node_address: Vec<String>,
+    /// The kwild that will run here: it is asked for its version, which the other validators are told
+    #[arg(long, value_name = "PATH")]
+    kwild: Option<PathBuf>,
     /// Also dial nodes that the manifest or the old root names and that are no validators in the genesis
     #[arg(long)]
     all_peers: bool,
@@ -132,6 +135,7 @@ impl JoinArgs {
             swarm: self.source.swarm()?,
             state: self.source.state()?,
             node_address: self.node_address.iter().map(|text| peers::check_place(text)).collect::<Result<_>>()?,
+            kwild: self.kwild,
             wait: self.wait.map(|wait| match wait {
                 Wait::Quorum => WaitFor::Quorum,
                 Wait::Everyone => WaitFor::Everyone,

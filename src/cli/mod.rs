@@ -8,6 +8,7 @@ mod cosign;
 mod database;
 mod demo;
 mod digest;
+mod evidence;
 mod genesis;
 mod genesis_flags;
 mod genesis_values;
@@ -159,6 +160,9 @@ enum Command {
     /// Sign, read and check the manifest: what the files are, and whose word that is
     #[command(subcommand, arg_required_else_help = true)]
     Manifest(manifest::ManifestCommand),
+    /// Check a certificate that a network is ready, or a proof against a lead
+    #[command(subcommand, arg_required_else_help = true)]
+    Evidence(evidence::EvidenceCommand),
     /// Read a ticket: which network and manifest, whom it trusts, where it leads
     #[command(subcommand, arg_required_else_help = true)]
     Ticket(ticket::TicketCommand),
@@ -188,6 +192,7 @@ impl Command {
             Command::Fetch(args) => args.run(session).await,
             Command::Snapshot(command) => command.run(session).await,
             Command::Manifest(command) => command.run(session).await,
+            Command::Evidence(command) => command.run(session).await,
             Command::Ticket(command) => command.run(session).await,
             Command::Genesis(command) => command.run(session).await,
             Command::Setup(command) => command.run(session).await,

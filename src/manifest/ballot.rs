@@ -26,8 +26,8 @@ pub enum Verdict {
 
 /// What one validator of the old network says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(tag = "word", rename_all = "kebab-case")]
-pub enum Word {
+#[serde(tag = "vote", rename_all = "kebab-case")]
+pub enum Vote {
     /// It signed the manifest as its lead, and said nothing else.
     Signed,
     /// Its own database gives the digest that was signed.
@@ -46,15 +46,15 @@ pub enum Word {
     Silent,
 }
 
-impl Word {
+impl Vote {
     /// Whether it counts for what was signed.
     pub fn agrees(&self) -> bool {
-        matches!(self, Word::Signed | Word::Agrees { .. })
+        matches!(self, Vote::Signed | Vote::Agrees { .. })
     }
 
     /// Whether it counts against what was signed.
     pub fn dissents(&self) -> bool {
-        matches!(self, Word::Dissents { .. })
+        matches!(self, Vote::Dissents { .. })
     }
 }
 
@@ -66,7 +66,7 @@ pub struct Voice {
     pub validator: Validator,
     /// What it says.
     #[serde(flatten)]
-    pub word: Word,
+    pub vote: Vote,
 }
 
 /// What one validator said last.
@@ -74,7 +74,7 @@ pub struct Voice {
 struct Said {
     created_unix_seconds: u64,
     bytes: Vec<u8>,
-    word: Word,
+    vote: Vote,
     /// Statements of it that were taken.
     taken: u32,
 }
@@ -83,7 +83,7 @@ impl Said {
     /// What makes one statement count before another: later; said at the same time, a dissent; else the smaller bytes. So
     /// everybody who hears the same statements, in whatever order, keeps the same one.
     fn rank(&self) -> (u64, bool, std::cmp::Reverse<&[u8]>) {
-        (self.created_unix_seconds, self.word.dissents(), std::cmp::Reverse(&self.bytes))
+        (self.created_unix_seconds, self.vote.dissents(), std::cmp::Reverse(&self.bytes))
     }
 }
 
@@ -139,8 +139,8 @@ impl Ballot {
             return false;
         }
         let agrees = Some(state_digest) == self.state_digest && differs.is_empty();
-        let word = if agrees { Word::Agrees { height } } else { Word::Dissents { height, differs } };
-        let mut new = Said { created_unix_seconds, bytes: bytes.to_vec(), word, taken: 1 };
+        let vote = if agrees { Vote::Agrees { height } } else { Vote::Dissents { height, differs } };
+        let mut new = Said { created_unix_seconds, bytes: bytes.to_vec(), vote, taken: 1 };
         if let Some(before) = self.said.get(&signed.signer) {
             if before.rank() >= new.rank() || before.taken >= STATEMENTS_OF_VALIDATOR_MAX {
                 return false;
@@ -164,25 +164,25 @@ impl Ballot {
 
     /// Every validator of the old network with its word, in the manifest's order.
     pub fn voices(&self) -> Vec<Voice> {
-        let word = |key: &PublicKey| match self.said.get(key) {
-            Some(said) => said.word.clone(),
-            None if *key == self.lead => Word::Signed,
-            None => Word::Silent,
+        let vote = |key: &PublicKey| match self.said.get(key) {
+            Some(said) => said.vote.clone(),
+            None if *key == self.lead => Vote::Signed,
+            None => Vote::Silent,
         };
-        let voice = |validator: &Validator| Voice { word: word(&validator.key), validator: *validator };
+        let voice = |validator: &Validator| Voice { vote: vote(&validator.key), validator: *validator };
         self.validators.iter().map(voice).collect()
     }
 
     /// What the statements come to.
     pub fn verdict(&self) -> Verdict {
         let voices = self.voices();
-        let power = |of: &dyn Fn(&Word) -> bool| {
-            let counted = voices.iter().filter(|voice| of(&voice.word));
+        let power = |of: &dyn Fn(&Vote) -> bool| {
+            let counted = voices.iter().filter(|voice| of(&voice.vote));
             counted.map(|voice| u128::from(voice.validator.power)).sum::<u128>()
         };
-        let number = |of: &dyn Fn(&Word) -> bool| voices.iter().filter(|voice| of(&voice.word)).count();
-        let (agree, all) = (power(&Word::agrees), power(&|_| true));
-        let possible = all - power(&Word::dissents);
+        let number = |of: &dyn Fn(&Vote) -> bool| voices.iter().filter(|voice| of(&voice.vote)).count();
+        let (agree, all) = (power(&Vote::agrees), power(&|_| true));
+        let possible = all - power(&Vote::dissents);
         let over =
             |part: u128, numerator: u32, denominator: u32| part * u128::from(denominator) > all * u128::from(numerator);
         let (met, can_be) = match &self.rule {
@@ -192,12 +192,12 @@ impl Ballot {
             }
             Attestations::Count(needed) => {
                 let needed = *needed as usize;
-                (number(&Word::agrees) >= needed, voices.len() - number(&Word::dissents) >= needed)
+                (number(&Vote::agrees) >= needed, voices.len() - number(&Vote::dissents) >= needed)
             }
             Attestations::LeaderAndMajority { leader } => {
-                let of_leader = voices.iter().find(|voice| voice.validator.key == *leader).map(|voice| &voice.word);
-                let agrees = of_leader.is_some_and(Word::agrees);
-                let dissents = of_leader.is_none_or(Word::dissents);
+                let of_leader = voices.iter().find(|voice| voice.validator.key == *leader).map(|voice| &voice.vote);
+                let agrees = of_leader.is_some_and(Vote::agrees);
+                let dissents = of_leader.is_none_or(Vote::dissents);
                 (agrees && over(agree, 1, 2), !dissents && over(possible, 1, 2))
             }
         };
@@ -281,7 +281,7 @@ mod tests {
         };
         ballot.take(&[parted.sign(&key(1))]);
         assert!(
-            ballot.voices()[ballot.validators.iter().position(|v| v.key == key(1).public()).unwrap()].word.dissents()
+            ballot.voices()[ballot.validators.iter().position(|v| v.key == key(1).public()).unwrap()].vote.dissents()
         );
     }
 

@@ -1,11 +1,13 @@
 //! What validators say about a manifest: an old one that its own database agrees, a new one that it is ready. Each
 //! kind is signed under its own domain, so that one is never taken for the other.
 
+use std::fmt;
+
 use kwil_formats::formats::key::{PrivateKey, PublicKey};
 use serde::Serialize;
 
 use super::{DecodeError, Signature, wire};
-use crate::base::{Blake3Hash, limits};
+use crate::base::{Blake3Hash, Sha256Hash, limits};
 
 /// A validator of the OLD network: my own database gives this state digest at this height. It agrees with the manifest
 /// where the digest is the same and nothing differs; otherwise it is a dissent.
@@ -58,10 +60,34 @@ impl DifferingPart {
 pub struct Readiness {
     /// The id of the manifest that it is about.
     pub manifest_id: Blake3Hash,
-    /// When it was said, in UNIX seconds.
-    pub created_unix_seconds: u64,
+    /// SHA-256 of the genesis that its root has, which is the manifest's.
+    pub genesis_sha256: Sha256Hash,
+    /// How far it is.
+    pub stage: Stage,
+    /// The version of the kwild that will run there; `None`: it does not say.
+    pub kwild_version: Option<String>,
     /// Where others reach its kwild, each `host:port`.
     pub places: Vec<String>,
+    /// When it was said, in UNIX seconds.
+    pub created_unix_seconds: u64,
+}
+
+/// How far a validator of the new network is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The snapshot was verified and the root is initialised.
+    RootReady,
+    /// kwild has started, and its database holds what was signed.
+    Confirmed,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Stage::RootReady => "root-ready",
+            Stage::Confirmed => "confirmed",
+        })
+    }
 }
 
 /// Why bytes are no statement of a validator.
@@ -116,6 +142,11 @@ impl Readiness {
         sign(Self::DOMAIN, &wire::encode_readiness(self), key)
     }
 
+    /// Whether a text is taken for the version of a kwild: short, and nothing in it can drive a terminal.
+    pub fn is_version(text: &str) -> bool {
+        text.len() <= limits::KWILD_VERSION_CHARS_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    }
+
     /// Reads a signed readiness statement.
     ///
     /// # Errors
@@ -161,6 +192,17 @@ mod tests {
 
     const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
 
+    fn ready(places: Vec<String>) -> Readiness {
+        Readiness {
+            manifest_id: ID,
+            genesis_sha256: Sha256Hash::from_bytes([8; 32]),
+            stage: Stage::RootReady,
+            kwild_version: None,
+            places,
+            created_unix_seconds: 34,
+        }
+    }
+
     #[test]
     fn statements_round_trip_and_no_byte_can_change() {
         for kind in [KeyType::Ed25519, KeyType::Secp256k1] {
@@ -175,8 +217,16 @@ mod tests {
                 assert!(Attestation::verify(&other).is_err(), "byte {i}");
             }
             let places = vec!["10.0.0.5:6600".to_owned(), "[::1]:6600".to_owned()];
-            let ready = Readiness { manifest_id: ID, created_unix_seconds: 34, places };
-            assert_eq!(Readiness::verify(&ready.sign(&key)), Ok(Signed { statement: ready, signer: key.public() }));
+            let ready =
+                Readiness { stage: Stage::Confirmed, kwild_version: Some("0.10.2".to_owned()), ..ready(places) };
+            let bytes = ready.sign(&key);
+            assert_eq!(Readiness::verify(&bytes), Ok(Signed { statement: ready, signer: key.public() }));
+            for i in 0..bytes.len() {
+                let mut other = bytes.clone();
+                other[i] ^= 1;
+                assert!(Readiness::verify(&other).is_err(), "byte {i}");
+                assert!(Readiness::verify(&bytes[..i]).is_err(), "cut at {i}");
+            }
         }
     }
 
@@ -184,8 +234,7 @@ mod tests {
     fn places_are_few_and_written_in_one_way() {
         let key = PrivateKey::from_seed(KeyType::Ed25519, &[9; 32]).unwrap();
         let verified = |places: &[&str]| {
-            let places = places.iter().map(|place| (*place).to_owned()).collect();
-            Readiness::verify(&Readiness { manifest_id: ID, created_unix_seconds: 1, places }.sign(&key))
+            Readiness::verify(&ready(places.iter().map(|place| (*place).to_owned()).collect()).sign(&key))
         };
         assert!(verified(&["a:1", "b:1", "c:1", "d:1"]).is_ok());
         for bad in [
@@ -222,7 +271,7 @@ mod tests {
     #[test]
     fn one_kind_is_never_taken_for_the_other() {
         let key = PrivateKey::from_seed(KeyType::Ed25519, &[9; 32]).unwrap();
-        let ready = Readiness { manifest_id: ID, created_unix_seconds: 0, places: Vec::new() }.sign(&key);
+        let ready = ready(Vec::new()).sign(&key);
         assert_eq!(Attestation::verify(&ready), Err(StatementError::Signature(key.public())));
         assert!(!Attestation::is_one(&ready));
         let all = vec![ready, vec![1, 2, 3]];

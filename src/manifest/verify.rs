@@ -444,6 +444,8 @@ fn check_state(manifest: &Manifest, genesis: &Genesis) -> Result<(), VerifyError
     };
     agree("family", manifest.network.family.to_string(), genesis.family().to_string())?;
     agree("chain id", manifest.network.new_chain_id.clone(), genesis.chain_id().to_owned())?;
+    let leader = |key: Option<&PublicKey>| key.map_or_else(|| "none".to_owned(), ToString::to_string);
+    agree("leader", leader(manifest.new_leader.as_ref()), leader(genesis.leader()))?;
     let validators = super::genesis_validators(genesis).map_err(|e| VerifyError::Genesis(Box::new(e)))?;
     let list = |validators: &[Validator]| {
         let each: Vec<_> = validators.iter().map(|v| format!("{} with power {}", v.key, v.power)).collect();

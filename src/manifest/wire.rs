@@ -1,11 +1,11 @@
 //! Bytes of `proto/manifest.proto`, strictly: only bytes that re-encode to themselves are read. The only place that
-//! names the generated types.
+//! names the generated types, with `wire/evidence.rs`.
 
 use kwil_formats::{
-    base::limits::{PEER_ADDRESSES_EACH_MAX, PEERS_IN_CONFIG_MAX},
+    base::limits::PEERS_IN_CONFIG_MAX,
     formats::{
         Family, Validator,
-        config::{PeerAddress, parse_place},
+        config::PeerAddress,
         key::{KeyError, KeyType, PublicKey},
     },
     judge::collation::Collation,
@@ -16,9 +16,15 @@ use zeroize::Zeroizing;
 use super::{
     Artifact, ArtifactName, Attestations, Layout, LayoutError, Manifest, Network, Signature, StateDigest, TableDigest,
     Ticket, TrustRules,
-    statement::{Attestation, DifferingPart, Readiness},
+    statement::{Attestation, DifferingPart},
 };
 use crate::base::{Blake3Hash, Sha256Hash, limits::DIFFERING_PARTS_MAX};
+
+mod evidence;
+
+pub(super) use evidence::{
+    RawEvidence, decode_evidence, decode_readiness, encode_evidence, encode_head, encode_readiness,
+};
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 mod proto {
@@ -132,6 +138,10 @@ fn decode_strictly<M: Message + Default>(bytes: &[u8], what: &'static str) -> Re
         return Err(DecodeError::NotCanonical { what });
     }
     Ok(message)
+}
+
+fn encode(message: &impl Message) -> Vec<u8> {
+    message.encode_to_vec()
 }
 
 fn decode_loosely<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
@@ -248,6 +258,7 @@ pub(super) fn encode_manifest(manifest: &Manifest) -> Vec<u8> {
         supersedes: manifest.supersedes.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
         node_addresses: manifest.node_addresses.iter().map(ToString::to_string).collect(),
         collation: manifest.collation.as_ref().map(encode_collation),
+        new_leader: manifest.new_leader.as_ref().map(encode_cosigner),
     }
     .encode_to_vec()
 }
@@ -280,6 +291,7 @@ pub(super) fn decode_manifest(payload: &[u8]) -> Result<Manifest> {
         supersedes: bytes_unless_empty(&raw.supersedes).map(|id| blake3("supersedes", id)).transpose()?,
         node_addresses: raw.node_addresses.iter().map(|text| decode_peer(family, text)).collect::<Result<_>>()?,
         collation: raw.collation.map(decode_collation).transpose()?,
+        new_leader: raw.new_leader.map(|key| decode_cosigner("new_leader", Some(key))).transpose()?,
     };
     manifest.check()?;
     Ok(manifest)
@@ -530,25 +542,6 @@ pub(super) fn decode_attestation(payload: &[u8]) -> Result<Attestation> {
 
 fn encode_part(part: &DifferingPart) -> proto::DifferingPart {
     proto::DifferingPart { name: part.name.clone(), rows: part.rows }
-}
-
-pub(super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
-    proto::Readiness {
-        manifest_id: readiness.manifest_id.as_bytes().to_vec(),
-        created_unix_seconds: readiness.created_unix_seconds,
-        places: readiness.places.clone(),
-    }
-    .encode_to_vec()
-}
-
-pub(super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
-    let raw: proto::Readiness = decode_strictly(payload, "readiness statement")?;
-    let manifest_id = blake3("manifest_id", &raw.manifest_id)?;
-    let written = |place: &String| parse_place(place).is_ok_and(|(host, port)| format!("{host}:{port}") == *place);
-    if raw.places.len() > PEER_ADDRESSES_EACH_MAX || !raw.places.iter().all(written) {
-        return Err(DecodeError::Rule { field: "places", problem: "too many, or one is no host and port" });
-    }
-    Ok(Readiness { manifest_id, created_unix_seconds: raw.created_unix_seconds, places: raw.places })
 }
 
 pub(super) fn encode_statements(statements: &[Vec<u8>]) -> Vec<u8> {

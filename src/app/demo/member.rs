@@ -193,7 +193,7 @@ impl Talk {
 
     /// Takes what was told already for heard, so that no process tells it again.
     pub(super) fn known(&self, text: &str) {
-        self.shared.lock().expect("no panic while held").warnings.insert(plain(text));
+        self.shared.lock().expect("no panic while held").warnings.insert(shorten_peer_ids(text));
     }
 
     /// Listens from now on to errors only.

@@ -78,6 +78,7 @@ fn sign_state_blindly(
         supersedes: None,
         node_addresses: Vec::new(),
         collation: None,
+        new_leader: genesis.leader().copied(),
     };
     party.write("snaps/manifest.regenesis", manifest.sign(&key).unwrap().to_bytes());
 }
