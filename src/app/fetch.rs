@@ -25,7 +25,7 @@ use crate::{
     },
     manifest::{
         ArtifactName, Attestations, ChunkSet, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy,
-        VerifiedManifest, VerifyError,
+        VerifiedManifest, VerifyError, phrase,
     },
     snapshot::{self, CompleteSnapshot, ReadOptions, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
@@ -159,6 +159,7 @@ pub async fn fetch_onto(
     if let Some(secret) = &ticket.secret {
         private.write(durable::SECRET_FILE_NAME, &secret[..])?;
     }
+    progress.note(format!("the ticket's six words, as the lead has them: {}", phrase::of_ticket(&ticket)));
     let known = known_manifest(&directory, &ticket, &state)?;
     let mut node = Node::start(&private, &ticket, &swarm, progress).await?;
     let outcome = async {

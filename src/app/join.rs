@@ -31,6 +31,7 @@ use super::{
     node::{Node, SwarmOptions},
     peers::{self, Company, PeersOf, WaitFor},
     state::StateDirectory,
+    voices::Tally,
 };
 use crate::{
     base::{
@@ -121,6 +122,8 @@ pub struct Joined {
     pub database_ready: bool,
     /// Whom the node dials.
     pub peers: PeersOf,
+    /// What the old network's validators said of the state.
+    pub attestations: Tally,
     /// What to do next, in order.
     #[serde(skip)]
     pub next: Vec<Advice>,
@@ -371,6 +374,7 @@ async fn result_of(
         database_ready: database.is_ready(&initialised.root),
         database: database.words,
         peers,
+        attestations: complete.node.tally(),
         family: initialised.family,
         chain_id: initialised.chain_id.clone(),
         state_hash: manifest.state_hash,
@@ -459,6 +463,7 @@ async fn on_finished_root(
         database_ready: database.is_ready(&root),
         database: database.words,
         peers,
+        attestations: joining.served.node().tally(),
         family,
         chain_id: manifest.network.new_chain_id.clone(),
         state_hash: manifest.state_hash,

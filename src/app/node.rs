@@ -14,7 +14,7 @@ use super::{
     attest::{Attesting, Compared},
     kept::KeptStatements,
     short,
-    voices::Voices,
+    voices::{Tally, Voices},
 };
 use crate::{
     base::{
@@ -238,6 +238,11 @@ impl Node {
     /// What validators of the old network have said so far.
     pub fn voices(&self) -> Option<&Voices> {
         self.voices.as_ref()
+    }
+
+    /// How many of them have said what; before the manifest is known there are none.
+    pub fn tally(&self) -> Tally {
+        self.voices.as_ref().map(Voices::tally).unwrap_or_default()
     }
 
     /// Waits for this node's own comparison, if there is one, and serves meanwhile; its statement was passed on by then.

@@ -1,6 +1,10 @@
 //! What the old network's validators say while a node runs: their statements are judged, told to the operator by name, and
 //! passed on; this node's own is one of them.
 
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
 use super::attest::{Attesting, Compared};
 use crate::{
     base::{Blake3Hash, Error, Next, Notice, Progress, Result, text},
@@ -13,6 +17,33 @@ const NAMES_SHOWN: usize = 4;
 const PARTS_SHOWN: usize = 3;
 /// Characters of a key that tell it from others.
 const KEY_CHARS: usize = 10;
+
+/// How many validators of the old network have said what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Validators of the old network, as the manifest names them.
+    pub validators: usize,
+    /// Those that found the signed state in their own databases, or signed the manifest as its lead.
+    pub agree: usize,
+    /// Those whose own databases hold another state.
+    pub dissent: usize,
+    /// The power of those that agree.
+    pub power: u64,
+    /// The power of all.
+    pub power_of_all: u64,
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { validators, agree, dissent, power, power_of_all } = self;
+        if *validators == 0 {
+            return f.write_str("the lead's word alone: the manifest names no validators of the old network");
+        }
+        let all = text::count(*validators as u64, "old validator");
+        write!(f, "{agree} of {all} agree, with power {power} of {power_of_all}")?;
+        if *dissent > 0 { write!(f, "; {dissent} DISSENT") } else { Ok(()) }
+    }
+}
 
 /// The old network's validators, and what a node has told of them.
 #[derive(Debug)]
@@ -84,6 +115,23 @@ impl Voices {
         }
     }
 
+    /// How many have said what.
+    pub fn tally(&self) -> Tally {
+        let voices = self.ballot.voices();
+        let power = |of: &dyn Fn(&Vote) -> bool| {
+            let counted = voices.iter().filter(|voice| of(&voice.vote));
+            counted.fold(0u64, |sum, voice| sum.saturating_add(voice.validator.power))
+        };
+        let count = |of: &dyn Fn(&Vote) -> bool| voices.iter().filter(|voice| of(&voice.vote)).count();
+        Tally {
+            validators: voices.len(),
+            agree: count(&Vote::agrees),
+            dissent: count(&Vote::dissents),
+            power: power(&Vote::agrees),
+            power_of_all: power(&|_| true),
+        }
+    }
+
     /// Who has to say something, in words; `None` where nobody has to.
     pub fn rule_words(&self) -> Option<String> {
         if *self.ballot.rule() == Attestations::None {
@@ -98,19 +146,13 @@ impl Voices {
         let names = |of: &dyn Fn(&Vote) -> bool| {
             text::first_few(voices.iter().filter(|voice| of(&voice.vote)).map(name), NAMES_SHOWN)
         };
-        let count = |of: &dyn Fn(&Vote) -> bool| voices.iter().filter(|voice| of(&voice.vote)).count();
-        let all = text::count(voices.len() as u64, "validator");
-        let power = |of: &dyn Fn(&Vote) -> bool| {
-            let counted = voices.iter().filter(|voice| of(&voice.vote));
-            counted.map(|voice| u128::from(voice.validator.power)).sum::<u128>()
-        };
-        let of_power = format!("with power {} of {}", power(&Vote::agrees), power(&|_| true));
-        let mut words = format!("{} of {all} agree, {of_power}", count(&Vote::agrees));
-        if count(&Vote::dissents) > 0 {
-            words.push_str(&format!(", {} DISSENT: {}", count(&Vote::dissents), names(&Vote::dissents)));
+        let tally = self.tally();
+        let mut words = tally.to_string();
+        if tally.dissent > 0 {
+            words.push_str(&format!(": {}", names(&Vote::dissents)));
         }
-        if count(&|word| *word == Vote::Silent) > 0 && self.verdict() == Verdict::Open {
-            words.push_str(&format!("; waiting for {}", names(&|word| *word == Vote::Silent)));
+        if tally.agree + tally.dissent < tally.validators && self.verdict() == Verdict::Open {
+            words.push_str(&format!("; waiting for {}", names(&|vote| *vote == Vote::Silent)));
         }
         words
     }

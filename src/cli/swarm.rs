@@ -13,7 +13,7 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{ArtifactName, Ticket},
+    manifest::{ArtifactName, Ticket, phrase},
     setup,
 };
 
@@ -125,8 +125,10 @@ pub(crate) async fn serve(serving: fetch::Serving, session: &Session) -> Result<
     let key = setup::key_file_name(serving.manifest.manifest().network.family);
     session.progress.note(format!(
         "serving; give the ticket to the validators, over a channel you trust. Stop with Ctrl-C\n\
+         its six words, to be read out over the phone: {}\n\
          each of them saves it in a file and runs:\n  \
          regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new --key-file ~/.kwild/{key}",
+        phrase::of_ticket(&serving.ticket)
     ));
     serving.run(None, &session.cancel).await
 }
@@ -137,6 +139,7 @@ struct TicketResult {
     manifest_id: Blake3Hash,
     chain_id: String,
     addresses: Vec<String>,
+    phrase: String,
 }
 
 impl TicketResult {
@@ -146,6 +149,7 @@ impl TicketResult {
             manifest_id,
             chain_id: ticket.new_chain_id.clone(),
             addresses: ticket.addresses.clone(),
+            phrase: phrase::of_ticket(ticket),
         })
     }
 }

@@ -10,6 +10,7 @@ pub mod chunk;
 mod chunk_set;
 pub mod evidence;
 pub mod layout;
+pub mod phrase;
 mod roster;
 mod signed;
 pub mod statement;

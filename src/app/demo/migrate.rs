@@ -22,6 +22,7 @@ use super::{
     told::{Checked, Confirmed, Rehearsal, Snapshot, Told},
 };
 use crate::{
+    app::voices::Tally,
     base::{
         Error, Next, Progress, Result, Sha256Hash, clock, durable,
         task::CancellationToken,
@@ -66,6 +67,7 @@ struct Joined {
     fetch_seconds: f64,
     seconds: f64,
     sources: usize,
+    attestations: Tally,
 }
 
 /// What is read of a digest that was compared.
@@ -290,7 +292,8 @@ impl Migrating {
         }
         let roots: Vec<_> = (0..count).map(|number| self.nodes.own(number)).collect::<Result<_>>()?;
         compare::compare(&roots, key_file_name(self.nodes.world.family))?;
-        (self.tell)(Told::Joined { state_hash, bytes: joined[0].bytes });
+        let attestations = joined[0].attestations.clone();
+        (self.tell)(Told::Joined { state_hash, bytes: joined[0].bytes, attestations });
         let peers: Vec<_> =
             (0..count).map(|number| Ok((self.nodes.name(number), self.peers(number)?))).collect::<Result<_>>()?;
         (self.tell)(Told::Peers(peers));

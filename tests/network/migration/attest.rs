@@ -123,7 +123,7 @@ fn one_of_four_dissents(family: Family, name: &str) {
     let again = quartet.join(&parties[2], &ticket, 2, &["--despite-dissent"]).finish().result();
     assert_eq!(again["received_bytes"], 0, "{again}");
     let published = publish.stop(Signal::SIGTERM).done();
-    assert!(published.stderr.contains("3 of 4 validators agree"), "{}", published.stderr);
+    assert!(published.stderr.contains("3 of 4 old validators agree"), "{}", published.stderr);
 }
 
 #[test]
@@ -182,7 +182,10 @@ fn without_the_old_databases_nobody_sets_up_and_the_missing_ones_are_named() {
     party.take_key(Family::V09, 1, "node.key");
     let flags = ["--key-file", "node.key", "--no-attest", "--timeout", "2s"];
     let run = party.join(&ticket, "root", &flags).finish();
-    run.failed(5, &["1 of 4 validators agree, with power 1 of 5; waiting for", "--attestations", "snapshot attest"]);
+    run.failed(
+        5,
+        &["1 of 4 old validators agree, with power 1 of 5; waiting for", "--attestations", "snapshot attest"],
+    );
     assert!(!is_set_up(&party));
 
     // Statements may come as files: made beside the old database, brought by hand.
