@@ -9,6 +9,7 @@ pub mod files;
 pub mod genesis;
 pub mod join;
 pub mod manifest;
+pub mod meet;
 pub mod node;
 pub mod peers;
 pub mod publish;

@@ -23,6 +23,8 @@ use crate::{
 
 const IDENTITY_NAME: &str = "identity";
 const PORT_NAME: &str = "port";
+/// The ticket that leads into the swarm of the directory, for whoever comes by it later on this machine.
+pub(super) const TICKET_NAME: &str = "ticket";
 /// When no more listening addresses come for this long, the ticket is made.
 const ADDRESSES_QUIET: Duration = Duration::from_millis(200);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -75,6 +77,8 @@ pub struct Node {
     progress: Progress,
     /// What validators say, once the manifest is known.
     roster: Option<Roster>,
+    /// Every chunk is with two others.
+    is_every_chunk_out: bool,
     /// Statements that the members are still to be told.
     untold: Vec<Vec<u8>>,
     /// Where members see this node, and who sees it there.
@@ -135,6 +139,7 @@ impl Node {
             early: VecDeque::new(),
             progress: progress.clone(),
             roster: None,
+            is_every_chunk_out: false,
             untold: Vec::new(),
             seen: BTreeMap::new(),
         })
@@ -201,6 +206,11 @@ impl Node {
         self.roster.as_ref()
     }
 
+    /// Whether every chunk is with two other members, as they say.
+    pub fn is_every_chunk_out(&self) -> bool {
+        self.is_every_chunk_out
+    }
+
     /// Says, as the validator with this key, that it is ready; whether there was anything to say: not where it is no
     /// validator, or has said just that.
     pub fn say_ready(&mut self, key: &PrivateKey, word: &Word) -> bool {
@@ -260,7 +270,10 @@ impl Node {
                     .hint("ask the lead for the current ticket; what was fetched stays"));
             }
             Event::Complete => return Ok(Heard::Complete),
-            Event::EveryChunkOut(out) => return Ok(Heard::EveryChunkOut(out)),
+            Event::EveryChunkOut(out) => {
+                self.is_every_chunk_out = out;
+                return Ok(Heard::EveryChunkOut(out));
+            }
             Event::Failed(error) => return Err(error),
             Event::Statements(all) => {
                 let new = self.roster.as_mut().map(|roster| roster.take(all));

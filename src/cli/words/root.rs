@@ -112,6 +112,9 @@ impl fmt::Display for JoinResult<'_> {
             None => writeln!(f, "  this key    is NO validator in the genesis: the node will follow, not vote")?,
         }
         writeln!(f, "  peers       {}", self.joined.peers.words())?;
+        if let Some(certificate) = &self.joined.certificate {
+            writeln!(f, "  ready       enough validators to make blocks: {}", certificate.display())?;
+        }
         writeln!(f, "  database    {}", self.joined.database)?;
         settings(&self.joined.settings, f)?;
         writeln!(f, "next:")?;
