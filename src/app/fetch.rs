@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 use super::{
     attest::Attesting,
     manifest::NO_ATTESTATIONS,
-    node::{self, Heard, Node, Patience, SwarmOptions},
+    meet::{self, WaitFor},
+    node::{self, Heard, Node, Patience, SwarmOptions, TICKET_NAME},
     short,
     state::StateDirectory,
     voices::Voices,
@@ -160,6 +161,7 @@ pub async fn fetch_onto(
         private.write(durable::SECRET_FILE_NAME, &secret[..])?;
     }
     progress.note(format!("the ticket's six words, as the lead has them: {}", phrase::of_ticket(&ticket)));
+    keep_ticket(&private, &ticket)?;
     let known = known_manifest(&directory, &ticket, &state)?;
     let mut node = Node::start(&private, &ticket, &swarm, progress).await?;
     let outcome = async {
@@ -213,6 +215,11 @@ pub async fn fetch_onto(
     }
 }
 
+/// Keeps the ticket for whoever waits with the directory, while this process has it.
+fn keep_ticket(private: &PrivateDirectory, ticket: &Ticket) -> Result<()> {
+    private.write(TICKET_NAME, zeroize::Zeroizing::new(ticket.to_text()?).as_bytes())
+}
+
 fn read_manifest(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
 }
@@ -233,7 +240,8 @@ fn known_manifest(directory: &Path, ticket: &Ticket, state: &StateDirectory) -> 
     }
 }
 
-async fn manifest_from_peers(
+/// The manifest, from whoever has it.
+pub(super) async fn manifest_from_peers(
     node: &mut Node,
     ticket: &Ticket,
     state: &StateDirectory,
@@ -438,6 +446,7 @@ pub struct Serving {
     pub ticket: Ticket,
     /// What is served.
     pub manifest: VerifiedManifest,
+    directory: PathBuf,
     /// The check of the files, which goes on while they are served; none where it is done.
     proof: Option<JoinHandle<Result<()>>>,
     /// Ends that check.
@@ -458,10 +467,7 @@ pub async fn seed(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Serving> {
-    if !directory.is_dir() {
-        return Err(Error::failed(format!("there is no directory {}", directory.display()))
-            .hint("name the one that was published, fetched or joined into"));
-    }
+    require_directory(directory)?;
     let private = PrivateDirectory::lock(directory)?;
     let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| e.hint(Next::SignDirectory))?;
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
@@ -487,6 +493,7 @@ pub async fn seed(
     // First: whoever still has an older ticket's peers among its own is none the less complete.
     node.handle().activate(content).await?;
     let ticket = node.ticket(&ticket).await?;
+    keep_ticket(&private, &ticket)?;
     tell_manifest(&manifest, progress);
     tell_rule(&node, progress);
     let ends = cancel.child_token();
@@ -494,7 +501,16 @@ pub async fn seed(
         let (progress, ends) = (progress.clone(), ends.clone());
         tokio::task::spawn_blocking(move || store.prove(&progress, &ends))
     });
-    Ok(Serving { node, ticket, manifest, proof, ends, _private: private })
+    Ok(Serving { node, ticket, manifest, directory: directory.to_owned(), proof, ends, _private: private })
+}
+
+/// Nothing is made where a directory with files is meant.
+pub(super) fn require_directory(directory: &Path) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("there is no directory {}", directory.display()))
+        .hint("name the one that was published, fetched or joined into"))
 }
 
 impl Serving {
@@ -510,20 +526,35 @@ impl Serving {
         }
     }
 
-    /// Serves for `until` (`None`: for ever) or until a signal comes; both are good ends.
+    /// Serves until it is so (`None`: for ever) or until a signal comes; both are good ends.
     ///
     /// # Errors
     /// When the files are not what was signed, or cannot be read any more.
-    pub async fn run(mut self, until: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
+    pub async fn run(self, until: Option<WaitFor>, progress: &Progress, cancel: &CancellationToken) -> Result<()> {
+        let directory = self.directory.clone();
+        self.serve_while(async |node: &mut Node, _: &VerifiedManifest| {
+            meet::serve_until(node, until, &directory, progress, cancel).await
+        })
+        .await
+    }
+
+    /// Serves as long as `work` goes on with the node, and ends the node with it.
+    ///
+    /// # Errors
+    /// Those of the work; when the files are not what was signed.
+    pub(super) async fn serve_while<T>(
+        mut self,
+        work: impl AsyncFnOnce(&mut Node, &VerifiedManifest) -> Result<T>,
+    ) -> Result<T> {
         let proof = self.proof.take();
-        let served = tokio::select! {
+        let done = tokio::select! {
             biased;
-            served = self.node.serve(until, cancel) => served,
+            done = work(&mut self.node, &self.manifest) => done,
             error = failure_of(proof) => Err(error),
         };
         self.ends.cancel();
         self.node.stop().await;
-        served
+        done
     }
 }
 

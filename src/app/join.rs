@@ -3,6 +3,7 @@
 mod agree;
 mod next;
 mod preflight;
+mod then;
 
 use std::{
     fmt,
@@ -18,6 +19,7 @@ use serde::Serialize;
 use tokio::runtime::Handle;
 
 pub use self::agree::OldState;
+pub use self::then::Program;
 use self::{
     agree::Agreeing,
     next::{DatabaseSeen, NextSteps},
@@ -28,8 +30,9 @@ use super::{
     clean,
     fetch::{self, Complete, FetchOptions, Serving},
     files::read_private_key,
+    meet::{self, WaitFor},
     node::{Node, SwarmOptions},
-    peers::{self, Company, PeersOf, WaitFor},
+    peers::{self, Company, PeersOf},
     state::StateDirectory,
     voices::Tally,
 };
@@ -124,6 +127,10 @@ pub struct Joined {
     pub peers: PeersOf,
     /// What the old network's validators said of the state.
     pub attestations: Tally,
+    /// What proves that enough validators are ready to make blocks; null: as far as this node heard, they are not.
+    pub certificate: Option<PathBuf>,
+    /// Whether starting kwild on the root would not go wrong for certain.
+    pub may_start: bool,
     /// What to do next, in order.
     #[serde(skip)]
     pub next: Vec<Advice>,
@@ -138,6 +145,17 @@ pub struct Joining {
     served: Served,
     company: Company,
     progress: Progress,
+    /// How many are ready in the certificate that was written last.
+    certified: usize,
+}
+
+/// Writes the certificate into the root's private directory when it has become one, or covers more.
+fn keep_certificate(root: &Path, node: &Node, certified: &mut usize) -> Result<()> {
+    let ready = node.roster().map_or(0, |roster| roster.ready().count());
+    if ready > *certified && meet::write_certificate(&meet::certificate_path(root), node)? {
+        *certified = ready;
+    }
+    Ok(())
 }
 
 #[derive(Debug)]
@@ -165,6 +183,11 @@ impl Served {
 }
 
 impl Joining {
+    /// Where the certificate is; `None`: there is none yet.
+    fn certificate(&self) -> Option<PathBuf> {
+        (self.certified > 0).then(|| meet::certificate_path(self.company.root()))
+    }
+
     /// Says that this root is ready, takes what others have said, and waits for those that are asked for.
     async fn meet(
         &mut self,
@@ -188,10 +211,10 @@ impl Joining {
         let mut told = None;
         loop {
             self.company.update(self.served.node(), &self.progress).await?;
-            if self.company.is_together(self.served.node(), wait) {
-                return Ok(());
+            if wait.is_met(self.served.node()) {
+                return keep_certificate(self.company.root(), self.served.node(), &mut self.certified);
             }
-            let words = self.company.waiting_words(self.served.node());
+            let words = wait.words(self.served.node());
             let waited = clock::now().duration_since(began);
             let again = "the root is complete: run the same command again, it goes on waiting";
             if give_up.is_some_and(|limit| waited >= limit) {
@@ -211,6 +234,11 @@ impl Joining {
         }
     }
 
+    /// Ends the node at once.
+    pub async fn leave(self) {
+        self.served.stop().await;
+    }
+
     /// Serves others for a while, then ends. What validators say of their kwild meanwhile still goes into config.toml.
     ///
     /// # Errors
@@ -221,6 +249,7 @@ impl Joining {
             self.served.node().tell_where();
             loop {
                 self.company.update(self.served.node(), &self.progress).await?;
+                keep_certificate(self.company.root(), self.served.node(), &mut self.certified)?;
                 if clock::now().duration_since(began) >= linger {
                     return Ok(());
                 }
@@ -340,7 +369,8 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     complete.directory = root;
     let version = check::kwild_version(options.kwild.as_deref(), progress).await;
     let company = Company::new(&complete.directory, &options.node_address, version, all_peers)?;
-    let mut joining = Joining { served: Served::Fetched(Box::new(complete)), company, progress: progress.clone() };
+    let served = Served::Fetched(Box::new(complete));
+    let mut joining = Joining { served, company, progress: progress.clone(), certified: 0 };
     if let Err(error) = joining.meet(options.wait, options.swarm.timeout, cancel).await {
         joining.served.stop().await;
         return Err(error);
@@ -371,6 +401,8 @@ async fn result_of(
     };
     Joined {
         next: steps.advice(),
+        may_start: steps.may_start(),
+        certificate: joining.certificate(),
         database_ready: database.is_ready(&initialised.root),
         database: database.words,
         peers,
@@ -440,7 +472,8 @@ async fn on_finished_root(
     }
     let version = check::kwild_version(options.kwild.as_deref(), progress).await;
     let company = Company::new(&root, &options.node_address, version, (options.config)(family)?.all_peers)?;
-    let mut joining = Joining { served: Served::Serving(Box::new(serving)), company, progress: progress.clone() };
+    let served = Served::Serving(Box::new(serving));
+    let mut joining = Joining { served, company, progress: progress.clone(), certified: 0 };
     if let Err(error) = joining.meet(options.wait, give_up, cancel).await {
         joining.served.stop().await;
         return Err(error);
@@ -460,6 +493,8 @@ async fn on_finished_root(
     };
     let joined = Joined {
         next: steps.advice(),
+        may_start: steps.may_start(),
+        certificate: joining.certificate(),
         database_ready: database.is_ready(&root),
         database: database.words,
         peers,

@@ -12,6 +12,7 @@ pub mod genesis;
 pub mod join;
 mod kept;
 pub mod manifest;
+pub mod meet;
 pub mod node;
 pub mod peers;
 pub mod publish;

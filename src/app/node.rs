@@ -29,6 +29,8 @@ use crate::{
 const IDENTITY_NAME: &str = "identity";
 const PORT_NAME: &str = "port";
 const STATEMENTS_NAME: &str = "statements";
+/// The ticket that leads into the swarm of the directory, for whoever comes by it later on this machine.
+pub(super) const TICKET_NAME: &str = "ticket";
 /// When no more listening addresses come for this long, the ticket is made.
 const ADDRESSES_QUIET: Duration = Duration::from_millis(200);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -88,6 +90,8 @@ pub struct Node {
     voices: Option<Voices>,
     /// Statements that the operator gave, until the manifest is known.
     given: Vec<Vec<u8>>,
+    /// Every chunk is with two others.
+    is_every_chunk_out: bool,
     /// Statements that the members are still to be told.
     untold: Vec<Vec<u8>>,
     kept: KeptStatements,
@@ -151,6 +155,7 @@ impl Node {
             roster: None,
             voices: None,
             given: options.statements.clone(),
+            is_every_chunk_out: false,
             untold: Vec::new(),
             kept: KeptStatements::new(private.file(STATEMENTS_NAME)),
             seen: BTreeMap::new(),
@@ -277,6 +282,11 @@ impl Node {
         self.roster.as_ref()
     }
 
+    /// Whether every chunk is with two other members, as they say.
+    pub fn is_every_chunk_out(&self) -> bool {
+        self.is_every_chunk_out
+    }
+
     /// Says, as the validator with this key, that it is ready; whether there was anything to say: not where it is no
     /// validator, or has said just that.
     pub fn say_ready(&mut self, key: &PrivateKey, word: &Word) -> bool {
@@ -345,7 +355,10 @@ impl Node {
                     .hint("ask the lead for the current ticket; what was fetched stays"));
             }
             Event::Complete => return Ok(Heard::Complete),
-            Event::EveryChunkOut(out) => return Ok(Heard::EveryChunkOut(out)),
+            Event::EveryChunkOut(out) => {
+                self.is_every_chunk_out = out;
+                return Ok(Heard::EveryChunkOut(out));
+            }
             Event::Failed(error) => return Err(error),
             Event::Statements(all) => {
                 let attested = self.voices.as_mut().map(|voices| voices.take(&all, &self.progress));

@@ -50,15 +50,6 @@ pub async fn that_resolve(family: Family, peers: &[PeerAddress], progress: &Prog
     good.into_iter().map(|(peer, _)| peer.clone()).collect()
 }
 
-/// Which others an operator waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitFor {
-    /// So many that they make blocks: more than two thirds of the power, and the leader.
-    Quorum,
-    /// Every validator of the genesis.
-    Everyone,
-}
-
 /// The other validators, as far as they are known.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct PeersOf {
@@ -105,7 +96,7 @@ impl PeersOf {
 }
 
 /// A key as people tell it from others.
-fn short_key(key: &PublicKey) -> String {
+pub(super) fn short_key(key: &PublicKey) -> String {
     key.to_string().chars().take(10).collect::<String>() + "…"
 }
 
@@ -160,6 +151,11 @@ impl Company {
         })
     }
 
+    /// The root.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
     /// The others, as config.toml has them now.
     pub fn peers(&self) -> &PeersOf {
         &self.peers
@@ -206,23 +202,6 @@ impl Company {
             Err(_) => {}
         }
         Ok(())
-    }
-
-    /// Whether those have come that are waited for.
-    pub fn is_together(&self, node: &Node, wait: WaitFor) -> bool {
-        node.roster().is_some_and(|roster| match wait {
-            WaitFor::Quorum => roster.is_quorum(),
-            WaitFor::Everyone => roster.missing().next().is_none(),
-        })
-    }
-
-    /// Who is still waited for, in words.
-    pub fn waiting_words(&self, node: &Node) -> String {
-        let Some(roster) = node.roster() else { return "waiting for the other validators".to_owned() };
-        let missing: Vec<String> = roster.missing().take(4).map(|validator| short_key(&validator.key)).collect();
-        let (ready, all) = (roster.ready().count(), roster.ready().count() + roster.missing().count());
-        let more = if all - ready > missing.len() { " …" } else { "" };
-        format!("{ready} of {} ready; waiting for {}{more}", text::count(all as u64, "validator"), missing.join(", "))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `join`: fetch, verify, set the root up, serve others for a while.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -21,8 +22,9 @@ use crate::{
         attest::OldNode,
         check,
         files::read_private_key,
-        join::{self, JoinOptions, OldState},
-        peers::{self, WaitFor},
+        join::{self, JoinOptions, OldState, Program},
+        meet::WaitFor,
+        peers,
     },
     base::{Error, Result},
     setup::{self, KeySource, NodeConfig},
@@ -87,6 +89,11 @@ pub(crate) struct JoinArgs {
     despite_dissent: bool,
     #[command(flatten)]
     old: OldDatabaseArgs,
+    /// Start this program once the others of --wait are ready, such as kwild with its arguments; the last flag, for all that
+    /// follows it is the program's. No shell reads it. It gets the signals that this process gets, its output goes to
+    /// stderr, and its exit code is this command's; others are served meanwhile
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, requires = "wait", conflicts_with = "check")]
+    then: Vec<OsString>,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
@@ -103,6 +110,10 @@ enum Wait {
 impl JoinArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let root = self.root;
+        let program = Program { argv: self.then, stdout: std::io::stderr().into() };
+        if !program.argv.is_empty() {
+            program.check()?;
+        }
         let key = match self.key_file {
             Some(path) => KeySource::File(path),
             None if self.new_key => KeySource::New,
@@ -156,7 +167,18 @@ impl JoinArgs {
         }
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
         session.output.result(&JoinResult::of(&joined))?;
-        joining.linger(self.source.linger(session), &session.cancel).await
+        if program.argv.is_empty() {
+            return joining.linger(self.source.linger(session), &session.cancel).await;
+        }
+        if !joined.may_start {
+            joining.leave().await;
+            return Err(Error::refused("the program is not started: what kwild would start on is not right yet")
+                .hint("do what is said above, then run the same command again"));
+        }
+        let (linger, signal) = (self.source.linger(session), || session.signal());
+        let code = joining.run_program(program, linger, signal, &session.cancel).await?;
+        session.end_with(code);
+        Ok(())
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Session, manifest::StateArgs, ticket::TicketArgs};
 use crate::{
     app::{
         fetch::{self, Complete, FetchOptions},
+        meet::WaitFor,
         node::SwarmOptions,
         state::StateDirectory,
     },
@@ -105,7 +106,36 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     #[command(flatten)]
+    until: UntilArgs,
+    #[command(flatten)]
     swarm: SwarmArgs,
+}
+
+/// When a command that serves ends by itself.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct UntilArgs {
+    /// End when every chunk is with two others, when enough validators are ready to make blocks, or when all are
+    /// [default: when it is stopped]
+    #[arg(long, value_enum, value_name = "distinct|quorum|everyone", hide_possible_values = true)]
+    until: Option<Until>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Until {
+    Distinct,
+    Quorum,
+    Everyone,
+}
+
+impl From<Until> for WaitFor {
+    fn from(until: Until) -> Self {
+        match until {
+            Until::Distinct => WaitFor::Distinct,
+            Until::Quorum => WaitFor::Quorum,
+            Until::Everyone => WaitFor::Everyone,
+        }
+    }
 }
 
 impl SeedArgs {
@@ -115,12 +145,12 @@ impl SeedArgs {
             () = cancel.cancelled() => return Err(fetch::interrupted()),
             serving = fetch::seed(&self.dir, None, &options, progress, cancel) => serving?,
         };
-        serve(serving, session).await
+        serve(serving, self.until, session).await
     }
 }
 
-/// Prints the ticket, which is the only thing on stdout, and serves until a signal comes.
-pub(crate) async fn serve(serving: fetch::Serving, session: &Session) -> Result<()> {
+/// Prints the ticket, which is the only thing on stdout, and serves until it is so or a signal comes.
+pub(crate) async fn serve(serving: fetch::Serving, until: UntilArgs, session: &Session) -> Result<()> {
     session.output.result(&TicketResult::new(&serving.ticket, serving.manifest.id())?)?;
     let key = setup::key_file_name(serving.manifest.manifest().network.family);
     session.progress.note(format!(
@@ -130,7 +160,7 @@ pub(crate) async fn serve(serving: fetch::Serving, session: &Session) -> Result<
          regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new --key-file ~/.kwild/{key}",
         phrase::of_ticket(&serving.ticket)
     ));
-    serving.run(None, &session.cancel).await
+    serving.run(until.until.map(WaitFor::from), &session.progress, &session.cancel).await
 }
 
 #[derive(Debug, Serialize)]
@@ -229,7 +259,7 @@ fn tell_linger(linger: Linger, session: &Session) {
 }
 
 /// Reads the ticket; an error where it leads nowhere, because it has no secret or no address.
-fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket> {
+pub(crate) fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket> {
     let mut ticket = args.read()?;
     if swarm.public {
         ticket.secret = None;

@@ -182,6 +182,12 @@ impl Store {
         Ok(Opened { store: Arc::new(store), have, resumed_bytes, rehashed_bytes, frontier, journal })
     }
 
+    /// A store of these files in which nothing is, and nothing will be: of a node that only watches.
+    pub fn absent(contents: Contents) -> Store {
+        let nothing = ChunkSet::empty(contents.chunk_count());
+        Store::new(contents, Vec::new(), nothing)
+    }
+
     /// Opens complete files for serving. Nothing is read now: each chunk is checked against the manifest before it is first given
     /// out, so that an edited file is its owner's error and not a lie told to others. [`Store::prove`] checks all of them.
     ///
@@ -282,7 +288,9 @@ impl Store {
         let Some((artifact, index)) = self.contents.locate(chunk) else {
             return Err(ReadError::Chunk(Error::failed(format!("there is no chunk {chunk}"))));
         };
-        let slot = &self.slots[artifact];
+        let Some(slot) = self.slots.get(artifact) else {
+            return Err(ReadError::Chunk(Error::failed(format!("chunk {chunk} is not kept here"))));
+        };
         let read = self.read_at(slot, artifact, index, data);
         // After the reading: what was written to the file before it shows now.
         self.notice_change(slot, artifact)?;

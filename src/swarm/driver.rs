@@ -346,6 +346,11 @@ impl Driver {
         self.active.as_ref().is_none_or(|a| a.content.sink.is_some())
     }
 
+    /// Whether this node is of no use without others.
+    fn needs_others(&self) -> bool {
+        self.is_incomplete() || self.active.as_ref().is_some_and(|a| a.content.is_watching())
+    }
+
     /// Hands an event to the application. Words are left out where too many wait already: whoever makes them must not fill our memory.
     fn tell(&mut self, event: Event) {
         let words = matches!(event, Event::Note(_) | Event::Warning(_) | Event::Unreachable(_));

@@ -7,6 +7,7 @@ mod digest;
 mod mends;
 mod next;
 mod testnet;
+mod wait;
 
 pub(crate) mod check;
 pub(crate) mod demo;

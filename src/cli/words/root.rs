@@ -113,6 +113,9 @@ impl fmt::Display for JoinResult<'_> {
         }
         writeln!(f, "  state       {}", self.joined.attestations)?;
         writeln!(f, "  peers       {}", self.joined.peers.words())?;
+        if let Some(certificate) = &self.joined.certificate {
+            writeln!(f, "  ready       enough validators to make blocks: {}", certificate.display())?;
+        }
         writeln!(f, "  database    {}", self.joined.database)?;
         settings(&self.joined.settings, f)?;
         writeln!(f, "next:")?;

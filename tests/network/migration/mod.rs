@@ -5,6 +5,7 @@ mod edits;
 mod lead;
 mod peers;
 mod preflight;
+mod ready;
 mod resume;
 mod roots;
 mod strangers;
