@@ -13,7 +13,6 @@ use tokio::task::JoinHandle;
 use super::{
     manifest::NO_ATTESTATIONS,
     node::{self, Heard, Node, Patience, SwarmOptions},
-    short,
     state::StateDirectory,
 };
 use crate::{
@@ -27,7 +26,7 @@ use crate::{
     },
     snapshot::{self, CompleteSnapshot, ReadOptions, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
-    swarm::{Content, Sink},
+    swarm::{Content, Sink, short_place},
 };
 
 /// Looks at a verified manifest before the first chunk is fetched.
@@ -237,7 +236,7 @@ async fn manifest_from_peers(
     progress.step(format!(
         "looking for {} at {}",
         text::escape(&ticket.new_chain_id),
-        text::first_few(ticket.addresses.iter().map(|address| short::place(address)), 4)
+        text::first_few(ticket.addresses.iter().map(|address| short_place(address)), 4)
     ));
     let mut patience = Patience::new(give_up);
     loop {

@@ -14,7 +14,6 @@ pub mod peers;
 pub mod publish;
 pub mod rehearse;
 pub mod setup;
-mod short;
 pub mod source;
 pub mod state;
 pub mod testnet;

@@ -7,10 +7,12 @@ use std::{
     time::Duration,
 };
 
-use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME, key::PrivateKey};
+use kwil_formats::formats::{
+    Family, GENESIS_STATE_FILE_NAME,
+    key::{PrivateKey, PublicKey},
+};
 use tokio::time::timeout;
 
-use super::short;
 use crate::{
     base::{
         Context, Error, Kind, Next, Notice, Progress, Result, clock, files::read_bounded, limits,
@@ -79,6 +81,10 @@ pub struct Node {
     untold: Vec<Vec<u8>>,
     /// Where members see this node, and who sees it there.
     seen: BTreeMap<IpAddr, BTreeSet<String>>,
+    /// This node's own, which says of which validator it is.
+    identity: Identity,
+    /// Validators' nodes, by their peer ids, and what they are called.
+    names: BTreeMap<String, String>,
 }
 
 /// What a step of waiting brought.
@@ -117,8 +123,9 @@ impl Node {
             swarm::check_address(address, true)?;
         }
         let (listen, optional_listen) = listen_addresses(private, options, progress)?;
+        let identity = identity(private, options)?;
         let config = swarm::Config {
-            identity: identity(private, options)?,
+            identity: identity.clone(),
             manifest_id: ticket.manifest_id,
             secret: ticket.secret.clone(),
             listen,
@@ -137,6 +144,8 @@ impl Node {
             roster: None,
             untold: Vec::new(),
             seen: BTreeMap::new(),
+            identity,
+            names: BTreeMap::new(),
         })
     }
 
@@ -203,7 +212,8 @@ impl Node {
 
     /// Says, as the validator with this key, that it is ready and where its kwild is; nothing where it is none.
     pub fn say_ready(&mut self, key: &PrivateKey, places: Vec<String>) {
-        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, places, clock::unix_seconds()));
+        let vouch = |message: &[u8]| self.identity.sign(message);
+        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, places, clock::unix_seconds(), vouch));
         self.untold.extend(statement);
     }
 
@@ -219,10 +229,15 @@ impl Node {
     /// # Errors
     /// When the node ended.
     pub async fn pass_on(&mut self) -> Result<()> {
-        match (&self.roster, self.untold.is_empty()) {
-            (Some(roster), false) => self.handle.tell(roster.statements(), std::mem::take(&mut self.untold)).await,
-            _ => Ok(()),
+        let Some(roster) = self.roster.as_ref().filter(|_| !self.untold.is_empty()) else { return Ok(()) };
+        for (peer, validator) in roster.nodes() {
+            let name = format!("validator {}", short_key(validator));
+            if self.names.get(&peer) != Some(&name) {
+                self.handle.name(&peer, name.clone()).await?;
+                self.names.insert(peer, name);
+            }
         }
+        self.handle.tell(roster.statements(), std::mem::take(&mut self.untold)).await
     }
 
     /// Waits for something that needs a decision, at most a moment; the rest becomes progress.
@@ -335,14 +350,22 @@ impl Node {
         for total in totals.iter().filter(|t| t.sent_bytes + t.received_bytes > 0) {
             self.progress.note(format!(
                 "{} at {}: sent {}, received {}",
-                short::peer(&total.peer),
-                short::place(&total.address),
+                self.names
+                    .get(&total.peer)
+                    .cloned()
+                    .unwrap_or_else(|| format!("peer {}", swarm::short_peer(&total.peer))),
+                swarm::short_place(&total.address),
                 text::bytes(total.sent_bytes),
                 text::bytes(total.received_bytes)
             ));
         }
         totals
     }
+}
+
+/// A validator's key as people tell it from others.
+pub(super) fn short_key(key: &PublicKey) -> String {
+    key.to_string().chars().take(8).collect()
 }
 
 /// Whether nobody reaches it but this machine, or neighbours who know through which interface.
@@ -357,7 +380,10 @@ pub fn unreachable(tried: &[(String, String)]) -> Notice {
     }
     let mut text = String::from("nobody can be reached yet; tried:");
     for (address, why) in tried {
-        text.push_str(&format!("\n  {}: {why}", if address.is_empty() { "(no address)" } else { address }));
+        // One host and port may be tried over both transports.
+        let over = if address.contains("/quic") { " (QUIC)" } else { "" };
+        let place = if address.is_empty() { "(no address)".to_owned() } else { swarm::short_place(address) };
+        text.push_str(&format!("\n  {place}{over}: {why}"));
     }
     text.into()
 }
@@ -409,7 +435,9 @@ pub fn tell_progress(progress: &Progress, status: &Status) {
     }
     let detail = match (status.peers, status.unreachable.as_slice()) {
         (0, []) => "looking for peers".to_owned(),
-        (0, tried) => format!("trying {}", text::first_few(tried.iter().map(|(address, _)| short::place(address)), 2)),
+        (0, tried) => {
+            format!("trying {}", text::first_few(tried.iter().map(|(address, _)| swarm::short_place(address)), 2))
+        }
         (peers, _) => {
             format!("{}, {}", text::count(peers as u64, "peer"), text::count(status.seeds as u64, "seed"))
         }

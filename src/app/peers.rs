@@ -18,7 +18,7 @@ use kwil_formats::formats::{
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::node::Node;
+use super::node::{Node, short_key};
 use crate::{
     base::{Error, Notice, Progress, Result, limits, text},
     manifest::Roster,
@@ -95,18 +95,13 @@ impl PeersOf {
         }
         let known = self.others - self.without_address.len();
         let mut words = format!("config.toml names {known} of {}", text::count(self.others as u64, "other validator"));
-        let missing: Vec<String> = self.without_address.iter().take(4).map(short).collect();
+        let missing: Vec<String> = self.without_address.iter().take(4).map(short_key).collect();
         if !missing.is_empty() {
             let more = if self.without_address.len() > missing.len() { " …" } else { "" };
             words.push_str(&format!("; not yet: {}{more}", missing.join(", ")));
         }
         words
     }
-}
-
-/// A key as people tell it from others.
-fn short(key: &PublicKey) -> String {
-    key.to_string().chars().take(10).collect::<String>() + "…"
 }
 
 /// A root whose validator takes part.
@@ -220,7 +215,7 @@ impl Company {
     /// Who is still waited for, in words.
     pub fn waiting_words(&self, node: &Node) -> String {
         let Some(roster) = node.roster() else { return "waiting for the other validators".to_owned() };
-        let missing: Vec<String> = roster.missing().take(4).map(|validator| short(&validator.key)).collect();
+        let missing: Vec<String> = roster.missing().take(4).map(|validator| short_key(&validator.key)).collect();
         let (ready, all) = (roster.ready().count(), roster.ready().count() + roster.missing().count());
         let more = if all - ready > missing.len() { " …" } else { "" };
         format!("{ready} of {} ready; waiting for {}{more}", text::count(all as u64, "validator"), missing.join(", "))

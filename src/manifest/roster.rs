@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use kwil_formats::formats::{
     Family, Validator,
     config::PeerAddress,
-    key::{PrivateKey, PublicKey},
+    key::{KeyType, PrivateKey, PublicKey},
 };
 
-use super::{Manifest, statement::Readiness};
+use super::{
+    Manifest,
+    statement::{Readiness, SwarmIdentity},
+};
 use crate::base::{Blake3Hash, limits::STATEMENTS_OF_VALIDATOR_MAX};
 
 /// What one validator said last.
@@ -17,6 +20,8 @@ struct Said {
     created_unix_seconds: u64,
     bytes: Vec<u8>,
     places: Vec<String>,
+    /// The key of its node in the swarm.
+    node: Option<[u8; 32]>,
     /// Statements of it that were taken.
     taken: u32,
 }
@@ -60,26 +65,38 @@ impl Roster {
         if signed.statement.manifest_id != self.manifest_id || !self.is_validator(&signed.signer) {
             return false;
         }
-        let Readiness { created_unix_seconds, places, .. } = signed.statement;
+        let Readiness { created_unix_seconds, places, swarm, .. } = signed.statement;
         let taken = match self.said.get(&signed.signer) {
             Some(before) if before.created_unix_seconds >= created_unix_seconds => return false,
             Some(before) if before.taken >= STATEMENTS_OF_VALIDATOR_MAX => return false,
             Some(before) => before.taken + 1,
             None => 1,
         };
-        self.said.insert(signed.signer, Said { created_unix_seconds, bytes: bytes.to_vec(), places, taken });
+        let node = swarm.map(|swarm| swarm.key);
+        self.said.insert(signed.signer, Said { created_unix_seconds, bytes: bytes.to_vec(), places, node, taken });
         true
     }
 
-    /// Says that the validator with this key is ready, and where its kwild is. None: it is no validator.
-    pub fn say(&mut self, key: &PrivateKey, places: Vec<String>, now_unix_seconds: u64) -> Option<Vec<u8>> {
+    /// Says that the validator with this key is ready, where its kwild is, and which node of the swarm is its own, which signs
+    /// that with `vouch`. None: it is no validator.
+    pub fn say(
+        &mut self,
+        key: &PrivateKey,
+        places: Vec<String>,
+        now_unix_seconds: u64,
+        vouch: impl FnOnce(&[u8]) -> Option<([u8; 32], Vec<u8>)>,
+    ) -> Option<Vec<u8>> {
         let own = key.public();
         let before = self.said.get(&own).map(|said| said.created_unix_seconds);
         // Two in one second are still one after the other.
         let created_unix_seconds = now_unix_seconds.max(before.map_or(0, |before| before.saturating_add(1)));
-        let bytes = Readiness { manifest_id: self.manifest_id, created_unix_seconds, places: places.clone() }.sign(key);
+        let manifest_id = self.manifest_id;
+        let vouched = vouch(&SwarmIdentity::message(manifest_id, &own));
+        let swarm = vouched.map(|(key, signature)| SwarmIdentity { key, signature });
+        let node = swarm.as_ref().map(|swarm| swarm.key);
+        let bytes = Readiness { manifest_id, created_unix_seconds, places: places.clone(), swarm }.sign(key);
         self.is_validator(&own).then(|| {
-            self.said.insert(own, Said { created_unix_seconds, bytes: bytes.clone(), places, taken: 1 });
+            self.said.insert(own, Said { created_unix_seconds, bytes: bytes.clone(), places, node, taken: 1 });
             bytes
         })
     }
@@ -96,6 +113,12 @@ impl Roster {
             places.filter_map(|place| PeerAddress::of_key(self.family, key, place).ok()).collect::<Vec<_>>()
         };
         self.said.iter().flat_map(of).collect()
+    }
+
+    /// The peer ids of nodes in the swarm, and whose they are, as both have signed.
+    pub fn nodes(&self) -> impl Iterator<Item = (String, &PublicKey)> {
+        let peer = |said: &Said| Some(PublicKey::new(KeyType::Ed25519, &said.node?).ok()?.peer_id());
+        self.said.iter().filter_map(move |(key, said)| Some((peer(said)?, key)))
     }
 
     /// Validators that said they are ready.
@@ -119,8 +142,6 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
-    use kwil_formats::formats::key::KeyType;
-
     use super::*;
 
     const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
@@ -135,7 +156,8 @@ mod tests {
     }
 
     fn said(seed: u8, id: Blake3Hash, created_unix_seconds: u64, place: &str) -> Vec<u8> {
-        Readiness { manifest_id: id, created_unix_seconds, places: vec![place.to_owned()] }.sign(&key(seed))
+        let places = vec![place.to_owned()];
+        Readiness { manifest_id: id, created_unix_seconds, places, swarm: None }.sign(&key(seed))
     }
 
     #[test]
@@ -171,18 +193,22 @@ mod tests {
     #[test]
     fn ones_own_word_is_newer_than_the_last_and_only_validators_have_one() {
         let mut roster = roster();
-        assert_eq!(roster.say(&key(9), vec![], 5), None);
-        let first = roster.say(&key(1), vec!["a:1".into()], 5).unwrap();
-        let second = roster.say(&key(1), vec!["b:1".into()], 5).unwrap();
+        assert_eq!(roster.say(&key(9), vec![], 5, |_| None), None);
+        let first = roster.say(&key(1), vec!["a:1".into()], 5, |_| None).unwrap();
+        let node = key(7);
+        let vouch = |message: &[u8]| Some((node.public().bytes().try_into().unwrap(), node.sign(message)));
+        let second = roster.say(&key(1), vec!["b:1".into()], 5, vouch).unwrap();
         let mut other = self::roster();
         assert_eq!(other.take(vec![first, second.clone()]).len(), 2);
         assert_eq!(other.statements(), [second]);
+        let nodes: Vec<_> = other.nodes().collect();
+        assert_eq!(nodes, [(node.public().peer_id(), &key(1).public())]);
     }
 
     #[test]
     fn a_quorum_is_more_than_two_thirds_and_the_leader() {
         let mut roster = roster();
-        let ready = |roster: &mut Roster, seed| roster.say(&key(seed), vec![], 1).unwrap();
+        let ready = |roster: &mut Roster, seed| roster.say(&key(seed), vec![], 1, |_| None).unwrap();
         ready(&mut roster, 1);
         ready(&mut roster, 2);
         assert!(!roster.is_quorum(None));

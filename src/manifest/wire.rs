@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::{
     Artifact, ArtifactName, Attestations, Layout, LayoutError, Manifest, Network, Signature, StateDigest, TableDigest,
     Ticket, TrustRules,
-    statement::{Attestation, Readiness},
+    statement::{Attestation, Readiness, SwarmIdentity},
 };
 use crate::base::{Blake3Hash, Sha256Hash};
 
@@ -526,6 +526,10 @@ pub(super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
         manifest_id: readiness.manifest_id.as_bytes().to_vec(),
         created_unix_seconds: readiness.created_unix_seconds,
         places: readiness.places.clone(),
+        swarm: readiness
+            .swarm
+            .as_ref()
+            .map(|swarm| proto::SwarmIdentity { key: swarm.key.to_vec(), signature: swarm.signature.clone() }),
     }
     .encode_to_vec()
 }
@@ -537,7 +541,13 @@ pub(super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
     if raw.places.len() > PEER_ADDRESSES_EACH_MAX || !raw.places.iter().all(written) {
         return Err(DecodeError::Rule { field: "places", problem: "too many, or one is no host and port" });
     }
-    Ok(Readiness { manifest_id, created_unix_seconds: raw.created_unix_seconds, places: raw.places })
+    let swarm = raw.swarm.map(|swarm| {
+        let key = swarm.key.try_into();
+        let key = key.map_err(|_| DecodeError::Rule { field: "swarm", problem: "its key has not 32 bytes" })?;
+        Ok(SwarmIdentity { key, signature: swarm.signature })
+    });
+    let swarm = swarm.transpose()?;
+    Ok(Readiness { manifest_id, created_unix_seconds: raw.created_unix_seconds, places: raw.places, swarm })
 }
 
 pub(super) fn encode_statement(payload: &[u8], signature: &Signature) -> Vec<u8> {
