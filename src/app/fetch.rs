@@ -233,11 +233,10 @@ async fn manifest_from_peers(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<VerifiedManifest> {
-    progress.step(format!(
-        "looking for {} at {}",
-        text::escape(&ticket.new_chain_id),
-        text::first_few(ticket.addresses.iter().map(|address| short_place(address)), 4)
-    ));
+    // One place may be reached in several ways.
+    let mut places: Vec<String> = ticket.addresses.iter().map(|address| short_place(address)).collect();
+    places.dedup();
+    progress.step(format!("looking for {} at {}", text::escape(&ticket.new_chain_id), text::first_few(places, 4)));
     let mut patience = Patience::new(give_up);
     loop {
         let heard = tokio::select! {

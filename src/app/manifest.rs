@@ -176,9 +176,6 @@ pub fn sign(
     let genesis_file = describe(&genesis_bytes)?;
     let mut candidate = candidate(&genesis, genesis_file, &snapshot, height, key.public(), options, now)?;
     candidate.node_addresses = node_addresses(&genesis, options, progress)?;
-    if candidate.trust.attestations == Attestations::None {
-        progress.note(NO_ATTESTATIONS);
-    }
     if options.threshold > 1 {
         let needed = options.threshold;
         progress.warning(format!("the lead's is 1 of the {needed} signatures needed: co-signers must sign, too"));

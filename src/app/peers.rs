@@ -231,6 +231,10 @@ fn places(given: &[String], settings: &PeerSettings, seen: &[IpAddr]) -> Vec<Str
     if let Some(external) = &settings.external {
         return vec![external.clone()];
     }
+    let local =
+        |place: &String| place.starts_with("127.") || place.starts_with("[::1]") || place.starts_with("localhost:");
+    // Where kwild listens for this machine alone, nobody finds it where the machine is seen.
+    let seen = if settings.listens.as_ref().is_some_and(local) { &[] } else { seen };
     let at = |ip: &IpAddr| settings.port.map(|port| SocketAddr::new(*ip, port).to_string());
     let all: Vec<String> = settings.listens.iter().cloned().chain(seen.iter().filter_map(at)).collect();
     let mut places: Vec<String> = Vec::new();
@@ -241,8 +245,6 @@ fn places(given: &[String], settings: &PeerSettings, seen: &[IpAddr]) -> Vec<Str
             places.push(place);
         }
     }
-    let local =
-        |place: &String| place.starts_with("127.") || place.starts_with("[::1]") || place.starts_with("localhost:");
     if places.iter().any(|place| !local(place)) {
         places.retain(|place| !local(place));
     }
@@ -279,6 +281,7 @@ mod tests {
         assert!(places(&[], &open, &[]).is_empty());
         let local = settings(None, Some("127.0.0.1:7000"), Some(7000));
         assert_eq!(places(&[], &local, &seen(&["127.0.0.1"])), ["127.0.0.1:7000"]);
+        assert_eq!(places(&[], &local, &seen(&["10.0.0.1"])), ["127.0.0.1:7000"], "nobody is let in there");
         let told = settings(Some("k.example:1"), None, Some(6600));
         assert_eq!(places(&[], &told, &seen(&["1.2.3.4"])), ["k.example:1"]);
         assert_eq!(places(&["me.example:5".to_owned()], &told, &seen(&["1.2.3.4"])), ["me.example:5"]);

@@ -17,7 +17,7 @@ use crate::{
         join::{self, JoinOptions},
         peers::{self, WaitFor},
     },
-    base::{Error, Result},
+    base::{Error, Next, Result},
     setup::{self, KeySource, NodeConfig},
 };
 
@@ -117,7 +117,9 @@ impl JoinArgs {
             let result = CheckResult::of(&readiness);
             return match readiness.ok {
                 true => session.output.result(&result),
-                false => session.output.result_with_error(&result, check::refusal(&readiness)),
+                false => {
+                    session.output.result_with_error(&result, check::refusal(&readiness, Next::PutErrorsRightFirst))
+                }
             };
         }
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
