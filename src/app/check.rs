@@ -447,9 +447,9 @@ fn read_start_file(path: &Path) -> Option<PsqlStart> {
     Some(PsqlStart { path: path.display().to_string(), text: String::from_utf8_lossy(&text).into_owned() })
 }
 
-/// The error of a check that found one.
-pub fn refusal(readiness: &MachineReport) -> Error {
-    Error::refused(readiness.verdict()).hint(Next::PutErrorsRight)
+/// The error of a check that found one, and what is done about it.
+pub fn refusal(readiness: &MachineReport, next: Next) -> Error {
+    Error::refused(readiness.verdict()).hint(next)
 }
 
 #[cfg(test)]

@@ -15,7 +15,6 @@ use super::{
     manifest::NO_ATTESTATIONS,
     meet::{self, WaitFor},
     node::{self, Heard, Node, Patience, SwarmOptions, TICKET_NAME},
-    short,
     state::StateDirectory,
     voices::Voices,
 };
@@ -30,7 +29,7 @@ use crate::{
     },
     snapshot::{self, CompleteSnapshot, ReadOptions, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
-    swarm::{Content, Sink},
+    swarm::{Content, Sink, short_place},
 };
 
 /// Looks at a verified manifest before the first chunk is fetched. Where this node has a say about the old network's state, it
@@ -249,11 +248,10 @@ pub(super) async fn manifest_from_peers(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<VerifiedManifest> {
-    progress.step(format!(
-        "looking for {} at {}",
-        text::escape(&ticket.new_chain_id),
-        text::first_few(ticket.addresses.iter().map(|address| short::place(address)), 4)
-    ));
+    // One place may be reached in several ways.
+    let mut places: Vec<String> = ticket.addresses.iter().map(|address| short_place(address)).collect();
+    places.dedup();
+    progress.step(format!("looking for {} at {}", text::escape(&ticket.new_chain_id), text::first_few(places, 4)));
     let mut patience = Patience::new(give_up);
     loop {
         let heard = tokio::select! {

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     fetch,
     node::{self, Node, SwarmOptions, TICKET_NAME},
-    peers::short_key,
+    short,
     state::StateDirectory,
 };
 use crate::{
@@ -72,7 +72,7 @@ pub fn ready_words(roster: &Roster) -> String {
     if missing == 0 {
         return format!("all {all} ready");
     }
-    let names: Vec<String> = roster.missing().take(4).map(|validator| short_key(&validator.key)).collect();
+    let names: Vec<String> = roster.missing().take(4).map(|validator| short::key(&validator.key)).collect();
     let more = if missing > names.len() { " …" } else { "" };
     format!("{ready} of {all} ready; waiting for {}{more}", names.join(", "))
 }

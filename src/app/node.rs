@@ -97,6 +97,10 @@ pub struct Node {
     kept: KeptStatements,
     /// Where members see this node, and who sees it there.
     seen: BTreeMap<IpAddr, BTreeSet<String>>,
+    /// This node's own, which says of which validator it is.
+    identity: Identity,
+    /// Validators' nodes, by their peer ids, and what they are called.
+    names: BTreeMap<String, String>,
 }
 
 /// What a step of waiting brought.
@@ -135,8 +139,9 @@ impl Node {
             swarm::check_address(address, true)?;
         }
         let (listen, optional_listen) = listen_addresses(private, options, progress)?;
+        let identity = identity(private, options)?;
         let config = swarm::Config {
-            identity: identity(private, options)?,
+            identity: identity.clone(),
             manifest_id: ticket.manifest_id,
             secret: ticket.secret.clone(),
             listen,
@@ -159,6 +164,8 @@ impl Node {
             untold: Vec::new(),
             kept: KeptStatements::new(private.file(STATEMENTS_NAME)),
             seen: BTreeMap::new(),
+            identity,
+            names: BTreeMap::new(),
         })
     }
 
@@ -290,7 +297,8 @@ impl Node {
     /// Says, as the validator with this key, that it is ready; whether there was anything to say: not where it is no
     /// validator, or has said just that.
     pub fn say_ready(&mut self, key: &PrivateKey, word: &Word) -> bool {
-        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, word, clock::unix_seconds()));
+        let vouch = |message: &[u8]| self.identity.sign(message);
+        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, word, clock::unix_seconds(), vouch));
         let is_new = statement.is_some();
         self.untold.extend(statement);
         is_new
@@ -309,18 +317,21 @@ impl Node {
     /// When the node ended.
     pub async fn pass_on(&mut self) -> Result<()> {
         self.say_own();
-        match (&self.roster, self.untold.is_empty()) {
-            (Some(roster), false) => {
-                let attested = self.voices.iter().flat_map(Voices::statements);
-                let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
-                self.kept.write_soon(&all);
-                self.handle.tell(all, std::mem::take(&mut self.untold)).await
-            }
-            _ => {
-                self.kept.write_if_due();
-                Ok(())
+        let Some(roster) = self.roster.as_ref().filter(|_| !self.untold.is_empty()) else {
+            self.kept.write_if_due();
+            return Ok(());
+        };
+        for (peer, validator) in roster.nodes() {
+            let name = format!("validator {}", short::key(validator));
+            if self.names.get(&peer) != Some(&name) {
+                self.handle.name(&peer, name.clone()).await?;
+                self.names.insert(peer, name);
             }
         }
+        let attested = self.voices.iter().flat_map(Voices::statements);
+        let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
+        self.kept.write_soon(&all);
+        self.handle.tell(all, std::mem::take(&mut self.untold)).await
     }
 
     /// Waits for something that needs a decision, at most a moment; the rest becomes progress.
@@ -439,8 +450,11 @@ impl Node {
         for total in totals.iter().filter(|t| t.sent_bytes + t.received_bytes > 0) {
             self.progress.note(format!(
                 "{} at {}: sent {}, received {}",
-                short::peer(&total.peer),
-                short::place(&total.address),
+                self.names
+                    .get(&total.peer)
+                    .cloned()
+                    .unwrap_or_else(|| format!("peer {}", swarm::short_peer(&total.peer))),
+                swarm::short_place(&total.address),
                 text::bytes(total.sent_bytes),
                 text::bytes(total.received_bytes)
             ));
@@ -461,7 +475,10 @@ pub fn unreachable(tried: &[(String, String)]) -> Notice {
     }
     let mut text = String::from("nobody can be reached yet; tried:");
     for (address, why) in tried {
-        text.push_str(&format!("\n  {}: {why}", if address.is_empty() { "(no address)" } else { address }));
+        // One host and port may be tried over both transports.
+        let over = if address.contains("/quic") { " (QUIC)" } else { "" };
+        let place = if address.is_empty() { "(no address)".to_owned() } else { swarm::short_place(address) };
+        text.push_str(&format!("\n  {place}{over}: {why}"));
     }
     text.into()
 }
@@ -513,7 +530,9 @@ pub fn tell_progress(progress: &Progress, status: &Status) {
     }
     let detail = match (status.peers, status.unreachable.as_slice()) {
         (0, []) => "looking for peers".to_owned(),
-        (0, tried) => format!("trying {}", text::first_few(tried.iter().map(|(address, _)| short::place(address)), 2)),
+        (0, tried) => {
+            format!("trying {}", text::first_few(tried.iter().map(|(address, _)| swarm::short_place(address)), 2))
+        }
         (peers, _) => {
             format!("{}, {}", text::count(peers as u64, "peer"), text::count(status.seeds as u64, "seed"))
         }

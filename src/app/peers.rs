@@ -18,7 +18,7 @@ use kwil_formats::formats::{
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::node::Node;
+use super::{node::Node, short};
 use crate::{
     base::{Error, Notice, Progress, Result, limits, text},
     manifest::{Roster, Word, statement::Stage},
@@ -86,18 +86,13 @@ impl PeersOf {
         }
         let known = self.others - self.without_address.len();
         let mut words = format!("config.toml names {known} of {}", text::count(self.others as u64, "other validator"));
-        let missing: Vec<String> = self.without_address.iter().take(4).map(short_key).collect();
+        let missing: Vec<String> = self.without_address.iter().take(4).map(short::key).collect();
         if !missing.is_empty() {
             let more = if self.without_address.len() > missing.len() { " …" } else { "" };
             words.push_str(&format!("; not yet: {}{more}", missing.join(", ")));
         }
         words
     }
-}
-
-/// A key as people tell it from others.
-pub(super) fn short_key(key: &PublicKey) -> String {
-    key.to_string().chars().take(10).collect::<String>() + "…"
 }
 
 /// A root whose validator takes part.
@@ -214,6 +209,10 @@ fn own_addresses(given: &[String], settings: &PeerSettings, seen: &[IpAddr]) -> 
     if let Some(external) = &settings.external {
         return vec![external.clone()];
     }
+    let local =
+        |place: &String| place.starts_with("127.") || place.starts_with("[::1]") || place.starts_with("localhost:");
+    // Where kwild listens for this machine alone, nobody finds it where the machine is seen.
+    let seen = if settings.listens.as_ref().is_some_and(local) { &[] } else { seen };
     let at = |ip: &IpAddr| settings.port.map(|port| SocketAddr::new(*ip, port).to_string());
     let all: Vec<String> = settings.listens.iter().cloned().chain(seen.iter().filter_map(at)).collect();
     let mut places: Vec<String> = Vec::new();
@@ -224,8 +223,6 @@ fn own_addresses(given: &[String], settings: &PeerSettings, seen: &[IpAddr]) -> 
             places.push(place);
         }
     }
-    let local =
-        |place: &String| place.starts_with("127.") || place.starts_with("[::1]") || place.starts_with("localhost:");
     if places.iter().any(|place| !local(place)) {
         places.retain(|place| !local(place));
     }
@@ -265,6 +262,7 @@ mod tests {
         assert!(own_addresses(&[], &open, &[]).is_empty());
         let local = settings(None, Some("127.0.0.1:7000"), Some(7000));
         assert_eq!(own_addresses(&[], &local, &seen(&["127.0.0.1"])), ["127.0.0.1:7000"]);
+        assert_eq!(own_addresses(&[], &local, &seen(&["10.0.0.1"])), ["127.0.0.1:7000"], "nobody is let in there");
         let told = settings(Some("k.example:1"), None, Some(6600));
         assert_eq!(own_addresses(&[], &told, &seen(&["1.2.3.4"])), ["k.example:1"]);
         assert_eq!(own_addresses(&["me.example:5".to_owned()], &told, &seen(&["1.2.3.4"])), ["me.example:5"]);

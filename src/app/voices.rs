@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::attest::{Attesting, Compared};
+use super::{
+    attest::{Attesting, Compared},
+    short,
+};
 use crate::{
     base::{Blake3Hash, Error, Next, Notice, Progress, Result, text},
     manifest::{Attestations, Ballot, Manifest, Verdict, Voice, Vote, statement::DifferingPart},
@@ -15,8 +18,6 @@ use crate::{
 const NAMES_SHOWN: usize = 4;
 /// Parts that one line names of a dissent.
 const PARTS_SHOWN: usize = 3;
-/// Characters of a key that tell it from others.
-const KEY_CHARS: usize = 10;
 
 /// How many validators of the old network have said what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -210,8 +211,7 @@ impl Voices {
 
 /// A validator as people tell it from others, with its power.
 fn name(voice: &Voice) -> String {
-    let key: String = voice.validator.key.to_string().chars().take(KEY_CHARS).collect();
-    format!("{key}… (power {})", voice.validator.power)
+    format!("{}… (power {})", short::key(&voice.validator.key), voice.validator.power)
 }
 
 #[cfg(test)]
@@ -254,7 +254,7 @@ mod tests {
         let differs = vec![DifferingPart::new(&table.name, table.rows + 1)];
         voices.take(&[said(&keys[1], Blake3Hash::from_bytes([3; 32]), differs)], &progress);
         let told = told.lock().unwrap();
-        assert!(told[0].contains(&keys[0].public().to_string()[..10]) && told[0].contains("1 of 3"), "{}", told[0]);
+        assert!(told[0].contains(&keys[0].public().to_string()[..8]) && told[0].contains("1 of 3"), "{}", told[0]);
         let words = format!("{} ({} there, {} signed)", table.name, table.rows + 1, table.rows);
         assert!(told[1].starts_with("DISSENT") && told[1].contains(&words), "{}", told[1]);
         assert_eq!(voices.verdict(), Verdict::Lost);

@@ -26,7 +26,7 @@ use crate::{
         meet::WaitFor,
         peers,
     },
-    base::{Error, Result},
+    base::{Error, Next, Result},
     setup::{self, KeySource, NodeConfig},
 };
 
@@ -162,7 +162,9 @@ impl JoinArgs {
             let result = CheckResult::of(&readiness);
             return match readiness.ok {
                 true => session.output.result(&result),
-                false => session.output.result_with_error(&result, check::refusal(&readiness)),
+                false => {
+                    session.output.result_with_error(&result, check::refusal(&readiness, Next::PutErrorsRightFirst))
+                }
             };
         }
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;

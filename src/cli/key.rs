@@ -1,6 +1,9 @@
 //! `key gen` and `key info`: node keys of both families, with the words of Kwil's own commands.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
@@ -15,7 +18,7 @@ use zeroize::Zeroizing;
 use super::{Session, values::Secret};
 use crate::{
     base::{Error, Result, durable},
-    setup::read_key_file,
+    setup::{self, read_key_file},
 };
 
 /// Node keys
@@ -104,6 +107,11 @@ pub(crate) struct InfoArgs {
 
 impl InfoArgs {
     fn run(self, session: &Session) -> Result<()> {
+        if let Some(name) = self.keys.iter().find(|key| Path::new(key.0.as_str()).is_file()) {
+            let name = setup::shell_path(Path::new(name.0.as_str()));
+            return Err(Error::usage(format!("{name} is a file, not a key"))
+                .hint(format!("show the key in it with --key-file {name}")));
+        }
         if !self.keys.is_empty() {
             session.progress.warning(
                 "a key on the command line can be read by everyone on this machine (ps) and stays in the shell's \

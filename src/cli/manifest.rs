@@ -187,6 +187,9 @@ fn sign(args: &SignArgs, session: &Session) -> Result<()> {
     let options = SignOptions { height: args.height, digest: !args.no_digest, ..options };
     let state = args.flags.state()?;
     let signed = use_case::sign(&args.snapdir, None, &key, &options, &state, &session.progress, &session.cancel)?;
+    if signed.manifest.manifest().trust.attestations == Attestations::None {
+        session.progress.note(NO_ATTESTATIONS);
+    }
     session.output.result(&SignResult::new(&signed)?)
 }
 

@@ -15,7 +15,7 @@ use crate::{
         check::{self, CheckOptions},
         files::read_manifest,
     },
-    base::{Context, Result},
+    base::{Context, Next, Result},
     manifest::MANIFEST_FILE_NAME,
     setup,
 };
@@ -93,7 +93,7 @@ impl CheckArgs {
         if readiness.ok {
             session.output.result(&result)
         } else {
-            session.output.result_with_error(&result, check::refusal(&readiness))
+            session.output.result_with_error(&result, check::refusal(&readiness, Next::PutErrorsRight))
         }
     }
 }

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use kwil_formats::formats::{
     Family, Validator,
     config::PeerAddress,
-    key::{PrivateKey, PublicKey},
+    key::{KeyType, PrivateKey, PublicKey},
 };
 
 use super::{
     ArtifactName, Certificate, Manifest,
     certificate::{is_over_two_thirds, power},
-    statement::{Readiness, Stage},
+    statement::{Readiness, Stage, SwarmIdentity},
 };
 use crate::base::{
     Blake3Hash, Sha256Hash,
@@ -97,14 +97,23 @@ impl Roster {
 
     /// Says of the validator with this key that it is ready. None: it is no validator, or has said just that already, in an
     /// earlier run perhaps, as others remember it.
-    pub fn say(&mut self, key: &PrivateKey, word: &Word, now_unix_seconds: u64) -> Option<Vec<u8>> {
+    /// `vouch` is how this node of the swarm signs that it is the validator's; `None` of it: that is not told.
+    pub fn say(
+        &mut self,
+        key: &PrivateKey,
+        word: &Word,
+        now_unix_seconds: u64,
+        vouch: impl FnOnce(&[u8]) -> Option<([u8; 32], Vec<u8>)>,
+    ) -> Option<Vec<u8>> {
         let own = key.public();
         if !self.is_validator(&own) || self.word_of(&own).is_some_and(|said| said == *word) {
             return None;
         }
         // Two in one second are still one after the other, and the clock may have been set back since the last one.
         let before = self.said.get(&own).map(|said| said.statement.created_unix_seconds.saturating_add(1));
+        let vouched = vouch(&SwarmIdentity::message(self.manifest_id, &own));
         let mut statement = Readiness {
+            swarm: vouched.map(|(key, signature)| SwarmIdentity { key, signature }),
             manifest_id: self.manifest_id,
             genesis_sha256: self.genesis_sha256,
             stage: word.stage,
@@ -141,6 +150,15 @@ impl Roster {
         self.said.iter().flat_map(of).collect()
     }
 
+    /// The peer ids of nodes in the swarm, and whose they are, as both have signed.
+    pub fn nodes(&self) -> impl Iterator<Item = (String, &PublicKey)> {
+        let peer = |said: &Said| {
+            let node = said.statement.swarm.as_ref()?;
+            Some(PublicKey::new(KeyType::Ed25519, &node.key).ok()?.peer_id())
+        };
+        self.said.iter().filter_map(move |(key, said)| Some((peer(said)?, key)))
+    }
+
     /// Validators that said they are ready.
     pub fn ready(&self) -> impl Iterator<Item = &Validator> {
         self.validators.iter().filter(|validator| self.said.contains_key(&validator.key))
@@ -170,8 +188,6 @@ impl Roster {
 
 #[cfg(test)]
 mod tests {
-    use kwil_formats::formats::key::KeyType;
-
     use super::*;
 
     const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
@@ -205,7 +221,7 @@ mod tests {
     fn said_of(seed: u8, id: Blake3Hash, genesis: Sha256Hash, created_unix_seconds: u64, place: &str) -> Vec<u8> {
         let Word { stage, kwild_version, places } = word(&[place]);
         let genesis_sha256 = genesis;
-        Readiness { manifest_id: id, genesis_sha256, stage, kwild_version, places, created_unix_seconds }
+        Readiness { manifest_id: id, genesis_sha256, stage, kwild_version, places, created_unix_seconds, swarm: None }
             .sign(&key(seed))
     }
 
@@ -258,13 +274,17 @@ mod tests {
     #[test]
     fn ones_own_word_is_newer_than_the_last_and_only_validators_have_one() {
         let mut roster = roster();
-        assert_eq!(roster.say(&key(9), &word(&[]), 5), None);
-        let first = roster.say(&key(1), &word(&["a:1"]), 5).unwrap();
-        assert_eq!(roster.say(&key(1), &word(&["a:1"]), 6), None, "said already");
-        let second = roster.say(&key(1), &word(&["b:1"]), 5).unwrap();
+        assert_eq!(roster.say(&key(9), &word(&[]), 5, |_| None), None);
+        let first = roster.say(&key(1), &word(&["a:1"]), 5, |_| None).unwrap();
+        assert_eq!(roster.say(&key(1), &word(&["a:1"]), 6, |_| None), None, "said already");
+        let node = key(7);
+        let vouch = |message: &[u8]| Some((node.public().bytes().try_into().unwrap(), node.sign(message)));
+        let second = roster.say(&key(1), &word(&["b:1"]), 5, vouch).unwrap();
         let mut other = self::roster();
         assert_eq!(other.take(vec![first, second.clone()]).len(), 2);
         assert_eq!(other.statements(), [second]);
+        let nodes: Vec<_> = other.nodes().collect();
+        assert_eq!(nodes, [(node.public().peer_id(), &key(1).public())]);
     }
 
     #[test]
@@ -276,7 +296,7 @@ mod tests {
             let early = said(1, ID, NOW + ahead, "old:1");
             assert_eq!(roster.take(vec![early.clone()]), std::slice::from_ref(&early));
             let word = word(&["new:1"]);
-            let late = roster.say(&key(1), &word, NOW).unwrap();
+            let late = roster.say(&key(1), &word, NOW, |_| None).unwrap();
             let mut other = self::roster();
             assert_eq!(other.take(vec![early.clone()]).len(), 1);
             assert_eq!(other.take(vec![late.clone()]), std::slice::from_ref(&late));
@@ -292,7 +312,7 @@ mod tests {
         let places: Vec<String> = (0..4).map(long).collect();
         let places: Vec<&str> = places.iter().map(String::as_str).collect();
         let mut roster = roster();
-        let bytes = roster.say(&key(1), &word(&places), 1).unwrap();
+        let bytes = roster.say(&key(1), &word(&places), 1, |_| None).unwrap();
         assert!(bytes.len() <= STATEMENT_SIZE_BYTES_MAX, "{}", bytes.len());
         assert_eq!(self::roster().take(vec![bytes]).len(), 1);
     }
@@ -300,7 +320,7 @@ mod tests {
     #[test]
     fn a_quorum_is_more_than_two_thirds_and_the_leader() {
         let mut roster = roster();
-        let ready = |roster: &mut Roster, seed| roster.say(&key(seed), &word(&[]), 1).unwrap();
+        let ready = |roster: &mut Roster, seed| roster.say(&key(seed), &word(&[]), 1, |_| None).unwrap();
         ready(&mut roster, 1);
         ready(&mut roster, 2);
         assert!(!roster.is_quorum() && roster.certificate().is_none());

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use kwil_formats::formats::key::{PrivateKey, PublicKey};
+use kwil_formats::formats::key::{KeyType, PrivateKey, PublicKey};
 use serde::Serialize;
 
 use super::{DecodeError, Signature, wire};
@@ -70,6 +70,8 @@ pub struct Readiness {
     pub places: Vec<String>,
     /// When it was said, in UNIX seconds.
     pub created_unix_seconds: u64,
+    /// Which node of the swarm is this validator's; `None` where that is not told.
+    pub swarm: Option<SwarmIdentity>,
 }
 
 /// How far a validator of the new network is.
@@ -90,6 +92,29 @@ impl fmt::Display for Stage {
     }
 }
 
+/// The key of a node in the swarm, and its signature over whose node it is: so nobody says it of another's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwarmIdentity {
+    /// The ed25519 key, of which the node's peer id is made.
+    pub key: [u8; 32],
+    /// By that key, over [`SwarmIdentity::message`].
+    pub signature: Vec<u8>,
+}
+
+impl SwarmIdentity {
+    const DOMAIN: &[u8] = b"regenesis/swarm-identity/v1\0";
+
+    /// What a node signs that is this validator's, for the swarm of this manifest.
+    pub fn message(manifest_id: Blake3Hash, validator: &PublicKey) -> Vec<u8> {
+        [Self::DOMAIN, manifest_id.as_bytes(), validator.to_string().as_bytes()].concat()
+    }
+
+    fn holds(&self, manifest_id: Blake3Hash, validator: &PublicKey) -> bool {
+        PublicKey::new(KeyType::Ed25519, &self.key)
+            .is_ok_and(|key| key.verify(&Self::message(manifest_id, validator), &self.signature))
+    }
+}
+
 /// Why bytes are no statement of a validator.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
@@ -99,6 +124,9 @@ pub enum StatementError {
     /// The bytes can be read, but the signature is not by this key over them.
     #[error("the signature by {0} does not hold")]
     Signature(PublicKey),
+    /// The validator names a node of the swarm that does not say the same.
+    #[error("the node that {0} names as its own did not sign that")]
+    SwarmIdentity(PublicKey),
 }
 
 /// A statement whose signature holds, and who made it. Whether that key may make it is the electorate's matter.
@@ -153,7 +181,11 @@ impl Readiness {
     /// When it is not one, or its signature does not hold.
     pub fn verify(bytes: &[u8]) -> Result<Signed<Self>, StatementError> {
         let (payload, signer) = verify(Self::DOMAIN, bytes)?;
-        Ok(Signed { statement: wire::decode_readiness(&payload)?, signer })
+        let statement = wire::decode_readiness(&payload)?;
+        match &statement.swarm {
+            Some(swarm) if !swarm.holds(statement.manifest_id, &signer) => Err(StatementError::SwarmIdentity(signer)),
+            _ => Ok(Signed { statement, signer }),
+        }
     }
 }
 
@@ -188,7 +220,6 @@ fn verify(domain: &[u8], bytes: &[u8]) -> Result<(Vec<u8>, PublicKey), Statement
 #[cfg(test)]
 mod tests {
     use super::*;
-    use kwil_formats::formats::key::KeyType;
 
     const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
 
@@ -200,6 +231,7 @@ mod tests {
             kwild_version: None,
             places,
             created_unix_seconds: 34,
+            swarm: None,
         }
     }
 
@@ -219,6 +251,7 @@ mod tests {
             let places = vec!["10.0.0.5:6600".to_owned(), "[::1]:6600".to_owned()];
             let ready =
                 Readiness { stage: Stage::Confirmed, kwild_version: Some("0.10.2".to_owned()), ..ready(places) };
+            let ready = Readiness { swarm: Some(node(&key.public())), ..ready };
             let bytes = ready.sign(&key);
             assert_eq!(Readiness::verify(&bytes), Ok(Signed { statement: ready, signer: key.public() }));
             for i in 0..bytes.len() {
@@ -227,6 +260,32 @@ mod tests {
                 assert!(Readiness::verify(&other).is_err(), "byte {i}");
                 assert!(Readiness::verify(&bytes[..i]).is_err(), "cut at {i}");
             }
+        }
+    }
+
+    /// What a node of the swarm says of the validator.
+    fn node(validator: &PublicKey) -> SwarmIdentity {
+        let own = PrivateKey::from_seed(KeyType::Ed25519, &[5; 32]).unwrap();
+        let signature = own.sign(&SwarmIdentity::message(ID, validator));
+        SwarmIdentity { key: own.public().bytes().try_into().unwrap(), signature }
+    }
+
+    #[test]
+    fn a_node_of_the_swarm_is_whose_it_says_itself() {
+        let [mine, other] = [9, 8].map(|seed| PrivateKey::from_seed(KeyType::Ed25519, &[seed; 32]).unwrap());
+        let said = |swarm| Readiness { swarm: Some(swarm), ..ready(vec![]) };
+        assert!(Readiness::verify(&said(node(&mine.public())).sign(&mine)).is_ok());
+        // A node that said it of another validator, or of another manifest.
+        let stolen = Readiness::verify(&said(node(&other.public())).sign(&mine));
+        assert_eq!(stolen, Err(StatementError::SwarmIdentity(mine.public())));
+        let elsewhere = Readiness { manifest_id: Blake3Hash::from_bytes([6; 32]), ..said(node(&mine.public())) };
+        assert!(Readiness::verify(&elsewhere.sign(&mine)).is_err());
+        for swarm in [
+            SwarmIdentity { key: [0; 32], ..node(&mine.public()) },
+            SwarmIdentity { signature: vec![], ..node(&mine.public()) },
+            SwarmIdentity { signature: vec![7; 65], ..node(&mine.public()) },
+        ] {
+            assert!(Readiness::verify(&said(swarm).sign(&mine)).is_err());
         }
     }
 

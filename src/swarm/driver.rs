@@ -32,6 +32,7 @@ use super::{
     book::{self, Book},
     handshake::{Instance, Membership, Role},
     lines::Lines,
+    names::Names,
     session::{Counters, Report, Session},
     transport::{self, Behaviour},
     wire::Message,
@@ -153,6 +154,8 @@ pub(super) struct Driver {
     news_at: Duration,
     damaged: u32,
     quiet: Quiet,
+    /// By which names peers are told.
+    names: Names,
     sessions_in: IncomingStreams,
     bulk_in: IncomingStreams,
     met: (mpsc::Sender<Met>, mpsc::Receiver<Met>),
@@ -242,6 +245,7 @@ impl Driver {
             news_at: Duration::ZERO,
             damaged: 0,
             quiet: Quiet::default(),
+            names: Names::default(),
             sessions_in: accept(SESSION_PROTOCOL)?,
             bulk_in: accept(BULK_PROTOCOL)?,
             met: mpsc::channel(STRANGERS_MAX),
@@ -336,6 +340,7 @@ impl Driver {
                 }
             }
             Happening::Command(Some(Command::Tell { all, new })) => self.tell_statements(all, new),
+            Happening::Command(Some(Command::Name(peer, name))) => self.name(peer, name),
             Happening::Command(_) => {}
             Happening::Tick => self.tick(),
         }

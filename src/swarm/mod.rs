@@ -12,6 +12,7 @@ mod driver;
 mod handshake;
 mod lines;
 mod muxer;
+mod names;
 mod ours;
 mod session;
 mod tls;
@@ -20,10 +21,11 @@ mod wire;
 
 use std::sync::Arc;
 
-use libp2p::{Multiaddr, StreamProtocol, identity::Keypair};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
+pub use self::names::{short_peer, short_place};
 use crate::{
     base::{Blake3Hash, Context, Error, Notice, Result},
     manifest::ChunkSet,
@@ -65,6 +67,12 @@ impl Identity {
     /// The peer id, as others see it.
     pub fn peer_id(&self) -> String {
         self.0.public().to_peer_id().to_string()
+    }
+
+    /// Its public key, and what it signs with it; `None` for a key that is not ed25519.
+    pub fn sign(&self, message: &[u8]) -> Option<([u8; 32], Vec<u8>)> {
+        let key = self.0.public().try_into_ed25519().ok()?.to_bytes();
+        Some((key, self.0.sign(message).ok()?))
     }
 }
 
@@ -203,6 +211,7 @@ enum Command {
     Deactivate(oneshot::Sender<()>),
     Blame(String, String),
     Tell { all: Vec<Vec<u8>>, new: Vec<Vec<u8>> },
+    Name(PeerId, String),
     Stop(oneshot::Sender<Vec<PeerTotal>>),
 }
 
@@ -260,6 +269,14 @@ impl Handle {
         self.command(Command::Tell { all, new }).await
     }
 
+    /// Calls a peer by this name, from now on, in all that is told of it.
+    pub async fn name(&self, peer: &str, name: String) -> Result<()> {
+        match peer.parse() {
+            Ok(peer) => self.command(Command::Name(peer, name)).await,
+            Err(_) => Ok(()),
+        }
+    }
+
     /// Says goodbye, ends the node and tells what went to and came from whom.
     pub async fn stop(self) -> Vec<PeerTotal> {
         let (reply, totals) = oneshot::channel();
@@ -281,6 +298,7 @@ impl std::fmt::Debug for Command {
             Command::Deactivate(_) => "Deactivate",
             Command::Blame(..) => "Blame",
             Command::Tell { .. } => "Tell",
+            Command::Name(..) => "Name",
             Command::Stop(_) => "Stop",
         })
     }

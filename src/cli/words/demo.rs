@@ -289,7 +289,7 @@ impl fmt::Display for Demonstration {
         }
         match &self.kept {
             Some(directory) => {
-                writeln!(f, "Nothing is left running. The throw-away server is gone, and the databases with it.")?;
+                writeln!(f, "Nothing is left running; the throw-away server and its databases are gone.")?;
                 writeln!(f, "kept: {}", directory.display())?;
                 for migration in &self.families {
                     let family = migration.family;

@@ -30,7 +30,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::MakeRoot => "make a root with `regenesis setup init -r DIR -g GENESIS -s SNAPSHOT`".into(),
         Next::MakeRootOrConfig => "make the root with `regenesis setup init`, or write one".into(),
         Next::GenesisOfSnapshot => "take the genesis.json that was made with this snapshot (`regenesis snapshot verify SNAPSHOT --genesis GENESIS`)".into(),
-        Next::VerifySnapshot { path } => format!("`regenesis snapshot verify {path} --genesis GENESIS` computes the hash").into(),
+        Next::VerifySnapshot { path } => format!("`regenesis snapshot verify {path}` computes the hash").into(),
         Next::WaitForPeers { key, example } => format!("run the same `regenesis join` again with --wait quorum: it writes there where the others are, as they join; or set {key} to where another validator is, {example}").into(),
         Next::SayTextSize => "say how large the snapshot's text is: --size 10G, or name a root that holds it: --root-dir".into(),
         // Manifest and ticket.
@@ -122,6 +122,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::VerifyTrust => "`regenesis manifest verify MANIFEST --trust KEY` checks that key, too".into(),
         Next::GiveStateDirectory => "give --state-dir DIR, on a disk that stays".into(),
         Next::PutErrorsRight => "put the errors right and check again; --fix prints statements and commands".into(),
+        Next::PutErrorsRightFirst => "put the errors right and ask again; then the same `regenesis join` without --check".into(),
         // The lead's commands.
         Next::GiveSnapdir => "give --snapdir the directory that `regenesis snapshot create` wrote: genesis.json and the snapshot".into(),
         Next::MakeSnapshotOrHeight => "make it with `regenesis snapshot create`, or give --height".into(),

@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::{advice, next::words_of};
 use crate::{app::join::Joined, base::text, setup::Initialised};
 
+/// Settings that have Kwil's default are named up to this number; JSON has all of them.
+const DEFAULTS_SHOWN: usize = 4;
+
 impl fmt::Display for Initialised {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "root ready: {}", self.root.display())?;
@@ -65,7 +68,7 @@ pub(crate) fn settings(all: &[Setting], f: &mut fmt::Formatter<'_>) -> fmt::Resu
     let defaults: Vec<&str> =
         all.iter().filter(|setting| setting.fate == Fate::Default).map(|setting| setting.key.as_str()).collect();
     if !defaults.is_empty() {
-        writeln!(f, "Kwil's default, as before: {}", defaults.join(", "))?;
+        writeln!(f, "Kwil's default, as before: {}", text::first_few(defaults, DEFAULTS_SHOWN))?;
     }
     Ok(())
 }

@@ -232,6 +232,8 @@ pub enum Next {
     GiveStateDirectory,
     /// Put right what the check found.
     PutErrorsRight,
+    /// Put right what is wrong before the join.
+    PutErrorsRightFirst,
     // The lead's commands.
     /// Give the directory that a snapshot was written into.
     GiveSnapdir,

@@ -48,6 +48,7 @@ fn readiness() -> Readiness {
         kwild_version: Some("0.10.2".to_owned()),
         places: vec!["10.0.0.5:6600".to_owned(), "kwil.example:6600".to_owned()],
         created_unix_seconds: NOW,
+        swarm: None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
         certificate::Certificate,
         evidence::{Evidence, SignedHead},
         signed::Head,
-        statement::{Readiness, Stage},
+        statement::{Readiness, Stage, SwarmIdentity},
     },
     DecodeError, Result, array, blake3, check_format, decode_cosigner, decode_strictly, encode, encode_cosigner, proto,
     required, sha256,
@@ -37,6 +37,10 @@ pub(in super::super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
             Stage::Confirmed => proto::Stage::Confirmed.into(),
         },
         kwild_version: readiness.kwild_version.clone().unwrap_or_default(),
+        swarm: readiness
+            .swarm
+            .as_ref()
+            .map(|swarm| proto::SwarmIdentity { key: swarm.key.to_vec(), signature: swarm.signature.clone() }),
     })
 }
 
@@ -67,6 +71,10 @@ pub(in super::super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
         kwild_version: version,
         places: raw.places,
         created_unix_seconds: raw.created_unix_seconds,
+        swarm: match raw.swarm {
+            Some(swarm) => Some(SwarmIdentity { key: array("swarm.key", &swarm.key)?, signature: swarm.signature }),
+            None => None,
+        },
     })
 }
 

@@ -151,7 +151,8 @@ impl Driver {
         };
         session.look_at(store.clone(), chunk);
         let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
-        let words = format!("{peer} says that chunk {index} came to it damaged: looking at that chunk of ours");
+        let called = self.names.of(&peer);
+        let words = format!("{called} says that chunk {index} came to it damaged: looking at that chunk of ours");
         self.warn("complaint", at.as_ref(), words);
     }
 

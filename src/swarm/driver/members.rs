@@ -10,6 +10,7 @@ use super::{
     super::{
         Event, SESSION_PROTOCOL, book, door,
         handshake::{HandshakeError, Instance, Role},
+        names::short_place,
         session::{self, Member, Session},
         wire::{self, Message},
     },
@@ -136,7 +137,8 @@ impl Driver {
             return;
         }
         let _ = self.swarm.disconnect_peer_id(peer);
-        let words = format!("no session with {peer} at {address}: {why}");
+        let (called, at) = (self.names.of(&peer), short_place(&address.to_string()));
+        let words = format!("no session with {called} at {at}: {why}");
         if quiet {
             tracing::debug!("{words}");
         } else {
@@ -166,7 +168,8 @@ impl Driver {
         }
         let Some(address) = self.connected.get(&peer).map(|c| c.address.clone()) else { return };
         if self.sessions.len() >= self.peers_max && !self.make_room(&peer, &address) {
-            let words = format!("{peer} at {address} was turned away: as many peers as allowed are here");
+            let (called, at) = (self.names.of(&peer), short_place(&address.to_string()));
+            let words = format!("{called} at {at} was turned away: as many peers as allowed are here");
             self.warn("full", Some(&address), words);
             let reason = "as many peers as allowed are here".to_owned();
             return self.say_last(peer, stream, Message::Goodbye { reason, identity_in_use: false });
@@ -205,7 +208,8 @@ impl Driver {
         }
         self.sessions.insert(id, session);
         self.by_peer.insert(peer, id);
-        self.tell(Event::Note(format!("connected to {peer} at {address}")));
+        let (called, at) = (self.names.of(&peer), short_place(&address.to_string()));
+        self.tell(Event::Note(format!("connected to {called} at {at}")));
         self.ask_for_manifest();
     }
 
@@ -214,8 +218,9 @@ impl Driver {
         let links = self.connected.get(&peer).map(|c| c.links.clone()).unwrap_or_default();
         let at = self.connected.get(&peer).map(|c| c.address.clone());
         let words = format!(
-            "two nodes use one identity, {peer}: one was copied from the other with its .regenesis directory. The one that came first \
-             stays"
+            "two nodes use one identity, {}: one was copied from the other with its .regenesis directory. The one that came first \
+             stays",
+            self.names.of(&peer)
         );
         self.warn("two with one identity", at.as_ref(), Notice::from(words).next(Next::OtherIdentityThere));
         let reason = "another node with the same identity is here".to_owned();
@@ -283,7 +288,7 @@ impl Driver {
         }
         self.ended.push_back((id, peer));
         self.input(Input::Gone(id));
-        self.tell(Event::Note(format!("session with {peer} ended: {}", text::escape(why))));
+        self.tell(Event::Note(format!("session with {} ended: {}", self.names.of(&peer), text::escape(why))));
         Some((peer, session.part(words)))
     }
 
@@ -329,8 +334,9 @@ impl Driver {
         let Some(session) = self.sessions.get(&id) else { return };
         let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
         let words = format!(
-            "{peer} does not let this node in: another node uses the same identity and is there already. One of the two was copied from \
-             the other with its .regenesis directory"
+            "{} does not let this node in: another node uses the same identity and is there already. One of the two was copied from \
+             the other with its .regenesis directory",
+            self.names.of(&peer)
         );
         self.warn("same identity", at.as_ref(), Notice::from(words).next(Next::OtherIdentityHere));
         self.hung_up(id, "another node with the same identity is here");
@@ -349,8 +355,9 @@ impl Driver {
             return;
         }
         let until = self.keep_out(peer, FIRST_BAN);
-        let at = self.totals.get(&peer).map_or("", |t| &t.0);
-        self.tell(Event::Warning(format!("peer {peer} at {at} was dropped and banned: {reason}").into()));
+        let at = self.totals.get(&peer).map_or("an unknown address".to_owned(), |t| short_place(&t.0));
+        let called = self.names.of(&peer);
+        self.tell(Event::Warning(format!("{called} at {at} was dropped and banned: {reason}").into()));
         let why = format!(
             "it was dropped: {reason}. It is tried again later; ask its operator to look at its disk and to start it again, which checks \
              its files"

@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use libp2p::PeerId;
+
 use super::{
     super::{Event, session::Session, wire::Message},
     Driver,
@@ -43,6 +45,14 @@ impl Driver {
         let peer = self.sessions.get(&id).map(|session| session.peer.to_string());
         if let Some(peer) = peer.filter(|_| self.may_say(id, MESSAGE_BYTES)) {
             self.tell(Event::Seen { peer, ip });
+        }
+    }
+
+    /// The application knows who a peer is.
+    pub(super) fn name(&mut self, peer: PeerId, name: String) {
+        let before = self.names.of(&peer);
+        if self.names.give(peer, name) && self.by_peer.contains_key(&peer) {
+            self.tell(Event::Note(format!("{before} is {}", self.names.of(&peer))));
         }
     }
 

@@ -10,7 +10,7 @@ use std::{
 use libp2p::{Multiaddr, PeerId};
 
 use super::{
-    super::{Event, book, door, session::Counters, wire::Message},
+    super::{Event, book, door, names::short_place, session::Counters, wire::Message},
     Driver, TICK,
 };
 use crate::{
@@ -128,9 +128,10 @@ impl Driver {
         let (peer, now) = (session.peer, self.now());
         let at = self.connected.get(&peer).map(|c| c.address.clone());
         let words = format!(
-            "{peer} at {}: connected, but nothing of what was asked for comes: large packets seem to vanish on the way (the MTU of a \
+            "{} at {}: connected, but nothing of what was asked for comes: large packets seem to vanish on the way (the MTU of a \
              tunnel or VPN?). Another way is tried, if there is one; else lower the MTU of this machine's interface, to 1280 perhaps",
-            at.as_ref().map_or_else(|| "an unknown address".to_owned(), ToString::to_string)
+            self.names.of(&peer),
+            at.as_ref().map_or_else(|| "an unknown address".to_owned(), |at| short_place(&at.to_string()))
         );
         self.warn("nothing large", at.as_ref(), words);
         if let Some(at) = at {
@@ -148,7 +149,9 @@ impl Driver {
             if let Some(connected) = self.connected.remove(&peer) {
                 let at = connected.address;
                 let words = format!(
-                    "{peer} at {at} connected but did not prove that it is a member: a stranger, or another version of regenesis"
+                    "{} at {} connected but did not prove that it is a member: a stranger, or another version of regenesis",
+                    self.names.of(&peer),
+                    short_place(&at.to_string())
                 );
                 self.warn("stranger", Some(&at), words);
             }

@@ -191,7 +191,11 @@ fn sources_come_together(family: Family) {
     joined.failed(5, &["2 of 4 validators ready", "run the same command again"]);
     let dialled = dials(&other, "root");
     assert!(dialled.contains(&strange) && dialled.contains(&at(me, "10.0.0.1:5")), "{dialled:?}");
-    publish.stop(Signal::SIGTERM).done();
+    // Whoever serves them tells them by the validators that they are.
+    let served = publish.stop(Signal::SIGTERM).done();
+    let key = PrivateKey::parse_file(&std::fs::read(validator_key(family, me)).unwrap()).unwrap().0.public();
+    let named = format!("validator {} at 127.0.0.1:", key.to_string().get(..8).unwrap());
+    assert!(served.stderr.contains(&named), "no {named:?} in {served:?}");
 }
 
 #[test]

@@ -6,7 +6,10 @@ use futures::StreamExt;
 use kwil_formats::formats::Family;
 use libp2p::{Multiaddr, Swarm, SwarmBuilder, swarm::SwarmEvent, swarm::dummy};
 use nix::sys::signal::Signal;
-use regenesis::{manifest::Ticket, swarm::Identity};
+use regenesis::{
+    manifest::Ticket,
+    swarm::{Identity, short_peer, short_place},
+};
 use zeroize::Zeroizing;
 
 use crate::common::{Party, Process, change};
@@ -86,6 +89,7 @@ fn nobody_there_names_each_address_and_why() {
     let address = ticket.parse::<Ticket>().unwrap().addresses[0].clone();
     let ticket = change(&ticket, |t| t.addresses.push(other.clone()));
     let run = fetch_in_vain(&Party::new(), &ticket).finish();
+    let [address, other] = [&address, &other].map(|address| short_place(address));
     run.failed(5, &[&address, &other, "no peer was reached for 2s", "run the same command again"]);
     assert_eq!(run.stderr.to_lowercase().matches("connection refused").count(), 2, "{}", run.stderr);
 }
@@ -151,7 +155,7 @@ async fn a_dialler_that_proves_nothing_is_dropped_and_told_of() {
     }
     assert!(connected);
     tokio::task::spawn_blocking(move || {
-        publish.wait_for_words(&format!("{id} at"));
+        publish.wait_for_words(&format!("peer {} at", short_peer(&id.to_string())));
         publish.wait_for_words("connected but did not prove that it is a member");
         publish.stop(Signal::SIGTERM).done();
     })

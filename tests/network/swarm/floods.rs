@@ -1,5 +1,7 @@
 //! Members that break the protocol towards a seed: each is dropped, with its fault named, and honest ones are served.
 
+use regenesis::swarm::short_peer;
+
 use super::{
     hostile::{Hostile, Say, offer, range, wire},
     world::*,
@@ -12,7 +14,7 @@ async fn is_dropped(words: &str, act: impl AsyncFnOnce(&mut Hostile)) {
     within(async {
         let mut hostile = Hostile::enter_ready(&seed.address, &world).await;
         act(&mut hostile).await;
-        says(&mut seed.handle, &[&hostile.id(), words]).await;
+        says(&mut seed.handle, &[short_peer(&hostile.id()).as_str(), words]).await;
         let dir = tempfile::tempdir().unwrap();
         fetch(&world, world.config(TCP, std::slice::from_ref(&seed.address)), dir.path(), now()).await.unwrap();
     })
@@ -114,7 +116,7 @@ async fn who_speaks_of_chunks_before_it_knows_the_manifest_is_dropped() {
     within(async {
         let mut hostile = Hostile::enter(&seed.address, &world).await;
         hostile.says_it_has(0..4).await;
-        says(&mut seed.handle, &[&hostile.id(), "before both sides know the manifest"]).await;
+        says(&mut seed.handle, &[short_peer(&hostile.id()).as_str(), "before both sides know the manifest"]).await;
     })
     .await;
 }

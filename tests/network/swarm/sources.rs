@@ -6,7 +6,7 @@ use futures::AsyncWriteExt;
 use libp2p::identity::Keypair;
 use regenesis::{
     store::{PrivateDirectory, Writer},
-    swarm::{self, Content, Event, Handle, Sink},
+    swarm::{self, Content, Event, Handle, Sink, short_peer},
 };
 use tempfile::TempDir;
 
@@ -74,10 +74,10 @@ async fn is_dropped(words: &str, act: impl AsyncFnOnce(&World, &mut Hostile, u64
         hostile.says_it_has(0..11).await;
         let (request, chunks) = hostile.is_asked().await;
         act(&world, &mut hostile, request, chunks).await;
-        says(&mut fetcher.handle, &[&hostile.id(), words]).await;
+        says(&mut fetcher.handle, &[short_peer(&hostile.id()).as_str(), words]).await;
         let seed = seed(&world, world.config(TCP, std::slice::from_ref(&fetcher.address))).await;
         let warnings = fetcher.finish(&world).await;
-        assert!(warnings.iter().all(|warning| !warning.contains(&seed.id)), "{warnings:?}");
+        assert!(warnings.iter().all(|warning| !warning.contains(&short_peer(&seed.id))), "{warnings:?}");
     })
     .await;
 }
@@ -135,7 +135,7 @@ async fn who_sends_wrong_bytes_hears_of_it_and_is_not_let_in_again() {
         bulk.flush().await.unwrap();
         let complaint = hostile.hears(|said| matches!(said, Say::Complaint(_))).await;
         assert_eq!(complaint, Say::Complaint(wire::Complaint { artifact: 1, index: chunks[0] }));
-        let words = says(&mut fetcher.handle, &[&hostile.id(), "banned", "wrong chunk"]).await;
+        let words = says(&mut fetcher.handle, &[short_peer(&hostile.id()).as_str(), "banned", "wrong chunk"]).await;
         assert!(words.contains("wrong bytes"), "{words}");
         drop(hostile);
         if let Ok(mut again) = Visitor::connect(&fetcher.address, key).await {
@@ -165,7 +165,8 @@ async fn who_deals_the_same_chunk_again_and_again_is_dropped() {
             let _ = bulk.write_all(chunk(&world, 5)).await;
             let _ = bulk.flush().await;
         }
-        says(&mut fetcher.handle, &[&hostile.id(), "it sent a chunk that was not asked for"]).await;
+        says(&mut fetcher.handle, &[short_peer(&hostile.id()).as_str(), "it sent a chunk that was not asked for"])
+            .await;
     })
     .await;
 }

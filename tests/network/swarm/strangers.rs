@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use libp2p::identity::Keypair;
-use regenesis::swarm::{self, Event, Identity};
+use regenesis::swarm::{self, Event, Identity, short_peer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -165,12 +165,12 @@ async fn members_that_take_all_seats_make_room_for_a_peer_of_the_ticket() {
         let mut members = Vec::new();
         for _ in 0..2 {
             let member = Hostile::enter(&address, &world).await;
-            says(&mut node, &["connected to", &member.id()]).await;
+            says(&mut node, &["connected to", short_peer(&member.id()).as_str()]).await;
             members.push(member);
         }
         // Another one of the same kind is turned away.
         let third = Hostile::enter(&address, &world).await;
-        says(&mut node, &[&third.id(), "turned away"]).await;
+        says(&mut node, &[short_peer(&third.id()).as_str(), "turned away"]).await;
         // The lead comes.
         let lines = tokio::net::TcpListener::bind(("127.0.0.1", free)).await.unwrap();
         let to = port(&lead.address);
@@ -181,7 +181,7 @@ async fn members_that_take_all_seats_make_room_for_a_peer_of_the_ticket() {
                 tokio::spawn(async move { tokio::io::copy_bidirectional(&mut here, &mut there).await });
             }
         });
-        says(&mut node, &["connected to", &lead.id]).await;
+        says(&mut node, &["connected to", short_peer(&lead.id).as_str()]).await;
         line.abort();
     })
     .await;

@@ -231,3 +231,12 @@ fn a_key_file_is_written_privately_or_not_at_all() {
     assert_eq!(mode(&party.path("open")), 0o600);
     assert!(party.read("open").starts_with(b"{\"key\":\""));
 }
+
+#[test]
+fn a_file_that_is_given_as_a_key_is_called_one() {
+    let party = Party::new();
+    party.run(&["key", "gen", "ed25519", "-o", "lead.key"]).done();
+    let run = party.run(&["key", "info", "lead.key"]);
+    run.failed(2, &["lead.key is a file, not a key", "--key-file lead.key"]);
+    assert!(!run.stderr.contains("warning"), "nothing secret was on the command line: {run:?}");
+}
