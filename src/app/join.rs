@@ -14,6 +14,7 @@ use std::{
 use kwil_formats::formats::{
     Family, GENESIS_FILE_NAME,
     config::{CONFIG_FILE_NAME, DatabaseSettings, Difference, Setting},
+    key::PublicKey,
 };
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -314,11 +315,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         return on_finished_root(root, options, progress, cancel).await;
     }
     let staging = setup::staging_directory(&root)?;
-    for left in clean::left_beside(&root, &staging) {
-        let text = format!("an unfinished root was left at {}: the join of that root goes on there", left.display());
-        let directory = setup::shell_path(durable::parent(&left));
-        progress.note(Notice::from(text).next(Next::CleanDirectory { directory }));
-    }
+    tell_left(&root, &staging, progress);
     let fetch = FetchOptions {
         directory: staging.clone(),
         in_root: true,
@@ -342,23 +339,20 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     let mut config = (options.config)(family)?;
     let all_peers = config.all_peers;
     config.peers.extend(peers::that_resolve(family, &complete.manifest.manifest().node_addresses, progress).await);
-    let initialised = {
-        progress.step("setting the root up");
-        let init = InitOptions {
-            root: root.clone(),
-            genesis: GenesisSource::File(staging.join(GENESIS_FILE_NAME)),
-            snapshot: Some(SnapshotSource::Complete(complete.snapshot.clone())),
-            key: options.key.clone(),
-            config,
-            family: None,
-            progress: progress.clone(),
-            cancel: cancel.clone(),
-        };
-        // The node goes on serving meanwhile.
-        let work = tokio::task::spawn_blocking(move || super::setup::init(&init));
-        complete.node.serve_while(work).await?.or_failed(|| "setting up panicked")?
+    progress.step("setting the root up");
+    let init = InitOptions {
+        root: root.clone(),
+        genesis: GenesisSource::File(staging.join(GENESIS_FILE_NAME)),
+        snapshot: Some(SnapshotSource::Complete(complete.snapshot.clone())),
+        key: options.key.clone(),
+        config,
+        family: None,
+        progress: progress.clone(),
+        cancel: cancel.clone(),
     };
-    let initialised = match initialised {
+    // The node goes on serving meanwhile.
+    let work = tokio::task::spawn_blocking(move || super::setup::init(&init));
+    let initialised = match complete.node.serve_while(work).await?.or_failed(|| "setting up panicked")? {
         Ok(initialised) => initialised,
         Err(error) => {
             complete.abandon().await;
@@ -377,6 +371,15 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     }
     let joined = result_of(&joining, initialised, options.follow, began, progress).await;
     Ok((joined, joining))
+}
+
+/// Names what other joins have left beside the root.
+fn tell_left(root: &Path, staging: &Path, progress: &Progress) {
+    for left in clean::left_beside(root, staging) {
+        let text = format!("an unfinished root was left at {}: the join of that root goes on there", left.display());
+        let directory = setup::shell_path(durable::parent(&left));
+        progress.note(Notice::from(text).next(Next::CleanDirectory { directory }));
+    }
 }
 
 /// What came of a join that fetched, and what its operator does next.
@@ -431,21 +434,15 @@ fn is_finished(root: &Path) -> bool {
     [MANIFEST_FILE_NAME, GENESIS_FILE_NAME, CONFIG_FILE_NAME].iter().all(|name| root.join(name).exists())
 }
 
-async fn on_finished_root(
-    root: PathBuf,
-    options: JoinOptions,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<(Joined, Joining)> {
-    let began = clock::now();
+/// The manifest and the node's key of a finished root, which must be those that the operator means.
+fn read_finished(root: &Path, options: &JoinOptions) -> Result<(SignedManifest, PublicKey)> {
     let bytes = read_bounded(&root.join(MANIFEST_FILE_NAME), limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
     if signed.id() != options.ticket.manifest_id {
         return Err(Error::refused(format!("{} was set up from another manifest, {}", root.display(), signed.id()))
             .hint("choose a new root for the new ticket; a root is never overwritten"));
     }
-    let family = signed.manifest().network.family;
-    let key = read_private_key(&root.join(setup::key_file_name(family)))?.public();
+    let key = read_private_key(&root.join(setup::key_file_name(signed.manifest().network.family)))?.public();
     let other_key = match &options.key {
         KeySource::File(path) => read_private_key(path)?.public() != key,
         KeySource::New => true,
@@ -455,6 +452,18 @@ async fn on_finished_root(
         return Err(Error::refused(format!("{} is complete and holds another key than the one given", root.display()))
             .hint(Next::KeyOfFinishedRoot));
     }
+    Ok((signed, key))
+}
+
+async fn on_finished_root(
+    root: PathBuf,
+    options: JoinOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(Joined, Joining)> {
+    let began = clock::now();
+    let (signed, key) = read_finished(&root, &options)?;
+    let family = signed.manifest().network.family;
     reconfigure(&root, &(options.config)(family)?.flags, options.reconfigure, progress)?;
     let mut swarm = options.swarm;
     swarm.public = options.ticket.secret.is_none();

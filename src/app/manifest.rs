@@ -190,13 +190,7 @@ pub fn sign(
     if let Some(before) = before {
         carry_over(&mut candidate, before, options);
     }
-    candidate.trust.attestations = match &options.attestations {
-        Some(rule) => rule.clone(),
-        None => attestations_of(&candidate, genesis.leader(), snapshot.digest.is_some()),
-    };
-    if candidate.trust.attestations == Attestations::None && candidate.old_validators.len() != 1 {
-        progress.warning(NO_ATTESTATIONS);
-    }
+    set_rule(&mut candidate, options, genesis.leader(), snapshot.digest.is_some(), progress);
     if let Some(text) = &snapshot.digest {
         candidate.state_digest = Some(state_digest(text, options, &candidate, before));
     }
@@ -335,6 +329,23 @@ fn node_addresses(genesis: &Genesis, options: &SignOptions, progress: &Progress)
         progress.note(Notice::from(text).next(Next::NameNodeAddress));
     }
     Ok(all)
+}
+
+/// Puts in what must be attested, as the lead says it or as the old network was.
+fn set_rule(
+    candidate: &mut Manifest,
+    options: &SignOptions,
+    leader: Option<&PublicKey>,
+    is_digested: bool,
+    progress: &Progress,
+) {
+    candidate.trust.attestations = match &options.attestations {
+        Some(rule) => rule.clone(),
+        None => attestations_of(candidate, leader, is_digested),
+    };
+    if candidate.trust.attestations == Attestations::None && candidate.old_validators.len() != 1 {
+        progress.warning(NO_ATTESTATIONS);
+    }
 }
 
 /// What the old network itself needed to go on: v0.9 more than two thirds of the power, v0.10 its leader and more than half.

@@ -1,5 +1,7 @@
 //! A node of ours in a swarm: its identity and port, kept with the data; what happens to it, told as progress.
 
+mod said;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, TcpListener, UdpSocket},
@@ -7,21 +9,16 @@ use std::{
     time::Duration,
 };
 
-use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME, key::PrivateKey};
+use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME};
 use tokio::time::timeout;
 
-use super::{
-    attest::{Attesting, Compared},
-    kept::KeptStatements,
-    short,
-    voices::{Tally, Voices},
-};
+use super::{kept::KeptStatements, voices::Voices};
 use crate::{
     base::{
         Context, Error, Kind, Next, Notice, Progress, Result, clock, files::read_bounded, limits,
         task::CancellationToken, text,
     },
-    manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest, Word},
+    manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
     store::{ArtifactFile, Contents, PrivateDirectory},
     swarm::{self, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
 };
@@ -33,6 +30,8 @@ const STATEMENTS_NAME: &str = "statements";
 pub(super) const TICKET_NAME: &str = "ticket";
 /// When no more listening addresses come for this long, the ticket is made.
 const ADDRESSES_QUIET: Duration = Duration::from_millis(200);
+/// How long the first listening address may take.
+const FIRST_ADDRESS_TIME_MAX: Duration = Duration::from_secs(10);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How a node enters a swarm, as the operator says it.
@@ -175,7 +174,9 @@ impl Node {
     /// # Errors
     /// When it listens nowhere, or the ticket would be longer than a reader takes.
     pub async fn ticket(&mut self, ticket: &Ticket) -> Result<Ticket> {
-        while let Ok(Some(event)) = timeout(ADDRESSES_QUIET, self.handle.event()).await {
+        // On a busy machine the first address takes its time.
+        let quiet = |node: &Node| if node.addresses.is_empty() { FIRST_ADDRESS_TIME_MAX } else { ADDRESSES_QUIET };
+        while let Ok(Some(event)) = timeout(quiet(self), self.handle.event()).await {
             let heard = self.hear(event)?;
             self.early.push_back(heard);
         }
@@ -218,120 +219,6 @@ impl Node {
     /// Where the node stands.
     pub fn status(&self) -> Status {
         self.handle.status()
-    }
-
-    /// Listens from now on to what validators of this manifest's two networks say, and passes on what the operator gave.
-    pub fn hear_validators(&mut self, manifest: &VerifiedManifest) {
-        let mut roster = Roster::new(manifest.id(), manifest.manifest());
-        let mut voices = Voices::new(manifest.id(), manifest.manifest());
-        // What this node heard before it was stopped the last time; others may come who have heard nothing.
-        let before = self.kept.read();
-        self.untold.extend(voices.take(&before, &self.progress));
-        self.untold.extend(roster.take(before));
-        self.roster = Some(roster);
-        let given = std::mem::take(&mut self.given);
-        let kept = voices.take(&given, &self.progress);
-        if kept.len() < given.len() {
-            let text =
-                "a statement that was given is no attestation by a validator of the old network about this manifest";
-            self.progress.warning(text);
-        }
-        self.untold.extend(kept);
-        self.voices = Some(voices);
-    }
-
-    /// Compares the old node's database meanwhile, and says what comes of it.
-    pub fn attest(&mut self, attesting: Attesting) {
-        if let Some(voices) = &mut self.voices {
-            voices.compare(attesting);
-        }
-    }
-
-    /// What validators of the old network have said so far.
-    pub fn voices(&self) -> Option<&Voices> {
-        self.voices.as_ref()
-    }
-
-    /// How many of them have said what; before the manifest is known there are none.
-    pub fn tally(&self) -> Tally {
-        self.voices.as_ref().map(Voices::tally).unwrap_or_default()
-    }
-
-    /// Waits for this node's own comparison, if there is one, and serves meanwhile; its statement was passed on by then.
-    ///
-    /// # Errors
-    /// When the node ended; inside, when the comparison failed.
-    pub async fn own_comparison(&mut self) -> Result<Result<Option<Compared>>> {
-        while self.voices.as_ref().is_some_and(|voices| !voices.is_compared()) {
-            self.next().await?;
-        }
-        self.say_own();
-        self.pass_on().await?;
-        Ok(match &mut self.voices {
-            Some(voices) => voices.compared().await,
-            None => Ok(None),
-        })
-    }
-
-    /// The directory that this node serves stands under another name now.
-    pub fn moved_to(&mut self, private: PathBuf) {
-        self.kept.move_to(private.join(STATEMENTS_NAME));
-    }
-
-    fn say_own(&mut self) {
-        let Some(voices) = &mut self.voices else { return };
-        let own: Vec<Vec<u8>> = voices.own_statement().into_iter().collect();
-        self.untold.extend(voices.take(&own, &self.progress));
-    }
-
-    /// What validators have said so far.
-    pub fn roster(&self) -> Option<&Roster> {
-        self.roster.as_ref()
-    }
-
-    /// Whether every chunk is with two other members, as they say.
-    pub fn is_every_chunk_out(&self) -> bool {
-        self.is_every_chunk_out
-    }
-
-    /// Says, as the validator with this key, that it is ready; whether there was anything to say: not where it is no
-    /// validator, or has said just that.
-    pub fn say_ready(&mut self, key: &PrivateKey, word: &Word) -> bool {
-        let vouch = |message: &[u8]| self.identity.sign(message);
-        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, word, clock::unix_seconds(), vouch));
-        let is_new = statement.is_some();
-        self.untold.extend(statement);
-        is_new
-    }
-
-    /// Where members see this node, best first: what others can dial, then where most see it.
-    pub fn seen_at(&self) -> Vec<IpAddr> {
-        let mut seen: Vec<_> = self.seen.iter().collect();
-        seen.sort_by_key(|(ip, by)| (ip.is_loopback(), std::cmp::Reverse(by.len())));
-        seen.into_iter().map(|(ip, _)| *ip).collect()
-    }
-
-    /// Tells the members what is new. Whoever comes later hears all of it.
-    ///
-    /// # Errors
-    /// When the node ended.
-    pub async fn pass_on(&mut self) -> Result<()> {
-        self.say_own();
-        let Some(roster) = self.roster.as_ref().filter(|_| !self.untold.is_empty()) else {
-            self.kept.write_if_due();
-            return Ok(());
-        };
-        for (peer, validator) in roster.nodes() {
-            let name = format!("validator {}", short::key(validator));
-            if self.names.get(&peer) != Some(&name) {
-                self.handle.name(&peer, name.clone()).await?;
-                self.names.insert(peer, name);
-            }
-        }
-        let attested = self.voices.iter().flat_map(Voices::statements);
-        let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
-        self.kept.write_soon(&all);
-        self.handle.tell(all, std::mem::take(&mut self.untold)).await
     }
 
     /// Waits for something that needs a decision, at most a moment; the rest becomes progress.

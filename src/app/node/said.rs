@@ -1,0 +1,133 @@
+//! What validators say while a node runs: those of the new network that they are ready, those of the old one whether the
+//! signed state is theirs. The node judges it, keeps it, passes it on, and says its own.
+
+use std::{net::IpAddr, path::PathBuf};
+
+use kwil_formats::formats::key::PrivateKey;
+
+use super::{Node, STATEMENTS_NAME};
+use crate::{
+    app::{
+        attest::{Attesting, Compared},
+        short,
+        voices::{Tally, Voices},
+    },
+    base::{Result, clock},
+    manifest::{Roster, VerifiedManifest, Word},
+};
+
+impl Node {
+    /// Listens from now on to what validators of this manifest's two networks say, and passes on what the operator gave.
+    pub fn hear_validators(&mut self, manifest: &VerifiedManifest) {
+        let mut roster = Roster::new(manifest.id(), manifest.manifest());
+        let mut voices = Voices::new(manifest.id(), manifest.manifest());
+        // What this node heard before it was stopped the last time; others may come who have heard nothing.
+        let before = self.kept.read();
+        self.untold.extend(voices.take(&before, &self.progress));
+        self.untold.extend(roster.take(before));
+        self.roster = Some(roster);
+        let given = std::mem::take(&mut self.given);
+        let kept = voices.take(&given, &self.progress);
+        if kept.len() < given.len() {
+            let text =
+                "a statement that was given is no attestation by a validator of the old network about this manifest";
+            self.progress.warning(text);
+        }
+        self.untold.extend(kept);
+        self.voices = Some(voices);
+    }
+
+    /// Compares the old node's database meanwhile, and says what comes of it.
+    pub fn attest(&mut self, attesting: Attesting) {
+        if let Some(voices) = &mut self.voices {
+            voices.compare(attesting);
+        }
+    }
+
+    /// What validators of the old network have said so far.
+    pub fn voices(&self) -> Option<&Voices> {
+        self.voices.as_ref()
+    }
+
+    /// How many of them have said what; before the manifest is known there are none.
+    pub fn tally(&self) -> Tally {
+        self.voices.as_ref().map(Voices::tally).unwrap_or_default()
+    }
+
+    /// Waits for this node's own comparison, if there is one, and serves meanwhile; its statement was passed on by then.
+    ///
+    /// # Errors
+    /// When the node ended; inside, when the comparison failed.
+    pub async fn own_comparison(&mut self) -> Result<Result<Option<Compared>>> {
+        while self.voices.as_ref().is_some_and(|voices| !voices.is_compared()) {
+            self.next().await?;
+        }
+        self.say_own();
+        self.pass_on().await?;
+        Ok(match &mut self.voices {
+            Some(voices) => voices.compared().await,
+            None => Ok(None),
+        })
+    }
+
+    /// The directory that this node serves stands under another name now.
+    pub fn moved_to(&mut self, private: PathBuf) {
+        self.kept.move_to(private.join(STATEMENTS_NAME));
+    }
+
+    fn say_own(&mut self) {
+        let Some(voices) = &mut self.voices else { return };
+        let own: Vec<Vec<u8>> = voices.own_statement().into_iter().collect();
+        self.untold.extend(voices.take(&own, &self.progress));
+    }
+
+    /// What validators have said so far.
+    pub fn roster(&self) -> Option<&Roster> {
+        self.roster.as_ref()
+    }
+
+    /// Whether every chunk is with two other members, as they say.
+    pub fn is_every_chunk_out(&self) -> bool {
+        self.is_every_chunk_out
+    }
+
+    /// Says, as the validator with this key, that it is ready; whether there was anything to say: not where it is no
+    /// validator, or has said just that.
+    pub fn say_ready(&mut self, key: &PrivateKey, word: &Word) -> bool {
+        let vouch = |message: &[u8]| self.identity.sign(message);
+        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, word, clock::unix_seconds(), vouch));
+        let is_new = statement.is_some();
+        self.untold.extend(statement);
+        is_new
+    }
+
+    /// Where members see this node, best first: what others can dial, then where most see it.
+    pub fn seen_at(&self) -> Vec<IpAddr> {
+        let mut seen: Vec<_> = self.seen.iter().collect();
+        seen.sort_by_key(|(ip, by)| (ip.is_loopback(), std::cmp::Reverse(by.len())));
+        seen.into_iter().map(|(ip, _)| *ip).collect()
+    }
+
+    /// Tells the members what is new. Whoever comes later hears all of it.
+    ///
+    /// # Errors
+    /// When the node ended.
+    pub async fn pass_on(&mut self) -> Result<()> {
+        self.say_own();
+        let Some(roster) = self.roster.as_ref().filter(|_| !self.untold.is_empty()) else {
+            self.kept.write_if_due();
+            return Ok(());
+        };
+        for (peer, validator) in roster.nodes() {
+            let name = format!("validator {}", short::key(validator));
+            if self.names.get(&peer) != Some(&name) {
+                self.handle.name(&peer, name.clone()).await?;
+                self.names.insert(peer, name);
+            }
+        }
+        let attested = self.voices.iter().flat_map(Voices::statements);
+        let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
+        self.kept.write_soon(&all);
+        self.handle.tell(all, std::mem::take(&mut self.untold)).await
+    }
+}
