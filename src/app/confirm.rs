@@ -142,8 +142,9 @@ impl Confirmed {
 /// signed is no error here: [`Confirmed::check`].
 pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Confirmed> {
     let basis = Basis::read(&options, progress, cancel).await?;
-    has_started(&options.settings).await?;
-    let digest_options = DatabaseDigestOptions { family: None, pg_dump: options.pg_dump.clone() };
+    let has_blocks = has_started(&options.settings).await?;
+    let digest_options =
+        DatabaseDigestOptions { family: None, pg_dump: options.pg_dump.clone(), before_blocks: !has_blocks };
     let quiet = without_warnings(progress);
     let found = digest::witness_database(&options.settings, digest_options, &quiet, cancel.clone()).await?;
     if found.digest.family != basis.family {
@@ -153,7 +154,7 @@ pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &Canc
         ))
         .hint("name the new node's database"));
     }
-    let judged = basis.judge(&found)?;
+    let judged = basis.judge(&found, has_blocks)?;
     let collation = match basis.manifest.as_ref().and_then(|manifest| manifest.collation.as_ref()) {
         None => Vec::new(),
         Some(old) => {
@@ -161,8 +162,11 @@ pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &Canc
             collation::compare(old, &new, &options.settings.dbname)
         }
     };
-    let edits = basis.edits()?;
-    Ok(result_of(&basis, &found, judged, collation, edits, options.allow_transactions))
+    let mut notes = basis.edits()?;
+    if !has_blocks {
+        notes.push("no block was made yet: the validators come from the genesis with the first one".to_owned());
+    }
+    Ok(result_of(&basis, &found, judged, collation, notes, options.allow_transactions))
 }
 
 /// The progress without warnings and notes: that the node runs is as it should be, and nobody needs to hear of it.
@@ -175,11 +179,13 @@ fn without_warnings(progress: &Progress) -> Progress {
     })
 }
 
-async fn has_started(settings: &Settings) -> Result<()> {
+/// Whether the node has made a block; an error where kwild has not come to the end of its restore.
+async fn has_started(settings: &Settings) -> Result<bool> {
     let place = format!("the database \"{}\" at {}", text::escape(&settings.dbname), settings.place());
-    let hint = "confirm when the new node has made its first block; is this the new node's database?";
+    let hint = "confirm when kwild has started on it; is this the new node's database?";
     match NodeStage::look(settings).await? {
-        NodeStage::HasBlocks => Ok(()),
+        NodeStage::HasBlocks => Ok(true),
+        NodeStage::NoBlock => Ok(false),
         NodeStage::Nothing => {
             Err(Error::verify(format!("kwild has not started on {place}: it holds nothing of Kwil")).hint(hint))
         }
@@ -190,7 +196,6 @@ async fn has_started(settings: &Settings) -> Result<()> {
             "kwild's log says why it stopped: a wrong hash, the server's version or settings. What it restored until then \
              is unverified, and its next start would run on it: drop the database, mend the cause, and start again",
         )),
-        NodeStage::NoBlock => Err(Error::verify(format!("no block was made yet on {place}")).hint(hint)),
     }
 }
 
@@ -300,7 +305,7 @@ impl Basis {
         })
     }
 
-    fn judge(&self, found: &WitnessedDatabase) -> Result<Judgement> {
+    fn judge(&self, found: &WitnessedDatabase, has_blocks: bool) -> Result<Judgement> {
         let tables: Vec<TableState<'_>> = match (&self.file, &self.manifest) {
             (Some((digest, _)), _) => table_states(digest),
             (None, Some(Manifest { state_digest: Some(digest), .. })) => digest
@@ -315,7 +320,7 @@ impl Basis {
             tables,
             facts: self.file.as_ref().map(|(_, witness)| &witness.facts),
             schema: self.file.as_ref().and_then(|(digest, _)| digest.schema.as_deref()),
-            validators: self.new_validators()?.map(|all| all.into_iter().collect()),
+            validators: self.new_validators()?.filter(|_| has_blocks).map(|all| all.into_iter().collect()),
             allocs: self.genesis.as_ref().map_or(0, |genesis| genesis.alloc_count() as u64),
             owner: self.genesis.as_ref().and_then(Genesis::db_owner),
         };

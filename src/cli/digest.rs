@@ -70,7 +70,8 @@ impl DigestArgs {
             Some(file) => of_file(file, self.genesis, session).await?,
             None => {
                 let settings = self.database.resolve(&session.progress)?.settings;
-                let options = DatabaseDigestOptions { family: self.family.0, pg_dump: self.pg_dump };
+                let options =
+                    DatabaseDigestOptions { family: self.family.0, pg_dump: self.pg_dump, before_blocks: false };
                 digest::digest_database(&settings, options, &session.progress, session.cancel.clone()).await?
             }
         };

@@ -40,6 +40,8 @@ pub struct CutOptions {
     pub family: Option<Family>,
     /// Go on, with a warning, although there are signs that kwild is at work or stopped inside a block.
     pub allow_live: bool,
+    /// Take a chain that has no block yet, as a new node's, for one of height 0.
+    pub before_blocks: bool,
 }
 
 /// The network's parameters as the database holds them, undecoded.
@@ -96,7 +98,7 @@ pub struct Facts {
 pub struct Cut {
     connection: Connection,
     settings: Settings,
-    allow_live: bool,
+    options: CutOptions,
     snapshot_id: String,
     facts: Facts,
     lookout: Arc<Lookout>,
@@ -134,8 +136,7 @@ impl Cut {
         let doing = || "read what the database says of the network".to_owned();
         let read = Self::read(&connection.client, settings, options, progress);
         let (snapshot_id, facts) = lookout.over(doing, read).await??;
-        let (settings, allow_live) = (settings.clone(), options.allow_live);
-        Ok(Cut { snapshot_id, facts, settings, allow_live, connection, lookout, watches_clients })
+        Ok(Cut { snapshot_id, facts, settings: settings.clone(), options, connection, lookout, watches_clients })
     }
 
     async fn read(
@@ -147,7 +148,7 @@ impl Cut {
         let read = Reader { client, settings };
         let (server_major, server_version) = read.server().await?;
         let family = read.family(options.family).await?;
-        let (height, app_hash, chain_sign) = read.chain(family).await?;
+        let (height, app_hash, chain_sign) = read.chain(family, options.before_blocks).await?;
         let standby = read.standby(height).await?;
         for sign in standby.into_iter().chain(read.live_signs().await?).chain(chain_sign) {
             allow(&sign, options.allow_live, progress)?;
@@ -244,11 +245,11 @@ impl Cut {
         const END: &str = "end the consistent cut";
         let end = async {
             read.client.batch_execute("COMMIT").await.map_err(|e| explain_query(e, END, read.settings))?;
-            let (height, ..) = read.chain(self.facts.family).await?;
+            let (height, ..) = read.chain(self.facts.family, self.options.before_blocks).await?;
             let moved =
                 (height != self.facts.height).then_some(LiveSign::HeightMoved { from: self.facts.height, to: height });
             for sign in read.live_signs().await?.into_iter().chain(moved) {
-                allow(&sign, self.allow_live, progress)?;
+                allow(&sign, self.options.allow_live, progress)?;
             }
             Ok(())
         };

@@ -186,7 +186,7 @@ async fn make_snapshot(settings: &Settings, options: CreateOptions, progress: &P
     let began = clock::now();
     let snapdir = absolute(&options.snapdir).or_failed(|| "cannot tell the current directory")?;
     progress.step(format!("Reading the database \"{}\" at {}", text::escape(&settings.dbname), settings.place()));
-    let cut_options = CutOptions { family: options.family, allow_live: options.allow_live };
+    let cut_options = CutOptions { family: options.family, allow_live: options.allow_live, before_blocks: false };
     let cut = Cut::open(settings, cut_options, progress).await?;
     let facts = cut.facts().clone();
     let plan = Plan::new(&options, &facts, &snapdir, progress)?;

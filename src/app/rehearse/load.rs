@@ -161,6 +161,6 @@ pub(super) async fn restored(
         let back = format!("UPDATE kwild_voting.resolutions SET expiration = expiration + {height}");
         database.execute(&back).await?;
     }
-    let options = DatabaseDigestOptions { family: Some(report.family), pg_dump: None };
+    let options = DatabaseDigestOptions { family: Some(report.family), ..DatabaseDigestOptions::default() };
     digest::digest_database(database.settings(), options, progress, cancel.clone()).await
 }

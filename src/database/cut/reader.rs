@@ -74,8 +74,13 @@ impl Reader<'_> {
         }
     }
 
-    /// The last block's height and application hash, and a sign if they say that a block was not finished.
-    pub(super) async fn chain(&self, family: Family) -> Result<(i64, Option<Vec<u8>>, Option<LiveSign>)> {
+    /// The last block's height and application hash, and a sign if they say that a block was not finished. A chain without a
+    /// block has the height 0 where that is taken, and is an error otherwise.
+    pub(super) async fn chain(
+        &self,
+        family: Family,
+        before_blocks: bool,
+    ) -> Result<(i64, Option<Vec<u8>>, Option<LiveSign>)> {
         const DOING: &str = "read the chain's height";
         let columns = match family {
             Family::V09 => "height, app_hash, false",
@@ -84,6 +89,7 @@ impl Reader<'_> {
         let rows = self.rows(&format!("SELECT {columns} FROM kwild_chain.chain LIMIT 2"), DOING).await?;
         let row = match rows.as_slice() {
             [row] => row,
+            [] if before_blocks => return Ok((0, None, None)),
             [] => {
                 return Err(Error::failed("the chain has no height: kwild_chain.chain is empty")
                     .hint(Next::NameDatabaseThatRan));
@@ -96,6 +102,9 @@ impl Reader<'_> {
         let height: i64 = self.get(row, 0, DOING)?;
         let app_hash: Option<Vec<u8>> = self.get(row, 1, DOING)?;
         let dirty: Option<bool> = self.get(row, 2, DOING)?;
+        if height < 0 && before_blocks {
+            return Ok((0, app_hash, None));
+        }
         if height < 0 {
             return Err(Error::failed(format!("the chain's height is {height}")).hint(Next::NameDatabaseThatRan));
         }

@@ -45,7 +45,10 @@ fn a_table_that_is_written_in_another_way_is_found_by_its_first_rows() {
     });
 }
 
-const CONNECTIONS: usize = 3;
+/// How many connections bring rows at once, each number in turn.
+const CONNECTIONS: [usize; 4] = [1, 2, 3, 4];
+/// Faults of a kind with so many connections, at the most.
+const FAULTS_MAX: usize = 45;
 const STATEMENTS: usize = 12;
 const ROWS: usize = 80;
 /// How long one run may take. Whole runs take a few milliseconds.
@@ -100,10 +103,11 @@ impl Fault {
     }
 }
 
-/// One run: which fault, at which step of all workers together.
+/// One run: which fault, at which step of all workers together, and of how many.
 struct Run {
     fault: Fault,
     at: usize,
+    connections: usize,
     /// Every other server says nothing any more once it has happened.
     silent: bool,
     steps: AtomicUsize,
@@ -288,7 +292,7 @@ async fn read_with(run: Arc<Run>) -> Read {
     let settings = PartialSettings::default().complete(None, |_| {}).unwrap();
     let lookout = Arc::new(Lookout::new(&settings, "nobody".to_owned(), &Progress::silent()));
     let table_of: Vec<usize> = (0..STATEMENTS).map(table).collect();
-    let (order, places) = Order::new(table_of.clone(), CONNECTIONS + STATEMENTS_AHEAD);
+    let (order, places) = Order::new(table_of.clone(), run.connections + STATEMENTS_AHEAD);
     let statement = |n: usize| Statement { name: format!("shop.t{}", table(n)), text: n.to_string(), kinds: None };
     let again = run.clone();
     let open: Opener = Box::new(move || {
@@ -315,7 +319,7 @@ async fn read_with(run: Arc<Run>) -> Read {
         let work = Box::pin(workers.clone().work(Server::connect(&run)));
         AbortOnDropHandle::new(tokio::spawn(Watched { work: Some(work), run: run.clone() }))
     };
-    let handles: Vec<_> = (0..CONNECTIONS).map(start).collect();
+    let handles: Vec<_> = (0..run.connections).map(start).collect();
     let handles = Arc::new(Mutex::new(handles));
     drop(workers);
     let tables: Vec<Table> = (0..=table(STATEMENTS - 1))
@@ -350,10 +354,18 @@ async fn read_with(run: Arc<Run>) -> Read {
 }
 
 /// A run under the watchdog; whether its fault came, and what was read.
-fn watched(runtime: &tokio::runtime::Runtime, fault: Fault, at: usize, silent: bool) -> (bool, Read) {
+fn watched(
+    runtime: &tokio::runtime::Runtime,
+    fault: Fault,
+    at: usize,
+    connections: usize,
+    silent: bool,
+) -> (bool, Read) {
+    let what = format!("{fault:?} at step {at} of {connections} connections, silent: {silent}");
     let run = Arc::new(Run {
         fault,
         at,
+        connections,
         silent,
         steps: AtomicUsize::new(0),
         happened: AtomicBool::new(false),
@@ -363,11 +375,11 @@ fn watched(runtime: &tokio::runtime::Runtime, fault: Fault, at: usize, silent: b
     let work = read_with(run.clone());
     runtime.spawn(async move { done.send(work.await) });
     let read = watch.recv_timeout(WATCHDOG);
-    let read = read.unwrap_or_else(|e| panic!("{fault:?} at step {at}, silent: {silent}: hangs ({e})"));
+    let read = read.unwrap_or_else(|e| panic!("{what}: hangs ({e})"));
     // A worker whose handle was dropped ends a moment later.
     let began = clock::now();
     while run.servers.load(Ordering::SeqCst) > 0 {
-        assert!(began.elapsed() < WATCHDOG, "{fault:?} at step {at}: a connection is left");
+        assert!(began.elapsed() < WATCHDOG, "{what}: a connection is left");
         std::thread::yield_now();
     }
     (run.happened(), read)
@@ -378,30 +390,32 @@ fn a_fault_at_any_step_of_any_worker_ends_all_of_them() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let whole: Vec<u8> = (0..STATEMENTS).flat_map(rows).flat_map(String::into_bytes).collect();
     let mut counted = Vec::new();
-    for fault in FAULTS {
+    for (fault, connections) in FAULTS.into_iter().flat_map(|fault| CONNECTIONS.map(|connections| (fault, connections)))
+    {
         // Servers that never speak again are no hang of ours where the work is to go on.
         for silent in [false, true].into_iter().filter(|silent| !(*silent && fault.is_mended())) {
             let mut happened = 0;
             let mut missed = 0;
             // Every step at first, where the workers are not yet in step; then further and further apart.
             let mut at = 0;
-            while missed < 3 && happened < 80 {
-                match watched(&runtime, fault, at, silent) {
+            while missed < 3 && happened < FAULTS_MAX {
+                match watched(&runtime, fault, at, connections, silent) {
                     (false, _) => missed += 1,
                     (true, read) => {
                         happened += 1;
                         judge(fault, at, silent, read, &whole);
                     }
                 }
-                at += 1 + happened / 20;
+                at += 1 + happened / 12;
             }
-            counted.push((fault, happened));
+            counted.push((fault, connections, happened));
         }
     }
-    let all: usize = counted.iter().map(|(_, n)| n).sum();
+    let all: usize = counted.iter().map(|(_, _, n)| n).sum();
     // How often a worker is to go on is chance, but for the first time.
-    let enough = |fault| if fault == Fault::Aborted { CONNECTIONS } else { 10 };
-    assert!(all >= 500 && counted.iter().all(|(fault, n)| *n >= enough(*fault)), "only {all} faults came: {counted:?}");
+    let enough = |fault, connections| if fault == Fault::Aborted { connections } else { 10 };
+    let each = counted.iter().all(|(fault, connections, n)| *n >= enough(*fault, *connections));
+    assert!(all >= 1000 && each, "only {all} faults came: {counted:?}");
 }
 
 #[track_caller]
@@ -435,7 +449,7 @@ fn judge(fault: Fault, at: usize, silent: bool, read: Read, whole: &[u8]) {
 #[test]
 fn a_row_that_nobody_can_load_is_named() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let run = |fault| watched(&runtime, fault, usize::MAX, false).1;
+    let run = |fault| watched(&runtime, fault, usize::MAX, 3, false).1;
     let e = run(Fault::LongRow).unwrap_err();
     assert!(e.chain().starts_with("a row of shop.t"), "{}", e.chain());
     assert!(e.chain().contains("1073741823 bytes"), "{}", e.chain());

@@ -29,6 +29,8 @@ pub struct DatabaseDigestOptions {
     pub family: Option<Family>,
     /// The pg_dump to run; `None`: the best one on the machine.
     pub pg_dump: Option<PathBuf>,
+    /// A node that has made no block yet is digested, too.
+    pub before_blocks: bool,
 }
 
 /// Digests the state in a database.
@@ -150,7 +152,7 @@ async fn digest_with(
 ) -> Result<(impl FnOnce(&TextDigest) -> Digest, StateDigester, Found)> {
     progress.step(format!("Reading the database \"{}\" at {}", text::escape(&settings.dbname), settings.place()));
     // A cut is of one moment, also where blocks go on being made.
-    let cut_options = CutOptions { family: options.family, allow_live: true };
+    let cut_options = CutOptions { family: options.family, allow_live: true, before_blocks: options.before_blocks };
     let cut = Cut::open(settings, cut_options, progress).await?;
     let facts = cut.facts().clone();
     let program = PgDump::find(options.pg_dump.as_deref(), facts.server_major).await?;

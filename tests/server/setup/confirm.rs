@@ -104,6 +104,26 @@ fn a_node_that_real_kwild_started_holds_what_was_signed() {
     }
 }
 
+/// What real kwild was seen to leave between its restore and its first block: of v0.9 no row of the chain and no voter, of
+/// v0.10 both, at height 0.
+#[test]
+fn a_node_without_a_block_is_judged_in_both_families() {
+    for (started, before) in [
+        (V09, "DELETE FROM kwild_chain.chain; DELETE FROM kwild_voting.voters"),
+        (V010, "UPDATE kwild_chain.chain SET height = 0"),
+    ] {
+        let database = started.load("database.sql.gz");
+        server().query(&database, before).unwrap();
+        let result = started.confirm(&database, &["--output", "json"]).result();
+        assert_eq!((&result["outcome"], result["height"].as_i64()), (&"as-signed".into(), Some(0)), "{result}");
+        server().query(&database, started.change).unwrap();
+        started.damaged(&database, &[started.table]);
+        let empty = started.load("not-restored.database.sql.gz");
+        server().query(&empty, before).unwrap();
+        run_failed(&started.confirm(&empty, &[]), &["NOT restored", "began empty"]);
+    }
+}
+
 #[test]
 fn damage_is_named_table_by_table() {
     for started in BOTH {
