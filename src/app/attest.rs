@@ -140,7 +140,7 @@ pub async fn compare(
         return Err(Error::refused("the lead signed no digest of the state, so that nobody can compare it")
             .hint(Next::AskForDigest));
     };
-    let options = DatabaseDigestOptions { family: None, pg_dump: old.pg_dump.clone() };
+    let options = DatabaseDigestOptions { pg_dump: old.pg_dump.clone(), ..DatabaseDigestOptions::default() };
     let found = read_old_network(&old.settings, options, progress, cancel.clone()).await?;
     Compared::new(found, manifest, &signed)
 }
