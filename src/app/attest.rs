@@ -32,8 +32,8 @@ use crate::{
 pub struct OldNode {
     /// The old node's database.
     pub settings: Settings,
-    /// The validator's key in the old network.
-    pub key: Arc<PrivateKey>,
+    /// The validator's key in the old network; `None`: what is found is not signed.
+    pub key: Option<Arc<PrivateKey>>,
     /// The pg_dump to run; `None`: the best one that is installed.
     pub pg_dump: Option<PathBuf>,
     /// Nobody named the database: it was looked for where a node's database usually is.
@@ -61,13 +61,13 @@ pub struct Compared {
     /// Validators, parameters and owner of the old network, from which a genesis follows.
     #[serde(skip)]
     pub network: NetworkState,
-    /// Whether the database's validators are those that the manifest names.
+    /// Whether the old network that the database holds is this node's own: its key is a validator there.
     #[serde(skip)]
-    pub same_validators: bool,
+    pub is_ours: bool,
 }
 
 impl Compared {
-    fn new(found: OldNetworkState, manifest: &Manifest, signed: &Other) -> Result<Self> {
+    fn new(found: OldNetworkState, old: &OldNode, manifest: &Manifest, signed: &Other) -> Result<Self> {
         let OldNetworkState { digest, network } = found;
         if digest.family != manifest.network.family {
             return Err(Error::usage(format!(
@@ -89,7 +89,7 @@ impl Compared {
             differs: comparison.differs,
             notes: comparison.notes,
             parts,
-            same_validators: digest.validators == manifest.old_validators,
+            is_ours: old.key.as_ref().is_some_and(|key| digest.validators.iter().any(|v| v.key == key.public())),
             network,
         })
     }
@@ -142,7 +142,7 @@ pub async fn compare(
     };
     let options = DatabaseDigestOptions { pg_dump: old.pg_dump.clone(), ..DatabaseDigestOptions::default() };
     let found = read_old_network(&old.settings, options, progress, cancel.clone()).await?;
-    Compared::new(found, manifest, &signed)
+    Compared::new(found, old, manifest, &signed)
 }
 
 /// Refuses a key that has no voice in the old network.
@@ -170,8 +170,8 @@ pub struct Attesting {
 }
 
 impl Attesting {
-    /// Begins to compare, and signs what comes of it. Of a database that nobody named, a difference is no statement unless
-    /// it has the old network's validators: it may be another network's.
+    /// Begins to compare, and signs what comes of it where the manifest names the key as an old validator's. Of a database that
+    /// nobody named, a difference is no statement unless the key votes in it: it may be another network's.
     pub fn start(
         old: OldNode,
         manifest: &VerifiedManifest,
@@ -183,10 +183,11 @@ impl Attesting {
         let (progress, cancel) = (progress.clone(), cancel.clone());
         let task = tokio::spawn(async move {
             let compared = compare(&old, &manifest, &progress, &cancel).await?;
-            if compared.agrees || !old.found || compared.same_validators {
+            let elector = old.key.as_ref().filter(|key| check_elector(&manifest, &key.public()).is_ok());
+            if let Some(key) = elector.filter(|_| compared.agrees || !old.found || compared.is_ours) {
                 let statement = compared.statement(id, clock::unix_seconds());
                 // Nobody waits for it any more where the node has ended.
-                let _ = sender.send(statement.sign(&old.key));
+                let _ = sender.send(statement.sign(key));
             }
             Ok(compared)
         });
@@ -225,8 +226,10 @@ impl Drop for Attesting {
 /// What `snapshot attest` is told.
 #[derive(Debug)]
 pub struct AttestOptions {
-    /// The old node's database and key.
+    /// The old node's database.
     pub old: OldNode,
+    /// The validator's key in the old network.
+    pub key: Arc<PrivateKey>,
     /// The manifest, or the directory in which it lies with its genesis.
     pub manifest: PathBuf,
     /// What the lead changed in the genesis is taken.
@@ -259,11 +262,11 @@ pub struct Attested {
 /// When the manifest's signatures do not hold, the key is no validator of the old network, or the genesis has changes that
 /// nobody accepted; as [`compare`]. A state that differs is no error here.
 pub async fn attest(options: AttestOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Attested> {
-    let AttestOptions { old, manifest: path, accept_genesis_change, out } = options;
+    let AttestOptions { old, key, manifest: path, accept_genesis_change, out } = options;
     let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path };
     let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
-    let (manifest, signer) = (signed.manifest(), old.key.public());
+    let (manifest, signer) = (signed.manifest(), key.public());
     let lead = manifest.trust.lead;
     if !signed.signers().is_ok_and(|signers| signers.keys().any(|key| *key == lead)) {
         return Err(Error::verify(format!("{} is not signed by its lead", path.display())).hint(Next::WholeManifest));
@@ -281,7 +284,7 @@ pub async fn attest(options: AttestOptions, progress: &Progress, cancel: &Cancel
     };
     let statement = compared.statement(signed.id(), clock::unix_seconds());
     let attestation = out.unwrap_or_else(|| default_name(&signer));
-    durable::write_atomically(&attestation, &statement.sign(&old.key), 0o644)?;
+    durable::write_atomically(&attestation, &statement.sign(&key), 0o644)?;
     Ok(Attested { manifest_id: signed.id(), compared, lead, signer, genesis_changes, attestation })
 }
 

@@ -44,7 +44,8 @@ impl AttestArgs {
         let key = Arc::new(read_private_key(&self.key_file)?);
         let settings = self.database.resolve(&session.progress)?.settings;
         let options = AttestOptions {
-            old: OldNode { settings, key, pg_dump: self.pg_dump, found: false },
+            old: OldNode { settings, key: Some(key.clone()), pg_dump: self.pg_dump, found: false },
+            key,
             manifest: self.manifest,
             accept_genesis_change: self.accept_genesis_change,
             out: self.out,

@@ -211,9 +211,11 @@ fn old_state(
             KeySource::New => None,
         }),
     };
-    let Some(path) = path else { return Ok(OldState::default()) };
-    let key = Arc::new(read_private_key(&path)?);
     let found = !named && old_root.is_none();
+    if path.is_none() && found {
+        return Ok(OldState::default());
+    }
+    let key = path.map(|path| read_private_key(&path).map(Arc::new)).transpose()?;
     let settings = match database.resolve(&session.progress) {
         Ok(resolved) => resolved.settings,
         // Settings that nobody gave for this purpose end nothing.

@@ -3,16 +3,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use kwil_formats::formats::key::PublicKey;
-
 use crate::{
     app::{
-        attest::{Attesting, Compared, OldNode, check_elector},
+        attest::{Attesting, Compared, OldNode},
         node::Node,
         voices::Voices,
     },
     base::{Error, Kind, Next, Notice, Progress, Result, clock, task::CancellationToken, text},
-    manifest::{Verdict, VerifiedManifest},
+    manifest::{Verdict, VerifiedManifest, statement::DifferingPart},
     snapshot,
 };
 
@@ -29,10 +27,11 @@ pub struct OldState {
     pub despite_dissent: bool,
 }
 
-/// Begins to compare the old database, where this node has one and its key has a voice.
+/// Begins to compare the old database, where this node has one. It is compared also where the manifest does not name the
+/// node's key: a lead that names false validators is found out by those whose databases have others.
 ///
 /// # Errors
-/// Refused where the operator named a database, and the key has no voice.
+/// Refused where the operator named a database, and nothing can be compared with it.
 pub(super) fn begin(
     old: &OldState,
     manifest: &VerifiedManifest,
@@ -40,15 +39,14 @@ pub(super) fn begin(
     cancel: &CancellationToken,
 ) -> Result<Option<Attesting>> {
     let Some(node) = &old.node else { return Ok(None) };
-    let signed = manifest.manifest();
-    let key: PublicKey = node.key.public();
-    if let Err(error) = check_elector(signed, &key) {
-        // The old network's validators are not known to every lead, and a new validator has no old database.
-        return if old.named && !signed.old_validators.is_empty() { Err(error) } else { Ok(None) };
-    }
-    if signed.state_digest.is_none() {
-        progress.warning("the lead signed no digest of the state: this node's old database is not compared");
-        return Ok(None);
+    if manifest.manifest().state_digest.is_none() {
+        let text =
+            "the lead signed no digest of the state, so that this node's old database cannot be compared with it";
+        if node.found {
+            progress.warning(Notice::from(text).next(Next::AskForDigest));
+            return Ok(None);
+        }
+        return Err(Error::refused(text).hint(Next::AskForDigest).or_hint(Next::AttestNothing));
     }
     // What it reads is told at its end; meanwhile the fetch has the screen.
     Ok(Some(Attesting::start(node.clone(), manifest, &Progress::silent(), cancel)))
@@ -77,11 +75,16 @@ impl Agreeing<'_> {
         if let Some(own) = own.as_ref().filter(|own| own.agrees) {
             own.check_genesis(&snapshot::read_genesis(&self.genesis)?, self.old.accept_genesis_change, self.progress)?;
         }
-        self.others(node).await?;
+        // Who counts is then the lead's invention, and nobody has to be waited for.
+        let is_false = |own: &Compared| own.parts.iter().any(|part| part.name == DifferingPart::VALIDATORS);
+        if !own.as_ref().is_some_and(is_false) || self.old.despite_dissent {
+            self.others(node).await?;
+        }
         if dissents && !self.old.despite_dissent {
-            return Err(Error::verify(
-                "enough others find the signed state in their databases, but this node's own old database holds another one",
-            )
+            let tally = node.tally();
+            return Err(Error::verify(format!(
+                "this node's own old database holds another state than the one that was signed; of the others: {tally}"
+            ))
             .hint(Next::OwnDissent));
         }
         Ok(())
@@ -129,7 +132,7 @@ impl Agreeing<'_> {
 
     /// Nobody named the database, and it is not that of the old network: its state says nothing.
     fn is_another_network(&self, compared: &Compared) -> bool {
-        self.old.node.as_ref().is_some_and(|old| old.found) && !compared.agrees && !compared.same_validators
+        self.old.node.as_ref().is_some_and(|old| old.found) && !compared.agrees && !compared.is_ours
     }
 
     /// Waits until the manifest's rule is met.

@@ -50,6 +50,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::SettleDissent => "do not start the new network: compare the named tables with the others (`regenesis snapshot digest --compare OTHER.json`); whoever stopped at another block or has a damaged database says so, and the lead publishes again".into(),
         Next::OwnDissent => "find out why: the old node may have stopped at another block, or its database is damaged. --despite-dissent takes the state of the others".into(),
         Next::NameOldState => "name it with --old-dbname, --old-host and so on, or --from-root; --no-attest says that this node attests nothing".into(),
+        Next::AttestNothing => "--no-attest takes the lead's word".into(),
         Next::WaitForAttestations => "those who are missing run `regenesis join` beside their old databases, or `regenesis snapshot attest`; the same command goes on waiting. The lead may sign with another rule: --attestations".into(),
         Next::NameCosigner => "the lead names it: `regenesis manifest sign --cosigner HEX#TYPE --threshold N`".into(),
         Next::Cosign => "each co-signer signs the file: `regenesis manifest cosign MANIFEST --key FILE`; then the lead serves it: `regenesis publish --dir DIR --key FILE` with the same --threshold and --cosigner".into(),

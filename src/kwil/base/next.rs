@@ -90,6 +90,8 @@ pub enum Next {
     OwnDissent,
     /// Name the old node's database so that its validator can attest, or say that it does not.
     NameOldState,
+    /// Say that the old database is not to be compared.
+    AttestNothing,
     /// Ask the validators that have said nothing to attest.
     WaitForAttestations,
     /// Have the lead name the key of a co-signer.

@@ -163,8 +163,9 @@ impl Digest {
         if self.schema_digest != signed.schema_digest {
             parts.push(DifferingPart::new(DifferingPart::DEFINITIONS, 0));
         }
-        if parts.is_empty() && self.state_digest != signed.digest {
-            // Nothing else is left of what a digest is made of.
+        if parts.is_empty() && self.state_digest != signed.digest && !old_validators.is_empty() {
+            // Nothing else is left of what a digest is made of. A lead that does not know the old validators has put those of
+            // the new genesis into it, which are compared apart.
             parts.push(DifferingPart::new(DifferingPart::VALIDATORS, count));
         }
         parts

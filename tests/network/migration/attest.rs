@@ -256,6 +256,25 @@ fn an_edited_genesis_is_told_and_taken_only_by_name() {
     publish.stop(Signal::SIGTERM).done();
 }
 
+/// A lead that names only its own key as the old network's would need nobody's word.
+#[test]
+fn a_lead_that_names_false_old_validators_is_found_out_by_any_old_database() {
+    let quartet = Quartet::new(Family::V010, "false");
+    let lead = Party::new();
+    lead.take_recording(Family::V010, "snaps");
+    let recorded = fs::read(data("v0.10/worlds/quartet/genesis.original.json")).unwrap();
+    let mut genesis: Value = serde_json::from_slice(&recorded).unwrap();
+    genesis["validators"].as_array_mut().unwrap().truncate(1);
+    lead.write("old.json", genesis.to_string());
+    let publish = lead.swarm(&["publish", "--dir", "snaps", "--key", "lead.key", "--genesis", "old.json"]);
+    let party = Party::new();
+    let run = quartet.join(&party, &publish.ticket(), 1, &[]).finish();
+    assert_eq!(run.code, 3, "{run:?}");
+    assert!(run.stderr.contains("with power 1 is only in your database"), "{}", run.stderr);
+    assert!(!is_set_up(&party));
+    publish.stop(Signal::SIGTERM).done();
+}
+
 #[test]
 fn a_lead_may_say_aloud_that_nobody_has_to_confirm_anything() {
     let quartet = Quartet::new(Family::V09, "none");
