@@ -15,8 +15,8 @@ use kwil_formats::{
     formats::{Family, config::StartSettings},
     judge::collation::Collation,
     judge::readiness::{
-        Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Port, PortState, Program, PsqlStart,
-        RequiredSpace, judge_machine, judge_overruled, judge_peers, judge_root, judge_server, sort,
+        Access, Check, EnvironmentVariable, Expected, Fixes, Kwild, Machine, Peers, Port, PortState, Program,
+        PsqlStart, RequiredSpace, judge_machine, judge_overruled, judge_peers, judge_root, judge_server, sort,
     },
 };
 use nix::{
@@ -26,8 +26,9 @@ use nix::{
 use serde::Serialize;
 
 use crate::{
-    base::{Advice, Context, Error, Finding, Level, Next, Result, durable},
+    base::{Advice, Context, Error, Finding, Level, Next, Progress, Result, durable},
     database::{Settings, readiness},
+    manifest::statement,
     setup::Looked,
 };
 
@@ -146,7 +147,7 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
     let wanted = family.or_else(|| looked.and_then(|looked| looked.family));
     let pg_dump_path = start.as_ref().map_or_else(|| "pg_dump".to_owned(), |start| start.pg_dump.clone());
     let program = |name: String| tokio::task::spawn_blocking(move || version_of(&name));
-    let places = places(start.as_ref(), wanted);
+    let places = listen_addresses(start.as_ref(), wanted);
     let (access, psql, pg_dump, kwild, ports, psqlrc, peers) = tokio::join!(
         readiness::look(&settings, connect_time_max),
         program("psql".to_owned()),
@@ -199,11 +200,7 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
     let mut checks = judge_server(&access, expected, old, &place, &settings.user, &settings.dbname);
     checks.extend(more);
     if let Some(looked) = looked {
-        checks.extend(judge_root(&looked.root, expected));
-        checks.extend(judge_overruled(&looked.overruled));
-        if let (Some(_), Some(family), Some(_)) = (&looked.peers, looked.family, &looked.start) {
-            checks.extend(judge_peers(&peers, family, expected));
-        }
+        checks.extend(judge_looked(looked, &peers, expected));
     }
     checks.extend(judge_machine(&machine, expected));
     sort(&mut checks);
@@ -216,11 +213,21 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
         root: root.map(|(path, _)| path.display().to_string()),
         findings,
         fixes: fix.then(|| Fixes::of(&checks)),
-        checks: checks.into_iter().map(line).collect(),
+        checks: checks.into_iter().map(report_line).collect(),
     })
 }
 
-fn line(check: Check) -> Line {
+/// What was found in a root, and whom it can dial.
+fn judge_looked(looked: &Looked, peers: &Peers, expected: Expected) -> Vec<Check> {
+    let mut checks = judge_root(&looked.root, expected);
+    checks.extend(judge_overruled(&looked.overruled));
+    if let (Some(_), Some(family), Some(_)) = (&looked.peers, looked.family, &looked.start) {
+        checks.extend(judge_peers(peers, family, expected));
+    }
+    checks
+}
+
+fn report_line(check: Check) -> Line {
     match check {
         Check::Good { code, text, next } => Line { level: "ok", code, text, next },
         Check::Found { finding, .. } => Line {
@@ -237,7 +244,7 @@ fn line(check: Check) -> Line {
 }
 
 /// Where the node will listen: by its config.toml, else Kwil's defaults.
-fn places(start: Option<&StartSettings>, family: Option<Family>) -> Vec<(String, String)> {
+fn listen_addresses(start: Option<&StartSettings>, family: Option<Family>) -> Vec<(String, String)> {
     let of = |settings: &StartSettings| {
         settings.listeners.iter().map(|l| (l.key.to_owned(), l.address.clone())).collect::<Vec<_>>()
     };
@@ -375,6 +382,20 @@ fn ask_kwild(path: &Path) -> Kwild {
         Ok((version, family, truf))
     });
     Kwild { path: shown, answer }
+}
+
+/// What a kwild says of its version, for others to be told; `None` where none is named, or it does not say.
+pub async fn kwild_version(kwild: Option<&Path>, progress: &Progress) -> Option<String> {
+    let path = kwild?.to_owned();
+    let asked = tokio::task::spawn_blocking(move || ask_kwild(&path)).await.ok()?;
+    match asked.answer {
+        Ok((version, ..)) if statement::Readiness::is_version(&version) => Some(version),
+        answer => {
+            let why = answer.err().unwrap_or_else(|| "it says too much".to_owned());
+            progress.warning(format!("the others are not told which kwild runs here: {}: {why}", asked.path));
+            None
+        }
+    }
 }
 
 /// The variables that libpq and psql read, but for secrets.

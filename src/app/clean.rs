@@ -57,11 +57,11 @@ pub fn clean(directories: &[PathBuf], remove: bool) -> Result<Cleaned> {
     found.dedup();
     let mut cleaned = Cleaned { left: Vec::new(), removed: remove, held: Vec::new() };
     for path in found {
-        let Some(_locks) = take(&path)? else {
+        let Some(_locks) = take_locks(&path)? else {
             cleaned.held.push(path);
             continue;
         };
-        let bytes = size(&path);
+        let bytes = bytes_below(&path);
         if remove {
             let gone = if is_directory(&path) { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
             gone.or_failed(|| format!("cannot remove {}", path.display()))?;
@@ -74,15 +74,15 @@ pub fn clean(directories: &[PathBuf], remove: bool) -> Result<Cleaned> {
 
 /// Unfinished roots beside a new one that nobody works on; what cannot be looked at is passed over.
 pub fn left_beside(root: &Path, own: &Path) -> Vec<PathBuf> {
-    let mut found = entries(durable::parent(root)).unwrap_or_default();
-    found.retain(|path| is_staging(path) && path != own && matches!(take(path), Ok(Some(_))));
+    let mut found = entries_of(durable::parent(root)).unwrap_or_default();
+    found.retain(|path| is_staging(path) && path != own && matches!(take_locks(path), Ok(Some(_))));
     found
 }
 
 /// Unfinished roots in a directory: beside where they will stand, or inside of them.
 fn unfinished(directory: &Path) -> Result<Vec<PathBuf>> {
     let mut found = partial_files(directory);
-    for path in entries(directory)? {
+    for path in entries_of(directory)? {
         let inside = path.join(STAGING_SUFFIX);
         if is_directory(&path) && !is_staging(&path) {
             found.extend(partial_files(&path));
@@ -108,7 +108,7 @@ fn partial_files(directory: &Path) -> Vec<PathBuf> {
     paths.filter(|path| fs::symlink_metadata(path).is_ok_and(|data| data.is_file())).collect()
 }
 
-fn entries(directory: &Path) -> Result<Vec<PathBuf>> {
+fn entries_of(directory: &Path) -> Result<Vec<PathBuf>> {
     let cannot = || format!("cannot read directory {}", directory.display());
     let mut all = Vec::new();
     for entry in fs::read_dir(directory).or_failed(cannot)?.take(ENTRIES_MAX) {
@@ -128,7 +128,7 @@ fn is_staging(path: &Path) -> bool {
 }
 
 /// The locks of an unfinished root, or of the directory that a file is fetched into; None: a process has one of them.
-fn take(path: &Path) -> Result<Option<Vec<durable::Lock>>> {
+fn take_locks(path: &Path) -> Result<Option<Vec<durable::Lock>>> {
     let mut locks = Vec::new();
     let path = if is_directory(path) { path } else { durable::parent(path) };
     for lock in [path.join(STAGING_LOCK_NAME), path.join(PRIVATE_DIRECTORY_NAME).join(LOCK_FILE_NAME)] {
@@ -144,7 +144,7 @@ fn take(path: &Path) -> Result<Option<Vec<durable::Lock>>> {
     Ok(Some(locks))
 }
 
-fn size(path: &Path) -> u64 {
+fn bytes_below(path: &Path) -> u64 {
     if !is_directory(path) {
         return fs::symlink_metadata(path).map_or(0, |data| data.len());
     }

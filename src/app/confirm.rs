@@ -166,7 +166,7 @@ pub async fn confirm(options: ConfirmOptions, progress: &Progress, cancel: &Canc
     if !has_blocks {
         notes.push("no block was made yet: the validators come from the genesis with the first one".to_owned());
     }
-    Ok(conclude(&basis, &found, judged, collation, notes, options.allow_transactions))
+    Ok(result_of(&basis, &found, judged, collation, notes, options.allow_transactions))
 }
 
 /// The progress without warnings and notes: that the node runs is as it should be, and nobody needs to hear of it.
@@ -390,7 +390,7 @@ async fn read_file(
     tokio::task::spawn_blocking(work).await.or_failed(|| "the check ended unexpectedly")?
 }
 
-fn conclude(
+fn result_of(
     basis: &Basis,
     found: &WitnessedDatabase,
     judged: Judgement,

@@ -11,9 +11,12 @@ use kwil_formats::formats::GENESIS_FILE_NAME;
 use tokio::task::JoinHandle;
 
 use super::{
+    attest::Attesting,
     manifest::NO_ATTESTATIONS,
-    node::{self, Heard, Node, Patience, SwarmOptions},
+    meet::{self, WaitFor},
+    node::{self, Heard, Node, Patience, SwarmOptions, TICKET_NAME},
     state::StateDirectory,
+    voices::Voices,
 };
 use crate::{
     base::{
@@ -22,15 +25,16 @@ use crate::{
     },
     manifest::{
         ArtifactName, Attestations, ChunkSet, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy,
-        VerifiedManifest, VerifyError,
+        VerifiedManifest, VerifyError, phrase,
     },
     snapshot::{self, CompleteSnapshot, ReadOptions, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
     swarm::{Content, Sink, short_place},
 };
 
-/// Looks at a verified manifest before the first chunk is fetched.
-pub type Accept<'a> = &'a (dyn Fn(&VerifiedManifest) -> Result<()> + Sync);
+/// Looks at a verified manifest before the first chunk is fetched. Where this node has a say about the old network's state, it
+/// gives the comparison that it has begun.
+pub type Accept<'a> = &'a (dyn Fn(&VerifiedManifest) -> Result<Option<Attesting>> + Sync);
 
 /// How to fetch.
 #[derive(Debug, Clone)]
@@ -155,6 +159,8 @@ pub async fn fetch_onto(
     if let Some(secret) = &ticket.secret {
         private.write(durable::SECRET_FILE_NAME, &secret[..])?;
     }
+    progress.note(format!("the ticket's six words, as the lead has them: {}", phrase::of_ticket(&ticket)));
+    keep_ticket(&private, &ticket)?;
     let known = known_manifest(&directory, &ticket, &state)?;
     let mut node = Node::start(&private, &ticket, &swarm, progress).await?;
     let outcome = async {
@@ -168,7 +174,10 @@ pub async fn fetch_onto(
         }
         tell_manifest(&manifest, progress);
         node.hear_validators(&manifest);
-        accept(&manifest)?;
+        if let Some(attesting) = accept(&manifest)? {
+            node.attest(attesting);
+        }
+        tell_rule(&node, progress);
         let fetching = Fetching {
             manifest: &manifest,
             directory: &directory,
@@ -205,6 +214,11 @@ pub async fn fetch_onto(
     }
 }
 
+/// Keeps the ticket for whoever waits with the directory, while this process has it.
+fn keep_ticket(private: &PrivateDirectory, ticket: &Ticket) -> Result<()> {
+    private.write(TICKET_NAME, zeroize::Zeroizing::new(ticket.to_text()?).as_bytes())
+}
+
 fn read_manifest(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
 }
@@ -225,7 +239,8 @@ fn known_manifest(directory: &Path, ticket: &Ticket, state: &StateDirectory) -> 
     }
 }
 
-async fn manifest_from_peers(
+/// The manifest, from whoever has it.
+pub(super) async fn manifest_from_peers(
     node: &mut Node,
     ticket: &Ticket,
     state: &StateDirectory,
@@ -260,8 +275,16 @@ fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
     for line in node::manifest_words(manifest.manifest()) {
         progress.note(line);
     }
-    if matches!(manifest.manifest().trust.attestations, Attestations::None) {
-        progress.note(NO_ATTESTATIONS);
+    let manifest = manifest.manifest();
+    if manifest.trust.attestations == Attestations::None && manifest.old_validators.len() != 1 {
+        progress.warning(NO_ATTESTATIONS);
+    }
+}
+
+/// Says who of the old network has to confirm the state.
+fn tell_rule(node: &Node, progress: &Progress) {
+    if let Some(words) = node.voices().and_then(Voices::rule_words) {
+        progress.note(words);
     }
 }
 
@@ -421,6 +444,7 @@ pub struct Serving {
     pub ticket: Ticket,
     /// What is served.
     pub manifest: VerifiedManifest,
+    directory: PathBuf,
     /// The check of the files, which goes on while they are served; none where it is done.
     proof: Option<JoinHandle<Result<()>>>,
     /// Ends that check.
@@ -441,10 +465,7 @@ pub async fn seed(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Serving> {
-    if !directory.is_dir() {
-        return Err(Error::failed(format!("there is no directory {}", directory.display()))
-            .hint("name the one that was published, fetched or joined into"));
-    }
+    require_directory(directory)?;
     let private = PrivateDirectory::lock(directory)?;
     let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| e.hint(Next::SignDirectory))?;
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
@@ -470,13 +491,24 @@ pub async fn seed(
     // First: whoever still has an older ticket's peers among its own is none the less complete.
     node.handle().activate(content).await?;
     let ticket = node.ticket(&ticket).await?;
+    keep_ticket(&private, &ticket)?;
     tell_manifest(&manifest, progress);
+    tell_rule(&node, progress);
     let ends = cancel.child_token();
     let proof = (!is_known).then(|| {
         let (progress, ends) = (progress.clone(), ends.clone());
         tokio::task::spawn_blocking(move || store.prove(&progress, &ends))
     });
-    Ok(Serving { node, ticket, manifest, proof, ends, _private: private })
+    Ok(Serving { node, ticket, manifest, directory: directory.to_owned(), proof, ends, _private: private })
+}
+
+/// Nothing is made where a directory with files is meant.
+pub(super) fn require_directory(directory: &Path) -> Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("there is no directory {}", directory.display()))
+        .hint("name the one that was published, fetched or joined into"))
 }
 
 impl Serving {
@@ -492,20 +524,35 @@ impl Serving {
         }
     }
 
-    /// Serves for `until` (`None`: for ever) or until a signal comes; both are good ends.
+    /// Serves until it is so (`None`: for ever) or until a signal comes; both are good ends.
     ///
     /// # Errors
     /// When the files are not what was signed, or cannot be read any more.
-    pub async fn run(mut self, until: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
+    pub async fn run(self, until: Option<WaitFor>, progress: &Progress, cancel: &CancellationToken) -> Result<()> {
+        let directory = self.directory.clone();
+        self.serve_while(async |node: &mut Node, _: &VerifiedManifest| {
+            meet::serve_until(node, until, &directory, progress, cancel).await
+        })
+        .await
+    }
+
+    /// Serves as long as `work` goes on with the node, and ends the node with it.
+    ///
+    /// # Errors
+    /// Those of the work; when the files are not what was signed.
+    pub(super) async fn serve_while<T>(
+        mut self,
+        work: impl AsyncFnOnce(&mut Node, &VerifiedManifest) -> Result<T>,
+    ) -> Result<T> {
         let proof = self.proof.take();
-        let served = tokio::select! {
+        let done = tokio::select! {
             biased;
-            served = self.node.serve(until, cancel) => served,
+            done = work(&mut self.node, &self.manifest) => done,
             error = failure_of(proof) => Err(error),
         };
         self.ends.cancel();
         self.node.stop().await;
-        served
+        done
     }
 }
 

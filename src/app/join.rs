@@ -1,7 +1,9 @@
 //! Joining: fetch into the directory that becomes the root, check, set up, and say what to do next.
 
+mod agree;
 mod next;
 mod preflight;
+mod then;
 
 use std::{
     fmt,
@@ -16,25 +18,30 @@ use kwil_formats::formats::{
 use serde::Serialize;
 use tokio::runtime::Handle;
 
+pub use self::agree::OldState;
+pub use self::then::Program;
 use self::{
+    agree::Agreeing,
     next::{DatabaseSeen, NextSteps},
     preflight::Preflight,
 };
 use super::{
-    check::MachineReport,
+    check::{self, MachineReport},
     clean,
     fetch::{self, Complete, FetchOptions, Serving},
     files::read_private_key,
+    meet::{self, WaitFor},
     node::{Node, SwarmOptions},
-    peers::{self, Company, PeersOf, WaitFor},
+    peers::{self, Company, PeersOf},
     state::StateDirectory,
+    voices::Tally,
 };
 use crate::{
     base::{
         Advice, Blake3Hash, Context, Error, Kind, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
         files::read_bounded, limits, task::CancellationToken, text,
     },
-    manifest::{Attestations, MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
+    manifest::{MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };
 
@@ -57,6 +64,8 @@ pub struct JoinOptions {
     pub state: StateDirectory,
     /// Where others reach this node's kwild, each `host:port`; empty: as its configuration and the swarm tell.
     pub node_address: Vec<String>,
+    /// The kwild that will run, which is asked for its version; the others are told it.
+    pub kwild: Option<PathBuf>,
     /// Before the result is told, these others must be ready.
     pub wait: Option<WaitFor>,
     /// The node's database is made where it is missing.
@@ -67,6 +76,8 @@ pub struct JoinOptions {
     pub reconfigure: bool,
     /// The old node's database, where its root is named.
     pub old_database: Option<DatabaseSettings>,
+    /// How the signed state is compared with the old node's database.
+    pub old: OldState,
 }
 
 impl fmt::Debug for JoinOptions {
@@ -114,6 +125,12 @@ pub struct Joined {
     pub database_ready: bool,
     /// Whom the node dials.
     pub peers: PeersOf,
+    /// What the old network's validators said of the state.
+    pub attestations: Tally,
+    /// What proves that enough validators are ready to make blocks; null: as far as this node heard, they are not.
+    pub certificate: Option<PathBuf>,
+    /// Whether starting kwild on the root would not go wrong for certain.
+    pub may_start: bool,
     /// What to do next, in order.
     #[serde(skip)]
     pub next: Vec<Advice>,
@@ -128,6 +145,17 @@ pub struct Joining {
     served: Served,
     company: Company,
     progress: Progress,
+    /// How many are ready in the certificate that was written last.
+    certified: usize,
+}
+
+/// Writes the certificate into the root's private directory when it has become one, or covers more.
+fn keep_certificate(root: &Path, node: &Node, certified: &mut usize) -> Result<()> {
+    let ready = node.roster().map_or(0, |roster| roster.ready().count());
+    if ready > *certified && meet::write_certificate(&meet::certificate_path(root), node)? {
+        *certified = ready;
+    }
+    Ok(())
 }
 
 #[derive(Debug)]
@@ -155,6 +183,11 @@ impl Served {
 }
 
 impl Joining {
+    /// Where the certificate is; `None`: there is none yet.
+    fn certificate(&self) -> Option<PathBuf> {
+        (self.certified > 0).then(|| meet::certificate_path(self.company.root()))
+    }
+
     /// Says that this root is ready, takes what others have said, and waits for those that are asked for.
     async fn meet(
         &mut self,
@@ -178,10 +211,10 @@ impl Joining {
         let mut told = None;
         loop {
             self.company.update(self.served.node(), &self.progress).await?;
-            if self.company.is_together(self.served.node(), wait) {
-                return Ok(());
+            if wait.is_met(self.served.node()) {
+                return keep_certificate(self.company.root(), self.served.node(), &mut self.certified);
             }
-            let words = self.company.waiting_words(self.served.node());
+            let words = wait.words(self.served.node());
             let waited = clock::now().duration_since(began);
             let again = "the root is complete: run the same command again, it goes on waiting";
             if give_up.is_some_and(|limit| waited >= limit) {
@@ -201,6 +234,11 @@ impl Joining {
         }
     }
 
+    /// Ends the node at once.
+    pub async fn leave(self) {
+        self.served.stop().await;
+    }
+
     /// Serves others for a while, then ends. What validators say of their kwild meanwhile still goes into config.toml.
     ///
     /// # Errors
@@ -211,6 +249,7 @@ impl Joining {
             self.served.node().tell_where();
             loop {
                 self.company.update(self.served.node(), &self.progress).await?;
+                keep_certificate(self.company.root(), self.served.node(), &mut self.certified)?;
                 if clock::now().duration_since(began) >= linger {
                     return Ok(());
                 }
@@ -269,13 +308,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         setup::check_key(&root, family, &options.key)?;
         let preflight = Preflight { options: &options, root: &root, manifest };
         tokio::task::block_in_place(|| Handle::current().block_on(preflight.require(progress)))?;
-        match &manifest.manifest().trust.attestations {
-            Attestations::None => Ok(()),
-            rule => Err(Error::refused(format!(
-                "the manifest asks for attestations by {rule} before a root is set up, and there are none"
-            ))
-            .hint("use a version of regenesis that collects attestations, or ask the lead to sign without that rule")),
-        }
+        agree::begin(&options.old, manifest, progress, cancel)
     };
     if is_finished(&root) {
         return on_finished_root(root, options, progress, cancel).await;
@@ -294,6 +327,17 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         state: options.state.clone(),
     };
     let mut complete = fetch::fetch(fetch, &accept, progress, cancel).await?;
+    let agreeing = Agreeing {
+        old: &options.old,
+        genesis: staging.join(GENESIS_FILE_NAME),
+        give_up: options.swarm.timeout,
+        progress,
+        cancel,
+    };
+    if let Err(error) = agreeing.agree(&mut complete.node).await {
+        complete.abandon().await;
+        return Err(error);
+    }
     let family = complete.manifest.manifest().network.family;
     let mut config = (options.config)(family)?;
     let all_peers = config.all_peers;
@@ -321,19 +365,22 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
             return Err(error);
         }
     };
+    complete.node.moved_to(root.join(durable::PRIVATE_DIRECTORY_NAME));
     complete.directory = root;
-    let company = Company::new(&complete.directory, &options.node_address, all_peers)?;
-    let mut joining = Joining { served: Served::Fetched(Box::new(complete)), company, progress: progress.clone() };
+    let version = check::kwild_version(options.kwild.as_deref(), progress).await;
+    let company = Company::new(&complete.directory, &options.node_address, version, all_peers)?;
+    let served = Served::Fetched(Box::new(complete));
+    let mut joining = Joining { served, company, progress: progress.clone(), certified: 0 };
     if let Err(error) = joining.meet(options.wait, options.swarm.timeout, cancel).await {
         joining.served.stop().await;
         return Err(error);
     }
-    let joined = tell(&joining, initialised, options.follow, began, progress).await;
+    let joined = result_of(&joining, initialised, options.follow, began, progress).await;
     Ok((joined, joining))
 }
 
 /// What came of a join that fetched, and what its operator does next.
-async fn tell(
+async fn result_of(
     joining: &Joining,
     initialised: Initialised,
     follow: bool,
@@ -354,9 +401,12 @@ async fn tell(
     };
     Joined {
         next: steps.advice(),
+        may_start: steps.may_start(),
+        certificate: joining.certificate(),
         database_ready: database.is_ready(&initialised.root),
         database: database.words,
         peers,
+        attestations: complete.node.tally(),
         family: initialised.family,
         chain_id: initialised.chain_id.clone(),
         state_hash: manifest.state_hash,
@@ -411,13 +461,19 @@ async fn on_finished_root(
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
     let give_up = swarm.timeout;
     let mut serving = fetch::seed(&root, None, &swarm, progress, cancel).await?;
+    // Others may still wait for this validator's word.
+    if let Some(attesting) = agree::begin(&options.old, &serving.manifest, progress, cancel)? {
+        serving.node.attest(attesting);
+    }
     // What is said to be checked was checked to its end; others are served meanwhile.
     if let Err(error) = serving.proved().await {
         serving.node.stop().await;
         return Err(error);
     }
-    let company = Company::new(&root, &options.node_address, (options.config)(family)?.all_peers)?;
-    let mut joining = Joining { served: Served::Serving(Box::new(serving)), company, progress: progress.clone() };
+    let version = check::kwild_version(options.kwild.as_deref(), progress).await;
+    let company = Company::new(&root, &options.node_address, version, (options.config)(family)?.all_peers)?;
+    let served = Served::Serving(Box::new(serving));
+    let mut joining = Joining { served, company, progress: progress.clone(), certified: 0 };
     if let Err(error) = joining.meet(options.wait, give_up, cancel).await {
         joining.served.stop().await;
         return Err(error);
@@ -437,9 +493,12 @@ async fn on_finished_root(
     };
     let joined = Joined {
         next: steps.advice(),
+        may_start: steps.may_start(),
+        certificate: joining.certificate(),
         database_ready: database.is_ready(&root),
         database: database.words,
         peers,
+        attestations: joining.served.node().tally(),
         family,
         chain_id: manifest.network.new_chain_id.clone(),
         state_hash: manifest.state_hash,

@@ -49,8 +49,8 @@ pub struct SignOptions {
     pub threshold: u32,
     /// Who may sign beside the lead.
     pub cosigners: Vec<PublicKey>,
-    /// What the old network must have said.
-    pub attestations: Attestations,
+    /// What the old network must have said; `None`: what it itself needed to go on, where it had more than one validator.
+    pub attestations: Option<Attestations>,
     /// Makes a new manifest even where nothing changed.
     pub supersede: bool,
     /// Validators of the old network with their power, where the lead knows them.
@@ -80,7 +80,7 @@ impl Default for SignOptions {
             expires: None,
             threshold: 1,
             cosigners: Vec::new(),
-            attestations: Attestations::None,
+            attestations: None,
             supersede: false,
             old_validators: Vec::new(),
             old_chain_id: None,
@@ -178,7 +178,8 @@ pub fn sign(
     candidate.node_addresses = node_addresses(&genesis, options, progress)?;
     if options.threshold > 1 {
         let needed = options.threshold;
-        progress.warning(format!("the lead's is 1 of the {needed} signatures needed: co-signers must sign, too"));
+        let text = format!("the lead's is 1 of the {needed} signatures needed: co-signers must sign, too");
+        progress.warning(Notice::from(text).next(Next::Cosign));
     }
 
     let path = dir.join(MANIFEST_FILE_NAME);
@@ -188,6 +189,13 @@ pub fn sign(
     let before = there.as_ref().map(SignedManifest::manifest).filter(|m| m.state_hash == candidate.state_hash);
     if let Some(before) = before {
         carry_over(&mut candidate, before, options);
+    }
+    candidate.trust.attestations = match &options.attestations {
+        Some(rule) => rule.clone(),
+        None => attestations_of(&candidate, genesis.leader(), snapshot.digest.is_some()),
+    };
+    if candidate.trust.attestations == Attestations::None && candidate.old_validators.len() != 1 {
+        progress.warning(NO_ATTESTATIONS);
     }
     if let Some(text) = &snapshot.digest {
         candidate.state_digest = Some(state_digest(text, options, &candidate, before));
@@ -240,7 +248,8 @@ fn carry_over(candidate: &mut Manifest, before: &Manifest, options: &SignOptions
 fn with_source(options: &SignOptions, source: &Source, family: Family) -> SignOptions {
     let mut options = options.clone();
     options.old_chain_id = options.old_chain_id.or_else(|| source.old_chain_id.clone());
-    if options.old_validators.is_empty() {
+    // Those of the database itself: an old genesis has the ones that the network began with.
+    if !source.old_validators().is_empty() {
         options.old_validators = source.old_validators().to_vec();
     }
     options.majors = options.majors.or(source.majors);
@@ -284,11 +293,12 @@ fn candidate(
             lead,
             threshold: options.threshold,
             cosigners: options.cosigners.clone(),
-            attestations: options.attestations.clone(),
+            attestations: Attestations::None,
         },
         supersedes: None,
         node_addresses: Vec::new(),
         collation: options.collation.clone(),
+        new_leader: genesis.leader().copied(),
     };
     candidate.trust.cosigners.sort();
     candidate.trust.cosigners.dedup();
@@ -327,8 +337,24 @@ fn node_addresses(genesis: &Genesis, options: &SignOptions, progress: &Progress)
     Ok(all)
 }
 
-/// The digest of the text with the validators that the state had: those of the database it came from, where they are
-/// known, else those of the genesis.
+/// What the old network itself needed to go on: v0.9 more than two thirds of the power, v0.10 its leader and more than half.
+/// Nothing where it had one validator, is not known, or nobody could compare the state.
+fn attestations_of(candidate: &Manifest, leader: Option<&PublicKey>, is_digested: bool) -> Attestations {
+    let old = &candidate.old_validators;
+    if old.len() < 2 || !is_digested {
+        return Attestations::None;
+    }
+    match (candidate.network.family, leader) {
+        (Family::V09, _) => Attestations::PowerOver { numerator: 2, denominator: 3 },
+        (Family::V010, Some(leader)) if old.iter().any(|validator| validator.key == *leader) => {
+            Attestations::LeaderAndMajority { leader: *leader }
+        }
+        (Family::V010, _) => Attestations::PowerOver { numerator: 1, denominator: 2 },
+    }
+}
+
+/// The digest of the text with the validators that the state had: those of the database it came from, else those of the old
+/// network as far as they are known, else those of the genesis.
 fn state_digest(
     text: &TextDigest,
     options: &SignOptions,
@@ -337,12 +363,10 @@ fn state_digest(
 ) -> StateDigest {
     let signed = before.and_then(|m| m.state_digest.as_ref());
     let old = &candidate.old_validators;
-    let validators = if !options.state_validators.is_empty() {
-        &options.state_validators
-    } else if signed.is_some_and(|signed| text.state_digest(old) == signed.digest) {
-        old
-    } else {
-        &candidate.new_validators
+    let validators = match (options.state_validators.as_slice(), old.as_slice()) {
+        ([], []) => &candidate.new_validators,
+        ([], _) => old,
+        (_, _) => &options.state_validators,
     };
     let known = signed.map(|signed| (signed.server_major, signed.dump_major)).filter(|majors| *majors != (0, 0));
     let mut digest = StateDigestOf::new(text, validators);

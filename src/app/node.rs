@@ -7,24 +7,30 @@ use std::{
     time::Duration,
 };
 
-use kwil_formats::formats::{
-    Family, GENESIS_STATE_FILE_NAME,
-    key::{PrivateKey, PublicKey},
-};
+use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME, key::PrivateKey};
 use tokio::time::timeout;
 
+use super::{
+    attest::{Attesting, Compared},
+    kept::KeptStatements,
+    short,
+    voices::{Tally, Voices},
+};
 use crate::{
     base::{
         Context, Error, Kind, Next, Notice, Progress, Result, clock, files::read_bounded, limits,
         task::CancellationToken, text,
     },
-    manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
+    manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest, Word},
     store::{ArtifactFile, Contents, PrivateDirectory},
     swarm::{self, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
 };
 
 const IDENTITY_NAME: &str = "identity";
 const PORT_NAME: &str = "port";
+const STATEMENTS_NAME: &str = "statements";
+/// The ticket that leads into the swarm of the directory, for whoever comes by it later on this machine.
+pub(super) const TICKET_NAME: &str = "ticket";
 /// When no more listening addresses come for this long, the ticket is made.
 const ADDRESSES_QUIET: Duration = Duration::from_millis(200);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -48,6 +54,8 @@ pub struct SwarmOptions {
     pub peers_max: usize,
     /// Gives up when no byte has come for this long; `None`: never.
     pub timeout: Option<Duration>,
+    /// Signed statements of validators that are passed on, as files held them.
+    pub statements: Vec<Vec<u8>>,
 }
 
 impl Default for SwarmOptions {
@@ -61,6 +69,7 @@ impl Default for SwarmOptions {
             allow: Vec::new(),
             peers_max: limits::PEERS_MAX,
             timeout: None,
+            statements: Vec::new(),
         }
     }
 }
@@ -77,8 +86,15 @@ pub struct Node {
     progress: Progress,
     /// What validators say, once the manifest is known.
     roster: Option<Roster>,
+    /// What validators of the old network say, once the manifest is known.
+    voices: Option<Voices>,
+    /// Statements that the operator gave, until the manifest is known.
+    given: Vec<Vec<u8>>,
+    /// Every chunk is with two others.
+    is_every_chunk_out: bool,
     /// Statements that the members are still to be told.
     untold: Vec<Vec<u8>>,
+    kept: KeptStatements,
     /// Where members see this node, and who sees it there.
     seen: BTreeMap<IpAddr, BTreeSet<String>>,
     /// This node's own, which says of which validator it is.
@@ -142,7 +158,11 @@ impl Node {
             early: VecDeque::new(),
             progress: progress.clone(),
             roster: None,
+            voices: None,
+            given: options.statements.clone(),
+            is_every_chunk_out: false,
             untold: Vec::new(),
+            kept: KeptStatements::new(private.file(STATEMENTS_NAME)),
             seen: BTreeMap::new(),
             identity,
             names: BTreeMap::new(),
@@ -200,9 +220,68 @@ impl Node {
         self.handle.status()
     }
 
-    /// Listens from now on to what validators of this manifest's new network say.
+    /// Listens from now on to what validators of this manifest's two networks say, and passes on what the operator gave.
     pub fn hear_validators(&mut self, manifest: &VerifiedManifest) {
-        self.roster = Some(Roster::new(manifest.id(), manifest.manifest()));
+        let mut roster = Roster::new(manifest.id(), manifest.manifest());
+        let mut voices = Voices::new(manifest.id(), manifest.manifest());
+        // What this node heard before it was stopped the last time; others may come who have heard nothing.
+        let before = self.kept.read();
+        self.untold.extend(voices.take(&before, &self.progress));
+        self.untold.extend(roster.take(before));
+        self.roster = Some(roster);
+        let given = std::mem::take(&mut self.given);
+        let kept = voices.take(&given, &self.progress);
+        if kept.len() < given.len() {
+            let text =
+                "a statement that was given is no attestation by a validator of the old network about this manifest";
+            self.progress.warning(text);
+        }
+        self.untold.extend(kept);
+        self.voices = Some(voices);
+    }
+
+    /// Compares the old node's database meanwhile, and says what comes of it.
+    pub fn attest(&mut self, attesting: Attesting) {
+        if let Some(voices) = &mut self.voices {
+            voices.compare(attesting);
+        }
+    }
+
+    /// What validators of the old network have said so far.
+    pub fn voices(&self) -> Option<&Voices> {
+        self.voices.as_ref()
+    }
+
+    /// How many of them have said what; before the manifest is known there are none.
+    pub fn tally(&self) -> Tally {
+        self.voices.as_ref().map(Voices::tally).unwrap_or_default()
+    }
+
+    /// Waits for this node's own comparison, if there is one, and serves meanwhile; its statement was passed on by then.
+    ///
+    /// # Errors
+    /// When the node ended; inside, when the comparison failed.
+    pub async fn own_comparison(&mut self) -> Result<Result<Option<Compared>>> {
+        while self.voices.as_ref().is_some_and(|voices| !voices.is_compared()) {
+            self.next().await?;
+        }
+        self.say_own();
+        self.pass_on().await?;
+        Ok(match &mut self.voices {
+            Some(voices) => voices.compared().await,
+            None => Ok(None),
+        })
+    }
+
+    /// The directory that this node serves stands under another name now.
+    pub fn moved_to(&mut self, private: PathBuf) {
+        self.kept.move_to(private.join(STATEMENTS_NAME));
+    }
+
+    fn say_own(&mut self) {
+        let Some(voices) = &mut self.voices else { return };
+        let own: Vec<Vec<u8>> = voices.own_statement().into_iter().collect();
+        self.untold.extend(voices.take(&own, &self.progress));
     }
 
     /// What validators have said so far.
@@ -210,11 +289,19 @@ impl Node {
         self.roster.as_ref()
     }
 
-    /// Says, as the validator with this key, that it is ready and where its kwild is; nothing where it is none.
-    pub fn say_ready(&mut self, key: &PrivateKey, places: Vec<String>) {
+    /// Whether every chunk is with two other members, as they say.
+    pub fn is_every_chunk_out(&self) -> bool {
+        self.is_every_chunk_out
+    }
+
+    /// Says, as the validator with this key, that it is ready; whether there was anything to say: not where it is no
+    /// validator, or has said just that.
+    pub fn say_ready(&mut self, key: &PrivateKey, word: &Word) -> bool {
         let vouch = |message: &[u8]| self.identity.sign(message);
-        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, places, clock::unix_seconds(), vouch));
+        let statement = self.roster.as_mut().and_then(|roster| roster.say(key, word, clock::unix_seconds(), vouch));
+        let is_new = statement.is_some();
         self.untold.extend(statement);
+        is_new
     }
 
     /// Where members see this node, best first: what others can dial, then where most see it.
@@ -229,15 +316,22 @@ impl Node {
     /// # Errors
     /// When the node ended.
     pub async fn pass_on(&mut self) -> Result<()> {
-        let Some(roster) = self.roster.as_ref().filter(|_| !self.untold.is_empty()) else { return Ok(()) };
+        self.say_own();
+        let Some(roster) = self.roster.as_ref().filter(|_| !self.untold.is_empty()) else {
+            self.kept.write_if_due();
+            return Ok(());
+        };
         for (peer, validator) in roster.nodes() {
-            let name = format!("validator {}", short_key(validator));
+            let name = format!("validator {}", short::key(validator));
             if self.names.get(&peer) != Some(&name) {
                 self.handle.name(&peer, name.clone()).await?;
                 self.names.insert(peer, name);
             }
         }
-        self.handle.tell(roster.statements(), std::mem::take(&mut self.untold)).await
+        let attested = self.voices.iter().flat_map(Voices::statements);
+        let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
+        self.kept.write_soon(&all);
+        self.handle.tell(all, std::mem::take(&mut self.untold)).await
     }
 
     /// Waits for something that needs a decision, at most a moment; the rest becomes progress.
@@ -272,9 +366,14 @@ impl Node {
                     .hint("ask the lead for the current ticket; what was fetched stays"));
             }
             Event::Complete => return Ok(Heard::Complete),
-            Event::EveryChunkOut(out) => return Ok(Heard::EveryChunkOut(out)),
+            Event::EveryChunkOut(out) => {
+                self.is_every_chunk_out = out;
+                return Ok(Heard::EveryChunkOut(out));
+            }
             Event::Failed(error) => return Err(error),
             Event::Statements(all) => {
+                let attested = self.voices.as_mut().map(|voices| voices.take(&all, &self.progress));
+                self.untold.extend(attested.into_iter().flatten());
                 let new = self.roster.as_mut().map(|roster| roster.take(all));
                 self.untold.extend(new.into_iter().flatten());
             }
@@ -344,8 +443,9 @@ impl Node {
     }
 
     /// Ends the node and says what went to and came from whom.
-    pub async fn stop(self) -> Vec<PeerTotal> {
+    pub async fn stop(mut self) -> Vec<PeerTotal> {
         self.progress.done("serve");
+        self.kept.write_now();
         let totals = self.handle.stop().await;
         for total in totals.iter().filter(|t| t.sent_bytes + t.received_bytes > 0) {
             self.progress.note(format!(
@@ -361,11 +461,6 @@ impl Node {
         }
         totals
     }
-}
-
-/// A validator's key as people tell it from others.
-pub(super) fn short_key(key: &PublicKey) -> String {
-    key.to_string().chars().take(8).collect()
 }
 
 /// Whether nobody reaches it but this machine, or neighbours who know through which interface.

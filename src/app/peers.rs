@@ -18,10 +18,10 @@ use kwil_formats::formats::{
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::node::{Node, short_key};
+use super::{node::Node, short};
 use crate::{
     base::{Error, Notice, Progress, Result, limits, text},
-    manifest::Roster,
+    manifest::{Roster, Word, statement::Stage},
     setup::{self, PeersInRoot},
 };
 
@@ -48,15 +48,6 @@ pub async fn that_resolve(family: Family, peers: &[PeerAddress], progress: &Prog
         ));
     }
     good.into_iter().map(|(peer, _)| peer.clone()).collect()
-}
-
-/// Which others an operator waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WaitFor {
-    /// So many that they make blocks: more than two thirds of the power, and the leader.
-    Quorum,
-    /// Every validator of the genesis.
-    Everyone,
 }
 
 /// The other validators, as far as they are known.
@@ -95,7 +86,7 @@ impl PeersOf {
         }
         let known = self.others - self.without_address.len();
         let mut words = format!("config.toml names {known} of {}", text::count(self.others as u64, "other validator"));
-        let missing: Vec<String> = self.without_address.iter().take(4).map(short_key).collect();
+        let missing: Vec<String> = self.without_address.iter().take(4).map(short::key).collect();
         if !missing.is_empty() {
             let more = if self.without_address.len() > missing.len() { " …" } else { "" };
             words.push_str(&format!("; not yet: {}{more}", missing.join(", ")));
@@ -110,12 +101,12 @@ pub struct Company {
     root: PathBuf,
     family: Family,
     key: PrivateKey,
-    leader: Option<PublicKey>,
+    kwild_version: Option<String>,
     filter: PeerFilter,
     /// Where the operator says that its kwild is.
     given: Vec<String>,
     settings: PeerSettings,
-    said: Option<Vec<String>>,
+    /// Statements that were made.
     statements: u32,
     heard: Vec<PeerAddress>,
     dials: Vec<PeerAddress>,
@@ -126,11 +117,12 @@ pub struct Company {
 }
 
 impl Company {
-    /// The company of a finished root. `given` is where the operator says that this node is reached.
+    /// The company of a finished root. `given` is where the operator says that this node is reached, `kwild_version` what
+    /// will run there.
     ///
     /// # Errors
     /// When the root's files cannot be read.
-    pub fn new(root: &Path, given: &[String], all_peers: bool) -> Result<Self> {
+    pub fn new(root: &Path, given: &[String], kwild_version: Option<String>, all_peers: bool) -> Result<Self> {
         let (_, genesis) = setup::read_genesis(&root.join(kwil_formats::formats::GENESIS_FILE_NAME))?;
         let family = genesis.family();
         let (key, _) = setup::read_key_file(&root.join(setup::key_file_name(family)))?;
@@ -140,10 +132,9 @@ impl Company {
         Ok(Company {
             root: root.to_owned(),
             family,
-            leader: genesis.leader().copied(),
+            kwild_version,
             given: given.to_vec(),
             settings: PeerSettings::parse(&config).map_err(Error::from)?,
-            said: None,
             statements: 0,
             heard: Vec::new(),
             peers: PeersOf::new(&genesis, &key.public(), dials.clone()),
@@ -153,6 +144,11 @@ impl Company {
             genesis,
             complained: false,
         })
+    }
+
+    /// The root.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The others, as config.toml has them now.
@@ -165,10 +161,9 @@ impl Company {
     /// # Errors
     /// When the swarm has ended.
     pub async fn update(&mut self, node: &mut Node, progress: &Progress) -> Result<()> {
-        let places = places(&self.given, &self.settings, &node.seen_at());
-        if self.said.as_ref() != Some(&places) && self.statements < STATEMENTS_OWN_MAX {
-            node.say_ready(&self.key, places.clone());
-            self.said = Some(places);
+        let places = own_addresses(&self.given, &self.settings, &node.seen_at());
+        let word = Word { stage: Stage::RootReady, kwild_version: self.kwild_version.clone(), places };
+        if self.statements < STATEMENTS_OWN_MAX && node.say_ready(&self.key, &word) {
             self.statements += 1;
         }
         node.pass_on().await?;
@@ -203,28 +198,11 @@ impl Company {
         }
         Ok(())
     }
-
-    /// Whether those have come that are waited for.
-    pub fn is_together(&self, node: &Node, wait: WaitFor) -> bool {
-        node.roster().is_some_and(|roster| match wait {
-            WaitFor::Quorum => roster.is_quorum(self.leader.as_ref()),
-            WaitFor::Everyone => roster.missing().next().is_none(),
-        })
-    }
-
-    /// Who is still waited for, in words.
-    pub fn waiting_words(&self, node: &Node) -> String {
-        let Some(roster) = node.roster() else { return "waiting for the other validators".to_owned() };
-        let missing: Vec<String> = roster.missing().take(4).map(|validator| short_key(&validator.key)).collect();
-        let (ready, all) = (roster.ready().count(), roster.ready().count() + roster.missing().count());
-        let more = if all - ready > missing.len() { " …" } else { "" };
-        format!("{ready} of {} ready; waiting for {}{more}", text::count(all as u64, "validator"), missing.join(", "))
-    }
 }
 
 /// Where others reach this node's kwild: where the operator says; else what its configuration advertises; else where it
 /// listens, and where the members see this machine, at the port that kwild listens on.
-fn places(given: &[String], settings: &PeerSettings, seen: &[IpAddr]) -> Vec<String> {
+fn own_addresses(given: &[String], settings: &PeerSettings, seen: &[IpAddr]) -> Vec<String> {
     if !given.is_empty() {
         return given.to_vec();
     }
@@ -275,20 +253,23 @@ mod tests {
     fn where_a_node_says_that_it_is() {
         let seen = |all: &[&str]| all.iter().map(|ip| ip.parse().unwrap()).collect::<Vec<IpAddr>>();
         let open = settings(None, None, Some(6600));
-        assert_eq!(places(&[], &open, &seen(&["1.2.3.4", "2001:db8::1"])), ["1.2.3.4:6600", "[2001:db8::1]:6600"]);
-        assert_eq!(places(&[], &open, &seen(&["127.0.0.1"])), ["127.0.0.1:6600"], "all on one machine");
-        assert_eq!(places(&[], &open, &seen(&["127.0.0.1", "10.0.0.1"])), ["10.0.0.1:6600"]);
-        assert!(places(&[], &open, &[]).is_empty());
+        assert_eq!(
+            own_addresses(&[], &open, &seen(&["1.2.3.4", "2001:db8::1"])),
+            ["1.2.3.4:6600", "[2001:db8::1]:6600"]
+        );
+        assert_eq!(own_addresses(&[], &open, &seen(&["127.0.0.1"])), ["127.0.0.1:6600"], "all on one machine");
+        assert_eq!(own_addresses(&[], &open, &seen(&["127.0.0.1", "10.0.0.1"])), ["10.0.0.1:6600"]);
+        assert!(own_addresses(&[], &open, &[]).is_empty());
         let local = settings(None, Some("127.0.0.1:7000"), Some(7000));
-        assert_eq!(places(&[], &local, &seen(&["127.0.0.1"])), ["127.0.0.1:7000"]);
-        assert_eq!(places(&[], &local, &seen(&["10.0.0.1"])), ["127.0.0.1:7000"], "nobody is let in there");
+        assert_eq!(own_addresses(&[], &local, &seen(&["127.0.0.1"])), ["127.0.0.1:7000"]);
+        assert_eq!(own_addresses(&[], &local, &seen(&["10.0.0.1"])), ["127.0.0.1:7000"], "nobody is let in there");
         let told = settings(Some("k.example:1"), None, Some(6600));
-        assert_eq!(places(&[], &told, &seen(&["1.2.3.4"])), ["k.example:1"]);
-        assert_eq!(places(&["me.example:5".to_owned()], &told, &seen(&["1.2.3.4"])), ["me.example:5"]);
+        assert_eq!(own_addresses(&[], &told, &seen(&["1.2.3.4"])), ["k.example:1"]);
+        assert_eq!(own_addresses(&["me.example:5".to_owned()], &told, &seen(&["1.2.3.4"])), ["me.example:5"]);
         let many: Vec<IpAddr> = (1..100).map(|n| IpAddr::from([10, 0, 0, n])).collect();
-        assert_eq!(places(&[], &open, &many).len(), limits::PEER_ADDRESSES_EACH_MAX);
-        assert!(places(&[], &settings(None, None, None), &many).is_empty(), "a port that nobody knows");
-        assert!(places(&[], &open, &seen(&["fe80::1", "0.0.0.0", "ff02::1"])).is_empty());
+        assert_eq!(own_addresses(&[], &open, &many).len(), limits::PEER_ADDRESSES_EACH_MAX);
+        assert!(own_addresses(&[], &settings(None, None, None), &many).is_empty(), "a port that nobody knows");
+        assert!(own_addresses(&[], &open, &seen(&["fe80::1", "0.0.0.0", "ff02::1"])).is_empty());
     }
 
     #[tokio::test]

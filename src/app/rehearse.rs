@@ -317,7 +317,7 @@ async fn load_and_compare(
     let (failed, more) = loaded.complaints.by_statement(&loaded.read.outline, votes);
     let whole = more == 0
         && failed.iter().all(|failed| failed.expected)
-        && differing(report, &loaded.rows, wanted.manifest.as_ref()).is_empty();
+        && tables_that_differ(report, &loaded.rows, wanted.manifest.as_ref()).is_empty();
     let digest = if whole { Some(load::restored(database, report, progress, cancel).await?) } else { None };
     Ok(Restored { loaded, digest })
 }
@@ -342,7 +342,8 @@ fn judge(wanted: &Wanted, restored: Restored, server: Server) -> Result<Rehearse
     }
     let stopped = report.guarded && (failed_more > 0 || failed.iter().any(|f| !f.expected));
     // What is there is the server's remains, not what kwild would have.
-    let mut differs = if stopped { Vec::new() } else { differing(report, &loaded.rows, wanted.manifest.as_ref()) };
+    let mut differs =
+        if stopped { Vec::new() } else { tables_that_differ(report, &loaded.rows, wanted.manifest.as_ref()) };
     let mut schema_differs = Vec::new();
     if let Some(restored) = &digest {
         let file = Digest::new(&loaded.read.digest, &[]);
@@ -377,7 +378,11 @@ fn is_the_servers(sqlstate: Option<&str>) -> bool {
     sqlstate.is_some_and(|code| ["53", "57", "58"].iter().any(|class| code.starts_with(class)))
 }
 
-fn differing(report: &ScanReport, restored: &BTreeMap<String, u64>, manifest: Option<&Manifest>) -> Vec<RowsDiffer> {
+fn tables_that_differ(
+    report: &ScanReport,
+    restored: &BTreeMap<String, u64>,
+    manifest: Option<&Manifest>,
+) -> Vec<RowsDiffer> {
     let signed: BTreeMap<&str, u64> = manifest
         .and_then(|manifest| manifest.state_digest.as_ref())
         .map(|digest| digest.tables.iter().map(|t| (&*t.name, t.rows)).collect())
@@ -445,12 +450,13 @@ mod tests {
         let text = SnapshotText::open(&path).unwrap();
         let mut snapshot = text.read(&ReadOptions::default(), |_| {}).unwrap().scan.unwrap();
         let mut restored = snapshot.table_rows.clone();
-        assert_eq!(differing(&snapshot, &restored, None), []);
+        assert_eq!(tables_that_differ(&snapshot, &restored, None), []);
         restored.remove("notes.pages");
         restored.insert("ledger.accts".to_owned(), 79);
         restored.insert("public.other".to_owned(), 5);
         snapshot.table_rows.insert("notes.pages".to_owned(), 4);
-        let words: Vec<String> = differing(&snapshot, &restored, None).iter().map(ToString::to_string).collect();
+        let words: Vec<String> =
+            tables_that_differ(&snapshot, &restored, None).iter().map(ToString::to_string).collect();
         assert_eq!(
             words,
             ["ledger.accts: 79 rows restored, 80 in the file", "notes.pages: the table was not made, 4 in the file"]

@@ -116,7 +116,7 @@ pub struct Testnet {
 }
 
 /// The shell command that makes the node's database; `config` is that of all nodes.
-fn create(family: Family, node: &Node, config: &[(String, String)]) -> String {
+fn create_database_command(family: Family, node: &Node, config: &[(String, String)]) -> String {
     let said = |v09: &str, v010: &str, default: &str| {
         let key = if family == Family::V09 { v09 } else { v010 };
         let value = config.iter().rev().find(|(name, _)| name == key).map_or(default, |(_, value)| value);
@@ -198,7 +198,7 @@ pub fn testnet(options: TestnetOptions) -> Result<Testnet> {
                     validator: made.validator.is_some(),
                     leader: made.validator.as_ref().is_some_and(|seat| seat.leader),
                     dbname: node.dbname.clone(),
-                    create: create(family, node, &work.config),
+                    create: create_database_command(family, node, &work.config),
                     rpc_port: node.ports.iter().find(|(what, _)| *what == "rpc").map_or(0, |(_, port)| *port),
                 }
             })

@@ -15,10 +15,16 @@ pub const CHAIN_ID_SIZE_BYTES_MAX: usize = 128;
 pub const COSIGNERS_MAX: usize = 64;
 /// Bytes of an attestation or a readiness statement. Enforced by `manifest`.
 pub const STATEMENT_SIZE_BYTES_MAX: usize = 1 << 10;
+/// Parts that an attestation names as differing. Enforced by `manifest`.
+pub const DIFFERING_PARTS_MAX: usize = 6;
+/// Bytes of the name of such a part. Enforced by `manifest`.
+pub const DIFFERING_PART_NAME_BYTES_MAX: usize = 100;
+/// Bytes of the file in which a node keeps what validators have said. Enforced by `app`.
+pub const STATEMENTS_FILE_SIZE_BYTES_MAX: usize = 4 << 20;
 /// Statements in one message; as many as fit. Enforced by `swarm`.
 pub const STATEMENTS_IN_MESSAGE_MAX: usize = 60;
 /// Statements that one session may pass on: each validator's of a large network, some times over. Enforced by `swarm`.
-pub const STATEMENTS_OF_SESSION_BYTES_MAX: usize = 512 << 10;
+pub const STATEMENTS_OF_SESSION_BYTES_MAX: usize = 1 << 20;
 /// Statements of one validator that are taken, each newer than the last; it says another one when its address changes. Enforced by `app`.
 pub const STATEMENTS_OF_VALIDATOR_MAX: u32 = 32;
 /// Addresses under which others see this node, that are kept. Enforced by `app`.
@@ -88,3 +94,13 @@ pub const SNAPSHOT_TEXT_BYTES_MAX: u64 = 1 << 44;
 /// Bytes of a file with a state digest as JSON: twice what a
 /// digest's names may take, and its hashes. Enforced by `snapshot`.
 pub const DIGEST_FILE_SIZE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of a file of evidence; a certificate's statements take nearly all of it. Enforced by `manifest`.
+pub const EVIDENCE_SIZE_BYTES_MAX: usize = 4 << 20;
+/// Statements of a certificate: far more than any network has validators. Enforced by `manifest`.
+pub const CERTIFICATE_STATEMENTS_MAX: usize = 4096;
+/// Bytes of evidence that goes through a swarm: of two signed heads and the longest chain id. Enforced by `swarm`.
+pub const EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX: usize = 1 << 10;
+/// The last second that has a date as RFC 3339 writes it: 9999-12-31T23:59:59Z. Enforced by `manifest`.
+pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
+/// Characters of a kwild's version in a statement. Enforced by `manifest`.
+pub const KWILD_VERSION_CHARS_MAX: usize = 64;

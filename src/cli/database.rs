@@ -53,6 +53,49 @@ pub(crate) struct DatabaseArgs {
     from_root: Option<PathBuf>,
 }
 
+/// The old node's database, where another database is set by flags of its own.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Old node's database (this node says whether it holds the signed state)")]
+pub(crate) struct OldDatabaseArgs {
+    /// Database of the old node [default: as its root says, else kwild]
+    #[arg(long, value_name = "NAME")]
+    old_dbname: Option<String>,
+    /// Its host; a path is the directory of a unix socket
+    #[arg(long, value_name = "HOST")]
+    old_host: Option<String>,
+    /// Its port
+    #[arg(long, value_name = "PORT")]
+    old_port: Option<u16>,
+    /// Its role
+    #[arg(long, value_name = "ROLE")]
+    old_user: Option<String>,
+    /// File that holds nothing but its password
+    #[arg(long, value_name = "FILE")]
+    old_password_file: Option<PathBuf>,
+    /// How much TLS, as --sslmode of other commands
+    #[arg(long, value_name = "MODE")]
+    old_sslmode: Option<SslMode>,
+    /// Root of the old node, where its settings are not carried over
+    #[arg(long, value_name = "DIR")]
+    old_from_root: Option<PathBuf>,
+}
+
+impl OldDatabaseArgs {
+    /// The same as flags of a command that reads one database; `root` is the old node's where these flags name none.
+    pub(crate) fn database(self, root: Option<PathBuf>) -> DatabaseArgs {
+        DatabaseArgs {
+            dbname: self.old_dbname,
+            host: self.old_host,
+            port: self.old_port,
+            user: self.old_user,
+            password: None,
+            password_file: self.old_password_file,
+            sslmode: self.old_sslmode,
+            from_root: self.old_from_root.or(root),
+        }
+    }
+}
+
 /// The settings of a connection, and what was found in the node's root on the way.
 #[derive(Debug)]
 pub(crate) struct Resolved {

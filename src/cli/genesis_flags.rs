@@ -73,7 +73,7 @@ impl GenesisFlags {
     /// `Kind::Usage` when a flag's text is not what it must be.
     pub(crate) fn new_genesis(&self, family: Family) -> Result<NewGenesis> {
         let mut fresh = self.fresh(family)?;
-        let leader = self.leader.as_deref().map(|text| text.parse::<PublicKey>().map_err(|e| bad("--leader", e)));
+        let leader = self.leader.as_deref().map(|text| text.parse::<PublicKey>().map_err(|e| bad_value("--leader", e)));
         fresh.leader = leader.transpose()?;
         let gas = self.gas;
         // The same twice: once for a look beforehand, once with the snapshot's hash.
@@ -92,7 +92,7 @@ impl GenesisFlags {
         }
         for text in &self.validator {
             // Both families' as v0.10 writes it.
-            fresh.validators.push(entry(Family::V010, text).map_err(|e| bad("--validator", e))?);
+            fresh.validators.push(entry(Family::V010, text).map_err(|e| bad_value("--validator", e))?);
         }
         fresh.db_owner.clone_from(&self.db_owner);
         fresh.max_block_size = self.max_block_size;
@@ -125,6 +125,6 @@ fn of_node(fresh: &Fresh, gas: bool, key: &PublicKey, state_hash: Option<Sha256H
     })
 }
 
-fn bad(flag: &str, why: impl std::fmt::Display) -> Error {
+fn bad_value(flag: &str, why: impl std::fmt::Display) -> Error {
     Error::usage(format!("{flag}: {why}")).hint("`regenesis setup init --help` says what each flag takes")
 }

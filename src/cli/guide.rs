@@ -42,7 +42,7 @@ impl GuideArgs {
             FamilyName::V09 => Family::V09,
             FamilyName::V010 => Family::V010,
         };
-        session.output.result(&Guide { guide: text(self.part, family) })
+        session.output.result(&Guide { guide: text_of(self.part, family) })
     }
 }
 
@@ -57,7 +57,7 @@ impl fmt::Display for Guide {
     }
 }
 
-fn text(part: Part, family: Family) -> String {
+fn text_of(part: Part, family: Family) -> String {
     let template = match part {
         Part::Lead => include_str!("guide/lead.txt"),
         Part::Validator => include_str!("guide/validator.txt"),
@@ -86,7 +86,7 @@ mod tests {
     fn every_command_of_every_guide_can_be_run() {
         for family in [Family::V09, Family::V010] {
             for (part, commands) in [(Part::Lead, 7), (Part::Validator, 5), (Part::Relay, 4)] {
-                let text = text(part, family);
+                let text = text_of(part, family);
                 assert_eq!(misspelt(&text), [""; 0], "{part:?} {family}");
                 assert!(text.lines().filter(|line| line.starts_with("    regenesis ")).count() >= commands, "{text}");
                 assert!(!text.contains(['{', '}']), "a name without its value: {text}");

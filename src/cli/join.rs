@@ -1,21 +1,30 @@
 //! `join`: fetch, verify, set the root up, serve others for a while.
 
-use std::path::PathBuf;
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::{Args, ValueEnum};
+use kwil_formats::formats::Family;
 
 use super::{
     Session,
     config_flags::ConfigFlags,
+    database::OldDatabaseArgs,
     setup_init::OldConfig,
     swarm::SourceArgs,
     words::{check::CheckResult, root::JoinResult},
 };
 use crate::{
     app::{
+        attest::OldNode,
         check,
-        join::{self, JoinOptions},
-        peers::{self, WaitFor},
+        files::read_private_key,
+        join::{self, JoinOptions, OldState, Program},
+        meet::WaitFor,
+        peers,
     },
     base::{Error, Next, Result},
     setup::{self, KeySource, NodeConfig},
@@ -43,6 +52,9 @@ pub(crate) struct JoinArgs {
     /// config.toml advertises, else where the swarm sees this machine, at kwild's port for peers]
     #[arg(long, value_name = "HOST:PORT")]
     node_address: Vec<String>,
+    /// The kwild that will run here: it is asked for its version, which the other validators are told
+    #[arg(long, value_name = "PATH")]
+    kwild: Option<PathBuf>,
     /// Also dial nodes that the manifest or the old root names and that are no validators in the genesis
     #[arg(long)]
     all_peers: bool,
@@ -63,6 +75,25 @@ pub(crate) struct JoinArgs {
     /// The node shall only follow: a key that is no validator is right
     #[arg(long)]
     follow: bool,
+    /// The key that the validator had in the old network [default: the key in the old root, else the node's key]
+    #[arg(long, value_name = "FILE")]
+    old_key_file: Option<PathBuf>,
+    /// Do not compare the old node's database with what was signed, and attest nothing
+    #[arg(long)]
+    no_attest: bool,
+    /// Take what the lead changed in the genesis: validators, owner, parameters
+    #[arg(long)]
+    accept_genesis_change: bool,
+    /// Set the root up although this node's own old database holds another state, where enough others agree
+    #[arg(long)]
+    despite_dissent: bool,
+    #[command(flatten)]
+    old: OldDatabaseArgs,
+    /// Start this program once the others of --wait are ready, such as kwild with its arguments; the last flag, for all that
+    /// follows it is the program's. No shell reads it. It gets the signals that this process gets, its output goes to
+    /// stderr, and its exit code is this command's; others are served meanwhile
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, requires = "wait", conflicts_with = "check")]
+    then: Vec<OsString>,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
@@ -79,6 +110,10 @@ enum Wait {
 impl JoinArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let root = self.root;
+        let program = Program { argv: self.then, stdout: std::io::stderr().into() };
+        if !program.argv.is_empty() {
+            program.check()?;
+        }
         let key = match self.key_file {
             Some(path) => KeySource::File(path),
             None if self.new_key => KeySource::New,
@@ -86,6 +121,14 @@ impl JoinArgs {
             None => {
                 return Err(Error::usage("no node key is given")
                     .hint("give the validator's key with --key-file FILE, or --new-key for a node that has none yet"));
+            }
+        };
+        let old_state = OldState {
+            accept_genesis_change: self.accept_genesis_change,
+            despite_dissent: self.despite_dissent,
+            ..match self.no_attest {
+                true => OldState::default(),
+                false => old_state(self.old, self.from_root.clone(), self.old_key_file, &key, &root, session)?,
             }
         };
         let (config, all_peers) = (self.config, self.all_peers);
@@ -100,9 +143,10 @@ impl JoinArgs {
                 let old = old.as_ref().map(|old| old.carry_over(family, &flags)).transpose()?;
                 Ok(NodeConfig { flags, truf: false, old, peers: Vec::new(), all_peers })
             }),
-            swarm: self.source.swarm(),
+            swarm: self.source.swarm()?,
             state: self.source.state()?,
             node_address: self.node_address.iter().map(|text| peers::check_place(text)).collect::<Result<_>>()?,
+            kwild: self.kwild,
             wait: self.wait.map(|wait| match wait {
                 Wait::Quorum => WaitFor::Quorum,
                 Wait::Everyone => WaitFor::Everyone,
@@ -111,6 +155,7 @@ impl JoinArgs {
             follow: self.follow,
             reconfigure: self.reconfigure,
             old_database,
+            old: old_state,
         };
         if self.check {
             let readiness = join::preflight(options, &session.progress, &session.cancel).await?;
@@ -124,6 +169,56 @@ impl JoinArgs {
         }
         let (joined, joining) = join::join(options, &session.progress, &session.cancel).await?;
         session.output.result(&JoinResult::of(&joined))?;
-        joining.linger(self.source.linger(session), &session.cancel).await
+        if program.argv.is_empty() {
+            return joining.linger(self.source.linger(session), &session.cancel).await;
+        }
+        if !joined.may_start {
+            joining.leave().await;
+            return Err(Error::refused("the program is not started: what kwild would start on is not right yet")
+                .hint("do what is said above, then run the same command again"));
+        }
+        let (linger, signal) = (self.source.linger(session), || session.signal());
+        let code = joining.run_program(program, linger, signal, &session.cancel).await?;
+        session.end_with(code);
+        Ok(())
     }
+}
+
+/// The old node's database and key, as far as flags and roots name them. The usual place of a node's database is looked at,
+/// too, where nothing is named.
+fn old_state(
+    database: OldDatabaseArgs,
+    from_root: Option<PathBuf>,
+    key_file: Option<PathBuf>,
+    node_key: &KeySource,
+    root: &Path,
+    session: &Session,
+) -> Result<OldState> {
+    let database = database.database(None);
+    let named = database.is_given() || key_file.is_some();
+    // A root that these flags name stands before the one whose settings are carried over.
+    let old_root = database.old_root().or(from_root);
+    let database = database.with_root(old_root.clone());
+    let in_root = |root: &Path| {
+        let names = [Family::V09, Family::V010].map(setup::key_file_name);
+        names.iter().map(|name| root.join(name)).find(|path| path.exists())
+    };
+    let path = match (key_file, node_key) {
+        (Some(path), _) => Some(path),
+        (None, key) => old_root.as_deref().and_then(in_root).or_else(|| match key {
+            KeySource::File(path) => Some(path.clone()),
+            KeySource::InRoot => in_root(root),
+            KeySource::New => None,
+        }),
+    };
+    let Some(path) = path else { return Ok(OldState::default()) };
+    let key = Arc::new(read_private_key(&path)?);
+    let found = !named && old_root.is_none();
+    let settings = match database.resolve(&session.progress) {
+        Ok(resolved) => resolved.settings,
+        // Settings that nobody gave for this purpose end nothing.
+        Err(_) if found => return Ok(OldState::default()),
+        Err(error) => return Err(error),
+    };
+    Ok(OldState { node: Some(OldNode { settings, key, pg_dump: None, found }), named, ..OldState::default() })
 }

@@ -120,7 +120,7 @@ impl InfoArgs {
         }
         let argument = match self.keys.as_slice() {
             [] => None,
-            [one] => Some(PrivateKey::parse_argument(&one.0).map_err(usage)?),
+            [one] => Some(PrivateKey::parse_argument(&one.0).map_err(key_usage_error)?),
             more => {
                 return Err(Error::usage(format!("{} keys are given", more.len())).hint("one key at a time"));
             }
@@ -149,7 +149,7 @@ impl InfoArgs {
 }
 
 /// The error of an argument that is no key: `Kind::Usage`, since the argument is wrong.
-fn usage(error: kwil_formats::formats::key::KeyError) -> Error {
+fn key_usage_error(error: kwil_formats::formats::key::KeyError) -> Error {
     let told = Error::from(error);
     let advice = told.advice().cloned().unwrap_or("name the key's file with --key-file".into());
     Error::usage(told.to_string()).hint(advice)

@@ -13,7 +13,7 @@ use kwil_formats::{
 };
 use serde::Serialize;
 
-use super::{Session, ticket::TicketArgs};
+use super::{Session, cosign::CosignArgs, ticket::TicketArgs};
 use crate::{
     app::{
         files::read_private_key,
@@ -30,6 +30,8 @@ use crate::{
 pub(crate) enum ManifestCommand {
     /// Sign the genesis and snapshot of a directory
     Sign(Box<SignArgs>),
+    /// Add a co-signer's signature to a manifest that its lead has signed
+    Cosign(CosignArgs),
     /// Say in words what a manifest says; nothing is verified
     Show(ShowArgs),
     /// Check a manifest step by step, and the files it names
@@ -76,9 +78,10 @@ pub(crate) struct SignFlags {
     /// Key that may sign beside the lead, as HEX#TYPE (repeatable)
     #[arg(long = "cosigner", value_name = "PUB")]
     cosigners: Vec<PublicKey>,
-    /// What validators of the old network must confirm before a root is set up
-    #[arg(long, value_name = "none|majority|2/3|N", default_value = "none")]
-    attestations: Attestations,
+    /// What validators of the old network must confirm, from their own databases, before anyone sets a root up [default: what
+    /// the old network needed to go on, where it had several validators]
+    #[arg(long, value_name = "none|majority|2/3|N")]
+    attestations: Option<Attestations>,
     /// Where a node of the new network is dialled, as its family writes it: v0.9 NODEID@HOST:PORT, v0.10 HEX#TYPE@HOST:PORT
     /// (repeatable) [default: what the old root's config.toml says of itself and of its peers]
     #[arg(long = "node-address", value_name = "ID@HOST:PORT")]
@@ -164,7 +167,8 @@ impl ManifestCommand {
         // Hashing a snapshot takes long: the signal handlers run on.
         match self {
             ManifestCommand::Sign(args) => tokio::task::block_in_place(|| sign(&args, session)),
-            ManifestCommand::Show(args) => show(args, session),
+            ManifestCommand::Cosign(args) => args.run(session),
+            ManifestCommand::Show(args) => show_manifest(args, session),
             ManifestCommand::Verify(args) => tokio::task::block_in_place(|| verify(args, session)),
         }
     }
@@ -227,7 +231,7 @@ fn read_manifest(path: &Path) -> Result<Vec<u8>> {
     read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
 }
 
-fn show(args: ShowArgs, session: &Session) -> Result<()> {
+fn show_manifest(args: ShowArgs, session: &Session) -> Result<()> {
     let bytes = read_manifest(&args.manifest)?;
     let signed = SignedManifest::decode(&bytes).map_err(|e| Error::from(crate::manifest::VerifyError::Decode(e)))?;
     session.output.result(&ShowResult::new(&signed))

@@ -1,11 +1,14 @@
 //! Arguments in, words out. One file per command: what was typed, `run`, and the words of its result.
 //! The only place that names clap and prints.
 
+mod attest;
 mod clean;
 mod config_flags;
+mod cosign;
 mod database;
 mod demo;
 mod digest;
+mod evidence;
 mod genesis;
 mod genesis_flags;
 mod genesis_values;
@@ -31,9 +34,16 @@ mod spelled;
 mod swarm;
 mod ticket;
 mod values;
+mod wait;
 mod words;
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicU8, Ordering},
+    },
+};
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
@@ -139,6 +149,22 @@ pub(crate) struct Session {
     pub(crate) progress: Progress,
     /// Token that the first signal cancels; commands end with an error then.
     pub(crate) cancel: CancellationToken,
+    /// The first signal that came; 0 before.
+    signal: Arc<AtomicU8>,
+    /// The exit code of a command that goes well.
+    code: AtomicU8,
+}
+
+impl Session {
+    /// The number of the first signal that came; 0 before.
+    pub(crate) fn signal(&self) -> u8 {
+        self.signal.load(Ordering::SeqCst)
+    }
+
+    /// The command goes well, and its exit code is that of a program that it started.
+    pub(crate) fn end_with(&self, code: u8) {
+        self.code.store(code, Ordering::SeqCst);
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -151,12 +177,17 @@ enum Command {
     Seed(Box<swarm::SeedArgs>),
     /// Fetch and verify what a ticket names, without setting anything up
     Fetch(Box<swarm::FetchArgs>),
+    /// Block until a swarm can do without its lead, or until enough validators are ready; write the certificate
+    Wait(Box<wait::WaitArgs>),
     /// Make and check snapshots
     #[command(subcommand, arg_required_else_help = true)]
     Snapshot(snapshot::SnapshotCommand),
     /// Sign, read and check the manifest: what the files are, and whose word that is
     #[command(subcommand, arg_required_else_help = true)]
     Manifest(manifest::ManifestCommand),
+    /// Check a certificate that a network is ready, or a proof against a lead
+    #[command(subcommand, arg_required_else_help = true)]
+    Evidence(evidence::EvidenceCommand),
     /// Read a ticket: which network and manifest, whom it trusts, where it leads
     #[command(subcommand, arg_required_else_help = true)]
     Ticket(ticket::TicketCommand),
@@ -184,8 +215,10 @@ impl Command {
             Command::Join(args) => args.run(session).await,
             Command::Seed(args) => args.run(session).await,
             Command::Fetch(args) => args.run(session).await,
+            Command::Wait(args) => args.run(session).await,
             Command::Snapshot(command) => command.run(session).await,
             Command::Manifest(command) => command.run(session).await,
+            Command::Evidence(command) => command.run(session).await,
             Command::Ticket(command) => command.run(session).await,
             Command::Genesis(command) => command.run(session).await,
             Command::Setup(command) => command.run(session).await,
@@ -225,12 +258,14 @@ pub fn main() -> ExitCode {
             output: output.clone(),
             progress: progress::sink(globals, &screen),
             cancel: signals.cancel.clone(),
+            signal: signals.seen(),
+            code: AtomicU8::new(0),
         };
         let result = program.command.run(&session).await;
         // No bar hides the error or what to do about it.
         screen.close();
         match result {
-            Ok(()) => ExitCode::SUCCESS,
+            Ok(()) => ExitCode::from(session.code.load(Ordering::SeqCst)),
             Err(e) => output.error(&signals.explain(e)),
         }
     });

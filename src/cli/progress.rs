@@ -18,11 +18,11 @@ const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) fn sink(globals: &Globals, screen: &Screen) -> Progress {
     let screen = screen.clone();
     match globals.progress {
-        _ if globals.is_quiet() => undrawn(true, screen),
-        ProgressStyle::None => undrawn(false, screen),
-        ProgressStyle::Json => json(screen),
+        _ if globals.is_quiet() => without_bars(true, screen),
+        ProgressStyle::None => without_bars(false, screen),
+        ProgressStyle::Json => json_lines(screen),
         _ if screen.has_lines() => lines(screen),
-        _ => plain(screen),
+        _ => plain_lines(screen),
     }
 }
 
@@ -31,7 +31,7 @@ fn warning(notice: &Notice) -> String {
 }
 
 /// A notice as a line of JSON, under the name of its kind.
-fn told(kind: &str, notice: &Notice) -> serde_json::Value {
+fn notice_json(kind: &str, notice: &Notice) -> serde_json::Value {
     match &notice.next {
         Some(next) => serde_json::json!({kind: notice.text, "next": words::advice(next)}),
         None => serde_json::json!({kind: notice.text}),
@@ -39,7 +39,7 @@ fn told(kind: &str, notice: &Notice) -> serde_json::Value {
 }
 
 /// Draws no task's progress; warnings are always told, steps and notes unless `quiet`.
-fn undrawn(quiet: bool, screen: Screen) -> Progress {
+fn without_bars(quiet: bool, screen: Screen) -> Progress {
     Progress::new(move |item| match item {
         Item::Warning(notice) => screen.say(&warning(&notice)),
         Item::Step(t) if !quiet => screen.say(&t),
@@ -48,7 +48,7 @@ fn undrawn(quiet: bool, screen: Screen) -> Progress {
     })
 }
 
-fn json(screen: Screen) -> Progress {
+fn json_lines(screen: Screen) -> Progress {
     let shown: Mutex<HashMap<&'static str, Instant>> = Mutex::default();
     Progress::new(move |item| {
         if let Item::Bytes { task, done, total, .. } = &item {
@@ -62,8 +62,8 @@ fn json(screen: Screen) -> Progress {
         }
         let value = match item {
             Item::Step(t) => serde_json::json!({"step": t}),
-            Item::Note(notice) => told("note", &notice),
-            Item::Warning(notice) => told("warning", &notice),
+            Item::Note(notice) => notice_json("note", &notice),
+            Item::Warning(notice) => notice_json("warning", &notice),
             Item::Bytes { task, done, total, detail } => {
                 serde_json::json!({"task": task, "done": done, "total": total, "detail": detail})
             }
@@ -73,7 +73,7 @@ fn json(screen: Screen) -> Progress {
     })
 }
 
-fn plain(screen: Screen) -> Progress {
+fn plain_lines(screen: Screen) -> Progress {
     let tasks: Mutex<HashMap<&'static str, (Meter, Instant)>> = Mutex::default();
     Progress::new(move |item| match item {
         Item::Step(t) => screen.say(&t),

@@ -9,7 +9,7 @@ use super::{
     database::DatabaseArgs,
     manifest::SignFlags,
     snapshot::CreateFlags,
-    swarm::{self, SwarmArgs},
+    swarm::{self, SwarmArgs, UntilArgs},
 };
 use crate::{
     app::{fetch, files::read_private_key, publish, rehearse::RehearsalServer},
@@ -18,10 +18,12 @@ use crate::{
 
 /// Flags of `publish`.
 #[derive(Debug, Args)]
-#[command(after_help = "Prints the ticket, alone on stdout, when serving begins; serves until it is stopped.\n\n\
+#[command(
+    after_help = "Prints the ticket, alone on stdout, when serving begins; serves until it is stopped or --until is so.\n\n\
     Examples:\n  \
     regenesis publish --dbname kwild --user kwild --key lead.key --snapdir ./network_snapshot --from-root ~/.kwild\n  \
-    regenesis publish --dir ./network_snapshot --key lead.key      (after editing genesis.json)")]
+    regenesis publish --dir ./network_snapshot --key lead.key      (after editing genesis.json)"
+)]
 pub(crate) struct PublishArgs {
     /// Private key of the lead, in either family's form; `regenesis key gen ed25519 -o lead.key` makes one
     #[arg(long, value_name = "FILE")]
@@ -44,6 +46,8 @@ pub(crate) struct PublishArgs {
     create: CreateFlags,
     #[command(flatten)]
     database: DatabaseArgs,
+    #[command(flatten)]
+    until: UntilArgs,
     #[command(flatten)]
     swarm: SwarmArgs,
 }
@@ -93,7 +97,7 @@ impl PublishArgs {
             }
         };
         let known = Some(&signed.snapshot);
-        let serving = fetch::seed(&directory, known, &self.swarm.options(), progress, cancel).await?;
-        swarm::serve(serving, session).await
+        let serving = fetch::seed(&directory, known, &self.swarm.options()?, progress, cancel).await?;
+        swarm::serve(serving, self.until, session).await
     }
 }

@@ -74,7 +74,7 @@ impl Screen {
             lines.drawn_at = Some(now);
             let mut text = lines.erased();
             lines.draw(&mut text);
-            put(&text);
+            write_stderr(&text);
         }
     }
 
@@ -84,23 +84,23 @@ impl Screen {
         let mut text = lines.erased();
         lines.tasks.retain(|(name, _)| *name != task);
         lines.draw(&mut text);
-        put(&text);
+        write_stderr(&text);
     }
 
     /// Prints something on the terminal above the lines.
     pub(crate) fn above<T>(&self, print: impl FnOnce() -> T) -> T {
         let Some(mut lines) = self.lines() else { return print() };
-        put(&lines.erased());
+        write_stderr(&lines.erased());
         let printed = print();
         let mut text = String::new();
         lines.draw(&mut text);
-        put(&text);
+        write_stderr(&text);
         printed
     }
 
     /// A line on stderr, above those of the tasks.
     pub(crate) fn say(&self, line: &str) {
-        self.above(|| put(&format!("{line}\n")));
+        self.above(|| write_stderr(&format!("{line}\n")));
     }
 
     /// Removes all lines.
@@ -108,7 +108,7 @@ impl Screen {
         let Some(mut lines) = self.lines() else { return };
         let text = lines.erased();
         lines.tasks.clear();
-        put(&text);
+        write_stderr(&text);
     }
 }
 
@@ -140,7 +140,7 @@ fn columns() -> usize {
     }
 }
 
-fn put(text: &str) {
+fn write_stderr(text: &str) {
     if !text.is_empty() {
         let _ = io::stderr().lock().write_all(text.as_bytes());
     }

@@ -48,6 +48,11 @@ impl Signals {
         signals
     }
 
+    /// The number of the first signal that came, 0 before.
+    pub(crate) fn seen(&self) -> Arc<AtomicU8> {
+        self.seen.clone()
+    }
+
     /// The error as the command's end: after a signal it is `Kind::Interrupted`, because the signal is what caused it.
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self.seen.load(Ordering::SeqCst) {

@@ -7,6 +7,7 @@ use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis};
 
 use super::{
     Session,
+    attest::AttestArgs,
     database::DatabaseArgs,
     digest::DigestArgs,
     values::{FamilyChoice, Size},
@@ -29,6 +30,8 @@ pub(crate) enum SnapshotCommand {
     Guard(GuardArgs),
     /// Digest the state of a database or a snapshot: equal for nodes in the same state, in whatever order their rows lie
     Digest(Box<DigestArgs>),
+    /// Sign, as a validator of the old network, whether its own database holds the state that the lead signed
+    Attest(Box<AttestArgs>),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -159,6 +162,7 @@ impl SnapshotCommand {
             SnapshotCommand::Verify(args) => args.run(session).await,
             SnapshotCommand::Guard(args) => args.run(session).await,
             SnapshotCommand::Digest(args) => args.run(session).await,
+            SnapshotCommand::Attest(args) => args.run(session).await,
         }
     }
 }

@@ -2,18 +2,19 @@
 
 use std::{fmt, path::PathBuf, time::Duration};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::{Session, manifest::StateArgs, ticket::TicketArgs};
 use crate::{
     app::{
         fetch::{self, Complete, FetchOptions},
+        meet::WaitFor,
         node::SwarmOptions,
         state::StateDirectory,
     },
-    base::{Blake3Hash, Error, Result, Sha256Hash, limits, text},
-    manifest::{ArtifactName, Ticket},
+    base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
+    manifest::{ArtifactName, Ticket, phrase},
     setup,
 };
 
@@ -45,11 +46,18 @@ pub(crate) struct SwarmArgs {
     /// Give up (exit 5) when no byte has come for this long, such as 30m [default: never]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Statement of an old validator to pass on, as `snapshot attest` wrote it (repeatable)
+    #[arg(long = "attestation", value_name = "FILE")]
+    statements: Vec<PathBuf>,
 }
 
 impl SwarmArgs {
-    pub(crate) fn options(self) -> SwarmOptions {
-        SwarmOptions {
+    /// # Errors
+    /// When the file of a statement cannot be read.
+    pub(crate) fn options(self) -> Result<SwarmOptions> {
+        let read = |path: &PathBuf| read_bounded(path, limits::STATEMENT_SIZE_BYTES_MAX, "statement");
+        Ok(SwarmOptions {
+            statements: self.statements.iter().map(read).collect::<Result<_>>()?,
             listen: self.listen,
             external: self.external_address,
             connect: self.connect,
@@ -58,7 +66,7 @@ impl SwarmArgs {
             allow: self.allow,
             peers_max: self.max_peers.max(1),
             timeout: self.timeout,
-        }
+        })
     }
 }
 
@@ -98,30 +106,61 @@ pub(crate) struct SeedArgs {
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
     #[command(flatten)]
+    until: UntilArgs,
+    #[command(flatten)]
     swarm: SwarmArgs,
+}
+
+/// When a command that serves ends by itself.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct UntilArgs {
+    /// End when every chunk is with two others, when enough validators are ready to make blocks, or when all are
+    /// [default: when it is stopped]
+    #[arg(long, value_enum, value_name = "distinct|quorum|everyone", hide_possible_values = true)]
+    until: Option<Until>,
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Until {
+    Distinct,
+    Quorum,
+    Everyone,
+}
+
+impl From<Until> for WaitFor {
+    fn from(until: Until) -> Self {
+        match until {
+            Until::Distinct => WaitFor::Distinct,
+            Until::Quorum => WaitFor::Quorum,
+            Until::Everyone => WaitFor::Everyone,
+        }
+    }
 }
 
 impl SeedArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let (options, progress, cancel) = (self.swarm.options(), &session.progress, &session.cancel);
+        let (options, progress, cancel) = (self.swarm.options()?, &session.progress, &session.cancel);
         let serving = tokio::select! {
             () = cancel.cancelled() => return Err(fetch::interrupted()),
             serving = fetch::seed(&self.dir, None, &options, progress, cancel) => serving?,
         };
-        serve(serving, session).await
+        serve(serving, self.until, session).await
     }
 }
 
-/// Prints the ticket, which is the only thing on stdout, and serves until a signal comes.
-pub(crate) async fn serve(serving: fetch::Serving, session: &Session) -> Result<()> {
+/// Prints the ticket, which is the only thing on stdout, and serves until it is so or a signal comes.
+pub(crate) async fn serve(serving: fetch::Serving, until: UntilArgs, session: &Session) -> Result<()> {
     session.output.result(&TicketResult::new(&serving.ticket, serving.manifest.id())?)?;
     let key = setup::key_file_name(serving.manifest.manifest().network.family);
     session.progress.note(format!(
         "serving; give the ticket to the validators, over a channel you trust. Stop with Ctrl-C\n\
+         its six words, to be read out over the phone: {}\n\
          each of them saves it in a file and runs:\n  \
          regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new --key-file ~/.kwild/{key}",
+        phrase::of_ticket(&serving.ticket)
     ));
-    serving.run(None, &session.cancel).await
+    serving.run(until.until.map(WaitFor::from), &session.progress, &session.cancel).await
 }
 
 #[derive(Debug, Serialize)]
@@ -130,6 +169,7 @@ struct TicketResult {
     manifest_id: Blake3Hash,
     chain_id: String,
     addresses: Vec<String>,
+    phrase: String,
 }
 
 impl TicketResult {
@@ -139,6 +179,7 @@ impl TicketResult {
             manifest_id,
             chain_id: ticket.new_chain_id.clone(),
             addresses: ticket.addresses.clone(),
+            phrase: phrase::of_ticket(ticket),
         })
     }
 }
@@ -179,7 +220,7 @@ impl SourceArgs {
         read_ticket(&self.ticket, &self.swarm)
     }
 
-    pub(crate) fn swarm(&self) -> SwarmOptions {
+    pub(crate) fn swarm(&self) -> Result<SwarmOptions> {
         self.swarm.clone().options()
     }
 
@@ -200,10 +241,10 @@ impl FetchArgs {
             directory: self.dir,
             in_root: false,
             ticket: self.source.ticket()?,
-            swarm: self.source.swarm(),
+            swarm: self.source.swarm()?,
             state: self.source.state()?,
         };
-        let complete = fetch::fetch(options, &|_| Ok(()), &session.progress, &session.cancel).await?;
+        let complete = fetch::fetch(options, &|_| Ok(None), &session.progress, &session.cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;
         complete.linger(Some(self.source.linger(session)), &session.cancel).await
     }
@@ -218,7 +259,7 @@ fn tell_linger(linger: Linger, session: &Session) {
 }
 
 /// Reads the ticket; an error where it leads nowhere, because it has no secret or no address.
-fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket> {
+pub(crate) fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket> {
     let mut ticket = args.read()?;
     if swarm.public {
         ticket.secret = None;

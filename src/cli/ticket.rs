@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Session;
 use crate::{
     base::{Blake3Hash, Context, Error, Result, files::read_bounded, limits, text},
-    manifest::{Ticket, ticket::TicketError},
+    manifest::{Ticket, phrase, ticket::TicketError},
 };
 
 /// Bytes that are read of a ticket at most, with room for the line breaks that a mail program adds.
@@ -101,6 +101,7 @@ struct Shown {
     attestations: String,
     has_secret: bool,
     addresses: Vec<String>,
+    phrase: String,
 }
 
 impl Shown {
@@ -114,12 +115,15 @@ impl Shown {
             attestations: ticket.policy.attestations.to_string(),
             has_secret: ticket.secret.is_some(),
             addresses: ticket.addresses.clone(),
+            phrase: phrase::of_ticket(ticket),
         }
     }
 }
 
 impl fmt::Display for Shown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "six words     {}", self.phrase)?;
+        writeln!(f, "              (the lead reads out the same ones, or this is another ticket)")?;
         writeln!(f, "network       {}", self.chain_id)?;
         writeln!(f, "manifest      {}", self.manifest_id)?;
         writeln!(f, "lead          {}", self.lead)?;

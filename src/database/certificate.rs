@@ -123,7 +123,7 @@ impl<'a> Certificate<'a> {
             let common = self.0.subject().iter_common_name().next();
             names.extend(common.and_then(|name| name.as_str().ok()).map(str::to_owned));
         }
-        if names.iter().any(|name| matches(name, host)) {
+        if names.iter().any(|name| host_matches(name, host)) {
             return Ok(());
         }
         names.dedup();
@@ -134,7 +134,7 @@ impl<'a> Certificate<'a> {
 }
 
 /// Whether a host's name fits a certificate's name; `*.` at the pattern's front stands for one label.
-fn matches(pattern: &str, host: &str) -> bool {
+fn host_matches(pattern: &str, host: &str) -> bool {
     if pattern.contains('\0') {
         return false;
     }
@@ -188,7 +188,7 @@ mod tests {
             ("*", "db", false),
             ("db.example\0.evil", "db.example", false),
         ] {
-            assert_eq!(matches(pattern, host), is, "{pattern} {host}");
+            assert_eq!(host_matches(pattern, host), is, "{pattern} {host}");
         }
     }
 

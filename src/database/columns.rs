@@ -21,7 +21,7 @@ pub(super) async fn sizes(cut: &Cut, copies: &[Copy]) -> Result<Vec<TableSize>> 
          LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(t.name) \
          LEFT JOIN pg_catalog.pg_am a ON a.oid = c.relam ORDER BY t.number";
     let explain = |e| explain_query(e, DOING, cut.settings());
-    let rows = cut.client().query(SQL, &[&names(copies)]).await.map_err(explain)?;
+    let rows = cut.client().query(SQL, &[&type_names(copies)]).await.map_err(explain)?;
     let number = |row: &Row, column| row.try_get(column).map(|n: i64| u64::try_from(n).unwrap_or(0)).map_err(explain);
     rows.iter()
         .map(|row| {
@@ -51,7 +51,7 @@ pub(super) async fn kinds(cut: &Cut, copies: &[Copy]) -> Result<Vec<Option<Vec<K
          LEFT JOIN pg_catalog.pg_proc es ON es.oid = e.typsend AND es.oid < 16384 \
          GROUP BY t.number";
     let explain = |e| explain_query(e, DOING, cut.settings());
-    let rows = cut.client().query(SQL, &[&names(copies)]).await.map_err(explain)?;
+    let rows = cut.client().query(SQL, &[&type_names(copies)]).await.map_err(explain)?;
     let mut found = vec![None; copies.len()];
     for row in &rows {
         let number: i64 = row.try_get(0).map_err(explain)?;
@@ -75,6 +75,6 @@ pub(super) async fn kinds(cut: &Cut, copies: &[Copy]) -> Result<Vec<Option<Vec<K
     Ok(found)
 }
 
-fn names(copies: &[Copy]) -> Vec<Option<&str>> {
+fn type_names(copies: &[Copy]) -> Vec<Option<&str>> {
     copies.iter().map(|copy| copy.table.as_deref()).collect()
 }

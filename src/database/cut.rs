@@ -7,7 +7,10 @@ mod server;
 
 use std::sync::Arc;
 
-use kwil_formats::formats::Family;
+use kwil_formats::formats::{
+    Family,
+    genesis::{Parameters, v09, v010},
+};
 use tokio_postgres::Client;
 
 use super::{
@@ -48,6 +51,19 @@ pub enum StoredParameters {
     V09(Vec<(String, Vec<u8>)>),
     /// v0.10: the JSON object in the one row of `kwild_chain.params`.
     V010(Vec<u8>),
+}
+
+impl StoredParameters {
+    /// The parameters as a genesis has them.
+    ///
+    /// # Errors
+    /// When what is stored is not what a kwild of the family stores.
+    pub fn decode(&self) -> Result<Parameters> {
+        Ok(match self {
+            StoredParameters::V09(rows) => Parameters::V09(v09::Parameters::from_rows(rows)?),
+            StoredParameters::V010(json) => Parameters::V010(v010::Parameters::from_json(json)?),
+        })
+    }
 }
 
 /// What the cut tells about the old network. Voters are not here: they come out of the dump itself.

@@ -178,9 +178,9 @@ impl PgDump {
         let mut group = Group::of(&child);
         let stdout = child.stdout.take().ok_or_else(|| Error::failed("pg_dump has no output"))?;
         let stderr = child.stderr.take().ok_or_else(|| Error::failed("pg_dump has no error output"))?;
-        let stderr = AbortOnDropHandle::new(tokio::spawn(tail(stderr)));
+        let stderr = AbortOnDropHandle::new(tokio::spawn(last_lines(stderr)));
         let ended = async {
-            let text = spool(stdout).await?;
+            let text = spool_all(stdout).await?;
             let status = child.wait().await.or_failed(|| "cannot wait for pg_dump")?;
             Ok::<_, Error>((text, status))
         };
@@ -213,7 +213,7 @@ impl PgDump {
 }
 
 /// Everything that the program writes, spooled, to be read from its beginning.
-async fn spool(mut from: impl AsyncRead + Unpin) -> Result<SpooledTempFile> {
+async fn spool_all(mut from: impl AsyncRead + Unpin) -> Result<SpooledTempFile> {
     let mut text = SpooledTempFile::new(TEXT_IN_MEMORY_BYTES);
     let mut buffer = vec![0; TEXT_READ_BYTES];
     loop {
@@ -274,7 +274,7 @@ fn one_line(text: &str) -> String {
 
 /// The last [`STDERR_BYTES_MAX`] bytes that a program says. Of a long line only the beginning is kept: pg_dump repeats
 /// a query that failed, and one that locks every table has megabytes.
-async fn tail(mut from: impl AsyncRead + Unpin) -> String {
+async fn last_lines(mut from: impl AsyncRead + Unpin) -> String {
     let mut kept: Vec<u8> = Vec::new();
     let mut line_bytes = 0;
     let mut buffer = [0; 1024];
@@ -470,7 +470,7 @@ mod tests {
              max_locks_per_transaction.\npg_dump: detail: Query was: LOCK TABLE {}\n",
             "ds_x.t, ".repeat(300_000)
         );
-        let e = explain(ExitStatus::from_raw(1 << 8), &tail(said.as_bytes()).await);
+        let e = explain(ExitStatus::from_raw(1 << 8), &last_lines(said.as_bytes()).await);
         assert!(e.chain().contains("out of shared memory") && e.chain().len() < 1000, "{}", e.chain());
         assert!(format!("{:?}", e.advice()).contains("ALTER SYSTEM SET max_locks_per_transaction"), "{e:?}");
     }

@@ -23,19 +23,19 @@ pub(crate) fn find(text: &str, wanted: Wanted<'_>) -> Option<Zeroizing<String>> 
     let local = SOCKET_DIRECTORIES.contains(&wanted.host.trim_end_matches('/'));
     text.lines().filter(|line| !line.starts_with('#')).find_map(|line| {
         let mut rest = line;
-        let host = field(&mut rest)?;
-        let host_fits = fits(&host, wanted.host) || (local && *host == LOCAL_HOST);
+        let host = next_field(&mut rest)?;
+        let host_fits = field_matches(&host, wanted.host) || (local && *host == LOCAL_HOST);
         let others = [port.as_str(), wanted.dbname, wanted.user];
         let mut all_fit = host_fits;
         for value in others {
-            all_fit &= fits(&field(&mut rest)?, value);
+            all_fit &= field_matches(&next_field(&mut rest)?, value);
         }
         all_fit.then(|| unescape(rest))
     })
 }
 
 /// Takes the text up to the next unescaped colon off `rest`; `None` when there is no colon. A lone `*` comes as `\*`.
-fn field(rest: &mut &str) -> Option<Zeroizing<String>> {
+fn next_field(rest: &mut &str) -> Option<Zeroizing<String>> {
     let mut escaped = false;
     for (at, c) in rest.char_indices() {
         match c {
@@ -53,7 +53,7 @@ fn field(rest: &mut &str) -> Option<Zeroizing<String>> {
     None
 }
 
-fn fits(pattern: &str, value: &str) -> bool {
+fn field_matches(pattern: &str, value: &str) -> bool {
     pattern == "\\*" || pattern == value
 }
 

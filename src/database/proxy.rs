@@ -130,7 +130,7 @@ impl Proxy {
                         to_client.write_all(NO_ROWS).await.or_failed(broken)?;
                         continue;
                     }
-                    sets.extend(set(&message));
+                    sets.extend(set_statement(&message));
                     server.write_all(&message).await.or_failed(broken)?;
                     server.flush().await.or_failed(broken)?;
                 }
@@ -159,7 +159,7 @@ async fn read_startup(client: &mut UnixStream) -> std::io::Result<Option<Vec<u8>
     loop {
         let mut message = vec![0; STARTUP_HEADER_BYTES];
         client.read_exact(&mut message).await?;
-        let (length, code) = (number(&message[..4]), number(&message[4..]));
+        let (length, code) = (message_length(&message[..4]), message_length(&message[4..]));
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         match code {
             SSL_REQUEST | GSSENC_REQUEST => client.write_all(b"N").await?,
@@ -187,7 +187,7 @@ async fn log_in(
     const ANSWERED: [u32; 4] = [3, 5, SASL, 11];
     loop {
         let message = read_message(server).await?;
-        let request = (message[0] == b'R').then(|| number(message.get(5..9).unwrap_or_default()));
+        let request = (message[0] == b'R').then(|| message_length(message.get(5..9).unwrap_or_default()));
         let message = if request == Some(SASL) { without_channel_binding(&message) } else { message };
         to_client.write_all(&message).await?;
         match request {
@@ -231,7 +231,7 @@ async fn read_messages(mut from: OwnedReadHalf, to: mpsc::Sender<Vec<u8>>) {
 async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Vec<u8>> {
     let mut header = [0; 5];
     from.read_exact(&mut header).await?;
-    let length = usize::try_from(number(&header[1..])).unwrap_or(usize::MAX);
+    let length = usize::try_from(message_length(&header[1..])).unwrap_or(usize::MAX);
     if !(4..=MESSAGE_SIZE_BYTES_MAX).contains(&length) {
         return Err(std::io::ErrorKind::InvalidData.into());
     }
@@ -241,7 +241,7 @@ async fn read_message(from: &mut (impl AsyncRead + Unpin)) -> std::io::Result<Ve
     Ok(message)
 }
 
-fn number(bytes: &[u8]) -> u32 {
+fn message_length(bytes: &[u8]) -> u32 {
     bytes.iter().take(4).fold(0, |n, b| n << 8 | u32::from(*b))
 }
 
@@ -258,7 +258,7 @@ fn copy_to_stdout(message: &[u8]) -> Option<String> {
 
 /// The statement of a message that sets something for the whole session, without its `;`. `SET TRANSACTION` belongs to
 /// pg_dump's own transaction, and so does a lock.
-fn set(message: &[u8]) -> Option<String> {
+fn set_statement(message: &[u8]) -> Option<String> {
     let text = query(message)?.trim();
     let mut words = text.split_ascii_whitespace();
     let set = match (words.next(), words.next()) {
@@ -296,7 +296,7 @@ impl MessagePosition {
             self.header.extend_from_slice(&bytes[..n]);
             bytes = &bytes[n..];
             if self.header.len() == 5 {
-                self.body_left = (number(&self.header[1..]) as usize).saturating_sub(4);
+                self.body_left = (message_length(&self.header[1..]) as usize).saturating_sub(4);
                 self.header.clear();
             }
         }
@@ -330,7 +330,7 @@ mod tests {
 
     #[test]
     fn the_sessions_settings_are_noted_and_the_transactions_are_not() {
-        let noted = |text| set(&message(text));
+        let noted = |text| set_statement(&message(text));
         assert_eq!(noted("SET DATESTYLE = ISO").as_deref(), Some("SET DATESTYLE = ISO"));
         assert_eq!(
             noted("SELECT pg_catalog.set_config('search_path', '', false);").as_deref(),

@@ -59,7 +59,7 @@ pub async fn look(settings: &Settings, connect_time_max: Duration) -> Access {
         Ok(found) => found,
         Err(e) => return Access::Refused(e.chain()),
     };
-    let asked = tokio::time::timeout(QUERIES_TIME_MAX, ask(&connection.client, settings, there)).await;
+    let asked = tokio::time::timeout(QUERIES_TIME_MAX, ask_server(&connection.client, settings, there)).await;
     match asked {
         Ok(Ok(server)) => Access::Asked(Box::new(server)),
         Ok(Err(e)) => Access::Refused(format!(
@@ -104,7 +104,7 @@ async fn connect(settings: &Settings, time_max: Duration) -> Result<(Connection,
     })
 }
 
-async fn ask(client: &Client, settings: &Settings, there: bool) -> Result<Server, tokio_postgres::Error> {
+async fn ask_server(client: &Client, settings: &Settings, there: bool) -> Result<Server, tokio_postgres::Error> {
     // Of this transaction only: what kwild's own connections would inherit is asked for below.
     client.batch_execute("BEGIN READ ONLY").await?;
     let dbname = &settings.dbname;

@@ -48,7 +48,7 @@ impl RehearsalDatabase {
     /// `Kind::Refused` where the role may not make databases; `Kind::Failed` when the server cannot be reached or
     /// asked, or cannot make it.
     pub async fn make(settings: &Settings) -> Result<Self> {
-        let (connection, maintenance) = maintenance(settings).await?;
+        let (connection, maintenance) = connect_to_any_database(settings).await?;
         let client = &connection.client;
         const DOING: &str = "ask what the role may do";
         let sql = "SELECT rolsuper OR rolcreatedb, pg_catalog.current_setting('server_version_num')::int4 / 10000, \
@@ -225,7 +225,7 @@ impl RehearsalDatabase {
 }
 
 /// A connection to a database that is sure to be there, with the settings that lead to it.
-async fn maintenance(settings: &Settings) -> Result<(Connection, Settings)> {
+async fn connect_to_any_database(settings: &Settings) -> Result<(Connection, Settings)> {
     let mut missing = None;
     for dbname in MAINTENANCE {
         let settings = Settings { dbname: dbname.to_owned(), ..settings.clone() };

@@ -199,7 +199,8 @@ impl Rows {
         preparation.extend(cut.session_settings());
         preparation.push("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY".to_owned());
         preparation.push(format!("SET TRANSACTION SNAPSHOT '{}'", cut.snapshot_id()));
-        let mut first = open(settings, &preparation).await.map_err(|lost| lost.explain(settings, "the rows"))?;
+        let mut first =
+            open_connection(settings, &preparation).await.map_err(|lost| lost.explain(settings, "the rows"))?;
         let major = cut.facts().server_major;
         let mut statements = Vec::new();
         let mut table_of = Vec::new();
@@ -228,7 +229,7 @@ impl Rows {
         let wanted = options.connections.clamp(1, statements.len().max(1));
         let mut wires = vec![first];
         while wires.len() < wanted {
-            match open(settings, &preparation).await {
+            match open_connection(settings, &preparation).await {
                 Ok(opened) => wires.push(opened),
                 Err(Lost::Limit(_)) => {
                     progress.warning(format!(
@@ -249,7 +250,7 @@ impl Rows {
             settings,
             open: Box::new(move || {
                 let (settings, preparation) = (again.clone(), preparation.clone());
-                Box::pin(async move { open(&settings, &preparation).await })
+                Box::pin(async move { open_connection(&settings, &preparation).await })
             }),
             statements,
             order: order.clone(),
@@ -332,7 +333,7 @@ pub struct OpenedRows {
 }
 
 /// A connection inside the cut: logged in, pg_dump's `SET`s repeated, and the exported snapshot taken.
-async fn open(settings: &Settings, preparation: &[String]) -> Result<Wire, Lost> {
+async fn open_connection(settings: &Settings, preparation: &[String]) -> Result<Wire, Lost> {
     let failed = |failure: Failure| if failure.is_limit() { Lost::Limit(failure) } else { Lost::Open(failure) };
     let mut wire = Wire::open(settings).await.map_err(failed)?;
     for sql in preparation {

@@ -260,7 +260,7 @@ impl Scratch {
         let mut child = command.spawn().or_failed(|| "cannot run psql")?;
         let mut stdin = child.stdin.take().ok_or_else(|| Error::failed("psql has no input"))?;
         thread::scope(|scope| {
-            let feeder = scope.spawn(move || feed(sql, &mut stdin));
+            let feeder = scope.spawn(move || feed_statements(sql, &mut stdin));
             let output = child.wait_with_output().or_failed(|| "cannot read psql's output")?;
             match feeder.join() {
                 // psql that stops early closes its input; its own words say why.
@@ -284,7 +284,7 @@ impl Scratch {
     }
 }
 
-fn feed(sql: &[u8], to: &mut impl Write) -> io::Result<()> {
+fn feed_statements(sql: &[u8], to: &mut impl Write) -> io::Result<()> {
     if sql.starts_with(&[0x1f, 0x8b]) {
         io::copy(&mut MultiGzDecoder::new(sql), to).map(drop)
     } else {

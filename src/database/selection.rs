@@ -44,14 +44,14 @@ impl Selection {
             || left_out.iter().map(|(schema, name)| flag("-T", format!("{}.{}", quoted(schema), quoted(name))));
         let by_name = || schemas.iter().map(|schema| flag("--schema", quoted(schema)));
         let arguments: Vec<[String; 2]> = by_name().chain(tables()).collect();
-        if fits(&arguments) {
+        if fits_in_arguments(&arguments) {
             return Ok(Selection { arguments, file: None });
         }
         // All but the others, whose names are few as a rule: for pg_dump that is also quicker than thousands of patterns.
         let others = others.iter().map(|schema| flag("--exclude-schema", quoted(schema)));
         let all = [flag("--schema", "*".to_owned()), flag("--exclude-schema", "pg_*".to_owned())];
         let arguments: Vec<[String; 2]> = all.into_iter().chain(others).chain(tables()).collect();
-        if fits(&arguments) {
+        if fits_in_arguments(&arguments) {
             return Ok(Selection { arguments, file: None });
         }
         if pg_dump_major < MAJOR_OF_FILTER_FILES {
@@ -73,7 +73,7 @@ impl Selection {
 }
 
 /// Whether the flags with their patterns take at most [`ARGUMENTS_BYTES_MAX`].
-fn fits(arguments: &[[String; 2]]) -> bool {
+fn fits_in_arguments(arguments: &[[String; 2]]) -> bool {
     let bytes = arguments.iter().flatten().map(|argument| argument.len() + ARGUMENT_BYTES);
     bytes.sum::<usize>() <= ARGUMENTS_BYTES_MAX
 }

@@ -4,9 +4,13 @@
 //! knows which bytes each chunk must have, and by whose word. This room opens no file and reads no clock; generated
 //! protobuf types do not leave `wire.rs`.
 
+mod ballot;
+pub mod certificate;
 pub mod chunk;
 mod chunk_set;
+pub mod evidence;
 pub mod layout;
+pub mod phrase;
 mod roster;
 mod signed;
 pub mod statement;
@@ -17,19 +21,22 @@ mod wire;
 
 use std::{cmp::Ordering, fmt};
 
+pub use ballot::{Ballot, Verdict, Voice, Vote};
+pub use certificate::Certificate;
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
 pub use chunk_set::{ChunkSet, ranges};
+pub use evidence::{Equivocation, Evidence};
 use kwil_formats::{
     formats::{
         Family, GENESIS_FILE_NAME, Validator,
         config::PeerAddress,
         genesis::{Genesis, GenesisError},
-        key::PrivateKey,
+        key::{PrivateKey, PublicKey},
     },
     judge::collation::Collation,
 };
 pub use layout::{ChunkIndex, Layout, LayoutError};
-pub use roster::Roster;
+pub use roster::{Roster, Word};
 use serde::Serialize;
 pub use signed::{Signature, SignedManifest, SignerError, Signers};
 pub use ticket::Ticket;
@@ -197,6 +204,8 @@ pub struct Manifest {
     pub node_addresses: Vec<PeerAddress>,
     /// How the old network's database orders text; `None`: the lead does not know.
     pub collation: Option<Collation>,
+    /// The key that leads the new network, as its genesis says; `None`: the genesis names none, as in v0.9.
+    pub new_leader: Option<PublicKey>,
 }
 
 impl Manifest {
@@ -260,6 +269,9 @@ impl Manifest {
         check_validators("new_validators", &self.new_validators)?;
         if self.new_validators.is_empty() {
             return rule("new_validators", "empty: the new network could not make a block");
+        }
+        if self.new_leader.is_some() && self.network.family == Family::V09 {
+            return rule("new_leader", "named, but a network of v0.9 has none");
         }
         if let Some(digest) = &self.state_digest
             && !strictly_sorted(&digest.tables, |a, b| a.name.cmp(&b.name))

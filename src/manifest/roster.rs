@@ -9,21 +9,33 @@ use kwil_formats::formats::{
 };
 
 use super::{
-    Manifest,
-    statement::{Readiness, SwarmIdentity},
+    ArtifactName, Certificate, Manifest,
+    certificate::{is_over_two_thirds, power},
+    statement::{Readiness, Stage, SwarmIdentity},
 };
-use crate::base::{Blake3Hash, limits::STATEMENTS_OF_VALIDATOR_MAX};
+use crate::base::{
+    Blake3Hash, Sha256Hash,
+    limits::{STATEMENT_SIZE_BYTES_MAX, STATEMENTS_OF_VALIDATOR_MAX, UNIX_SECONDS_MAX},
+};
 
 /// What one validator said last.
 #[derive(Debug, Clone)]
 struct Said {
-    created_unix_seconds: u64,
     bytes: Vec<u8>,
-    places: Vec<String>,
-    /// The key of its node in the swarm.
-    node: Option<[u8; 32]>,
+    statement: Readiness,
     /// Statements of it that were taken.
     taken: u32,
+}
+
+/// What a validator says of itself when it is ready.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Word {
+    /// How far it is.
+    pub stage: Stage,
+    /// The version of the kwild that will run, as [`Readiness::is_version`] takes it.
+    pub kwild_version: Option<String>,
+    /// Where its kwild is reached, each `host:port`.
+    pub places: Vec<String>,
 }
 
 /// The validators of a manifest's new network, and what each of them said last. Bounded by the manifest: whoever is no
@@ -31,8 +43,10 @@ struct Said {
 #[derive(Debug, Clone)]
 pub struct Roster {
     manifest_id: Blake3Hash,
+    genesis_sha256: Sha256Hash,
     family: Family,
     validators: Vec<Validator>,
+    leader: Option<PublicKey>,
     said: BTreeMap<PublicKey, Said>,
 }
 
@@ -41,8 +55,10 @@ impl Roster {
     pub fn new(manifest_id: Blake3Hash, manifest: &Manifest) -> Self {
         Roster {
             manifest_id,
+            genesis_sha256: manifest.artifact(ArtifactName::Genesis).sha256,
             family: manifest.network.family,
             validators: manifest.new_validators.clone(),
+            leader: manifest.new_leader,
             said: BTreeMap::new(),
         }
     }
@@ -62,43 +78,62 @@ impl Roster {
             return false;
         }
         let Ok(signed) = Readiness::verify(bytes) else { return false };
-        if signed.statement.manifest_id != self.manifest_id || !self.is_validator(&signed.signer) {
+        let (signer, statement) = (signed.signer, signed.statement);
+        if statement.manifest_id != self.manifest_id
+            || statement.genesis_sha256 != self.genesis_sha256
+            || !self.is_validator(&signer)
+        {
             return false;
         }
-        let Readiness { created_unix_seconds, places, swarm, .. } = signed.statement;
-        let taken = match self.said.get(&signed.signer) {
-            Some(before) if before.created_unix_seconds >= created_unix_seconds => return false,
+        let taken = match self.said.get(&signer) {
+            Some(before) if before.statement.created_unix_seconds >= statement.created_unix_seconds => return false,
             Some(before) if before.taken >= STATEMENTS_OF_VALIDATOR_MAX => return false,
             Some(before) => before.taken + 1,
             None => 1,
         };
-        let node = swarm.map(|swarm| swarm.key);
-        self.said.insert(signed.signer, Said { created_unix_seconds, bytes: bytes.to_vec(), places, node, taken });
+        self.said.insert(signer, Said { bytes: bytes.to_vec(), statement, taken });
         true
     }
 
-    /// Says that the validator with this key is ready, where its kwild is, and which node of the swarm is its own, which signs
-    /// that with `vouch`. None: it is no validator.
+    /// Says of the validator with this key that it is ready. None: it is no validator, or has said just that already, in an
+    /// earlier run perhaps, as others remember it.
+    /// `vouch` is how this node of the swarm signs that it is the validator's; `None` of it: that is not told.
     pub fn say(
         &mut self,
         key: &PrivateKey,
-        places: Vec<String>,
+        word: &Word,
         now_unix_seconds: u64,
         vouch: impl FnOnce(&[u8]) -> Option<([u8; 32], Vec<u8>)>,
     ) -> Option<Vec<u8>> {
         let own = key.public();
-        let before = self.said.get(&own).map(|said| said.created_unix_seconds);
-        // Two in one second are still one after the other.
-        let created_unix_seconds = now_unix_seconds.max(before.map_or(0, |before| before.saturating_add(1)));
-        let manifest_id = self.manifest_id;
-        let vouched = vouch(&SwarmIdentity::message(manifest_id, &own));
-        let swarm = vouched.map(|(key, signature)| SwarmIdentity { key, signature });
-        let node = swarm.as_ref().map(|swarm| swarm.key);
-        let bytes = Readiness { manifest_id, created_unix_seconds, places: places.clone(), swarm }.sign(key);
-        self.is_validator(&own).then(|| {
-            self.said.insert(own, Said { created_unix_seconds, bytes: bytes.clone(), places, node, taken: 1 });
-            bytes
-        })
+        if !self.is_validator(&own) || self.word_of(&own).is_some_and(|said| said == *word) {
+            return None;
+        }
+        // Two in one second are still one after the other, and the clock may have been set back since the last one.
+        let before = self.said.get(&own).map(|said| said.statement.created_unix_seconds.saturating_add(1));
+        let vouched = vouch(&SwarmIdentity::message(self.manifest_id, &own));
+        let mut statement = Readiness {
+            swarm: vouched.map(|(key, signature)| SwarmIdentity { key, signature }),
+            manifest_id: self.manifest_id,
+            genesis_sha256: self.genesis_sha256,
+            stage: word.stage,
+            kwild_version: word.kwild_version.clone(),
+            places: word.places.clone(),
+            created_unix_seconds: now_unix_seconds.max(before.unwrap_or(0)).min(UNIX_SECONDS_MAX),
+        };
+        let mut bytes = statement.sign(key);
+        while bytes.len() > STATEMENT_SIZE_BYTES_MAX && statement.places.pop().is_some() {
+            bytes = statement.sign(key);
+        }
+        self.said.insert(own, Said { bytes: bytes.clone(), statement, taken: 1 });
+        Some(bytes)
+    }
+
+    /// What the validator with this key said last.
+    pub fn word_of(&self, key: &PublicKey) -> Option<Word> {
+        let statement = &self.said.get(key)?.statement;
+        let Readiness { stage, kwild_version, places, .. } = statement.clone();
+        Some(Word { stage, kwild_version, places })
     }
 
     /// Every statement that is known, the last one of each validator.
@@ -109,7 +144,7 @@ impl Roster {
     /// Where validators say that their kwild is.
     pub fn addresses(&self) -> Vec<PeerAddress> {
         let of = |(key, said): (&PublicKey, &Said)| {
-            let places = said.places.iter();
+            let places = said.statement.places.iter();
             places.filter_map(|place| PeerAddress::of_key(self.family, key, place).ok()).collect::<Vec<_>>()
         };
         self.said.iter().flat_map(of).collect()
@@ -117,7 +152,10 @@ impl Roster {
 
     /// The peer ids of nodes in the swarm, and whose they are, as both have signed.
     pub fn nodes(&self) -> impl Iterator<Item = (String, &PublicKey)> {
-        let peer = |said: &Said| Some(PublicKey::new(KeyType::Ed25519, &said.node?).ok()?.peer_id());
+        let peer = |said: &Said| {
+            let node = said.statement.swarm.as_ref()?;
+            Some(PublicKey::new(KeyType::Ed25519, &node.key).ok()?.peer_id())
+        };
         self.said.iter().filter_map(move |(key, said)| Some((peer(said)?, key)))
     }
 
@@ -132,11 +170,19 @@ impl Roster {
     }
 
     /// Whether more than two thirds of the power are ready, and the leader where the network has one: they make blocks.
-    pub fn is_quorum(&self, leader: Option<&PublicKey>) -> bool {
-        let power =
-            |validators: &mut dyn Iterator<Item = &Validator>| validators.map(|v| u128::from(v.power)).sum::<u128>();
-        let (ready, all) = (power(&mut self.ready()), power(&mut self.validators.iter()));
-        ready * 3 > all * 2 && leader.is_none_or(|leader| !self.is_validator(leader) || self.said.contains_key(leader))
+    pub fn is_quorum(&self) -> bool {
+        let leader_waits =
+            self.leader.is_some_and(|leader| self.is_validator(&leader) && !self.said.contains_key(&leader));
+        is_over_two_thirds(power(self.ready()), power(self.validators.iter())) && !leader_waits
+    }
+
+    /// What proves to anyone who has the genesis that a quorum is ready; `None` while there is none.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.is_quorum().then(|| Certificate {
+            manifest_id: self.manifest_id,
+            genesis_sha256: self.genesis_sha256,
+            statements: self.statements(),
+        })
     }
 }
 
@@ -145,6 +191,7 @@ mod tests {
     use super::*;
 
     const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
+    const GENESIS: Sha256Hash = Sha256Hash::from_bytes([6; 32]);
 
     fn key(seed: u8) -> PrivateKey {
         PrivateKey::from_seed(KeyType::Ed25519, &[seed; 32]).unwrap()
@@ -152,12 +199,30 @@ mod tests {
 
     fn roster() -> Roster {
         let validators = (1..=4).map(|seed| Validator { key: key(seed).public(), power: 1 }).collect();
-        Roster { manifest_id: ID, family: Family::V09, validators, said: BTreeMap::new() }
+        Roster {
+            manifest_id: ID,
+            genesis_sha256: GENESIS,
+            family: Family::V09,
+            validators,
+            leader: None,
+            said: BTreeMap::new(),
+        }
+    }
+
+    fn word(places: &[&str]) -> Word {
+        let places = places.iter().map(|place| (*place).to_owned()).collect();
+        Word { stage: Stage::RootReady, kwild_version: None, places }
     }
 
     fn said(seed: u8, id: Blake3Hash, created_unix_seconds: u64, place: &str) -> Vec<u8> {
-        let places = vec![place.to_owned()];
-        Readiness { manifest_id: id, created_unix_seconds, places, swarm: None }.sign(&key(seed))
+        said_of(seed, id, GENESIS, created_unix_seconds, place)
+    }
+
+    fn said_of(seed: u8, id: Blake3Hash, genesis: Sha256Hash, created_unix_seconds: u64, place: &str) -> Vec<u8> {
+        let Word { stage, kwild_version, places } = word(&[place]);
+        let genesis_sha256 = genesis;
+        Readiness { manifest_id: id, genesis_sha256, stage, kwild_version, places, created_unix_seconds, swarm: None }
+            .sign(&key(seed))
     }
 
     #[test]
@@ -172,6 +237,7 @@ mod tests {
             broken,
             said(9, ID, 10, "b:1"),
             said(2, Blake3Hash::from_bytes([8; 32]), 10, "b:1"),
+            said_of(2, ID, Sha256Hash::from_bytes([8; 32]), 10, "b:1"),
             vec![],
             vec![0; 900],
         ];
@@ -187,17 +253,33 @@ mod tests {
                 break;
             }
         }
-        assert!(roster.take(vec![said(1, ID, u64::MAX, "last:1")]).is_empty(), "not for ever");
+        assert!(roster.take(vec![said(1, ID, UNIX_SECONDS_MAX, "last:1")]).is_empty(), "not for ever");
+    }
+
+    #[test]
+    fn ten_thousand_statements_of_one_member_cost_no_memory() {
+        let mut roster = roster();
+        let good = said(1, ID, 10, "a:1");
+        let flood = (0..10_000_u32).map(|n| {
+            let mut other = good.clone();
+            let at = other.len() - 1 - n as usize % 64;
+            other[at] ^= 1 + (n / 64) as u8;
+            other
+        });
+        assert!(roster.take(flood.collect()).is_empty());
+        assert!(roster.statements().is_empty() && roster.ready().next().is_none());
+        assert_eq!(roster.take(vec![good]).len(), 1, "a validator is heard all the same");
     }
 
     #[test]
     fn ones_own_word_is_newer_than_the_last_and_only_validators_have_one() {
         let mut roster = roster();
-        assert_eq!(roster.say(&key(9), vec![], 5, |_| None), None);
-        let first = roster.say(&key(1), vec!["a:1".into()], 5, |_| None).unwrap();
+        assert_eq!(roster.say(&key(9), &word(&[]), 5, |_| None), None);
+        let first = roster.say(&key(1), &word(&["a:1"]), 5, |_| None).unwrap();
+        assert_eq!(roster.say(&key(1), &word(&["a:1"]), 6, |_| None), None, "said already");
         let node = key(7);
         let vouch = |message: &[u8]| Some((node.public().bytes().try_into().unwrap(), node.sign(message)));
-        let second = roster.say(&key(1), vec!["b:1".into()], 5, vouch).unwrap();
+        let second = roster.say(&key(1), &word(&["b:1"]), 5, vouch).unwrap();
         let mut other = self::roster();
         assert_eq!(other.take(vec![first, second.clone()]).len(), 2);
         assert_eq!(other.statements(), [second]);
@@ -206,15 +288,47 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_was_a_year_ahead_locks_its_own_validator_not_out() {
+        const NOW: u64 = 1_800_000_000;
+        for ahead in [3600, 365 * 86_400, UNIX_SECONDS_MAX - NOW - 1] {
+            let mut roster = roster();
+            // What was said in an earlier run comes back from others.
+            let early = said(1, ID, NOW + ahead, "old:1");
+            assert_eq!(roster.take(vec![early.clone()]), std::slice::from_ref(&early));
+            let word = word(&["new:1"]);
+            let late = roster.say(&key(1), &word, NOW, |_| None).unwrap();
+            let mut other = self::roster();
+            assert_eq!(other.take(vec![early.clone()]).len(), 1);
+            assert_eq!(other.take(vec![late.clone()]), std::slice::from_ref(&late));
+            assert_eq!(other.word_of(&key(1).public()), Some(word));
+            assert!(other.take(vec![early]).is_empty(), "a replay");
+        }
+        assert!(roster().take(vec![said(1, ID, UNIX_SECONDS_MAX + 1, "a:1")]).is_empty(), "no date");
+    }
+
+    #[test]
+    fn what_is_said_is_never_larger_than_what_is_read() {
+        let long = |n: u32| format!("{}{n}:6600", vec!["a".repeat(60); 4].join(".").split_off(1));
+        let places: Vec<String> = (0..4).map(long).collect();
+        let places: Vec<&str> = places.iter().map(String::as_str).collect();
+        let mut roster = roster();
+        let bytes = roster.say(&key(1), &word(&places), 1, |_| None).unwrap();
+        assert!(bytes.len() <= STATEMENT_SIZE_BYTES_MAX, "{}", bytes.len());
+        assert_eq!(self::roster().take(vec![bytes]).len(), 1);
+    }
+
+    #[test]
     fn a_quorum_is_more_than_two_thirds_and_the_leader() {
         let mut roster = roster();
-        let ready = |roster: &mut Roster, seed| roster.say(&key(seed), vec![], 1, |_| None).unwrap();
+        let ready = |roster: &mut Roster, seed| roster.say(&key(seed), &word(&[]), 1, |_| None).unwrap();
         ready(&mut roster, 1);
         ready(&mut roster, 2);
-        assert!(!roster.is_quorum(None));
+        assert!(!roster.is_quorum() && roster.certificate().is_none());
         ready(&mut roster, 3);
-        assert!(roster.is_quorum(None) && roster.is_quorum(Some(&key(1).public())));
-        assert!(!roster.is_quorum(Some(&key(4).public())));
+        assert!(roster.is_quorum() && roster.certificate().is_some());
+        let led_by = |seed: u8| Roster { leader: Some(key(seed).public()), ..roster.clone() };
+        assert!(led_by(1).is_quorum() && led_by(9).is_quorum(), "also where the leader is no validator");
+        assert!(!led_by(4).is_quorum() && led_by(4).certificate().is_none());
         assert_eq!(roster.missing().map(|v| v.key).collect::<Vec<_>>(), [key(4).public()]);
     }
 }

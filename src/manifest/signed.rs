@@ -1,4 +1,5 @@
-//! A manifest with its signatures. The payload is signed as bytes and never re-encoded.
+//! A manifest with its signatures. The payload's bytes make the manifest's id and are never re-encoded; the id is signed
+//! together with what makes a manifest the one of its number.
 
 use std::collections::BTreeSet;
 
@@ -7,8 +8,26 @@ use kwil_formats::formats::key::{PrivateKey, PublicKey};
 use super::{DecodeError, Manifest, TrustRules, strictly_sorted, wire};
 use crate::base::{Blake3Hash, limits};
 
-/// What is put before the payload, so that a signature over a manifest is never one over something else.
-const DOMAIN: &[u8] = b"regenesis/manifest/v1\0";
+/// What is put before the payload, so that a manifest's id is never one of something else.
+const ID_DOMAIN: &[u8] = b"regenesis/manifest/v1\0";
+/// What is put before a head, so that a signature over a manifest is never one over something else.
+const HEAD_DOMAIN: &[u8] = b"regenesis/manifest-head/v1\0";
+
+/// What is signed of a manifest: so little that two signatures prove a lead's two faces to anyone, without the manifests.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Head<'a> {
+    pub(super) manifest_id: Blake3Hash,
+    pub(super) sequence: u64,
+    pub(super) new_chain_id: &'a str,
+    pub(super) lead: &'a PublicKey,
+}
+
+impl Head<'_> {
+    /// The bytes that are signed.
+    pub(super) fn message(&self) -> Vec<u8> {
+        [HEAD_DOMAIN, &wire::encode_head(self)].concat()
+    }
+}
 
 /// One key's signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +59,8 @@ impl SignedManifest {
     pub(super) fn sign(manifest: &Manifest, key: &PrivateKey) -> Result<Self, DecodeError> {
         manifest.check()?;
         let payload = wire::encode_manifest(manifest);
-        let signatures = vec![Signature::new(key, &signed_input(&payload))];
-        let signed = SignedManifest { payload, manifest: manifest.clone(), signatures };
+        let mut signed = SignedManifest { payload, manifest: manifest.clone(), signatures: Vec::new() };
+        signed.signatures.push(Signature::new(key, &signed.head().message()));
         // Read back what others will read: size caps and lengths hold for the writer, too.
         Self::decode(&signed.to_bytes())
     }
@@ -78,9 +97,17 @@ impl SignedManifest {
         &self.manifest
     }
 
-    /// The manifest's id: BLAKE3 over what is signed. Signatures do not change it.
+    /// The manifest's id: BLAKE3 over the payload. Signatures do not change it.
     pub fn id(&self) -> Blake3Hash {
-        Blake3Hash::from_bytes(*blake3::hash(&signed_input(&self.payload)).as_bytes())
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(ID_DOMAIN).update(&self.payload);
+        Blake3Hash::from_bytes(*hasher.finalize().as_bytes())
+    }
+
+    /// What is signed of it.
+    pub(super) fn head(&self) -> Head<'_> {
+        let Manifest { network, sequence, trust, .. } = &self.manifest;
+        Head { manifest_id: self.id(), sequence: *sequence, new_chain_id: &network.new_chain_id, lead: &trust.lead }
     }
 
     /// The signatures, unverified.
@@ -93,7 +120,7 @@ impl SignedManifest {
     /// # Errors
     /// When the manifest does not name this key.
     pub fn add_signature(&mut self, key: &PrivateKey) -> Result<(), DecodeError> {
-        let signature = Signature::new(key, &signed_input(&self.payload));
+        let signature = Signature::new(key, &self.head().message());
         if !self.manifest.trust.may_sign(&signature.key) {
             return Err(DecodeError::Rule { field: "signatures", problem: "a key that is neither lead nor co-signer" });
         }
@@ -108,12 +135,8 @@ impl SignedManifest {
     /// # Errors
     /// The first signature that does not hold.
     pub fn signers(&self) -> Result<Signers, SignerError> {
-        Signers::check(&self.manifest.trust, &signed_input(&self.payload), &self.signatures)
+        Signers::check(&self.manifest.trust, &self.head().message(), &self.signatures)
     }
-}
-
-fn signed_input(payload: &[u8]) -> Vec<u8> {
-    [DOMAIN, payload].concat()
 }
 
 /// A signature that must not be there.

@@ -92,6 +92,7 @@ fn manifest() -> Manifest {
             text_keys: 2,
             text_key_tables: vec!["shop.orders".into(), "shop.people".into()],
         }),
+        new_leader: genesis.leader().copied(),
     }
 }
 
@@ -120,9 +121,23 @@ fn step_after(change: impl FnOnce(&mut Manifest)) -> Result<(), (Step, String)> 
 }
 
 fn sign_unchecked(payload: &[u8], keys: &[PrivateKey]) -> Vec<u8> {
-    let input = [b"regenesis/manifest/v1\0", payload].concat();
+    let input = head_of(payload);
     let signatures: Vec<_> = keys.iter().map(|k| Signature::new(k, &input)).collect();
     wire::encode_signed(payload, &signatures)
+}
+
+/// What is signed of a payload; of one that cannot be read, something that nobody compares.
+fn head_of(payload: &[u8]) -> Vec<u8> {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(b"regenesis/manifest/v1\0").update(payload);
+    let manifest = wire::decode_manifest(payload).unwrap_or_else(|_| manifest());
+    let head = signed::Head {
+        manifest_id: Blake3Hash::from_bytes(*hasher.finalize().as_bytes()),
+        sequence: manifest.sequence,
+        new_chain_id: &manifest.network.new_chain_id,
+        lead: &manifest.trust.lead,
+    };
+    head.message()
 }
 
 fn fails(step: Step, words: &str, result: Result<(), (Step, String)>) {
@@ -251,11 +266,12 @@ fn foreign_keys() {
 fn a_signature_over_other_bytes() {
     let mut other = manifest();
     other.network.height += 1;
-    let signature = Signature::new(&key(1), &[b"regenesis/manifest/v1\0", &wire::encode_manifest(&other)[..]].concat());
+    let signature = Signature::new(&key(1), &head_of(&wire::encode_manifest(&other)));
     let bytes = wire::encode_signed(&wire::encode_manifest(&manifest()), &[signature]);
     fails(Step::Signature, "does not hold", plain(verified(&bytes)));
-    // The same payload signed without the domain.
-    let bare = Signature::new(&key(1), &wire::encode_manifest(&manifest()));
+    // The same head signed without the domain.
+    let domain = b"regenesis/manifest-head/v1\0".len();
+    let bare = Signature::new(&key(1), &head_of(&wire::encode_manifest(&manifest()))[domain..]);
     let bytes = wire::encode_signed(&wire::encode_manifest(&manifest()), &[bare]);
     fails(Step::Signature, "does not hold", plain(verified(&bytes)));
 }
@@ -345,6 +361,7 @@ fn fields_that_cannot_be() {
         ("height: below 0", Box::new(|m| m.network.height = -1)),
         ("new_validators are not sorted", Box::new(|m| m.new_validators.reverse())),
         ("new_validators are not sorted", Box::new(|m| m.new_validators.push(*m.new_validators.last().unwrap()))),
+        ("a network of v0.9 has none", Box::new(|m| (m.network.family, m.node_addresses) = (Family::V09, Vec::new()))),
         ("new_validators: empty", Box::new(|m| m.new_validators.clear())),
         ("without power", Box::new(|m| m.new_validators[0].power = 0)),
         ("more power than", Box::new(|m| m.new_validators[0].power = u64::MAX)),
@@ -445,8 +462,12 @@ fn genesis_mismatch() {
     assert!(step == Step::State && text.contains("pins state hash 0909"), "{text}");
     let (step, text) = with_genesis(&edited(&|g| g.set_chain_id("other")), &|_| {});
     assert!(step == Step::State && text.contains("chain id of the genesis is not the manifest's: other"), "{text}");
-    let (step, text) = with_genesis(GENESIS, &|m| (m.network.family, m.node_addresses) = (Family::V09, vec![]));
+    let (step, text) = with_genesis(GENESIS, &|m| {
+        (m.network.family, m.node_addresses, m.new_leader) = (Family::V09, vec![], None);
+    });
     assert!(step == Step::State && text.contains("family"), "{text}");
+    let (step, text) = with_genesis(GENESIS, &|m| m.new_leader = Some(key(1).public()));
+    assert!(step == Step::State && text.contains("leader of the genesis is not the manifest's"), "{text}");
     let (step, text) = with_genesis(GENESIS, &|m| m.new_validators[0].power += 1);
     assert!(step == Step::State && text.contains("validator set"), "{text}");
     let stranger = String::from_utf8_lossy(GENESIS).replacen("\"max_block_size\": 6291456", "\"max_block_size\": 0", 1);

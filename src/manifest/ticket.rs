@@ -137,7 +137,7 @@ pub enum TicketError {
     #[error("the ticket has {0} characters; at most {max} are read", max = limits::TICKET_SIZE_BYTES_MAX)]
     TooLong(usize),
     /// A character that no ticket has.
-    #[error("the ticket has {} at place {place}, a character that no ticket contains", shown(*.character))]
+    #[error("the ticket has {} at place {place}, a character that no ticket contains", character_in_words(*.character))]
     Character {
         /// Its place, counted from 1 without blanks.
         place: usize,
@@ -173,7 +173,7 @@ pub enum TicketError {
 }
 
 /// A character so that everybody sees which one.
-fn shown(c: char) -> String {
+fn character_in_words(c: char) -> String {
     if c.is_ascii_graphic() { format!("\"{c}\"") } else { format!("U+{:04X}", u32::from(c)) }
 }
 

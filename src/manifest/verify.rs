@@ -268,7 +268,7 @@ impl VerifyError {
             Self::Decode(_) => "the file is damaged or something else: fetch manifest.regenesis again",
             Self::ForeignSigner(_) | Self::BadSignature(_) => "do not use it; get the manifest from the lead again",
             Self::NotPinned { .. } => return Next::PinLead.into(),
-            Self::Threshold { .. } => "the lead gets the co-signers' signatures first",
+            Self::Threshold { .. } => return Next::Cosign.into(),
             Self::OtherManifest { .. } => "use the newest ticket of the lead",
             Self::OtherNetwork { .. } => "check which network this manifest is meant for",
             Self::Rollback { .. } => "use the newest ticket of the lead; an older snapshot is never taken again",
@@ -285,6 +285,15 @@ impl VerifyError {
             }
         };
         words.into()
+    }
+}
+
+impl From<SignerError> for VerifyError {
+    fn from(error: SignerError) -> Self {
+        match error {
+            SignerError::Foreign(key) => VerifyError::ForeignSigner(key),
+            SignerError::Bad(key) => VerifyError::BadSignature(key),
+        }
     }
 }
 
@@ -323,10 +332,7 @@ pub fn verify(bytes: &[u8], policy: &TrustPolicy, now_unix_seconds: u64) -> Resu
     let signed = SignedManifest::decode(bytes).map_err(VerifyError::Decode)?;
     let (manifest, id) = (signed.manifest(), signed.id());
     // 3. Signature by a pinned key.
-    let signers = signed.signers().map_err(|e| match e {
-        SignerError::Foreign(key) => VerifyError::ForeignSigner(key),
-        SignerError::Bad(key) => VerifyError::BadSignature(key),
-    })?;
+    let signers = signed.signers()?;
     if !signers.keys().any(|key| policy.keys.contains(key)) {
         let signers = signers.keys().copied().collect();
         return Err(VerifyError::NotPinned { pinned: policy.keys.clone(), signers });
@@ -438,6 +444,8 @@ fn check_state(manifest: &Manifest, genesis: &Genesis) -> Result<(), VerifyError
     };
     agree("family", manifest.network.family.to_string(), genesis.family().to_string())?;
     agree("chain id", manifest.network.new_chain_id.clone(), genesis.chain_id().to_owned())?;
+    let leader = |key: Option<&PublicKey>| key.map_or_else(|| "none".to_owned(), ToString::to_string);
+    agree("leader", leader(manifest.new_leader.as_ref()), leader(genesis.leader()))?;
     let validators = super::genesis_validators(genesis).map_err(|e| VerifyError::Genesis(Box::new(e)))?;
     let list = |validators: &[Validator]| {
         let each: Vec<_> = validators.iter().map(|v| format!("{} with power {}", v.key, v.power)).collect();

@@ -1,11 +1,11 @@
 //! Bytes of `proto/manifest.proto`, strictly: only bytes that re-encode to themselves are read. The only place that
-//! names the generated types.
+//! names the generated types, with `wire/evidence.rs`.
 
 use kwil_formats::{
-    base::limits::{PEER_ADDRESSES_EACH_MAX, PEERS_IN_CONFIG_MAX},
+    base::limits::PEERS_IN_CONFIG_MAX,
     formats::{
         Family, Validator,
-        config::{PeerAddress, parse_place},
+        config::PeerAddress,
         key::{KeyError, KeyType, PublicKey},
     },
     judge::collation::Collation,
@@ -16,9 +16,15 @@ use zeroize::Zeroizing;
 use super::{
     Artifact, ArtifactName, Attestations, Layout, LayoutError, Manifest, Network, Signature, StateDigest, TableDigest,
     Ticket, TrustRules,
-    statement::{Attestation, Readiness, SwarmIdentity},
+    statement::{Attestation, DifferingPart},
 };
-use crate::base::{Blake3Hash, Sha256Hash};
+use crate::base::{Blake3Hash, Sha256Hash, limits::DIFFERING_PARTS_MAX};
+
+mod evidence;
+
+pub(super) use evidence::{
+    RawEvidence, decode_evidence, decode_readiness, encode_evidence, encode_head, encode_readiness,
+};
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
 mod proto {
@@ -126,15 +132,19 @@ pub enum DecodeError {
 type Result<T> = std::result::Result<T, DecodeError>;
 
 /// Decodes and insists that these bytes are the only way to write what they say.
-fn strict<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
-    let message = loose::<M>(bytes, what)?;
+fn decode_strictly<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
+    let message = decode_loosely::<M>(bytes, what)?;
     if message.encode_to_vec() != bytes {
         return Err(DecodeError::NotCanonical { what });
     }
     Ok(message)
 }
 
-fn loose<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
+fn encode(message: &impl Message) -> Vec<u8> {
+    message.encode_to_vec()
+}
+
+fn decode_loosely<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
@@ -149,7 +159,7 @@ struct FormatOnly {
 }
 
 fn check_format(bytes: &[u8], what: &'static str, known: u32) -> Result<()> {
-    match loose::<FormatOnly>(bytes, what)?.format {
+    match decode_loosely::<FormatOnly>(bytes, what)?.format {
         0 => Err(DecodeError::Missing("the format number")),
         newer if newer > known => Err(DecodeError::Newer(newer)),
         _ => Ok(()),
@@ -168,7 +178,7 @@ fn sha256(field: &'static str, bytes: &[u8]) -> Result<Sha256Hash> {
     array(field, bytes).map(Sha256Hash::from_bytes)
 }
 
-fn present<T>(field: &'static str, value: Option<T>) -> Result<T> {
+fn required<T>(field: &'static str, value: Option<T>) -> Result<T> {
     value.ok_or(DecodeError::Missing(field))
 }
 
@@ -193,7 +203,7 @@ fn encode_cosigner(key: &PublicKey) -> proto::CoSigner {
 }
 
 fn decode_cosigner(field: &'static str, key: Option<proto::CoSigner>) -> Result<PublicKey> {
-    let key = present(field, key)?;
+    let key = required(field, key)?;
     decode_key(field, key.key_type, &key.public_key)
 }
 
@@ -218,7 +228,7 @@ pub(super) fn encode_signed(payload: &[u8], signatures: &[Signature]) -> Vec<u8>
 }
 
 pub(super) fn decode_signed(bytes: &[u8]) -> Result<(Vec<u8>, Vec<Signature>)> {
-    let signed: proto::SignedManifest = strict(bytes, "signed manifest")?;
+    let signed: proto::SignedManifest = decode_strictly(bytes, "signed manifest")?;
     let signatures = signed.signatures.iter().map(decode_signature).collect::<Result<_>>()?;
     Ok((signed.payload, signatures))
 }
@@ -248,14 +258,15 @@ pub(super) fn encode_manifest(manifest: &Manifest) -> Vec<u8> {
         supersedes: manifest.supersedes.map(|id| id.as_bytes().to_vec()).unwrap_or_default(),
         node_addresses: manifest.node_addresses.iter().map(ToString::to_string).collect(),
         collation: manifest.collation.as_ref().map(encode_collation),
+        new_leader: manifest.new_leader.as_ref().map(encode_cosigner),
     }
     .encode_to_vec()
 }
 
 pub(super) fn decode_manifest(payload: &[u8]) -> Result<Manifest> {
     check_format(payload, "manifest", FORMAT)?;
-    let raw: proto::Manifest = strict(payload, "manifest")?;
-    let network = present("network", raw.network)?;
+    let raw: proto::Manifest = decode_strictly(payload, "manifest")?;
+    let network = required("network", raw.network)?;
     let family = decode_family(network.family)?;
     if raw.node_addresses.len() > PEERS_IN_CONFIG_MAX {
         return Err(DecodeError::Rule { field: "node_addresses", problem: "more than a configuration takes" });
@@ -276,10 +287,11 @@ pub(super) fn decode_manifest(payload: &[u8]) -> Result<Manifest> {
         state_digest: raw.state_digest.map(decode_state_digest).transpose()?,
         old_validators: decode_validators("old_validators", &raw.old_validators)?,
         new_validators: decode_validators("new_validators", &raw.new_validators)?,
-        trust: decode_trust(present("trust", raw.trust)?, None)?,
-        supersedes: optional(&raw.supersedes).map(|id| blake3("supersedes", id)).transpose()?,
+        trust: decode_trust(required("trust", raw.trust)?, None)?,
+        supersedes: bytes_unless_empty(&raw.supersedes).map(|id| blake3("supersedes", id)).transpose()?,
         node_addresses: raw.node_addresses.iter().map(|text| decode_peer(family, text)).collect::<Result<_>>()?,
         collation: raw.collation.map(decode_collation).transpose()?,
+        new_leader: raw.new_leader.map(|key| decode_cosigner("new_leader", Some(key))).transpose()?,
     };
     manifest.check()?;
     Ok(manifest)
@@ -328,7 +340,7 @@ fn decode_collation(raw: proto::Collation) -> Result<Collation> {
     }
 }
 
-fn optional(bytes: &[u8]) -> Option<&[u8]> {
+fn bytes_unless_empty(bytes: &[u8]) -> Option<&[u8]> {
     (!bytes.is_empty()).then_some(bytes)
 }
 
@@ -453,7 +465,7 @@ fn decode_trust(raw: proto::TrustRules, lead: Option<PublicKey>) -> Result<Trust
         (Some(lead), None) => lead,
         (None, raw) => decode_cosigner("trust.lead", raw)?,
     };
-    let rule = present("trust.attestations", raw.attestations.and_then(|a| a.rule))?;
+    let rule = required("trust.attestations", raw.attestations.and_then(|a| a.rule))?;
     let cosigners = raw.cosigners.into_iter().map(|key| decode_cosigner("trust.cosigners", Some(key)));
     Ok(TrustRules {
         lead,
@@ -488,15 +500,15 @@ pub(super) fn encode_ticket(ticket: &Ticket) -> Zeroizing<Vec<u8>> {
 /// The fields alone; [`Ticket`] checks them among themselves.
 pub(super) fn decode_ticket(bytes: &[u8]) -> Result<Ticket> {
     check_format(bytes, "ticket", TICKET_VERSION)?;
-    let raw: proto::Ticket = strict(bytes, "ticket")?;
+    let raw: proto::Ticket = decode_strictly(bytes, "ticket")?;
     let secret = Zeroizing::new(raw.secret);
     let lead = decode_cosigner("lead", raw.lead)?;
     Ok(Ticket {
         new_chain_id: raw.new_chain_id,
         manifest_id: blake3("manifest_id", &raw.manifest_id)?,
-        policy: decode_trust(present("policy", raw.policy)?, Some(lead))?,
+        policy: decode_trust(required("policy", raw.policy)?, Some(lead))?,
         lead,
-        secret: optional(&secret).map(|s| array("secret", s).map(Zeroizing::new)).transpose()?,
+        secret: bytes_unless_empty(&secret).map(|s| array("secret", s).map(Zeroizing::new)).transpose()?,
         addresses: raw.addresses,
     })
 }
@@ -507,47 +519,37 @@ pub(super) fn encode_attestation(attestation: &Attestation) -> Vec<u8> {
         state_digest: attestation.state_digest.as_bytes().to_vec(),
         height: attestation.height,
         created_unix_seconds: attestation.created_unix_seconds,
+        differs: attestation.differs.iter().map(encode_part).collect(),
     }
     .encode_to_vec()
 }
 
 pub(super) fn decode_attestation(payload: &[u8]) -> Result<Attestation> {
-    let raw: proto::Attestation = strict(payload, "attestation")?;
+    let raw: proto::Attestation = decode_strictly(payload, "attestation")?;
+    let part = |proto::DifferingPart { name, rows }| DifferingPart { name, rows };
+    let differs: Vec<DifferingPart> = raw.differs.into_iter().map(part).collect();
+    if differs.len() > DIFFERING_PARTS_MAX || !differs.iter().all(DifferingPart::is_harmless) {
+        return Err(DecodeError::Rule { field: "differs", problem: "too many, or one has no name that is shown" });
+    }
     Ok(Attestation {
         manifest_id: blake3("manifest_id", &raw.manifest_id)?,
         state_digest: blake3("state_digest", &raw.state_digest)?,
         height: raw.height,
         created_unix_seconds: raw.created_unix_seconds,
+        differs,
     })
 }
 
-pub(super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
-    proto::Readiness {
-        manifest_id: readiness.manifest_id.as_bytes().to_vec(),
-        created_unix_seconds: readiness.created_unix_seconds,
-        places: readiness.places.clone(),
-        swarm: readiness
-            .swarm
-            .as_ref()
-            .map(|swarm| proto::SwarmIdentity { key: swarm.key.to_vec(), signature: swarm.signature.clone() }),
-    }
-    .encode_to_vec()
+fn encode_part(part: &DifferingPart) -> proto::DifferingPart {
+    proto::DifferingPart { name: part.name.clone(), rows: part.rows }
 }
 
-pub(super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
-    let raw: proto::Readiness = strict(payload, "readiness statement")?;
-    let manifest_id = blake3("manifest_id", &raw.manifest_id)?;
-    let written = |place: &String| parse_place(place).is_ok_and(|(host, port)| format!("{host}:{port}") == *place);
-    if raw.places.len() > PEER_ADDRESSES_EACH_MAX || !raw.places.iter().all(written) {
-        return Err(DecodeError::Rule { field: "places", problem: "too many, or one is no host and port" });
-    }
-    let swarm = raw.swarm.map(|swarm| {
-        let key = swarm.key.try_into();
-        let key = key.map_err(|_| DecodeError::Rule { field: "swarm", problem: "its key has not 32 bytes" })?;
-        Ok(SwarmIdentity { key, signature: swarm.signature })
-    });
-    let swarm = swarm.transpose()?;
-    Ok(Readiness { manifest_id, created_unix_seconds: raw.created_unix_seconds, places: raw.places, swarm })
+pub(super) fn encode_statements(statements: &[Vec<u8>]) -> Vec<u8> {
+    proto::Statements { statements: statements.to_vec() }.encode_to_vec()
+}
+
+pub(super) fn decode_statements(bytes: &[u8]) -> Result<Vec<Vec<u8>>> {
+    decode_strictly::<proto::Statements>(bytes, "list of statements").map(|raw| raw.statements)
 }
 
 pub(super) fn encode_statement(payload: &[u8], signature: &Signature) -> Vec<u8> {
@@ -555,6 +557,6 @@ pub(super) fn encode_statement(payload: &[u8], signature: &Signature) -> Vec<u8>
 }
 
 pub(super) fn decode_statement(bytes: &[u8]) -> Result<(Vec<u8>, Signature)> {
-    let raw: proto::SignedStatement = strict(bytes, "signed statement")?;
-    Ok((raw.payload, decode_signature(&present("signature", raw.signature)?)?))
+    let raw: proto::SignedStatement = decode_strictly(bytes, "signed statement")?;
+    Ok((raw.payload, decode_signature(&required("signature", raw.signature)?)?))
 }

@@ -146,7 +146,8 @@ pub enum Effect {
     GiveUp(PeerId, &'static str),
     /// We have every chunk.
     Complete,
-    /// Whether every chunk is with two other peers, so that a seed may leave; said when it becomes true, and when it ends being so.
+    /// Whether every chunk is with two other peers, so that any one node may leave; said when it becomes true, and when it ends
+    /// being so. A node that still fetches does not say it.
     EveryChunkOut(bool),
 }
 
@@ -233,6 +234,12 @@ impl Scheduler {
             next_tick: TICK,
             out_told: false,
         }
+    }
+
+    /// A node that has none of `count` chunks and wants none: it only sees what the others have.
+    pub fn watching(count: u32, chunk_size_bytes: u64, seed: u64) -> Self {
+        let new = Self::new(ChunkSet::empty(count), chunk_size_bytes, 0, 0, seed);
+        Scheduler { fetches: false, complete_told: true, ..new }
     }
 
     /// What this node has.

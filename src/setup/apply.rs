@@ -79,14 +79,14 @@ pub(super) fn init_sharing(
     let undo = |staged: bool| {
         // What was fetched stays; what was copied is made anew.
         if staged && !in_place {
-            let _ = remove(&plan.staging);
+            let _ = remove_if_there(&plan.staging);
         }
         for directory in &new_above {
             let _ = fs::remove_dir(directory);
         }
     };
     let made = Staging::open(&plan, in_place).inspect_err(|_| undo(false))?;
-    let plan = still(&root, &plan).inspect_err(|_| undo(true))?;
+    let plan = plan_under_lock(&root, &plan).inspect_err(|_| undo(true))?;
     let new_genesis = matches!(source, Source::New(_));
     let peers = config.peers();
     let parts = Parts { source, genesis, key: &key, config };
@@ -113,7 +113,7 @@ pub(super) fn init_sharing(
 }
 
 /// Looks at the root's place again under the lock: another run may have made the root since the plan.
-fn still(root: &Path, plan: &Plan) -> Result<Plan> {
+fn plan_under_lock(root: &Path, plan: &Plan) -> Result<Plan> {
     let now = plan::plan(root, plan::look(root)?)?;
     if now.staging == plan.staging {
         return Ok(now);
@@ -177,14 +177,14 @@ impl Parts<'_> {
         } else {
             // Kwil's v0.9 copies the bytes, its v0.10 writes them anew.
             let bytes = given.filter(|_| family == Family::V09).cloned().unwrap_or_else(|| self.genesis.to_bytes());
-            write(&path, &bytes, file_mode)?;
+            write_synced(&path, &bytes, file_mode)?;
         }
         if let Some(bytes) = &self.key.file {
-            write(&staging.join(key_file_name(family)), bytes, KEY_MODE)?;
+            write_synced(&staging.join(key_file_name(family)), bytes, KEY_MODE)?;
         }
         // A password in it is nobody else's business.
         let mode = if self.config.has_secret() { KEY_MODE } else { file_mode };
-        write(&staging.join(CONFIG_FILE_NAME), self.config.to_text().as_bytes(), mode)?;
+        write_synced(&staging.join(CONFIG_FILE_NAME), self.config.to_text().as_bytes(), mode)?;
         if options.cancel.is_cancelled() {
             return Err(interrupted());
         }
@@ -192,7 +192,7 @@ impl Parts<'_> {
     }
 }
 
-fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+fn write_synced(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
     durable::write_atomically(path, bytes, mode).map_err(|e| e.hint("free some space or choose a root on another disk"))
 }
 
@@ -238,7 +238,7 @@ impl Staging {
             }
             // Nobody else's: whoever is at work has the lock.
             if fresh {
-                let _ = remove(&path);
+                let _ = remove_if_there(&path);
             }
             advise(e)
         })?;
@@ -247,7 +247,7 @@ impl Staging {
             for entry in fs::read_dir(&path).or_failed(|| format!("cannot read directory {}", path.display()))? {
                 let entry = entry.or_failed(|| format!("cannot read directory {}", path.display()))?;
                 if entry.file_name() != STAGING_LOCK_NAME {
-                    remove(&entry.path())?;
+                    remove_if_there(&entry.path())?;
                 }
             }
         }
@@ -273,12 +273,12 @@ impl Staging {
                         .hint("look at it, then try again"));
                 }
                 durable::rename(&self.path, root)?;
-                remove(&root.join(STAGING_LOCK_NAME))?;
+                remove_if_there(&root.join(STAGING_LOCK_NAME))?;
                 durable::sync_directory(root)?;
             }
             Way::MoveIn { leftovers } => {
                 for name in leftovers {
-                    remove(&root.join(name))?;
+                    remove_if_there(&root.join(name))?;
                 }
                 for entry in fs::read_dir(&self.path).or_failed(|| format!("cannot read {}", self.path.display()))? {
                     let name = entry.or_failed(|| format!("cannot read {}", self.path.display()))?.file_name();
@@ -288,7 +288,7 @@ impl Staging {
                 }
                 durable::rename(&self.path.join(GENESIS_FILE_NAME), &root.join(GENESIS_FILE_NAME))?;
                 // The root is complete. Another run may just have come to look into this directory, and takes it away.
-                let _ = remove(&self.path);
+                let _ = remove_if_there(&self.path);
                 durable::sync_directory(root)?;
             }
         }
@@ -297,7 +297,7 @@ impl Staging {
     }
 }
 
-fn remove(path: &Path) -> Result<()> {
+fn remove_if_there(path: &Path) -> Result<()> {
     let removed = match fs::symlink_metadata(path) {
         Ok(data) if data.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),

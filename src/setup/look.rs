@@ -185,14 +185,14 @@ fn look_at_state(root: &Path, named: &str) -> (RootState, Option<u64>) {
     }
     let path = inside(root, named);
     let shown = path.display().to_string();
-    match sample(&path) {
+    match sample_file(&path) {
         Ok((size_bytes, gzip, text_bytes)) => (RootState::File { path: shown, size_bytes, gzip }, text_bytes),
         Err(e) => (RootState::Bad { path: shown, why: e.to_string() }, None),
     }
 }
 
 /// The file's bytes, whether it is gzip, and about how many bytes its text has (`None` where it cannot be unpacked).
-fn sample(path: &Path) -> std::io::Result<(u64, bool, Option<u64>)> {
+fn sample_file(path: &Path) -> std::io::Result<(u64, bool, Option<u64>)> {
     let mut file = File::open(path)?;
     let data = file.metadata()?;
     if !data.is_file() {

@@ -98,7 +98,7 @@ pub fn plan(layout: &Layout, keys: &[PublicKey]) -> Result<Vec<Node>> {
     for index in 0..keys.len() {
         nodes.push(node(layout, index)?);
     }
-    if shared(layout) {
+    if nodes_share_a_machine(layout) {
         check_ports(&nodes)?;
     }
     let peers: Vec<String> =
@@ -128,19 +128,19 @@ pub fn check_count(nodes: usize) -> Result<()> {
 }
 
 /// Whether several nodes run on one machine, so that they cannot share ports.
-fn shared(layout: &Layout) -> bool {
+fn nodes_share_a_machine(layout: &Layout) -> bool {
     layout.hosts == Hosts::Here
 }
 
 fn node(layout: &Layout, index: usize) -> Result<Node> {
-    let host = host(layout, index)?;
+    let host = host_of_node(layout, index)?;
     let step = index as i64;
     let mut config: Vec<(String, String)> = Vec::new();
     let mut set = |key: &str, value: String| config.push((key.to_owned(), value));
     let (ports, p2p) = match layout.family {
         Family::V09 => {
-            let p2p = port("p2p", i64::from(layout.p2p_port.unwrap_or(26656)) - step)?;
-            let (rpc, chain) = (port("JSON-RPC", 8484 - step)?, port("chain RPC", 26657 + step)?);
+            let p2p = checked_port("p2p", i64::from(layout.p2p_port.unwrap_or(26656)) - step)?;
+            let (rpc, chain) = (checked_port("JSON-RPC", 8484 - step)?, checked_port("chain RPC", 26657 + step)?);
             set("app.jsonrpc_listen_addr", format!("0.0.0.0:{rpc}"));
             set("app.admin_listen_addr", format!("/tmp/kwild_{index}.socket"));
             set("chain.rpc.listen_addr", format!("tcp://127.0.0.1:{chain}"));
@@ -151,25 +151,25 @@ fn node(layout: &Layout, index: usize) -> Result<Node> {
             (vec![("p2p", p2p), ("rpc", rpc), ("chain", chain)], p2p)
         }
         Family::V010 => {
-            let step = if shared(layout) || layout.unique_ports { step } else { 0 };
-            let p2p = port("p2p", i64::from(layout.p2p_port.unwrap_or(6600)) + step)?;
-            let (rpc, admin) = (port("RPC", 8484 + step)?, port("admin", 8584 + step)?);
+            let step = if nodes_share_a_machine(layout) || layout.unique_ports { step } else { 0 };
+            let p2p = checked_port("p2p", i64::from(layout.p2p_port.unwrap_or(6600)) + step)?;
+            let (rpc, admin) = (checked_port("RPC", 8484 + step)?, checked_port("admin", 8584 + step)?);
             set("p2p.listen", format!("0.0.0.0:{p2p}"));
             set("rpc.listen", format!("0.0.0.0:{rpc}"));
             set("admin.listen", format!("127.0.0.1:{admin}"));
             set("consensus.empty_block_timeout", "1s".to_owned());
-            if !shared(layout) {
+            if !nodes_share_a_machine(layout) {
                 set("p2p.external_address", host.clone());
             }
             (vec![("p2p", p2p), ("rpc", rpc), ("admin", admin)], p2p)
         }
     };
     let own_server = layout.family == Family::V010 && layout.unique_ports;
-    let database_port = own_server.then(|| port("database", 5432 + step)).transpose()?;
+    let database_port = own_server.then(|| checked_port("database", 5432 + step)).transpose()?;
     if let Some(port) = database_port {
         set("db.port", port.to_string());
     }
-    let number = if shared(layout) && !own_server { index.to_string() } else { String::new() };
+    let number = if nodes_share_a_machine(layout) && !own_server { index.to_string() } else { String::new() };
     let dbname = format!("{}{number}", layout.database_prefix);
     set(if layout.family == Family::V09 { "app.pg_db_name" } else { "db.dbname" }, dbname.clone());
     Ok(Node {
@@ -182,7 +182,7 @@ fn node(layout: &Layout, index: usize) -> Result<Node> {
     })
 }
 
-fn host(layout: &Layout, index: usize) -> Result<String> {
+fn host_of_node(layout: &Layout, index: usize) -> Result<String> {
     match &layout.hosts {
         Hosts::Here => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST).to_string()),
         Hosts::Names(names) => names.get(index).cloned().ok_or_else(|| {
@@ -198,7 +198,7 @@ fn host(layout: &Layout, index: usize) -> Result<String> {
     }
 }
 
-fn port(what: &str, number: i64) -> Result<u16> {
+fn checked_port(what: &str, number: i64) -> Result<u16> {
     u16::try_from(number)
         .ok()
         .filter(|port| *port > 0)

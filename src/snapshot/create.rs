@@ -13,7 +13,7 @@ use kwil_formats::{
     dump::filter::{DumpFilter, LineRules},
     formats::{
         Family, GENESIS_FILE_NAME, Validator, VoterRow,
-        genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id, v09, v010},
+        genesis::{self, Difference, Genesis, GenesisOptions, NetworkState, Parameters, next_chain_id},
     },
 };
 
@@ -29,7 +29,7 @@ use crate::{
         Blake3Hash, Context, Error, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
         task::CancellationToken, text,
     },
-    database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings, StoredParameters},
+    database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings},
     manifest::genesis_validators,
 };
 use serde::Serialize;
@@ -174,7 +174,7 @@ pub async fn create(
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(interrupted()),
-        created = make(settings, options, progress) => created,
+        created = make_snapshot(settings, options, progress) => created,
     }
 }
 
@@ -182,7 +182,7 @@ fn interrupted() -> Error {
     Error::interrupted("while making the snapshot").hint("run the command again; nothing half-made was left")
 }
 
-async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) -> Result<Created> {
+async fn make_snapshot(settings: &Settings, options: CreateOptions, progress: &Progress) -> Result<Created> {
     let began = clock::now();
     let snapdir = absolute(&options.snapdir).or_failed(|| "cannot tell the current directory")?;
     progress.step(format!("Reading the database \"{}\" at {}", text::escape(&settings.dbname), settings.place()));
@@ -198,7 +198,7 @@ async fn make(settings: &Settings, options: CreateOptions, progress: &Progress) 
     let part = Part::create(&plan.snapshot)?;
 
     progress.step("Writing the snapshot");
-    let written = write(&cut, &program, &part, &options, progress).await?;
+    let written = write_text(&cut, &program, &part, &options, progress).await?;
     // After this nothing is asked of the database any more.
     cut.finish(progress).await?;
     let genesis = plan.genesis(&facts, &written)?;
@@ -318,10 +318,7 @@ impl Plan {
                 humantime::format_rfc3339_seconds(now).to_string()
             }
         };
-        let parameters = match &facts.parameters {
-            StoredParameters::V09(rows) => Parameters::V09(v09::Parameters::from_rows(rows)?),
-            StoredParameters::V010(json) => Parameters::V010(v010::Parameters::from_json(json)?),
-        };
+        let parameters = facts.parameters.decode()?;
         let plan = Plan {
             snapshot: snapdir.join(family.snapshot_file_name()),
             genesis: snapdir.join(GENESIS_FILE_NAME),
@@ -462,7 +459,7 @@ impl Drop for Directory {
 }
 
 /// Runs pg_dump, opens the connections that bring the rows, and runs the pipeline. Dropping the future ends them all.
-async fn write(
+async fn write_text(
     cut: &Cut,
     program: &PgDump,
     part: &Part,

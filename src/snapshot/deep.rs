@@ -233,6 +233,7 @@ mod tests {
                 supersedes: None,
                 node_addresses: Vec::new(),
                 collation: None,
+                new_leader: genesis.leader().copied(),
             };
             change(&mut manifest);
             fs::write(self.path(name), manifest.sign(&key).unwrap().to_bytes()).unwrap();

@@ -25,7 +25,9 @@ mod database;
 mod witness;
 
 pub use compare::{Comparison, Other};
-pub use database::{DatabaseDigestOptions, WitnessedDatabase, digest_database, witness_database};
+pub use database::{
+    DatabaseDigestOptions, OldNetworkState, WitnessedDatabase, digest_database, read_old_network, witness_database,
+};
 pub use witness::Witness;
 
 /// Hashes of statements that are held in memory; statements are few, and more hashes than these wait on disk.

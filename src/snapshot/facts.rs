@@ -57,7 +57,7 @@ pub fn facts(
     let contents = match read {
         Ok(read) => {
             let mistaken = match wanted {
-                Some(wanted) if wanted != read.state_hash => mistaken(&mut file).or_failed(cannot)?,
+                Some(wanted) if wanted != read.state_hash => look_alike_hashes(&mut file).or_failed(cannot)?,
                 _ => Vec::new(),
             };
             let restrict = begins_with_restrict(&mut file).or_failed(cannot)?;
@@ -75,7 +75,7 @@ fn begins_with_restrict(file: &mut File) -> std::io::Result<bool> {
 }
 
 /// Hashes that are easily taken for the state hash, each with the words for what it is.
-fn mistaken(file: &mut File) -> std::io::Result<Vec<(Sha256Hash, &'static str)>> {
+fn look_alike_hashes(file: &mut File) -> std::io::Result<Vec<(Sha256Hash, &'static str)>> {
     let finish = |hash: Sha256| Sha256Hash::from_bytes(hash.finalize().into());
     file.seek(SeekFrom::Start(0))?;
     let mut of_file = Sha256::new();

@@ -101,7 +101,7 @@ pub fn guard(file: &Path, genesis: &Path, options: &GuardOptions, progress: &Pro
             copy(file, genesis, &part, options, progress)?
         } else {
             progress.step("Checking the snapshot and putting the guard around it");
-            write(file, &old, &part, options, progress)?
+            write_guarded(file, &old, &part, options, progress)?
         };
         let bytes = if had_guard { genesis_bytes.clone() } else { Genesis::repin(&genesis_bytes, made.state_hash)? };
         let genesis_part = Part::create(&target.genesis)?;
@@ -204,7 +204,13 @@ fn copy(file: &Path, genesis: &Path, part: &Part, options: &GuardOptions, progre
 
 /// Reads the file once: each piece is hashed and checked as it
 /// is, put in the guard's order, and written with the guard.
-fn write(file: &Path, genesis: &Genesis, part: &Part, options: &GuardOptions, progress: &Progress) -> Result<Guarded> {
+fn write_guarded(
+    file: &Path,
+    genesis: &Genesis,
+    part: &Part,
+    options: &GuardOptions,
+    progress: &Progress,
+) -> Result<Guarded> {
     let old = SnapshotText::open(file)?;
     let behind = tempfile::spooled_tempfile_in(LAST_IN_MEMORY_BYTES, durable::parent(part.part()));
     let write = |pieces| {

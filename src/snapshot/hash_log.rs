@@ -44,7 +44,7 @@ impl HashLog {
     pub(super) fn new(directory: &Path) -> Result<Self> {
         let file = tempfile::tempfile_in(directory)
             .or_failed(|| format!("cannot make a temporary file in {}", directory.display()))
-            .map_err(room)?;
+            .map_err(out_of_room)?;
         Ok(HashLog { file, places: Mutex::default() })
     }
 
@@ -68,17 +68,17 @@ impl HashLog {
 impl Place {
     /// Writes the next hashes; an error where the disk fails or is full.
     pub(super) fn write(&mut self, hashes: &[Hash]) -> Result<()> {
-        let written = self.log.file.write_all_at(hashes.as_flattened(), offset(self.at));
+        let written = self.log.file.write_all_at(hashes.as_flattened(), byte_offset(self.at));
         self.at += hashes.len() as u64;
-        written.or_failed(|| "cannot keep the rows' hashes in a temporary file").map_err(room)
+        written.or_failed(|| "cannot keep the rows' hashes in a temporary file").map_err(out_of_room)
     }
 }
 
-fn room(e: Error) -> Error {
+fn out_of_room(e: Error) -> Error {
     e.hint("make room there, 96 bytes for each row of both states, or name a directory with room in TMPDIR")
 }
 
-fn offset(hashes: u64) -> u64 {
+fn byte_offset(hashes: u64) -> u64 {
     hashes * size_of::<Hash>() as u64
 }
 
@@ -106,6 +106,6 @@ impl Rows<'_> {
     }
 
     fn fill(&mut self) -> io::Result<()> {
-        self.file.read_exact_at(self.held.as_flattened_mut(), offset(self.at))
+        self.file.read_exact_at(self.held.as_flattened_mut(), byte_offset(self.at))
     }
 }

@@ -105,7 +105,7 @@ type Order = (Block, SyncSender<Result<Vec<u8>>>);
 type Line = SyncSender<Receiver<Result<Vec<u8>>>>;
 
 /// The error of a thread whose queue was let go of by another one; that one's own error says why.
-fn stopped() -> Error {
+fn queue_closed() -> Error {
     Error::failed("the snapshot was not finished")
 }
 
@@ -150,7 +150,7 @@ impl<S: Source + Send> Job<'_, S> {
             let written: Result<()> = (|| {
                 let mut early_sync = durable::EarlySync::of(file).map_err(|e| cannot_write(path, e))?;
                 for member in &in_order {
-                    let member = member.recv().map_err(|_| stopped())??;
+                    let member = member.recv().map_err(|_| queue_closed())??;
                     (&*file).write_all(&member).map_err(|e| cannot_write(path, e))?;
                     file_bytes += member.len() as u64;
                     if let Some(hasher) = &mut describing {
@@ -162,7 +162,7 @@ impl<S: Source + Send> Job<'_, S> {
             })();
             // Ends the reader where writing failed, before it is waited for.
             drop(in_order);
-            let read = reader.join().map_err(|_| stopped());
+            let read = reader.join().map_err(|_| queue_closed());
             // The reader only says "stopped" when writing failed: that error is the real one.
             written?;
             // And also "stopped" when the digester did.
@@ -254,7 +254,7 @@ impl Out<'_, '_, '_> {
         if let Some(to_file) = &mut self.to_file {
             to_file.send(block.clone())?;
         }
-        if self.listeners.give(&block) { Ok(()) } else { Err(stopped()) }
+        if self.listeners.give(&block) { Ok(()) } else { Err(queue_closed()) }
     }
 }
 
@@ -263,8 +263,8 @@ impl ToFile<'_> {
         self.hash.update(&*block);
         let (done, member) = sync_channel(1);
         // The place in the line first: its bound is the bound on blocks in memory.
-        self.line.send(member).map_err(|_| stopped())?;
-        self.orders.send((block, done)).map_err(|_| stopped())
+        self.line.send(member).map_err(|_| queue_closed())?;
+        self.orders.send((block, done)).map_err(|_| queue_closed())
     }
 }
 

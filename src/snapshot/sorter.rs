@@ -119,7 +119,7 @@ impl HashSorter {
 
     /// Sorts the hashes in memory and writes them to the disk as one more run.
     fn spill(&mut self) -> Result<()> {
-        sort(&mut self.held);
+        sort_hashes(&mut self.held);
         let runs = match &mut self.spilled {
             Some(runs) => runs,
             None => self.spilled.insert(Runs::new(&self.directory)?),
@@ -176,7 +176,7 @@ impl HashList for HashSorter {
             self.merge(Order { runs, into, done })?;
             return Ok(SorterSum::UnderWay(sum));
         }
-        sort(&mut self.held);
+        sort_hashes(&mut self.held);
         into.take(&self.held)?;
         self.held.clear();
         Ok(SorterSum::Done(into.finish()))
@@ -287,7 +287,7 @@ impl Runs {
 
     /// Appends hashes to the last run.
     fn append(&mut self, hashes: &[Hash]) -> io::Result<()> {
-        self.file.write_all_at(hashes.as_flattened(), offset(self.length))?;
+        self.file.write_all_at(hashes.as_flattened(), byte_offset(self.length))?;
         self.length += hashes.len() as u64;
         if let Some(last) = self.lengths.last_mut() {
             *last += hashes.len() as u64;
@@ -296,7 +296,7 @@ impl Runs {
     }
 }
 
-fn offset(hashes: u64) -> u64 {
+fn byte_offset(hashes: u64) -> u64 {
     hashes * size_of::<Hash>() as u64
 }
 
@@ -330,7 +330,7 @@ impl Cursor<'_> {
             if self.filled == 0 {
                 return Ok(None);
             }
-            self.file.read_exact_at(self.buffer[..self.filled].as_flattened_mut(), offset(self.at))?;
+            self.file.read_exact_at(self.buffer[..self.filled].as_flattened_mut(), byte_offset(self.at))?;
             self.at += self.filled as u64;
             self.next = 0;
         }
@@ -361,7 +361,7 @@ impl Head {
     }
 }
 
-fn sort(hashes: &mut [Hash]) {
+fn sort_hashes(hashes: &mut [Hash]) {
     let first = |hash: &Hash| Head::new(hash).0[0];
     hashes.sort_unstable_by(|a, b| match first(a).cmp(&first(b)) {
         Ordering::Equal => a.cmp(b),

@@ -182,6 +182,12 @@ impl Store {
         Ok(Opened { store: Arc::new(store), have, resumed_bytes, rehashed_bytes, frontier, journal })
     }
 
+    /// A store of these files in which nothing is, and nothing will be: of a node that only watches.
+    pub fn absent(contents: Contents) -> Store {
+        let nothing = ChunkSet::empty(contents.chunk_count());
+        Store::new(contents, Vec::new(), nothing)
+    }
+
     /// Opens complete files for serving. Nothing is read now: each chunk is checked against the manifest before it is first given
     /// out, so that an edited file is its owner's error and not a lie told to others. [`Store::prove`] checks all of them.
     ///
@@ -250,7 +256,7 @@ impl Store {
             let found = store.stamp(slot)?.size_bytes;
             let expected = store.contents.files()[i].layout.size_bytes();
             if found != expected {
-                return Err(edited(slot, format!("it has {found} bytes, not {expected}")));
+                return Err(edited_file(slot, format!("it has {found} bytes, not {expected}")));
             }
             store.seal(slot)?;
         }
@@ -282,7 +288,9 @@ impl Store {
         let Some((artifact, index)) = self.contents.locate(chunk) else {
             return Err(ReadError::Chunk(Error::failed(format!("there is no chunk {chunk}"))));
         };
-        let slot = &self.slots[artifact];
+        let Some(slot) = self.slots.get(artifact) else {
+            return Err(ReadError::Chunk(Error::failed(format!("chunk {chunk} is not kept here"))));
+        };
         let read = self.read_at(slot, artifact, index, data);
         // After the reading: what was written to the file before it shows now.
         self.notice_change(slot, artifact)?;
@@ -327,7 +335,7 @@ impl Store {
         }
         let layout = &self.contents.files()[artifact].layout;
         if chunk_id(layout, index, data) != *self.contents.chunk_id(artifact, index) {
-            return Err(edited(slot, format!("chunk {} differs", index.get())));
+            return Err(edited_file(slot, format!("chunk {} differs", index.get())));
         }
         self.doubted().remove(chunk);
         Ok(())
@@ -450,7 +458,7 @@ fn require_room(directory: &Path, contents: &Contents) -> Result<()> {
 }
 
 /// A complete file that is not what the manifest describes.
-fn edited(slot: &Slot, detail: String) -> Error {
+fn edited_file(slot: &Slot, detail: String) -> Error {
     Error::verify(format!("{} is not the file that was signed: {detail}", slot.final_path.display()))
         .hint(Next::SignedFileOrAnew)
 }

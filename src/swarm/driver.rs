@@ -165,6 +165,23 @@ pub(super) struct Driver {
     status: status_watch::Sender<Status>,
 }
 
+/// Listens on every address that was asked for, which must succeed, and on the optional ones as far as the machine lets us.
+fn listen(swarm: &mut Swarm<Behaviour>, config: &Config) -> Result<()> {
+    for address in &config.listen {
+        let parsed: Multiaddr = address.parse().map_err(|_| Error::usage(format!("{address} is no address")))?;
+        require_free(&parsed)?;
+        swarm.listen_on(parsed).or_failed(|| format!("cannot listen on {address}"))?;
+    }
+    for address in &config.optional_listen {
+        if let Ok(parsed) = address.parse::<Multiaddr>()
+            && let Err(e) = swarm.listen_on(parsed)
+        {
+            tracing::debug!("not listening on {address}: {e}");
+        }
+    }
+    Ok(())
+}
+
 impl Driver {
     pub(super) fn new(
         config: Config,
@@ -173,18 +190,7 @@ impl Driver {
     ) -> Result<Self> {
         let (mut swarm, lines) = transport::swarm(&config.identity.0)?;
         let us = *swarm.local_peer_id();
-        for address in &config.listen {
-            let parsed: Multiaddr = address.parse().map_err(|_| Error::usage(format!("{address} is no address")))?;
-            require_free(&parsed)?;
-            swarm.listen_on(parsed).or_failed(|| format!("cannot listen on {address}"))?;
-        }
-        for address in &config.optional_listen {
-            if let Ok(parsed) = address.parse::<Multiaddr>()
-                && let Err(e) = swarm.listen_on(parsed)
-            {
-                tracing::debug!("not listening on {address}: {e}");
-            }
-        }
+        listen(&mut swarm, &config)?;
         let mut book = Book::new(us);
         for address in &config.connect {
             let Some((peer, address)) = book::parse(address) else {
@@ -343,6 +349,11 @@ impl Driver {
     /// Whether chunks are still to come.
     fn is_incomplete(&self) -> bool {
         self.active.as_ref().is_none_or(|a| a.content.sink.is_some())
+    }
+
+    /// Whether this node is of no use without others.
+    fn needs_others(&self) -> bool {
+        self.is_incomplete() || self.active.as_ref().is_some_and(|a| a.content.is_watching())
     }
 
     /// Hands an event to the application. Words are left out where too many wait already: whoever makes them must not fill our memory.

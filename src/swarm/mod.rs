@@ -29,7 +29,7 @@ pub use self::names::{short_peer, short_place};
 use crate::{
     base::{Blake3Hash, Context, Error, Notice, Result},
     manifest::ChunkSet,
-    store::{Buffers, Outcome, Store, Untrusted},
+    store::{Buffers, Contents, Outcome, Store, Untrusted},
 };
 
 const SESSION_PROTOCOL: StreamProtocol = StreamProtocol::new("/regenesis/1/session");
@@ -108,8 +108,20 @@ pub struct Content {
     pub have: ChunkSet,
     /// The signed manifest, for members that ask.
     pub manifest: Arc<Vec<u8>>,
-    /// Where fetched chunks go, and their outcomes come back; `None` for a seed.
+    /// Where fetched chunks go, and their outcomes come back; `None` for a seed, and for who only watches.
     pub sink: Option<Sink>,
+}
+
+impl Content {
+    /// Of a member that knows the manifest, hears what others have and say, and neither fetches nor serves.
+    pub fn watching(contents: Contents, manifest: Arc<Vec<u8>>) -> Self {
+        let have = ChunkSet::empty(contents.chunk_count());
+        Content { store: Arc::new(Store::absent(contents)), have, manifest, sink: None }
+    }
+
+    fn is_watching(&self) -> bool {
+        self.sink.is_none() && !self.have.is_full()
+    }
 }
 
 /// The way to the store's writer and back.
@@ -145,7 +157,7 @@ pub enum Event {
     Stale,
     /// Every chunk is stored.
     Complete,
-    /// Whether every chunk is with two others: told when it becomes true, and when it ends being so.
+    /// Whether every chunk is with two others: told by who fetches nothing, when it becomes true and when it ends being so.
     EveryChunkOut(bool),
     /// Our disk failed; nothing more is fetched.
     Failed(Error),

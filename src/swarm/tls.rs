@@ -152,16 +152,16 @@ impl ResolvesServerCert for OneCertificate {
 #[derive(Debug)]
 struct PeerCertificate;
 
-fn general(error: impl std::fmt::Display) -> Error {
+fn tls_error(error: impl std::fmt::Display) -> Error {
     Error::General(error.to_string())
 }
 
 impl PeerCertificate {
     fn check(certificate: &CertificateDer<'_>, others: &[CertificateDer<'_>]) -> std::result::Result<(), Error> {
         if !others.is_empty() {
-            return Err(general("libp2p shows exactly one certificate"));
+            return Err(tls_error("libp2p shows exactly one certificate"));
         }
-        certificate::parse(certificate).map(|_| ()).map_err(general)
+        certificate::parse(certificate).map(|_| ()).map_err(tls_error)
     }
 
     fn check_signature(
@@ -170,9 +170,9 @@ impl PeerCertificate {
         signed: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, Error> {
         certificate::parse(certificate)
-            .map_err(general)?
+            .map_err(tls_error)?
             .verify_signature(signed.scheme, message, signed.signature())
-            .map_err(general)?;
+            .map_err(tls_error)?;
         Ok(HandshakeSignatureValid::assertion())
     }
 
@@ -211,7 +211,7 @@ impl ServerCertVerifier for PeerCertificate {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, Error> {
-        Err(general("libp2p speaks TLS 1.3 only"))
+        Err(tls_error("libp2p speaks TLS 1.3 only"))
     }
 
     fn verify_tls13_signature(
@@ -249,7 +249,7 @@ impl ClientCertVerifier for PeerCertificate {
         _: &CertificateDer<'_>,
         _: &DigitallySignedStruct,
     ) -> std::result::Result<HandshakeSignatureValid, Error> {
-        Err(general("libp2p speaks TLS 1.3 only"))
+        Err(tls_error("libp2p speaks TLS 1.3 only"))
     }
 
     fn verify_tls13_signature(

@@ -271,7 +271,7 @@ pub(super) async fn read_message(
     let size = frame.len();
     if size > CONTROL_MESSAGE_SIZE_BYTES_MAX {
         // Not decoded as what any other message might be: a list of as many bytes takes far more memory.
-        let manifest = inside(&frame, 2).and_then(|reply| inside(reply, 1));
+        let manifest = only_field(&frame, 2).and_then(|reply| only_field(reply, 1));
         let len = manifest.ok_or_else(|| invalid("a message is longer than the protocol allows"))?.len();
         let mut manifest = frame;
         manifest.drain(..size - len);
@@ -315,7 +315,7 @@ pub(super) async fn read_message(
 }
 
 /// What a message holds that is one field, of this number and with a length, and nothing else.
-fn inside(mut message: &[u8], field: u32) -> Option<&[u8]> {
+fn only_field(mut message: &[u8], field: u32) -> Option<&[u8]> {
     let key = prost::encoding::decode_key(&mut message).ok()?;
     let length = prost::encoding::decode_varint(&mut message).ok()?;
     (key == (field, prost::encoding::WireType::LengthDelimited) && length == message.len() as u64).then_some(message)

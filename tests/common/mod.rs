@@ -45,6 +45,19 @@ pub(crate) fn server() -> &'static Scratch {
     SERVER.get_or_init(|| Scratch::start(ScratchOptions::default()).unwrap())
 }
 
+/// Moves every other row to its table's end, then lets the server write the tables anew, some sorted by their key.
+pub(crate) const SHUFFLE: &str = r"
+SELECT format('UPDATE %s SET %I = %I WHERE ctid IN (SELECT ctid FROM (SELECT ctid, row_number() OVER () AS n FROM %s) x WHERE n %% 2 = 1)',
+  c.oid::regclass, a.attname, a.attname, c.oid::regclass)
+  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = (
+    SELECT min(b.attnum) FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attnum > 0 AND NOT b.attisdropped)
+  WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+\gexec
+SELECT format('VACUUM FULL %s', c.oid::regclass) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+\gexec
+";
+
 pub(crate) fn data(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(path)
 }
@@ -358,6 +371,11 @@ impl Party {
     /// `join` without staying.
     pub(crate) fn join(&self, ticket: &str, root: &str, flags: &[&str]) -> Process {
         self.swarm(&[&["join", ticket, "--root-dir", root, "--linger", "none"], flags].concat())
+    }
+
+    /// `join` that says itself how long it stays.
+    pub(crate) fn join_and_stay(&self, ticket: &str, root: &str, flags: &[&str]) -> Process {
+        self.swarm(&[&["join", ticket, "--root-dir", root], flags].concat())
     }
 
     /// Puts a recorded snapshot of the family's quartet, with the guard around it, into `directory`, and a lead's key beside

@@ -120,9 +120,9 @@ const STARTS_PROGRAMS: [&str; 10] = [
 ];
 
 /// The first words of our commands.
-const COMMANDS: [&str; 17] = [
-    "bundle", "clean", "demo", "drill", "fetch", "genesis", "guide", "join", "key", "manifest", "publish", "relay",
-    "seed", "setup", "snapshot", "status", "ticket",
+const COMMANDS: [&str; 19] = [
+    "bundle", "clean", "demo", "drill", "evidence", "fetch", "genesis", "guide", "join", "key", "manifest", "publish",
+    "relay", "seed", "setup", "snapshot", "status", "ticket", "wait",
 ];
 
 /// A rule that is broken, and where.

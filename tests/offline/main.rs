@@ -6,6 +6,7 @@
 mod common;
 mod digest;
 mod dump_filter;
+mod evidence;
 mod genesis;
 mod layers;
 mod manifest;

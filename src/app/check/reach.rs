@@ -16,14 +16,14 @@ const DIALLED_MAX: usize = 32;
 
 /// Dials the first of these, all at once; nothing is said to whoever answers.
 pub(super) async fn dial(mut peers: Peers) -> Peers {
-    let tried = join_all(peers.dials.iter().take(DIALLED_MAX).map(|(peer, _)| reach(peer))).await;
+    let tried = join_all(peers.dials.iter().take(DIALLED_MAX).map(|(peer, _)| try_peer(peer))).await;
     for ((_, reach), found) in peers.dials.iter_mut().zip(tried) {
         *reach = found;
     }
     peers
 }
 
-async fn reach(peer: &PeerAddress) -> Reach {
+async fn try_peer(peer: &PeerAddress) -> Reach {
     let addresses: Vec<SocketAddr> =
         match timeout(STEP_TIME_MAX, tokio::net::lookup_host((peer.host(), peer.port()))).await {
             Ok(Ok(found)) => found.collect(),
@@ -33,12 +33,12 @@ async fn reach(peer: &PeerAddress) -> Reach {
         };
     match timeout(STEP_TIME_MAX, TcpStream::connect(addresses.as_slice())).await {
         Ok(Ok(_)) => Reach::Answers,
-        Ok(Err(e)) => Reach::Silent(words(&e)),
+        Ok(Err(e)) => Reach::Silent(error_in_words(&e)),
         Err(_) => Reach::Silent("no answer".to_owned()),
     }
 }
 
-fn words(error: &std::io::Error) -> String {
+fn error_in_words(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "refused".to_owned(),
         _ => error.to_string(),

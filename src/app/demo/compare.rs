@@ -28,14 +28,14 @@ pub(super) struct Root {
 /// When a file is missing, differs where it must not, or a key is the same twice.
 pub(super) fn compare(roots: &[Root], key_file: &str) -> Result<()> {
     let Some((first, others)) = roots.split_first() else { return Ok(()) };
-    let names = names(&first.path)?;
+    let names = entry_names(&first.path)?;
     let mut keys = BTreeSet::from([hash(&first.path.join(key_file))?]);
     for other in others {
         let differ = |what: &str| {
             Error::verify(format!("the roots of {} and {} differ: {what}", first.name, other.name))
                 .hint(Next::ReportDemo)
         };
-        let theirs = self::names(&other.path)?;
+        let theirs = self::entry_names(&other.path)?;
         if let Some(name) = names.symmetric_difference(&theirs).next() {
             return Err(differ(&format!("only one has {name}")));
         }
@@ -57,7 +57,7 @@ pub(super) fn compare(roots: &[Root], key_file: &str) -> Result<()> {
 }
 
 /// The names in a root, without what regenesis keeps there for itself.
-fn names(root: &Path) -> Result<BTreeSet<String>> {
+fn entry_names(root: &Path) -> Result<BTreeSet<String>> {
     let what = || format!("cannot read the root {}", root.display());
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(root).or_failed(what)? {

@@ -168,10 +168,10 @@ impl Talk {
         if self.shared.lock().expect("no panic while held").over {
             return None;
         }
-        if let Some(text) = warning.map(|text| plain(&text)) {
+        if let Some(text) = warning.map(|text| shorten_peer_ids(&text)) {
             // What one is told the others are told, too.
             if self.shared.lock().expect("no panic while held").warnings.insert(text.clone()) {
-                let next = next.map(|next| plain(&next).into());
+                let next = next.map(|next| shorten_peer_ids(&next).into());
                 self.progress.warning(Notice { text: format!("{name}: {text}"), next });
             }
         }
@@ -193,7 +193,7 @@ impl Talk {
 
     /// Takes what was told already for heard, so that no process tells it again.
     pub(super) fn known(&self, text: &str) {
-        self.shared.lock().expect("no panic while held").warnings.insert(plain(text));
+        self.shared.lock().expect("no panic while held").warnings.insert(shorten_peer_ids(text));
     }
 
     /// Listens from now on to errors only.
@@ -209,7 +209,7 @@ impl Talk {
 }
 
 /// A line without what a reader of the demo stumbles over: of a peer id its last digits are enough.
-fn plain(text: &str) -> String {
+fn shorten_peer_ids(text: &str) -> String {
     const PEER_ID_START: &str = "12D3KooW";
     let words = text.split(' ').map(|word| {
         let word = word.split("/p2p/").next().unwrap_or(word);
@@ -275,9 +275,9 @@ mod tests {
     fn peer_ids_are_short() {
         let id = "12D3KooWMf6VkAg1RHfhz5GmrPD2NKqvRB8qgArHfyZdk3SbGtXJ";
         assert_eq!(
-            plain(&format!("connected to {id} at /ip4/127.0.0.1/tcp/1/p2p/{id}")),
+            shorten_peer_ids(&format!("connected to {id} at /ip4/127.0.0.1/tcp/1/p2p/{id}")),
             "connected to peer …3SbGtXJ at /ip4/127.0.0.1/tcp/1"
         );
-        assert_eq!(plain("12D3KooWé"), "12D3KooWé");
+        assert_eq!(shorten_peer_ids("12D3KooWé"), "12D3KooWé");
     }
 }

@@ -22,6 +22,7 @@ use super::{
     told::{Checked, Confirmed, Rehearsal, Snapshot, Told},
 };
 use crate::{
+    app::voices::Tally,
     base::{
         Error, Next, Progress, Result, Sha256Hash, clock, durable,
         task::CancellationToken,
@@ -66,6 +67,7 @@ struct Joined {
     fetch_seconds: f64,
     seconds: f64,
     sources: usize,
+    attestations: Tally,
 }
 
 /// What is read of a digest that was compared.
@@ -222,6 +224,10 @@ impl Migrating {
         for (flag, path) in [("--dir", snapdir), ("--key", &key), ("--state-dir", &state)] {
             publish.extend([flag.into(), path.into()]);
         }
+        if self.nodes.count() < self.nodes.world.keys.len() {
+            // Those who are not here cannot confirm anything.
+            publish.extend(arguments(["--attestations", &self.nodes.count().to_string()]));
+        }
         let Published { ticket } = self.start(0, &publish)?.result().await?;
         let file = self.nodes.directory().join("ticket.txt");
         durable::write_atomically(&file, format!("{ticket}\n").as_bytes(), 0o600)?;
@@ -238,7 +244,12 @@ impl Migrating {
             join.extend([flag.into(), path.into()]);
         }
         match self.nodes.is_validator(number) {
-            true => join.extend(["--key-file".into(), self.nodes.key(number)?.into()]),
+            true => {
+                join.extend(["--key-file".into(), self.nodes.key(number)?.into()]);
+                // Each compares what the lead signed with the old network's state; here all of them have one database.
+                join.extend(arguments(["--old-dbname", OLD_DATABASE, "--old-host", "127.0.0.1"]));
+                join.extend(arguments(["--old-port", &scratch.port().to_string(), "--old-user", "postgres"]));
+            }
             false => join.extend(arguments(["--new-key", "--follow"])),
         }
         join.extend(self.nodes.configuration(number, scratch.port()));
@@ -281,7 +292,8 @@ impl Migrating {
         }
         let roots: Vec<_> = (0..count).map(|number| self.nodes.own(number)).collect::<Result<_>>()?;
         compare::compare(&roots, key_file_name(self.nodes.world.family))?;
-        (self.tell)(Told::Joined { state_hash, bytes: joined[0].bytes });
+        let attestations = joined[0].attestations.clone();
+        (self.tell)(Told::Joined { state_hash, bytes: joined[0].bytes, attestations });
         let peers: Vec<_> =
             (0..count).map(|number| Ok((self.nodes.name(number), self.peers(number)?))).collect::<Result<_>>()?;
         (self.tell)(Told::Peers(peers));

@@ -3,7 +3,7 @@
 use kwil_formats::formats::{Family, config::PeerAddress};
 use serde::Deserialize;
 
-use crate::base::Sha256Hash;
+use crate::{app::voices::Tally, base::Sha256Hash};
 
 /// One step of a demo, or what came of it.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,6 +49,8 @@ pub enum Told {
         state_hash: Sha256Hash,
         /// Bytes that each one fetched.
         bytes: u64,
+        /// What the old network's validators found in their own databases.
+        attestations: Tally,
     },
     /// Whom each node's config.toml names.
     Peers(Vec<(String, Vec<PeerAddress>)>),

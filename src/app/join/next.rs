@@ -70,16 +70,20 @@ pub(super) struct NextSteps<'a> {
 }
 
 impl NextSteps<'_> {
+    /// Whether the key votes or need not, and the database is none that kwild would take for its own.
+    pub(super) fn may_start(&self) -> bool {
+        let votes = self.is_validator || self.follow;
+        votes && (self.database.target != Some(Target::HoldsState) || has_started(self.root))
+    }
+
     pub(super) fn advice(&self) -> Vec<Advice> {
         let mut next: Vec<Advice> = Vec::new();
-        let mut wrong = false;
         let config = self.root.join(CONFIG_FILE_NAME);
         let key = match self.family {
             Family::V09 => "[app] pg_db_name",
             Family::V010 => "[db] dbname",
         };
         if !self.is_validator && !self.follow {
-            wrong = true;
             next.push(Next::VoteOrFollow.into());
         }
         if self.peers.is_alone() && !has_started(self.root) {
@@ -87,7 +91,6 @@ impl NextSteps<'_> {
         }
         match (self.database.target, &self.database.createdb) {
             (Some(Target::HoldsState), _) if !has_started(self.root) => {
-                wrong = true;
                 let (config, root) = (config.display().to_string(), setup::shell_path(self.root));
                 next.push(Next::NameDatabaseInConfig { key, config, root }.into());
             }
@@ -99,7 +102,7 @@ impl NextSteps<'_> {
             }
             _ => {}
         }
-        if !wrong {
+        if self.may_start() {
             next.push(setup::start_command(self.family, self.root).into());
         }
         next

@@ -274,7 +274,7 @@ fn files_that_changed_after_signing_fail_by_name() {
 #[test]
 fn rules_that_can_never_be_met_are_not_signed() {
     let world = World::new();
-    let needs = SignOptions { attestations: "2/3".parse().unwrap(), ..SignOptions::default() };
+    let needs = SignOptions { attestations: Some("2/3".parse().unwrap()), ..SignOptions::default() };
     let error = world.sign(&needs).unwrap_err();
     assert!(error.kind() == Kind::Usage && error.chain().contains("names no validators"), "{}", error.chain());
     let threshold = SignOptions { threshold: 2, ..SignOptions::default() };

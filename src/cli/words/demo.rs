@@ -109,7 +109,8 @@ impl Teller {
             ),
             Told::Preflight(checked) => self.checked("", &checked),
             Told::Joining { nodes, wait } => self.joining(nodes, wait),
-            Told::Joined { state_hash, bytes } => {
+            Told::Joined { state_hash, bytes, attestations } => {
+                self.say(&format!("What the lead signed, and each one's own old database: {attestations}."));
                 self.say(&format!("{} to each; everyone has the state hash", text::bytes(bytes)));
                 self.say(&state_hash.to_string());
                 self.say("The roots are equal but for key, ports, database, and whom each one dials.");
@@ -197,13 +198,14 @@ impl Teller {
 
     fn joining(&self, nodes: usize, wait: bool) {
         let words = format!(
-            "All {nodes} join at once: they fetch from the lead and from each other, check, make database and root{}.",
+            "All {nodes} join at once: they fetch from the lead and from each other, compare what came with their old \
+             databases, and make database and root{}.",
             if wait { ", and wait for each other" } else { "" }
         );
         self.step(
             &words,
             "     validator$ regenesis join --ticket-file ticket.txt \\\n                    \
-             --root-dir ~/.kwild-new --key-file ~/.kwild/{key} \\\n                    --create-db --wait everyone",
+             --root-dir ~/.kwild-new --key-file ~/.kwild/{key} \\\n                    --from-root ~/.kwild --create-db --wait everyone",
         );
     }
 

@@ -1,11 +1,13 @@
 //! Everything that a person reads of results, advice and findings. The rooms below give facts; here they become words, and
 //! here alone a flag or a command of this program is named.
 
+mod attest;
 mod clean;
 mod digest;
 mod mends;
 mod next;
 mod testnet;
+mod wait;
 
 pub(crate) mod check;
 pub(crate) mod demo;

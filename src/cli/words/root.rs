@@ -114,7 +114,11 @@ impl fmt::Display for JoinResult<'_> {
             Some(power) => writeln!(f, "  this key    is a validator in the genesis, with power {power}")?,
             None => writeln!(f, "  this key    is NO validator in the genesis: the node will follow, not vote")?,
         }
+        writeln!(f, "  state       {}", self.joined.attestations)?;
         writeln!(f, "  peers       {}", self.joined.peers.words())?;
+        if let Some(certificate) = &self.joined.certificate {
+            writeln!(f, "  ready       enough validators to make blocks: {}", certificate.display())?;
+        }
         writeln!(f, "  database    {}", self.joined.database)?;
         settings(&self.joined.settings, f)?;
         writeln!(f, "next:")?;

@@ -15,12 +15,12 @@ struct Dimension {
 /// Appends the array's text. Elements are parted by a comma, which is the delimiter of all kinds here.
 pub(super) fn write_array(element: &Kind, value: &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
     let mut rest = value;
-    let (dimensions, _has_null, _element_type) = (word(&mut rest)?, word(&mut rest)?, word(&mut rest)?);
+    let (dimensions, _has_null, _element_type) = (take_i32(&mut rest)?, take_i32(&mut rest)?, take_i32(&mut rest)?);
     let dimensions = usize::try_from(dimensions).ok().filter(|n| *n <= DIMENSIONS_MAX).ok_or(BAD)?;
     let mut shape = Vec::with_capacity(dimensions);
     for _ in 0..dimensions {
-        let length = usize::try_from(word(&mut rest)?).map_err(|_| BAD)?;
-        shape.push(Dimension { length, lower: word(&mut rest)? });
+        let length = usize::try_from(take_i32(&mut rest)?).map_err(|_| BAD)?;
+        shape.push(Dimension { length, lower: take_i32(&mut rest)? });
     }
     if shape.iter().any(|dimension| dimension.length == 0) || shape.is_empty() {
         out.extend_from_slice(b"{}");
@@ -56,7 +56,7 @@ fn write_level(element: &Kind, shape: &[Dimension], rest: &mut &[u8], out: &mut 
 }
 
 fn write_element(element: &Kind, rest: &mut &[u8], out: &mut Vec<u8>) -> Result<(), Malformed> {
-    let Ok(length) = usize::try_from(word(rest)?) else {
+    let Ok(length) = usize::try_from(take_i32(rest)?) else {
         out.extend_from_slice(b"NULL");
         return Ok(());
     };
@@ -85,7 +85,7 @@ fn wants_quotes(text: &[u8]) -> bool {
         || text.iter().any(|byte| matches!(byte, b'"' | b'\\' | b'{' | b'}' | b',' | b' ' | 9..=13))
 }
 
-fn word(rest: &mut &[u8]) -> Result<i32, Malformed> {
+fn take_i32(rest: &mut &[u8]) -> Result<i32, Malformed> {
     let (word, behind) = rest.split_first_chunk::<4>().ok_or(BAD)?;
     *rest = behind;
     Ok(i32::from_be_bytes(*word))

@@ -40,11 +40,11 @@ pub(super) fn write_numeric(value: &[u8], out: &mut Vec<u8>) -> Result<(), Malfo
         out.push(b'0');
     } else {
         // The first digit without zeros in front, unless it is one.
-        let first = four(digit(0)?);
+        let first = four_figures(digit(0)?);
         let zeros = first.iter().take(3).take_while(|figure| **figure == b'0').count();
         out.extend_from_slice(&first[zeros..]);
         for at in 1..=weight {
-            out.extend_from_slice(&four(digit(at)?));
+            out.extend_from_slice(&four_figures(digit(at)?));
         }
     }
     if scale > 0 {
@@ -52,7 +52,7 @@ pub(super) fn write_numeric(value: &[u8], out: &mut Vec<u8>) -> Result<(), Malfo
         let end = out.len() + usize::from(scale);
         let mut at = weight + 1;
         while out.len() < end {
-            out.extend_from_slice(&four(digit(at)?));
+            out.extend_from_slice(&four_figures(digit(at)?));
             at += 1;
         }
         out.truncate(end);
@@ -61,7 +61,7 @@ pub(super) fn write_numeric(value: &[u8], out: &mut Vec<u8>) -> Result<(), Malfo
 }
 
 /// The four decimal figures of a digit to the base of 10,000.
-fn four(digit: u16) -> [u8; 4] {
+fn four_figures(digit: u16) -> [u8; 4] {
     let figure = |n: u16| b'0' + (n % 10) as u8;
     [figure(digit / 1000), figure(digit / 100), figure(digit / 10), figure(digit)]
 }

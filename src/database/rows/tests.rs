@@ -33,7 +33,7 @@ fn a_table_that_is_written_in_another_way_is_found_by_its_first_rows() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let settings = server.settings("postgres");
-        let mut wire = open(&settings, &[]).await.map_err(|lost| lost.explain(&settings, "t")).unwrap();
+        let mut wire = open_connection(&settings, &[]).await.map_err(|lost| lost.explain(&settings, "t")).unwrap();
         for (kind, same) in [(Kind::Text, true), (Kind::Bytea, false)] {
             let found = writes_the_same(&mut wire, &copy, size, 15, &[kind]).await;
             assert_eq!(found.map_err(|lost| lost.explain(&settings, "t")).unwrap(), same);

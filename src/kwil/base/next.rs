@@ -76,6 +76,28 @@ pub enum Next {
     IsItTheDatabase,
     /// Give settings that lead to the new node's database.
     NameNewDatabase,
+    /// Give settings that lead to the old node's database.
+    NameOldDatabase,
+    /// Ask the lead to sign with the state digest.
+    AskForDigest,
+    /// Sign with the validator's key of the old network.
+    OldKey,
+    /// Ask the lead about the changed genesis, and take it by its flag.
+    AcceptGenesisChange,
+    /// Find out why validators have other states, before anyone starts.
+    SettleDissent,
+    /// Find out why one's own state is another one.
+    OwnDissent,
+    /// Name the old node's database so that its validator can attest, or say that it does not.
+    NameOldState,
+    /// Ask the validators that have said nothing to attest.
+    WaitForAttestations,
+    /// Have the lead name the key of a co-signer.
+    NameCosigner,
+    /// Have the co-signers sign, too.
+    Cosign,
+    /// Take the manifest as the lead signed it.
+    WholeManifest,
     /// Check the role and its password.
     CheckLogin,
     /// Check the password.

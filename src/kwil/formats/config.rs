@@ -104,14 +104,14 @@ impl Config {
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), ConfigError> {
         let key = self.key(name)?;
         let item = value::from_text(self.family, key, text)?;
-        self.put(key, item)
+        self.put_value(key, item)
     }
 
     /// Sets `section.key` from another file's value, whose type may be a near one, such as a port that is a number.
     pub(super) fn set_item(&mut self, name: &str, item: &Item) -> Result<(), ConfigError> {
         let key = self.key(name)?;
         let item = value::from_item(self.family, key, item)?;
-        self.put(key, item)
+        self.put_value(key, item)
     }
 
     fn key(&self, name: &str) -> Result<&'static Key, ConfigError> {
@@ -119,7 +119,7 @@ impl Config {
             .ok_or_else(|| ConfigError::UnknownKey { family: self.family, key: name.to_owned() })
     }
 
-    fn put(&mut self, key: &Key, new: Item) -> Result<(), ConfigError> {
+    fn put_value(&mut self, key: &Key, new: Item) -> Result<(), ConfigError> {
         let (section, name) = key.name.rsplit_once('.').unwrap_or(("", &key.name));
         let table = self.section(section)?;
         match (table.get_mut(name), new) {
@@ -188,7 +188,7 @@ pub fn family_of(text: &str) -> Result<Family, ConfigError> {
 }
 
 /// Puts a value in the place of a file's, whose blanks and comments stay; sections that are not there are made.
-fn put(document: &mut DocumentMut, name: &str, item: Item) -> Result<(), ConfigError> {
+fn put_value(document: &mut DocumentMut, name: &str, item: Item) -> Result<(), ConfigError> {
     let unfit = || ConfigError::Value {
         key: name.to_owned(),
         value: "its section".to_owned(),

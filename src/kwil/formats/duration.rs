@@ -63,7 +63,7 @@ fn parse_nanoseconds(text: &str) -> Option<i64> {
         };
         let mut part = whole.checked_mul(unit).filter(|part| *part <= LIMIT)?;
         if !fraction_digits.is_empty() {
-            part = part.checked_add(fraction(fraction_digits, unit)).filter(|part| *part <= LIMIT)?;
+            part = part.checked_add(fraction_nanoseconds(fraction_digits, unit)).filter(|part| *part <= LIMIT)?;
         }
         total = total.checked_add(part).filter(|total| *total <= LIMIT)?;
         rest = after;
@@ -76,7 +76,7 @@ fn parse_nanoseconds(text: &str) -> Option<i64> {
 }
 
 /// The part after the point in units of `unit` nanoseconds, rounded as Go does: in floating point, digits beyond 63 bits ignored.
-fn fraction(digits: &str, unit: u64) -> u64 {
+fn fraction_nanoseconds(digits: &str, unit: u64) -> u64 {
     let (mut value, mut scale) = (0u64, 1f64);
     for digit in digits.bytes() {
         let Some(next) = value.checked_mul(10).and_then(|v| v.checked_add(u64::from(digit - b'0'))) else { break };

@@ -12,7 +12,7 @@ pub mod v09;
 
 use std::cmp::Ordering;
 
-pub use difference::Difference;
+pub use difference::{Change, Difference};
 pub use fresh::Fresh;
 
 use super::{
@@ -380,7 +380,7 @@ pub fn next_chain_id(old: &str) -> Option<String> {
         return None;
     }
     let next = match last_number(old) {
-        Some((start, end)) => format!("{}{}{}", &old[..start], raised(&old[start..end]), &old[end..]),
+        Some((start, end)) => format!("{}{}{}", &old[..start], digits_plus_one(&old[start..end]), &old[end..]),
         None => format!("{old}-2"),
     };
     (next.len() <= V09_CHAIN_ID_SIZE_BYTES_MAX).then_some(next)
@@ -404,7 +404,7 @@ fn last_number(text: &str) -> Option<(usize, usize)> {
 }
 
 /// The number of these decimal digits plus one, in as many digits as before where they are enough.
-fn raised(digits: &str) -> String {
+fn digits_plus_one(digits: &str) -> String {
     let mut out = digits.as_bytes().to_vec();
     for digit in out.iter_mut().rev() {
         if *digit < b'9' {

@@ -293,9 +293,11 @@ impl Judge<'_> {
             return (Verdict::Grown, "every signed row is there; transactions added others".to_owned());
         }
         match counted {
-            Some((missing, added)) => {
-                self.changed(&format!("{} missing, {} not signed", are(missing, "signed row"), are(added, "row")))
-            }
+            Some((missing, added)) => self.changed(&format!(
+                "{} missing, {} not signed",
+                count_are(missing, "signed row"),
+                count_are(added, "row")
+            )),
             None if before.rows == after.rows => self.changed(&format!("other contents in {} rows", after.rows)),
             None => self.changed(&format!("{}, {} signed", text::count(after.rows, "row"), before.rows)),
         }
@@ -368,7 +370,7 @@ impl Judge<'_> {
         }
         if new > 0 {
             return match self.transactions {
-                Some(0) => self.changed(&format!("{} not signed", are(new, "proposal"))),
+                Some(0) => self.changed(&format!("{} not signed", count_are(new, "proposal"))),
                 _ => (Verdict::Grown, "transactions made new proposals".to_owned()),
             };
         }
@@ -398,7 +400,9 @@ impl Judge<'_> {
         match (lost, new) {
             (0, 0) => (Verdict::Kwild, "the votes on proposals that kwild dropped are gone with them".to_owned()),
             (0, _) if self.transactions != Some(0) => (Verdict::Grown, "transactions brought new votes".to_owned()),
-            (lost, new) => self.changed(&format!("{} missing, {} not signed", are(lost, "vote"), are(new, "vote"))),
+            (lost, new) => {
+                self.changed(&format!("{} missing, {} not signed", count_are(lost, "vote"), count_are(new, "vote")))
+            }
         }
     }
 
@@ -411,8 +415,8 @@ impl Judge<'_> {
             (0, 0) => (Verdict::Equal, String::new()),
             _ => self.changed(&format!(
                 "{} not there, {} not in the genesis",
-                are(missing, "validator of the genesis"),
-                are(added, "validator")
+                count_are(missing, "validator of the genesis"),
+                count_are(added, "validator")
             )),
         };
         let (signed_rows, rows) = (Some(signed.len() as u64), Some(found.len() as u64));
@@ -476,7 +480,7 @@ fn is_dropped(resolution: &Resolution) -> bool {
     resolution.kind.strip_prefix(b"\\\\x").is_some_and(|hex| DROPPED_TYPES.iter().any(|id| id.as_bytes() == hex))
 }
 
-fn are(n: u64, noun: &str) -> String {
+fn count_are(n: u64, noun: &str) -> String {
     // The plural stands behind the first word: "2 validators of the genesis".
     let (first, rest) = noun.split_once(" of ").map_or((noun, ""), |(first, rest)| (first, rest));
     let of = if rest.is_empty() { String::new() } else { format!(" of {rest}") };

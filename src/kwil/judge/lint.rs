@@ -55,10 +55,10 @@ const TRUF_TABLE: &str = "kwil_erc20_meta.transaction_history";
 
 /// Looks at the bytes of a genesis file, and at it and its snapshot together where it can be read.
 pub fn lint_pair(bytes: &[u8], options: &LintOptions, facts: &LintedSnapshot) -> Linted {
-    lint_with(bytes, options, |genesis, found| look(genesis, facts, options, found))
+    lint_with(bytes, options, |genesis, found| lint_snapshot(genesis, facts, options, found))
 }
 
-fn look(genesis: &Genesis, facts: &LintedSnapshot, options: &LintOptions, found: &mut Vec<Finding>) {
+fn lint_snapshot(genesis: &Genesis, facts: &LintedSnapshot, options: &LintOptions, found: &mut Vec<Finding>) {
     let hash_path = match genesis.family() {
         Family::V09 => "app_hash",
         Family::V010 => "state_hash",
@@ -70,20 +70,8 @@ fn look(genesis: &Genesis, facts: &LintedSnapshot, options: &LintOptions, found:
             "is not set: kwild would ignore this snapshot without a word and start an empty chain".to_owned();
     }
     let file = escape(&facts.name);
-    let named_gzip = facts.name.ends_with(".gz");
-    match facts.packing {
-        Packing::Gzip if !named_gzip => {
-            let text = "is a gzip file, but kwild unpacks only what is named .gz, in small letters";
-            found.push(codes::SNAPSHOT_NAME.warning(&file, text));
-        }
-        Packing::Plain if named_gzip => {
-            found.push(codes::SNAPSHOT_NAME.error(&file, "is named .gz but is no gzip file: kwild refuses it"));
-        }
-        Packing::Other(name) => {
-            found.push(codes::SNAPSHOT_COMPRESSION.error(&file, format!("is a {name} file; kwild reads gzip only")));
-            return;
-        }
-        Packing::Gzip | Packing::Plain => {}
+    if !packing(facts, &file, found) {
+        return;
     }
     let contents = match &facts.contents {
         Ok(contents) => contents,
@@ -125,19 +113,42 @@ fn look(genesis: &Genesis, facts: &LintedSnapshot, options: &LintOptions, found:
         found.push(codes::VOTES.note(&file, text));
     }
     if let (Genesis::V010(genesis), true) = (genesis, report.table_rows.contains_key(TRUF_TABLE)) {
-        match options.build {
-            Some(Build::Upstream) => {
-                found.push(codes::TRUF_SNAPSHOT.error(&file, "is of TRUF's fork, and this kwild is not"));
-            }
-            Some(_) => {}
-            None => {
-                found.push(codes::TRUF_SNAPSHOT.note(&file, "is of TRUF's fork: only its own kwild can continue it"))
-            }
+        truf(genesis.maa_activation_height, options, &file, found);
+    }
+}
+
+/// Whether kwild unpacks the file by its name and packing; false where nothing inside can be judged.
+fn packing(facts: &LintedSnapshot, file: &str, found: &mut Vec<Finding>) -> bool {
+    let named_gzip = facts.name.ends_with(".gz");
+    match facts.packing {
+        Packing::Gzip if !named_gzip => {
+            let text = "is a gzip file, but kwild unpacks only what is named .gz, in small letters";
+            found.push(codes::SNAPSHOT_NAME.warning(file, text));
         }
-        if genesis.maa_activation_height == 0 {
-            let text = "is not set, and the snapshot is TRUF's: it must be the old network's, if that had one";
-            found.push(codes::MAA_LOST.note("maa_activation_height", text));
+        Packing::Plain if named_gzip => {
+            found.push(codes::SNAPSHOT_NAME.error(file, "is named .gz but is no gzip file: kwild refuses it"));
         }
+        Packing::Other(name) => {
+            found.push(codes::SNAPSHOT_COMPRESSION.error(file, format!("is a {name} file; kwild reads gzip only")));
+            return false;
+        }
+        Packing::Gzip | Packing::Plain => {}
+    }
+    true
+}
+
+/// Whether the kwild that shall start can continue a snapshot of TRUF's fork.
+fn truf(maa_activation_height: i64, options: &LintOptions, file: &str, found: &mut Vec<Finding>) {
+    match options.build {
+        Some(Build::Upstream) => {
+            found.push(codes::TRUF_SNAPSHOT.error(file, "is of TRUF's fork, and this kwild is not"));
+        }
+        Some(_) => {}
+        None => found.push(codes::TRUF_SNAPSHOT.note(file, "is of TRUF's fork: only its own kwild can continue it")),
+    }
+    if maa_activation_height == 0 {
+        let text = "is not set, and the snapshot is TRUF's: it must be the old network's, if that had one";
+        found.push(codes::MAA_LOST.note("maa_activation_height", text));
     }
 }
 

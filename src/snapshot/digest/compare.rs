@@ -1,7 +1,10 @@
 //! Where two states differ, by name: in go two digests, out come words for each table, validator and part of the schema
 //! that is not the same in both.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use kwil_formats::{dump::digest::SchemaPart, formats::Validator};
 use serde::{Deserialize, Serialize};
@@ -9,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Digest, TableDigest, ValidatorsOf};
 use crate::{
     base::{Blake3Hash, Error, Next, Result, files::read_bounded, limits::DIGEST_FILE_SIZE_BYTES_MAX, text},
-    manifest::StateDigest,
+    manifest::{self, Manifest, StateDigest, statement::DifferingPart},
 };
 
 /// The digest that another one is compared with: the result of `snapshot digest --output json`, or a manifest's.
@@ -59,6 +62,15 @@ impl Other {
         other.map_err(|e| {
             Error::verify(format!("{} holds no state digest", path.display())).because(e).hint(Next::DigestFile)
         })
+    }
+}
+
+impl Other {
+    /// What a manifest signs of the old network's state; `None` where it signs no digest.
+    pub fn of_manifest(manifest: &Manifest) -> Option<Self> {
+        let signed = manifest.state_digest.as_ref()?;
+        let validators = Some(&manifest.old_validators).filter(|old| !old.is_empty()).cloned();
+        Some(Other { height: Some(manifest.network.height), validators, ..Other::from(signed) })
     }
 }
 
@@ -129,6 +141,33 @@ impl Digest {
             notes.push(format!("height {ours} in {here}, {theirs} in {there}: not part of the digest"));
         }
         Comparison { equal: differs.is_empty(), differs, schema: schema.to_owned(), edited, notes }
+    }
+
+    /// The parts in which this state differs from the one that a manifest signs, by name: tables, the validators, the
+    /// definitions. `old_validators` are those that the manifest names; where it names none, they are not compared.
+    pub fn differing_parts(&self, signed: &StateDigest, old_validators: &[Validator]) -> Vec<DifferingPart> {
+        let own: BTreeMap<&str, &TableDigest> = self.tables.iter().map(|t| (&*t.name, t)).collect();
+        let theirs: BTreeMap<&str, &manifest::TableDigest> = signed.tables.iter().map(|t| (&*t.name, t)).collect();
+        let names: BTreeSet<&str> = own.keys().chain(theirs.keys()).copied().collect();
+        let same = |name: &str| match (own.get(name), theirs.get(name)) {
+            (Some(a), Some(b)) => (a.rows, a.digest, &a.columns) == (b.rows, b.digest, &b.columns),
+            _ => false,
+        };
+        let rows = |name: &str| own.get(name).map_or(0, |table| table.rows);
+        let mut parts: Vec<DifferingPart> =
+            names.into_iter().filter(|name| !same(name)).map(|name| DifferingPart::new(name, rows(name))).collect();
+        let count = self.validators.len() as u64;
+        if !old_validators.is_empty() && self.validators != old_validators {
+            parts.push(DifferingPart::new(DifferingPart::VALIDATORS, count));
+        }
+        if self.schema_digest != signed.schema_digest {
+            parts.push(DifferingPart::new(DifferingPart::DEFINITIONS, 0));
+        }
+        if parts.is_empty() && self.state_digest != signed.digest {
+            // Nothing else is left of what a digest is made of.
+            parts.push(DifferingPart::new(DifferingPart::VALIDATORS, count));
+        }
+        parts
     }
 
     /// Names the parts of the schema that differ, none where the

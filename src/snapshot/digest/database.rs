@@ -8,13 +8,13 @@ use kwil_formats::{
         digest::TextDigest,
         filter::{DumpFilter, FilterReport, LineRules},
     },
-    formats::{Family, Validator, key::PublicKey},
+    formats::{Family, Validator, VoterRow, genesis::NetworkState, key::PublicKey},
 };
 
 use super::{Digest, StateDigester, ValidatorsOf, Witness, spill_directory};
 use crate::{
     base::{Context, Error, Progress, Result, task::CancellationToken, text},
-    database::{Cut, CutOptions, PgDump, RowOptions, Settings},
+    database::{Cut, CutOptions, Facts, PgDump, RowOptions, Settings},
     snapshot::{
         gzip::Compression,
         pipeline::{Job, jobs_default},
@@ -76,10 +76,50 @@ pub async fn witness_database(
 ) -> Result<WitnessedDatabase> {
     let spill = spill_directory();
     let work = async {
-        let (digest, digester, owner) =
+        let (digest, digester, found) =
             digest_with(settings, options, StateDigester::witnessing(&spill)?, progress).await?;
         let (text, witness) = digester.finish_witnessed()?;
-        Ok(WitnessedDatabase { digest: digest(&text), witness, owner })
+        Ok(WitnessedDatabase { digest: digest(&text), witness, owner: found.facts.owner })
+    };
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => {
+            Err(Error::interrupted("while digesting the database"))
+        }
+        found = work => found,
+    }
+}
+
+/// An old network as a node's database has it: the digest of its state, and what a genesis is made from.
+#[derive(Debug)]
+pub struct OldNetworkState {
+    /// The digest of the database's state, with its validators and height.
+    pub digest: Digest,
+    /// Validators, parameters, owner and height, from which a new network's genesis follows.
+    pub network: NetworkState,
+}
+
+/// Digests a database as [`digest_database`] does, and reads what the genesis of a snapshot of it would be made from.
+///
+/// # Errors
+/// As [`digest_database`].
+pub async fn read_old_network(
+    settings: &Settings,
+    options: DatabaseDigestOptions,
+    progress: &Progress,
+    cancel: CancellationToken,
+) -> Result<OldNetworkState> {
+    let work = async {
+        let digester = StateDigester::new(&spill_directory());
+        let (digest, digester, Found { facts, voters }) = digest_with(settings, options, digester, progress).await?;
+        let network = NetworkState {
+            family: facts.family,
+            height: facts.height,
+            voters,
+            parameters: facts.parameters.decode()?,
+            owner: facts.owner,
+        };
+        Ok(OldNetworkState { digest: digest(&digester.finish_text()?), network })
     };
     tokio::select! {
         biased;
@@ -96,14 +136,20 @@ async fn digest(settings: &Settings, options: DatabaseDigestOptions, progress: &
     Ok(digest(&digester.finish_text()?))
 }
 
+/// What a database tells beside its text.
+struct Found {
+    facts: Facts,
+    voters: Vec<VoterRow>,
+}
+
 /// Reads the whole database into the digester. Gives a function that makes the digest of the finished text, the
-/// digester, which is still to be finished, and the database's owner.
+/// digester, which is still to be finished, and what else was found.
 async fn digest_with(
     settings: &Settings,
     options: DatabaseDigestOptions,
     digester: StateDigester,
     progress: &Progress,
-) -> Result<(impl FnOnce(&TextDigest) -> Digest, StateDigester, Option<String>)> {
+) -> Result<(impl FnOnce(&TextDigest) -> Digest, StateDigester, Found)> {
     progress.step(format!("Reading the database \"{}\" at {}", text::escape(&settings.dbname), settings.place()));
     // A cut is of one moment, also where blocks go on being made.
     let cut_options = CutOptions { family: options.family, allow_live: true, before_blocks: options.before_blocks };
@@ -116,15 +162,15 @@ async fn digest_with(
         Validator::new(key, voter.power).or_verify(|| format!("the validator {key} cannot vote"))
     });
     let validators = validators.collect::<Result<Vec<_>>>()?;
-    let owner = facts.owner.clone();
+    let (height, server_major) = (facts.height, facts.server_major);
     let digest = move |text: &TextDigest| Digest {
-        height: Some(facts.height),
-        server_major: Some(facts.server_major),
+        height: Some(height),
+        server_major: Some(server_major),
         dump_major: Some(program.major()),
         validators_of: ValidatorsOf::Database,
         ..Digest::new(text, &validators)
     };
-    Ok((digest, digester, owner))
+    Ok((digest, digester, Found { facts, voters: report.voters }))
 }
 
 /// Feeds the digester with all rows of the cut, filtered as a snapshot's text is; gives the filter's report, too.

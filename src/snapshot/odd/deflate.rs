@@ -45,7 +45,7 @@ impl BitWriter {
 }
 
 /// The code, with its bits, of each symbol of which these are the codes' lengths, as far as they mean any.
-fn codes(lengths: &[u8]) -> Vec<(u32, u8)> {
+fn canonical_codes(lengths: &[u8]) -> Vec<(u32, u8)> {
     let mut next = [0_u32; 17];
     for bits in lengths.iter().filter(|bits| **bits > 0) {
         next[usize::from(*bits) + 1] += 1;
@@ -121,7 +121,7 @@ impl Deflate {
 
     /// Writes a block's symbols with these codes; if `odd`, some that mean nothing, or lead out of the text.
     fn symbols(&mut self, random: &Random, litlen: &[u8], dist: &[u8], odd: bool) {
-        let (litlen_codes, dist_codes) = (codes(litlen), codes(dist));
+        let (litlen_codes, dist_codes) = (canonical_codes(litlen), canonical_codes(dist));
         let used = |lengths: &[u8]| (0..lengths.len()).filter(|symbol| lengths[*symbol] > 0).collect::<Vec<_>>();
         let (litlens, dists) = (used(litlen), used(dist));
         for _ in 0..random.below(60) {
@@ -281,7 +281,7 @@ impl Deflate {
         self.bits.number(dist.len() - 1, 5);
         self.bits.number(said - 4, 4);
         ORDER[..said].iter().for_each(|symbol| self.bits.number(usize::from(of_lengths[*symbol]), 3));
-        let codes = codes(&of_lengths);
+        let codes = canonical_codes(&of_lengths);
         for (symbol, more, bits) in written {
             self.bits.code(codes[symbol]);
             self.bits.number(more, bits);
@@ -293,7 +293,7 @@ impl Deflate {
         let mut deflate = Deflate::default();
         deflate.bits.number(0b101, 3);
         deflate.header(&Random::new(1), litlen, dist, NO_FAULT);
-        let codes = codes(litlen);
+        let codes = canonical_codes(litlen);
         literals.iter().for_each(|literal| deflate.bits.code(codes[usize::from(*literal)]));
         deflate.bits.code(codes[256]);
         deflate.text.extend_from_slice(literals);

@@ -76,7 +76,7 @@ impl Inflater {
             bits.refill();
             let last = bits.take(1) == 1;
             at = match bits.take(2) {
-                0 => stored(&mut bits, place, at)?,
+                0 => copy_stored_block(&mut bits, place, at)?,
                 1 => {
                     self.set(&Lengths::fixed())?;
                     self.block(&mut bits, place, at)?
@@ -143,7 +143,7 @@ impl Inflater {
                 }
                 lookups += 1;
                 entry = self.litlens[bits.peek(LITLEN_BITS) as usize];
-                at = put(place, at, literals, count)?;
+                at = put_literals(place, at, literals, count)?;
             }
             if entry & KIND == 0 {
                 let (symbol, used) = self.litlen.find(bits.bits)?;
@@ -151,7 +151,7 @@ impl Inflater {
                 if entry >> COUNT_SHIFT & COUNT > 0 {
                     bits.skip(used);
                     bits.refill();
-                    at = put(place, at, entry >> 8, 1)?;
+                    at = put_literals(place, at, entry >> 8, 1)?;
                     entry = self.litlens[bits.peek(LITLEN_BITS) as usize];
                     continue;
                 }
@@ -288,7 +288,7 @@ impl<'a> Bits<'a> {
     }
 }
 
-fn stored(bits: &mut Bits<'_>, place: &mut [u8], at: usize) -> Option<usize> {
+fn copy_stored_block(bits: &mut Bits<'_>, place: &mut [u8], at: usize) -> Option<usize> {
     bits.skip(bits.count % 8);
     bits.refill();
     let length = bits.take(16);
@@ -303,7 +303,7 @@ fn stored(bits: &mut Bits<'_>, place: &mut [u8], at: usize) -> Option<usize> {
 
 /// Writes up to three literals at `at`, and what stands behind them there is overwritten later.
 #[inline(always)]
-fn put(place: &mut [u8], at: usize, literals: u32, count: u32) -> Option<usize> {
+fn put_literals(place: &mut [u8], at: usize, literals: u32, count: u32) -> Option<usize> {
     match place.get_mut(at..).and_then(|rest| rest.first_chunk_mut()) {
         Some(four) => *four = literals.to_le_bytes(),
         None => put_at_end(place, at, literals, count)?,

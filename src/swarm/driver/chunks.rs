@@ -179,7 +179,10 @@ impl Driver {
         let rng_seed = u64::from_le_bytes(a.try_into().unwrap_or_default());
         // A lone seed deals in the file's order, so that verified prefixes grow.
         let deal_from = if content.sink.is_none() { 0 } else { u32::from_le_bytes(b.try_into().unwrap_or_default()) };
-        let scheduler = Scheduler::new(content.have.clone(), chunk_size, WINDOW_BYTES, deal_from, rng_seed);
+        let scheduler = match content.is_watching() {
+            true => Scheduler::watching(content.have.len(), chunk_size, rng_seed),
+            false => Scheduler::new(content.have.clone(), chunk_size, WINDOW_BYTES, deal_from, rng_seed),
+        };
         self.active = Some(Active { content, scheduler });
         self.manifest_asked.clear();
         self.manifest_judged = None;

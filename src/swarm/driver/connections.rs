@@ -112,8 +112,8 @@ impl Driver {
         let now = self.now();
         let why = match error {
             DialError::Transport(tries) => match tries.first() {
-                Some((_, error)) => innermost(error),
-                None => innermost(error),
+                Some((_, error)) => innermost_cause(error),
+                None => innermost_cause(error),
             },
             DialError::WrongPeerId { obtained, .. } => {
                 format!(
@@ -123,7 +123,7 @@ impl Driver {
             }
             DialError::LocalPeerId { .. } => "it leads back to this node".to_owned(),
             DialError::DialPeerConditionFalse(_) | DialError::Aborted => "it was not tried".to_owned(),
-            other => innermost(other),
+            other => innermost_cause(other),
         };
         self.book.failed(peer, address, why, now);
         self.dial_due();
@@ -147,7 +147,7 @@ impl Driver {
             self.dialling.insert(id, (peer, address.clone()));
             if let Err(error) = self.swarm.dial(options) {
                 self.dialling.remove(&id);
-                let why = innermost(&error);
+                let why = innermost_cause(&error);
                 self.book.failed(&peer, &address, why, now);
             }
         }
@@ -167,7 +167,7 @@ pub(super) fn with_peer_id(address: Multiaddr, peer: PeerId) -> Multiaddr {
 }
 
 /// The cause at the bottom of a chain: "connection refused" rather than four layers around it.
-fn innermost(error: &dyn std::error::Error) -> String {
+fn innermost_cause(error: &dyn std::error::Error) -> String {
     let mut cause = error;
     while let Some(next) = cause.source() {
         cause = next;

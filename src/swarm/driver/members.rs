@@ -129,7 +129,7 @@ impl Driver {
         }
         if stale && self.book.is_pinned(&peer) {
             self.stale.insert(peer);
-            if self.is_incomplete() && self.sessions.is_empty() && self.book.pinned().all(|p| self.stale.contains(p)) {
+            if self.needs_others() && self.sessions.is_empty() && self.book.pinned().all(|p| self.stale.contains(p)) {
                 self.tell(Event::Stale);
             }
         }

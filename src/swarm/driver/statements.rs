@@ -19,7 +19,7 @@ impl Driver {
     /// Tells a member that has just said that it knows the manifest what validators have said.
     pub(super) fn tell_newcomer(&self, id: u64) {
         if let Some(session) = self.sessions.get(&id).filter(|_| self.active.is_some()) {
-            say(session, &self.statements);
+            send_statements(session, &self.statements);
         }
     }
 
@@ -28,7 +28,7 @@ impl Driver {
         self.statements = all;
         // Who has not said Ready, or has not heard ours, would have to end the session.
         for session in self.sessions.values().filter(|session| session.ready && self.active.is_some()) {
-            say(session, &new);
+            send_statements(session, &new);
         }
     }
 
@@ -67,7 +67,7 @@ impl Driver {
     }
 }
 
-fn say(session: &Session, statements: &[Vec<u8>]) {
+fn send_statements(session: &Session, statements: &[Vec<u8>]) {
     for some in statements.chunks(STATEMENTS_IN_MESSAGE_MAX) {
         session.say(Message::Statements(some.to_vec()));
     }

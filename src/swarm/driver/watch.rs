@@ -209,7 +209,7 @@ impl Driver {
 
     /// Says why nothing comes: nobody is here, or nobody who is here has what is missing.
     fn look_for_sources(&mut self, now: Duration) {
-        if !self.is_incomplete() || !self.sessions.is_empty() {
+        if !self.needs_others() || !self.sessions.is_empty() {
             self.unreachable_since = None;
         } else {
             let since = *self.unreachable_since.get_or_insert(now);

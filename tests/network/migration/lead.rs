@@ -78,6 +78,7 @@ fn sign_state_blindly(
         supersedes: None,
         node_addresses: Vec::new(),
         collation: None,
+        new_leader: genesis.leader().copied(),
     };
     party.write("snaps/manifest.regenesis", manifest.sign(&key).unwrap().to_bytes());
 }
@@ -207,6 +208,7 @@ fn a_manifest_that_asks_for_attestations_is_not_joined_without_them() {
     sign_blindly(&lead, &genesis, &text, Attestations::Count(2));
     let seed = lead.seed("snaps");
     let validator = Party::new();
-    validator.join(&seed.ticket(), "root", &["--new-key"]).finish().failed(4, &["2 validators of the old network"]);
+    let run = validator.join(&seed.ticket(), "root", &["--new-key", "--timeout", "2s"]).finish();
+    run.failed(5, &["after 2s of waiting", "validators confirm the state"]);
     assert!(!validator.path("root").exists());
 }

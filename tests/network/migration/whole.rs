@@ -57,8 +57,11 @@ fn migrate(family: Family, world: &str, keys: [usize; 3], port_flag: &str, port_
         .enumerate()
         .map(|(i, party)| {
             party.take_key(family, keys[i], "node.key");
+            let port = server().port().to_string();
+            let old =
+                ["--old-dbname", &database, "--old-host", "127.0.0.1", "--old-port", &port, "--old-user", "postgres"];
             let flags = ["--key-file", "node.key", port_flag, &port_value(i), "--output", "json"];
-            party.join(&ticket, "root", &flags)
+            party.join(&ticket, "root", &[&flags[..], &old].concat())
         })
         .collect();
     let joined: Vec<Value> = joining.into_iter().map(|p| p.finish().result()).collect();

@@ -8,6 +8,7 @@ use super::{
     support::{Place, Run, database, fresh_name, major, program, server},
     worlds::WORLDS,
 };
+use crate::common::SHUFFLE;
 
 impl Place {
     /// `snapshot digest` with any arguments.
@@ -73,18 +74,6 @@ fn honest_nodes_with_other_restarts_and_kills_are_equal() {
     }
 }
 
-/// Moves every other row to its table's end, then lets the server write the tables anew, some sorted by their key.
-const SHUFFLE: &str = r"
-SELECT format('UPDATE %s SET %I = %I WHERE ctid IN (SELECT ctid FROM (SELECT ctid, row_number() OVER () AS n FROM %s) x WHERE n %% 2 = 1)',
-  c.oid::regclass, a.attname, a.attname, c.oid::regclass)
-  FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = (
-    SELECT min(b.attnum) FROM pg_attribute b WHERE b.attrelid = c.oid AND b.attnum > 0 AND NOT b.attisdropped)
-  WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-\gexec
-SELECT format('VACUUM FULL %s', c.oid::regclass) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind = 'r' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-\gexec
-";
 const CLUSTER: &str = r"
 SELECT format('CLUSTER %s USING %I', i.indrelid::regclass, c.relname) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
   JOIN pg_namespace n ON n.oid = c.relnamespace WHERE i.indisprimary AND n.nspname !~ '^pg_'

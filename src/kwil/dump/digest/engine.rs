@@ -203,7 +203,7 @@ impl Engine {
         rows.count += 1;
         let fields = rows.layout.fields(row)?;
         let own = fields[rows.layout.id];
-        let id = number(own)?;
+        let id = surrogate_id(own)?;
         if let Some((kind, places)) = &rows.layout.defines {
             let name = places.iter().map(|place| fields[*place]).collect::<Vec<_>>().join(&b'\t');
             self.hold(name.len() + ENTRY_BYTES)?;
@@ -312,7 +312,7 @@ impl Engine {
         if reference == NULL {
             return Ok(NULL);
         }
-        let id = number(reference)?;
+        let id = surrogate_id(reference)?;
         let names = match kind {
             Kind::Action => &self.actions,
             Kind::Namespace => &self.namespaces,
@@ -343,7 +343,7 @@ impl Layout {
 }
 
 /// Reads an id as the server writes it; in another spelling two readers might take it for two things.
-fn number(field: &[u8]) -> Result<i64, String> {
+fn surrogate_id(field: &[u8]) -> Result<i64, String> {
     let text = std::str::from_utf8(field).unwrap_or_default();
     match text.parse::<i64>() {
         Ok(n) if n.to_string() == text => Ok(n),

@@ -201,7 +201,7 @@ impl CompatRows {
                 self.fate = if kwil.verdict(&held) == Verdict::Drop {
                     Fate::Dropped
                 } else if trim_start(&held).starts_with(VOTERS_PREFIX) {
-                    suspect(line, &[], &held)?
+                    judge_marked_row(line, &[], &held)?
                 } else {
                     Fate::Kept
                 };
@@ -213,7 +213,7 @@ impl CompatRows {
             Fate::Kept => out.extend_from_slice(piece),
             Fate::Suspect(seen) => {
                 let seen = std::mem::take(seen);
-                self.fate = suspect(line, &seen, piece)?;
+                self.fate = judge_marked_row(line, &seen, piece)?;
                 out.extend_from_slice(piece);
             }
         }
@@ -226,7 +226,7 @@ impl CompatRows {
 }
 
 /// Looks for the mark that makes a row the voters block to Kwil.
-fn suspect(line: u64, seen: &[u8], piece: &[u8]) -> Result<Fate, FilterError> {
+fn judge_marked_row(line: u64, seen: &[u8], piece: &[u8]) -> Result<Fate, FilterError> {
     let mut joined = seen.to_vec();
     joined.extend_from_slice(piece);
     if memmem::find(&joined, VOTERS_MARK).is_some() {

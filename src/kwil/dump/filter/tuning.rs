@@ -43,12 +43,12 @@ pub(super) fn untuned(statement: &Statement<'_>) -> Untuned {
         ends.push(reader.position());
     }
     if is_tuning(&tokens) {
-        return Untuned::Nothing { object: object(&tokens) };
+        return Untuned::Nothing { object: object_name(&tokens) };
     }
-    let Some(options) = options(&tokens) else { return Untuned::Same };
+    let Some(options) = options_range(&tokens) else { return Untuned::Same };
     let cut = ends[options.start - 1]..ends[options.end - 1];
-    let (text, lines) = without(statement, &cut);
-    Untuned::Less { object: object(&tokens), text, lines }
+    let (text, lines) = without_range(statement, &cut);
+    Untuned::Less { object: object_name(&tokens), text, lines }
 }
 
 /// Whether a statement may tune anything, by a quick look at its words: most statements do not.
@@ -76,7 +76,7 @@ fn is_tuning(tokens: &[Token<'_>]) -> bool {
 
 /// The tokens of `WITH (…)` in a statement that makes a table, an index or a constraint, outside of other parentheses;
 /// `None` where there are none.
-fn options(tokens: &[Token<'_>]) -> Option<Range<usize>> {
+fn options_range(tokens: &[Token<'_>]) -> Option<Range<usize>> {
     let makes = match tokens {
         [create, kind, ..] if create.is("CREATE") => kind.is("TABLE") || kind.is("INDEX") || kind.is("UNIQUE"),
         [alter, table, rest @ ..] if alter.is("ALTER") && table.is("TABLE") => {
@@ -105,7 +105,7 @@ fn options(tokens: &[Token<'_>]) -> Option<Range<usize>> {
 }
 
 /// The statement's text without a range of its bytes, and where its lines begin then.
-fn without(statement: &Statement<'_>, cut: &Range<usize>) -> (Vec<u8>, Vec<Line>) {
+fn without_range(statement: &Statement<'_>, cut: &Range<usize>) -> (Vec<u8>, Vec<Line>) {
     let text = [&statement.text[..cut.start], &statement.text[cut.end..]].concat();
     let kept = statement.lines.iter().filter(|line| line.start <= cut.start || line.start > cut.end);
     let shifted =
@@ -113,7 +113,7 @@ fn without(statement: &Statement<'_>, cut: &Range<usize>) -> (Vec<u8>, Vec<Line>
     (text, kept.map(shifted).collect())
 }
 
-fn object(tokens: &[Token<'_>]) -> String {
+fn object_name(tokens: &[Token<'_>]) -> String {
     // CREATE INDEX name ON table: the table is what matters.
     let from = tokens.iter().position(|t| t.is("ON") || t.is("FROM")).map_or(0, |at| at + 1);
     let named = |from: usize| (from..tokens.len()).find_map(|at| qualified_name(&tokens[at..]));

@@ -29,7 +29,7 @@ impl Batches {
         if self.is_last {
             return false;
         }
-        let names = names(tokens);
+        let names = names_in(tokens);
         self.is_last = matches!(tokens, [create, schema, rest @ ..] if create.is("CREATE") && schema.is("SCHEMA")
             && rest.iter().any(|token| token.name().is_some_and(|name| name == LAST_SCHEMA)));
         let room = if self.is_last { LAST_SCHEMA_RELATIONS } else { 0 };
@@ -44,7 +44,7 @@ impl Batches {
 }
 
 /// The qualified names of a statement, and the index or constraint that it makes.
-fn names(tokens: &[Token<'_>]) -> BTreeSet<String> {
+fn names_in(tokens: &[Token<'_>]) -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     let mut at = 0;
     while at < tokens.len() {
@@ -86,7 +86,7 @@ mod tests {
     }
 
     fn count(text: &str) -> usize {
-        names(&tokens(text)).len()
+        names_in(&tokens(text)).len()
     }
 
     #[test]

@@ -40,7 +40,7 @@ pub(super) fn check(function: &Function<'_>, made: &Made) -> Result<BTreeSet<Use
     if source.len() > FUNCTION_BODY_SIZE_BYTES_MAX {
         return Err(format!("a body of more than {FUNCTION_BODY_SIZE_BYTES_MAX} bytes"));
     }
-    let (begin, kinds) = head(source)?;
+    let (begin, kinds) = declarations(source)?;
     let (signature, after) = function.text.split_once(source).ok_or("a body that is not dollar-quoted")?;
     // The library knows no types but the server's own. Types were judged in the statement's tree and in the head; only for the
     // library's sake the domain is what it is made of here.
@@ -68,7 +68,7 @@ fn source(node: &Node) -> Result<&str, String> {
 
 /// Says at which byte of the body BEGIN stands, and of which types the declared variables are. Before BEGIN there may
 /// be Kwil's own option, and names and types after DECLARE.
-fn head(body: &str) -> Result<(usize, BTreeSet<String>), String> {
+fn declarations(body: &str) -> Result<(usize, BTreeSet<String>), String> {
     let block = body.trim_start_matches(['\n', ' ', '\t']);
     let block = block.strip_prefix("#variable_conflict use_column\n").unwrap_or(block);
     let before = body.len() - block.len();

@@ -72,7 +72,8 @@ pub(super) fn fields(context: &str, kind: &str) -> Option<&'static Fields> {
 /// # Errors
 /// With the node type or field that does not belong.
 pub(super) fn check(context: &str, node: &Node) -> Result<&'static Fields, String> {
-    let fields = fields(context, node.kind).ok_or_else(|| format!("{} is no part of {}", node.kind, said(context)))?;
+    let fields = fields(context, node.kind)
+        .ok_or_else(|| format!("{} is no part of {}", node.kind, context_in_words(context)))?;
     for (name, rule) in fields {
         let Field::OneOf(values) = rule else { continue };
         let fits = match node.get(name) {
@@ -87,17 +88,17 @@ pub(super) fn check(context: &str, node: &Node) -> Result<&'static Fields, Strin
                 Some(Tree::Number(number)) => number.to_string(),
                 _ => "by default".to_owned(),
             };
-            return Err(format!("{} with {name} {value} is no part of {}", node.kind, said(context)));
+            return Err(format!("{} with {name} {value} is no part of {}", node.kind, context_in_words(context)));
         }
     }
     match node.fields.iter().find(|(name, _)| field(fields, name).is_none()) {
-        Some((name, _)) => Err(format!("{} with {name} is no part of {}", node.kind, said(context))),
+        Some((name, _)) => Err(format!("{} with {name} is no part of {}", node.kind, context_in_words(context))),
         None => Ok(fields),
     }
 }
 
 /// A context in words.
-fn said(context: &str) -> String {
+fn context_in_words(context: &str) -> String {
     match context {
         "body" | "plpgsql" => "a function's body".to_owned(),
         "expression" => "a table's expression".to_owned(),

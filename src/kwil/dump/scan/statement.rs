@@ -48,7 +48,7 @@ fn is_v09_schema(name: &str) -> bool {
 }
 
 /// The name in a field, which must be of two parts: a schema and an object in it.
-fn qualified(node: &Node, field: &str) -> Result<Name, String> {
+fn qualified_name(node: &Node, field: &str) -> Result<Name, String> {
     match &*node.names(field) {
         [schema, object] => Ok(Name { schema: (*schema).to_owned(), object: (*object).to_owned() }),
         name => Err(format!("the name {} is not of a schema and one in it", name.join("."))),
@@ -74,7 +74,7 @@ impl State {
         match kind {
             "ViewStmt" => return self.create_view(&node),
             "CreateFunctionStmt" => return self.create_function(&node, text, line),
-            "CreateEnumStmt" => drop(self.own(qualified(&node, "type_name")?)?),
+            "CreateEnumStmt" => drop(self.own(qualified_name(&node, "type_name")?)?),
             "CopyStmt" => return self.copy(&node),
             "SelectStmt" => set_value(&node)?,
             "UpdateStmt" => self.height = Some(height(&node)?),
@@ -91,7 +91,7 @@ impl State {
         Walk::statement(&self.made, kind).node(&node)?;
         match kind {
             "CreateStmt" => self.create_table(&node)?,
-            "CreateEnumStmt" => drop(self.made.types.insert(qualified(&node, "type_name")?)),
+            "CreateEnumStmt" => drop(self.made.types.insert(qualified_name(&node, "type_name")?)),
             "CreateSeqStmt" => drop(self.made.sequences.insert(self.own(node.relation("sequence"))?)),
             "AlterSeqStmt" => self.alter_sequence(&node)?,
             "AlterTableStmt" => self.alter_table(&node)?,
@@ -241,7 +241,7 @@ impl State {
     }
 
     fn create_function(&mut self, node: &Node, text: &str, line: u64) -> Result<Accepted, String> {
-        let name = self.own(qualified(node, "funcname")?)?;
+        let name = self.own(qualified_name(node, "funcname")?)?;
         if known::name(node).is_some() {
             return Ok(Accepted::Plain);
         }

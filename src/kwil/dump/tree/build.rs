@@ -45,7 +45,7 @@ type Built = Result<Option<Tree>, Refusal>;
 type Never = ser::Impossible<Option<Tree>, Refusal>;
 
 /// The error of a shape that the library's types do not have.
-fn unknown<T>() -> Result<T, Refusal> {
+fn unknown_shape<T>() -> Result<T, Refusal> {
     Err(Refusal("a tree of an unknown form".to_owned()))
 }
 
@@ -53,7 +53,7 @@ fn unknown<T>() -> Result<T, Refusal> {
 macro_rules! refuse {
     ($($name:ident$(<$value:ident>)?($($kind:ty),*) -> $built:ty;)*) => {$(
         fn $name$(<$value: Serialize + ?Sized>)?(self, $(_: $kind),*) -> $built {
-            unknown()
+            unknown_shape()
         }
     )*};
 }
@@ -61,12 +61,12 @@ macro_rules! refuse {
 macro_rules! numbers {
     ($($name:ident($kind:ty))*) => {$(
         fn $name(self, value: $kind) -> Built {
-            number(i64::from(value))
+            integer_node(i64::from(value))
         }
     )*};
 }
 
-fn number(number: i64) -> Built {
+fn integer_node(number: i64) -> Built {
     Ok((number != 0).then_some(Tree::Number(number)))
 }
 
@@ -84,7 +84,7 @@ impl ser::Serializer for Builder {
     numbers! { serialize_bool(bool) serialize_i32(i32) serialize_i64(i64) serialize_u32(u32) }
 
     fn serialize_u64(self, value: u64) -> Built {
-        i64::try_from(value).map_or_else(|_| unknown(), number)
+        i64::try_from(value).map_or_else(|_| unknown_shape(), integer_node)
     }
 
     fn serialize_str(self, value: &str) -> Built {
@@ -108,7 +108,7 @@ impl ser::Serializer for Builder {
     ) -> Built {
         match value.serialize(self)? {
             Some(Tree::Node(node)) => Ok(Some(Tree::Node(Node { kind, ..node }))),
-            _ => unknown(),
+            _ => unknown_shape(),
         }
     }
 

@@ -115,7 +115,7 @@ pub fn carry_over(
     let document = parse(text)?;
     let old = family_of_document(&document)?;
     let mut leaves = Vec::new();
-    flatten(document.as_item(), "", old, &mut leaves);
+    flatten_keys(document.as_item(), "", old, &mut leaves);
     let truf = leaves.iter().any(|(name, _)| key::find(old, name).is_some_and(|key| key.truf_only));
     let defaults = if truf { Config::truf() } else { Config::new(old) };
     let mut carry = CarryOver { family: old, truf, settings: Vec::new(), carried: Vec::new() };
@@ -132,7 +132,7 @@ pub fn carry_over(
             carry.tell(escape(&name), Fate::Dropped, None, Some(why));
             continue;
         };
-        let shown = shown(key, item);
+        let shown = shown_value(key, item);
         let new = match value::from_item(old, key, item) {
             Ok(new) => new,
             Err(error) => {
@@ -140,7 +140,7 @@ pub fn carry_over(
                 continue;
             }
         };
-        if defaults.item(&name).is_some_and(|default| same(default, &new)) {
+        if defaults.item(&name).is_some_and(|default| same_value(default, &new)) {
             carry.tell(name, Fate::Default, None, None);
         } else if old != family {
             carry.tell(name, Fate::ByHand, shown, None);
@@ -149,7 +149,7 @@ pub fn carry_over(
             let was = shown.map(|old| format!("the old node has {old}"));
             let secret = key.is_secret() || flag.contains("://") && flag.contains('@');
             carry.tell(name, Fate::Flag, (!secret).then(|| escape(flag)), was.as_deref());
-        } else if let Some(why) = unfit(key, &new, old_root) {
+        } else if let Some(why) = why_not_carried(key, &new, old_root) {
             carry.tell(name, Fate::Dropped, shown, Some(&why));
         } else {
             let note = NOTED.iter().find(|(noted, _)| *noted == name).map(|(_, why)| *why);
@@ -186,7 +186,7 @@ impl CarryOver {
         let fate = if self.family == family { Fate::Carried } else { Fate::ByHand };
         self.tell(escape(&format!("{table}.{name}")), fate, None, None);
         if fate == Fate::Carried {
-            self.carried.push(Carried::Free(table, name.to_owned(), fresh(item)));
+            self.carried.push(Carried::Free(table, name.to_owned(), without_decoration(item)));
         }
     }
 }
@@ -197,7 +197,7 @@ fn by_flag<'a>(given: &'a [(String, String)], name: &str) -> Option<&'a str> {
 }
 
 /// Every key with its value; tables of texts and what extensions have stay whole.
-fn flatten<'a>(item: &'a Item, path: &str, family: Family, found: &mut Vec<(String, &'a Item)>) {
+fn flatten_keys<'a>(item: &'a Item, path: &str, family: Family, found: &mut Vec<(String, &'a Item)>) {
     let Some(table) = item.as_table_like() else { return };
     for (name, item) in table.iter() {
         let name = if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
@@ -208,7 +208,7 @@ fn flatten<'a>(item: &'a Item, path: &str, family: Family, found: &mut Vec<(Stri
         if map || in_free_table(&name).is_some() || !item.is_table_like() {
             found.push((name, item));
         } else {
-            flatten(item, &name, family, found);
+            flatten_keys(item, &name, family, found);
         }
     }
 }
@@ -219,7 +219,7 @@ fn in_free_table(name: &str) -> Option<(&'static str, &str)> {
 }
 
 /// Why a setting must not stand in the new file.
-fn unfit(key: &Key, item: &Item, old_root: &Path) -> Option<String> {
+fn why_not_carried(key: &Key, item: &Item, old_root: &Path) -> Option<String> {
     if key.name == "checkpoint.hash" {
         return Some(CHECKPOINT.to_owned());
     }
@@ -243,13 +243,13 @@ fn unfit(key: &Key, item: &Item, old_root: &Path) -> Option<String> {
 }
 
 /// The value as the old file has it, unless it is a secret.
-fn shown(key: &Key, item: &Item) -> Option<String> {
+fn shown_value(key: &Key, item: &Item) -> Option<String> {
     // Addresses may hold a name and a password, too.
     let text = item.as_value().filter(|_| !key.is_secret())?.clone().decorated("", "").to_string();
     (!text.contains("://") || !text.contains('@')).then(|| escape(&text))
 }
 
-fn same(one: &Item, other: &Item) -> bool {
+fn same_value(one: &Item, other: &Item) -> bool {
     match (one.as_value(), other.as_value()) {
         (Some(one), Some(other)) => {
             one.clone().decorated("", "").to_string().replace('"', "'")
@@ -260,13 +260,13 @@ fn same(one: &Item, other: &Item) -> bool {
 }
 
 /// A copy that brings neither comments nor its place in the old file along.
-fn fresh(item: &Item) -> Item {
+fn without_decoration(item: &Item) -> Item {
     match item {
         Item::Value(value) => Item::Value(value.clone().decorated(" ", "")),
         Item::Table(table) => {
             let mut copy = Table::new();
             for (name, item) in table.iter() {
-                copy.insert(name, fresh(item));
+                copy.insert(name, without_decoration(item));
             }
             Item::Table(copy)
         }
@@ -465,10 +465,10 @@ mod tests {
                 match fate {
                     Fate::Carried | Fate::Default => {
                         let now = now.unwrap();
-                        prop_assert!(same(there, now) || key.kind == Kind::Map, "{}: {there} {now}", key.name);
+                        prop_assert!(same_value(there, now) || key.kind == Kind::Map, "{}: {there} {now}", key.name);
                     }
                     Fate::Flag => prop_assert!(given.iter().any(|(name, _)| *name == key.name)),
-                    Fate::Dropped => prop_assert!(now.is_none_or(|now| !same(there, now)), "{}", key.name),
+                    Fate::Dropped => prop_assert!(now.is_none_or(|now| !same_value(there, now)), "{}", key.name),
                     Fate::ByHand => prop_assert!(false, "same family"),
                 }
             }

@@ -2,7 +2,7 @@
 
 use toml_edit::Item;
 
-use super::{Config, ConfigError, family_of_document, key, parse, peers, put, value};
+use super::{Config, ConfigError, family_of_document, key, parse, peers, put_value, value};
 
 /// A key that a flag would change.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,27 +38,27 @@ pub fn with_values(text: &str, flags: &[(String, String)]) -> Result<(String, Ve
         }
         // What is not there has Kwil's default.
         let default = Config::new(family).item(name).cloned();
-        if there.as_ref().or(default.as_ref()).is_some_and(|there| same(there, &item)) {
+        if there.as_ref().or(default.as_ref()).is_some_and(|there| same_value(there, &item)) {
             continue;
         }
-        let shown = |item: &Item| item.as_value().filter(|_| !key.is_secret()).map(plain);
+        let shown = |item: &Item| item.as_value().filter(|_| !key.is_secret()).map(plain_text);
         differences.push(Difference {
             key: name.clone(),
             there: there.as_ref().and_then(shown),
             flag: (!key.is_secret()).then(|| given.clone()),
         });
-        put(&mut document, name, item)?;
+        put_value(&mut document, name, item)?;
     }
     Ok((document.to_string(), differences))
 }
 
-fn plain(value: &toml_edit::Value) -> String {
+fn plain_text(value: &toml_edit::Value) -> String {
     value.clone().decorated("", "").to_string()
 }
 
-fn same(one: &Item, other: &Item) -> bool {
+fn same_value(one: &Item, other: &Item) -> bool {
     match (one.as_value(), other.as_value()) {
-        (Some(one), Some(other)) => plain(one).replace('"', "'") == plain(other).replace('"', "'"),
+        (Some(one), Some(other)) => plain_text(one).replace('"', "'") == plain_text(other).replace('"', "'"),
         _ => false,
     }
 }

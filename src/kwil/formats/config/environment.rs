@@ -1,6 +1,6 @@
 //! kwild's variables: what `KWILD_…` in its environment says wins over config.toml, and nothing in the file shows it.
 
-use super::{ConfigError, family_of_document, keys, parse, put, value};
+use super::{ConfigError, family_of_document, keys, parse, put_value, value};
 use crate::formats::Family;
 
 /// A variable that overrules the file.
@@ -35,7 +35,7 @@ pub fn with_environment(
             continue;
         }
         let Some(given) = variable(&name).filter(|given| family == Family::V010 || !given.is_empty()) else { continue };
-        let set = value::from_text(family, key, &given).and_then(|item| put(&mut document, &key.name, item));
+        let set = value::from_text(family, key, &given).and_then(|item| put_value(&mut document, &key.name, item));
         let problem = set.err().map(|e| e.to_string());
         overruled.push(Overruled { variable: name, key: key.name.clone(), problem });
     }

@@ -79,7 +79,7 @@ impl Key {
 pub fn keys(family: Family) -> &'static [Key] {
     static V09: LazyLock<Vec<Key>> = LazyLock::new(|| {
         let mut keys = of_document(&defaults(Family::V09, false));
-        keys.extend(more(V09_MORE));
+        keys.extend(keys_of(V09_MORE));
         keys
     });
     static V010: LazyLock<Vec<Key>> = LazyLock::new(|| {
@@ -88,7 +88,7 @@ pub fn keys(family: Family) -> &'static [Key] {
         for key in &mut keys {
             key.truf_only = !upstream.iter().any(|other| other.name == key.name);
         }
-        keys.extend(more(V010_MORE));
+        keys.extend(keys_of(V010_MORE));
         for (maps, truf_only) in [(V010_MAPS, false), (TRUF_MAPS, true)] {
             keys.extend(maps.iter().map(|name| Key { name: (*name).to_owned(), kind: Kind::Map, truf_only }));
         }
@@ -115,7 +115,7 @@ pub(super) fn defaults(family: Family, truf: bool) -> DocumentMut {
     text.parse().expect("the built-in defaults are TOML, as a test shows")
 }
 
-fn more(list: &[(&str, &str)]) -> impl Iterator<Item = Key> {
+fn keys_of(list: &[(&str, &str)]) -> impl Iterator<Item = Key> {
     list.iter().map(|(name, value)| {
         let value: Value = value.parse().expect("the built-in defaults are TOML, as a test shows");
         Key { name: (*name).to_owned(), kind: kind(name, &value), truf_only: false }

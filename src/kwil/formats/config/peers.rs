@@ -7,7 +7,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 use toml_edit::{DocumentMut, Item, Value};
 
-use super::{Config, ConfigError, Key, Kind, family_of_document, key, parse, put, value};
+use super::{Config, ConfigError, Key, Kind, family_of_document, key, parse, put_value, value};
 use crate::{
     base::limits::{PEER_ADDRESSES_EACH_MAX, PEER_HOST_SIZE_BYTES_MAX, PEERS_IN_CONFIG_MAX},
     formats::{Family, genesis::Genesis, key::PublicKey},
@@ -238,7 +238,7 @@ impl PeerSettings {
 
     pub(super) fn read(family: Family, document: &DocumentMut) -> Self {
         let text = |key: &str| item_at(document, key).and_then(Item::as_value).and_then(Value::as_str).unwrap_or("");
-        let dials = dialled_keys(family).iter().flat_map(|key| entries(family, item_at(document, key))).collect();
+        let dials = dialled_keys(family).iter().flat_map(|key| addresses_in(family, item_at(document, key))).collect();
         let (listen, external, default_port) = match family {
             Family::V09 => (text("chain.p2p.listen_addr"), text("chain.p2p.external_address"), 26656),
             Family::V010 => (text("p2p.listen"), text("p2p.external_address"), 6600),
@@ -274,7 +274,7 @@ pub(super) fn texts(item: Option<&Item>) -> Vec<String> {
 }
 
 /// Those that are addresses.
-fn entries(family: Family, item: Option<&Item>) -> Vec<PeerAddress> {
+fn addresses_in(family: Family, item: Option<&Item>) -> Vec<PeerAddress> {
     texts(item).iter().filter_map(|text| PeerAddress::parse(family, text).ok()).collect()
 }
 
@@ -330,7 +330,7 @@ impl Config {
 
     /// The addresses in a list of this name; none where the family has no such list.
     pub fn peers_at(&self, key: &str) -> Vec<PeerAddress> {
-        entries(self.family, self.item(key))
+        addresses_in(self.family, self.item(key))
     }
 
     /// Makes a list of the family hold these.
@@ -341,7 +341,7 @@ impl Config {
         let key = key::find(self.family, key).expect("the family has the list");
         let list: Vec<String> = peers.iter().map(ToString::to_string).collect();
         let item = value::from_text(self.family, key, &list.join(",")).expect("an address of a peer is one for kwild");
-        self.put(key, item).expect("the family has the section");
+        self.put_value(key, item).expect("the family has the section");
     }
 }
 
@@ -363,7 +363,7 @@ pub fn with_peers(
     if there.is_some_and(|item| item.as_value().is_none_or(|value| !value.is_array() && !value.is_str())) {
         return Err(unfit());
     }
-    let before = entries(family, there);
+    let before = addresses_in(family, there);
     let mut peers = before.clone();
     add_peers(&mut peers, new.into_iter().filter(|peer| filter.takes(peer)));
     if peers == before {
@@ -373,7 +373,7 @@ pub fn with_peers(
     let added = peers[before.len()..].iter().map(ToString::to_string);
     let list: Vec<String> = texts(there).into_iter().chain(added).collect();
     let item = value::from_text(family, key, &list.join(","))?;
-    put(&mut document, name, item)?;
+    put_value(&mut document, name, item)?;
     Ok(Some(document.to_string()))
 }
 

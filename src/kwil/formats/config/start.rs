@@ -84,7 +84,7 @@ impl StartSettings {
         }
         let v010 = family == Family::V010;
         let mut all = Vec::new();
-        collect(document.as_item(), "", &mut all);
+        collect_set_keys(document.as_item(), "", &mut all);
         let known = |key: &String| super::find(family, key);
         let is_truf = |key: &String| known(key).is_some_and(|key| key.truf_only);
         let free = |key: &String| FREE_SECTIONS.iter().any(|section| format!("{key}.").starts_with(section));
@@ -107,12 +107,12 @@ impl StartSettings {
 }
 
 /// Every key with a value, as `section.key`.
-fn collect(item: &Item, path: &str, found: &mut Vec<String>) {
+fn collect_set_keys(item: &Item, path: &str, found: &mut Vec<String>) {
     let Some(table) = item.as_table_like() else { return };
     for (key, value) in table.iter() {
         let path = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
         if value.is_table_like() {
-            collect(value, &path, found);
+            collect_set_keys(value, &path, found);
         } else {
             found.push(path);
         }

@@ -28,7 +28,7 @@ pub(super) fn from_text(family: Family, key: &Key, text: &str) -> Result<Item, C
                 let (name, value) = part
                     .split_once('=')
                     .filter(|(name, _)| !name.is_empty())
-                    .ok_or_else(|| wrong(key, text, "a list such as name=text,name=text"))?;
+                    .ok_or_else(|| wrong_value(key, text, "a list such as name=text,name=text"))?;
                 map.insert(name.to_owned(), value.to_owned());
             }
             Given::Map(map)
@@ -47,7 +47,7 @@ pub(super) fn from_item(family: Family, key: &Key, item: &Item) -> Result<Item, 
         Value::Boolean(switch) => Some(switch.value().to_string()),
         _ => None,
     };
-    let unfit = || wrong(key, "its value", wanted(key.kind));
+    let unfit = || wrong_value(key, "its value", wanted_form(key.kind));
     let given = match (key.kind, item) {
         (Kind::Map, item) => {
             let table = item.as_table_like().ok_or_else(unfit)?;
@@ -63,7 +63,7 @@ pub(super) fn from_item(family: Family, key: &Key, item: &Item) -> Result<Item, 
     build(family, key, given)
 }
 
-fn wanted(kind: Kind) -> &'static str {
+fn wanted_form(kind: Kind) -> &'static str {
     match kind {
         Kind::Text => "a text",
         Kind::Port => "a port number",
@@ -76,7 +76,7 @@ fn wanted(kind: Kind) -> &'static str {
     }
 }
 
-fn wrong(key: &Key, value: &str, wanted: &'static str) -> ConfigError {
+fn wrong_value(key: &Key, value: &str, wanted: &'static str) -> ConfigError {
     let value = if key.is_secret() { "its value" } else { value };
     ConfigError::Value { key: key.name.clone(), value: value.to_owned(), wanted }
 }
@@ -96,7 +96,7 @@ fn build(family: Family, key: &Key, given: Given) -> Result<Item, ConfigError> {
             return Ok(Item::Table(table));
         }
         Given::Text(text) => {
-            let unfit = |_| wrong(key, &text, wanted(key.kind));
+            let unfit = |_| wrong_value(key, &text, wanted_form(key.kind));
             match key.kind {
                 Kind::Port => {
                     text.parse::<u16>().map_err(|_| unfit(()))?;
@@ -106,7 +106,7 @@ fn build(family: Family, key: &Key, given: Given) -> Result<Item, ConfigError> {
                     let duration = GoDuration::parse(&text).ok().filter(|d| d.0 >= 0).ok_or_else(|| unfit(()))?;
                     // Found by kwild when it starts, after a failed start has made a database.
                     if key.name == "consensus.propose_timeout" && duration.0 < 500_000_000 {
-                        return Err(wrong(key, &text, "at least 500ms, which kwild asks for"));
+                        return Err(wrong_value(key, &text, "at least 500ms, which kwild asks for"));
                     }
                     literal(&quoted(family, &duration.to_string()))
                 }

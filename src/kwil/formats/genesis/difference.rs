@@ -1,10 +1,11 @@
-//! Takes two genesis files and gives the values in which they differ; gives a genesis' parameters as paths and values.
+//! Takes two genesis files and gives the values in which they differ; gives a genesis' parameters as paths and values, and
+//! what a new network's genesis has otherwise than the old network.
 
 use std::fmt;
 
 use serde::Serialize;
 
-use super::Genesis;
+use super::{Genesis, GenesisError, GenesisOptions, NetworkState, Sha256Hash, Validator};
 use crate::formats::json::Json;
 
 /// One value that two genesis files do not share.
@@ -25,7 +26,59 @@ impl fmt::Display for Difference {
     }
 }
 
+/// One value that a new network's genesis has otherwise than the old network had it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// What it is: a value's place, such as `consensus_params.block.max_bytes`, or `validator KEY`.
+    pub path: String,
+    /// The old network's value; empty where it had none.
+    pub old: String,
+    /// The new genesis' value; empty where it has none.
+    pub new: String,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |text: &str| if text.is_empty() { "nothing".to_owned() } else { text.to_owned() };
+        write!(f, "{}: {} in the old network, {} in the new genesis", self.path, shown(&self.old), shown(&self.new))
+    }
+}
+
 impl Genesis {
+    /// What this genesis of a new network has otherwise than the old network, whose state is given: validators with their
+    /// power, owner, leader and parameters. What names and begins the new network is no change.
+    ///
+    /// # Errors
+    /// When the state is of another family, or no genesis follows from it.
+    pub fn changes(&self, old: &NetworkState) -> Result<Vec<Change>, GenesisError> {
+        const OWN: [&str; 6] = ["genesis_time", "chain_id", "initial_height", "app_hash", "state_hash", "validators"];
+        let options = GenesisOptions {
+            chain_id: self.chain_id().to_owned(),
+            genesis_time_rfc3339: "2024-01-01T00:00:00Z".to_owned(),
+            keep_height: false,
+            template: false,
+        };
+        let carried = Genesis::for_snapshot(old, Sha256Hash::from_bytes([0; 32]), &options)?;
+        let (before, after) = (carried.validators()?, self.validators()?);
+        let power = |list: &[Validator], validator: &Validator| {
+            list.iter()
+                .find(|one| one.key == validator.key)
+                .map_or_else(String::new, |one| format!("power {}", one.power))
+        };
+        let new_ones = after.iter().filter(|validator| before.iter().all(|one| one.key != validator.key));
+        let validators = before.iter().chain(new_ones).map(|validator| Change {
+            path: format!("validator {}", validator.key),
+            old: power(&before, validator),
+            new: power(&after, validator),
+        });
+        let values = self.differences(&carried).into_iter().filter(|difference| {
+            let top = difference.path.split('.').next().unwrap_or_default();
+            !OWN.contains(&top)
+        });
+        let values = values.map(|Difference { path, value, other }| Change { path, old: other, new: value });
+        Ok(validators.filter(|change| change.old != change.new).chain(values).collect())
+    }
+
     /// Every value in which this genesis differs from another of its family, in the file's order.
     pub fn differences(&self, other: &Genesis) -> Vec<Difference> {
         let (ours, theirs) = (self.values(), other.values());
@@ -68,17 +121,17 @@ impl Genesis {
             Genesis::V010(genesis) => genesis.to_json(),
         };
         let mut values = Vec::new();
-        collect("", &json, &mut values);
+        collect_leaves("", &json, &mut values);
         values
     }
 }
 
-fn collect(path: &str, json: &Json, values: &mut Vec<(String, String)>) {
+fn collect_leaves(path: &str, json: &Json, values: &mut Vec<(String, String)>) {
     let below = |key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match json {
-        Json::Object(entries) => entries.iter().for_each(|(key, value)| collect(&below(key), value, values)),
+        Json::Object(entries) => entries.iter().for_each(|(key, value)| collect_leaves(&below(key), value, values)),
         Json::Array(items) => {
-            items.iter().enumerate().for_each(|(i, item)| collect(&below(&i.to_string()), item, values));
+            items.iter().enumerate().for_each(|(i, item)| collect_leaves(&below(&i.to_string()), item, values));
         }
         value => {
             let text = String::from_utf8_lossy(&value.to_pretty()).trim().to_owned();

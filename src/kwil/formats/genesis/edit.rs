@@ -88,7 +88,7 @@ impl From<EditError> for Error {
     }
 }
 
-fn usage<T>(what: impl Into<String>, advice: impl Into<Advice>) -> Result<T, EditError> {
+fn wrong_usage<T>(what: impl Into<String>, advice: impl Into<Advice>) -> Result<T, EditError> {
     Err(EditError::Usage { what: what.into(), advice: advice.into() })
 }
 
@@ -128,7 +128,7 @@ impl Genesis {
                 Edit::Set { key, value } => {
                     let name = full_name(self.family(), key).map_or_else(|| key.clone(), str::to_owned);
                     if seen.contains(&name) {
-                        return usage(format!("{} is set twice", escape(&name)), "say once what it shall be");
+                        return wrong_usage(format!("{} is set twice", escape(&name)), "say once what it shall be");
                     }
                     seen.push(name);
                     edited.set(key, value)?;
@@ -260,7 +260,7 @@ impl Genesis {
 
     fn set_power(&mut self, text: &str) -> Result<(), EditError> {
         let Some((who, power)) = text.rsplit_once(':') else {
-            return usage(format!("{:?} is no KEY:POWER", escape(text)), Next::PowerText);
+            return wrong_usage(format!("{:?} is no KEY:POWER", escape(text)), Next::PowerText);
         };
         let power = positive_power(power)?;
         let index = self.find(who)?;
@@ -299,8 +299,8 @@ impl Genesis {
         };
         match found.as_slice() {
             [index] => Ok(*index),
-            [] => usage(format!("{:?} is no validator of this genesis", escape(who)), Next::ShowGenesis),
-            _ => usage(format!("{:?} are several validators", escape(who)), "name one by its key"),
+            [] => wrong_usage(format!("{:?} is no validator of this genesis", escape(who)), Next::ShowGenesis),
+            _ => wrong_usage(format!("{:?} are several validators", escape(who)), "name one by its key"),
         }
     }
 }
@@ -315,14 +315,14 @@ pub fn entry(family: Family, text: &str) -> Result<NamedValidator, EditError> {
         Family::V010 => "v0.10 takes HEX#TYPE:POWER",
     };
     let Some((rest, power)) = text.rsplit_once(':') else {
-        return usage(format!("{:?} names no power", escape(text)), form);
+        return wrong_usage(format!("{:?} names no power", escape(text)), form);
     };
     let (name, key) = match rest.rsplit_once(':') {
         Some((name, key)) => (Some(name.to_owned()), key),
         None => (None, rest),
     };
     if name.is_some() && family == Family::V010 {
-        return usage("validators of v0.10 have no names", form);
+        return wrong_usage("validators of v0.10 have no names", form);
     }
     let key = public_key(family, key)?;
     let power = positive_power(power)?.unsigned_abs();
@@ -338,14 +338,15 @@ fn public_key(family: Family, text: &str) -> Result<PublicKey, EditError> {
     let key = match (family, text.contains('#')) {
         (_, true) => text.parse().map_err(explain)?,
         (Family::V010, false) => {
-            return usage(
+            return wrong_usage(
                 format!("{:?} does not say of which type the key is", escape(text)),
                 "write it as HEX#ed25519 or HEX#secp256k1",
             );
         }
         (Family::V09, false) => {
-            let bytes = hex::decode(text)
-                .or_else(|_| usage(format!("{:?} is no hex text", escape(text)), "a v0.9 key has 64 hex digits"))?;
+            let bytes = hex::decode(text).or_else(|_| {
+                wrong_usage(format!("{:?} is no hex text", escape(text)), "a v0.9 key has 64 hex digits")
+            })?;
             if bytes.len() == 33 {
                 PublicKey::new(KeyType::Secp256k1, &bytes).map_err(explain)?
             } else {

@@ -95,7 +95,7 @@ pub(crate) fn lint_with(
     further: impl FnOnce(&Genesis, &mut Vec<Finding>),
 ) -> Linted {
     let mut found = Vec::new();
-    let family = look(bytes, options, further, &mut found);
+    let family = lint_values(bytes, options, further, &mut found);
     found.sort_by_key(|finding| finding.level);
     let mut seen = BTreeSet::new();
     found.retain(|finding| seen.insert((finding.code, finding.path.clone(), finding.text.clone())));
@@ -106,7 +106,7 @@ pub(crate) fn lint_with(
     Linted { family, findings: found }
 }
 
-fn look(
+fn lint_values(
     bytes: &[u8],
     options: &LintOptions,
     look_further: impl FnOnce(&Genesis, &mut Vec<Finding>),
@@ -168,7 +168,9 @@ fn look(
         further.truncate(2 * FINDINGS_MAX);
         // What cannot be read is not also missing.
         let known: Vec<&str> = faults.iter().filter_map(|fault: &Finding| fault.path.as_deref()).collect();
-        further.retain(|finding| finding.path.as_deref().is_none_or(|path| !known.iter().any(|at| covers(at, path))));
+        further.retain(|finding| {
+            finding.path.as_deref().is_none_or(|path| !known.iter().any(|at| explains_path(at, path)))
+        });
         faults.extend(further);
     }
     found.append(&mut faults);
@@ -176,7 +178,7 @@ fn look(
 }
 
 /// Whether a fault at one path explains one at another.
-fn covers(at: &str, path: &str) -> bool {
+fn explains_path(at: &str, path: &str) -> bool {
     let below = |outer: &str, inner: &str| {
         inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     };

@@ -118,7 +118,7 @@ impl Sink for Core {
         let text = String::from_utf8_lossy(statement.text);
         let tokens: Vec<Token<'_>> = Tokens::new(&text).map_while(Result::ok).collect();
         if let Some(header) = CopyHeader::read(&tokens) {
-            self.open = Some(open(&header));
+            self.open = Some(open_table(&header));
             return Ok(Follows::CopyData);
         }
         if tokens.first().is_some_and(|t| t.is("UPDATE")) {
@@ -177,17 +177,17 @@ impl Core {
                     Some(Resolution {
                         id: fields[id].into(),
                         kind: fields[kind].into(),
-                        expiration: number(fields[expiration])?,
+                        expiration: integer_field(fields[expiration])?,
                         rest: rest.finalize().into(),
                     })
                 });
-                hold(resolutions, read.flatten());
+                hold_row(resolutions, read.flatten());
             }
             Some(Open::Votes { resolution, voter, columns }) => {
-                hold(votes, (fields.len() == columns).then(|| (fields[resolution].into(), fields[voter].into())));
+                hold_row(votes, (fields.len() == columns).then(|| (fields[resolution].into(), fields[voter].into())));
             }
             Some(Open::Accounts { nonce, columns }) => {
-                let value = (fields.len() == columns).then(|| number(fields[nonce])).flatten();
+                let value = (fields.len() == columns).then(|| integer_field(fields[nonce])).flatten();
                 let value = value.and_then(|nonce| u128::try_from(nonce).ok());
                 *nonces = (*nonces).zip(value).map(|(sum, nonce)| sum.saturating_add(nonce));
             }
@@ -196,7 +196,7 @@ impl Core {
 }
 
 /// Adds a row; what cannot be read or held makes all of them unknown.
-fn hold<T: Ord>(rows: &mut Option<BTreeSet<T>>, row: Option<T>) {
+fn hold_row<T: Ord>(rows: &mut Option<BTreeSet<T>>, row: Option<T>) {
     match (rows.as_mut(), row) {
         (Some(held), Some(row)) if held.len() < VOTING_ROWS_MAX => {
             held.insert(row);
@@ -205,11 +205,11 @@ fn hold<T: Ord>(rows: &mut Option<BTreeSet<T>>, row: Option<T>) {
     }
 }
 
-fn number(field: &[u8]) -> Option<i64> {
+fn integer_field(field: &[u8]) -> Option<i64> {
     std::str::from_utf8(field).ok()?.parse().ok()
 }
 
-fn open(header: &CopyHeader) -> Open {
+fn open_table(header: &CopyHeader) -> Open {
     let place = |name: &str| header.columns.iter().position(|column| column == name);
     let columns = header.columns.len();
     let Name { schema, object } = &header.table;

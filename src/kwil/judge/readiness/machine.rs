@@ -244,7 +244,7 @@ enum Harm {
     Certain,
 }
 
-fn harm(line: &str) -> Harm {
+fn harm_of_psqlrc_line(line: &str) -> Harm {
     let line = line.trim().to_ascii_lowercase();
     if line.is_empty() || line.starts_with("--") {
         return Harm::None;
@@ -283,7 +283,7 @@ fn judge_psqlrc(files: &[PsqlStart]) -> Vec<Check> {
         .iter()
         .map(|file| {
             let path = escape(&file.path);
-            let worst = file.text.lines().map(|line| (harm(line), line)).max_by_key(|(harm, _)| *harm);
+            let worst = file.text.lines().map(|line| (harm_of_psqlrc_line(line), line)).max_by_key(|(harm, _)| *harm);
             let fix = format!(
                 "move it away while kwild loads the snapshot: mv {0} {0}.away (or start kwild with PSQLRC=/dev/null)",
                 shell_word(&file.path)

@@ -255,8 +255,10 @@ fn judge_state(state: &RootState, genesis: &RootGenesis, expected: Expected) -> 
                 Some(Family::V09) => "app.genesis_state",
                 _ => "genesis_state",
             };
-            let text =
-                format!("the genesis pins the snapshot {}, but config.toml names none: kwild would end", short(hash));
+            let text = format!(
+                "the genesis pins the snapshot {}, but config.toml names none: kwild would end",
+                short_hash(hash)
+            );
             let fix = if *lies_there {
                 format!("set {key} = \"{GENESIS_STATE_FILE_NAME}\" in config.toml")
             } else {
@@ -298,7 +300,7 @@ fn judge_state(state: &RootState, genesis: &RootGenesis, expected: Expected) -> 
                 "{}, {}, pinned as {}; the hash is not computed here",
                 escape(path),
                 bytes(*size_bytes),
-                short(hash)
+                short_hash(hash)
             );
             vec![Check::good("snapshot-file", text).next(Next::VerifySnapshot { path: shell_word(path) })]
         }
@@ -306,7 +308,7 @@ fn judge_state(state: &RootState, genesis: &RootGenesis, expected: Expected) -> 
 }
 
 /// The beginning of a hash.
-fn short(hash: &str) -> String {
+fn short_hash(hash: &str) -> String {
     format!("{}…", hash.chars().take(12).collect::<String>())
 }
 

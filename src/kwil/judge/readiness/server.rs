@@ -75,11 +75,11 @@ pub fn judge_server(
             ];
         }
     };
-    let mut checks = content(server, expected, old, dbname, user);
-    checks.extend(standby(server, place));
-    checks.push(version(server, place));
-    checks.extend(settings(server, expected, dbname, user));
-    checks.push(role(server, user));
+    let mut checks = judge_content(server, expected, old, dbname, user);
+    checks.extend(judge_standby(server, place));
+    checks.push(judge_version(server, place));
+    checks.extend(judge_settings(server, expected, dbname, user));
+    checks.push(judge_role(server, user));
     checks.extend(database(server, old, dbname, user));
     if let (Some(old), Database::There { collation: Some(new), .. }) = (old, &server.database) {
         let found = compare(old, new, dbname);
@@ -95,7 +95,7 @@ pub fn judge_server(
 }
 
 /// A server that follows another one takes no writes.
-fn standby(server: &Server, place: &str) -> Option<Check> {
+fn judge_standby(server: &Server, place: &str) -> Option<Check> {
     let text = format!(
         "the server at {place} is a standby (it follows another server and is read-only): kwild would end when it begins to \
          write"
@@ -105,7 +105,7 @@ fn standby(server: &Server, place: &str) -> Option<Check> {
 }
 
 /// The server's version.
-fn version(server: &Server, place: &str) -> Check {
+fn judge_version(server: &Server, place: &str) -> Check {
     let (major, minor) = (server.version / 10_000, server.version % 10_000);
     let shown = escape(&server.version_text);
     if major == MAJOR && minor >= 1 {
@@ -125,7 +125,7 @@ fn version(server: &Server, place: &str) -> Check {
 }
 
 /// The settings: one line when all are good.
-fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec<Check> {
+fn judge_settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Vec<Check> {
     let mut checks = Vec::new();
     for (name, want, good) in SETTINGS {
         let Some(setting) = server.settings.get(name) else {
@@ -169,42 +169,7 @@ fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Ve
             }
             continue;
         }
-        let wanted = match want {
-            Want::Is(text) => text.to_owned(),
-            Want::AtLeast(least) => format!("at least {least}"),
-            Want::ZeroOrAtLeast(least) => format!("0 or at least {least} ms"),
-        };
-        let (seen, source) = (escape(&setting.value), escape(&setting.source));
-        if setting.pending {
-            let text = format!(
-                "{name} is {seen}, and kwild demands {wanted}; the server's files were changed since, but it was not \
-                 restarted: kwild would load the snapshot and then end"
-            );
-            checks.push(error("server-setting", text).at(name).fix("restart the server, then check again").into());
-            continue;
-        }
-        let text = format!(
-            "{name} is {seen} (from: {source}), and kwild demands {wanted}: it would load the snapshot and then end"
-        );
-        // What is set for a database or role counts more than the server's files.
-        let nearer = reset(setting, name, dbname, user);
-        let after = if setting.restart { "restart the server" } else { "SELECT pg_reload_conf();" };
-        let found = match &nearer {
-            Some(sql) => error("server-setting", text).at(name).fix(sql.clone()),
-            None if setting.source == "command line" => error("server-setting", text)
-                .at(name)
-                .fix(format!("the server was started with -c {name}=…: start it with {name}={good}")),
-            None => error("server-setting", text).at(name).fix(format!("{} then: {after}", alter_system(name, good))),
-        };
-        let remedy = match nearer {
-            Some(sql) => Remedy::Sql(sql),
-            // ALTER SYSTEM counts less.
-            None if setting.source == "command line" => {
-                Remedy::Shell(format!("# start the server with -c {name}={good}"))
-            }
-            None => Remedy::Setting { name: name.to_owned(), value: good.to_owned(), restart: setting.restart },
-        };
-        checks.push(Check::from(found).remedy(remedy));
+        checks.push(unfit_setting(setting, name, &want, good, dbname, user));
     }
     checks.extend(INHERITED.iter().filter_map(|inherited| inherited.check(server, dbname, user)));
     if checks.is_empty() {
@@ -213,8 +178,45 @@ fn settings(server: &Server, expected: Expected, dbname: &str, user: &str) -> Ve
     checks
 }
 
+/// The error about a setting that kwild refuses, and what puts it right where it was set.
+fn unfit_setting(setting: &Setting, name: &str, want: &Want, good: &str, dbname: &str, user: &str) -> Check {
+    let wanted = match want {
+        Want::Is(text) => (*text).to_owned(),
+        Want::AtLeast(least) => format!("at least {least}"),
+        Want::ZeroOrAtLeast(least) => format!("0 or at least {least} ms"),
+    };
+    let (seen, source) = (escape(&setting.value), escape(&setting.source));
+    if setting.pending {
+        let text = format!(
+            "{name} is {seen}, and kwild demands {wanted}; the server's files were changed since, but it was not \
+             restarted: kwild would load the snapshot and then end"
+        );
+        return error("server-setting", text).at(name).fix("restart the server, then check again").into();
+    }
+    let text = format!(
+        "{name} is {seen} (from: {source}), and kwild demands {wanted}: it would load the snapshot and then end"
+    );
+    // What is set for a database or role counts more than the server's files.
+    let nearer = reset_statement(setting, name, dbname, user);
+    let after = if setting.restart { "restart the server" } else { "SELECT pg_reload_conf();" };
+    let found = match &nearer {
+        Some(sql) => error("server-setting", text).at(name).fix(sql.clone()),
+        None if setting.source == "command line" => error("server-setting", text)
+            .at(name)
+            .fix(format!("the server was started with -c {name}=…: start it with {name}={good}")),
+        None => error("server-setting", text).at(name).fix(format!("{} then: {after}", alter_system(name, good))),
+    };
+    let remedy = match nearer {
+        Some(sql) => Remedy::Sql(sql),
+        // ALTER SYSTEM counts less.
+        None if setting.source == "command line" => Remedy::Shell(format!("# start the server with -c {name}={good}")),
+        None => Remedy::Setting { name: name.to_owned(), value: good.to_owned(), restart: setting.restart },
+    };
+    Check::from(found).remedy(remedy)
+}
+
 /// The statement that takes a setting of a database or role away again.
-fn reset(setting: &Setting, name: &str, dbname: &str, user: &str) -> Option<String> {
+fn reset_statement(setting: &Setting, name: &str, dbname: &str, user: &str) -> Option<String> {
     match setting.source.as_str() {
         "database" => Some(format!("ALTER DATABASE {} RESET {name};", identifier(dbname))),
         "user" => Some(format!("ALTER ROLE {} RESET {name};", identifier(user))),
@@ -257,7 +259,7 @@ impl Inherited {
             escape(&setting.source),
             self.harm
         );
-        let sql = reset(setting, self.name, dbname, user)
+        let sql = reset_statement(setting, self.name, dbname, user)
             .unwrap_or_else(|| format!("{} SELECT pg_reload_conf();", alter_system(self.name, self.good)));
         Some(
             Check::from(error("server-setting", text).at(self.name).fix(sql.clone())).remedy(Remedy::Sql(sql)).silent(),
@@ -266,7 +268,7 @@ impl Inherited {
 }
 
 /// The role's rights.
-fn role(server: &Server, user: &str) -> Check {
+fn judge_role(server: &Server, user: &str) -> Check {
     let missing = match (server.role.superuser, server.role.replication) {
         (true, true) => return Check::good("role", format!("{} is superuser and may replicate", escape(user))),
         (true, false) => "REPLICATION",
@@ -283,15 +285,14 @@ fn role(server: &Server, user: &str) -> Check {
 }
 
 /// What is in the database already.
-fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname: &str, user: &str) -> Vec<Check> {
+fn judge_content(server: &Server, expected: Expected, old: Option<&Collation>, dbname: &str, user: &str) -> Vec<Check> {
     let create = create_database(dbname, user, old);
     let shown = escape(dbname);
     let Database::There { size_bytes, schemas, slots, sessions, .. } = &server.database else {
         let text = format!("there is no database {shown} yet, and kwild does not make it: it would end at once");
         return vec![Check::from(error("database", text).fix(create.clone())).remedy(Remedy::Sql(create))];
     };
-    let mut checks: Vec<Check> = in_use(slots, *sessions, expected, &shown).into_iter().collect();
-    let drop = format!("DROP DATABASE {};", identifier(dbname));
+    let mut checks: Vec<Check> = judge_use(slots, *sessions, expected, &shown).into_iter().collect();
     let names = |list: &[&Schema]| first_few(list.iter().map(|schema| &schema.name), 5);
     let state = schemas.iter().find(|schema| schema.name == "kwild_voting");
     let (own, foreign): (Vec<&Schema>, Vec<&Schema>) =
@@ -315,14 +316,7 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
                 "the database {shown} ({size}) already has a schema kwild_voting ({held}): kwild would ignore the \
                  snapshot and start on what is there, without a word"
             );
-            checks.push(
-                Check::from(
-                    error("database-state", text)
-                        .fix(format!("use a new database, or empty this one if nobody needs it: {drop} {create}")),
-                )
-                .remedy(Remedy::Sql(create_other(dbname, user, old)))
-                .silent(),
-            );
+            checks.push(replace_database("database-state", text, dbname, user, old));
         }
         None if foreign.is_empty() && is_left_by_a_failed_start(&own) => checks.push(
             note(
@@ -340,14 +334,7 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
                  a restore ended half-way, and every later one would fail at the first of these that it meets",
                 names(&own)
             );
-            checks.push(
-                Check::from(
-                    error("database-content", text)
-                        .fix(format!("use a new database, or empty this one if nobody needs it: {drop} {create}")),
-                )
-                .remedy(Remedy::Sql(create_other(dbname, user, old)))
-                .silent(),
-            );
+            checks.push(replace_database("database-content", text, dbname, user, old));
         }
         None if !foreign.is_empty() => checks.push(
             warning(
@@ -366,8 +353,15 @@ fn content(server: &Server, expected: Expected, old: Option<&Collation>, dbname:
     checks
 }
 
+/// The error about a database on which no snapshot can be restored, and the two ways out of it.
+fn replace_database(code: &'static str, text: String, dbname: &str, user: &str, old: Option<&Collation>) -> Check {
+    let (drop, create) = (format!("DROP DATABASE {};", identifier(dbname)), create_database(dbname, user, old));
+    let fix = format!("use a new database, or empty this one if nobody needs it: {drop} {create}");
+    Check::from(error(code, text).fix(fix)).remedy(Remedy::Sql(create_other(dbname, user, old))).silent()
+}
+
 /// Who else works on the database; `shown` is its name.
-fn in_use(slots: &[String], sessions: u64, expected: Expected, shown: &str) -> Option<Check> {
+fn judge_use(slots: &[String], sessions: u64, expected: Expected, shown: &str) -> Option<Check> {
     if let Some(slot) = slots.first() {
         let text = format!("a kwild is working on the database {shown} now (replication slot {})", escape(slot));
         let fix = "give this node a database of its own, or stop that kwild if it is this node's";

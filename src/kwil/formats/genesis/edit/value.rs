@@ -1,6 +1,6 @@
 //! `KEY=VALUE` as an operator types it: finds the key of a genesis, reads the value, and sets it.
 
-use super::{EditError, refused, usage};
+use super::{EditError, refused, wrong_usage};
 use crate::{
     base::{
         Next,
@@ -75,7 +75,7 @@ impl Genesis {
             return refused(format!("{key} is not for typing: it is the hash of a snapshot"), Next::HashSnapshot);
         }
         if key == "validators" {
-            return usage("validators are changed one by one", Next::EditValidators);
+            return wrong_usage("validators are changed one by one", Next::EditValidators);
         }
         if let Some(done) = self.set_map(key, value) {
             return done;
@@ -109,7 +109,10 @@ impl Genesis {
     fn set_map(&mut self, key: &str, value: &str) -> Option<Result<(), EditError>> {
         let (map, entry) = key.split_once('.').map_or((key, None), |(map, entry)| (map, Some(entry)));
         let clear_only = || {
-            usage(format!("{map} is set entry by entry"), format!("{map}= empties it, {map}.NAME=VALUE sets one entry"))
+            wrong_usage(
+                format!("{map} is set entry by entry"),
+                format!("{map}= empties it, {map}.NAME=VALUE sets one entry"),
+            )
         };
         match (map, &mut *self, entry) {
             ("alloc", Genesis::V09(genesis), None) if value.is_empty() => genesis.alloc.clear(),
@@ -160,20 +163,20 @@ fn unknown_key<T>(family: Family, key: &str) -> Result<T, EditError> {
         Some(name) => format!("did you mean {name}?"),
         None => format!("one of: {}", keys(family).iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")),
     };
-    usage(format!("a genesis of {family} has no key {shown}"), hint)
+    wrong_usage(format!("a genesis of {family} has no key {shown}"), hint)
 }
 
 pub(super) fn number(key: &str, value: &str) -> Result<i64, EditError> {
     match value.parse() {
         Ok(number) => Ok(number),
-        Err(_) => usage(
+        Err(_) => wrong_usage(
             format!("{}={:?} is no whole number of at most 63 bits", escape(key), escape(value)),
             "write plain digits",
         ),
     }
 }
 
-fn positive(key: &str, value: &str) -> Result<i64, EditError> {
+fn positive_value(key: &str, value: &str) -> Result<i64, EditError> {
     match number(key, value)? {
         number if number > 0 => Ok(number),
         number => refused(
@@ -190,11 +193,11 @@ pub(super) fn positive_power(value: &str) -> Result<i64, EditError> {
     }
 }
 
-fn flag(key: &str, value: &str) -> Result<bool, EditError> {
+fn bool_value(key: &str, value: &str) -> Result<bool, EditError> {
     match value {
         "true" => Ok(true),
         "false" => Ok(false),
-        _ => usage(
+        _ => wrong_usage(
             format!("{key}={:?} is neither true nor false", escape(value)),
             "true: transactions are free; false: they cost gas",
         ),
@@ -204,18 +207,18 @@ fn flag(key: &str, value: &str) -> Result<bool, EditError> {
 fn set_v09(genesis: &mut v09::Genesis, name: &str, value: &str) -> Result<(), EditError> {
     if name == "genesis_time" {
         v09::check_time(value)
-            .or_else(|error| usage(error.to_string(), "write it as 2026-11-22T10:00:00Z, or as now"))?;
+            .or_else(|error| wrong_usage(error.to_string(), "write it as 2026-11-22T10:00:00Z, or as now"))?;
         genesis.genesis_time = value.to_owned();
         return Ok(());
     }
     let params = genesis.consensus_params.get_or_insert_default();
     let into = match name {
         "consensus_params.without_gas_costs" => {
-            params.without_gas_costs = flag(name, value)?;
+            params.without_gas_costs = bool_value(name, value)?;
             return Ok(());
         }
         "consensus_params.block.abci_max_bytes" => {
-            params.block_abci_max_bytes = flag(name, value)?;
+            params.block_abci_max_bytes = bool_value(name, value)?;
             return Ok(());
         }
         "consensus_params.validator.pub_key_types" => {
@@ -240,7 +243,7 @@ fn set_v09(genesis: &mut v09::Genesis, name: &str, value: &str) -> Result<(), Ed
     *into = match (name, value) {
         ("consensus_params.validator.join_expiry", text) if text.parse::<i64>().is_err() => {
             match Expiry::parse(Family::V09, text) {
-                Err(error) => return usage(error.to_string(), "v0.9 counts blocks: join_expiry=100800"),
+                Err(error) => return wrong_usage(error.to_string(), "v0.9 counts blocks: join_expiry=100800"),
                 Ok(_) => number(name, value)?,
             }
         }
@@ -251,21 +254,21 @@ fn set_v09(genesis: &mut v09::Genesis, name: &str, value: &str) -> Result<(), Ed
 
 fn set_v010(genesis: &mut v010::Genesis, name: &str, value: &str) -> Result<(), EditError> {
     match name {
-        "db_owner" => genesis.db_owner = owner(value)?,
+        "db_owner" => genesis.db_owner = owner_value(value)?,
         "leader" => {
             let key = value.parse().or_else(|error: KeyError| {
-                usage(format!("leader={:?}: {error}", escape(value)), "write it as leader=HEX#TYPE")
+                wrong_usage(format!("leader={:?}: {error}", escape(value)), "write it as leader=HEX#TYPE")
             })?;
             genesis.leader = Some(key);
         }
         "join_expiry" => match Expiry::parse(Family::V010, value) {
             Ok(Expiry::Time(time)) if time.0 > 0 => genesis.join_expiry = time,
             Ok(_) => return refused("join_expiry must be greater than 0", "write a time such as 168h0m0s"),
-            Err(error) => return usage(error.to_string(), "v0.10 wants a time: join_expiry=168h0m0s"),
+            Err(error) => return wrong_usage(error.to_string(), "v0.10 wants a time: join_expiry=168h0m0s"),
         },
-        "disabled_gas_costs" => genesis.disabled_gas_costs = flag(name, value)?,
-        "max_block_size" => genesis.max_block_size = positive(name, value)?,
-        "max_votes_per_tx" => genesis.max_votes_per_tx = positive(name, value)?,
+        "disabled_gas_costs" => genesis.disabled_gas_costs = bool_value(name, value)?,
+        "max_block_size" => genesis.max_block_size = positive_value(name, value)?,
+        "max_votes_per_tx" => genesis.max_votes_per_tx = positive_value(name, value)?,
         "maa_activation_height" => genesis.maa_activation_height = number(name, value)?,
         "migration.start_height" => genesis.migration_start_height = number(name, value)?,
         _ => genesis.migration_end_height = number(name, value)?,
@@ -275,7 +278,7 @@ fn set_v010(genesis: &mut v010::Genesis, name: &str, value: &str) -> Result<(), 
 
 /// The owner of a typed text as kwild writes users: an address with its checksum, or the hex text of an ed25519 key;
 /// other text stays as it is.
-fn owner(text: &str) -> Result<String, EditError> {
+fn owner_value(text: &str) -> Result<String, EditError> {
     if text.trim().is_empty() {
         return refused("db_owner= would leave nobody to administer the network", "give the old network's owner");
     }
@@ -288,7 +291,7 @@ fn owner(text: &str) -> Result<String, EditError> {
                 let key =
                     PublicKey::new(KeyType::Ed25519, &bytes).or_else(|_| PublicKey::new(KeyType::Secp256k1, &bytes));
                 key.map(|key| key.user_identifier()).or_else(|_| {
-                    usage("db_owner is hex, but neither an ed25519 nor a secp256k1 key", Next::CopyFromKeyInfo)
+                    wrong_usage("db_owner is hex, but neither an ed25519 nor a secp256k1 key", Next::CopyFromKeyInfo)
                 })
             }
             // Other signers than Kwil's own may name users as they like.
@@ -297,7 +300,7 @@ fn owner(text: &str) -> Result<String, EditError> {
     };
     let address = hex::decode(digits).ok().and_then(|bytes| <[u8; 20]>::try_from(bytes).ok());
     let Some(address) = address else {
-        return usage("db_owner is no address: 0x and forty hex digits", Next::CopyFromKeyInfo);
+        return wrong_usage("db_owner is no address: 0x and forty hex digits", Next::CopyFromKeyInfo);
     };
     let written = eip55(&address);
     let is_plain = digits.chars().all(|c| !c.is_ascii_uppercase()) || digits.chars().all(|c| !c.is_ascii_lowercase());
@@ -312,7 +315,7 @@ fn owner(text: &str) -> Result<String, EditError> {
 
 fn set_alloc(genesis: &mut Genesis, account: &str, amount: &str) -> Result<(), EditError> {
     let balance = Balance::new(account, if amount.is_empty() { "0" } else { amount })
-        .or_else(|error| usage(error.to_string(), "write the account as alloc.HEX#TYPE=AMOUNT"))?;
+        .or_else(|error| wrong_usage(error.to_string(), "write the account as alloc.HEX#TYPE=AMOUNT"))?;
     let (id, key_type) = (balance.id.as_str(), balance.key_type);
     let explain = |error: GenesisError| EditError::Refused {
         what: error.to_string(),

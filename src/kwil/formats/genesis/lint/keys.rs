@@ -42,7 +42,7 @@ const V010: [&str; 13] = [
 ];
 
 /// The keys that the object at this path may have, the path without indexes; `None` where names are free.
-fn known(family: Family, path: &str) -> Option<&'static [&'static str]> {
+fn known_keys(family: Family, path: &str) -> Option<&'static [&'static str]> {
     Some(match (family, path) {
         (Family::V09, "") => &V09,
         (Family::V010, "") => &V010,
@@ -70,14 +70,14 @@ fn is_strict(family: Family, path: &str) -> bool {
 
 /// Adds a finding for each key that kwild skips or that stands twice.
 pub(super) fn look(family: Family, value: &Json, found: &mut Vec<Finding>) {
-    walk(family, value, "", "", found);
+    walk_keys(family, value, "", "", found);
 }
 
-fn walk(family: Family, value: &Json, plain: &str, path: &str, found: &mut Vec<Finding>) {
+fn walk_keys(family: Family, value: &Json, plain: &str, path: &str, found: &mut Vec<Finding>) {
     let below = |path: &str, key: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
     match value {
         Json::Object(entries) => {
-            let names = known(family, plain);
+            let names = known_keys(family, plain);
             let mut seen = BTreeSet::new();
             for (key, value) in entries {
                 // Names that are free are compared to the letter.
@@ -96,13 +96,13 @@ fn walk(family: Family, value: &Json, plain: &str, path: &str, found: &mut Vec<F
                             found.push(codes::IGNORED_KEY.warning(&shown, text));
                         }
                     }
-                    _ => walk(family, value, &below(plain, &folded), &shown, found),
+                    _ => walk_keys(family, value, &below(plain, &folded), &shown, found),
                 }
             }
         }
         Json::Array(items) => {
             for (index, item) in items.iter().enumerate() {
-                walk(family, item, plain, &format!("{path}[{index}]"), found);
+                walk_keys(family, item, plain, &format!("{path}[{index}]"), found);
             }
         }
         _ => {}
@@ -117,7 +117,7 @@ pub(super) fn finding(error: &GenesisError, value: &Json) -> Finding {
             let parent = path.rsplit_once('.').map_or("", |(parent, _)| parent);
             let plain = parent.split('[').next().unwrap_or_default();
             let name = path.rsplit('.').next().unwrap_or_default();
-            let names = known(Family::V010, plain).unwrap_or_default();
+            let names = known_keys(Family::V010, plain).unwrap_or_default();
             let near = nearest(&fold(name), names.iter().copied());
             let near = near.map(|near| format!("; did you mean {near}?")).unwrap_or_default();
             let text = format!("v0.10 knows no such key, and kwild refuses the file{near}");

@@ -1,0 +1,180 @@
+//! Nobody has to believe the lead: before a root is set up, enough validators of the old network must have found the signed
+//! state in their own databases, and this node's own one must not hold another.
+
+use std::{path::PathBuf, time::Duration};
+
+use kwil_formats::formats::key::PublicKey;
+
+use crate::{
+    app::{
+        attest::{Attesting, Compared, OldNode, check_elector},
+        node::Node,
+        voices::Voices,
+    },
+    base::{Error, Kind, Next, Notice, Progress, Result, clock, task::CancellationToken, text},
+    manifest::{Verdict, VerifiedManifest},
+    snapshot,
+};
+
+/// How a join takes part in judging the state that was signed.
+#[derive(Debug, Clone, Default)]
+pub struct OldState {
+    /// The old node's database and key; `None`: this node says nothing.
+    pub node: Option<OldNode>,
+    /// The operator named the database: where it cannot be compared, the join ends.
+    pub named: bool,
+    /// What the lead changed in the genesis is taken.
+    pub accept_genesis_change: bool,
+    /// The root is set up although this node's own old database holds another state, where enough others agree.
+    pub despite_dissent: bool,
+}
+
+/// Begins to compare the old database, where this node has one and its key has a voice.
+///
+/// # Errors
+/// Refused where the operator named a database, and the key has no voice.
+pub(super) fn begin(
+    old: &OldState,
+    manifest: &VerifiedManifest,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Option<Attesting>> {
+    let Some(node) = &old.node else { return Ok(None) };
+    let signed = manifest.manifest();
+    let key: PublicKey = node.key.public();
+    if let Err(error) = check_elector(signed, &key) {
+        // The old network's validators are not known to every lead, and a new validator has no old database.
+        return if old.named && !signed.old_validators.is_empty() { Err(error) } else { Ok(None) };
+    }
+    if signed.state_digest.is_none() {
+        progress.warning("the lead signed no digest of the state: this node's old database is not compared");
+        return Ok(None);
+    }
+    // What it reads is told at its end; meanwhile the fetch has the screen.
+    Ok(Some(Attesting::start(node.clone(), manifest, &Progress::silent(), cancel)))
+}
+
+/// What a join needs to know before it may set its root up.
+pub(super) struct Agreeing<'a> {
+    pub(super) old: &'a OldState,
+    /// The fetched genesis.
+    pub(super) genesis: PathBuf,
+    pub(super) give_up: Option<Duration>,
+    pub(super) progress: &'a Progress,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+impl Agreeing<'_> {
+    /// Waits until this node has compared its old database, and enough validators have said that they agree. The node serves
+    /// meanwhile.
+    ///
+    /// # Errors
+    /// Refused when the rule cannot be met any more or the genesis has changes that nobody accepted; `Kind::Verify` when this
+    /// node's own database holds another state; `Kind::GaveUp`, `Kind::Interrupted`. What was fetched stays.
+    pub(super) async fn agree(&self, node: &mut Node) -> Result<()> {
+        let own = self.own(node).await?;
+        let dissents = own.as_ref().is_some_and(|own| !own.agrees);
+        if let Some(own) = own.as_ref().filter(|own| own.agrees) {
+            own.check_genesis(&snapshot::read_genesis(&self.genesis)?, self.old.accept_genesis_change, self.progress)?;
+        }
+        self.others(node).await?;
+        if dissents && !self.old.despite_dissent {
+            return Err(Error::verify(
+                "enough others find the signed state in their databases, but this node's own old database holds another one",
+            )
+            .hint(Next::OwnDissent));
+        }
+        Ok(())
+    }
+
+    /// What the comparison of this node's own old database came to, where there was one.
+    async fn own(&self, node: &mut Node) -> Result<Option<Compared>> {
+        if node.voices().is_some_and(|voices| !voices.is_compared()) {
+            self.progress.step("comparing the old node's database with what was signed");
+        }
+        let compared = tokio::select! {
+            () = self.cancel.cancelled() => return Err(interrupted()),
+            compared = node.own_comparison() => compared?,
+        };
+        let compared = match compared {
+            Ok(compared) => compared,
+            Err(error) if self.old.named || matches!(error.kind(), Kind::Interrupted(_)) => return Err(error),
+            Err(error) => {
+                let text =
+                    "the old node's database was not compared with what was signed, and this node attests nothing";
+                self.progress.warning(Notice::of(text, &error).next(Next::NameOldState));
+                None
+            }
+        };
+        let Some(compared) = compared else { return Ok(None) };
+        if self.is_another_network(&compared) {
+            let text = "the database at the usual place holds another network's state: this node attests nothing";
+            self.progress.warning(Notice::from(text).next(Next::NameOldState));
+            return Ok(None);
+        }
+        if compared.agrees {
+            self.progress
+                .note(format!("this node's old database holds the state that was signed{}", height(&compared)));
+        } else {
+            let differs = compared.differs.iter().map(|words| text::escape(words));
+            let text = format!(
+                "this node's own old database holds ANOTHER state than the one that was signed{}: {}",
+                height(&compared),
+                text::first_few(differs, 8)
+            );
+            self.progress.warning(Notice::from(text).next(Next::SettleDissent));
+        }
+        Ok(Some(compared))
+    }
+
+    /// Nobody named the database, and it is not that of the old network: its state says nothing.
+    fn is_another_network(&self, compared: &Compared) -> bool {
+        self.old.node.as_ref().is_some_and(|old| old.found) && !compared.agrees && !compared.same_validators
+    }
+
+    /// Waits until the manifest's rule is met.
+    async fn others(&self, node: &mut Node) -> Result<()> {
+        let began = clock::now();
+        let mut told = None;
+        loop {
+            let Some(voices) = node.voices() else { return Ok(()) };
+            match voices.verdict() {
+                Verdict::Met => return Ok(()),
+                Verdict::Lost => return Err(voices.lost()),
+                Verdict::Open => {}
+            }
+            let words = waiting_words(voices);
+            let waited = clock::now().duration_since(began);
+            if let Some(limit) = self.give_up.filter(|limit| waited >= *limit) {
+                let limit = humantime::format_duration(limit);
+                let error = Error::new(Kind::GaveUp, format!("after {limit} of waiting: {words}"));
+                return Err(error.hint(Next::WaitForAttestations));
+            }
+            if told.as_ref() != Some(&words) {
+                self.progress.step(words.clone());
+                told = Some(words);
+            }
+            tokio::select! {
+                () = self.cancel.cancelled() => return Err(interrupted()),
+                heard = node.next() => drop(heard?),
+            }
+        }
+    }
+}
+
+fn waiting_words(voices: &Voices) -> String {
+    format!("waiting until the old network's validators confirm the state: {}", voices.words())
+}
+
+/// The height of the old database, where it is another than the manifest's.
+fn height(compared: &Compared) -> String {
+    if compared.height == compared.manifest_height {
+        return String::new();
+    }
+    format!(" (its last block is {}, the manifest's {})", compared.height, compared.manifest_height)
+}
+
+fn interrupted() -> Error {
+    Error::interrupted("while waiting for the old network's validators")
+        .hint("run the same command again: what was fetched stays")
+}

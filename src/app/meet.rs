@@ -1,0 +1,273 @@
+//! Waiting for others: until every chunk is out, until enough validators are ready, until all are; and the certificate that
+//! is kept then.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use kwil_formats::formats::Validator;
+use serde::Serialize;
+
+use super::{
+    fetch,
+    node::{self, Node, SwarmOptions, TICKET_NAME},
+    short,
+    state::StateDirectory,
+};
+use crate::{
+    base::{
+        Blake3Hash, Context, Error, Kind, Progress, Result, clock,
+        durable::{self, PRIVATE_DIRECTORY_NAME},
+        files::read_bounded,
+        limits,
+        task::CancellationToken,
+        text,
+    },
+    manifest::{Evidence, Roster, Ticket, VerifiedManifest, certificate::CERTIFICATE_FILE_NAME},
+    store::PrivateDirectory,
+    swarm::Content,
+};
+
+/// What an operator waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WaitFor {
+    /// Every chunk is with two other members: any one node may leave.
+    Distinct,
+    /// So many validators are ready that they make blocks: more than two thirds of the power, and the leader.
+    Quorum,
+    /// Every validator of the genesis is ready.
+    Everyone,
+}
+
+impl WaitFor {
+    /// Whether it is so, as far as this node has heard.
+    pub fn is_met(self, node: &Node) -> bool {
+        match (self, node.roster()) {
+            (WaitFor::Distinct, _) => node.is_every_chunk_out(),
+            (WaitFor::Quorum, Some(roster)) => roster.is_quorum(),
+            (WaitFor::Everyone, Some(roster)) => roster.missing().next().is_none(),
+            (_, None) => false,
+        }
+    }
+
+    /// What is still waited for, in words.
+    pub fn words(self, node: &Node) -> String {
+        match (self, node.roster()) {
+            (WaitFor::Distinct, _) => {
+                let members = text::count(node.status().peers as u64, "member");
+                format!("waiting until every chunk is with two others; {members} here")
+            }
+            (_, Some(roster)) => ready_words(roster),
+            (_, None) => "waiting for the validators".to_owned(),
+        }
+    }
+}
+
+/// Who is ready and who is not, in a line.
+pub fn ready_words(roster: &Roster) -> String {
+    let (ready, missing) = (roster.ready().count(), roster.missing().count());
+    let all = text::count((ready + missing) as u64, "validator");
+    if missing == 0 {
+        return format!("all {all} ready");
+    }
+    let names: Vec<String> = roster.missing().take(4).map(|validator| short::key(&validator.key)).collect();
+    let more = if missing > names.len() { " …" } else { "" };
+    format!("{ready} of {all} ready; waiting for {}{more}", names.join(", "))
+}
+
+/// Waits until it is so, while the node runs.
+///
+/// # Errors
+/// [`Kind::GaveUp`] when `give_up` has passed since `began`, [`Kind::Interrupted`] after a signal; both say that the work can
+/// be taken up again.
+pub(super) async fn wait_until(
+    node: &mut Node,
+    wait: WaitFor,
+    (began, give_up): (Instant, Option<Duration>),
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let again = "run the same command again: it goes on waiting";
+    let mut told = None;
+    while !wait.is_met(node) {
+        let words = wait.words(node);
+        if let Some(limit) = give_up.filter(|limit| clock::now().duration_since(began) >= *limit) {
+            let what = format!("after {} of waiting: {words}", humantime::format_duration(limit));
+            return Err(Error::new(Kind::GaveUp, what).hint(again));
+        }
+        if told.as_ref() != Some(&words) {
+            progress.step(words.clone());
+            told = Some(words);
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Err(Error::interrupted("while waiting for others").hint(again)),
+            heard = node.next() => drop(heard?),
+        }
+    }
+    // Whoever hears it only through this node hears it before it goes.
+    node.pass_on().await
+}
+
+/// Where a certificate is kept beside the files of a directory.
+pub fn certificate_path(directory: &Path) -> PathBuf {
+    directory.join(PRIVATE_DIRECTORY_NAME).join(CERTIFICATE_FILE_NAME)
+}
+
+/// Writes the certificate where there is a quorum; gives whether there was one.
+///
+/// # Errors
+/// When the file cannot be written.
+pub fn write_certificate(path: &Path, node: &Node) -> Result<bool> {
+    match node.roster().and_then(Roster::certificate) {
+        Some(certificate) => {
+            durable::write_atomically(path, &Evidence::Certificate(certificate).to_bytes(), 0o600).map(|()| true)
+        }
+        None => Ok(false),
+    }
+}
+
+/// How to wait.
+#[derive(Debug)]
+pub struct WaitOptions {
+    /// How to enter the swarm; its timeout bounds the whole wait.
+    pub swarm: SwarmOptions,
+    /// Where the highest sequence seen is kept.
+    pub state: StateDirectory,
+    /// For what.
+    pub wait: WaitFor,
+    /// Where the certificate goes, once there is a quorum.
+    pub certificate: Option<PathBuf>,
+}
+
+/// What was waited for, and how it stands.
+#[derive(Debug, Clone, Serialize)]
+pub struct Waited {
+    /// Which manifest.
+    pub manifest_id: Blake3Hash,
+    /// Id of the new network.
+    pub chain_id: String,
+    /// Whether every chunk is with two other members.
+    pub every_chunk_out: bool,
+    /// Whether enough validators are ready to make blocks.
+    pub quorum: bool,
+    /// Validators that are ready.
+    pub ready: Vec<Validator>,
+    /// Validators that are not.
+    pub missing: Vec<Validator>,
+    /// The certificate, where one was written.
+    pub certificate: Option<PathBuf>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Waits as a member of the ticket's swarm that fetches nothing.
+///
+/// # Errors
+/// As [`fetch::ask_for_manifest`]; [`Kind::GaveUp`] after the timeout.
+pub async fn wait(
+    ticket: &Ticket,
+    options: WaitOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Waited> {
+    let began = clock::now();
+    let place =
+        tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
+    let private = PrivateDirectory::lock(place.path())?;
+    let mut node = Node::start(&private, ticket, &options.swarm, progress).await?;
+    let waited = async {
+        let give_up = options.swarm.timeout;
+        let manifest = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;
+        node.hear_validators(&manifest);
+        let content = Content::watching(node::contents(&manifest, false), Arc::new(manifest.bytes().to_vec()));
+        node.handle().activate(content).await?;
+        wait_until(&mut node, options.wait, (began, give_up), progress, cancel).await?;
+        result_of(&node, &manifest, options.certificate, began)
+    };
+    let waited = waited.await;
+    node.stop().await;
+    waited
+}
+
+/// Waits with the files of a directory: serves them meanwhile, or, where another process does so already, as one more
+/// member of its swarm.
+///
+/// # Errors
+/// As [`wait`] and [`fetch::seed`].
+pub async fn wait_with(
+    directory: &Path,
+    options: WaitOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Waited> {
+    let began = clock::now();
+    fetch::require_directory(directory)?;
+    let free = PrivateDirectory::lock(directory).map(drop);
+    if let Err(error) = free {
+        let kept = directory.join(PRIVATE_DIRECTORY_NAME).join(TICKET_NAME);
+        if error.kind() != Kind::Refused || !kept.exists() {
+            return Err(error);
+        }
+        let bytes = zeroize::Zeroizing::new(read_bounded(&kept, limits::TICKET_SIZE_BYTES_MAX, "kept ticket")?);
+        let ticket: Ticket = String::from_utf8_lossy(&bytes).parse()?;
+        return wait(&ticket, options, progress, cancel).await;
+    }
+    let serving = fetch::seed(directory, None, &options.swarm, progress, cancel).await?;
+    let waits = async |node: &mut Node, manifest: &VerifiedManifest| {
+        node.tell_where();
+        wait_until(node, options.wait, (began, options.swarm.timeout), progress, cancel).await?;
+        result_of(node, manifest, options.certificate, began)
+    };
+    serving.serve_while(waits).await
+}
+
+/// Serves until it is so or a signal comes, which are both good ends; without `until`, until a signal comes. Says who is
+/// ready, and keeps the certificate in `directory` once there is a quorum.
+pub(super) async fn serve_until(
+    node: &mut Node,
+    until: Option<WaitFor>,
+    directory: &Path,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    node.tell_where();
+    let mut told = None;
+    loop {
+        let words = node.roster().filter(|roster| roster.ready().next().is_some()).map(ready_words);
+        if words != told {
+            let quorum = write_certificate(&certificate_path(directory), node)?;
+            let more = if quorum { ": enough to make blocks" } else { "" };
+            progress.note(format!("{}{more}", words.as_deref().unwrap_or_default()));
+            told = words;
+        }
+        if until.is_some_and(|until| until.is_met(node)) {
+            // Whoever hears it only through this node hears it before it goes.
+            return node.pass_on().await;
+        }
+        tokio::select! {
+            () = cancel.cancelled() => return Ok(()),
+            heard = node.next() => node.tell_served(&heard?),
+        }
+    }
+}
+
+fn result_of(node: &Node, manifest: &VerifiedManifest, certificate: Option<PathBuf>, began: Instant) -> Result<Waited> {
+    let certificate = match certificate {
+        Some(path) => write_certificate(&path, node)?.then_some(path),
+        None => None,
+    };
+    let roster = node.roster();
+    let validators = |of: fn(&Roster) -> Vec<Validator>| roster.map(of).unwrap_or_default();
+    Ok(Waited {
+        manifest_id: manifest.id(),
+        chain_id: manifest.manifest().network.new_chain_id.clone(),
+        every_chunk_out: node.is_every_chunk_out(),
+        quorum: roster.is_some_and(Roster::is_quorum),
+        ready: validators(|roster| roster.ready().copied().collect()),
+        missing: validators(|roster| roster.missing().copied().collect()),
+        certificate,
+        seconds: clock::now().duration_since(began).as_secs_f64(),
+    })
+}

@@ -1,0 +1,332 @@
+//! What the validators of the old network say of the state that the lead signed, by their own signed words, and what that
+//! comes to under the manifest's rule.
+
+use std::collections::BTreeMap;
+
+use kwil_formats::formats::{Validator, key::PublicKey};
+use serde::Serialize;
+
+use super::{
+    Attestations, Manifest,
+    statement::{Attestation, DifferingPart},
+};
+use crate::base::{Blake3Hash, limits::STATEMENTS_OF_VALIDATOR_MAX};
+
+/// What the statements come to under the manifest's rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Enough validators agree: roots may be set up.
+    Met,
+    /// Not enough have said so yet, but they still can.
+    Open,
+    /// So many dissent that the rule cannot be met any more, unless some of them take it back.
+    Lost,
+}
+
+/// What one validator of the old network says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "vote", rename_all = "kebab-case")]
+pub enum Vote {
+    /// It signed the manifest as its lead, and said nothing else.
+    Signed,
+    /// Its own database gives the digest that was signed.
+    Agrees {
+        /// The last block in that database.
+        height: i64,
+    },
+    /// Its own database gives another digest.
+    Dissents {
+        /// The last block in that database.
+        height: i64,
+        /// The first parts that differ.
+        differs: Vec<DifferingPart>,
+    },
+    /// Nothing yet.
+    Silent,
+}
+
+impl Vote {
+    /// Whether it counts for what was signed.
+    pub fn agrees(&self) -> bool {
+        matches!(self, Vote::Signed | Vote::Agrees { .. })
+    }
+
+    /// Whether it counts against what was signed.
+    pub fn dissents(&self) -> bool {
+        matches!(self, Vote::Dissents { .. })
+    }
+}
+
+/// One validator of the old network, and its word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Voice {
+    /// Who.
+    #[serde(flatten)]
+    pub validator: Validator,
+    /// What it says.
+    #[serde(flatten)]
+    pub vote: Vote,
+}
+
+/// What one validator said last.
+#[derive(Debug, Clone)]
+struct Said {
+    created_unix_seconds: u64,
+    bytes: Vec<u8>,
+    vote: Vote,
+    /// Statements of it that were taken.
+    taken: u32,
+}
+
+impl Said {
+    /// What makes one statement count before another: later; said at the same time, a dissent; else the smaller bytes. So
+    /// everybody who hears the same statements, in whatever order, keeps the same one.
+    fn rank(&self) -> (u64, bool, std::cmp::Reverse<&[u8]>) {
+        (self.created_unix_seconds, self.vote.dissents(), std::cmp::Reverse(&self.bytes))
+    }
+}
+
+/// The validators of a manifest's old network, and what each of them said last. Bounded by the manifest: whoever is no
+/// validator there is not heard, and each one only a few times.
+#[derive(Debug, Clone)]
+pub struct Ballot {
+    manifest_id: Blake3Hash,
+    state_digest: Option<Blake3Hash>,
+    rule: Attestations,
+    lead: PublicKey,
+    validators: Vec<Validator>,
+    said: BTreeMap<PublicKey, Said>,
+}
+
+impl Ballot {
+    /// The ballot about a manifest with this id whose signatures hold; nobody but its lead has said anything yet.
+    pub fn new(manifest_id: Blake3Hash, manifest: &Manifest) -> Self {
+        Ballot {
+            manifest_id,
+            state_digest: manifest.state_digest.as_ref().map(|digest| digest.digest),
+            rule: manifest.trust.attestations.clone(),
+            lead: manifest.trust.lead,
+            validators: manifest.old_validators.clone(),
+            said: BTreeMap::new(),
+        }
+    }
+
+    /// What must be attested.
+    pub fn rule(&self) -> &Attestations {
+        &self.rule
+    }
+
+    /// Whether this key's word counts.
+    pub fn is_elector(&self, key: &PublicKey) -> bool {
+        self.validators.iter().any(|validator| validator.key == *key)
+    }
+
+    /// Judges statements that somebody passed on, and keeps those that hold and count before what is known. Gives the ones
+    /// kept.
+    pub fn take(&mut self, all: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        all.iter().filter(|bytes| self.take_one(bytes)).cloned().collect()
+    }
+
+    fn take_one(&mut self, bytes: &[u8]) -> bool {
+        // What is known already, and what is said of something else, costs no signature's check.
+        if self.said.values().any(|said| said.bytes == bytes) || !Attestation::is_one(bytes) {
+            return false;
+        }
+        let Ok(signed) = Attestation::verify(bytes) else { return false };
+        let Attestation { manifest_id, state_digest, height, created_unix_seconds, differs } = signed.statement;
+        if manifest_id != self.manifest_id || !self.is_elector(&signed.signer) {
+            return false;
+        }
+        let agrees = Some(state_digest) == self.state_digest && differs.is_empty();
+        let vote = if agrees { Vote::Agrees { height } } else { Vote::Dissents { height, differs } };
+        let mut new = Said { created_unix_seconds, bytes: bytes.to_vec(), vote, taken: 1 };
+        if let Some(before) = self.said.get(&signed.signer) {
+            if before.rank() >= new.rank() || before.taken >= STATEMENTS_OF_VALIDATOR_MAX {
+                return false;
+            }
+            new.taken += before.taken;
+        }
+        self.said.insert(signed.signer, new);
+        true
+    }
+
+    /// The time that a new statement of this key must have at least, so that it counts before its last one.
+    pub fn next_time(&self, key: &PublicKey, now_unix_seconds: u64) -> u64 {
+        let before = self.said.get(key).map_or(0, |said| said.created_unix_seconds.saturating_add(1));
+        now_unix_seconds.max(before)
+    }
+
+    /// Every statement that is known, the last one of each validator.
+    pub fn statements(&self) -> Vec<Vec<u8>> {
+        self.said.values().map(|said| said.bytes.clone()).collect()
+    }
+
+    /// Every validator of the old network with its word, in the manifest's order.
+    pub fn voices(&self) -> Vec<Voice> {
+        let vote = |key: &PublicKey| match self.said.get(key) {
+            Some(said) => said.vote.clone(),
+            None if *key == self.lead => Vote::Signed,
+            None => Vote::Silent,
+        };
+        let voice = |validator: &Validator| Voice { vote: vote(&validator.key), validator: *validator };
+        self.validators.iter().map(voice).collect()
+    }
+
+    /// What the statements come to.
+    pub fn verdict(&self) -> Verdict {
+        let voices = self.voices();
+        let power = |of: &dyn Fn(&Vote) -> bool| {
+            let counted = voices.iter().filter(|voice| of(&voice.vote));
+            counted.map(|voice| u128::from(voice.validator.power)).sum::<u128>()
+        };
+        let number = |of: &dyn Fn(&Vote) -> bool| voices.iter().filter(|voice| of(&voice.vote)).count();
+        let (agree, all) = (power(&Vote::agrees), power(&|_| true));
+        let possible = all - power(&Vote::dissents);
+        let over =
+            |part: u128, numerator: u32, denominator: u32| part * u128::from(denominator) > all * u128::from(numerator);
+        let (met, can_be) = match &self.rule {
+            Attestations::None => (true, true),
+            Attestations::PowerOver { numerator, denominator } => {
+                (over(agree, *numerator, *denominator), over(possible, *numerator, *denominator))
+            }
+            Attestations::Count(needed) => {
+                let needed = *needed as usize;
+                (number(&Vote::agrees) >= needed, voices.len() - number(&Vote::dissents) >= needed)
+            }
+            Attestations::LeaderAndMajority { leader } => {
+                let of_leader = voices.iter().find(|voice| voice.validator.key == *leader).map(|voice| &voice.vote);
+                let agrees = of_leader.is_some_and(Vote::agrees);
+                let dissents = of_leader.is_none_or(Vote::dissents);
+                (agrees && over(agree, 1, 2), !dissents && over(possible, 1, 2))
+            }
+        };
+        match (met, can_be) {
+            (true, _) => Verdict::Met,
+            (false, true) => Verdict::Open,
+            (false, false) => Verdict::Lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use kwil_formats::formats::key::{KeyType, PrivateKey};
+
+    use super::*;
+
+    const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
+    const DIGEST: Blake3Hash = Blake3Hash::from_bytes([8; 32]);
+    const OTHER: Blake3Hash = Blake3Hash::from_bytes([9; 32]);
+
+    fn key(seed: u8) -> PrivateKey {
+        PrivateKey::from_seed(KeyType::Ed25519, &[seed; 32]).unwrap()
+    }
+
+    /// Four validators with power 1; the lead is none of them.
+    fn ballot(rule: Attestations) -> Ballot {
+        let validators = (1..=4).map(|seed| Validator { key: key(seed).public(), power: 1 }).collect();
+        Ballot {
+            manifest_id: ID,
+            state_digest: Some(DIGEST),
+            rule,
+            lead: key(9).public(),
+            validators,
+            said: BTreeMap::new(),
+        }
+    }
+
+    fn said(seed: u8, state_digest: Blake3Hash, created_unix_seconds: u64) -> Vec<u8> {
+        let said = Attestation { manifest_id: ID, state_digest, height: 5, created_unix_seconds, differs: vec![] };
+        said.sign(&key(seed))
+    }
+
+    fn two_thirds() -> Attestations {
+        Attestations::PowerOver { numerator: 2, denominator: 3 }
+    }
+
+    #[test]
+    fn one_of_four_may_dissent_and_two_may_not() {
+        let mut ballot = ballot(two_thirds());
+        assert_eq!(ballot.take(&[said(1, DIGEST, 1), said(2, OTHER, 1)]).len(), 2);
+        assert_eq!(ballot.verdict(), Verdict::Open);
+        ballot.take(&[said(3, DIGEST, 1), said(4, DIGEST, 1)]);
+        assert_eq!(ballot.verdict(), Verdict::Met);
+        ballot.take(&[said(4, OTHER, 2)]);
+        assert_eq!(ballot.verdict(), Verdict::Lost, "2 of 4 agree");
+        ballot.take(&[said(4, DIGEST, 3)]);
+        assert_eq!(ballot.verdict(), Verdict::Met, "it took it back");
+    }
+
+    #[test]
+    fn only_an_old_validators_word_about_this_manifest_counts() {
+        let mut ballot = ballot(two_thirds());
+        let mut broken = said(1, DIGEST, 1);
+        *broken.last_mut().unwrap() ^= 1;
+        let elsewhere = Attestation {
+            manifest_id: OTHER,
+            state_digest: DIGEST,
+            height: 5,
+            created_unix_seconds: 1,
+            differs: vec![],
+        };
+        let strangers = [said(7, DIGEST, 1), broken, elsewhere.sign(&key(1)), vec![], vec![0; 900]];
+        assert_eq!(ballot.take(&strangers), Vec::<Vec<u8>>::new());
+        let parted = Attestation {
+            manifest_id: ID,
+            state_digest: DIGEST,
+            height: 5,
+            created_unix_seconds: 1,
+            differs: vec![DifferingPart::new(DifferingPart::DEFINITIONS, 0)],
+        };
+        ballot.take(&[parted.sign(&key(1))]);
+        assert!(
+            ballot.voices()[ballot.validators.iter().position(|v| v.key == key(1).public()).unwrap()].vote.dissents()
+        );
+    }
+
+    #[test]
+    fn the_order_in_which_statements_are_heard_decides_nothing() {
+        let all = [said(1, DIGEST, 5), said(1, OTHER, 5), said(1, DIGEST, 4), said(1, OTHER, 3)];
+        for first in 0..all.len() {
+            for second in 0..all.len() {
+                let mut ballot = ballot(two_thirds());
+                ballot.take(&[all[first].clone(), all[second].clone()]);
+                ballot.take(&all);
+                assert_eq!(ballot.statements(), [all[1].clone()], "{first} {second}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_leads_signature_is_its_word_until_it_says_another() {
+        let mut ballot = ballot(Attestations::Count(1));
+        assert_eq!(ballot.verdict(), Verdict::Open);
+        ballot.lead = key(1).public();
+        assert_eq!(ballot.verdict(), Verdict::Met);
+        ballot.take(&[said(1, OTHER, 1)]);
+        assert_eq!(ballot.verdict(), Verdict::Open);
+        ballot.take(&[said(2, OTHER, 1), said(3, OTHER, 1), said(4, OTHER, 1)]);
+        assert_eq!(ballot.verdict(), Verdict::Lost);
+    }
+
+    #[test]
+    fn the_old_leader_must_agree_where_the_rule_says_so() {
+        let leader = key(2).public();
+        let mut ballot = ballot(Attestations::LeaderAndMajority { leader });
+        ballot.take(&[said(1, DIGEST, 1), said(3, DIGEST, 1), said(4, DIGEST, 1)]);
+        assert_eq!(ballot.verdict(), Verdict::Open);
+        ballot.take(&[said(2, DIGEST, 1)]);
+        assert_eq!(ballot.verdict(), Verdict::Met);
+        ballot.take(&[said(2, OTHER, 2)]);
+        assert_eq!(ballot.verdict(), Verdict::Lost);
+    }
+
+    #[test]
+    fn one_validator_cannot_be_heard_for_ever() {
+        let mut ballot = ballot(two_thirds());
+        let taken = (0..10_000).filter(|n| ballot.take(&[said(1, DIGEST, *n)]).len() == 1).count();
+        assert_eq!(taken, STATEMENTS_OF_VALIDATOR_MAX as usize);
+        assert!(ballot.next_time(&key(1).public(), 0) > 31);
+    }
+}

@@ -1,0 +1,141 @@
+//! The bytes of what is proved to others: readiness statements, certificates, a lead's two faces.
+
+use kwil_formats::{base::limits::PEER_ADDRESSES_EACH_MAX, formats::config::parse_place};
+
+use super::{
+    super::{
+        certificate::Certificate,
+        evidence::{Evidence, SignedHead},
+        signed::Head,
+        statement::{Readiness, Stage, SwarmIdentity},
+    },
+    DecodeError, Result, array, blake3, check_format, decode_cosigner, decode_strictly, encode, encode_cosigner, proto,
+    required, sha256,
+};
+use crate::base::limits;
+
+/// The number of the format of evidence, which says what its fields mean.
+const EVIDENCE_FORMAT: u32 = 1;
+
+pub(in super::super) fn encode_head(head: &Head<'_>) -> Vec<u8> {
+    encode(&proto::ManifestHead {
+        manifest_id: head.manifest_id.as_bytes().to_vec(),
+        sequence: head.sequence,
+        new_chain_id: head.new_chain_id.to_owned(),
+        lead: Some(encode_cosigner(head.lead)),
+    })
+}
+
+pub(in super::super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
+    encode(&proto::Readiness {
+        manifest_id: readiness.manifest_id.as_bytes().to_vec(),
+        created_unix_seconds: readiness.created_unix_seconds,
+        places: readiness.places.clone(),
+        genesis_sha256: readiness.genesis_sha256.as_bytes().to_vec(),
+        stage: match readiness.stage {
+            Stage::RootReady => proto::Stage::RootReady.into(),
+            Stage::Confirmed => proto::Stage::Confirmed.into(),
+        },
+        kwild_version: readiness.kwild_version.clone().unwrap_or_default(),
+        swarm: readiness
+            .swarm
+            .as_ref()
+            .map(|swarm| proto::SwarmIdentity { key: swarm.key.to_vec(), signature: swarm.signature.clone() }),
+    })
+}
+
+pub(in super::super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
+    let raw: proto::Readiness = decode_strictly(payload, "readiness statement")?;
+    let rule = |field, problem| Err(DecodeError::Rule { field, problem });
+    let written = |place: &String| parse_place(place).is_ok_and(|(host, port)| format!("{host}:{port}") == *place);
+    if raw.places.len() > PEER_ADDRESSES_EACH_MAX || !raw.places.iter().all(written) {
+        return rule("places", "too many, or one is no host and port");
+    }
+    if raw.created_unix_seconds > limits::UNIX_SECONDS_MAX {
+        return rule("created_unix_seconds", "after the year 9999");
+    }
+    let version = Some(raw.kwild_version).filter(|version| !version.is_empty());
+    if version.as_deref().is_some_and(|version| !Readiness::is_version(version)) {
+        return rule("kwild_version", "too long, or with characters that no version has");
+    }
+    Ok(Readiness {
+        manifest_id: blake3("manifest_id", &raw.manifest_id)?,
+        genesis_sha256: sha256("genesis_sha256", &raw.genesis_sha256)?,
+        stage: match proto::Stage::try_from(raw.stage) {
+            Ok(proto::Stage::RootReady) => Stage::RootReady,
+            Ok(proto::Stage::Confirmed) => Stage::Confirmed,
+            Ok(proto::Stage::Unspecified) | Err(_) => {
+                return Err(DecodeError::UnknownValue { field: "stage", value: raw.stage });
+            }
+        },
+        kwild_version: version,
+        places: raw.places,
+        created_unix_seconds: raw.created_unix_seconds,
+        swarm: match raw.swarm {
+            Some(swarm) => Some(SwarmIdentity { key: array("swarm.key", &swarm.key)?, signature: swarm.signature }),
+            None => None,
+        },
+    })
+}
+
+fn statement(bytes: &[u8]) -> proto::SignedStatement {
+    decode_strictly(bytes, "signed statement").expect("each was read or written before it came into a certificate")
+}
+
+pub(in super::super) fn encode_evidence(evidence: &Evidence) -> Vec<u8> {
+    use proto::evidence::What;
+    let what = match evidence {
+        Evidence::Certificate(certificate) => What::Certificate(proto::Certificate {
+            manifest_id: certificate.manifest_id.as_bytes().to_vec(),
+            genesis_sha256: certificate.genesis_sha256.as_bytes().to_vec(),
+            statements: certificate.statements.iter().map(|bytes| statement(bytes)).collect(),
+        }),
+        Evidence::Equivocation(equivocation) => {
+            let head = |head: &SignedHead| proto::SignedHead {
+                manifest_id: head.manifest_id.as_bytes().to_vec(),
+                signature: head.signature.to_vec(),
+            };
+            let [first, second] = equivocation.heads().each_ref().map(head);
+            What::Equivocation(proto::Equivocation {
+                new_chain_id: equivocation.new_chain_id().to_owned(),
+                lead: Some(encode_cosigner(equivocation.lead())),
+                sequence: equivocation.sequence(),
+                first: Some(first),
+                second: Some(second),
+            })
+        }
+    };
+    encode(&proto::Evidence { format: EVIDENCE_FORMAT, what: Some(what) })
+}
+
+/// What the fields of a file of evidence are; what they prove is looked at by whoever makes its type of them.
+pub(in super::super) enum RawEvidence {
+    Certificate(Certificate),
+    Equivocation { new_chain_id: String, lead: super::PublicKey, sequence: u64, heads: [SignedHead; 2] },
+}
+
+pub(in super::super) fn decode_evidence(bytes: &[u8]) -> Result<RawEvidence> {
+    use proto::evidence::What;
+    check_format(bytes, "evidence", EVIDENCE_FORMAT)?;
+    let raw: proto::Evidence = decode_strictly(bytes, "evidence")?;
+    match required("what it is evidence of", raw.what)? {
+        What::Certificate(raw) => Ok(RawEvidence::Certificate(Certificate {
+            manifest_id: blake3("certificate.manifest_id", &raw.manifest_id)?,
+            genesis_sha256: sha256("certificate.genesis_sha256", &raw.genesis_sha256)?,
+            statements: raw.statements.iter().map(encode).collect(),
+        })),
+        What::Equivocation(raw) => {
+            let head = |head: Option<proto::SignedHead>| {
+                let head = required("equivocation.first or second", head)?;
+                let manifest_id = blake3("equivocation.manifest_id", &head.manifest_id)?;
+                Ok(SignedHead { manifest_id, signature: array("equivocation.signature", &head.signature)? })
+            };
+            Ok(RawEvidence::Equivocation {
+                new_chain_id: raw.new_chain_id,
+                lead: decode_cosigner("equivocation.lead", raw.lead)?,
+                sequence: raw.sequence,
+                heads: [head(raw.first)?, head(raw.second)?],
+            })
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Nobody has to believe the lead: old validators compare what was signed with their own databases, and roots are set up
+//! only where enough of them agree.
+
+use std::fs;
+
+use kwil_formats::formats::Family;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::common::{Party, Process, Run, SHUFFLE, data, server, unzip};
+
+/// The recorded quartet of a family, each validator with a database of its own whose rows lie in an order of its own.
+struct Quartet {
+    family: Family,
+    numbers: [usize; 4],
+    databases: Vec<String>,
+}
+
+impl Quartet {
+    fn new(family: Family, name: &str) -> Self {
+        let (world, numbers) = match family {
+            Family::V09 => ("v0.9/worlds/quartet", [0, 1, 2, 3]),
+            // Number 3 had left the network.
+            Family::V010 => ("v0.10/worlds/quartet", [0, 1, 2, 4]),
+        };
+        let text = unzip(&data(&format!("{world}/database.sql.gz")));
+        let databases = numbers.map(|number| {
+            let database = format!("attest_{name}_{number}");
+            server().load(&database, &text).unwrap();
+            if number > 0 {
+                server().query(&database, SHUFFLE).unwrap();
+            }
+            database
+        });
+        Quartet { family, numbers, databases: databases.to_vec() }
+    }
+
+    /// Changes something in the old database of a validator.
+    fn tamper(&self, index: usize) {
+        let sql = match self.family {
+            Family::V09 => {
+                "DELETE FROM ds_xfccfd6dcc9592deca57a9d1aee92946f2dae036c9b6b42ec41161aa5.lines WHERE id = \
+                 (SELECT min(id) FROM ds_xfccfd6dcc9592deca57a9d1aee92946f2dae036c9b6b42ec41161aa5.lines)"
+            }
+            Family::V010 => "UPDATE ledger.accts SET amount = amount + 1 WHERE id = (SELECT min(id) FROM ledger.accts)",
+        };
+        server().query(&self.databases[index], sql).unwrap();
+    }
+
+    /// The table that [`Quartet::tamper`] changes.
+    fn tampered(&self) -> &'static str {
+        match self.family {
+            Family::V09 => ".lines",
+            Family::V010 => "ledger.accts",
+        }
+    }
+
+    fn publish(&self, more: &[&str]) -> (Party, Process, String) {
+        let lead = Party::new();
+        lead.take_key(self.family, 0, "lead.key");
+        let world = if self.family == Family::V09 { "v0.9/worlds/quartet" } else { "v0.10/worlds/quartet" };
+        let genesis = data(&format!("{world}/genesis.original.json"));
+        let publish = super::publish(&lead, &self.databases[0], &genesis, more);
+        let ticket = publish.ticket();
+        (lead, publish, ticket)
+    }
+
+    fn old_flags(&self, index: usize) -> Vec<String> {
+        let port = server().port().to_string();
+        [
+            "--old-dbname",
+            &self.databases[index],
+            "--old-host",
+            "127.0.0.1",
+            "--old-port",
+            &port,
+            "--old-user",
+            "postgres",
+        ]
+        .map(str::to_owned)
+        .to_vec()
+    }
+
+    /// A validator that joins, with its old database.
+    fn join(&self, party: &Party, ticket: &str, index: usize, more: &[&str]) -> Process {
+        party.take_key(self.family, self.numbers[index], "node.key");
+        let old = self.old_flags(index);
+        let old: Vec<&str> = old.iter().map(String::as_str).collect();
+        let flags = ["--key-file", "node.key", "--timeout", "60s", "--linger", "5s", "--output", "json"];
+        party.join_and_stay(ticket, "root", &[&flags[..], &old, more].concat())
+    }
+}
+
+fn is_set_up(party: &Party) -> bool {
+    party.path("root/genesis.json").exists()
+}
+
+/// Three find the state in their own databases, the fourth does not: the three go on, the fourth's table is named everywhere.
+fn one_of_four_dissents(family: Family, name: &str) {
+    let quartet = Quartet::new(family, name);
+    // One of power 1: the v0.9 quartet's last validator has power 2 of 5, without which there are no two thirds.
+    quartet.tamper(2);
+    let (_lead, publish, ticket) = quartet.publish(&[]);
+    let parties = [1, 3, 2].map(|_| Party::new());
+    let joining: Vec<Process> =
+        parties.iter().zip([1, 3, 2]).map(|(party, index)| quartet.join(party, &ticket, index, &[])).collect();
+    let table = quartet.tampered();
+    publish.wait_for("the dissent", |_, stderr| {
+        let line = stderr.lines().find(|line| line.contains("DISSENT: "))?;
+        line.contains(table).then_some(())
+    });
+    let runs: Vec<Run> = joining.into_iter().map(Process::finish).collect();
+    for (party, run) in parties.iter().zip(&runs).take(2) {
+        run.result();
+        assert!(is_set_up(party));
+        assert!(run.stderr.contains("holds the state that was signed"), "{}", run.stderr);
+        assert!(!run.stderr.contains("ATTESTATIONS: NONE"), "{}", run.stderr);
+    }
+    assert_eq!(runs[2].code, 3, "{:?}", runs[2]);
+    assert!(runs[2].stderr.contains("holds ANOTHER state") && runs[2].stderr.contains(table), "{}", runs[2].stderr);
+    assert!(!is_set_up(&parties[2]));
+    // Whoever knows why takes the others' state; nothing is fetched again.
+    let again = quartet.join(&parties[2], &ticket, 2, &["--despite-dissent"]).finish().result();
+    assert_eq!(again["received_bytes"], 0, "{again}");
+    let published = publish.stop(Signal::SIGTERM).done();
+    assert!(published.stderr.contains("3 of 4 old validators agree"), "{}", published.stderr);
+}
+
+#[test]
+fn one_of_four_v0_9_validators_dissents() {
+    one_of_four_dissents(Family::V09, "v09_one");
+}
+
+#[test]
+fn one_of_four_v0_10_validators_dissents() {
+    one_of_four_dissents(Family::V010, "v010_one");
+}
+
+#[test]
+fn two_of_four_dissent_and_nobody_sets_up() {
+    let quartet = Quartet::new(Family::V09, "two");
+    quartet.tamper(2);
+    quartet.tamper(3);
+    let (_lead, publish, ticket) = quartet.publish(&[]);
+    let parties = [1, 2, 3].map(|_| Party::new());
+    let joining: Vec<Process> =
+        parties.iter().zip([1, 2, 3]).map(|(party, index)| quartet.join(party, &ticket, index, &[])).collect();
+    for (party, process) in parties.iter().zip(joining) {
+        let run = process.finish();
+        assert_eq!(run.code, 4, "{run:?}");
+        assert!(run.stderr.contains("nobody may set a root up") && run.stderr.contains(".lines"), "{}", run.stderr);
+        assert!(!is_set_up(party));
+    }
+    publish.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn a_validator_that_comes_late_hears_from_a_seed_what_was_attested() {
+    let quartet = Quartet::new(Family::V010, "late");
+    let (_lead, publish, ticket) = quartet.publish(&[]);
+    let parties = [1, 2].map(|_| Party::new());
+    let joining: Vec<Process> =
+        parties.iter().zip([1, 2]).map(|(party, index)| quartet.join(party, &ticket, index, &[])).collect();
+    for process in joining {
+        process.finish().result();
+    }
+    publish.stop(Signal::SIGTERM).done();
+    // Nobody who attested runs any more; one of the roots knows what they said.
+    let seed = parties[0].seed("root");
+    let late = Party::new();
+    late.take_key(Family::V010, 4, "node.key");
+    let flags = ["--key-file", "node.key", "--no-attest", "--timeout", "60s", "--output", "json"];
+    late.join(&seed.ticket(), "root", &flags).finish().result();
+    seed.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn without_the_old_databases_nobody_sets_up_and_the_missing_ones_are_named() {
+    let quartet = Quartet::new(Family::V09, "alone");
+    let (lead, publish, ticket) = quartet.publish(&[]);
+    let party = Party::new();
+    party.take_key(Family::V09, 1, "node.key");
+    let flags = ["--key-file", "node.key", "--no-attest", "--timeout", "2s"];
+    let run = party.join(&ticket, "root", &flags).finish();
+    run.failed(
+        5,
+        &["1 of 4 old validators agree, with power 1 of 5; waiting for", "--attestations", "snapshot attest"],
+    );
+    assert!(!is_set_up(&party));
+
+    // Statements may come as files: made beside the old database, brought by hand.
+    let mut files = Vec::new();
+    for index in [1, 3] {
+        let name = format!("statement-{index}");
+        party.take_key(Family::V09, quartet.numbers[index], "old.key");
+        let port = server().port().to_string();
+        let manifest = lead.path("snaps");
+        let run = party.run(&[
+            "snapshot",
+            "attest",
+            "--manifest",
+            manifest.to_str().unwrap(),
+            "--key-file",
+            "old.key",
+            "--dbname",
+            &quartet.databases[index],
+            "--host",
+            "127.0.0.1",
+            "--port",
+            &port,
+            "--user",
+            "postgres",
+            "-o",
+            &name,
+            "--output",
+            "json",
+        ]);
+        let attested = run.result();
+        assert_eq!(
+            (&attested["agrees"], &attested["genesis_changes"]),
+            (&true.into(), &Value::Array(vec![])),
+            "{run:?}"
+        );
+        files.extend(["--attestation".to_owned(), name]);
+    }
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    party.join(&ticket, "root", &[&flags[..3], &["--output", "json"], &files].concat()).finish().result();
+    publish.stop(Signal::SIGTERM).done();
+}
+
+/// What the lead changes in the genesis is listed and taken by name; the state is the same all the same.
+#[test]
+fn an_edited_genesis_is_told_and_taken_only_by_name() {
+    let quartet = Quartet::new(Family::V010, "edited");
+    let (lead, publish, _) = quartet.publish(&[]);
+    publish.stop(Signal::SIGTERM).done();
+    lead.run(&["genesis", "set", "snaps/genesis.json", "max_block_size=1000001"]).done();
+    let publish = lead.publish("snaps");
+    let ticket = publish.ticket();
+    let parties = [1, 2].map(|_| Party::new());
+    let refused = quartet.join(&parties[0], &ticket, 1, &[]).finish();
+    assert_eq!(refused.code, 4, "{refused:?}");
+    assert!(
+        refused.stderr.contains("max_block_size") && refused.stderr.contains("--accept-genesis-change"),
+        "{}",
+        refused.stderr
+    );
+    let joining: Vec<Process> = parties
+        .iter()
+        .zip([1, 2])
+        .map(|(party, index)| quartet.join(party, &ticket, index, &["--accept-genesis-change"]))
+        .collect();
+    for process in joining {
+        process.finish().result();
+    }
+    publish.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn a_lead_may_say_aloud_that_nobody_has_to_confirm_anything() {
+    let quartet = Quartet::new(Family::V09, "none");
+    let (lead, publish, ticket) = quartet.publish(&["--attestations", "none"]);
+    let party = Party::new();
+    party.take_key(Family::V09, 1, "node.key");
+    let run = party.join(&ticket, "root", &["--key-file", "node.key", "--no-attest", "--output", "json"]).finish();
+    run.result();
+    assert!(run.stderr.contains("ATTESTATIONS: NONE"), "{}", run.stderr);
+    let published = publish.stop(Signal::SIGTERM).done();
+    assert!(published.stderr.contains("ATTESTATIONS: NONE"), "{}", published.stderr);
+    assert!(fs::exists(lead.path("snaps/manifest.regenesis")).unwrap());
+}
+
+#[test]
+fn nothing_is_served_before_the_cosigners_have_signed_and_the_lead_serves_it_then() {
+    let lead = Party::new();
+    lead.take_recording(Family::V010, "snaps");
+    let second = Party::new();
+    second.take_key(Family::V010, 1, "second.key");
+    let key = second.run(&["key", "info", "-o", "second.key", "--output", "json"]).result();
+    let public = key["validator_id"].as_str().unwrap();
+    let flags = ["publish", "--dir", "snaps", "--key", "lead.key", "--threshold", "2", "--cosigner", public];
+    lead.swarm(&flags).finish().failed(3, &["1 of the 2 distinct keys", "manifest cosign"]);
+
+    // The file goes to the co-signer and comes back.
+    second.write("manifest", lead.read("snaps/manifest.regenesis"));
+    let again = lead.run(&["manifest", "cosign", "snaps", "--key", "lead.key", "--output", "json"]).result();
+    assert_eq!((&again["signatures"], &again["needed"]), (&1.into(), &2.into()), "the lead's own counts once");
+    second.take_key(Family::V010, 2, "stranger.key");
+    second.run(&["manifest", "cosign", "manifest", "--key", "stranger.key"]).failed(4, &["does not name the key"]);
+    let signed = second.run(&["manifest", "cosign", "manifest", "--key", "second.key"]).done();
+    assert!(signed.stdout.contains("2 of 2 signatures: it can be served"), "{signed:?}");
+    lead.write("snaps/manifest.regenesis", second.read("manifest"));
+
+    let publish = lead.swarm(&flags);
+    let validator = Party::new();
+    validator.fetch(&publish.ticket(), "files").finish().done();
+    assert_eq!(validator.read("files/manifest.regenesis"), second.read("manifest"));
+    publish.stop(Signal::SIGTERM).done();
+}
