@@ -388,7 +388,7 @@ P
 
 # Four validators of the recorded network: publish, four joins at once, check, four kwild, confirm. No peer is named by hand.
 network_test() {
-    local family=$1 world name keys=() number flags ticket='' joins=() root log
+    local family=$1 world name keys=() number flags joins=() root log
     name="regenesis_interop_$$_${family//[.v]/}n"
     case $family in
     v0.9)
@@ -418,8 +418,7 @@ network_test() {
         kill -0 "$lead" 2>/dev/null || { cat "$work/$family-net/publish.err" >&2; die "publish ended"; }
         sleep 0.1
     done
-    ticket=$(cat "$work/$family-net/ticket")
-    [ -n "$ticket" ] || die "publish gives no ticket"
+    [ -s "$work/$family-net/ticket" ] || die "publish gives no ticket"
 
     step="$family network: four joins at once, no peer flag"
     say "== $step"
@@ -428,7 +427,9 @@ network_test() {
         databases+=("${name}_new$number")
         install -m 0600 "${keys[$number]}" "$work/$family-net/key$number"
         node_flags "$family" "${name}_new$number" "$work/n$number.sock"
-        "$REGENESIS" join "$ticket" --root-dir "$root" --key-file "$work/$family-net/key$number" --create-db --wait everyone \
+        # Each compares its old node's database, which here is one, with what the lead signed.
+        "$REGENESIS" join --ticket-file "$work/$family-net/ticket" --root-dir "$root" --key-file "$work/$family-net/key$number" \
+            --old-dbname "${name}_old" --old-host "$PGHOST" --old-port "$PGPORT" --old-user "$PGUSER" --create-db --wait everyone \
             --linger none --timeout "${limit}s" --state-dir "$work/$family-net/state$number" --listen /ip4/127.0.0.1/tcp/0 \
             "${flags[@]}" >"$root.out" 2>"$root.err" &
         joins+=($!)
