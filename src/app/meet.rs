@@ -25,7 +25,7 @@ use crate::{
         task::CancellationToken,
         text,
     },
-    manifest::{Evidence, Roster, Ticket, VerifiedManifest, certificate::CERTIFICATE_FILE_NAME},
+    manifest::{Evidence, Roster, Ticket, Verdict, VerifiedManifest, certificate::CERTIFICATE_FILE_NAME},
     store::PrivateDirectory,
     swarm::Content,
 };
@@ -35,6 +35,8 @@ use crate::{
 pub enum WaitFor {
     /// Every chunk is with two other members: any one node may leave.
     Distinct,
+    /// Enough validators of the old network have found the signed state in their own databases.
+    Attested,
     /// So many validators are ready that they make blocks: more than two thirds of the power, and the leader.
     Quorum,
     /// Every validator of the genesis is ready.
@@ -46,6 +48,7 @@ impl WaitFor {
     pub fn is_met(self, node: &Node) -> bool {
         match (self, node.roster()) {
             (WaitFor::Distinct, _) => node.is_every_chunk_out(),
+            (WaitFor::Attested, _) => node.voices().is_some_and(|voices| voices.verdict() == Verdict::Met),
             (WaitFor::Quorum, Some(roster)) => roster.is_quorum(),
             (WaitFor::Everyone, Some(roster)) => roster.missing().next().is_none(),
             (_, None) => false,
@@ -59,6 +62,7 @@ impl WaitFor {
                 let members = text::count(node.status().peers as u64, "member");
                 format!("waiting until every chunk is with two others; {members} here")
             }
+            (WaitFor::Attested, _) => format!("waiting until enough old validators agree: {}", node.tally()),
             (_, Some(roster)) => ready_words(roster),
             (_, None) => "waiting for the validators".to_owned(),
         }
@@ -81,7 +85,7 @@ pub fn ready_words(roster: &Roster) -> String {
 ///
 /// # Errors
 /// [`Kind::GaveUp`] when `give_up` has passed since `began`, [`Kind::Interrupted`] after a signal; both say that the work can
-/// be taken up again.
+/// be taken up again. Refused when so many old validators dissent that nobody may set a root up.
 pub(super) async fn wait_until(
     node: &mut Node,
     wait: WaitFor,
@@ -92,6 +96,9 @@ pub(super) async fn wait_until(
     let again = "run the same command again: it goes on waiting";
     let mut told = None;
     while !wait.is_met(node) {
+        if let Some(voices) = node.voices().filter(|voices| voices.verdict() == Verdict::Lost) {
+            return Err(voices.lost());
+        }
         let words = wait.words(node);
         if let Some(limit) = give_up.filter(|limit| clock::now().duration_since(began) >= *limit) {
             let what = format!("after {} of waiting: {words}", humantime::format_duration(limit));

@@ -114,9 +114,9 @@ pub(crate) struct SeedArgs {
 /// When a command that serves ends by itself.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct UntilArgs {
-    /// End when every chunk is with two others, when enough validators are ready to make blocks, or when all are
-    /// [default: when it is stopped]
-    #[arg(long, value_enum, value_name = "distinct|quorum|everyone", hide_possible_values = true)]
+    /// End when every chunk is with two others, when enough old validators have confirmed the state, when enough validators
+    /// are ready to make blocks, or when all are [default: when it is stopped]
+    #[arg(long, value_enum, value_name = "distinct|attested|quorum|everyone", hide_possible_values = true)]
     until: Option<Until>,
 }
 
@@ -124,6 +124,7 @@ pub(crate) struct UntilArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Until {
     Distinct,
+    Attested,
     Quorum,
     Everyone,
 }
@@ -132,6 +133,7 @@ impl From<Until> for WaitFor {
     fn from(until: Until) -> Self {
         match until {
             Until::Distinct => WaitFor::Distinct,
+            Until::Attested => WaitFor::Attested,
             Until::Quorum => WaitFor::Quorum,
             Until::Everyone => WaitFor::Everyone,
         }

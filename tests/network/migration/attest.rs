@@ -224,7 +224,11 @@ fn without_the_old_databases_nobody_sets_up_and_the_missing_ones_are_named() {
         files.extend(["--attestation".to_owned(), name]);
     }
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    // Who only waits hears it from the one who brought them.
+    let waiting = Party::new();
+    let wait = waiting.swarm(&["wait", &ticket, "--for", "attested", "--timeout", "60s"]);
     party.join(&ticket, "root", &[&flags[..3], &["--output", "json"], &files].concat()).finish().result();
+    wait.finish().done();
     publish.stop(Signal::SIGTERM).done();
 }
 
