@@ -114,10 +114,7 @@ impl Compared {
         let lines = changes.iter().take(SHOWN).map(|change| format!("\n  {}", text::escape(&change.to_string())));
         let more = changes.len().saturating_sub(SHOWN);
         let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
-        let words = format!(
-            "the new genesis has otherwise than the old network: {}{more}",
-            lines.collect::<String>().trim_start_matches('\n')
-        );
+        let words = format!("the new genesis has otherwise than the old network:{}{more}", lines.collect::<String>());
         if accepted {
             progress.note(words);
             return Ok(());
