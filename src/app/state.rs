@@ -31,6 +31,8 @@ const EQUIVOCATION: &str = "equivocation-";
 #[derive(Debug, Clone)]
 pub struct StateDirectory {
     path: PathBuf,
+    /// The operator takes the manifest of this sequence although a newer one was seen.
+    allowed_rollback: Option<u64>,
 }
 
 /// What was seen of one network and lead.
@@ -66,7 +68,12 @@ impl StateDirectory {
                         .hint(Next::GiveStateDirectory)
                 })?,
         };
-        Ok(StateDirectory { path })
+        Ok(StateDirectory { path, allowed_rollback: None })
+    }
+
+    /// Takes the manifest of this sequence although a newer one was seen; what was seen stays.
+    pub fn allowing_rollback(self, sequence: Option<u64>) -> Self {
+        StateDirectory { allowed_rollback: sequence, ..self }
     }
 
     /// The path of the directory, which need not be there yet.
@@ -107,7 +114,7 @@ impl StateDirectory {
     /// # Errors
     /// When a step fails, or the state cannot be read or written.
     pub fn verify(&self, bytes: &[u8], policy: &TrustPolicy, now_unix_seconds: u64) -> Result<VerifiedManifest> {
-        let mut policy = policy.clone();
+        let mut policy = TrustPolicy { allowed_rollback: self.allowed_rollback, ..policy.clone() };
         // Unreadable bytes fail in the steps below, with their number.
         if let Ok(signed) = SignedManifest::decode(bytes) {
             let seen = self.seen(&signed.manifest().network.new_chain_id, &signed.manifest().trust.lead)?;

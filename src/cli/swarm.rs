@@ -210,6 +210,9 @@ pub(crate) struct SourceArgs {
     /// How long to serve others afterwards
     #[arg(long, value_name = "none|DURATION", default_value = "10m")]
     linger: Linger,
+    /// Take the manifest with this number although a newer one of this network was seen
+    #[arg(long, value_name = "SEQ")]
+    allow_rollback: Option<u64>,
     #[command(flatten)]
     state: StateArgs,
     #[command(flatten)]
@@ -227,7 +230,7 @@ impl SourceArgs {
     }
 
     pub(crate) fn state(&self) -> Result<StateDirectory> {
-        self.state.open()
+        Ok(self.state.open()?.allowing_rollback(self.allow_rollback))
     }
 
     /// How long others are served afterwards, which is also told.

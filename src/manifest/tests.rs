@@ -302,6 +302,12 @@ fn sequences() {
     check(&seen(sequence, id)).unwrap();
     check(&seen(sequence - 1, other)).unwrap();
     fails(Step::Sequence, "a rollback", check(&seen(sequence + 1, other)));
+    // An operator names the one that is taken all the same; two of one number stay refused.
+    let named = |allowed| TrustPolicy { allowed_rollback: Some(allowed), ..seen(sequence + 1, other) };
+    check(&named(sequence)).unwrap();
+    fails(Step::Sequence, "a rollback", check(&named(sequence + 1)));
+    let two = TrustPolicy { equivocated_sequence: Some(sequence), ..named(sequence) };
+    fails(Step::Sequence, "neither is good", check(&two));
     fails(Step::Sequence, "two different manifests", check(&seen(sequence, other)));
     let known = TrustPolicy { equivocated_sequence: Some(sequence), ..seen(sequence, id) };
     fails(Step::Sequence, "neither is good", check(&known));

@@ -95,6 +95,8 @@ pub struct TrustPolicy {
     pub highest_sequence_seen: Option<(u64, Blake3Hash)>,
     /// Of this sequence two manifests were seen: neither is good, only a higher one heals.
     pub equivocated_sequence: Option<u64>,
+    /// The operator takes the manifest of this sequence although a newer one was seen.
+    pub allowed_rollback: Option<u64>,
 }
 
 /// Why a manifest is not to be trusted.
@@ -271,7 +273,7 @@ impl VerifyError {
             Self::Threshold { .. } => return Next::Cosign.into(),
             Self::OtherManifest { .. } => "use the newest ticket of the lead",
             Self::OtherNetwork { .. } => "check which network this manifest is meant for",
-            Self::Rollback { .. } => "use the newest ticket of the lead; an older snapshot is never taken again",
+            Self::Rollback { got, .. } => return Next::AllowRollback { sequence: *got }.into(),
             Self::FarFuture { .. } => "compare this machine's clock with the lead's",
             Self::Equivocation { .. } | Self::KnownEquivocation { .. } => {
                 "warn the other validators; the lead must sign again with a higher sequence and explain"
@@ -379,7 +381,7 @@ fn check_sequence(manifest: &Manifest, id: Blake3Hash, policy: &TrustPolicy, now
         return Err(VerifyError::KnownEquivocation { lead, sequence });
     }
     let seen = policy.highest_sequence_seen.map(|(seen, _)| seen).max(policy.equivocated_sequence);
-    if let Some(seen) = seen.filter(|seen| *seen > sequence) {
+    if let Some(seen) = seen.filter(|seen| *seen > sequence && policy.allowed_rollback != Some(sequence)) {
         return Err(VerifyError::Rollback { seen, got: sequence });
     }
     if let Some((_, first)) = policy.highest_sequence_seen.filter(|(seen, first)| *seen == sequence && *first != id) {

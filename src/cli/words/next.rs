@@ -35,6 +35,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::SayTextSize => "say how large the snapshot's text is: --size 10G, or name a root that holds it: --root-dir".into(),
         // Manifest and ticket.
         Next::WholeTicket => "give the whole line that `regenesis publish` or `seed` printed".into(),
+        Next::AllowRollback { sequence } => format!("use the newest ticket of the lead; where the lead means the older one, fetch and join take it with --allow-rollback {sequence}").into(),
         Next::PinLead => "compare the key with the lead over another channel before you pin it with --trust".into(),
         // The old network's database.
         Next::NameDatabase => "name the old node's database with --dbname; `psql --list` shows those that exist".into(),

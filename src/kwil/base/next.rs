@@ -61,6 +61,11 @@ pub enum Next {
     // Manifest and ticket.
     /// Give the ticket's whole line.
     WholeTicket,
+    /// Use the newest ticket, or say that an older manifest is meant.
+    AllowRollback {
+        /// The number of the older manifest.
+        sequence: u64,
+    },
     /// Compare the lead's key over another channel, then pin it.
     PinLead,
     // The old network's database.
