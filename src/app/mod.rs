@@ -4,6 +4,7 @@ pub mod check;
 pub mod clean;
 pub mod confirm;
 pub mod demo;
+pub mod drill;
 pub mod fetch;
 pub mod files;
 pub mod genesis;

@@ -1,98 +1,153 @@
 //! What the scheduler knows of one peer.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
-use super::{PIPELINE_TIME, REQUESTED_MAX, RequestId, SEED_SILENCE, SMOOTHING, STALL, Time};
+use super::{PULL_TIME, REQUESTED_MAX, RequestId, SMOOTHING, STALL, Time};
 use crate::manifest::ChunkSet;
 
 /// Chunks asked of a peer whose rate is not known yet.
 const FIRST_DEPTH: u32 = 4;
+
+/// A chunk of ours that the peer will have soon, as far as we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coming {
+    /// We suggested it and wait for the answer, since when.
+    Suggested(Time),
+    /// It asked for it: it waits for our line, or is on it.
+    Asked,
+    /// It has left, and the peer has not announced it yet.
+    Sent(Time),
+    /// It comes from somebody else.
+    Elsewhere(Time),
+}
+
+/// A chunk on the line to a peer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending {
+    pub(super) chunk: u32,
+    /// The request that it answers.
+    pub(super) request: RequestId,
+    pub(super) since: Time,
+}
 
 /// One session's state; all of it is forgotten when the session ends.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// What it said it has.
     pub(super) has: ChunkSet,
-    /// It once had everything: it no longer counts among the holders.
-    pub(super) was_seed: bool,
-    /// It had everything when it first spoke: it deals, or has dealt.
+    /// It had everything when it first spoke: it counts among the seeds and not among the holders.
     pub(super) came_complete: bool,
-    /// Chunks we asked for (or are being dealt) and have not got, since when.
+
+    // What we take from it.
+    /// Chunks we asked for and have not got, since when.
     pub(super) asked: HashMap<u32, Time>,
     /// Requests of each chunk that it has not answered yet, whether they were taken back or not.
     pub(super) owed: HashMap<u32, Vec<RequestId>>,
     /// Chunks whose bytes are coming.
     pub(super) receiving: HashSet<u32>,
-    /// Chunks that it dealt us in this session.
-    pub(super) dealt_us: ChunkSet,
-    /// It had nothing to ask it for when so many chunks had become free.
-    pub(super) dry: Option<u64>,
-    /// Credit we gave it and it has not spent.
-    pub(super) credit_given: u32,
-    /// Credit it gave us and we have not spent.
-    pub(super) credit_got: u32,
+    /// When a byte last came, or was first waited for.
+    pub(super) last_byte: Time,
+    /// How often it left us waiting since its last byte.
+    pub(super) stalls: u32,
+    bytes: u64,
+    measured_bytes: u64,
+    measured_at: Time,
+    /// Smoothed bytes a second while something was on its way; 0 until known.
+    rate: f64,
+
+    // What we give it.
     /// The last request it made.
     pub(super) last_request: RequestId,
     /// Chunks it asked for, and got no answer yet: by which request.
     pub(super) wanted: HashMap<u32, RequestId>,
     /// The same in its order; some may be answered by now.
     pub(super) wants: VecDeque<(u32, RequestId)>,
-    /// Chunks on the line to it, and the requests they answer; none: dealt on credit.
-    pub(super) sending: Vec<(u32, Option<RequestId>)>,
-    /// Chunks dealt to it that it has not announced yet.
-    pub(super) dealt: BTreeSet<u32>,
-    /// When it last dealt us a chunk.
-    pub(super) last_dealt: Time,
-    /// When a byte last came, or was first waited for.
-    pub(super) last_byte: Time,
-    /// How often it left us waiting since its last byte.
-    pub(super) stalls: u32,
-    /// Chunks it sent us by name since it last dealt one.
-    pub(super) by_name: u32,
-    /// Smoothed time between two chunks it dealt us; zero until known.
-    deal_gap: Duration,
-    bytes: u64,
-    measured_bytes: u64,
-    measured_at: Time,
-    /// Smoothed bytes a second while something was on its way; 0 until known.
-    rate: f64,
+    /// Chunks on the line to it, and the requests they answer.
+    pub(super) sending: Vec<Sending>,
+    /// What it takes comes so slowly that others are not to wait for it.
+    pub(super) stuck: bool,
+    /// How many of the chunks that it asked for wait for our line, as they were last counted.
+    pub(super) waiting: u32,
+    /// Chunks of ours that it will have soon.
+    pub(super) coming: HashMap<u32, Coming>,
+    /// How many of them are suggestions without an answer.
+    pub(super) suggested: u32,
+    /// How many of those have waited for the answer for so long that others are not to wait for it.
+    pub(super) unheard: u32,
+    /// Chunks that we have announced and it has not.
+    pub(super) lacking: u32,
+    /// It takes nothing more for now, since when.
+    pub(super) full: Option<Time>,
+    /// Where the search for a chunk that it lacks goes on.
+    pub(super) cursor: u32,
+    /// Its places in the queues of those that can be given something, and that can be dealt to.
+    pub(super) in_ready: Option<(u32, u32, u64)>,
+    pub(super) in_deal: Option<u64>,
+    pub(super) in_askers: Option<u64>,
+    /// When it was last given something, as a count.
+    pub(super) served: u64,
+    /// How far its share of first copies has gone.
+    pub(super) share: u64,
+    /// First copies that we gave it and nobody else has yet.
+    pub(super) sole: u32,
+    /// Bytes a second that its line carries, as it says.
+    pub(super) pace: Option<f64>,
+    /// What we last told it of our own.
+    pub(super) pace_told: f64,
 }
 
 impl Peer {
     pub(super) fn new(chunks: u32, now: Time) -> Self {
         Peer {
             has: ChunkSet::empty(chunks),
-            was_seed: false,
             came_complete: false,
             asked: HashMap::new(),
             owed: HashMap::new(),
             receiving: HashSet::new(),
-            dealt_us: ChunkSet::empty(chunks),
-            dry: None,
-            credit_given: 0,
-            credit_got: 0,
-            last_request: 0,
-            wanted: HashMap::new(),
-            wants: VecDeque::new(),
-            sending: Vec::new(),
-            dealt: BTreeSet::new(),
-            last_dealt: now,
             last_byte: now,
             stalls: 0,
-            by_name: 0,
-            deal_gap: Duration::ZERO,
             bytes: 0,
             measured_bytes: 0,
             measured_at: now,
             rate: 0.0,
+            last_request: 0,
+            wanted: HashMap::new(),
+            wants: VecDeque::new(),
+            sending: Vec::new(),
+            stuck: false,
+            waiting: 0,
+            coming: HashMap::new(),
+            suggested: 0,
+            unheard: 0,
+            lacking: 0,
+            full: None,
+            cursor: 0,
+            in_ready: None,
+            in_deal: None,
+            in_askers: None,
+            served: 0,
+            share: 0,
+            sole: 0,
+            pace: None,
+            pace_told: 0.0,
         }
     }
 
     pub(super) fn is_seed(&self) -> bool {
         self.has.is_full()
+    }
+
+    /// Chunks that it could be given and that are not on their way to it.
+    pub(super) fn useful(&self) -> u32 {
+        self.lacking.saturating_sub(self.coming.len() as u32)
+    }
+
+    /// Chunks that we gave it, or are about to: suggested, asked for, on the line.
+    pub(super) fn queued(&self) -> u32 {
+        self.suggested + self.wanted.len() as u32 + self.sending.len() as u32
     }
 
     /// It has answered a chunk of a request; false if it did not owe that answer.
@@ -106,11 +161,6 @@ impl Peer {
         true
     }
 
-    /// It does not want a chunk any more; gives the request that is to be answered.
-    pub(super) fn no_longer_wanted(&mut self, chunk: u32) -> Option<(u32, RequestId)> {
-        self.wanted.remove(&chunk).map(|request| (chunk, request))
-    }
-
     /// Keeps the queue of what it wants as short as what it wants.
     pub(super) fn forget_stale_wants(&mut self) {
         if self.wants.len() > 2 * REQUESTED_MAX {
@@ -118,24 +168,24 @@ impl Peer {
         }
     }
 
-    /// Takes a chunk off the line to it; gives what it answered.
-    pub(super) fn off_the_line(&mut self, chunk: u32) -> Option<Option<RequestId>> {
-        let place = self.sending.iter().position(|(c, _)| *c == chunk)?;
-        Some(self.sending.swap_remove(place).1)
+    /// Whether our line is busy with it.
+    pub(super) fn takes_our_line(&self) -> bool {
+        !self.stuck && !self.sending.is_empty()
     }
 
-    /// It began to send a chunk of its own choice.
-    pub(super) fn dealt_to_us(&mut self, now: Time) {
-        let gap = now.saturating_sub(self.last_dealt);
-        self.last_dealt = now;
-        self.by_name = 0;
-        // A longer gap counts at once, shorter ones slowly: asking too early costs a seed's line twice.
-        self.deal_gap = gap.max(self.deal_gap.mul_f64(0.8) + gap.mul_f64(0.2));
+    /// One suggestion less waits for its answer; how many of those that have waited for long it was.
+    pub(super) fn answers(&mut self) -> u32 {
+        self.suggested -= 1;
+        let heard = u32::from(self.unheard > 0);
+        self.unheard -= heard;
+        heard
     }
 
-    /// Nothing has been dealt for so long that it probably has nothing left to deal to us.
-    pub(super) fn deals_no_more(&self, now: Time) -> bool {
-        now.saturating_sub(self.last_dealt) > (self.deal_gap * 4).clamp(SEED_SILENCE, STALL)
+    /// Takes a chunk off the line to it.
+    pub(super) fn off_the_line(&mut self, chunk: u32) -> Option<Sending> {
+        let place = self.sending.iter().position(|s| s.chunk == chunk)?;
+        self.stuck = false;
+        Some(self.sending.swap_remove(place))
     }
 
     /// Takes in how many bytes have come so far.
@@ -178,20 +228,18 @@ impl Peer {
         self.is_waited_for() && now.saturating_sub(self.last_byte) > STALL
     }
 
-    /// How many chunks to have in flight from it.
-    pub(super) fn depth(&self, chunk_size_bytes: u64, window_chunks: u32) -> u32 {
+    /// How many chunks to ask it for where it suggests none.
+    pub(super) fn depth(&self, chunk_size_bytes: u64) -> u32 {
         if self.stalls > 0 {
             // One at a time shows whether it is back without taking much hostage.
             return 1;
         }
         if self.rate == 0.0 {
-            let first = if self.is_seed() { 2 } else { FIRST_DEPTH };
-            return first.min(window_chunks);
+            return FIRST_DEPTH;
         }
-        let bytes = self.rate * PIPELINE_TIME.max(Duration::from_millis(1)).as_secs_f64();
-        let depth = ((bytes / chunk_size_bytes.max(1) as f64) as u32 + 2).min(window_chunks);
-        // A seed that pauses is not one that has nothing to deal: what is asked of it by name at once, others would be
-        // dealt as well. So it begins with little and grows with what comes.
-        if self.is_seed() { depth.min(2 + self.by_name) } else { depth }
+        (self.rate * PULL_TIME.as_secs_f64() / chunk_size_bytes.max(1) as f64) as u32 + 2
     }
 }
+
+/// How long an entry of [`Peer::coming`] is believed before the chunk may be suggested again.
+pub(super) const COMING_TIME: Duration = Duration::from_secs(2);

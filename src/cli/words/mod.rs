@@ -9,6 +9,7 @@ mod next;
 mod testnet;
 
 pub(crate) mod check;
+pub(crate) mod drill;
 pub(crate) mod finding;
 pub(crate) mod root;
 pub(crate) mod snapshot;
