@@ -24,8 +24,6 @@ pub enum Input {
         /// It takes nothing more for now; otherwise it has them, or gets them from elsewhere.
         full: bool,
     },
-    /// So many bytes a second leave the peer, as it says.
-    Paced(PeerId, u64),
     /// The peer asks for chunks.
     Requested(PeerId, RequestId, Vec<Range<u32>>),
     /// The peer no longer wants chunks; ascending ranges.
@@ -41,7 +39,7 @@ pub enum Input {
         /// It does not have them any more.
         lost: bool,
     },
-    /// A chunk to the peer has left.
+    /// The peer's socket has taken a chunk; when it arrives is another matter.
     Sent(PeerId, u32),
     /// A chunk to the peer could not be read as it must be.
     NotSent(PeerId, u32),
@@ -88,8 +86,6 @@ pub enum Effect {
         /// Nothing more is taken for now; otherwise they are here, or come from elsewhere.
         full: bool,
     },
-    /// Tell the peer how many bytes a second leave us.
-    Pace(PeerId, u64),
     /// Tell a peer what we have, or now have as well: no chunk twice.
     Tell(PeerId, Vec<Range<u32>>),
     /// Send the peer a chunk that it asked for.

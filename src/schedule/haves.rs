@@ -4,7 +4,10 @@ use std::ops::Range;
 
 use rand::Rng;
 
-use super::{Effect, PeerId, Scheduler, peer::Peer};
+use super::{
+    Effect, PeerId, Scheduler, Time,
+    peer::{Coming, Peer},
+};
 use crate::manifest::ranges;
 
 impl Scheduler {
@@ -21,16 +24,16 @@ impl Scheduler {
     }
 
     /// The peer has chunks.
-    pub(super) fn peer_has(&mut self, id: PeerId, ranges: &[Range<u32>]) {
+    pub(super) fn peer_has(&mut self, now: Time, id: PeerId, ranges: &[Range<u32>]) {
+        self.fed(now);
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let count = self.have.len();
         let first_words = peer.has.is_empty();
         let was_seed = peer.is_seed();
         peer.full = None;
-        let mut answers = Vec::new();
+        let (mut answers, mut first_copies) = (Vec::new(), Vec::new());
         let mut told = 0;
         for chunk in ranges.iter().flat_map(|range| range.start..range.end.min(count)) {
-            let Some(peer) = self.peers.get_mut(&id) else { return };
             if !peer.has.insert(chunk) {
                 self.effects.push_back(Effect::Drop(id, "it says again what it has said"));
                 return;
@@ -43,36 +46,58 @@ impl Scheduler {
                 continue;
             }
             self.missing.raise(chunk);
-            // It has come from elsewhere meanwhile.
-            answers.extend(self.no_longer_wanted(id, chunk));
-            if !self.comes_no_more(id, chunk, true) {
-                self.raise(chunk);
+            if let Some(was) = peer.off_the_line(chunk) {
+                self.width.arrive(now, was.counts);
+                self.line.done(now, was.since);
             }
-            if let Some(first) = self.first_to.get(&chunk).copied().filter(|first| *first != id) {
-                self.not_first(first, chunk);
-                self.refresh(first);
+            // It has come from elsewhere meanwhile.
+            answers.extend(peer.wants_no_more(chunk).map(|request| (chunk, request)));
+            match peer.comes_no_more(chunk) {
+                Some(Coming::Suggested(_, since)) => {
+                    self.unheard -= peer.answers();
+                    self.suggestions -= 1;
+                    self.asks.done(now, since);
+                }
+                Some(_) => {}
+                None => {
+                    if self.mine.level(chunk) == 0 {
+                        self.fresh.remove(&chunk);
+                    }
+                    self.mine.raise(chunk);
+                }
+            }
+            if !self.first_to.is_empty() && self.first_to.contains_key(&chunk) {
+                first_copies.push(chunk);
             }
         }
-        let Some(peer) = self.peers.get_mut(&id) else { return };
         self.sources += usize::from(first_words && !peer.has.is_empty());
         if peer.is_seed() && !was_seed {
-            self.seeds += 1;
-            self.fetchers -= 1;
-            if first_words && told == count {
-                // Seeds are counted apart: what they have says nothing of rarity.
-                peer.came_complete = true;
-                self.came_complete += 1;
-                if self.deal_from == 0 && count > 0 {
-                    self.deal_from = self.rng.random_range(0..count);
-                }
-                for chunk in 0..count {
-                    self.one_holder_less(chunk);
-                }
-            }
-            self.refresh_all();
+            self.is_seed_now(id, first_words && told == count);
+        }
+        for chunk in first_copies {
+            self.copied(now, id, chunk);
         }
         self.refresh(id);
         self.refuse(id, answers, false);
+    }
+
+    /// The peer has everything; `came`: it had when it came.
+    fn is_seed_now(&mut self, id: PeerId, came: bool) {
+        self.seeds += 1;
+        self.fetchers -= 1;
+        if came && let Some(peer) = self.peers.get_mut(&id) {
+            // Seeds are counted apart: what they have says nothing of rarity.
+            peer.came_complete = true;
+            self.came_complete += 1;
+            let count = self.have.len();
+            if self.deal_from == 0 && count > 0 {
+                self.deal_from = self.rng.random_range(0..count);
+            }
+            for chunk in 0..count {
+                self.one_holder_less(chunk);
+            }
+        }
+        self.refresh_all();
     }
 
     pub(super) fn one_holder_less(&mut self, chunk: u32) {
@@ -106,6 +131,7 @@ impl Scheduler {
         }
         self.lost.insert(chunk);
         self.announce.retain(|c| *c != chunk);
+        self.orphans.push_back(chunk);
         self.missing.insert(chunk, &mut self.rng);
         if self.mine.contains(chunk) {
             self.mine.remove(chunk);
@@ -117,18 +143,35 @@ impl Scheduler {
         self.refresh_all();
     }
 
+    /// Tells whom a chunk came from that it is here: by that its line is clocked.
+    pub(super) fn tell_source(&mut self, id: PeerId, chunk: u32) {
+        if self.announce.last() == Some(&chunk) && self.peers.contains_key(&id) {
+            self.told_early.entry(id).or_default().push(chunk);
+            self.effects.push_back(Effect::Tell(id, vec![chunk..chunk + 1]));
+        }
+    }
+
     /// Tells everyone what came since.
     pub(super) fn tell_haves(&mut self) {
         if self.announce.is_empty() {
             return;
         }
         let mut chunks = std::mem::take(&mut self.announce);
+        let told_early = std::mem::take(&mut self.told_early);
         chunks.sort_unstable();
         for chunk in &chunks {
             self.announced(*chunk);
         }
-        let ranges = ranges(chunks);
-        self.effects.extend(self.peers.keys().map(|id| Effect::Tell(*id, ranges.clone())));
+        let all = ranges(chunks.iter().copied());
+        for id in self.peers.keys() {
+            let told = match told_early.get(id) {
+                Some(early) => ranges(chunks.iter().copied().filter(|chunk| !early.contains(chunk))),
+                None => all.clone(),
+            };
+            if !told.is_empty() {
+                self.effects.push_back(Effect::Tell(*id, told));
+            }
+        }
         self.refresh_all();
     }
 

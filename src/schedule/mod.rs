@@ -6,13 +6,14 @@
 //! 1. Whoever has a chunk and a free line *suggests* it to a peer that lacks it. The peer requests it, or declines: because it comes
 //!    from elsewhere, or because as much is on its way already as its line takes. So a line is never idle while somebody lacks what
 //!    its node has, no chunk comes twice, and no receiver is flooded.
-//! 2. A seed deals first copies: chunks that nobody else has, in the file's order. Each peer gets of them in proportion to what its
-//!    line carries, as it says, and no more than it passes on in [`give::SOLE_TIME`]: a copy counts as passed on when somebody else
-//!    announces the chunk. So no chunk waits for a slow uplink.
-//! 3. What a seed's line carries beyond that, and everyone else's line, goes to what is rarest, in turn to all who lack it.
-//! 4. Few chunks are on a line at once (`slots.rs`), so that each arrives soon and is passed on soon.
-//! 5. A node to which nobody suggests anything asks by itself. When nothing is left to be sent, a chunk that is late is asked for once
-//!    more, elsewhere.
+//! 2. A line is clocked by what arrives over it, as receivers say at once (`give.rs`). How many chunks are on it at a time is found by
+//!    trial (`width.rs`). No rate and no time is estimated to decide by.
+//! 3. A seed deals first copies: chunks that nobody else has, in the file's order, to whom holds fewest alone, and no more than a few to
+//!    anyone (`deal.rs`). A copy counts as passed on when somebody else announces the chunk. So no chunk waits for a slow uplink.
+//! 4. What a seed's line carries beyond that goes to what has waited longest to be passed on, and everyone else's line to what is
+//!    rarest, in turn to all who lack it.
+//! 5. What does not come from where it was to come from is asked for elsewhere. A node to which nobody suggests anything asks by itself.
+//!    When nothing is left to be sent, a chunk that is late is asked for once more, elsewhere.
 //!
 //! Every suggestion is answered by a request or a decline. Every request has an id, and every chunk of it gets exactly one answer: the
 //! chunk, or a refusal; what was taken back before it left is refused, too. So an answer that comes late is known as such, however
@@ -22,13 +23,17 @@
 //! wanted; nobody is asked for what they do not have; what was sent to us without being asked for is refused;
 //! a chunk that was had is wanted again only if our disk lost it. No decision walks all chunks or all peers.
 
+mod answer;
+mod deal;
 mod facts;
 mod give;
 mod haves;
+mod overtaken;
+mod passing;
 mod peer;
 mod rarity;
-mod slots;
 mod take;
+mod width;
 
 pub mod sim;
 
@@ -41,10 +46,12 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::SmallRng, seq::SliceRandom};
 
 use crate::manifest::ChunkSet;
+use deal::First;
 pub use facts::{Effect, Expect, Input};
+use overtaken::Overtaken;
 use peer::Peer;
 use rarity::Rarity;
-use slots::Slots;
+use width::Width;
 
 /// A peer's place in the scheduler: the number of its session.
 pub type PeerId = u64;
@@ -53,12 +60,10 @@ pub type Time = Duration;
 /// Which request of a session; each is larger than the one before it.
 pub type RequestId = u64;
 
-/// How long a peer may be kept busy by what is asked of it at once where it suggests nothing.
-const PULL_TIME: Duration = Duration::from_millis(250);
 /// A peer that sends no byte of what it owes for this long loses what was asked of it.
 pub const STALL: Duration = Duration::from_secs(10);
 /// After so many stalls without a byte the connection is taken for dead: a new one may do better.
-const STALLS_MAX: u32 = 6;
+const STALLS_MAX: u32 = 5;
 /// How often rates are measured and stalls looked for.
 const TICK: Duration = Duration::from_millis(100);
 /// What a new measurement counts for against the old ones.
@@ -67,10 +72,6 @@ const SMOOTHING: f64 = 0.3;
 const SENDING_MAX: usize = 2;
 /// Chunks in one suggestion.
 pub const SUGGESTED_MAX: u64 = 256;
-/// Our pace is told when it has changed by so much, and so often at the most.
-const PACE_NEWS: f64 = 0.1;
-/// See [`PACE_NEWS`].
-const PACE_INTERVAL: Duration = Duration::from_millis(300);
 /// Chunks that one peer may have asked us for and not got.
 pub const REQUESTED_MAX: usize = 4096;
 /// A chunk that no more than so many others have is announced at once.
@@ -79,6 +80,14 @@ const RARE: u16 = 8;
 const TOLD_SHARE: usize = 32;
 /// Where the count begins of what was given.
 const SERVED_FIRST: u64 = 1 << 16;
+/// Chunks on our line at once, at the least: one arrives, one is ready; and at the most.
+const WIDTH: (u32, u32) = (4, 256);
+/// Before it is known how long it takes: nothing is answered, or arrives, for so long, and others are tried.
+const UNANSWERED: Duration = Duration::from_millis(500);
+/// See [`UNANSWERED`].
+const UNSEEN: Duration = Duration::from_secs(2);
+/// Chunks in flight to us at once, at first: one from each of some slow lines.
+const INTAKE_FIRST: u32 = 24;
 /// Answers that a peer may owe us before it is asked for more.
 const OWED_MAX: usize = 1024;
 
@@ -86,17 +95,14 @@ const OWED_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct Scheduler {
     have: ChunkSet,
-    chunk_size_bytes: u64,
-    /// Chunks that may be in flight to us, at the most.
-    window_chunks: u32,
     peers: BTreeMap<PeerId, Peer>,
     /// How many peers have every chunk, how many had when they came, how many lack some, and how many have any.
     seeds: usize,
     came_complete: usize,
     fetchers: usize,
     sources: usize,
+    now: Time,
     next_tick: Time,
-    ticked: Time,
     effects: VecDeque<Effect>,
     rng: SmallRng,
 
@@ -105,10 +111,19 @@ pub struct Scheduler {
     in_flight: HashMap<u32, Vec<PeerId>>,
     /// What we lack, by how many peers that came with a part have it.
     missing: Rarity,
-    /// Smoothed bytes a second from all peers together.
-    intake: f64,
-    /// When we last took what was suggested.
+    /// How many may be in flight at once.
+    intake: Width,
+    /// Smoothed time from a request to its chunk.
+    flight: Duration,
+    /// Chunks that were asked for elsewhere because they were late.
+    late_asked: u32,
+    /// When something was last suggested to us or came, and the longest time between two of these.
     fed_at: Time,
+    longest_unfed: Duration,
+    /// Some peers are asked by ourselves.
+    pulls: bool,
+    /// Chunks that will not come from where they were to come from.
+    orphans: VecDeque<u32>,
     next_request: RequestId,
     /// Chunks are still to come: false for a seed, and once everything was there.
     fetches: bool,
@@ -120,35 +135,37 @@ pub struct Scheduler {
     /// beginning; several begin at different places and so seldom meet.
     fresh: BTreeSet<u32>,
     deal_from: u32,
-    /// To whom the first copy of a chunk went, while nobody else has it.
-    first_to: HashMap<u32, PeerId>,
+    /// To whom the first copy of a chunk went as the how-manieth, while nobody else has it, and the same in that order.
+    first_to: HashMap<u32, First>,
+    soles: BTreeSet<(u64, u32)>,
+    dealt: u64,
+    /// Copies a second that all peers pass on together, and the one that passes on most; 0 until known.
+    passing: f64,
+    passing_best: f64,
     /// Peers that can be given something, those with little on its way first; that can be dealt to; that wait for what they asked for.
     ready: BTreeSet<(u32, u32, u64, PeerId)>,
-    deal_to: BTreeSet<(u64, PeerId)>,
-    askers: BTreeSet<(u64, PeerId)>,
-    /// Entries of what comes to peers, and until when they are believed.
-    believed: VecDeque<(Time, PeerId, u32)>,
+    deal_to: BTreeSet<(u64, u64, PeerId)>,
+    askers: BTreeSet<(u32, u64, PeerId)>,
+    /// How many could be given something, had they not enough on their way.
+    takers: usize,
+    /// Suggestions without an answer, and those of them that nobody waits for.
     suggestions: u32,
     unheard: u32,
-    /// Chunks that were asked for and wait for our line.
+    asks: Overtaken,
+    /// The part of them that is answered with a request.
+    accepted: f64,
+    /// Suggested chunks that were asked for and wait for our line.
     waiting: u32,
+    /// How many are on our line at once, and which.
+    width: Width,
+    refreshed_for: u32,
+    line: Overtaken,
     served: u64,
-    shares_gone: u64,
-    best_pace: f64,
-    /// Chunks that the one has who has most of those that came with a part.
-    most_had: u32,
-    /// Bytes a second of all peers' lines that are known, and how many are not.
-    pace_known: f64,
-    pace_unknown: usize,
-    /// Of all chunks, how many peers that came with a part have each or will.
-    copies: u64,
-    /// Smoothed time from a suggestion to its request.
-    answered_in: Duration,
-    slots: Slots,
-    pace_told_at: Time,
 
     // What is told.
     announce: Vec<u32>,
+    /// Who was told of some of these already.
+    told_early: HashMap<PeerId, Vec<u32>>,
     /// Chunks that were had and whose bytes the disk does not give any more.
     lost: ChunkSet,
     complete_told: bool,
@@ -160,46 +177,51 @@ impl Scheduler {
     pub fn new(have: ChunkSet, chunk_size_bytes: u64, window_bytes: u64, seed: u64) -> Self {
         let count = have.len();
         let complete = have.is_full();
+        let window_chunks = (window_bytes / chunk_size_bytes.max(1)).clamp(8, 256) as u32;
         let mut scheduler = Scheduler {
-            chunk_size_bytes: chunk_size_bytes.max(1),
-            window_chunks: (window_bytes / chunk_size_bytes.max(1)).clamp(4, 256) as u32,
             peers: BTreeMap::new(),
             seeds: 0,
             came_complete: 0,
             fetchers: 0,
             sources: 0,
+            now: Time::ZERO,
             next_tick: TICK,
-            ticked: Time::ZERO,
             effects: VecDeque::new(),
             rng: SmallRng::seed_from_u64(seed),
             in_flight: HashMap::new(),
             missing: Rarity::new(count),
-            intake: 0.0,
+            intake: Width::new(INTAKE_FIRST.min(window_chunks), window_chunks),
+            flight: Duration::ZERO,
+            late_asked: 0,
             fed_at: Time::ZERO,
+            longest_unfed: Duration::ZERO,
+            pulls: false,
+            orphans: VecDeque::new(),
             next_request: 1,
             fetches: !complete,
             mine: Rarity::new(count),
             fresh: BTreeSet::new(),
             deal_from: 0,
             first_to: HashMap::new(),
+            soles: BTreeSet::new(),
+            dealt: 0,
+            passing: 0.0,
+            passing_best: 0.0,
             ready: BTreeSet::new(),
             deal_to: BTreeSet::new(),
             askers: BTreeSet::new(),
-            believed: VecDeque::new(),
+            takers: 0,
             suggestions: 0,
             unheard: 0,
+            asks: Overtaken::new(UNANSWERED),
+            accepted: 1.0,
             waiting: 0,
+            width: Width::new(WIDTH.0, WIDTH.1),
+            refreshed_for: WIDTH.0,
+            line: Overtaken::new(UNSEEN),
             served: SERVED_FIRST,
-            shares_gone: 0,
-            best_pace: 0.0,
-            most_had: 0,
-            pace_known: 0.0,
-            pace_unknown: 0,
-            copies: 0,
-            answered_in: Duration::ZERO,
-            slots: Slots::new(chunk_size_bytes),
-            pace_told_at: Time::ZERO,
             announce: Vec::new(),
+            told_early: HashMap::new(),
             lost: ChunkSet::empty(count),
             complete_told: complete,
             out_told: false,
@@ -255,6 +277,9 @@ impl Scheduler {
         peer.receiving.insert(chunk);
         peer.asked.entry(chunk).or_insert(now);
         let from = self.in_flight.entry(chunk).or_default();
+        if from.is_empty() {
+            self.intake.begin(now);
+        }
         if !from.contains(&id) {
             from.push(id);
         }
@@ -263,23 +288,18 @@ impl Scheduler {
 
     /// Takes in what happened and decides.
     pub fn handle(&mut self, now: Time, input: Input) {
+        self.now = now;
         let ticks = matches!(input, Input::Tick);
         match input {
             Input::Connected(id) => self.connected(now, id),
             Input::Gone(id) => self.gone(now, id),
-            Input::Haves(id, ranges) => self.peer_has(id, &ranges),
+            Input::Haves(id, ranges) => self.peer_has(now, id, &ranges),
             Input::Suggested(id, ranges) => self.suggested(now, id, &ranges),
             Input::Declined { peer, ranges, full } => self.declined(now, peer, &ranges, full),
-            Input::Paced(id, rate) => {
-                if let Some(peer) = self.peers.get_mut(&id) {
-                    peer.pace = Some(rate as f64);
-                    self.refresh(id);
-                }
-            }
             Input::Requested(id, request, ranges) => self.requested(now, id, request, &ranges),
             Input::Cancelled(id, ranges) => self.cancelled(now, id, &ranges),
-            Input::Refused { peer, request, ranges, lost } => self.refused(peer, request, ranges, lost),
-            Input::Sent(id, chunk) => self.line_free(now, id, chunk),
+            Input::Refused { peer, request, ranges, lost } => self.refused(now, peer, request, ranges, lost),
+            Input::Sent(id, chunk) => self.line_free(id, chunk),
             Input::NotSent(id, chunk) => self.not_sent(now, id, chunk),
             Input::Lost(chunk) => self.lost(chunk),
             Input::Alive(id) => {
@@ -292,11 +312,11 @@ impl Scheduler {
                     peer.progress(now, total);
                 }
             }
-            Input::Stored(id, chunk) => self.stored(id, chunk),
+            Input::Stored(id, chunk) => self.stored(now, id, chunk),
             Input::Duplicate(id, chunk) => {
                 // Where another stream of the same peer brings it, that one goes on.
                 if self.peers.get(&id).is_some_and(|p| !p.receiving.contains(&chunk)) {
-                    self.no_longer_from(id, chunk);
+                    self.no_longer_from(now, id, chunk);
                 }
             }
             Input::Tick => {
@@ -315,8 +335,6 @@ impl Scheduler {
         peer.lacking = self.mine.at_least(0).len() as u32;
         // Not everyone gives to the same one first.
         peer.served = self.rng.random_range(0..SERVED_FIRST);
-        // It begins where the others are: it does not make up for what was dealt before it came.
-        peer.share = self.shares_gone;
         self.fetchers += 1;
         self.peers.insert(id, peer);
         if !self.have.is_empty() {
@@ -345,14 +363,16 @@ impl Scheduler {
         self.suggestions -= peer.suggested;
         self.unheard -= peer.unheard;
         self.waiting -= peer.waiting;
-        self.slots.receivers(peer.takes_our_line(), false);
-        for _ in &peer.sending {
-            self.slots.end(now, 0);
+        for _ in 0..peer.counting {
+            self.width.leave(now);
         }
-        for chunk in peer.asked.keys() {
-            remove_source(&mut self.in_flight, *chunk, id);
+        let mut asked: Vec<u32> = peer.asked.into_keys().collect();
+        asked.sort_unstable();
+        for chunk in asked {
+            self.no_longer_from(now, id, chunk);
         }
-        self.first_to.retain(|_, to| *to != id);
+        self.forget_first_copies(id);
+        self.told_early.remove(&id);
         self.refresh_all();
     }
 
@@ -363,7 +383,7 @@ impl Scheduler {
     }
 
     /// The peer will not send what was asked of it.
-    fn refused(&mut self, id: PeerId, request: RequestId, ranges: Vec<Range<u32>>, lost: bool) {
+    fn refused(&mut self, now: Time, id: PeerId, request: RequestId, ranges: Vec<Range<u32>>, lost: bool) {
         for chunk in ranges.into_iter().flatten() {
             let Some(peer) = self.peers.get_mut(&id) else { return };
             // So a list may be as long as what was asked, and not longer.
@@ -376,15 +396,27 @@ impl Scheduler {
             }
             let Some(peer) = self.peers.get_mut(&id) else { return };
             if !peer.receiving.contains(&chunk) && !peer.owed.contains_key(&chunk) {
-                self.no_longer_from(id, chunk);
+                self.no_longer_from(now, id, chunk);
             }
         }
     }
 
-    fn stored(&mut self, id: PeerId, chunk: u32) {
-        let mut sources = self.in_flight.remove(&chunk).unwrap_or_default();
+    fn stored(&mut self, now: Time, id: PeerId, chunk: u32) {
+        let came = self.in_flight.remove(&chunk);
+        if came.is_some() {
+            self.intake.arrive(now, true);
+        }
+        self.fed(now);
+        let mut sources = came.unwrap_or_default();
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.receiving.remove(&chunk);
+            peer.pulled += u32::from(!peer.suggests);
+            self.pulls |= !peer.suggests;
+            if let Some(since) = peer.asked.get(&chunk) {
+                let took = now.saturating_sub(*since);
+                let smoothed = |old: Duration| if old.is_zero() { took } else { (old * 7 + took) / 8 };
+                (self.flight, peer.flight) = (smoothed(self.flight), smoothed(peer.flight));
+            }
             sources.push(id);
         }
         if !self.have.insert(chunk) {
@@ -412,6 +444,8 @@ impl Scheduler {
         let rare = self.missing.level(chunk) <= RARE;
         if rare || self.announce.len() > self.peers.len() / TOLD_SHARE || self.have.is_full() {
             self.tell_haves();
+        } else {
+            self.tell_source(id, chunk);
         }
         if self.have.is_full() && !self.complete_told {
             self.complete_told = true;
@@ -428,77 +462,54 @@ impl Scheduler {
             self.effects.push_back(Effect::EveryChunkOut(out));
         }
         let mut freed: Vec<(PeerId, Vec<u32>)> = Vec::new();
-        let mut came = 0;
         for (id, peer) in &mut self.peers {
-            came += peer.measure(now);
-            if peer.stalled(now) {
+            peer.measure(now);
+            if peer.stalled(now, self.flight) {
                 freed.push((*id, std::mem::take(&mut peer.asked).into_keys().collect()));
                 peer.stalls += 1;
                 peer.last_byte = now;
                 if peer.stalls >= STALLS_MAX {
-                    self.effects.push_back(Effect::GiveUp(*id, "it has sent nothing for a minute"));
+                    self.effects.push_back(Effect::GiveUp(*id, "it has sent nothing for long"));
                 }
             }
         }
-        self.take_in(now, came);
         for (id, mut chunks) in freed {
+            chunks.sort_unstable();
             for chunk in &chunks {
-                remove_source(&mut self.in_flight, *chunk, id);
+                self.no_longer_from(now, id, *chunk);
             }
             // Of what is half here the rest may still come, and taking it back would not stop it.
             if let Some(peer) = self.peers.get(&id) {
                 chunks.retain(|c| peer.owed.contains_key(c));
             }
-            chunks.sort_unstable();
             if !chunks.is_empty() {
                 self.effects.push_back(Effect::Cancel(id, chunks));
             }
         }
-        self.slots.tick(now);
-        let paces = || self.peers.values().filter(|p| !p.came_complete).map(|p| p.pace);
-        self.most_had = self.peers.values().filter(|p| !p.came_complete).map(|p| p.has.count()).max().unwrap_or(0);
-        self.best_pace = paces().flatten().fold(0.0, f64::max);
-        self.pace_known = paces().flatten().sum();
-        self.pace_unknown = paces().filter(Option::is_none).count();
-        self.doubt(now);
         self.retry_full(now);
-        self.leave_waiting(now);
         if self.complete_told {
-            // How much each may be dealt follows from what was measured.
-            self.refresh_all();
+            self.measure_passing(now);
         }
-        self.tell_pace(now);
-    }
-
-    /// Tells seeds how fast our line is: by that they deal.
-    fn tell_pace(&mut self, now: Time) {
-        let Some(rate) = self.slots.rate().filter(|_| now >= self.pace_told_at + PACE_INTERVAL && self.seeds > 0)
-        else {
-            return;
-        };
-        self.pace_told_at = now;
-        for (id, peer) in self.peers.iter_mut().filter(|(_, p)| p.is_seed()) {
-            if (peer.pace_told - rate).abs() > rate * PACE_NEWS {
-                peer.pace_told = rate;
-                self.effects.push_back(Effect::Pace(*id, rate as u64));
-            }
+        if self.width.limit() != self.refreshed_for || self.complete_told {
+            // How many each may have on its way has changed, or how many first copies each may hold.
+            self.refreshed_for = self.width.limit();
+            self.refresh_all();
         }
     }
 
     /// The chunk is not coming from that peer any more.
-    fn no_longer_from(&mut self, id: PeerId, chunk: u32) {
+    fn no_longer_from(&mut self, now: Time, id: PeerId, chunk: u32) {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.asked.remove(&chunk);
         }
-        remove_source(&mut self.in_flight, chunk, id);
-    }
-}
-
-fn remove_source(in_flight: &mut HashMap<u32, Vec<PeerId>>, chunk: u32, id: PeerId) {
-    if let Some(from) = in_flight.get_mut(&chunk) {
+        let Some(from) = self.in_flight.get_mut(&chunk) else { return };
         from.retain(|f| *f != id);
         if from.is_empty() {
-            in_flight.remove(&chunk);
+            self.in_flight.remove(&chunk);
+            self.intake.leave(now);
+            if !self.have.contains(chunk) {
+                self.orphans.push_back(chunk);
+            }
         }
     }
 }

@@ -5,32 +5,44 @@ use std::{
     time::Duration,
 };
 
-use super::{PULL_TIME, REQUESTED_MAX, RequestId, SMOOTHING, STALL, Time};
+use super::{REQUESTED_MAX, RequestId, SMOOTHING, STALL, Time, passing::Passing};
 use crate::manifest::ChunkSet;
 
-/// Chunks asked of a peer whose rate is not known yet.
-const FIRST_DEPTH: u32 = 4;
+/// Who owes us something may be silent for so many times as long as chunks take, and
+const FLIGHTS: u32 = 4;
+/// at first never for longer than this.
+const STALL_MAX: Duration = Duration::from_secs(120);
 
 /// A chunk of ours that the peer will have soon, as far as we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Coming {
-    /// We suggested it and wait for the answer, since when.
-    Suggested(Time),
-    /// It asked for it: it waits for our line, or is on it.
+    /// We suggested it and wait for the answer; its number among all suggestions, and since when.
+    Suggested(u64, Time),
+    /// It asked for it: it waits for our line, or is on it until the peer has it.
     Asked,
-    /// It has left, and the peer has not announced it yet.
-    Sent(Time),
     /// It comes from somebody else.
-    Elsewhere(Time),
+    Elsewhere,
 }
 
-/// A chunk on the line to a peer.
+/// A chunk on the line to a peer: until the peer says that it has it, whatever the socket has taken.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Sending {
+pub(super) struct OnLine {
     pub(super) chunk: u32,
     /// The request that it answers.
     pub(super) request: RequestId,
+    /// Its number among all chunks that went to our line.
+    pub(super) number: u64,
     pub(super) since: Time,
+    /// It counts among what our line carries; not when it waits for its receiver's.
+    pub(super) counts: bool,
+}
+
+/// A chunk that the peer asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) request: RequestId,
+    /// We had suggested it.
+    pub(super) suggested: bool,
 }
 
 /// One session's state; all of it is forgotten when the session ends.
@@ -52,30 +64,40 @@ pub(super) struct Peer {
     pub(super) last_byte: Time,
     /// How often it left us waiting since its last byte.
     pub(super) stalls: u32,
+    /// Smoothed time from a request to its chunk; zero until known.
+    pub(super) flight: Duration,
     bytes: u64,
     measured_bytes: u64,
     measured_at: Time,
     /// Smoothed bytes a second while something was on its way; 0 until known.
     rate: f64,
 
+    /// It has suggested something to us.
+    pub(super) suggests: bool,
+    /// Chunks that came from it because we asked by ourselves.
+    pub(super) pulled: u32,
+
     // What we give it.
     /// The last request it made.
     pub(super) last_request: RequestId,
-    /// Chunks it asked for, and got no answer yet: by which request.
-    pub(super) wanted: HashMap<u32, RequestId>,
+    /// Chunks it asked for, and got no answer yet.
+    pub(super) wanted: HashMap<u32, Wanted>,
     /// The same in its order; some may be answered by now.
     pub(super) wants: VecDeque<(u32, RequestId)>,
-    /// Chunks on the line to it, and the requests they answer.
-    pub(super) sending: Vec<Sending>,
-    /// What it takes comes so slowly that others are not to wait for it.
-    pub(super) stuck: bool,
+    /// Of them those that we had suggested.
+    pub(super) solicited: u32,
+    /// Chunks handed to its connection and not taken by its socket.
+    pub(super) handed: Vec<u32>,
+    /// Chunks on the line to it, and how many of them count.
+    pub(super) on_line: Vec<OnLine>,
+    pub(super) counting: u32,
     /// How many of the chunks that it asked for wait for our line, as they were last counted.
     pub(super) waiting: u32,
     /// Chunks of ours that it will have soon.
     pub(super) coming: HashMap<u32, Coming>,
     /// How many of them are suggestions without an answer.
     pub(super) suggested: u32,
-    /// How many of those have waited for the answer for so long that others are not to wait for it.
+    /// How many of those have been overtaken by so many others that nobody is to wait for the answer.
     pub(super) unheard: u32,
     /// Chunks that we have announced and it has not.
     pub(super) lacking: u32,
@@ -83,20 +105,17 @@ pub(super) struct Peer {
     pub(super) full: Option<Time>,
     /// Where the search for a chunk that it lacks goes on.
     pub(super) cursor: u32,
-    /// Its places in the queues of those that can be given something, and that can be dealt to.
+    /// It could be given something, had it not enough on its way.
+    pub(super) lacks: bool,
+    /// Its places in the queues of those that can be given something, that can be dealt to, and that wait for what they asked for.
     pub(super) in_ready: Option<(u32, u32, u64)>,
-    pub(super) in_deal: Option<u64>,
-    pub(super) in_askers: Option<u64>,
+    pub(super) in_deal: Option<(u64, u64)>,
+    pub(super) in_askers: Option<(u32, u64)>,
     /// When it was last given something, as a count.
     pub(super) served: u64,
-    /// How far its share of first copies has gone.
-    pub(super) share: u64,
-    /// First copies that we gave it and nobody else has yet.
+    /// First copies that we gave it and nobody else has yet, and how it passes them on.
     pub(super) sole: u32,
-    /// Bytes a second that its line carries, as it says.
-    pub(super) pace: Option<f64>,
-    /// What we last told it of our own.
-    pub(super) pace_told: f64,
+    pub(super) passing: Passing,
 }
 
 impl Peer {
@@ -109,15 +128,20 @@ impl Peer {
             receiving: HashSet::new(),
             last_byte: now,
             stalls: 0,
+            flight: Duration::ZERO,
             bytes: 0,
             measured_bytes: 0,
             measured_at: now,
             rate: 0.0,
+            suggests: false,
+            pulled: 0,
             last_request: 0,
             wanted: HashMap::new(),
             wants: VecDeque::new(),
-            sending: Vec::new(),
-            stuck: false,
+            solicited: 0,
+            handed: Vec::new(),
+            on_line: Vec::new(),
+            counting: 0,
             waiting: 0,
             coming: HashMap::new(),
             suggested: 0,
@@ -125,14 +149,13 @@ impl Peer {
             lacking: 0,
             full: None,
             cursor: 0,
+            lacks: false,
             in_ready: None,
             in_deal: None,
             in_askers: None,
             served: 0,
-            share: 0,
             sole: 0,
-            pace: None,
-            pace_told: 0.0,
+            passing: Passing::default(),
         }
     }
 
@@ -147,7 +170,7 @@ impl Peer {
 
     /// Chunks that we gave it, or are about to: suggested, asked for, on the line.
     pub(super) fn queued(&self) -> u32 {
-        self.suggested + self.wanted.len() as u32 + self.sending.len() as u32
+        self.suggested + self.wanted.len() as u32 + self.on_line.len() as u32
     }
 
     /// It has answered a chunk of a request; false if it did not owe that answer.
@@ -164,13 +187,13 @@ impl Peer {
     /// Keeps the queue of what it wants as short as what it wants.
     pub(super) fn forget_stale_wants(&mut self) {
         if self.wants.len() > 2 * REQUESTED_MAX {
-            self.wants.retain(|(chunk, request)| self.wanted.get(chunk) == Some(request));
+            self.wants.retain(|(chunk, request)| self.wanted.get(chunk).is_some_and(|w| w.request == *request));
         }
     }
 
-    /// Whether our line is busy with it.
-    pub(super) fn takes_our_line(&self) -> bool {
-        !self.stuck && !self.sending.is_empty()
+    /// Something on the line to it waits for its receiver.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.counting < self.on_line.len() as u32
     }
 
     /// One suggestion less waits for its answer; how many of those that have waited for long it was.
@@ -182,10 +205,30 @@ impl Peer {
     }
 
     /// Takes a chunk off the line to it.
-    pub(super) fn off_the_line(&mut self, chunk: u32) -> Option<Sending> {
-        let place = self.sending.iter().position(|s| s.chunk == chunk)?;
-        self.stuck = false;
-        Some(self.sending.swap_remove(place))
+    pub(super) fn off_the_line(&mut self, chunk: u32) -> Option<OnLine> {
+        // Most of what a peer says it has did not come from us.
+        if self.on_line.is_empty() {
+            return None;
+        }
+        let place = self.on_line.iter().position(|s| s.chunk == chunk)?;
+        let was = self.on_line.swap_remove(place);
+        self.counting -= u32::from(was.counts);
+        Some(was)
+    }
+
+    /// It does not want the chunk any more; gives the request that is to be answered.
+    pub(super) fn wants_no_more(&mut self, chunk: u32) -> Option<RequestId> {
+        if self.wanted.is_empty() {
+            return None;
+        }
+        let wanted = self.wanted.remove(&chunk)?;
+        self.solicited -= u32::from(wanted.suggested);
+        Some(wanted.request)
+    }
+
+    /// The chunk comes to it no more, as far as we know; what was known of it.
+    pub(super) fn comes_no_more(&mut self, chunk: u32) -> Option<Coming> {
+        if self.coming.is_empty() { None } else { self.coming.remove(&chunk) }
     }
 
     /// Takes in how many bytes have come so far.
@@ -223,23 +266,11 @@ impl Peer {
         !self.asked.is_empty() || !self.receiving.is_empty()
     }
 
-    /// It owes us something and no byte has come for long.
-    pub(super) fn stalled(&self, now: Time) -> bool {
-        self.is_waited_for() && now.saturating_sub(self.last_byte) > STALL
-    }
-
-    /// How many chunks to ask it for where it suggests none.
-    pub(super) fn depth(&self, chunk_size_bytes: u64) -> u32 {
-        if self.stalls > 0 {
-            // One at a time shows whether it is back without taking much hostage.
-            return 1;
-        }
-        if self.rate == 0.0 {
-            return FIRST_DEPTH;
-        }
-        (self.rate * PULL_TIME.as_secs_f64() / chunk_size_bytes.max(1) as f64) as u32 + 2
+    /// It owes us something and no byte has come for long; where chunks take long, one waits for others before its first byte comes.
+    /// `flight` is how long they take from anyone.
+    pub(super) fn stalled(&self, now: Time, flight: Duration) -> bool {
+        // Each time it is waited twice as long, so that it is not asked again and again for what it was about to send.
+        let patience = (self.flight.max(flight) * FLIGHTS).clamp(STALL, STALL_MAX) * (1 << self.stalls.min(4));
+        self.is_waited_for() && now.saturating_sub(self.last_byte) > patience
     }
 }
-
-/// How long an entry of [`Peer::coming`] is believed before the chunk may be suggested again.
-pub(super) const COMING_TIME: Duration = Duration::from_secs(2);

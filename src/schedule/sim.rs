@@ -1,13 +1,18 @@
 //! Whole swarms under a virtual clock: the scheduler that real nodes run, over lines that are declared instead of real.
 //!
-//! A node's uplink sends one chunk after the other, then its receiver's downlink takes it; messages take [`World::latency`]. The same
-//! [`World`] always gives the same [`Run`].
+//! A node's uplink is shared fairly by its connections (`line.rs`). Each has a socket that takes bytes long before they leave, so that a
+//! node knows of no byte when it left, only what a receiver says that it has; what is said waits behind what the socket took before it.
+//! Then [`World::latency`] passes, and the receiver's downlink takes one chunk after the other; while it is behind, the sender's line is
+//! left to others. The same [`World`] always gives the same [`Run`].
 
 mod bound;
 #[cfg(test)]
 mod chance;
 #[cfg(test)]
 mod faults;
+mod line;
+#[cfg(test)]
+mod slow;
 #[cfg(test)]
 mod swarms;
 #[cfg(test)]
@@ -20,9 +25,15 @@ use std::{
 };
 
 pub use bound::{Bound, Limit};
+use line::{Cargo, Uplink};
 
 use super::*;
 use crate::manifest::ranges;
+
+/// Chunks of one sender that wait for a downlink at the most.
+const HELD_CHUNKS: u32 = 2;
+/// How often it is looked whether bytes come.
+const SIGNS_OF_LIFE: Time = Time::from_secs(2);
 
 /// What is simulated.
 #[derive(Debug, Clone)]
@@ -39,6 +50,8 @@ pub struct World {
     pub seeds: usize,
     /// How long a message takes.
     pub latency: Time,
+    /// What the socket of a connection takes before it leaves.
+    pub socket_bytes: u64,
     /// Where all nodes are on one machine: bytes a second of them together.
     pub machine: Option<f64>,
     /// What chance begins with.
@@ -122,14 +135,16 @@ enum What {
     Haves(Arc<[Range<u32>]>),
     Suggest(Vec<u32>),
     Decline(Vec<u32>, bool),
-    Pace(u64),
     Request(RequestId, Vec<u32>),
     Cancel(Vec<u32>),
     Refuse(RequestId, Vec<u32>, bool),
-    /// It has left the sender's uplink; whether the sender knows.
-    Coming(u32, RequestId, bool),
-    Chunk(u32, RequestId),
-    Left(u32),
+    /// It has left the sender's uplink.
+    Coming(Cargo),
+    Chunk(Cargo),
+    /// The socket has taken it.
+    Taken(u32),
+    /// Something leaves the uplink now, if nothing has changed there since.
+    Departure(u64),
 }
 
 /// A node, and what became of it.
@@ -139,8 +154,11 @@ pub struct Node {
     line: Line,
     joined: bool,
     gone: bool,
-    up_free_at: Time,
+    uplink: Uplink,
+    foreseen: u64,
     down_free_at: Time,
+    /// Chunks from each that wait for the downlink.
+    down_waits: HashMap<u32, u32>,
     received_from: HashMap<u32, u64>,
     /// Says that it sends and sends nothing.
     silent: bool,
@@ -191,8 +209,10 @@ impl Run {
                     line: line.clone(),
                     joined: false,
                     gone: false,
-                    up_free_at: Time::ZERO,
+                    uplink: Uplink::new(line.up, world.socket_bytes, world.lines.len()),
+                    foreseen: 0,
                     down_free_at: Time::ZERO,
+                    down_waits: HashMap::new(),
                     received_from: HashMap::new(),
                     silent: false,
                     every_chunk_out: false,
@@ -249,16 +269,32 @@ impl Run {
             self.next_tick += TICK;
             self.come_and_go();
             for node in 0..self.nodes.len() {
+                let (now, n) = (self.now, &mut self.nodes[node]);
+                n.uplink.set_rate(now, n.line.up_at(now));
+                self.foresee(node);
                 let n = &self.nodes[node];
                 if !n.gone && n.joined && n.line.awake(self.now) == self.now {
                     self.feed(node, Input::Tick);
                 }
             }
+            self.bytes_come();
             return true;
         };
         self.now = self.now.max(event.at);
         self.happens(event);
         false
+    }
+
+    /// Parts of chunks come long before the whole, and show that nobody is silent.
+    fn bytes_come(&mut self) {
+        if !self.now.as_millis().is_multiple_of(SIGNS_OF_LIFE.as_millis()) {
+            return;
+        }
+        for node in 0..self.nodes.len() {
+            for to in self.nodes[node].uplink.sends() {
+                self.feed(to as usize, Input::Alive(node as PeerId));
+            }
+        }
     }
 
     /// Whoever is due meets everyone that is here, or leaves.
@@ -284,8 +320,30 @@ impl Run {
         self.unfinished -= usize::from(self.nodes[node].finished.is_none());
         for other in 0..self.nodes.len() {
             if other != node && self.nodes[other].joined && !self.nodes[other].gone {
+                self.part(other, node);
+                self.part(node, other);
                 self.feed(other, Input::Gone(node as PeerId));
             }
+        }
+    }
+
+    /// What was on its way to the other stays where it is.
+    fn part(&mut self, node: usize, other: usize) {
+        let now = self.now;
+        self.nodes[node].uplink.forget(now, other as u32);
+        self.nodes[node].down_waits.remove(&(other as u32));
+        self.foresee(node);
+    }
+
+    /// Notes when something leaves the node's uplink next.
+    fn foresee(&mut self, node: usize) {
+        let uplink = &self.nodes[node].uplink;
+        if uplink.change != self.nodes[node].foreseen
+            && let Some(at) = uplink.next_departure()
+        {
+            let change = uplink.change;
+            self.nodes[node].foreseen = change;
+            self.send(at, node, node as PeerId, What::Departure(change));
         }
     }
 
@@ -299,27 +357,27 @@ impl Run {
         self.nodes[node].scheduler.handle(now, input);
         #[cfg(test)]
         swarms::check(&self.nodes[node].scheduler, &self.world);
-        let later = now + self.world.latency;
         let mut told: Option<Arc<[Range<u32>]>> = None;
         while let Some(effect) = self.nodes[node].scheduler.poll_effect() {
             match effect {
-                Effect::Request(to, id, chunks) => self.send(later, node, to, What::Request(id, chunks)),
+                Effect::Request(to, id, chunks) => self.say(node, to, What::Request(id, chunks)),
                 Effect::Refuse { peer, request, chunks, lost } => {
-                    self.send(later, node, peer, What::Refuse(request, chunks, lost));
+                    self.say(node, peer, What::Refuse(request, chunks, lost));
                 }
-                Effect::Cancel(to, chunks) => self.send(later, node, to, What::Cancel(chunks)),
-                Effect::Suggest(to, chunks) => self.send(later, node, to, What::Suggest(chunks)),
-                Effect::Decline { peer, chunks, full } => self.send(later, node, peer, What::Decline(chunks, full)),
-                Effect::Pace(to, rate) => self.send(later, node, to, What::Pace(rate)),
+                Effect::Cancel(to, chunks) => self.say(node, to, What::Cancel(chunks)),
+                Effect::Suggest(to, chunks) => self.say(node, to, What::Suggest(chunks)),
+                Effect::Decline { peer, chunks, full } => self.say(node, peer, What::Decline(chunks, full)),
                 Effect::Tell(to, ranges) => {
                     // Mostly the same for everyone: kept once.
                     let same = told.take().filter(|told| **told == *ranges).unwrap_or_else(|| ranges.into());
                     told = Some(same.clone());
-                    self.send(later, node, to, What::Haves(same));
+                    self.say(node, to, What::Haves(same));
                 }
                 Effect::Send { peer, chunk, request } => self.send_chunk(node, peer, chunk, request),
                 Effect::Drop(peer, why) | Effect::GiveUp(peer, why) => {
                     self.nodes[node].dropped.push((peer, why));
+                    self.part(node, peer as usize);
+                    self.part(peer as usize, node);
                     self.feed(node, Input::Gone(peer));
                     self.feed(peer as usize, Input::Gone(node as PeerId));
                 }
@@ -332,6 +390,11 @@ impl Run {
         }
     }
 
+    fn say(&mut self, node: usize, to: PeerId, what: What) {
+        let leaves = self.nodes[node].uplink.word(self.now, to as u32);
+        self.send(leaves + self.world.latency, node, to, what);
+    }
+
     fn send_chunk(&mut self, node: usize, to: PeerId, chunk: u32, request: RequestId) {
         let (now, size) = (self.now, self.world.chunk_size_bytes as f64);
         let n = &mut self.nodes[node];
@@ -340,20 +403,46 @@ impl Run {
         }
         n.sent += 1;
         n.sent_before_out += u64::from(self.out_at.is_none());
-        let starts = n.line.awake(n.up_free_at.max(now));
-        n.up_free_at = starts + Duration::from_secs_f64(size / n.line.up_at(starts));
-        let mut out = n.up_free_at;
-        if let Some(rate) = self.world.machine {
-            self.machine_free_at = self.machine_free_at.max(now) + Duration::from_secs_f64(size / rate);
-            out = out.max(self.machine_free_at);
+        for taken in n.uplink.hand(now, to as u32, (chunk, request), size) {
+            self.send(now, to as usize, node as PeerId, What::Taken(taken));
         }
-        let comes = out + self.world.latency;
-        // The way holds what is on it; only where the receiver is behind, the sender waits for it.
-        let known = self.nodes[to as usize].down_free_at <= comes;
-        if known {
-            self.send(out, to as usize, node as PeerId, What::Left(chunk));
+        self.foresee(node);
+    }
+
+    /// What is due leaves the uplink.
+    fn depart(&mut self, node: usize) {
+        while let Some((to, cargo, taken)) = self.nodes[node].uplink.depart(self.now) {
+            for chunk in taken {
+                self.send(self.now, to as usize, node as PeerId, What::Taken(chunk));
+            }
+            let mut out = self.now;
+            if let Some(rate) = self.world.machine {
+                let time = Duration::from_secs_f64(self.world.chunk_size_bytes as f64 / rate);
+                self.machine_free_at = self.machine_free_at.max(out) + time;
+                out = self.machine_free_at;
+            }
+            self.send(out + self.world.latency, node, PeerId::from(to), What::Coming(cargo));
         }
-        self.send(comes, node, to, What::Coming(chunk, request, known));
+        self.foresee(node);
+    }
+
+    /// A chunk is with the receiver's downlink.
+    fn comes_down(&mut self, to: usize, from: u32, cargo: Cargo) {
+        let now = self.now;
+        if !self.nodes[from as usize].uplink.is_connected(to as u32) {
+            return;
+        }
+        let node = &mut self.nodes[to];
+        let time = self.world.chunk_size_bytes as f64 / node.line.down;
+        node.down_free_at = node.down_free_at.max(now) + Duration::from_secs_f64(time);
+        let here = node.down_free_at;
+        let waits = node.down_waits.entry(from).or_default();
+        *waits += 1;
+        if *waits == HELD_CHUNKS {
+            self.nodes[from as usize].uplink.hold(now, to as u32, true);
+            self.foresee(from as usize);
+        }
+        self.send(here, from as usize, to as PeerId, What::Chunk(cargo));
     }
 
     fn happens(&mut self, event: Event) {
@@ -361,38 +450,43 @@ impl Run {
         if self.nodes[to].gone || self.nodes[from as usize].gone {
             return;
         }
+        match event.what {
+            // The kernel does these, however its program sleeps.
+            What::Departure(change) if change == self.nodes[to].uplink.change => return self.depart(to),
+            What::Departure(_) => return,
+            What::Coming(cargo) => return self.comes_down(to, from, cargo),
+            _ => {}
+        }
         let awake = self.nodes[to].line.awake(self.now);
         if awake > self.now {
             return self.send(awake, from as usize, PeerId::from(event.to), event.what);
         }
         let peer = PeerId::from(from);
         match event.what {
-            What::Coming(chunk, request, known) => {
-                let node = &mut self.nodes[to];
-                let time = self.world.chunk_size_bytes as f64 / node.line.down;
-                node.down_free_at = node.down_free_at.max(self.now) + Duration::from_secs_f64(time);
-                let here = node.down_free_at;
-                if !known {
-                    self.send(here, to, peer, What::Left(chunk));
-                }
-                self.send(here, from as usize, PeerId::from(event.to), What::Chunk(chunk, request));
-            }
-            What::Chunk(chunk, request) => self.arrives(to, from, chunk, request),
-            What::Left(chunk) => self.feed(to, Input::Sent(peer, chunk)),
+            What::Chunk(cargo) => self.arrives(to, from, cargo),
+            What::Taken(chunk) => self.feed(to, Input::Sent(peer, chunk)),
             What::Haves(r) => self.feed(to, Input::Haves(peer, r.to_vec())),
             What::Suggest(c) => self.feed(to, Input::Suggested(peer, in_order(&c))),
             What::Decline(c, full) => self.feed(to, Input::Declined { peer, ranges: ranges(c), full }),
-            What::Pace(rate) => self.feed(to, Input::Paced(peer, rate)),
             What::Request(id, c) => self.feed(to, Input::Requested(peer, id, in_order(&c))),
             What::Refuse(request, c, lost) => {
                 self.feed(to, Input::Refused { peer, request, ranges: ranges(c), lost });
             }
             What::Cancel(c) => self.feed(to, Input::Cancelled(peer, ranges(c))),
+            What::Coming(_) | What::Departure(_) => {}
         }
     }
 
-    fn arrives(&mut self, to: usize, from: u32, chunk: u32, request: RequestId) {
+    fn arrives(&mut self, to: usize, from: u32, (chunk, request): Cargo) {
         let (now, peer) = (self.now, PeerId::from(from));
+        let node = &mut self.nodes[to];
+        // Nothing has come from whom the session ended with.
+        let Some(waits) = node.down_waits.get_mut(&from).filter(|waits| **waits > 0) else { return };
+        *waits -= 1;
+        if *waits == HELD_CHUNKS - 1 {
+            self.nodes[from as usize].uplink.hold(now, to as u32, false);
+            self.foresee(from as usize);
+        }
         let node = &mut self.nodes[to];
         let total = node.received_from.entry(from).or_default();
         *total += self.world.chunk_size_bytes;

@@ -2,41 +2,34 @@
 
 use std::{ops::Range, time::Duration};
 
-use super::{Effect, OWED_MAX, PeerId, SMOOTHING, SUGGESTED_MAX, Scheduler, TICK, Time, peer::Peer};
+use super::{Effect, OWED_MAX, PeerId, SUGGESTED_MAX, Scheduler, Time, peer::Peer};
 
-/// Nothing has been suggested for so long: we ask by ourselves.
-const UNFED: Duration = Duration::from_millis(500);
-/// In a large swarm a seed comes to each of us in its turn, and is not to be asked out of it.
-const UNFED_EACH: Duration = Duration::from_millis(50);
-/// A chunk in flight for longer may be asked for elsewhere too when nothing else is left to ask.
-const LATE: Duration = Duration::from_secs(2);
-/// Late chunks that are asked for elsewhere at a time.
-const LATE_MAX: usize = 8;
-/// What comes to us at once fills our line for so long,
-const INTAKE_TIME: Duration = Duration::from_millis(500);
-/// and is at least so many chunks: one from each of some slow lines.
-const INTAKE_CHUNKS: u32 = 12;
+/// Nothing has been suggested to us, nothing came, and nothing came to anybody else, for so long, and so many times as long as it ever took: we ask by ourselves.
+const UNFED: Duration = Duration::from_secs(5);
+/// See [`UNFED`].
+const UNFED_TIMES: u32 = 4;
+/// A chunk that is in flight for so many times as long as chunks usually are may be asked for elsewhere too when nothing else is left to
+/// ask.
+const LATE_TIMES: u32 = 2;
+/// Late chunks that are asked for elsewhere: a few, and one of so many.
+const LATE_MAX: u32 = 6;
+/// See [`LATE_MAX`].
+const LATE_SHARE: u32 = 100;
 /// Places looked at for the rarest chunk that a peer has.
 const PROBES: usize = 64;
 
 impl Scheduler {
-    /// Chunks that may be in flight to us: memory does not grow with the swarm.
-    fn budget(&self) -> u32 {
-        let filled = self.intake * INTAKE_TIME.as_secs_f64() / self.chunk_size_bytes as f64;
-        (filled as u32).saturating_add(INTAKE_CHUNKS).min(self.window_chunks)
-    }
-
     /// Whether one more chunk may come from the peer: no single one takes all of what may come.
     fn has_room_for(&self, peer: &Peer) -> bool {
-        let budget = self.budget() as usize;
+        let room = self.intake.limit() as usize;
         let share = if peer.stalls > 0 {
             1
         } else if self.sources > 1 {
-            budget.div_ceil(2)
+            room.div_ceil(2)
         } else {
-            budget
+            room
         };
-        self.in_flight.len() < budget && peer.asked.len() < share && peer.owed.len() < OWED_MAX
+        self.in_flight.len() < room && peer.asked.len() < share && peer.owed.len() < OWED_MAX
     }
 
     /// The peer would send us chunks: each is asked for, or declined.
@@ -45,6 +38,9 @@ impl Scheduler {
         if total > SUGGESTED_MAX {
             self.effects.push_back(Effect::Drop(id, "it suggests more chunks at once than the protocol allows"));
             return;
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.suggests = true;
         }
         let (mut taken, mut had, mut no_room) = (Vec::new(), Vec::new(), Vec::new());
         for chunk in ranges.iter().cloned().flatten() {
@@ -67,8 +63,9 @@ impl Scheduler {
             }
         }
         if !taken.is_empty() {
-            self.fed_at = now;
+            self.fed(now);
         }
+        self.intake.hungers(!no_room.is_empty() || self.in_flight.len() as u32 >= self.intake.limit());
         self.request(id, taken);
         for (chunks, full) in [(had, false), (no_room, true)] {
             if !chunks.is_empty() {
@@ -81,7 +78,7 @@ impl Scheduler {
     fn is_free(&self, now: Time, id: PeerId, chunk: u32) -> bool {
         match self.in_flight.get(&chunk).map(Vec::as_slice) {
             None => true,
-            Some([one]) => *one != id && self.all_in_flight() && self.is_late(now, *one, chunk),
+            Some([one]) => *one != id && self.late_left() > 0 && self.all_in_flight() && self.is_late(now, *one, chunk),
             Some(_) => false,
         }
     }
@@ -90,9 +87,19 @@ impl Scheduler {
         self.in_flight.len() as u32 + self.have.count() >= self.have.len()
     }
 
+    /// How many more may be asked for twice.
+    fn late_left(&self) -> u32 {
+        (LATE_MAX + self.have.len() / LATE_SHARE).saturating_sub(self.late_asked)
+    }
+
     fn is_late(&self, now: Time, from: PeerId, chunk: u32) -> bool {
         let since = self.peers.get(&from).and_then(|p| p.asked.get(&chunk)).copied().unwrap_or(Time::ZERO);
-        now.saturating_sub(since) > LATE
+        !self.flight.is_zero() && now.saturating_sub(since) > self.flight * LATE_TIMES
+    }
+
+    /// Something comes, or will.
+    pub(super) fn fed(&mut self, now: Time) {
+        self.longest_unfed = self.longest_unfed.max(now.saturating_sub(std::mem::replace(&mut self.fed_at, now)));
     }
 
     /// Notes that the chunk comes from the peer.
@@ -105,6 +112,11 @@ impl Scheduler {
         peer.asked.insert(chunk, now);
         peer.owed.entry(chunk).or_default().push(request);
         let from = self.in_flight.entry(chunk).or_default();
+        if from.is_empty() {
+            self.intake.begin(now);
+        } else {
+            self.late_asked += 1;
+        }
         if !from.contains(&id) {
             from.push(id);
         }
@@ -119,34 +131,58 @@ impl Scheduler {
         }
     }
 
-    /// Asks by ourselves where nobody suggests anything, and elsewhere for what is late.
+    /// Asks by ourselves: for what will not come from where it was to come from; for what is late; and, where nobody suggests anything,
+    /// for anything.
     pub(super) fn pull(&mut self, now: Time, ticks: bool) {
-        if !self.fetches || self.have.is_full() || now.saturating_sub(self.fed_at) < self.patience() {
+        if !self.fetches || self.have.is_full() {
             return;
         }
-        let unfed = !self.all_in_flight();
-        if unfed {
+        self.pull_orphans(now);
+        if self.all_in_flight() {
+            if ticks {
+                self.pull_late(now);
+            }
+            return;
+        }
+        let unfed = now.saturating_sub(self.fed_at) > UNFED.max(self.longest_unfed * UNFED_TIMES);
+        if unfed || self.pulls {
             let ids: Vec<PeerId> = self.peers.keys().copied().collect();
             // Not the same one first each time, where few chunks may come at once.
             let start = self.next_request as usize % ids.len().max(1);
+            self.pulls = false;
             for id in ids[start..].iter().chain(&ids[..start]) {
-                self.pull_from(now, *id);
+                self.pull_from(now, *id, unfed);
             }
         }
-        if ticks && self.all_in_flight() {
-            self.pull_late(now);
+    }
+
+    /// Those who declined it elsewhere do not suggest it again.
+    fn pull_orphans(&mut self, now: Time) {
+        while (self.in_flight.len() as u32) < self.intake.limit() {
+            let Some(chunk) = self.orphans.pop_front() else { return };
+            if self.have.contains(chunk) || self.in_flight.contains_key(&chunk) {
+                continue;
+            }
+            let able = self.peers.iter().filter(|(_, p)| p.has.contains(chunk) && !p.receiving.contains(&chunk));
+            let able = able.filter(|(_, p)| self.has_room_for(p));
+            let best = able.max_by(|(_, a), (_, b)| {
+                let order = |p: &Peer| (p.stalls == 0, std::cmp::Reverse(p.asked.len()));
+                order(a).cmp(&order(b)).then(a.rate().total_cmp(&b.rate()))
+            });
+            let Some(id) = best.map(|(id, _)| *id) else { continue };
+            self.book(now, id, chunk);
+            self.request(id, vec![chunk]);
         }
     }
 
-    fn patience(&self) -> Duration {
-        UNFED + UNFED_EACH * self.fetchers as u32
-    }
-
-    fn pull_from(&mut self, now: Time, id: PeerId) {
+    /// Asks a peer that never suggests anything, one chunk at first, more as they come. Whoever does suggest has its reasons not to
+    /// suggest anything to us, unless all of them have been silent.
+    fn pull_from(&mut self, now: Time, id: PeerId, unfed: bool) {
         let mut picked = Vec::new();
         while let Some(peer) = self.peers.get(&id) {
-            let dry = peer.has.is_empty() || peer.asked.len() >= peer.depth(self.chunk_size_bytes) as usize;
-            if dry || !self.has_room_for(peer) {
+            let goes_on = !peer.suggests && peer.pulled > 0;
+            self.pulls |= goes_on;
+            if !(unfed || goes_on) || peer.asked.len() as u32 > peer.pulled || !self.has_room_for(peer) {
                 break;
             }
             let Some(chunk) = self.rarest_of(peer) else { break };
@@ -184,7 +220,7 @@ impl Scheduler {
             .map(|(chunk, from)| (*chunk, from[0]))
             .collect();
         late.sort_unstable();
-        for (chunk, from) in late.into_iter().take(LATE_MAX) {
+        for (chunk, from) in late.into_iter().take(self.late_left() as usize) {
             let able = self.peers.iter().filter(|(id, p)| {
                 **id != from && p.asked.is_empty() && p.has.contains(chunk) && !p.receiving.contains(&chunk)
             });
@@ -193,11 +229,5 @@ impl Scheduler {
             self.book(now, id, chunk);
             self.request(id, vec![chunk]);
         }
-    }
-
-    /// Measures what all peers together send us.
-    pub(super) fn take_in(&mut self, now: Time, bytes: u64) {
-        let seconds = now.saturating_sub(std::mem::replace(&mut self.ticked, now)).max(TICK / 2).as_secs_f64();
-        self.intake += SMOOTHING * (bytes as f64 / seconds - self.intake);
     }
 }

@@ -53,8 +53,6 @@ pub(super) enum Message {
         ranges: Vec<ArtifactRange>,
         full: bool,
     },
-    /// Bytes a second.
-    Pace(u64),
     Request(u64, Vec<ArtifactRange>),
     /// Ascending.
     Cancel(Vec<ArtifactRange>),
@@ -226,7 +224,6 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
         Message::Decline { ranges, full } => {
             Some(Kind::Decline(generated::Decline { ranges: to_ranges(ranges), full }))
         }
-        Message::Pace(bytes_per_second) => Some(Kind::Pace(generated::Pace { bytes_per_second })),
         Message::Request(id, r) => Some(Kind::Request(generated::Request { id, ranges: to_ranges(r) })),
         Message::Cancel(r) => Some(Kind::Cancel(generated::Cancel { ranges: to_ranges(r) })),
         Message::Refusal { request, ranges, lost } => {
@@ -298,7 +295,6 @@ pub(super) async fn read_message(
         Some(Kind::Haves(m)) => Message::Haves(from_ascending(m.ranges)?),
         Some(Kind::Suggestion(m)) => Message::Suggestion(from_ranges(m.ranges)?),
         Some(Kind::Decline(m)) => Message::Decline { ranges: from_ascending(m.ranges)?, full: m.full },
-        Some(Kind::Pace(m)) => Message::Pace(m.bytes_per_second),
         Some(Kind::Request(m)) => Message::Request(m.id, from_ranges(m.ranges)?),
         Some(Kind::Cancel(m)) => Message::Cancel(from_ascending(m.ranges)?),
         Some(Kind::Refusal(m)) => {
@@ -378,7 +374,6 @@ mod tests {
             Message::Haves(vec![(0, 0..1), (1, 5..2000), (1, 2001..2002)]),
             Message::Suggestion(vec![(1, 3..4), (0, 0..1)]),
             Message::Decline { ranges: vec![(0, 0..1), (1, 3..4)], full: true },
-            Message::Pace(12_500_000),
             Message::Request(9, vec![(1, 3..4), (0, 0..1)]),
             Message::Cancel(vec![(1, 3..4)]),
             Message::Refusal { request: 9, ranges: vec![(1, 3..9)], lost: true },

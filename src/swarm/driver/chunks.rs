@@ -138,7 +138,6 @@ impl Driver {
             Message::Decline { ranges, full } => {
                 self.ranges_input(id, ranges, |ranges| Input::Declined { peer: id, ranges, full });
             }
-            Message::Pace(rate) => self.input(Input::Paced(id, rate)),
             Message::Statements(all) => self.statements_told(id, all),
             Message::Complaint { artifact, index } => self.complained(id, artifact, index),
         }
@@ -235,7 +234,6 @@ impl Driver {
                     chunks.sort_unstable();
                     (peer, split(contents, &ranges(chunks), |ranges| Message::Decline { ranges, full }))
                 }
-                Effect::Pace(id, rate) => (id, vec![Message::Pace(rate)]),
                 Effect::Cancel(id, chunks) => (id, split(contents, &ranges(chunks), Message::Cancel)),
                 Effect::Refuse { peer, request, chunks, lost } => {
                     let refusal = |ranges| Message::Refusal { request, ranges, lost };
