@@ -115,8 +115,8 @@ impl Scheduler {
             } else {
                 // If it does not come, the peer asks for it by itself.
                 self.comes(now, id, chunk, Coming::Elsewhere);
+                self.answered(false);
             }
-            self.answered(false);
             self.not_first(now, id, chunk);
         }
         self.refresh(id);

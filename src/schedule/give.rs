@@ -15,7 +15,7 @@ use super::{
 const QUEUED_MIN: u32 = 2;
 /// A chunk is overtaken when so many times the width of our line has arrived that went out after it: it waits for its receiver.
 const OVERTAKEN: u32 = 4;
-/// A peer that takes nothing more is asked again after so long, if it says nothing before.
+/// A peer that takes nothing more is asked again after so long, and as long as a chunk takes, if it says nothing before.
 const FULL_TIME: Time = TICK.saturating_mul(3);
 /// Steps in which it is looked who is behind.
 const STEPS: u32 = 32;
@@ -24,7 +24,7 @@ const STEPS: u32 = 32;
 const PAIR: u32 = 2;
 
 /// Of suggestions no fewer are counted on than this part.
-const ACCEPTED_MIN: f64 = 0.25;
+const ACCEPTED_MIN: f64 = 0.5;
 /// What a new answer counts for against the old ones.
 const ACCEPTED_SMOOTHING: f64 = 1.0 / 16.0;
 
@@ -220,10 +220,11 @@ impl Scheduler {
 
     /// Peers that took nothing more are tried again.
     pub(super) fn retry_full(&mut self, now: Time) {
+        let after = FULL_TIME.max(self.line.took());
         let again: Vec<PeerId> = self
             .peers
             .iter_mut()
-            .filter(|(_, p)| p.full.is_some_and(|since| now.saturating_sub(since) >= FULL_TIME))
+            .filter(|(_, p)| p.full.is_some_and(|since| now.saturating_sub(since) >= after))
             .map(|(id, p)| {
                 p.full = None;
                 *id

@@ -177,7 +177,7 @@ impl Scheduler {
     pub fn new(have: ChunkSet, chunk_size_bytes: u64, window_bytes: u64, seed: u64) -> Self {
         let count = have.len();
         let complete = have.is_full();
-        let window_chunks = (window_bytes / chunk_size_bytes.max(1)).clamp(8, 256) as u32;
+        let window_chunks = (window_bytes / chunk_size_bytes.max(1)).clamp(16, 256) as u32;
         let mut scheduler = Scheduler {
             peers: BTreeMap::new(),
             seeds: 0,

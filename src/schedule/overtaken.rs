@@ -50,6 +50,11 @@ impl Overtaken {
         self.begun
     }
 
+    /// How long it lately took.
+    pub(super) fn took(&self) -> Duration {
+        self.took
+    }
+
     /// Something is here that was waited for since then.
     pub(super) fn done(&mut self, now: Time, since: Time) {
         self.done += 1;

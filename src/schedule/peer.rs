@@ -9,7 +9,7 @@ use super::{REQUESTED_MAX, RequestId, SMOOTHING, STALL, Time, passing::Passing};
 use crate::manifest::ChunkSet;
 
 /// Who owes us something may be silent for so many times as long as chunks take, and
-const FLIGHTS: u32 = 4;
+const FLIGHTS: u32 = 8;
 /// at first never for longer than this.
 const STALL_MAX: Duration = Duration::from_secs(120);
 

@@ -1,6 +1,6 @@
 //! What we take: suggestions that are accepted, and, where nobody suggests anything, requests of our own.
 
-use std::{ops::Range, time::Duration};
+use std::{cmp::Reverse, ops::Range, time::Duration};
 
 use super::{Effect, OWED_MAX, PeerId, SUGGESTED_MAX, Scheduler, Time, peer::Peer};
 
@@ -165,9 +165,10 @@ impl Scheduler {
             }
             let able = self.peers.iter().filter(|(_, p)| p.has.contains(chunk) && !p.receiving.contains(&chunk));
             let able = able.filter(|(_, p)| self.has_room_for(p));
-            let best = able.max_by(|(_, a), (_, b)| {
-                let order = |p: &Peer| (p.stalls == 0, std::cmp::Reverse(p.asked.len()));
-                order(a).cmp(&order(b)).then(a.rate().total_cmp(&b.rate()))
+            // A seed's line has more to do, and not everyone asks the same one.
+            let best = able.max_by_key(|(id, p)| {
+                let chance = (**id ^ u64::from(chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+                (p.stalls == 0, !p.came_complete, Reverse(p.asked.len()), chance)
             });
             let Some(id) = best.map(|(id, _)| *id) else { continue };
             self.book(now, id, chunk);
