@@ -110,7 +110,10 @@ impl Scheduler {
                 continue;
             }
             if full {
-                peer.full = Some(now);
+                if peer.full != Some(now) {
+                    peer.full = Some(now);
+                    self.full.push_back((now, id));
+                }
                 self.comes_no_more(now, id, chunk);
             } else {
                 // If it does not come, the peer asks for it by itself.

@@ -221,17 +221,14 @@ impl Scheduler {
     /// Peers that took nothing more are tried again.
     pub(super) fn retry_full(&mut self, now: Time) {
         let after = FULL_TIME.max(self.line.took());
-        let again: Vec<PeerId> = self
-            .peers
-            .iter_mut()
-            .filter(|(_, p)| p.full.is_some_and(|since| now.saturating_sub(since) >= after))
-            .map(|(id, p)| {
-                p.full = None;
-                *id
-            })
-            .collect();
-        for id in again {
-            self.refresh(id);
+        while let Some((since, id)) =
+            self.full.front().copied().filter(|(since, _)| now.saturating_sub(*since) >= after)
+        {
+            self.full.pop_front();
+            if let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.full == Some(since)) {
+                peer.full = None;
+                self.refresh(id);
+            }
         }
     }
 }

@@ -172,7 +172,13 @@ impl Scheduler {
                 self.effects.push_back(Effect::Tell(*id, told));
             }
         }
-        self.refresh_all();
+        // Only who lacked nothing before is another one now.
+        let new = chunks.len() as u32;
+        let others: Vec<PeerId> =
+            self.peers.iter().filter(|(_, p)| p.useful() > 0 && p.useful() <= new).map(|(id, _)| *id).collect();
+        for id in others {
+            self.refresh(id);
+        }
     }
 
     /// The chunk is announced: from now on it may be suggested.

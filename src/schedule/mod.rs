@@ -115,6 +115,8 @@ pub struct Scheduler {
     intake: Width,
     /// Smoothed time from a request to its chunk.
     flight: Duration,
+    /// Who has sent nothing of what it owes for long, though part of it may be here.
+    silent: BTreeSet<PeerId>,
     /// Chunks that were asked for elsewhere because they were late.
     late_asked: u32,
     /// When something was last suggested to us or came, and the longest time between two of these.
@@ -146,6 +148,8 @@ pub struct Scheduler {
     ready: BTreeSet<(u32, u32, u64, PeerId)>,
     deal_to: BTreeSet<(u64, u64, PeerId)>,
     askers: BTreeSet<(u32, u64, PeerId)>,
+    /// Peers that took nothing more, and since when.
+    full: VecDeque<(Time, PeerId)>,
     /// How many could be given something, had they not enough on their way.
     takers: usize,
     /// Suggestions without an answer, and those of them that nobody waits for.
@@ -192,6 +196,7 @@ impl Scheduler {
             missing: Rarity::new(count),
             intake: Width::new(INTAKE_FIRST.min(window_chunks), window_chunks),
             flight: Duration::ZERO,
+            silent: BTreeSet::new(),
             late_asked: 0,
             fed_at: Time::ZERO,
             longest_unfed: Duration::ZERO,
@@ -210,6 +215,7 @@ impl Scheduler {
             ready: BTreeSet::new(),
             deal_to: BTreeSet::new(),
             askers: BTreeSet::new(),
+            full: VecDeque::new(),
             takers: 0,
             suggestions: 0,
             unheard: 0,
@@ -462,14 +468,20 @@ impl Scheduler {
             self.effects.push_back(Effect::EveryChunkOut(out));
         }
         let mut freed: Vec<(PeerId, Vec<u32>)> = Vec::new();
-        for (id, peer) in &mut self.peers {
+        // Only those of whom something is on its way, and each once.
+        let mut waited: BTreeSet<PeerId> = self.in_flight.values().flatten().copied().collect();
+        self.silent.retain(|id| self.peers.get(id).is_some_and(Peer::is_waited_for));
+        waited.extend(&self.silent);
+        for id in waited {
+            let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.measure(now);
             if peer.stalled(now, self.flight) {
-                freed.push((*id, std::mem::take(&mut peer.asked).into_keys().collect()));
+                freed.push((id, std::mem::take(&mut peer.asked).into_keys().collect()));
                 peer.stalls += 1;
                 peer.last_byte = now;
+                self.silent.insert(id);
                 if peer.stalls >= STALLS_MAX {
-                    self.effects.push_back(Effect::GiveUp(*id, "it has sent nothing for long"));
+                    self.effects.push_back(Effect::GiveUp(id, "it has sent nothing for long"));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::{REQUESTED_MAX, RequestId, SMOOTHING, STALL, Time, passing::Passing};
+use super::{REQUESTED_MAX, RequestId, SMOOTHING, STALL, TICK, Time, passing::Passing};
 use crate::manifest::ChunkSet;
 
 /// Who owes us something may be silent for so many times as long as chunks take, and
@@ -240,20 +240,20 @@ impl Peer {
         }
     }
 
-    /// Updates the rate, if something was on its way, and says how many bytes came since the last time.
-    pub(super) fn measure(&mut self, now: Time) -> u64 {
-        let seconds = now.saturating_sub(self.measured_at).as_secs_f64();
-        if seconds < 0.05 {
-            return 0;
+    /// Updates the rate; to be called at each tick at which something is on its way.
+    pub(super) fn measure(&mut self, now: Time) {
+        let since = now.saturating_sub(self.measured_at);
+        if since < TICK / 2 {
+            return;
         }
         let bytes = self.bytes - self.measured_bytes;
         (self.measured_at, self.measured_bytes) = (now, self.bytes);
-        if bytes == 0 && self.asked.is_empty() && self.receiving.is_empty() {
-            return 0;
+        if since > TICK * 3 {
+            // For some time nothing was on its way.
+            return;
         }
-        let sample = bytes as f64 / seconds;
+        let sample = bytes as f64 / since.as_secs_f64();
         self.rate = if self.rate == 0.0 { sample } else { self.rate + SMOOTHING * (sample - self.rate) };
-        bytes
     }
 
     /// Bytes a second, as last measured.
