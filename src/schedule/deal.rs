@@ -1,8 +1,9 @@
 //! Which chunk is suggested next, and to whom.
 //!
-//! A seed deals first copies: to whom holds fewest that nobody else has yet, and to nobody who holds more than a few. Who passes on fast
-//! is free for the next one soon, and who passes on slowly is not: what each is dealt follows from what it does, and nothing is measured
-//! that could be measured wrongly. Where nobody may be dealt to, our line is ahead of the peers': it sends what they are behind with.
+//! A seed deals first copies: to whom would soonest have passed on what it holds alone and nobody else has, and to nobody who holds more
+//! than its part of what our line carries. How fast each passes on is seen by what others announce (`passing.rs`), in the time only in
+//! which it had something to pass on; it is believed for four copies, and nobody counts for so little that it is never tried again.
+//! Where nobody may be dealt to, our line is ahead of the peers': it sends what has waited longest.
 
 use super::{PeerId, Scheduler, Time, peer::Peer};
 

@@ -7,9 +7,9 @@
 //!    from elsewhere, or because as much is on its way already as its line takes. So a line is never idle while somebody lacks what
 //!    its node has, no chunk comes twice, and no receiver is flooded.
 //! 2. A line is clocked by what arrives over it, as receivers say at once (`give.rs`). How many chunks are on it at a time is found by
-//!    trial (`width.rs`). No rate and no time is estimated to decide by.
-//! 3. A seed deals first copies: chunks that nobody else has, in the file's order, to whom holds fewest alone, and no more than a few to
-//!    anyone (`deal.rs`). A copy counts as passed on when somebody else announces the chunk. So no chunk waits for a slow uplink.
+//!    trial (`width.rs`), and who is not to be waited for by who has overtaken it (`overtaken.rs`): counts, and no seconds.
+//! 3. A seed deals first copies: chunks that nobody else has, in the file's order, to whom would soonest have passed them on (`deal.rs`).
+//!    A copy counts as passed on when somebody else announces the chunk. So no chunk waits for a slow uplink.
 //! 4. What a seed's line carries beyond that goes to what has waited longest to be passed on, and everyone else's line to what is
 //!    rarest, in turn to all who lack it.
 //! 5. What does not come from where it was to come from is asked for elsewhere. A node to which nobody suggests anything asks by itself.
@@ -181,6 +181,7 @@ impl Scheduler {
     pub fn new(have: ChunkSet, chunk_size_bytes: u64, window_bytes: u64, seed: u64) -> Self {
         let count = have.len();
         let complete = have.is_full();
+        // However large chunks are, some lines at once are needed to fill one.
         let window_chunks = (window_bytes / chunk_size_bytes.max(1)).clamp(16, 256) as u32;
         let mut scheduler = Scheduler {
             peers: BTreeMap::new(),
