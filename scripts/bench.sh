@@ -2,6 +2,7 @@
 # Measures against other ways of doing the same, in turn, and prints tables with ratios.
 #
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
+#   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
 #
 # Makes a throw-away PostgreSQL with a plausible network of that much snapshot text; PGHOST, PGPORT, PGUSER and PGPASSWORD
 # name another server, where the databases regenesis_bench_* are made and left. KWIL_ADMIN=/path/to/kwil-admin (v0.9) adds Kwil's
@@ -12,7 +13,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3]"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], or scripts/bench.sh swarm [--size 500M]"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -26,6 +27,20 @@ scale_of() {
     esac
 }
 
+if [ "${1:-}" = swarm ]; then
+    shift
+    size=500M
+    if [ "${1:-}" = --size ]; then
+        size=${2:-}
+        shift 2 || usage "--size wants a value"
+    fi
+    [ $# -eq 0 ] || usage "no such flag: $1"
+    need_rust
+    install_packages
+    target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+    cargo build --release --locked --quiet --target-dir "$target"
+    exec python3 scripts/bench/swarm.py "$target/release/regenesis" "$size"
+fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift
 size=3G rounds=3

@@ -11,7 +11,7 @@
 //! | [`base`] | hashes and ids, limits, errors, durable writes, clock, tasks | nothing of ours |
 //! | [`kwil_formats`] | PURE, a package of its own: both families' formats, the text of a dump, judgements | nothing of ours |
 //! | [`manifest`] | PURE: layout, canonical bytes, signatures, trust, ticket | `base`, `kwil_formats` |
-//! | [`schedule`] | PURE: who sends which chunk to whom | `base`, `manifest` |
+//! | [`schedule`] | PURE: who sends which chunk to whom, and a simulator of that | `base`, `manifest` |
 //! | [`database`] | Postgres: one consistent cut, and pg_dump | pure rooms |
 //! | [`snapshot`] | database -> filter -> hash -> gzip -> file, and back for verification | `database`, pure rooms |
 //! | [`store`] | chunks on disk, the have-journal, resume | pure rooms |

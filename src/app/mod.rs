@@ -6,6 +6,7 @@ pub mod clean;
 pub mod confirm;
 pub mod cosign;
 pub mod demo;
+pub mod drill;
 pub mod fetch;
 pub mod files;
 pub mod genesis;

@@ -59,8 +59,8 @@ pub const BULK_STREAMS_MAX: usize = 4;
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Handshakes that one peer may fail before it is refused for a while. Not its address: others stand behind that, too. Enforced by `swarm`.
 pub const HANDSHAKE_FAILURES_MAX: u32 = 5;
-/// Bytes that may be on their way from one peer. Enforced by `schedule`.
-pub const WINDOW_BYTES: u64 = 16 << 20;
+/// Bytes that may be on their way to a node, from all peers together; 16 chunks where those are more. Enforced by `schedule`.
+pub const WINDOW_BYTES: u64 = 64 << 20;
 /// Members of one swarm that a node is connected to at once. Enforced by `swarm`.
 pub const PEERS_MAX: usize = 256;
 /// Addresses in one peer-exchange message. Enforced by `swarm`.

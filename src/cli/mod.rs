@@ -8,6 +8,7 @@ mod cosign;
 mod database;
 mod demo;
 mod digest;
+mod drill;
 mod evidence;
 mod genesis;
 mod genesis_flags;
@@ -202,6 +203,8 @@ enum Command {
     Key(key::KeyCommand),
     /// List what killed runs have left, and remove it when asked
     Clean(clean::CleanArgs),
+    /// Predict how long a swarm takes on declared lines, and what holds it up
+    Drill(drill::DrillArgs),
     /// The steps of a part in a migration, with commands to copy: guide lead, guide validator, guide relay
     Guide(guide::GuideArgs),
     /// Show a whole migration on this machine, on a throw-away Postgres
@@ -224,6 +227,7 @@ impl Command {
             Command::Setup(command) => command.run(session).await,
             Command::Key(command) => command.run(session).await,
             Command::Clean(args) => args.run(session).await,
+            Command::Drill(args) => args.run(session).await,
             Command::Guide(args) => args.run(session).await,
             Command::Demo(args) => args.run(session).await,
         }

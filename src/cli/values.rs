@@ -54,6 +54,30 @@ impl FromStr for Size {
     }
 }
 
+/// Bits a second, written such as `25M` or `1.5G`; units are powers of 1000, as lines are sold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Rate(pub(crate) f64);
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || "expected a rate in bits a second such as 500K, 25M or 1.5G".to_owned();
+        let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+        let (number, unit) = text.split_at(digits);
+        let factor = match unit.to_ascii_lowercase().trim_end_matches("bit/s").trim_end_matches("bit") {
+            "" => 1.0,
+            "k" => 1e3,
+            "m" => 1e6,
+            "g" => 1e9,
+            _ => return Err(bad()),
+        };
+        let number: f64 = number.parse().map_err(|_| bad())?;
+        let rate = number * factor;
+        if (1e3..=1e12).contains(&rate) { Ok(Rate(rate)) } else { Err("expected between 1K and 1000G".to_owned()) }
+    }
+}
+
 /// A flag's text that is never shown, because it may be a password or a key.
 #[derive(Clone)]
 pub(crate) struct Secret(pub(crate) Zeroizing<String>);
@@ -113,6 +137,16 @@ mod tests {
         }
         for bad in ["", "M", "-1", "1X", "1.2.3", "99999999999T"] {
             assert!(bad.parse::<Size>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn rates_are_read() {
+        for (text, bits) in [("25M", 25e6), ("1.5G", 1.5e9), ("500kbit", 5e5), ("64000", 64e3), ("1Gbit/s", 1e9)] {
+            assert_eq!(text.parse(), Ok(Rate(bits)), "{text}");
+        }
+        for bad in ["", "M", "0", "10", "-1M", "1T", "9999G", "1.2.3M"] {
+            assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
     }
 

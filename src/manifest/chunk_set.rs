@@ -104,6 +104,19 @@ impl ChunkSet {
         None
     }
 
+    /// First chunk at or after `from` that is in this set and not in `other`, of as many chunks.
+    pub fn first_not_in(&self, other: &ChunkSet, from: u32) -> Option<u32> {
+        let first = from as usize / 64;
+        let words = self.words.iter().zip(&other.words).enumerate().skip(first);
+        words
+            .map(|(i, (mine, theirs))| {
+                let word = mine & !theirs;
+                (i, if i == first { word >> (from % 64) << (from % 64) } else { word })
+            })
+            .find(|(_, word)| *word != 0)
+            .map(|(i, word)| i as u32 * 64 + word.trailing_zeros())
+    }
+
     /// The set as ranges, ascending, none touching the next.
     pub fn ranges(&self) -> Vec<Range<u32>> {
         ranges(self.iter())
@@ -150,6 +163,17 @@ mod tests {
             let mut set = ChunkSet::empty(len);
             for c in &chunks { set.insert(*c); }
             prop_assert_eq!(set.first_missing(from), (from..len).find(|c| !set.contains(*c)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn first_not_in_agrees_with_a_plain_search(len in 1u32..200, a in proptest::collection::vec(0u32..200, 0..200), b in proptest::collection::vec(0u32..200, 0..200), from in 0u32..220) {
+            let (mut mine, mut theirs) = (ChunkSet::empty(len), ChunkSet::empty(len));
+            for c in a { mine.insert(c); }
+            for c in b { theirs.insert(c); }
+            let plain = (from..len).find(|c| mine.contains(*c) && !theirs.contains(*c));
+            prop_assert_eq!(mine.first_not_in(&theirs, from), plain);
         }
     }
 

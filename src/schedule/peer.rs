@@ -1,98 +1,176 @@
 //! What the scheduler knows of one peer.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     time::Duration,
 };
 
-use super::{PIPELINE_TIME, REQUESTED_MAX, RequestId, SEED_SILENCE, SMOOTHING, STALL, Time};
+use super::{REQUESTED_MAX, RequestId, SMOOTHING, STALL, TICK, Time, passing::Passing};
 use crate::manifest::ChunkSet;
 
-/// Chunks asked of a peer whose rate is not known yet.
-const FIRST_DEPTH: u32 = 4;
+/// Who owes us something may be silent for so many times as long as chunks take, and
+const FLIGHTS: u32 = 8;
+/// at first never for longer than this.
+const STALL_MAX: Duration = Duration::from_secs(120);
+
+/// A chunk of ours that the peer will have soon, as far as we know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Coming {
+    /// We suggested it and wait for the answer; its number among all suggestions, and since when.
+    Suggested(u64, Time),
+    /// It asked for it: it waits for our line, or is on it until the peer has it.
+    Asked,
+    /// It comes from somebody else.
+    Elsewhere,
+}
+
+/// A chunk on the line to a peer: until the peer says that it has it, whatever the socket has taken.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OnLine {
+    pub(super) chunk: u32,
+    /// The request that it answers.
+    pub(super) request: RequestId,
+    /// Its number among all chunks that went to our line.
+    pub(super) number: u64,
+    pub(super) since: Time,
+    /// It counts among what our line carries; not when it waits for its receiver's.
+    pub(super) counts: bool,
+}
+
+/// A chunk that the peer asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) request: RequestId,
+    /// We had suggested it.
+    pub(super) suggested: bool,
+}
 
 /// One session's state; all of it is forgotten when the session ends.
 #[derive(Debug)]
 pub(super) struct Peer {
     /// What it said it has.
     pub(super) has: ChunkSet,
-    /// It once had everything: it no longer counts among the holders.
-    pub(super) was_seed: bool,
-    /// It had everything when it first spoke: it deals, or has dealt.
+    /// It had everything when it first spoke: it counts among the seeds and not among the holders.
     pub(super) came_complete: bool,
-    /// Chunks we asked for (or are being dealt) and have not got, since when.
+
+    // What we take from it.
+    /// Chunks we asked for and have not got, since when.
     pub(super) asked: HashMap<u32, Time>,
     /// Requests of each chunk that it has not answered yet, whether they were taken back or not.
     pub(super) owed: HashMap<u32, Vec<RequestId>>,
     /// Chunks whose bytes are coming.
     pub(super) receiving: HashSet<u32>,
-    /// Chunks that it dealt us in this session.
-    pub(super) dealt_us: ChunkSet,
-    /// It had nothing to ask it for when so many chunks had become free.
-    pub(super) dry: Option<u64>,
-    /// Credit we gave it and it has not spent.
-    pub(super) credit_given: u32,
-    /// Credit it gave us and we have not spent.
-    pub(super) credit_got: u32,
-    /// The last request it made.
-    pub(super) last_request: RequestId,
-    /// Chunks it asked for, and got no answer yet: by which request.
-    pub(super) wanted: HashMap<u32, RequestId>,
-    /// The same in its order; some may be answered by now.
-    pub(super) wants: VecDeque<(u32, RequestId)>,
-    /// Chunks on the line to it, and the requests they answer; none: dealt on credit.
-    pub(super) sending: Vec<(u32, Option<RequestId>)>,
-    /// Chunks dealt to it that it has not announced yet.
-    pub(super) dealt: BTreeSet<u32>,
-    /// When it last dealt us a chunk.
-    pub(super) last_dealt: Time,
     /// When a byte last came, or was first waited for.
     pub(super) last_byte: Time,
     /// How often it left us waiting since its last byte.
     pub(super) stalls: u32,
-    /// Chunks it sent us by name since it last dealt one.
-    pub(super) by_name: u32,
-    /// Smoothed time between two chunks it dealt us; zero until known.
-    deal_gap: Duration,
+    /// Smoothed time from a request to its chunk; zero until known.
+    pub(super) flight: Duration,
     bytes: u64,
     measured_bytes: u64,
     measured_at: Time,
     /// Smoothed bytes a second while something was on its way; 0 until known.
     rate: f64,
+
+    /// It has suggested something to us.
+    pub(super) suggests: bool,
+    /// Chunks that came from it because we asked by ourselves.
+    pub(super) pulled: u32,
+
+    // What we give it.
+    /// The last request it made.
+    pub(super) last_request: RequestId,
+    /// Chunks it asked for, and got no answer yet.
+    pub(super) wanted: HashMap<u32, Wanted>,
+    /// The same in its order; some may be answered by now.
+    pub(super) wants: VecDeque<(u32, RequestId)>,
+    /// Of them those that we had suggested.
+    pub(super) solicited: u32,
+    /// Chunks handed to its connection and not taken by its socket.
+    pub(super) handed: Vec<u32>,
+    /// Chunks on the line to it, and how many of them count.
+    pub(super) on_line: Vec<OnLine>,
+    pub(super) counting: u32,
+    /// How many of the chunks that it asked for wait for our line, as they were last counted.
+    pub(super) waiting: u32,
+    /// Chunks of ours that it will have soon.
+    pub(super) coming: HashMap<u32, Coming>,
+    /// How many of them are suggestions without an answer.
+    pub(super) suggested: u32,
+    /// How many of those have been overtaken by so many others that nobody is to wait for the answer.
+    pub(super) unheard: u32,
+    /// Chunks that we have announced and it has not.
+    pub(super) lacking: u32,
+    /// It takes nothing more for now, since when.
+    pub(super) full: Option<Time>,
+    /// Where the search for a chunk that it lacks goes on.
+    pub(super) cursor: u32,
+    /// It could be given something, had it not enough on its way.
+    pub(super) lacks: bool,
+    /// Its places in the queues of those that can be given something, that can be dealt to, and that wait for what they asked for.
+    pub(super) in_ready: Option<(u32, u32, u64)>,
+    pub(super) in_deal: Option<(u64, u64)>,
+    pub(super) in_askers: Option<(u32, u64)>,
+    /// When it was last given something, as a count.
+    pub(super) served: u64,
+    /// First copies that we gave it and nobody else has yet, and how it passes them on.
+    pub(super) sole: u32,
+    pub(super) passing: Passing,
 }
 
 impl Peer {
     pub(super) fn new(chunks: u32, now: Time) -> Self {
         Peer {
             has: ChunkSet::empty(chunks),
-            was_seed: false,
             came_complete: false,
             asked: HashMap::new(),
             owed: HashMap::new(),
             receiving: HashSet::new(),
-            dealt_us: ChunkSet::empty(chunks),
-            dry: None,
-            credit_given: 0,
-            credit_got: 0,
-            last_request: 0,
-            wanted: HashMap::new(),
-            wants: VecDeque::new(),
-            sending: Vec::new(),
-            dealt: BTreeSet::new(),
-            last_dealt: now,
             last_byte: now,
             stalls: 0,
-            by_name: 0,
-            deal_gap: Duration::ZERO,
+            flight: Duration::ZERO,
             bytes: 0,
             measured_bytes: 0,
             measured_at: now,
             rate: 0.0,
+            suggests: false,
+            pulled: 0,
+            last_request: 0,
+            wanted: HashMap::new(),
+            wants: VecDeque::new(),
+            solicited: 0,
+            handed: Vec::new(),
+            on_line: Vec::new(),
+            counting: 0,
+            waiting: 0,
+            coming: HashMap::new(),
+            suggested: 0,
+            unheard: 0,
+            lacking: 0,
+            full: None,
+            cursor: 0,
+            lacks: false,
+            in_ready: None,
+            in_deal: None,
+            in_askers: None,
+            served: 0,
+            sole: 0,
+            passing: Passing::default(),
         }
     }
 
     pub(super) fn is_seed(&self) -> bool {
         self.has.is_full()
+    }
+
+    /// Chunks that it could be given and that are not on their way to it.
+    pub(super) fn useful(&self) -> u32 {
+        self.lacking.saturating_sub(self.coming.len() as u32)
+    }
+
+    /// Chunks that we gave it, or are about to: suggested, asked for, on the line.
+    pub(super) fn queued(&self) -> u32 {
+        self.suggested + self.wanted.len() as u32 + self.on_line.len() as u32
     }
 
     /// It has answered a chunk of a request; false if it did not owe that answer.
@@ -106,36 +184,51 @@ impl Peer {
         true
     }
 
-    /// It does not want a chunk any more; gives the request that is to be answered.
-    pub(super) fn no_longer_wanted(&mut self, chunk: u32) -> Option<(u32, RequestId)> {
-        self.wanted.remove(&chunk).map(|request| (chunk, request))
-    }
-
     /// Keeps the queue of what it wants as short as what it wants.
     pub(super) fn forget_stale_wants(&mut self) {
         if self.wants.len() > 2 * REQUESTED_MAX {
-            self.wants.retain(|(chunk, request)| self.wanted.get(chunk) == Some(request));
+            self.wants.retain(|(chunk, request)| self.wanted.get(chunk).is_some_and(|w| w.request == *request));
         }
     }
 
-    /// Takes a chunk off the line to it; gives what it answered.
-    pub(super) fn off_the_line(&mut self, chunk: u32) -> Option<Option<RequestId>> {
-        let place = self.sending.iter().position(|(c, _)| *c == chunk)?;
-        Some(self.sending.swap_remove(place).1)
+    /// Something on the line to it waits for its receiver.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.counting < self.on_line.len() as u32
     }
 
-    /// It began to send a chunk of its own choice.
-    pub(super) fn dealt_to_us(&mut self, now: Time) {
-        let gap = now.saturating_sub(self.last_dealt);
-        self.last_dealt = now;
-        self.by_name = 0;
-        // A longer gap counts at once, shorter ones slowly: asking too early costs a seed's line twice.
-        self.deal_gap = gap.max(self.deal_gap.mul_f64(0.8) + gap.mul_f64(0.2));
+    /// One suggestion less waits for its answer; how many of those that have waited for long it was.
+    pub(super) fn answers(&mut self) -> u32 {
+        self.suggested -= 1;
+        let heard = u32::from(self.unheard > 0);
+        self.unheard -= heard;
+        heard
     }
 
-    /// Nothing has been dealt for so long that it probably has nothing left to deal to us.
-    pub(super) fn deals_no_more(&self, now: Time) -> bool {
-        now.saturating_sub(self.last_dealt) > (self.deal_gap * 4).clamp(SEED_SILENCE, STALL)
+    /// Takes a chunk off the line to it.
+    pub(super) fn off_the_line(&mut self, chunk: u32) -> Option<OnLine> {
+        // Most of what a peer says it has did not come from us.
+        if self.on_line.is_empty() {
+            return None;
+        }
+        let place = self.on_line.iter().position(|s| s.chunk == chunk)?;
+        let was = self.on_line.swap_remove(place);
+        self.counting -= u32::from(was.counts);
+        Some(was)
+    }
+
+    /// It does not want the chunk any more; gives the request that is to be answered.
+    pub(super) fn wants_no_more(&mut self, chunk: u32) -> Option<RequestId> {
+        if self.wanted.is_empty() {
+            return None;
+        }
+        let wanted = self.wanted.remove(&chunk)?;
+        self.solicited -= u32::from(wanted.suggested);
+        Some(wanted.request)
+    }
+
+    /// The chunk comes to it no more, as far as we know; what was known of it.
+    pub(super) fn comes_no_more(&mut self, chunk: u32) -> Option<Coming> {
+        if self.coming.is_empty() { None } else { self.coming.remove(&chunk) }
     }
 
     /// Takes in how many bytes have come so far.
@@ -147,20 +240,20 @@ impl Peer {
         }
     }
 
-    /// Updates the rate, if something was on its way, and says how many bytes came since the last time.
-    pub(super) fn measure(&mut self, now: Time) -> u64 {
-        let seconds = now.saturating_sub(self.measured_at).as_secs_f64();
-        if seconds < 0.05 {
-            return 0;
+    /// Updates the rate; to be called at each tick at which something is on its way.
+    pub(super) fn measure(&mut self, now: Time) {
+        let since = now.saturating_sub(self.measured_at);
+        if since < TICK / 2 {
+            return;
         }
         let bytes = self.bytes - self.measured_bytes;
         (self.measured_at, self.measured_bytes) = (now, self.bytes);
-        if bytes == 0 && self.asked.is_empty() && self.receiving.is_empty() {
-            return 0;
+        if since > TICK * 3 {
+            // For some time nothing was on its way.
+            return;
         }
-        let sample = bytes as f64 / seconds;
+        let sample = bytes as f64 / since.as_secs_f64();
         self.rate = if self.rate == 0.0 { sample } else { self.rate + SMOOTHING * (sample - self.rate) };
-        bytes
     }
 
     /// Bytes a second, as last measured.
@@ -173,25 +266,11 @@ impl Peer {
         !self.asked.is_empty() || !self.receiving.is_empty()
     }
 
-    /// It owes us something and no byte has come for long.
-    pub(super) fn stalled(&self, now: Time) -> bool {
-        self.is_waited_for() && now.saturating_sub(self.last_byte) > STALL
-    }
-
-    /// How many chunks to have in flight from it.
-    pub(super) fn depth(&self, chunk_size_bytes: u64, window_chunks: u32) -> u32 {
-        if self.stalls > 0 {
-            // One at a time shows whether it is back without taking much hostage.
-            return 1;
-        }
-        if self.rate == 0.0 {
-            let first = if self.is_seed() { 2 } else { FIRST_DEPTH };
-            return first.min(window_chunks);
-        }
-        let bytes = self.rate * PIPELINE_TIME.max(Duration::from_millis(1)).as_secs_f64();
-        let depth = ((bytes / chunk_size_bytes.max(1) as f64) as u32 + 2).min(window_chunks);
-        // A seed that pauses is not one that has nothing to deal: what is asked of it by name at once, others would be
-        // dealt as well. So it begins with little and grows with what comes.
-        if self.is_seed() { depth.min(2 + self.by_name) } else { depth }
+    /// It owes us something and no byte has come for long; where chunks take long, one waits for others before its first byte comes.
+    /// `flight` is how long they take from anyone.
+    pub(super) fn stalled(&self, now: Time, flight: Duration) -> bool {
+        // Each time it is waited twice as long, so that it is not asked again and again for what it was about to send.
+        let patience = (self.flight.max(flight) * FLIGHTS).clamp(STALL, STALL_MAX) * (1 << self.stalls.min(4));
+        self.is_waited_for() && now.saturating_sub(self.last_byte) > patience
     }
 }

@@ -1,59 +1,84 @@
-//! The same scheduler under a virtual clock: whole swarms in a test, seeded, with links, liars left out and leavers in.
+//! Whole swarms under a virtual clock: the scheduler that real nodes run, over lines that are declared instead of real.
+//!
+//! A node's uplink is shared fairly by its connections (`line.rs`). Each has a socket that takes bytes long before they leave, so that a
+//! node knows of no byte when it left, only what a receiver says that it has; what is said waits behind what the socket took before it.
+//! Then [`World::latency`] passes, and the receiver's downlink takes one chunk after the other; while it is behind, the sender's line is
+//! left to others. The same [`World`] always gives the same [`Run`].
 
+mod bound;
+#[cfg(test)]
+mod chance;
+#[cfg(test)]
 mod faults;
+mod line;
+#[cfg(test)]
+mod slow;
+#[cfg(test)]
+mod swarms;
+#[cfg(test)]
 mod uneven;
 
-use std::collections::{BTreeMap, BinaryHeap, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+};
+
+pub use bound::{Bound, Limit};
+use line::{Cargo, Uplink};
 
 use super::*;
+use crate::manifest::ranges;
 
-const CHUNK: u64 = 1000;
+/// Chunks of one sender that wait for a downlink at the most.
+const HELD_CHUNKS: u32 = 2;
+/// How often it is looked whether bytes come.
+const SIGNS_OF_LIFE: Time = Time::from_secs(2);
 
-/// A message or a chunk on its way.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Event {
-    at: std::cmp::Reverse<Time>,
-    order: std::cmp::Reverse<u64>,
-    to: usize,
-    from: usize,
-    what: What,
-}
-
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum What {
-    Haves(Vec<(u32, u32)>),
-    Credit(u32),
-    Request(RequestId, Vec<u32>),
-    Cancel(Vec<u32>),
-    Refuse(RequestId, Vec<u32>, bool),
-    /// It has left the sender's uplink.
-    Coming {
-        chunk: u32,
-        request: Option<RequestId>,
-    },
-    Chunk {
-        chunk: u32,
-        request: Option<RequestId>,
-    },
-    Left {
-        chunk: u32,
-    },
+/// What is simulated.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// How many chunks there are.
+    pub chunks: u32,
+    /// How large each is.
+    pub chunk_size_bytes: u64,
+    /// What may be in flight to a node.
+    pub window_bytes: u64,
+    /// The lines of all nodes; the first [`Self::seeds`] have everything.
+    pub lines: Vec<Line>,
+    /// How many have everything.
+    pub seeds: usize,
+    /// How long a message takes.
+    pub latency: Time,
+    /// What the socket of a connection takes before it leaves.
+    pub socket_bytes: u64,
+    /// Where all nodes are on one machine: bytes a second of them together.
+    pub machine: Option<f64>,
+    /// What chance begins with.
+    pub rng_seed: u64,
 }
 
 /// A node's line, in bytes a second.
-#[derive(Debug, Clone, Copy)]
-struct Line {
-    up: f64,
-    down: f64,
+#[derive(Debug, Clone)]
+pub struct Line {
+    /// What it sends.
+    pub up: f64,
+    /// What it receives.
+    pub down: f64,
     /// When the node comes.
-    joins: Time,
+    pub joins: Time,
+    /// When it leaves, whether it has everything or not.
+    pub leaves: Option<Time>,
+    /// From this time on its uplink is another one.
+    pub changes: Option<(Time, f64)>,
     /// The node does nothing at all during the second time of each first time.
-    stops: Option<(Time, Time)>,
+    pub stops: Option<(Time, Time)>,
 }
 
 impl Line {
-    fn up(up: f64) -> Self {
-        Line { up, down: f64::INFINITY, joins: Time::ZERO, stops: None }
+    /// A line that only its uplink limits.
+    pub fn up(up: f64) -> Self {
+        Line { up, down: f64::INFINITY, joins: Time::ZERO, leaves: None, changes: None, stops: None }
     }
 
     /// The first time from `at` on at which the node is awake.
@@ -66,374 +91,438 @@ impl Line {
             None => at,
         }
     }
+
+    fn up_at(&self, now: Time) -> f64 {
+        match self.changes {
+            Some((from, up)) if now >= from => up,
+            _ => self.up,
+        }
+    }
 }
 
-struct Node {
+/// A message or a chunk on its way.
+#[derive(Debug)]
+struct Event {
+    at: Time,
+    order: u64,
+    to: u32,
+    from: u32,
+    what: What,
+}
+
+impl PartialEq for Event {
+    fn eq(&self, other: &Self) -> bool {
+        self.order == other.order
+    }
+}
+
+impl Eq for Event {}
+
+impl PartialOrd for Event {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Event {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        Reverse((self.at, self.order)).cmp(&Reverse((other.at, other.order)))
+    }
+}
+
+#[derive(Debug)]
+enum What {
+    Haves(Arc<[Range<u32>]>),
+    Suggest(Vec<u32>),
+    Decline(Vec<u32>, bool),
+    Request(RequestId, Vec<u32>),
+    Cancel(Vec<u32>),
+    Refuse(RequestId, Vec<u32>, bool),
+    /// It has left the sender's uplink.
+    Coming(Cargo),
+    Chunk(Cargo),
+    /// The socket has taken it.
+    Taken(u32),
+    /// Something leaves the uplink now, if nothing has changed there since.
+    Departure(u64),
+}
+
+/// A node, and what became of it.
+#[derive(Debug)]
+pub struct Node {
     scheduler: Scheduler,
     line: Line,
     joined: bool,
-    /// When this node's uplink and downlink are free.
-    up_free_at: Time,
-    down_free_at: Time,
-    sent: BTreeMap<u32, u32>,
-    received: BTreeMap<usize, u64>,
-    finished: Option<Time>,
     gone: bool,
+    uplink: Uplink,
+    foreseen: u64,
+    down_free_at: Time,
+    /// Chunks from each that wait for the downlink.
+    down_waits: HashMap<u32, u32>,
+    received_from: HashMap<u32, u64>,
+    /// Says that it sends and sends nothing.
     silent: bool,
-    dropped: Vec<PeerId>,
     every_chunk_out: bool,
+    /// Chunks that it sent.
+    pub sent: u64,
+    /// Chunks that it sent before each was out once; see [`Run`].
+    pub sent_before_out: u64,
+    /// Chunks that came to it though it had them.
+    pub received_twice: u64,
+    /// When it had everything.
+    pub finished: Option<Time>,
+    /// Whom it ended the session with, and why.
+    pub dropped: Vec<(PeerId, &'static str)>,
 }
 
-struct Swarm {
-    nodes: Vec<Node>,
+/// A swarm that runs, or has run.
+#[derive(Debug)]
+pub struct Run {
+    world: World,
+    /// The nodes, in the order of [`World::lines`].
+    pub nodes: Vec<Node>,
     queue: BinaryHeap<Event>,
     order: u64,
     now: Time,
-    chunks: u32,
-    latency: Time,
-    /// All nodes on one machine: bytes a second of them together, and when it is free.
-    machine: Option<(f64, Time)>,
+    next_tick: Time,
+    machine_free_at: Time,
+    /// Chunks that somebody who is no seed has, and when that became all of them.
+    out: ChunkSet,
+    /// When every chunk was with somebody who is no seed.
+    pub out_at: Option<Time>,
+    unfinished: usize,
 }
 
-impl Swarm {
-    /// The first `seeds` nodes have everything; uplinks in bytes a second.
-    fn new(chunks: u32, ups: &[f64], seeds: usize, seed: u64) -> Self {
-        let lines: Vec<Line> = ups.iter().copied().map(Line::up).collect();
-        Self::with_lines(chunks, &lines, seeds, seed)
-    }
-
-    fn with_lines(chunks: u32, lines: &[Line], seeds: usize, seed: u64) -> Self {
-        let nodes = lines
+impl Run {
+    /// Everyone who is there from the beginning has met.
+    pub fn new(world: World) -> Self {
+        let nodes: Vec<Node> = world
+            .lines
             .iter()
             .enumerate()
-            .map(|(i, line)| Node {
-                scheduler: Scheduler::new(
-                    if i < seeds { ChunkSet::full(chunks) } else { ChunkSet::empty(chunks) },
-                    CHUNK,
-                    16 * CHUNK,
-                    0,
-                    seed * 1000 + i as u64,
-                ),
-                line: *line,
-                joined: false,
-                up_free_at: Time::ZERO,
-                down_free_at: Time::ZERO,
-                sent: BTreeMap::new(),
-                received: BTreeMap::new(),
-                finished: None,
-                gone: false,
-                silent: false,
-                dropped: Vec::new(),
-                every_chunk_out: false,
+            .map(|(i, line)| {
+                let have = if i < world.seeds { ChunkSet::full(world.chunks) } else { ChunkSet::empty(world.chunks) };
+                let rng_seed = world.rng_seed.wrapping_mul(1000).wrapping_add(i as u64);
+                Node {
+                    finished: have.is_full().then_some(Time::ZERO),
+                    scheduler: Scheduler::new(have, world.chunk_size_bytes, world.window_bytes, rng_seed),
+                    line: line.clone(),
+                    joined: false,
+                    gone: false,
+                    uplink: Uplink::new(line.up, world.socket_bytes, world.lines.len()),
+                    foreseen: 0,
+                    down_free_at: Time::ZERO,
+                    down_waits: HashMap::new(),
+                    received_from: HashMap::new(),
+                    silent: false,
+                    every_chunk_out: false,
+                    sent: 0,
+                    sent_before_out: 0,
+                    received_twice: 0,
+                    dropped: Vec::new(),
+                }
             })
             .collect();
-        let mut swarm = Swarm {
+        let mut run = Run {
+            unfinished: nodes.iter().filter(|n| n.finished.is_none()).count(),
             nodes,
             queue: BinaryHeap::new(),
             order: 0,
             now: Time::ZERO,
-            chunks,
-            latency: Duration::from_millis(1),
-            machine: None,
+            next_tick: Time::ZERO,
+            machine_free_at: Time::ZERO,
+            out: ChunkSet::empty(world.chunks),
+            out_at: None,
+            world,
         };
-        swarm.let_in();
-        swarm
+        run.come_and_go();
+        run
     }
 
-    /// Whoever is due meets everyone that is here.
-    fn let_in(&mut self) {
-        for new in 0..self.nodes.len() {
-            if self.nodes[new].joined || self.nodes[new].line.joins > self.now {
-                continue;
-            }
-            self.nodes[new].joined = true;
-            for other in 0..self.nodes.len() {
-                if other != new && self.nodes[other].joined && !self.nodes[other].gone {
-                    self.feed(new, Input::Connected(other as PeerId));
-                    self.feed(other, Input::Connected(new as PeerId));
+    /// The time.
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Whether everyone that is still here has everything.
+    pub fn is_over(&self) -> bool {
+        self.unfinished == 0
+    }
+
+    /// How many chunks a node has.
+    pub fn has(&self, node: usize) -> u32 {
+        self.nodes[node].scheduler.have().count()
+    }
+
+    /// Runs until everyone that is still here has everything; false after `limit` of virtual time.
+    pub fn run(&mut self, limit: Time) -> bool {
+        while !self.is_over() && self.now < limit {
+            self.step();
+        }
+        self.is_over()
+    }
+
+    /// The next thing happens; true if it was a tick.
+    pub fn step(&mut self) -> bool {
+        let Some(event) = self.queue.pop_if_before(self.next_tick) else {
+            self.now = self.next_tick;
+            self.next_tick += TICK;
+            self.come_and_go();
+            for node in 0..self.nodes.len() {
+                let (now, n) = (self.now, &mut self.nodes[node]);
+                n.uplink.set_rate(now, n.line.up_at(now));
+                self.foresee(node);
+                let n = &self.nodes[node];
+                if !n.gone && n.joined && n.line.awake(self.now) == self.now {
+                    self.feed(node, Input::Tick);
                 }
+            }
+            self.bytes_come();
+            return true;
+        };
+        self.now = self.now.max(event.at);
+        self.happens(event);
+        false
+    }
+
+    /// Parts of chunks come long before the whole, and show that nobody is silent.
+    fn bytes_come(&mut self) {
+        if !self.now.as_millis().is_multiple_of(SIGNS_OF_LIFE.as_millis()) {
+            return;
+        }
+        for node in 0..self.nodes.len() {
+            for to in self.nodes[node].uplink.sends() {
+                self.feed(to as usize, Input::Alive(node as PeerId));
             }
         }
     }
 
-    fn send(&mut self, at: Time, from: usize, to: usize, what: What) {
-        self.order += 1;
-        self.queue.push(Event { at: std::cmp::Reverse(at), order: std::cmp::Reverse(self.order), to, from, what });
-    }
-
-    fn feed(&mut self, node: usize, input: Input) {
-        let now = self.now;
-        self.nodes[node].scheduler.handle(now, input);
-        self.check(node);
-        let mut effects = VecDeque::new();
-        while let Some(effect) = self.nodes[node].scheduler.poll_effect() {
-            effects.push_back(effect);
-        }
-        let later = now + self.latency;
-        for effect in effects {
-            match effect {
-                Effect::Request(to, id, chunks) => self.send(later, node, to as usize, What::Request(id, chunks)),
-                Effect::Refuse { peer, request, chunks, lost } => {
-                    self.send(later, node, peer as usize, What::Refuse(request, chunks, lost));
-                }
-                Effect::Cancel(to, chunks) => self.send(later, node, to as usize, What::Cancel(chunks)),
-                Effect::Grant(to, n) => self.send(later, node, to as usize, What::Credit(n)),
-                Effect::Tell(to, ranges) => {
-                    let ranges = ranges.iter().map(|r| (r.start, r.end)).collect();
-                    self.send(later, node, to as usize, What::Haves(ranges));
-                }
-                Effect::Send { peer, chunk, request } => {
-                    let n = &mut self.nodes[node];
-                    if n.silent {
-                        continue;
+    /// Whoever is due meets everyone that is here, or leaves.
+    fn come_and_go(&mut self) {
+        for node in 0..self.nodes.len() {
+            if !self.nodes[node].joined && self.nodes[node].line.joins <= self.now {
+                self.nodes[node].joined = true;
+                for other in 0..self.nodes.len() {
+                    if other != node && self.nodes[other].joined && !self.nodes[other].gone {
+                        self.feed(node, Input::Connected(other as PeerId));
+                        self.feed(other, Input::Connected(node as PeerId));
                     }
-                    *n.sent.entry(chunk).or_default() += 1;
-                    n.up_free_at =
-                        n.line.awake(n.up_free_at.max(now)) + Duration::from_secs_f64(CHUNK as f64 / n.line.up);
-                    let mut out = n.up_free_at;
-                    if let Some((rate, free_at)) = &mut self.machine {
-                        *free_at = (*free_at).max(now) + Duration::from_secs_f64(CHUNK as f64 / *rate);
-                        out = out.max(*free_at);
-                    }
-                    self.send(out + self.latency, node, peer as usize, What::Coming { chunk, request });
                 }
-                Effect::Drop(peer, reason) | Effect::GiveUp(peer, reason) => {
-                    assert!(self.nodes[peer as usize].silent, "honest node {peer} dropped: {reason}");
-                    self.nodes[node].dropped.push(peer);
-                    self.feed(node, Input::Gone(peer));
-                }
-                Effect::Complete => self.nodes[node].finished = Some(now),
-                Effect::EveryChunkOut(out) => self.nodes[node].every_chunk_out = out,
             }
-        }
-    }
-
-    fn check(&self, node: usize) {
-        let s = &self.nodes[node].scheduler;
-        for (chunk, from) in &s.in_flight {
-            assert!(!s.have.contains(*chunk), "chunk {chunk} is had and in flight");
-            assert!(!from.is_empty() && from.len() <= 3, "chunk {chunk} in flight from {from:?}");
-        }
-        for (id, peer) in &s.peers {
-            assert!(peer.asked.keys().all(|c| peer.has.contains(*c)), "peer {id} is asked for what it has not");
-            assert!(peer.sending.len() <= SENDING_MAX);
-            assert!(peer.wanted.len() <= REQUESTED_MAX && peer.owed.len() <= OWED_MAX);
-            assert!(peer.receiving.len() <= 2 * 16 + 8, "{:?}", peer.receiving);
+            if !self.nodes[node].gone && self.nodes[node].line.leaves.is_some_and(|at| at <= self.now) {
+                self.leave(node);
+            }
         }
     }
 
     fn leave(&mut self, node: usize) {
         self.nodes[node].gone = true;
+        self.unfinished -= usize::from(self.nodes[node].finished.is_none());
         for other in 0..self.nodes.len() {
-            if other != node && !self.nodes[other].gone {
+            if other != node && self.nodes[other].joined && !self.nodes[other].gone {
+                self.part(other, node);
+                self.part(node, other);
                 self.feed(other, Input::Gone(node as PeerId));
             }
         }
     }
 
-    /// Runs until everyone that is still here has everything; panics after `limit` of virtual time.
-    fn run(&mut self, limit: Time, mut each_tick: impl FnMut(&mut Swarm)) {
-        let mut next_tick = Time::ZERO;
-        while self.nodes.iter().any(|n| !n.gone && !n.scheduler.have().is_full()) {
-            assert!(
-                self.now < limit,
-                "not finished after {limit:?}: {:?}",
-                self.nodes.iter().map(|n| n.scheduler.have().count()).collect::<Vec<_>>()
-            );
-            if self.queue.peek().is_none_or(|e| e.at.0 > next_tick) {
-                self.now = next_tick;
-                next_tick += TICK;
-                self.let_in();
-                for node in 0..self.nodes.len() {
-                    let n = &self.nodes[node];
-                    if !n.gone && n.joined && n.line.awake(self.now) == self.now {
-                        self.feed(node, Input::Tick);
-                    }
+    /// What was on its way to the other stays where it is.
+    fn part(&mut self, node: usize, other: usize) {
+        let now = self.now;
+        self.nodes[node].uplink.forget(now, other as u32);
+        self.nodes[node].down_waits.remove(&(other as u32));
+        self.foresee(node);
+    }
+
+    /// Notes when something leaves the node's uplink next.
+    fn foresee(&mut self, node: usize) {
+        let uplink = &self.nodes[node].uplink;
+        if uplink.change != self.nodes[node].foreseen
+            && let Some(at) = uplink.next_departure()
+        {
+            let change = uplink.change;
+            self.nodes[node].foreseen = change;
+            self.send(at, node, node as PeerId, What::Departure(change));
+        }
+    }
+
+    fn send(&mut self, at: Time, from: usize, to: PeerId, what: What) {
+        self.order += 1;
+        self.queue.push(Event { at, order: self.order, to: to as u32, from: from as u32, what });
+    }
+
+    fn feed(&mut self, node: usize, input: Input) {
+        let now = self.now;
+        self.nodes[node].scheduler.handle(now, input);
+        #[cfg(test)]
+        swarms::check(&self.nodes[node].scheduler, &self.world);
+        let mut told: Option<Arc<[Range<u32>]>> = None;
+        while let Some(effect) = self.nodes[node].scheduler.poll_effect() {
+            match effect {
+                Effect::Request(to, id, chunks) => self.say(node, to, What::Request(id, chunks)),
+                Effect::Refuse { peer, request, chunks, lost } => {
+                    self.say(node, peer, What::Refuse(request, chunks, lost));
                 }
-                each_tick(self);
-                continue;
-            }
-            let Some(event) = self.queue.pop() else { continue };
-            self.now = self.now.max(event.at.0);
-            if self.nodes[event.to].gone || self.nodes[event.from].gone {
-                continue;
-            }
-            let (to, from) = (event.to, event.from as PeerId);
-            let awake = self.nodes[to].line.awake(self.now);
-            if awake > self.now {
-                self.send(awake, event.from, to, event.what);
-                continue;
-            }
-            match event.what {
-                What::Coming { chunk, request } => {
-                    let node = &mut self.nodes[to];
-                    let time = if node.line.down.is_finite() { CHUNK as f64 / node.line.down } else { 0.0 };
-                    node.down_free_at = node.down_free_at.max(self.now) + Duration::from_secs_f64(time);
-                    let here = node.down_free_at;
-                    // The sender's line is free when the receiver has taken the chunk.
-                    self.send(here, event.to, event.from, What::Left { chunk });
-                    self.send(here, event.from, event.to, What::Chunk { chunk, request });
+                Effect::Cancel(to, chunks) => self.say(node, to, What::Cancel(chunks)),
+                Effect::Suggest(to, chunks) => self.say(node, to, What::Suggest(chunks)),
+                Effect::Decline { peer, chunks, full } => self.say(node, peer, What::Decline(chunks, full)),
+                Effect::Tell(to, ranges) => {
+                    // Mostly the same for everyone: kept once.
+                    let same = told.take().filter(|told| **told == *ranges).unwrap_or_else(|| ranges.into());
+                    told = Some(same.clone());
+                    self.say(node, to, What::Haves(same));
                 }
-                What::Haves(r) => self.feed(to, Input::Haves(from, r.into_iter().map(|(a, b)| a..b).collect())),
-                What::Credit(n) => self.feed(to, Input::Credited(from, n)),
-                What::Request(id, c) => {
-                    self.feed(to, Input::Requested(from, id, c.into_iter().map(|c| c..c + 1).collect()));
+                Effect::Send { peer, chunk, request } => self.send_chunk(node, peer, chunk, request),
+                Effect::Drop(peer, why) | Effect::GiveUp(peer, why) => {
+                    self.nodes[node].dropped.push((peer, why));
+                    self.part(node, peer as usize);
+                    self.part(peer as usize, node);
+                    self.feed(node, Input::Gone(peer));
+                    self.feed(peer as usize, Input::Gone(node as PeerId));
                 }
-                What::Refuse(request, chunks, lost) => {
-                    let ranges = ranges(chunks);
-                    self.feed(to, Input::Refused { peer: from, request, ranges, lost });
+                Effect::Complete => {
+                    self.nodes[node].finished = Some(now);
+                    self.unfinished -= 1;
                 }
-                What::Cancel(c) => self.feed(to, Input::Cancelled(from, ranges(c))),
-                What::Left { chunk } => self.feed(to, Input::Sent(from, chunk)),
-                What::Chunk { chunk, request } => {
-                    let now = self.now;
-                    let node = &mut self.nodes[to];
-                    let total = node.received.entry(event.from).or_default();
-                    *total += CHUNK;
-                    let total = *total;
-                    match node.scheduler.offered(now, from, chunk, request) {
-                        Expect::Unasked => panic!("node {from} sent {chunk} unasked to {to}"),
-                        Expect::Wanted => {
-                            self.feed(to, Input::Progress(from, total));
-                            self.feed(to, Input::Stored(from, chunk));
-                        }
-                        Expect::HadAlready => self.feed(to, Input::Duplicate(from, chunk)),
-                    }
-                }
+                Effect::EveryChunkOut(out) => self.nodes[node].every_chunk_out = out,
             }
         }
     }
 
-    fn sent_by(&self, node: usize) -> f64 {
-        self.nodes[node].sent.values().map(|n| f64::from(*n)).sum::<f64>() / f64::from(self.chunks)
+    fn say(&mut self, node: usize, to: PeerId, what: What) {
+        let leaves = self.nodes[node].uplink.word(self.now, to as u32);
+        self.send(leaves + self.world.latency, node, to, what);
     }
 
-    fn sent_in_all(&self) -> f64 {
-        (0..self.nodes.len()).map(|n| self.sent_by(n)).sum()
+    fn send_chunk(&mut self, node: usize, to: PeerId, chunk: u32, request: RequestId) {
+        let (now, size) = (self.now, self.world.chunk_size_bytes as f64);
+        let n = &mut self.nodes[node];
+        if n.silent {
+            return;
+        }
+        n.sent += 1;
+        n.sent_before_out += u64::from(self.out_at.is_none());
+        for taken in n.uplink.hand(now, to as u32, (chunk, request), size) {
+            self.send(now, to as usize, node as PeerId, What::Taken(taken));
+        }
+        self.foresee(node);
     }
-}
 
-const HOUR: Time = Duration::from_secs(3600);
-
-#[test]
-fn one_fetcher_gets_everything_once() {
-    let mut swarm = Swarm::new(500, &[1e5, 1e5], 1, 1);
-    swarm.run(HOUR, |_| {});
-    assert!(swarm.sent_by(0) <= 1.0, "{}", swarm.sent_by(0));
-    // 500 kB at 100 kB/s.
-    assert!(swarm.now < Duration::from_millis(5600), "{:?}", swarm.now);
-}
-
-#[test]
-fn three_fetchers_serve_each_other() {
-    for seed in 0..10 {
-        let mut swarm = Swarm::new(500, &[1e5; 4], 1, seed);
-        swarm.run(HOUR, |_| {});
-        assert!(swarm.sent_by(0) <= 1.5, "seed {seed}: {}", swarm.sent_by(0));
-        assert!(swarm.sent_in_all() <= 3.1, "seed {seed}: duplicates, {}", swarm.sent_in_all());
-        assert!(swarm.now < Duration::from_millis(8500), "seed {seed}: {:?}", swarm.now);
-    }
-}
-
-#[test]
-fn three_fetchers_on_one_machine_serve_each_other() {
-    for (seed, rate) in (0..20).flat_map(|seed| [2e4, 1e5, 1e6].map(|rate| (seed, rate))) {
-        // As the test of real nodes has it: no line is slower than another, and what one does the others wait for.
-        let mut swarm = Swarm::new(200, &[1e6; 4], 1, seed);
-        swarm.machine = Some((rate, Time::ZERO));
-        swarm.run(HOUR, |_| {});
-        assert!(swarm.sent_by(0) <= 1.6, "seed {seed}, {rate} bytes/s: {}", swarm.sent_by(0));
-        assert!(swarm.sent_in_all() <= 3.1, "seed {seed}, {rate} bytes/s: {}", swarm.sent_in_all());
-    }
-}
-
-#[test]
-fn first_copies_leave_the_seed_once() {
-    for seed in 0..10 {
-        // The seed's line is the bottleneck, as a lead's mostly is.
-        let mut swarm = Swarm::new(500, &[2e4, 1e5, 1e5, 1e5, 1e5], 1, seed);
-        swarm.run(HOUR, |_| {});
-        assert!(swarm.sent_by(0) <= 1.06, "seed {seed}: {} copies left the seed", swarm.sent_by(0));
-        assert!(swarm.now < Duration::from_secs(29), "seed {seed}: {:?}", swarm.now);
-    }
-}
-
-#[test]
-fn several_seeds_share_the_work() {
-    for seed in 0..10 {
-        let mut swarm = Swarm::new(400, &[1e5, 1e5, 1e5], 2, seed);
-        swarm.run(HOUR, |_| {});
-        assert!(swarm.sent_by(0) > 0.3 && swarm.sent_by(1) > 0.3, "{} {}", swarm.sent_by(0), swarm.sent_by(1));
-        assert!(swarm.sent_in_all() <= 1.05, "{}", swarm.sent_in_all());
-    }
-}
-
-#[test]
-fn the_swarm_ends_without_the_seed_once_every_chunk_is_out() {
-    for seed in 0..10 {
-        let mut lines = [5e4, 1e5, 1e5, 1e5].map(Line::up);
-        // The others have everything long before this one.
-        lines[3].down = 2e4;
-        let mut swarm = Swarm::with_lines(300, &lines, 1, seed);
-        swarm.run(HOUR, |s| {
-            if s.nodes[0].every_chunk_out && !s.nodes[0].gone {
-                s.leave(0);
+    /// What is due leaves the uplink.
+    fn depart(&mut self, node: usize) {
+        while let Some((to, cargo, taken)) = self.nodes[node].uplink.depart(self.now) {
+            for chunk in taken {
+                self.send(self.now, to as usize, node as PeerId, What::Taken(chunk));
             }
-        });
-        assert!(swarm.nodes[0].gone);
-    }
-}
-
-#[test]
-fn a_fetcher_that_leaves_in_the_middle_holds_nobody_up() {
-    for seed in 0..10 {
-        let mut swarm = Swarm::new(300, &[5e4, 1e5, 1e5, 1e5], 1, seed);
-        swarm.run(HOUR, |s| {
-            if s.now > Duration::from_secs(2) && !s.nodes[2].gone {
-                s.leave(2);
+            let mut out = self.now;
+            if let Some(rate) = self.world.machine {
+                let time = Duration::from_secs_f64(self.world.chunk_size_bytes as f64 / rate);
+                self.machine_free_at = self.machine_free_at.max(out) + time;
+                out = self.machine_free_at;
             }
-        });
-        assert!(swarm.now < Duration::from_secs(20), "{:?}", swarm.now);
+            self.send(out + self.world.latency, node, PeerId::from(to), What::Coming(cargo));
+        }
+        self.foresee(node);
     }
-}
 
-#[test]
-fn a_peer_that_takes_requests_and_sends_nothing_delays_but_does_not_stop() {
-    for seed in 0..5 {
-        let mut swarm = Swarm::new(300, &[1e5, 1e5, 1e5], 1, seed);
-        swarm.run(HOUR, |s| {
-            if s.now > Duration::from_secs(1) {
-                s.nodes[2].silent = true;
-            }
-            // The silent one need not finish: its own requests are served by the others.
-        });
-        assert!(swarm.nodes[1].finished.is_some());
-        assert!(swarm.now < Duration::from_secs(40), "{:?}", swarm.now);
+    /// A chunk is with the receiver's downlink.
+    fn comes_down(&mut self, to: usize, from: u32, cargo: Cargo) {
+        let now = self.now;
+        if !self.nodes[from as usize].uplink.is_connected(to as u32) {
+            return;
+        }
+        let node = &mut self.nodes[to];
+        let time = self.world.chunk_size_bytes as f64 / node.line.down;
+        node.down_free_at = node.down_free_at.max(now) + Duration::from_secs_f64(time);
+        let here = node.down_free_at;
+        let waits = node.down_waits.entry(from).or_default();
+        *waits += 1;
+        if *waits == HELD_CHUNKS {
+            self.nodes[from as usize].uplink.hold(now, to as u32, true);
+            self.foresee(from as usize);
+        }
+        self.send(here, from as usize, to as PeerId, What::Chunk(cargo));
     }
-}
 
-#[test]
-fn a_dead_connection_is_given_up_so_that_a_new_one_can_be_made() {
-    let mut swarm = Swarm::new(50, &[1e5, 1e5], 1, 1);
-    swarm.nodes[0].silent = true;
-    // The only source never sends: the time limit of the run is not reached, because the node gives it up.
-    let mut dropped_at = None;
-    for tick in 0..800u32 {
-        swarm.now = TICK * tick;
-        if swarm.nodes[1].dropped.is_empty() {
-            while let Some(event) = swarm.queue.pop() {
-                match event.what {
-                    What::Haves(r) if event.to == 1 => {
-                        swarm.feed(1, Input::Haves(0, r.into_iter().map(|(a, b)| a..b).collect()));
-                    }
-                    _ => {}
-                }
+    fn happens(&mut self, event: Event) {
+        let (to, from) = (event.to as usize, event.from);
+        if self.nodes[to].gone || self.nodes[from as usize].gone {
+            return;
+        }
+        match event.what {
+            // The kernel does these, however its program sleeps.
+            What::Departure(change) if change == self.nodes[to].uplink.change => return self.depart(to),
+            What::Departure(_) => return,
+            What::Coming(cargo) => return self.comes_down(to, from, cargo),
+            _ => {}
+        }
+        let awake = self.nodes[to].line.awake(self.now);
+        if awake > self.now {
+            return self.send(awake, from as usize, PeerId::from(event.to), event.what);
+        }
+        let peer = PeerId::from(from);
+        match event.what {
+            What::Chunk(cargo) => self.arrives(to, from, cargo),
+            What::Taken(chunk) => self.feed(to, Input::Sent(peer, chunk)),
+            What::Haves(r) => self.feed(to, Input::Haves(peer, r.to_vec())),
+            What::Suggest(c) => self.feed(to, Input::Suggested(peer, in_order(&c))),
+            What::Decline(c, full) => self.feed(to, Input::Declined { peer, ranges: ranges(c), full }),
+            What::Request(id, c) => self.feed(to, Input::Requested(peer, id, in_order(&c))),
+            What::Refuse(request, c, lost) => {
+                self.feed(to, Input::Refused { peer, request, ranges: ranges(c), lost });
             }
-            swarm.feed(1, Input::Tick);
-        } else {
-            dropped_at.get_or_insert(swarm.now);
+            What::Cancel(c) => self.feed(to, Input::Cancelled(peer, ranges(c))),
+            What::Coming(_) | What::Departure(_) => {}
         }
     }
-    let at = dropped_at.expect("given up");
-    assert!(at > STALL * STALLS_MAX && at < STALL * (STALLS_MAX + 1), "{at:?}");
+
+    fn arrives(&mut self, to: usize, from: u32, (chunk, request): Cargo) {
+        let (now, peer) = (self.now, PeerId::from(from));
+        let node = &mut self.nodes[to];
+        // Nothing has come from whom the session ended with.
+        let Some(waits) = node.down_waits.get_mut(&from).filter(|waits| **waits > 0) else { return };
+        *waits -= 1;
+        if *waits == HELD_CHUNKS - 1 {
+            self.nodes[from as usize].uplink.hold(now, to as u32, false);
+            self.foresee(from as usize);
+        }
+        let node = &mut self.nodes[to];
+        let total = node.received_from.entry(from).or_default();
+        *total += self.world.chunk_size_bytes;
+        let total = *total;
+        match node.scheduler.offered(now, peer, chunk, request) {
+            Expect::Unasked => {
+                node.dropped.push((peer, "it sent a chunk that was not asked for"));
+                self.feed(to, Input::Gone(peer));
+            }
+            Expect::Wanted => {
+                if self.out.insert(chunk) && self.out.is_full() {
+                    self.out_at = Some(now);
+                }
+                self.feed(to, Input::Progress(peer, total));
+                self.feed(to, Input::Stored(peer, chunk));
+            }
+            Expect::HadAlready => {
+                node.received_twice += 1;
+                self.feed(to, Input::Duplicate(peer, chunk));
+            }
+        }
+    }
+}
+
+/// Each its own range: the order is kept.
+fn in_order(chunks: &[u32]) -> Vec<Range<u32>> {
+    chunks.iter().map(|chunk| *chunk..*chunk + 1).collect()
+}
+
+/// The next event before a time.
+trait PopIfBefore {
+    fn pop_if_before(&mut self, time: Time) -> Option<Event>;
+}
+
+impl PopIfBefore for BinaryHeap<Event> {
+    fn pop_if_before(&mut self, time: Time) -> Option<Event> {
+        self.peek().is_some_and(|event| event.at <= time).then(|| self.pop()).flatten()
+    }
 }

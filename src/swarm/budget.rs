@@ -57,6 +57,8 @@ pub(super) fn weight(message: &Message) -> usize {
         Message::Haves(ranges)
         | Message::Request(_, ranges)
         | Message::Cancel(ranges)
+        | Message::Suggestion(ranges)
+        | Message::Decline { ranges, .. }
         | Message::Refusal { ranges, .. } => ranges.len(),
         Message::Statements(all) => return all.iter().map(|one| one.len() + 24).sum::<usize>() + 64,
         Message::Peers(addresses) => return addresses.iter().map(|a| a.len() + 24).sum::<usize>() + 64,

@@ -46,7 +46,13 @@ pub(super) enum Message {
     Ready,
     /// Ascending.
     Haves(Vec<ArtifactRange>),
-    Credit(u32),
+    /// In the order in which they would come.
+    Suggestion(Vec<ArtifactRange>),
+    /// Ascending.
+    Decline {
+        ranges: Vec<ArtifactRange>,
+        full: bool,
+    },
     Request(u64, Vec<ArtifactRange>),
     /// Ascending.
     Cancel(Vec<ArtifactRange>),
@@ -80,8 +86,7 @@ pub(super) struct Offer {
     pub(super) artifact: u32,
     pub(super) index: u32,
     pub(super) size_bytes: u32,
-    /// `None`: on credit.
-    pub(super) request: Option<u64>,
+    pub(super) request: u64,
 }
 
 /// Bytes read at a time, so that a slow line shows that it is none that is dead.
@@ -215,7 +220,10 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
         Message::ManifestRequest => Some(Kind::ManifestRequest(generated::ManifestRequest {})),
         Message::Ready => Some(Kind::Ready(generated::Ready {})),
         Message::Haves(r) => Some(Kind::Haves(generated::Haves { ranges: to_ranges(r) })),
-        Message::Credit(chunks) => Some(Kind::Credit(generated::Credit { chunks })),
+        Message::Suggestion(r) => Some(Kind::Suggestion(generated::Suggestion { ranges: to_ranges(r) })),
+        Message::Decline { ranges, full } => {
+            Some(Kind::Decline(generated::Decline { ranges: to_ranges(ranges), full }))
+        }
         Message::Request(id, r) => Some(Kind::Request(generated::Request { id, ranges: to_ranges(r) })),
         Message::Cancel(r) => Some(Kind::Cancel(generated::Cancel { ranges: to_ranges(r) })),
         Message::Refusal { request, ranges, lost } => {
@@ -285,7 +293,8 @@ pub(super) async fn read_message(
         Some(Kind::ManifestRequest(_)) => Message::ManifestRequest,
         Some(Kind::Ready(_)) => Message::Ready,
         Some(Kind::Haves(m)) => Message::Haves(from_ascending(m.ranges)?),
-        Some(Kind::Credit(m)) => Message::Credit(m.chunks),
+        Some(Kind::Suggestion(m)) => Message::Suggestion(from_ranges(m.ranges)?),
+        Some(Kind::Decline(m)) => Message::Decline { ranges: from_ascending(m.ranges)?, full: m.full },
         Some(Kind::Request(m)) => Message::Request(m.id, from_ranges(m.ranges)?),
         Some(Kind::Cancel(m)) => Message::Cancel(from_ascending(m.ranges)?),
         Some(Kind::Refusal(m)) => {
@@ -324,7 +333,7 @@ fn only_field(mut message: &[u8], field: u32) -> Option<&[u8]> {
 /// Announces a chunk; its bytes follow.
 pub(super) async fn write_offer(stream: &mut (impl AsyncWrite + Unpin), offer: Offer) -> io::Result<()> {
     let Offer { artifact, index, size_bytes, request } = offer;
-    write_frame(stream, &generated::Offer { artifact, index, size_bytes, request: request.unwrap_or(0) }).await
+    write_frame(stream, &generated::Offer { artifact, index, size_bytes, request }).await
 }
 
 /// Reads a chunk's announcement; `None` when the other side has closed the stream.
@@ -332,7 +341,7 @@ pub(super) async fn read_offer(stream: &mut (impl AsyncRead + Unpin)) -> io::Res
     let Some(frame) = read_frame(stream, |_| 64, &AtomicU64::new(0)).await? else { return Ok(None) };
     let generated::Offer { artifact, index, size_bytes, request } =
         generated::Offer::decode(&frame[..]).map_err(|_| invalid("a chunk's announcement is not readable"))?;
-    Ok(Some(Offer { artifact, index, size_bytes, request: Some(request).filter(|r| *r != 0) }))
+    Ok(Some(Offer { artifact, index, size_bytes, request }))
 }
 
 #[cfg(test)]
@@ -363,7 +372,8 @@ mod tests {
             Message::Manifest(Some(Arc::new(vec![7; 300_000]))),
             Message::Ready,
             Message::Haves(vec![(0, 0..1), (1, 5..2000), (1, 2001..2002)]),
-            Message::Credit(64),
+            Message::Suggestion(vec![(1, 3..4), (0, 0..1)]),
+            Message::Decline { ranges: vec![(0, 0..1), (1, 3..4)], full: true },
             Message::Request(9, vec![(1, 3..4), (0, 0..1)]),
             Message::Cancel(vec![(1, 3..4)]),
             Message::Refusal { request: 9, ranges: vec![(1, 3..9)], lost: true },

@@ -25,7 +25,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("store", &["base", "manifest"]),
     ("swarm", &["base", "manifest", "schedule", "store"]),
     ("setup", &["base", "manifest", "snapshot"]),
-    ("app", &["base", "manifest", "database", "snapshot", "store", "swarm", "setup"]),
+    ("app", &["base", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup"]),
     ("cli", &["base", "manifest", "database", "snapshot", "store", "swarm", "setup", "app"]),
 ];
 

@@ -11,6 +11,7 @@ mod wait;
 
 pub(crate) mod check;
 pub(crate) mod demo;
+pub(crate) mod drill;
 pub(crate) mod finding;
 pub(crate) mod root;
 pub(crate) mod snapshot;

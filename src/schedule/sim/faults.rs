@@ -1,29 +1,26 @@
 //! Peers that break the rules, messages that cross, disks that lose chunks: each rule by itself, and swarms among them.
 
-use super::*;
+use super::{swarms::*, *};
 
 fn at(ms: u64) -> Time {
     Duration::from_millis(ms)
-}
-
-/// A node that has nothing of ten chunks, and a peer that has all of them and our credit.
-fn with_a_seed() -> Scheduler {
-    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 0, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
-    s.handle(Time::ZERO, Input::Haves(1, vec![0..10]));
-    assert!(matches!(s.poll_effect(), Some(Effect::Grant(1, 10))));
-    s
 }
 
 fn effects(s: &mut Scheduler) -> Vec<Effect> {
     std::iter::from_fn(|| s.poll_effect()).collect()
 }
 
-/// A node that has nothing and a peer with half of the chunks, asked for some: the request and its chunks.
+/// The same without what is only suggested.
+fn answers(s: &mut Scheduler) -> Vec<Effect> {
+    effects(s).into_iter().filter(|e| !matches!(e, Effect::Suggest(..))).collect()
+}
+
+/// A node that has nothing and a peer with half of the chunks, which it suggests: the request and its chunks.
 fn with_a_request() -> (Scheduler, RequestId, Vec<u32>) {
-    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
     s.handle(Time::ZERO, Input::Haves(1, vec![0..5]));
+    s.handle(Time::ZERO, Input::Suggested(1, vec![0..5]));
     let asked = effects(&mut s);
     let [Effect::Request(1, request, chunks)] = &asked[..] else { panic!("{asked:?}") };
     let (request, chunks) = (*request, chunks.clone());
@@ -32,33 +29,102 @@ fn with_a_request() -> (Scheduler, RequestId, Vec<u32>) {
 
 #[test]
 fn what_was_never_asked_for_is_refused() {
-    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
-    assert_eq!(s.offered(Time::ZERO, 1, 3, Some(1)), Expect::Unasked);
-    assert_eq!(s.offered(Time::ZERO, 1, 3, None), Expect::Unasked, "no credit was given");
-    assert_eq!(s.offered(Time::ZERO, 2, 3, None), Expect::Unasked, "nobody we know");
-    let mut s = with_a_seed();
-    assert_eq!(s.offered(Time::ZERO, 1, 99, None), Expect::Unasked, "no such chunk");
-    assert_eq!(s.offered(Time::ZERO, 1, 3, None), Expect::Wanted);
+    assert_eq!(s.offered(Time::ZERO, 1, 3, 1), Expect::Unasked);
+    assert_eq!(s.offered(Time::ZERO, 1, 3, 0), Expect::Unasked);
+    assert_eq!(s.offered(Time::ZERO, 2, 3, 1), Expect::Unasked, "nobody we know");
+    let (mut s, request, chunks) = with_a_request();
+    assert_eq!(s.offered(Time::ZERO, 1, 99, request), Expect::Unasked, "no such chunk");
+    assert_eq!(s.offered(Time::ZERO, 1, 7, request), Expect::Unasked, "not of that request");
+    assert_eq!(s.offered(Time::ZERO, 1, chunks[0], request), Expect::Wanted);
 }
 
 #[test]
 fn a_chunk_is_offered_once_for_each_time_it_was_asked_for() {
     let (mut s, request, chunks) = with_a_request();
-    assert_eq!(s.offered(at(1), 1, chunks[0], Some(request + 1)), Expect::Unasked, "no such request");
-    assert_eq!(s.offered(at(1), 1, chunks[0], Some(request)), Expect::Wanted);
-    assert_eq!(s.offered(at(1), 1, chunks[0], Some(request)), Expect::Unasked, "while it is still coming");
+    assert_eq!(s.offered(at(1), 1, chunks[0], request + 1), Expect::Unasked, "no such request");
+    assert_eq!(s.offered(at(1), 1, chunks[0], request), Expect::Wanted);
+    assert_eq!(s.offered(at(1), 1, chunks[0], request), Expect::Unasked, "while it is still coming");
     s.handle(at(2), Input::Stored(1, chunks[0]));
-    assert_eq!(s.offered(at(3), 1, chunks[0], Some(request)), Expect::Unasked, "and after that");
+    assert_eq!(s.offered(at(3), 1, chunks[0], request), Expect::Unasked, "and after that");
 }
 
 #[test]
-fn credit_is_spent_on_a_chunk_once() {
-    let mut s = with_a_seed();
-    assert_eq!(s.offered(at(1), 1, 3, None), Expect::Wanted);
-    assert_eq!(s.offered(at(1), 1, 3, None), Expect::Unasked, "two places for one chunk");
-    s.handle(at(2), Input::Stored(1, 3));
-    assert_eq!(s.offered(at(3), 1, 3, None), Expect::Unasked, "a line kept busy with what is there");
+fn what_is_suggested_is_asked_for_or_declined_once() {
+    let (mut s, request, _) = with_a_request();
+    s.handle(at(1), Input::Connected(2));
+    s.handle(at(1), Input::Haves(2, vec![3..8]));
+    s.handle(at(1), Input::Suggested(2, vec![7..8, 4..5, 5..6]));
+    let told = effects(&mut s);
+    let declined = Effect::Decline { peer: 2, chunks: vec![4], full: false };
+    assert_eq!(told, [Effect::Request(2, request + 1, vec![7, 5]), declined], "one comes from elsewhere");
+    s.handle(at(2), Input::Suggested(2, vec![9..10]));
+    assert!(matches!(effects(&mut s)[..], [Effect::Drop(2, "it suggests what it does not have")]));
+    s.handle(at(3), Input::Suggested(1, vec![0..u32::MAX]));
+    assert!(matches!(
+        effects(&mut s)[..],
+        [Effect::Drop(1, "it suggests more chunks at once than the protocol allows")]
+    ));
+}
+
+#[test]
+fn a_node_takes_no_more_at_once_than_it_may_keep() {
+    let mut s = Scheduler::new(ChunkSet::empty(100), CHUNK, 64 * CHUNK, 1);
+    for id in 1..=20 {
+        s.handle(Time::ZERO, Input::Connected(id));
+        s.handle(Time::ZERO, Input::Haves(id, vec![0..100]));
+        s.handle(Time::ZERO, Input::Suggested(id, vec![id as u32 * 5 - 5..id as u32 * 5]));
+    }
+    let told = effects(&mut s);
+    let asked: usize = told.iter().map(|e| if let Effect::Request(.., c) = e { c.len() } else { 0 }).sum();
+    let declined: usize =
+        told.iter().map(|e| if let Effect::Decline { chunks, full: true, .. } = e { chunks.len() } else { 0 }).sum();
+    assert!((8..=24).contains(&asked), "{asked}");
+    assert_eq!(asked + declined, 100, "nothing is left without an answer");
+    // One alone gets no more than half of it.
+    let of_one = told.iter().find_map(|e| if let Effect::Request(1, _, c) = e { Some(c.len()) } else { None });
+    assert!(of_one.is_some_and(|n| n <= 12), "{of_one:?}");
+}
+
+#[test]
+fn a_declined_suggestion_is_not_made_again_unless_there_was_no_room() {
+    let mut s = Scheduler::new(ChunkSet::full(2), CHUNK, 16 * CHUNK, 1);
+    s.handle(Time::ZERO, Input::Connected(1));
+    let suggested = |told: &[Effect]| {
+        let all =
+            told.iter().filter_map(|e| if let Effect::Suggest(1, chunks) = e { Some(chunks.clone()) } else { None });
+        all.flatten().collect::<Vec<_>>()
+    };
+    assert_eq!(suggested(&effects(&mut s)), [0, 1]);
+    s.handle(at(1), Input::Declined { peer: 1, ranges: vec![0..1], full: false });
+    s.handle(at(1), Input::Declined { peer: 1, ranges: vec![1..2], full: true });
+    assert!(suggested(&effects(&mut s)).is_empty());
+    // One of them comes from elsewhere, and if it does not, the peer asks for it.
+    for second in 1..100 {
+        s.handle(at(second * 1000), Input::Tick);
+        let told = suggested(&effects(&mut s));
+        assert_eq!(told, if second == 1 { vec![1] } else { vec![] });
+    }
+    s.handle(at(200_000), Input::Requested(1, 1, vec![0..1]));
+    assert_eq!(answers(&mut s), [Effect::Send { peer: 1, chunk: 0, request: 1 }]);
+}
+
+#[test]
+fn what_was_declined_and_does_not_come_from_elsewhere_is_asked_for() {
+    let (mut s, _, _) = with_a_request();
+    for id in [2, 3] {
+        s.handle(at(1), Input::Connected(id));
+        s.handle(at(1), Input::Haves(id, vec![0..5]));
+        s.handle(at(1), Input::Suggested(id, vec![0..5]));
+        assert!(matches!(effects(&mut s)[..], [Effect::Decline { full: false, .. }]));
+    }
+    s.handle(at(2), Input::Gone(1));
+    let told = effects(&mut s);
+    let mut asked: Vec<u32> =
+        told.iter().flat_map(|e| if let Effect::Request(_, _, chunks) = e { chunks.clone() } else { vec![] }).collect();
+    asked.sort_unstable();
+    assert_eq!(asked, [0, 1, 2, 3, 4], "at once, and each of one of them: {told:?}");
 }
 
 #[test]
@@ -73,17 +139,17 @@ fn an_answer_that_comes_after_its_request_was_taken_back_is_no_fault() {
         _ => None,
     });
     let (second, chunk) = again.expect("it is asked for one");
-    assert_eq!(s.offered(STALL + at(5), 1, chunk, Some(request)), Expect::Wanted, "late, and still of use");
+    assert_eq!(s.offered(STALL + at(5), 1, chunk, request), Expect::Wanted, "late, and still of use");
     s.handle(STALL + at(6), Input::Stored(1, chunk));
     assert!(effects(&mut s).contains(&Effect::Cancel(1, vec![chunk])), "the second is not needed any more");
-    assert_eq!(s.offered(STALL + at(7), 1, chunk, Some(second)), Expect::HadAlready);
-    assert_eq!(s.offered(STALL + at(8), 1, chunk, Some(second)), Expect::Unasked);
+    assert_eq!(s.offered(STALL + at(7), 1, chunk, second), Expect::HadAlready);
+    assert_eq!(s.offered(STALL + at(8), 1, chunk, second), Expect::Unasked);
 }
 
 #[test]
 fn what_is_half_here_is_not_taken_back_and_counts_when_it_comes() {
     let (mut s, request, chunks) = with_a_request();
-    assert_eq!(s.offered(at(1), 1, chunks[0], Some(request)), Expect::Wanted);
+    assert_eq!(s.offered(at(1), 1, chunks[0], request), Expect::Wanted);
     s.handle(STALL + at(2), Input::Tick);
     let told = effects(&mut s);
     let taken = told.iter().find_map(|e| match e {
@@ -100,7 +166,11 @@ fn a_request_that_is_refused_is_free_again_and_refusing_anything_else_ends_the_s
     let (mut s, request, chunks) = with_a_request();
     s.handle(Time::ZERO, Input::Connected(2));
     s.handle(Time::ZERO, Input::Haves(2, vec![chunks[0]..chunks[0] + 1]));
-    assert!(effects(&mut s).is_empty(), "it comes from the first");
+    let suggest = |s: &mut Scheduler| {
+        s.handle(at(1), Input::Suggested(2, vec![chunks[0]..chunks[0] + 1]));
+        effects(s)
+    };
+    assert!(matches!(suggest(&mut s)[..], [Effect::Decline { full: false, .. }]), "it comes from the first");
     let refused = |request, chunk: u32, lost| Input::Refused { peer: 1, request, ranges: vec![chunk..chunk + 1], lost };
     s.handle(at(1), refused(request, chunks[0], true));
     let told = effects(&mut s);
@@ -114,51 +184,139 @@ fn a_request_that_is_refused_is_free_again_and_refusing_anything_else_ends_the_s
 
 #[test]
 fn every_request_gets_one_answer() {
-    let mut s = Scheduler::new(ChunkSet::full(100), CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(ChunkSet::full(100), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
     effects(&mut s);
     s.handle(Time::ZERO, Input::Requested(1, 7, vec![0..10]));
-    let sent = effects(&mut s);
+    let sent = answers(&mut s);
     assert_eq!(sent.len(), SENDING_MAX);
-    assert!(sent.iter().all(|e| matches!(e, Effect::Send { request: Some(7), .. })), "{sent:?}");
+    assert!(sent.iter().all(|e| matches!(e, Effect::Send { request: 7, .. })), "{sent:?}");
     // Taken back, all of it: what is on the line goes on.
     s.handle(at(1), Input::Cancelled(1, vec![0..100]));
-    assert_eq!(effects(&mut s), [Effect::Refuse { peer: 1, request: 7, chunks: (2..10).collect(), lost: false }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 7, chunks: (2..10).collect(), lost: false }]);
     // It has come from elsewhere.
     s.handle(at(2), Input::Requested(1, 8, vec![20..23]));
     s.handle(at(3), Input::Haves(1, vec![21..22]));
-    assert_eq!(effects(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![21], lost: false }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![21], lost: false }]);
     s.handle(at(4), Input::Sent(1, 0));
-    assert_eq!(effects(&mut s), [Effect::Send { peer: 1, chunk: 20, request: Some(8) }]);
+    assert_eq!(answers(&mut s), [Effect::Send { peer: 1, chunk: 20, request: 8 }]);
     // A chunk that our disk has lost.
     s.handle(at(5), Input::Lost(22));
     s.handle(at(6), Input::Sent(1, 1));
-    assert_eq!(effects(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![22], lost: true }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![22], lost: true }]);
     s.handle(at(7), Input::NotSent(1, 20));
-    assert_eq!(effects(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![20], lost: true }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![20], lost: true }]);
     s.handle(at(8), Input::Requested(1, 9, vec![22..23]));
-    assert_eq!(effects(&mut s), [Effect::Refuse { peer: 1, request: 9, chunks: vec![22], lost: true }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 9, chunks: vec![22], lost: true }]);
     s.handle(at(9), Input::Requested(1, 9, vec![30..31]));
-    assert!(matches!(effects(&mut s)[..], [Effect::Drop(1, _)]), "an id that was used");
+    assert!(matches!(answers(&mut s)[..], [Effect::Drop(1, _)]), "an id that was used");
 }
 
 #[test]
-fn a_chunk_that_was_dealt_and_asked_for_at_once_goes_over_the_line_once() {
-    let mut s = Scheduler::new(ChunkSet::full(100), CHUNK, 16 * CHUNK, 0, 1);
+fn a_chunk_that_is_asked_for_twice_goes_over_the_line_once() {
+    let mut s = Scheduler::new(ChunkSet::full(100), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
-    s.handle(Time::ZERO, Input::Credited(1, 1));
-    let dealt = effects(&mut s);
-    let Some(Effect::Send { chunk, request: None, .. }) = dealt.last() else { panic!("{dealt:?}") };
-    s.handle(at(1), Input::Requested(1, 1, vec![*chunk..*chunk + 1]));
-    s.handle(at(2), Input::Sent(1, *chunk));
+    effects(&mut s);
+    s.handle(Time::ZERO, Input::Requested(1, 1, vec![5..6]));
+    assert!(effects(&mut s).contains(&Effect::Send { peer: 1, chunk: 5, request: 1 }));
+    s.handle(at(1), Input::Requested(1, 2, vec![5..6]));
+    assert!(effects(&mut s).contains(&Effect::Refuse { peer: 1, request: 2, chunks: vec![5], lost: false }));
+    s.handle(at(2), Input::Sent(1, 5));
+    assert!(!effects(&mut s).iter().any(|e| matches!(e, Effect::Send { .. })));
+}
+
+#[test]
+fn whoever_suggests_nothing_is_asked_after_a_while() {
+    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
+    s.handle(Time::ZERO, Input::Connected(1));
+    s.handle(Time::ZERO, Input::Haves(1, vec![0..10]));
+    s.handle(at(100), Input::Tick);
     assert!(effects(&mut s).is_empty());
-    s.handle(at(3), Input::Cancelled(1, vec![*chunk..*chunk + 1]));
-    assert_eq!(effects(&mut s), [Effect::Refuse { peer: 1, request: 1, chunks: vec![*chunk], lost: false }]);
+    s.handle(at(5100), Input::Tick);
+    let told = effects(&mut s);
+    let [Effect::Request(1, request, chunks)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(s.offered(at(5101), 1, chunks[0], *request), Expect::Wanted);
+    assert_eq!(chunks.len(), 1, "one, as long as nothing has come");
+    s.handle(at(5102), Input::Stored(1, chunks[0]));
+    assert!(effects(&mut s).iter().any(|e| matches!(e, Effect::Request(1, ..))), "and goes on being asked");
+}
+
+/// What a seed deals to three peers in six seconds, 10 ms a chunk, where each passes on one after the other of what it alone has, each in so
+/// many milliseconds as `passes` says of it at that time.
+fn dealt(passes: impl Fn(u64, PeerId) -> u64) -> impl Fn(Range<u64>) -> [usize; 3] {
+    let mut s = Scheduler::new(ChunkSet::full(2000), CHUNK, 64 * CHUNK, 1);
+    let mut log: Vec<(u64, PeerId)> = Vec::new();
+    let mut queues: [(VecDeque<u32>, f64); 4] = Default::default();
+    for id in 1..=3 {
+        s.handle(Time::ZERO, Input::Connected(id));
+    }
+    let (mut line, mut told, mut requests) = (VecDeque::new(), VecDeque::from(effects(&mut s)), 0);
+    for ms in (0..6000).step_by(10) {
+        s.handle(at(ms), Input::Tick);
+        for id in 1..=3 {
+            let (queue, done) = &mut queues[id as usize];
+            // What the seed has sent to somebody else meanwhile need not be passed on.
+            queue.retain(|chunk| s.peers.values().filter(|p| p.has.contains(*chunk)).count() < 2);
+            *done = if queue.is_empty() { 0.0 } else { *done + 10.0 / passes(ms, id) as f64 };
+            if *done >= 1.0
+                && let Some(chunk) = queue.pop_front()
+            {
+                *done -= 1.0;
+                s.handle(at(ms), Input::Haves(id % 3 + 1, vec![chunk..chunk + 1]));
+            }
+        }
+        if let Some((peer, chunk)) = line.pop_front() {
+            s.handle(at(ms), Input::Haves(peer, vec![chunk..chunk + 1]));
+            if s.peers.iter().all(|(id, p)| *id == peer || !p.has.contains(chunk)) {
+                log.push((ms, peer));
+                queues[peer as usize].0.push_back(chunk);
+            }
+        }
+        loop {
+            told.extend(effects(&mut s));
+            match told.pop_front() {
+                Some(Effect::Suggest(id, chunks)) => {
+                    for chunk in chunks {
+                        requests += 1;
+                        s.handle(at(ms), Input::Requested(id, requests, vec![chunk..chunk + 1]));
+                    }
+                }
+                Some(Effect::Send { peer, chunk, .. }) => {
+                    s.handle(at(ms), Input::Sent(peer, chunk));
+                    line.push_back((peer, chunk));
+                }
+                Some(_) => {}
+                None => break,
+            }
+        }
+    }
+    move |time| {
+        let of = |id| log.iter().filter(|(ms, peer)| time.contains(ms) && *peer == id).count();
+        [of(1), of(2), of(3)]
+    }
+}
+
+#[test]
+fn first_copies_go_where_they_are_passed_on() {
+    let counts = dealt(|_, id| [0, 15, 60, 600][id as usize])(0..6000);
+    assert!(counts[0] > 2 * counts[1] && counts[1] > 2 * counts[2] && counts[2] > 0, "{counts:?}");
+}
+
+#[test]
+fn a_peer_whose_line_drops_to_a_tenth_is_dealt_less_at_once_and_more_when_it_is_back() {
+    let counts = dealt(|ms, id| match (ms, id) {
+        (2000..4000, 1) => 300,
+        _ => 30,
+    });
+    let (before, while_slow, after) = (counts(0..2000), counts(2100..4000), counts(4600..6000));
+    assert!(before.iter().all(|n| *n > 40), "{before:?}");
+    assert!(while_slow[0] < 20 && while_slow[1] > 40 && while_slow[2] > 40, "{while_slow:?}");
+    assert!(after.iter().all(|n| *n > 28), "nothing is remembered for long: {after:?}");
 }
 
 #[test]
 fn asking_for_what_was_not_announced_ends_the_session() {
-    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
     s.handle(Time::ZERO, Input::Requested(1, 1, vec![3..4]));
     assert!(matches!(s.poll_effect(), Some(Effect::Drop(1, _))));
@@ -166,12 +324,12 @@ fn asking_for_what_was_not_announced_ends_the_session() {
 
 #[test]
 fn a_flood_of_requests_ends_the_session() {
-    let mut s = Scheduler::new(ChunkSet::full(100_000), CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(ChunkSet::full(100_000), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
     s.handle(Time::ZERO, Input::Requested(1, 1, vec![0..100_000]));
     assert!(effects(&mut s).iter().any(|e| matches!(e, Effect::Drop(1, _))));
     // Taken back and asked for again and again: what is kept of it stays small.
-    let mut s = Scheduler::new(ChunkSet::full(100_000), CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(ChunkSet::full(100_000), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
     for round in 0..50u64 {
         s.handle(at(round), Input::Requested(1, round + 1, vec![0..4000]));
@@ -183,7 +341,7 @@ fn a_flood_of_requests_ends_the_session() {
 
 #[test]
 fn saying_the_same_again_ends_the_session() {
-    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
     s.handle(Time::ZERO, Input::Haves(1, vec![0..5]));
     effects(&mut s);
@@ -193,7 +351,7 @@ fn saying_the_same_again_ends_the_session() {
 
 #[test]
 fn every_chunk_is_out_when_two_peers_say_so_and_no_longer_when_one_leaves() {
-    let mut s = Scheduler::new(ChunkSet::full(10), CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(ChunkSet::full(10), CHUNK, 16 * CHUNK, 1);
     let out = |s: &mut Scheduler, now| {
         s.handle(now, Input::Tick);
         let told = effects(s).into_iter().filter(|e| matches!(e, Effect::EveryChunkOut(_)));
@@ -218,23 +376,23 @@ fn every_chunk_is_out_when_two_peers_say_so_and_no_longer_when_one_leaves() {
 fn what_our_disk_loses_is_fetched_again_and_not_announced_again() {
     let mut have = ChunkSet::full(10);
     have.remove(9);
-    let mut s = Scheduler::new(have, CHUNK, 16 * CHUNK, 0, 1);
+    let mut s = Scheduler::new(have, CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
     s.handle(Time::ZERO, Input::Haves(1, vec![0..5]));
     effects(&mut s);
     s.handle(at(1), Input::Lost(3));
     let told = effects(&mut s);
     assert!(matches!(&told[..], [Effect::Request(1, _, chunks)] if *chunks == [3]), "{told:?}");
-    assert_eq!(s.offered(at(2), 1, 3, Some(1)), Expect::Wanted);
+    assert_eq!(s.offered(at(2), 1, 3, 1), Expect::Wanted);
     s.handle(at(3), Input::Stored(1, 3));
     s.handle(at(200), Input::Tick);
-    assert!(effects(&mut s).is_empty());
+    assert!(answers(&mut s).is_empty());
 }
 
 #[test]
 fn a_disk_of_ours_that_is_behind_is_not_the_silence_of_a_peer() {
     let (mut s, request, chunks) = with_a_request();
-    assert_eq!(s.offered(at(1), 1, chunks[0], Some(request)), Expect::Wanted);
+    assert_eq!(s.offered(at(1), 1, chunks[0], request), Expect::Wanted);
     for tick in 0..1000 {
         s.handle(TICK * tick, Input::Alive(1));
         s.handle(TICK * tick, Input::Tick);
@@ -251,9 +409,9 @@ fn nobody_is_accused_in_a_swarm_of_fifty() {
         down: 8e4,
         joins: Duration::from_millis(40 * i as u64),
         stops: (i % 7 == 3).then_some((Duration::from_secs(30), Duration::from_secs(13))),
+        ..Line::up(0.0)
     }));
-    let mut swarm = Swarm::with_lines(40, &lines, 1, 1);
-    swarm.latency = Duration::from_millis(20);
+    let mut swarm = Run::new(with_lines(40, lines, 1, 1));
     // Whoever is accused ends the run: see `Swarm::feed` and `Swarm::run`.
-    swarm.run(HOUR, |_| {});
+    swarm.runs(|_| {});
 }

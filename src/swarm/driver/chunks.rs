@@ -134,7 +134,10 @@ impl Driver {
             Message::Refusal { request, ranges, lost } => {
                 self.ranges_input(id, ranges, |ranges| Input::Refused { peer: id, request, ranges, lost });
             }
-            Message::Credit(n) => self.input(Input::Credited(id, n)),
+            Message::Suggestion(r) => self.ranges_input(id, r, |ranges| Input::Suggested(id, ranges)),
+            Message::Decline { ranges, full } => {
+                self.ranges_input(id, ranges, |ranges| Input::Declined { peer: id, ranges, full });
+            }
             Message::Statements(all) => self.statements_told(id, all),
             Message::Complaint { artifact, index } => self.complained(id, artifact, index),
         }
@@ -173,15 +176,12 @@ impl Driver {
 
     pub(super) fn activate(&mut self, content: Content) {
         let chunk_size = content.store.contents().chunk_size_bytes();
-        let mut seed = [0; 12];
+        let mut seed = [0; 8];
         rand::rng().fill_bytes(&mut seed);
-        let (a, b) = seed.split_at(8);
-        let rng_seed = u64::from_le_bytes(a.try_into().unwrap_or_default());
-        // A lone seed deals in the file's order, so that verified prefixes grow.
-        let deal_from = if content.sink.is_none() { 0 } else { u32::from_le_bytes(b.try_into().unwrap_or_default()) };
+        let rng_seed = u64::from_le_bytes(seed);
         let scheduler = match content.is_watching() {
             true => Scheduler::watching(content.have.len(), chunk_size, rng_seed),
-            false => Scheduler::new(content.have.clone(), chunk_size, WINDOW_BYTES, deal_from, rng_seed),
+            false => Scheduler::new(content.have.clone(), chunk_size, WINDOW_BYTES, rng_seed),
         };
         self.active = Some(Active { content, scheduler });
         self.manifest_asked.clear();
@@ -230,24 +230,20 @@ impl Driver {
             let Some(active) = &self.active else { return };
             let contents = active.content.store.contents();
             let (id, messages) = match effect {
+                // Neither is ever so long that it had to be two: the window has at most 256 chunks.
                 Effect::Request(id, request, chunks) => {
-                    // In the scheduler's order: each its own range unless they follow on each other.
-                    let mut ranges: Vec<Range<u32>> = Vec::new();
-                    for chunk in chunks {
-                        match ranges.last_mut() {
-                            Some(last) if last.end == chunk => last.end += 1,
-                            _ => ranges.push(chunk..chunk + 1),
-                        }
-                    }
-                    // A request is never so long that it had to be two: the window has at most 256 chunks.
-                    (id, vec![Message::Request(request, to_wire(contents, &ranges))])
+                    (id, vec![Message::Request(request, in_order(contents, chunks))])
+                }
+                Effect::Suggest(id, chunks) => (id, vec![Message::Suggestion(in_order(contents, chunks))]),
+                Effect::Decline { peer, mut chunks, full } => {
+                    chunks.sort_unstable();
+                    (peer, split(contents, &ranges(chunks), |ranges| Message::Decline { ranges, full }))
                 }
                 Effect::Cancel(id, chunks) => (id, split(contents, &ranges(chunks), Message::Cancel)),
                 Effect::Refuse { peer, request, chunks, lost } => {
                     let refusal = |ranges| Message::Refusal { request, ranges, lost };
                     (peer, split(contents, &ranges(chunks), refusal))
                 }
-                Effect::Grant(id, n) => (id, vec![Message::Credit(n)]),
                 Effect::Tell(id, ranges) => (id, split(contents, &ranges, Message::Haves)),
                 Effect::Send { peer: id, chunk, request } => {
                     let Some((artifact, index)) = contents.locate(chunk) else { continue };
@@ -294,6 +290,18 @@ impl Driver {
 /// Ranges as messages, each no longer than one may be.
 fn split(contents: &Contents, ranges: &[Range<u32>], message: impl Fn(Vec<ArtifactRange>) -> Message) -> Vec<Message> {
     to_wire(contents, ranges).chunks(RANGES_MAX).map(|some| message(some.to_vec())).collect()
+}
+
+/// Chunks in the scheduler's order: each its own range unless they follow on each other.
+fn in_order(contents: &Contents, chunks: Vec<u32>) -> Vec<ArtifactRange> {
+    let mut ranges: Vec<Range<u32>> = Vec::new();
+    for chunk in chunks {
+        match ranges.last_mut() {
+            Some(last) if last.end == chunk => last.end += 1,
+            _ => ranges.push(chunk..chunk + 1),
+        }
+    }
+    to_wire(contents, &ranges)
 }
 
 /// Splits chunk numbers into ranges of one artifact each.

@@ -166,7 +166,7 @@ pub(crate) fn range(artifact: u32, chunks: std::ops::Range<u32>) -> wire::ChunkR
     wire::ChunkRange { artifact, first: chunks.start, count: chunks.len() as u32 }
 }
 
-/// Announces a chunk of the snapshot; `request` 0 spends credit.
+/// Announces a chunk of the snapshot; `request` 0 answers none.
 pub(crate) async fn offer(bulk: &mut Stream, index: u32, request: u64) -> io::Result<()> {
     write(bulk, &wire::Offer { artifact: 1, index, size_bytes: CHUNK as u32, request }).await
 }

@@ -108,7 +108,7 @@ async fn who_answers_with_another_chunk_than_was_asked_is_dropped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_spends_credit_that_it_was_not_given_is_dropped() {
+async fn who_sends_a_chunk_for_no_request_is_dropped() {
     is_dropped("it sent a chunk that was not asked for", async |_, hostile, _, chunks| {
         let mut bulk = hostile.bulk().await.unwrap();
         offer(&mut bulk, chunks[0], 0).await.unwrap();
@@ -150,18 +150,20 @@ async fn who_sends_wrong_bytes_hears_of_it_and_is_not_let_in_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn who_deals_the_same_chunk_again_and_again_is_dropped() {
+async fn who_sends_the_same_chunk_again_and_again_is_dropped() {
     let world = World::new(12);
     within(async {
         let mut fetcher = Fetcher::start(&world, &[]).await;
         let mut hostile = Hostile::enter_ready(&fetcher.address, &world).await;
         let everything = vec![range(0, 0..1), range(1, 0..12)];
         hostile.say(Say::Haves(wire::Haves { ranges: everything })).await.unwrap();
-        hostile.hears(|said| matches!(said, Say::Credit(_))).await;
+        let suggestion = wire::Suggestion { ranges: vec![range(1, 5..6)] };
+        hostile.say(Say::Suggestion(suggestion)).await.unwrap();
+        let (request, _) = hostile.is_asked().await;
         let mut bulk = hostile.bulk().await.unwrap();
         for _ in 0..2 {
             // It is dropped in the middle of the second one.
-            let _ = offer(&mut bulk, 5, 0).await;
+            let _ = offer(&mut bulk, 5, request).await;
             let _ = bulk.write_all(chunk(&world, 5)).await;
             let _ = bulk.flush().await;
         }
@@ -193,7 +195,7 @@ async fn who_sends_a_chunk_byte_by_byte_holds_nobody_up() {
     let world = World::new(12);
     let mut fetcher = Fetcher::start(&world, &[]).await;
     let mut hostile = within(Hostile::enter_ready(&fetcher.address, &world)).await;
-    // It counts as a second seed, so that the honest one does not deal, and what is asked of it is not asked elsewhere at first.
+    // It counts as a second seed, and what is asked of it is not asked elsewhere at first.
     let everything = vec![range(0, 0..1), range(1, 0..12)];
     hostile.say(Say::Haves(wire::Haves { ranges: everything })).await.unwrap();
     let (request, chunks) = within(hostile.is_asked()).await;

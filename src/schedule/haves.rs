@@ -1,0 +1,202 @@
+//! Who has what: what peers announce and lose, and what we do.
+
+use std::ops::Range;
+
+use rand::Rng;
+
+use super::{
+    Effect, PeerId, Scheduler, Time,
+    peer::{Coming, Peer},
+};
+use crate::manifest::ranges;
+
+impl Scheduler {
+    /// How many chunks are missing that no connected peer has.
+    pub fn nowhere(&self) -> u32 {
+        let at_holders = self.missing.below(1) as u32;
+        if self.seeds > 0 || at_holders == 0 || self.came_complete == 0 {
+            return if self.seeds > 0 { 0 } else { at_holders };
+        }
+        // Seeds that have lost something since.
+        let parts: Vec<&Peer> = self.peers.values().filter(|p| p.came_complete).collect();
+        let missing = &self.missing.at_least(0)[..at_holders as usize];
+        missing.iter().filter(|chunk| !parts.iter().any(|p| p.has.contains(**chunk))).count() as u32
+    }
+
+    /// The peer has chunks.
+    pub(super) fn peer_has(&mut self, now: Time, id: PeerId, ranges: &[Range<u32>]) {
+        self.fed(now);
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let count = self.have.len();
+        let first_words = peer.has.is_empty();
+        let was_seed = peer.is_seed();
+        peer.full = None;
+        let (mut answers, mut first_copies) = (Vec::new(), Vec::new());
+        let mut told = 0;
+        for chunk in ranges.iter().flat_map(|range| range.start..range.end.min(count)) {
+            if !peer.has.insert(chunk) {
+                self.effects.push_back(Effect::Drop(id, "it says again what it has said"));
+                return;
+            }
+            told += 1;
+            if self.mine.contains(chunk) {
+                peer.lacking -= 1;
+            }
+            if peer.came_complete {
+                continue;
+            }
+            self.missing.raise(chunk);
+            if let Some(was) = peer.off_the_line(chunk) {
+                self.width.arrive(now, was.counts);
+                self.line.done(now, was.since);
+            }
+            // It has come from elsewhere meanwhile.
+            answers.extend(peer.wants_no_more(chunk).map(|request| (chunk, request)));
+            match peer.comes_no_more(chunk) {
+                Some(Coming::Suggested(_, since)) => {
+                    self.unheard -= peer.answers();
+                    self.suggestions -= 1;
+                    self.asks.done(now, since);
+                }
+                Some(_) => {}
+                None => {
+                    if self.mine.level(chunk) == 0 {
+                        self.fresh.remove(&chunk);
+                    }
+                    self.mine.raise(chunk);
+                }
+            }
+            if !self.first_to.is_empty() && self.first_to.contains_key(&chunk) {
+                first_copies.push(chunk);
+            }
+        }
+        self.sources += usize::from(first_words && !peer.has.is_empty());
+        if peer.is_seed() && !was_seed {
+            self.is_seed_now(id, first_words && told == count);
+        }
+        for chunk in first_copies {
+            self.copied(now, id, chunk);
+        }
+        self.refresh(id);
+        self.refuse(id, answers, false);
+    }
+
+    /// The peer has everything; `came`: it had when it came.
+    fn is_seed_now(&mut self, id: PeerId, came: bool) {
+        self.seeds += 1;
+        self.fetchers -= 1;
+        if came && let Some(peer) = self.peers.get_mut(&id) {
+            // Seeds are counted apart: what they have says nothing of rarity.
+            peer.came_complete = true;
+            self.came_complete += 1;
+            let count = self.have.len();
+            if self.deal_from == 0 && count > 0 {
+                self.deal_from = self.rng.random_range(0..count);
+            }
+            for chunk in 0..count {
+                self.one_holder_less(chunk);
+            }
+        }
+        self.refresh_all();
+    }
+
+    pub(super) fn one_holder_less(&mut self, chunk: u32) {
+        self.missing.lower(chunk);
+        self.lower(chunk);
+    }
+
+    /// The peer does not have the chunk any more.
+    pub(super) fn has_lost(&mut self, id: PeerId, chunk: u32) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let was_seed = peer.is_seed();
+        if !peer.has.remove(chunk) {
+            return;
+        }
+        self.sources -= usize::from(peer.has.is_empty());
+        self.seeds -= usize::from(was_seed);
+        self.fetchers += usize::from(was_seed);
+        if self.mine.contains(chunk) {
+            peer.lacking += 1;
+        }
+        if !peer.came_complete {
+            self.one_holder_less(chunk);
+        }
+        self.refresh(id);
+    }
+
+    /// Our disk does not give a chunk any more.
+    pub(super) fn lost(&mut self, chunk: u32) {
+        if !self.have.remove(chunk) {
+            return;
+        }
+        self.lost.insert(chunk);
+        self.announce.retain(|c| *c != chunk);
+        self.orphans.push_back(chunk);
+        self.missing.insert(chunk, &mut self.rng);
+        if self.mine.contains(chunk) {
+            self.mine.remove(chunk);
+            self.fresh.remove(&chunk);
+            for peer in self.peers.values_mut().filter(|p| !p.has.contains(chunk)) {
+                peer.lacking -= 1;
+            }
+        }
+        self.refresh_all();
+    }
+
+    /// Tells whom a chunk came from that it is here: by that its line is clocked.
+    pub(super) fn tell_source(&mut self, id: PeerId, chunk: u32) {
+        if self.announce.last() == Some(&chunk) && self.peers.contains_key(&id) {
+            self.told_early.entry(id).or_default().push(chunk);
+            self.effects.push_back(Effect::Tell(id, vec![chunk..chunk + 1]));
+        }
+    }
+
+    /// Tells everyone what came since.
+    pub(super) fn tell_haves(&mut self) {
+        if self.announce.is_empty() {
+            return;
+        }
+        let mut chunks = std::mem::take(&mut self.announce);
+        let told_early = std::mem::take(&mut self.told_early);
+        chunks.sort_unstable();
+        for chunk in &chunks {
+            self.announced(*chunk);
+        }
+        let all = ranges(chunks.iter().copied());
+        for id in self.peers.keys() {
+            let told = match told_early.get(id) {
+                Some(early) => ranges(chunks.iter().copied().filter(|chunk| !early.contains(chunk))),
+                None => all.clone(),
+            };
+            if !told.is_empty() {
+                self.effects.push_back(Effect::Tell(*id, told));
+            }
+        }
+        // Only who lacked nothing before is another one now.
+        let new = chunks.len() as u32;
+        let others: Vec<PeerId> =
+            self.peers.iter().filter(|(_, p)| p.useful() > 0 && p.useful() <= new).map(|(id, _)| *id).collect();
+        for id in others {
+            self.refresh(id);
+        }
+    }
+
+    /// The chunk is announced: from now on it may be suggested.
+    pub(super) fn announced(&mut self, chunk: u32) {
+        self.mine.insert(chunk, &mut self.rng);
+        if self.mine.level(chunk) == 0 {
+            self.fresh.insert(chunk);
+        }
+        for peer in self.peers.values_mut().filter(|p| !p.has.contains(chunk)) {
+            peer.lacking += 1;
+        }
+    }
+
+    /// Whether two other peers say of every chunk that they have it: one may lie, or leave.
+    pub(super) fn every_chunk_out(&self) -> bool {
+        let complete = self.peers.values().filter(|p| p.came_complete && p.is_seed()).take(2).count() as u16;
+        // The rarest come first, so that the search ends where it is to go on.
+        let chunks = if self.watches { self.missing.at_least(0) } else { self.mine.at_least(0) };
+        complete >= 2 || chunks.iter().all(|chunk| self.missing.level(*chunk) + complete >= 2)
+    }
+}

@@ -1,0 +1,242 @@
+//! What we take: suggestions that are accepted, and, where nobody suggests anything, requests of our own.
+
+use std::{cmp::Reverse, ops::Range, time::Duration};
+
+use super::{Effect, OWED_MAX, PeerId, SUGGESTED_MAX, Scheduler, Time, peer::Peer};
+
+/// Nothing has been suggested to us, nothing came, and nothing came to anybody else, for so long, and so many times as long as it ever took: we ask by ourselves.
+const UNFED: Duration = Duration::from_secs(5);
+/// See [`UNFED`].
+const UNFED_TIMES: u32 = 4;
+/// A chunk that is in flight for so many times as long as chunks usually are may be asked for elsewhere too when nothing else is left to
+/// ask.
+const LATE_TIMES: u32 = 2;
+/// Late chunks that are asked for elsewhere: a few, and one of so many.
+const LATE_MAX: u32 = 6;
+/// See [`LATE_MAX`].
+const LATE_SHARE: u32 = 100;
+/// Places looked at for the rarest chunk that a peer has.
+const PROBES: usize = 64;
+
+impl Scheduler {
+    /// Whether one more chunk may come from the peer: no single one takes all of what may come.
+    fn has_room_for(&self, peer: &Peer) -> bool {
+        let room = self.intake.limit() as usize;
+        let share = if peer.stalls > 0 {
+            1
+        } else if self.sources > 1 {
+            room.div_ceil(2)
+        } else {
+            room
+        };
+        self.in_flight.len() < room && peer.asked.len() < share && peer.owed.len() < OWED_MAX
+    }
+
+    /// The peer would send us chunks: each is asked for, or declined.
+    pub(super) fn suggested(&mut self, now: Time, id: PeerId, ranges: &[Range<u32>]) {
+        let total = ranges.iter().fold(0u64, |n, range| n + u64::from(range.end.saturating_sub(range.start)));
+        if total > SUGGESTED_MAX {
+            self.effects.push_back(Effect::Drop(id, "it suggests more chunks at once than the protocol allows"));
+            return;
+        }
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.suggests = true;
+        }
+        let (mut taken, mut had, mut no_room) = (Vec::new(), Vec::new(), Vec::new());
+        for chunk in ranges.iter().cloned().flatten() {
+            let Some(peer) = self.peers.get(&id) else { return };
+            if !peer.has.contains(chunk) {
+                self.effects.push_back(Effect::Drop(id, "it suggests what it does not have"));
+                return;
+            }
+            if self.watches {
+                no_room.push(chunk);
+            } else if !self.fetches
+                || self.have.contains(chunk)
+                || peer.receiving.contains(&chunk)
+                || !self.is_free(now, id, chunk)
+            {
+                had.push(chunk);
+            } else if self.has_room_for(peer) {
+                self.book(now, id, chunk);
+                taken.push(chunk);
+            } else {
+                no_room.push(chunk);
+            }
+        }
+        if !taken.is_empty() {
+            self.fed(now);
+        }
+        if self.watches {
+            if !no_room.is_empty() {
+                self.effects.push_back(Effect::Decline { peer: id, chunks: no_room, full: true });
+            }
+            return;
+        }
+        self.intake.hungers(!no_room.is_empty() || self.in_flight.len() as u32 >= self.intake.limit());
+        self.request(id, taken);
+        for (chunks, full) in [(had, false), (no_room, true)] {
+            if !chunks.is_empty() {
+                self.effects.push_back(Effect::Decline { peer: id, chunks, full });
+            }
+        }
+    }
+
+    /// Whether nobody sends us the chunk, or one who is late with it when nothing else is left to be sent.
+    fn is_free(&self, now: Time, id: PeerId, chunk: u32) -> bool {
+        match self.in_flight.get(&chunk).map(Vec::as_slice) {
+            None => true,
+            Some([one]) => *one != id && self.late_left() > 0 && self.all_in_flight() && self.is_late(now, *one, chunk),
+            Some(_) => false,
+        }
+    }
+
+    fn all_in_flight(&self) -> bool {
+        self.in_flight.len() as u32 + self.have.count() >= self.have.len()
+    }
+
+    /// How many more may be asked for twice.
+    fn late_left(&self) -> u32 {
+        (LATE_MAX + self.have.len() / LATE_SHARE).saturating_sub(self.late_asked)
+    }
+
+    fn is_late(&self, now: Time, from: PeerId, chunk: u32) -> bool {
+        let since = self.peers.get(&from).and_then(|p| p.asked.get(&chunk)).copied().unwrap_or(Time::ZERO);
+        !self.flight.is_zero() && now.saturating_sub(since) > self.flight * LATE_TIMES
+    }
+
+    /// Something comes, or will.
+    pub(super) fn fed(&mut self, now: Time) {
+        self.longest_unfed = self.longest_unfed.max(now.saturating_sub(std::mem::replace(&mut self.fed_at, now)));
+    }
+
+    /// Notes that the chunk comes from the peer.
+    fn book(&mut self, now: Time, id: PeerId, chunk: u32) {
+        let request = self.next_request;
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if peer.asked.is_empty() {
+            peer.last_byte = now;
+        }
+        peer.asked.insert(chunk, now);
+        peer.owed.entry(chunk).or_default().push(request);
+        let from = self.in_flight.entry(chunk).or_default();
+        if from.is_empty() {
+            self.intake.begin(now);
+        } else {
+            self.late_asked += 1;
+        }
+        if !from.contains(&id) {
+            from.push(id);
+        }
+    }
+
+    /// Asks for what was booked.
+    fn request(&mut self, id: PeerId, chunks: Vec<u32>) {
+        if !chunks.is_empty() {
+            let request = self.next_request;
+            self.next_request += 1;
+            self.effects.push_back(Effect::Request(id, request, chunks));
+        }
+    }
+
+    /// Asks by ourselves: for what will not come from where it was to come from; for what is late; and, where nobody suggests anything,
+    /// for anything.
+    pub(super) fn pull(&mut self, now: Time, ticks: bool) {
+        if !self.fetches || self.have.is_full() {
+            return;
+        }
+        self.pull_orphans(now);
+        if self.all_in_flight() {
+            if ticks {
+                self.pull_late(now);
+            }
+            return;
+        }
+        let unfed = now.saturating_sub(self.fed_at) > UNFED.max(self.longest_unfed * UNFED_TIMES);
+        if unfed || self.pulls {
+            let ids: Vec<PeerId> = self.peers.keys().copied().collect();
+            // Not the same one first each time, where few chunks may come at once.
+            let start = self.next_request as usize % ids.len().max(1);
+            self.pulls = false;
+            for id in ids[start..].iter().chain(&ids[..start]) {
+                self.pull_from(now, *id, unfed);
+            }
+        }
+    }
+
+    /// Those who declined it elsewhere do not suggest it again.
+    fn pull_orphans(&mut self, now: Time) {
+        while (self.in_flight.len() as u32) < self.intake.limit() {
+            let Some(chunk) = self.orphans.pop_front() else { return };
+            if self.have.contains(chunk) || self.in_flight.contains_key(&chunk) {
+                continue;
+            }
+            let able = self.peers.iter().filter(|(_, p)| p.has.contains(chunk) && !p.receiving.contains(&chunk));
+            let able = able.filter(|(_, p)| self.has_room_for(p));
+            // A seed's line has more to do, and not everyone asks the same one.
+            let best = able.max_by_key(|(id, p)| {
+                let chance = (**id ^ u64::from(chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
+                (p.stalls == 0, !p.came_complete, Reverse(p.asked.len()), chance)
+            });
+            let Some(id) = best.map(|(id, _)| *id) else { continue };
+            self.book(now, id, chunk);
+            self.request(id, vec![chunk]);
+        }
+    }
+
+    /// Asks a peer that never suggests anything, one chunk at first, more as they come. Whoever does suggest has its reasons not to
+    /// suggest anything to us, unless all of them have been silent.
+    fn pull_from(&mut self, now: Time, id: PeerId, unfed: bool) {
+        let mut picked = Vec::new();
+        while let Some(peer) = self.peers.get(&id) {
+            let goes_on = !peer.suggests && peer.pulled > 0;
+            self.pulls |= goes_on;
+            if !(unfed || goes_on) || peer.asked.len() as u32 > peer.pulled || !self.has_room_for(peer) {
+                break;
+            }
+            let Some(chunk) = self.rarest_of(peer) else { break };
+            self.book(now, id, chunk);
+            picked.push(chunk);
+        }
+        self.request(id, picked);
+    }
+
+    /// A chunk of the peer that we lack and nobody sends us: one of the rarest where it is easily found.
+    fn rarest_of(&self, peer: &Peer) -> Option<u32> {
+        let fits = |chunk: u32| {
+            peer.has.contains(chunk) && !self.in_flight.contains_key(&chunk) && !peer.receiving.contains(&chunk)
+        };
+        let rarest = self.missing.at_least(0);
+        let found = rarest.iter().take(PROBES).copied().find(|chunk| fits(*chunk));
+        found.or_else(|| {
+            let mut from = 0;
+            while let Some(chunk) = peer.has.first_not_in(&self.have, from) {
+                if fits(chunk) {
+                    return Some(chunk);
+                }
+                from = chunk + 1;
+            }
+            None
+        })
+    }
+
+    /// Asks others for what is late, each of somebody else than who is late.
+    fn pull_late(&mut self, now: Time) {
+        let mut late: Vec<(u32, PeerId)> = self
+            .in_flight
+            .iter()
+            .filter(|(chunk, from)| from.len() == 1 && self.is_late(now, from[0], **chunk))
+            .map(|(chunk, from)| (*chunk, from[0]))
+            .collect();
+        late.sort_unstable();
+        for (chunk, from) in late.into_iter().take(self.late_left() as usize) {
+            let able = self.peers.iter().filter(|(id, p)| {
+                **id != from && p.asked.is_empty() && p.has.contains(chunk) && !p.receiving.contains(&chunk)
+            });
+            let fastest = able.max_by(|(_, a), (_, b)| a.rate().total_cmp(&b.rate()));
+            let Some(id) = fastest.map(|(id, _)| *id) else { continue };
+            self.book(now, id, chunk);
+            self.request(id, vec![chunk]);
+        }
+    }
+}
