@@ -110,6 +110,12 @@ pub struct Peer {
 pub struct Prediction {
     /// How large the files are.
     pub size_bytes: u64,
+    /// Chunks that were simulated, and the size of each in bytes.
+    pub chunks: u32,
+    /// See [`Self::chunks`]; larger than a real run's where the files are large.
+    pub chunk_size_bytes: u64,
+    /// The size of a real run's chunks.
+    pub real_chunk_size_bytes: u64,
     /// Seconds before which no swarm ends.
     pub bound_s: f64,
     /// Seconds until everyone that stays has everything.
@@ -143,7 +149,8 @@ pub fn predict(plan: &Plan, cancel: &CancellationToken) -> Result<Prediction> {
     check(&links, plan.size_bytes)?;
     let world = world(&links, plan.size_bytes, plan.rng_seed);
     let bound = Bound::of(&world);
-    let (chunks, seeds) = (f64::from(world.chunks), world.seeds);
+    let (chunk_count, chunk_size_bytes) = (world.chunks, world.chunk_size_bytes);
+    let (chunks, seeds) = (f64::from(chunk_count), world.seeds);
     let mut run = Run::new(world);
     let latest = Time::from_secs_f64(bound.seconds) * LATE + Time::from_secs(60);
     while !run.is_over() {
@@ -172,6 +179,9 @@ pub fn predict(plan: &Plan, cancel: &CancellationToken) -> Result<Prediction> {
     peers.sort_by(|a, b| a.finish_s.unwrap_or(f64::MAX).total_cmp(&b.finish_s.unwrap_or(f64::MAX)));
     Ok(Prediction {
         size_bytes: plan.size_bytes,
+        chunks: chunk_count,
+        chunk_size_bytes,
+        real_chunk_size_bytes: real_chunk_size_bytes(plan.size_bytes),
         bound_s: bound.seconds,
         finish_s,
         ratio: finish_s / bound.seconds,
@@ -208,9 +218,14 @@ fn check(links: &[Link], size_bytes: u64) -> Result<()> {
     }
 }
 
-fn world(links: &[Link], size_bytes: u64, rng_seed: u64) -> World {
+/// The size of the chunks that a manifest of files of this size has.
+fn real_chunk_size_bytes(size_bytes: u64) -> u64 {
     let wanted = (size_bytes / CHUNK_COUNT_WANTED).max(1).next_power_of_two() / 2;
-    let real = wanted.clamp(CHUNK_SIZE_BYTES_MIN, CHUNK_SIZE_BYTES_MAX);
+    wanted.clamp(CHUNK_SIZE_BYTES_MIN, CHUNK_SIZE_BYTES_MAX)
+}
+
+fn world(links: &[Link], size_bytes: u64, rng_seed: u64) -> World {
+    let real = real_chunk_size_bytes(size_bytes);
     let chunk_size_bytes = real.max(size_bytes.div_ceil(CHUNKS_MAX)).min(size_bytes);
     let line = |link: &Link| Line {
         joins: Time::from_secs_f64(link.joins),

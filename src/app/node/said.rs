@@ -128,6 +128,9 @@ impl Node {
         let attested = self.voices.iter().flat_map(Voices::statements);
         let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
         self.kept.write_soon(&all);
-        self.handle.tell(all, std::mem::take(&mut self.untold)).await
+        // Whoever waits for something else beside this may drop it at any await: what was not handed over stays untold.
+        self.handle.tell(all, self.untold.clone()).await?;
+        self.untold.clear();
+        Ok(())
     }
 }

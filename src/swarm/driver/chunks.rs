@@ -192,6 +192,7 @@ impl Driver {
             if !session.say(Message::Ready) {
                 self.drop_peer(id, "it does not read what it is told");
             } else if ready {
+                self.tell_newcomer(id);
                 self.input(Input::Connected(id));
             }
         }

@@ -75,6 +75,8 @@ fn start_together(family: Family) {
         process.wait_for_words("2 of 4 validators ready");
     }
     assert!(!parties[0].path("seen").exists() && !parties[1].path("seen").exists());
+    // The two have everything and stay until a third is ready.
+    assert_eq!(out.finish().result()["every_chunk_out"], true);
     let third = with(2, &[]);
     for (party, process) in parties.iter().zip(first.into_iter().chain([third])) {
         let run = process.finish();
@@ -104,8 +106,6 @@ fn start_together(family: Family) {
     let waited = wait.finish().result();
     assert_eq!((&waited["quorum"], waited["ready"].as_array().unwrap().len()), (&true.into(), 3));
     assert_eq!(verified(&watcher.read("proof"), &lead.read("snaps/genesis.json"))["power"], three);
-    assert_eq!(out.finish().result()["every_chunk_out"], true);
-
     // The fourth makes it everyone: who waits for that ends by itself, and the lead has the certificate as well.
     join(&parties[3], &ticket, family, numbers[3], &["--linger", "none"]).finish().done();
     assert_eq!(all.finish().result()["missing"], Value::Array(vec![]));
