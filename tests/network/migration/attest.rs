@@ -227,8 +227,12 @@ fn without_the_old_databases_nobody_sets_up_and_the_missing_ones_are_named() {
     // Who only waits hears it from the one who brought them.
     let waiting = Party::new();
     let wait = waiting.swarm(&["wait", &ticket, "--for", "attested", "--timeout", "60s"]);
-    party.join(&ticket, "root", &[&flags[..3], &["--output", "json"], &files].concat()).finish().result();
+    // It has everything from before, and would be gone before anyone hears it, were it not to stay.
+    let flags = ["--key-file", "node.key", "--no-attest", "--linger", "1h", "--output", "json"];
+    let join = party.join_and_stay(&ticket, "root", &[&flags[..], &files].concat());
     wait.finish().done();
+    join.wait_for("the result", |stdout, _| stdout.contains("\"root\"").then_some(()));
+    join.stop(Signal::SIGTERM).result();
     publish.stop(Signal::SIGTERM).done();
 }
 
