@@ -101,15 +101,16 @@ impl Compared {
         Attestation { manifest_id, state_digest: self.state_digest, height: self.height, created_unix_seconds, differs }
     }
 
-    /// Refuses a genesis in which the lead changed something of the old network, unless the operator takes that.
+    /// Refuses a genesis in which the lead changed something of the old network, unless the operator takes that; gives what was
+    /// changed.
     ///
     /// # Errors
     /// Refused, with every change in words.
-    pub fn check_genesis(&self, genesis: &Genesis, accepted: bool, progress: &Progress) -> Result<()> {
+    pub fn check_genesis(&self, genesis: &Genesis, accepted: bool, progress: &Progress) -> Result<Vec<Change>> {
         const SHOWN: usize = 12;
         let changes = genesis.changes(&self.network)?;
         if changes.is_empty() {
-            return Ok(());
+            return Ok(changes);
         }
         let lines = changes.iter().take(SHOWN).map(|change| format!("\n  {}", text::escape(&change.to_string())));
         let more = changes.len().saturating_sub(SHOWN);
@@ -117,7 +118,7 @@ impl Compared {
         let words = format!("the new genesis has otherwise than the old network:{}{more}", lines.collect::<String>());
         if accepted {
             progress.note(words);
-            return Ok(());
+            return Ok(changes);
         }
         Err(Error::refused(words).hint(Next::AcceptGenesisChange))
     }
@@ -272,11 +273,7 @@ pub async fn attest(options: AttestOptions, progress: &Progress, cancel: &Cancel
     let compared = compare(&old, manifest, progress, cancel).await?;
     let genesis = durable::parent(&path).join(GENESIS_FILE_NAME);
     let genesis_changes = match genesis.exists() {
-        true => {
-            let genesis = snapshot::read_genesis(&genesis)?;
-            compared.check_genesis(&genesis, accept_genesis_change, progress)?;
-            Some(genesis.changes(&compared.network)?)
-        }
+        true => Some(compared.check_genesis(&snapshot::read_genesis(&genesis)?, accept_genesis_change, progress)?),
         false => None,
     };
     let statement = compared.statement(signed.id(), clock::unix_seconds());

@@ -35,14 +35,13 @@ use super::{
     node::{Node, SwarmOptions},
     peers::{self, Company, PeersOf},
     state::StateDirectory,
-    voices::Tally,
 };
 use crate::{
     base::{
-        Advice, Blake3Hash, Context, Error, Kind, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
+        Advice, Blake3Hash, Context, Error, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
         files::read_bounded, limits, task::CancellationToken, text,
     },
-    manifest::{MANIFEST_FILE_NAME, SignedManifest, Ticket, VerifiedManifest, VerifyError},
+    manifest::{MANIFEST_FILE_NAME, SignedManifest, Tally, Ticket, VerifiedManifest, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };
 
@@ -206,33 +205,12 @@ impl Joining {
     /// Waits until the others are ready; their addresses go into config.toml as they come.
     ///
     /// # Errors
-    /// [`Kind::GaveUp`] after `give_up`, [`Kind::Interrupted`] after a signal: the root is complete and stays.
+    /// As [`meet::wait_until`]; the root is complete and stays.
     async fn wait(&mut self, wait: WaitFor, give_up: Option<Duration>, cancel: &CancellationToken) -> Result<()> {
-        let began = clock::now();
-        let mut told = None;
-        loop {
-            self.company.update(self.served.node(), &self.progress).await?;
-            if wait.is_met(self.served.node()) {
-                return keep_certificate(self.company.root(), self.served.node(), &mut self.certified);
-            }
-            let words = wait.words(self.served.node());
-            let waited = clock::now().duration_since(began);
-            let again = "the root is complete: run the same command again, it goes on waiting";
-            if give_up.is_some_and(|limit| waited >= limit) {
-                let limit = humantime::format_duration(give_up.unwrap_or_default());
-                return Err(Error::new(Kind::GaveUp, format!("after {limit} of waiting: {words}")).hint(again));
-            }
-            if told.as_ref() != Some(&words) {
-                self.progress.step(words.clone());
-                told = Some(words);
-            }
-            tokio::select! {
-                () = cancel.cancelled() => {
-                    return Err(Error::new(Kind::Interrupted(2), "interrupted while waiting for other validators").hint(again));
-                }
-                heard = self.served.node().next() => drop(heard?),
-            }
-        }
+        let Joining { served, company, progress, certified } = self;
+        let update = async |node: &mut Node| company.update(node, progress).await;
+        meet::wait_until(served.node(), wait, (clock::now(), give_up), progress, cancel, update).await?;
+        keep_certificate(company.root(), served.node(), certified)
     }
 
     /// Ends the node at once.

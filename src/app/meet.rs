@@ -15,10 +15,11 @@ use super::{
     node::{self, Node, SwarmOptions, TICKET_NAME},
     short,
     state::StateDirectory,
+    voices::Voices,
 };
 use crate::{
     base::{
-        Blake3Hash, Context, Error, Kind, Progress, Result, clock,
+        Advice, Blake3Hash, Context, Error, Kind, Next, Progress, Result, clock,
         durable::{self, PRIVATE_DIRECTORY_NAME},
         files::read_bounded,
         limits,
@@ -62,7 +63,10 @@ impl WaitFor {
                 let members = text::count(node.status().peers as u64, "member");
                 format!("waiting until every chunk is with two others; {members} here")
             }
-            (WaitFor::Attested, _) => format!("waiting until enough old validators agree: {}", node.tally()),
+            (WaitFor::Attested, _) => {
+                let words = node.voices().map_or_else(|| "none is known yet".to_owned(), Voices::words);
+                format!("waiting until the old network's validators confirm the state: {words}")
+            }
             (_, Some(roster)) => ready_words(roster),
             (_, None) => "waiting for the validators".to_owned(),
         }
@@ -81,7 +85,7 @@ pub fn ready_words(roster: &Roster) -> String {
     format!("{ready} of {all} ready; waiting for {}{more}", names.join(", "))
 }
 
-/// Waits until it is so, while the node runs.
+/// Waits until it is so, while the node runs; `each_turn` is done before each look.
 ///
 /// # Errors
 /// [`Kind::GaveUp`] when `give_up` has passed since `began`, [`Kind::Interrupted`] after a signal; both say that the work can
@@ -92,17 +96,27 @@ pub(super) async fn wait_until(
     (began, give_up): (Instant, Option<Duration>),
     progress: &Progress,
     cancel: &CancellationToken,
+    mut each_turn: impl AsyncFnMut(&mut Node) -> Result<()>,
 ) -> Result<()> {
     let again = "run the same command again: it goes on waiting";
+    let advice = match wait {
+        WaitFor::Attested => Advice::from(Next::WaitForAttestations),
+        WaitFor::Distinct | WaitFor::Quorum | WaitFor::Everyone => again.into(),
+    };
     let mut told = None;
-    while !wait.is_met(node) {
+    loop {
+        each_turn(node).await?;
+        // Also where the others are ready: nothing may be started on a state that the old network denies.
         if let Some(voices) = node.voices().filter(|voices| voices.verdict() == Verdict::Lost) {
             return Err(voices.lost());
+        }
+        if wait.is_met(node) {
+            break;
         }
         let words = wait.words(node);
         if let Some(limit) = give_up.filter(|limit| clock::now().duration_since(began) >= *limit) {
             let what = format!("after {} of waiting: {words}", humantime::format_duration(limit));
-            return Err(Error::new(Kind::GaveUp, what).hint(again));
+            return Err(Error::new(Kind::GaveUp, what).hint(advice));
         }
         if told.as_ref() != Some(&words) {
             progress.step(words.clone());
@@ -190,7 +204,7 @@ pub async fn wait(
         node.hear_validators(&manifest);
         let content = Content::watching(node::contents(&manifest, false), Arc::new(manifest.bytes().to_vec()));
         node.handle().activate(content).await?;
-        wait_until(&mut node, options.wait, (began, give_up), progress, cancel).await?;
+        wait_until(&mut node, options.wait, (began, give_up), progress, cancel, async |_| Ok(())).await?;
         result_of(&node, &manifest, options.certificate, began)
     };
     let waited = waited.await;
@@ -224,7 +238,7 @@ pub async fn wait_with(
     let serving = fetch::seed(directory, None, &options.swarm, progress, cancel).await?;
     let waits = async |node: &mut Node, manifest: &VerifiedManifest| {
         node.tell_where();
-        wait_until(node, options.wait, (began, options.swarm.timeout), progress, cancel).await?;
+        wait_until(node, options.wait, (began, options.swarm.timeout), progress, cancel, async |_| Ok(())).await?;
         result_of(node, manifest, options.certificate, began)
     };
     serving.serve_while(waits).await

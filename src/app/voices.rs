@@ -1,50 +1,19 @@
 //! What the old network's validators say while a node runs: their statements are judged, told to the operator by name, and
 //! passed on; this node's own is one of them.
 
-use std::fmt;
-
-use serde::{Deserialize, Serialize};
-
 use super::{
     attest::{Attesting, Compared},
     short,
 };
 use crate::{
     base::{Blake3Hash, Error, Next, Notice, Progress, Result, text},
-    manifest::{Attestations, Ballot, Manifest, Verdict, Voice, Vote, statement::DifferingPart},
+    manifest::{Attestations, Ballot, Manifest, Tally, Verdict, Voice, Vote, statement::DifferingPart},
 };
 
 /// Validators that one line names; of more it gives the number.
 const NAMES_SHOWN: usize = 4;
 /// Parts that one line names of a dissent.
 const PARTS_SHOWN: usize = 3;
-
-/// How many validators of the old network have said what.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Tally {
-    /// Validators of the old network, as the manifest names them.
-    pub validators: usize,
-    /// Those that found the signed state in their own databases, or signed the manifest as its lead.
-    pub agree: usize,
-    /// Those whose own databases hold another state.
-    pub dissent: usize,
-    /// The power of those that agree.
-    pub power: u64,
-    /// The power of all.
-    pub power_of_all: u64,
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Tally { validators, agree, dissent, power, power_of_all } = self;
-        if *validators == 0 {
-            return f.write_str("the lead's word alone: the manifest names no validators of the old network");
-        }
-        let all = text::count(*validators as u64, "old validator");
-        write!(f, "{agree} of {all} agree, with power {power} of {power_of_all}")?;
-        if *dissent > 0 { write!(f, "; {dissent} DISSENT") } else { Ok(()) }
-    }
-}
 
 /// The old network's validators, and what a node has told of them.
 #[derive(Debug)]
@@ -118,19 +87,7 @@ impl Voices {
 
     /// How many have said what.
     pub fn tally(&self) -> Tally {
-        let voices = self.ballot.voices();
-        let power = |of: &dyn Fn(&Vote) -> bool| {
-            let counted = voices.iter().filter(|voice| of(&voice.vote));
-            counted.fold(0u64, |sum, voice| sum.saturating_add(voice.validator.power))
-        };
-        let count = |of: &dyn Fn(&Vote) -> bool| voices.iter().filter(|voice| of(&voice.vote)).count();
-        Tally {
-            validators: voices.len(),
-            agree: count(&Vote::agrees),
-            dissent: count(&Vote::dissents),
-            power: power(&Vote::agrees),
-            power_of_all: power(&|_| true),
-        }
+        self.ballot.tally()
     }
 
     /// Who has to say something, in words; `None` where nobody has to.

@@ -79,7 +79,7 @@ pub(crate) struct JoinArgs {
     #[arg(long, value_name = "FILE")]
     old_key_file: Option<PathBuf>,
     /// Do not compare the old node's database with what was signed, and attest nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["OldDatabaseArgs", "old_key_file", "despite_dissent"])]
     no_attest: bool,
     /// Take what the lead changed in the genesis: validators, owner, parameters
     #[arg(long)]

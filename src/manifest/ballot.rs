@@ -1,16 +1,16 @@
 //! What the validators of the old network say of the state that the lead signed, by their own signed words, and what that
 //! comes to under the manifest's rule.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use kwil_formats::formats::{Validator, key::PublicKey};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Attestations, Manifest,
     statement::{Attestation, DifferingPart},
 };
-use crate::base::{Blake3Hash, limits::STATEMENTS_OF_VALIDATOR_MAX};
+use crate::base::{Blake3Hash, limits::STATEMENTS_OF_VALIDATOR_MAX, text};
 
 /// What the statements come to under the manifest's rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -67,6 +67,53 @@ pub struct Voice {
     /// What it says.
     #[serde(flatten)]
     pub vote: Vote,
+}
+
+/// How many validators of the old network have said what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tally {
+    /// Validators of the old network, as the manifest names them.
+    pub validators: usize,
+    /// Those that found the signed state in their own databases, or signed the manifest as its lead.
+    pub agree: usize,
+    /// Those whose own databases hold another state.
+    pub dissent: usize,
+    /// The power of those that agree.
+    pub power: u128,
+    /// The power of those that dissent.
+    pub power_against: u128,
+    /// The power of all.
+    pub power_of_all: u128,
+}
+
+impl Tally {
+    fn of(voices: &[Voice]) -> Self {
+        let mut tally = Tally { validators: voices.len(), ..Tally::default() };
+        for Voice { validator, vote } in voices {
+            let power = u128::from(validator.power);
+            tally.power_of_all += power;
+            if vote.agrees() {
+                tally.agree += 1;
+                tally.power += power;
+            } else if vote.dissents() {
+                tally.dissent += 1;
+                tally.power_against += power;
+            }
+        }
+        tally
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tally { validators, agree, dissent, power, power_of_all, .. } = self;
+        if *validators == 0 {
+            return f.write_str("the lead's word alone: the manifest names no validators of the old network");
+        }
+        let all = text::count(*validators as u64, "old validator");
+        write!(f, "{agree} of {all} agree, with power {power} of {power_of_all}")?;
+        if *dissent > 0 { write!(f, "; {dissent} DISSENT") } else { Ok(()) }
+    }
 }
 
 /// What one validator said last.
@@ -173,32 +220,33 @@ impl Ballot {
         self.validators.iter().map(voice).collect()
     }
 
+    /// How many have said what.
+    pub fn tally(&self) -> Tally {
+        Tally::of(&self.voices())
+    }
+
     /// What the statements come to.
     pub fn verdict(&self) -> Verdict {
         let voices = self.voices();
-        let power = |of: &dyn Fn(&Vote) -> bool| {
-            let counted = voices.iter().filter(|voice| of(&voice.vote));
-            counted.map(|voice| u128::from(voice.validator.power)).sum::<u128>()
+        let Tally { validators, agree, dissent, power, power_against, power_of_all } = Tally::of(&voices);
+        let possible = power_of_all - power_against;
+        let over = |part: u128, numerator: u32, denominator: u32| {
+            part * u128::from(denominator) > power_of_all * u128::from(numerator)
         };
-        let number = |of: &dyn Fn(&Vote) -> bool| voices.iter().filter(|voice| of(&voice.vote)).count();
-        let (agree, all) = (power(&Vote::agrees), power(&|_| true));
-        let possible = all - power(&Vote::dissents);
-        let over =
-            |part: u128, numerator: u32, denominator: u32| part * u128::from(denominator) > all * u128::from(numerator);
         let (met, can_be) = match &self.rule {
             Attestations::None => (true, true),
             Attestations::PowerOver { numerator, denominator } => {
-                (over(agree, *numerator, *denominator), over(possible, *numerator, *denominator))
+                (over(power, *numerator, *denominator), over(possible, *numerator, *denominator))
             }
             Attestations::Count(needed) => {
                 let needed = *needed as usize;
-                (number(&Vote::agrees) >= needed, voices.len() - number(&Vote::dissents) >= needed)
+                (agree >= needed, validators - dissent >= needed)
             }
             Attestations::LeaderAndMajority { leader } => {
                 let of_leader = voices.iter().find(|voice| voice.validator.key == *leader).map(|voice| &voice.vote);
                 let agrees = of_leader.is_some_and(Vote::agrees);
                 let dissents = of_leader.is_none_or(Vote::dissents);
-                (agrees && over(agree, 1, 2), !dissents && over(possible, 1, 2))
+                (agrees && over(power, 1, 2), !dissents && over(possible, 1, 2))
             }
         };
         match (met, can_be) {

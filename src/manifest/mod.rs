@@ -21,7 +21,7 @@ mod wire;
 
 use std::{cmp::Ordering, fmt};
 
-pub use ballot::{Ballot, Verdict, Voice, Vote};
+pub use ballot::{Ballot, Tally, Verdict, Voice, Vote};
 pub use certificate::Certificate;
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
 pub use chunk_set::{ChunkSet, ranges};

@@ -4,10 +4,16 @@ use std::{
     ffi::OsString,
     os::unix::process::CommandExt,
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
+use tokio::time::timeout;
+
 use crate::base::{Context, Error, Result};
+
+/// How long a process may take to end after it was asked to.
+pub(super) const STOP_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// A shell that waits until our end of its input closes, which happens also when we are killed, and then clears up.
 #[derive(Debug)]
@@ -41,6 +47,27 @@ impl Guardian {
             let _ = shell.wait();
         }
     }
+}
+
+/// Waits until a process that was asked to stop has ended, kills it if it does not in time, and dismisses its guardian.
+///
+/// # Errors
+/// When it can be neither waited for nor killed.
+pub(super) async fn ended(
+    process: &mut tokio::process::Child,
+    guardian: &mut Guardian,
+    name: &str,
+) -> Result<ExitStatus> {
+    let cannot = || format!("cannot stop {name}");
+    let status = match timeout(STOP_TIME_MAX, process.wait()).await {
+        Ok(status) => status.or_failed(cannot)?,
+        Err(_) => {
+            process.kill().await.or_failed(cannot)?;
+            process.wait().await.or_failed(cannot)?
+        }
+    };
+    guardian.dismiss();
+    Ok(status)
 }
 
 impl Drop for Guardian {

@@ -18,10 +18,14 @@ use nix::{
 };
 use tokio::{
     process::{Child, Command},
-    time::{sleep, timeout},
+    time::sleep,
 };
 
-use super::{guardian::Guardian, nodes::Nodes, told::Told};
+use super::{
+    guardian::{self, Guardian},
+    nodes::Nodes,
+    told::Told,
+};
 use crate::{
     base::{Context, Error, Result, clock, text::escape},
     database::scratch::Scratch,
@@ -33,8 +37,6 @@ const HEIGHT_WANTED: i64 = 3;
 const TIME_MAX: Duration = Duration::from_secs(300);
 /// Time between two looks.
 const POLL_INTERVAL: Duration = Duration::from_millis(300);
-/// How long a kwild may take to end after it was asked to.
-const STOP_TIME_MAX: Duration = Duration::from_secs(15);
 /// What a v0.9 kwild logs once it has restored its snapshot.
 const RESTORED: &str = "ABCI application is ready";
 /// Bytes of a log's end that are searched for why kwild ended.
@@ -182,16 +184,7 @@ impl Kwilds {
 
 impl Kwild {
     async fn end(&mut self) -> Result<ExitStatus> {
-        let cannot = || format!("cannot stop the {}", self.name);
-        let status = match timeout(STOP_TIME_MAX, self.child.wait()).await {
-            Ok(status) => status.or_failed(cannot)?,
-            Err(_) => {
-                self.child.kill().await.or_failed(cannot)?;
-                self.child.wait().await.or_failed(cannot)?
-            }
-        };
-        self.guardian.dismiss();
-        Ok(status)
+        guardian::ended(&mut self.child, &mut self.guardian, &format!("the {}", self.name)).await
     }
 
     /// The end of its log; empty where it cannot be read.

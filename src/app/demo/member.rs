@@ -6,7 +6,6 @@ use std::{
     ffi::{OsStr, OsString},
     process::{ExitStatus, Stdio},
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use nix::{
@@ -21,11 +20,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::guardian::Guardian;
+use super::guardian::{self, Guardian, STOP_TIME_MAX};
 use crate::base::{Context, Error, Notice, Progress, Result, text::escape};
 
-/// How long a process may take to end after it was asked to.
-const STOP_TIME_MAX: Duration = Duration::from_secs(15);
 /// How many last lines of a process are kept for its error.
 const TAIL_LINES_MAX: usize = 4;
 /// How many lines are read for a result, far more than any has.
@@ -111,19 +108,10 @@ impl Member {
 
     /// Asks the process to stop, waits 15 seconds at most, and kills it if it does not.
     pub(super) async fn stop(&mut self) -> Result<ExitStatus> {
-        let cannot = || format!("cannot stop {}", self.name);
         if let Some(id) = self.child.id().and_then(|id| i32::try_from(id).ok()) {
             let _ = kill(Pid::from_raw(id), Signal::SIGTERM);
         }
-        let status = match timeout(STOP_TIME_MAX, self.child.wait()).await {
-            Ok(status) => status.or_failed(cannot)?,
-            Err(_) => {
-                self.child.kill().await.or_failed(cannot)?;
-                self.child.wait().await.or_failed(cannot)?
-            }
-        };
-        self.guardian.dismiss();
-        Ok(status)
+        guardian::ended(&mut self.child, &mut self.guardian, &self.name).await
     }
 }
 

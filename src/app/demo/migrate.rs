@@ -22,13 +22,13 @@ use super::{
     told::{Checked, Confirmed, Rehearsal, Snapshot, Told},
 };
 use crate::{
-    app::voices::Tally,
     base::{
         Error, Next, Progress, Result, Sha256Hash, clock, durable,
         task::CancellationToken,
         text::{self, megabytes_per_second},
     },
     database::scratch::{Scratch, ScratchOptions},
+    manifest::Tally,
     setup::{self, key_file_name},
 };
 

@@ -3,7 +3,7 @@
 use kwil_formats::formats::{Family, config::PeerAddress};
 use serde::Deserialize;
 
-use crate::{app::voices::Tally, base::Sha256Hash};
+use crate::{base::Sha256Hash, manifest::Tally};
 
 /// One step of a demo, or what came of it.
 #[derive(Debug, Clone, PartialEq)]

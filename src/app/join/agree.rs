@@ -6,11 +6,11 @@ use std::{path::PathBuf, time::Duration};
 use crate::{
     app::{
         attest::{Attesting, Compared, OldNode},
+        meet::{self, WaitFor},
         node::Node,
-        voices::Voices,
     },
     base::{Error, Kind, Next, Notice, Progress, Result, clock, task::CancellationToken, text},
-    manifest::{Verdict, VerifiedManifest, statement::DifferingPart},
+    manifest::{VerifiedManifest, statement::DifferingPart},
     snapshot,
 };
 
@@ -78,7 +78,8 @@ impl Agreeing<'_> {
         // Who counts is then the lead's invention, and nobody has to be waited for.
         let is_false = |own: &Compared| own.parts.iter().any(|part| part.name == DifferingPart::VALIDATORS);
         if !own.as_ref().is_some_and(is_false) || self.old.despite_dissent {
-            self.others(node).await?;
+            let until = (clock::now(), self.give_up);
+            meet::wait_until(node, WaitFor::Attested, until, self.progress, self.cancel, async |_| Ok(())).await?;
         }
         if dissents && !self.old.despite_dissent {
             let tally = node.tally();
@@ -134,39 +135,6 @@ impl Agreeing<'_> {
     fn is_another_network(&self, compared: &Compared) -> bool {
         self.old.node.as_ref().is_some_and(|old| old.found) && !compared.agrees && !compared.is_ours
     }
-
-    /// Waits until the manifest's rule is met.
-    async fn others(&self, node: &mut Node) -> Result<()> {
-        let began = clock::now();
-        let mut told = None;
-        loop {
-            let Some(voices) = node.voices() else { return Ok(()) };
-            match voices.verdict() {
-                Verdict::Met => return Ok(()),
-                Verdict::Lost => return Err(voices.lost()),
-                Verdict::Open => {}
-            }
-            let words = waiting_words(voices);
-            let waited = clock::now().duration_since(began);
-            if let Some(limit) = self.give_up.filter(|limit| waited >= *limit) {
-                let limit = humantime::format_duration(limit);
-                let error = Error::new(Kind::GaveUp, format!("after {limit} of waiting: {words}"));
-                return Err(error.hint(Next::WaitForAttestations));
-            }
-            if told.as_ref() != Some(&words) {
-                self.progress.step(words.clone());
-                told = Some(words);
-            }
-            tokio::select! {
-                () = self.cancel.cancelled() => return Err(interrupted()),
-                heard = node.next() => drop(heard?),
-            }
-        }
-    }
-}
-
-fn waiting_words(voices: &Voices) -> String {
-    format!("waiting until the old network's validators confirm the state: {}", voices.words())
 }
 
 /// The height of the old database, where it is another than the manifest's.

@@ -10,10 +10,10 @@ use crate::{
     app::{
         attest::{Attesting, Compared},
         short,
-        voices::{Tally, Voices},
+        voices::Voices,
     },
     base::{Result, clock},
-    manifest::{Roster, VerifiedManifest, Word},
+    manifest::{Roster, Tally, VerifiedManifest, Word},
 };
 
 impl Node {

@@ -7,7 +7,7 @@ use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::common::{Party, Process, Run, SHUFFLE, data, server, unzip};
+use crate::common::{LOOPBACK, Party, Process, Run, SHUFFLE, data, server, unzip};
 
 /// The recorded quartet of a family, each validator with a database of its own whose rows lie in an order of its own.
 struct Quartet {
@@ -261,6 +261,79 @@ fn an_edited_genesis_is_told_and_taken_only_by_name() {
     for process in joining {
         process.finish().result();
     }
+    publish.stop(Signal::SIGTERM).done();
+}
+
+/// A validator whose old database stands where a node's usually does, and who says nothing of it.
+#[test]
+fn the_old_database_is_found_where_nobody_named_it_and_another_networks_is_no_dissent() {
+    let quartet = Quartet::new(Family::V010, "found");
+    let (_lead, publish, ticket) = quartet.publish(&["--attestations", "2"]);
+    let foreign = "attest_found_foreign";
+    server().load(foreign, &unzip(&data("v0.10/worlds/solo/database.sql.gz"))).unwrap();
+    let port = server().port().to_string();
+    let join = |party: &Party, index: usize, dbname: &str| {
+        party.take_key(quartet.family, quartet.numbers[index], "node.key");
+        let flags = ["--key-file", "node.key", "--timeout", "60s", "--linger", "none", "--output", "json"];
+        let mut command = party.command(
+            &[&["join", &ticket, "--root-dir", "root"], &flags[..], &LOOPBACK, &["--state-dir", "state"]].concat(),
+        );
+        command.envs([("PGHOST", "127.0.0.1"), ("PGPORT", &port), ("PGUSER", "postgres"), ("PGDATABASE", dbname)]);
+        Process::spawn(command)
+    };
+    let parties = [1, 2].map(|_| Party::new());
+    let stranger = join(&parties[0], 2, foreign);
+    stranger.wait_for_words("holds another network's state: this node attests nothing");
+    let own = join(&parties[1], 1, &quartet.databases[1]).finish();
+    own.result();
+    assert!(own.stderr.contains("this node's old database holds the state that was signed"), "{}", own.stderr);
+    stranger.finish().result();
+    let published = publish.stop(Signal::SIGTERM).done();
+    assert!(!published.stderr.contains("DISSENT"), "{}", published.stderr);
+}
+
+/// Roots are there and their operators wait to start kwild, when so many old validators dissent that nobody may.
+#[test]
+fn a_dissent_that_comes_late_starts_nobodys_program() {
+    let quartet = Quartet::new(Family::V010, "late_dissent");
+    let (lead, publish, ticket) = quartet.publish(&[]);
+    let parties = [0, 1, 2].map(|_| Party::new());
+    let join = |party: &Party, index: usize| {
+        party.take_key(quartet.family, quartet.numbers[index], "node.key");
+        let old = quartet.old_flags(index);
+        let old: Vec<&str> = old.iter().map(String::as_str).collect();
+        let what = ["join", &ticket, "--root-dir", "root", "--key-file", "node.key", "--state-dir", "state"];
+        // What follows --then is the program's.
+        let then = ["--wait", "everyone", "--then", "/bin/sh", "-c", "touch started"];
+        party.spawn(&[&what[..], &LOOPBACK, &old, &then].concat())
+    };
+    let joining: Vec<Process> = parties.iter().zip(0..).map(|(party, index)| join(party, index)).collect();
+    for process in &joining {
+        process.wait_for_words("3 of 4 validators ready");
+    }
+    // One that had agreed takes it back, and the fourth has never agreed.
+    quartet.tamper(3);
+    let dissenter = Party::new();
+    let (port, manifest) = (server().port().to_string(), lead.path("snaps"));
+    let mut files = Vec::new();
+    for index in [2, 3] {
+        let name = format!("dissent-{index}");
+        dissenter.take_key(quartet.family, quartet.numbers[index], "old.key");
+        let old = ["--dbname", &quartet.databases[3], "--host", "127.0.0.1", "--port", &port, "--user", "postgres"];
+        let what =
+            ["snapshot", "attest", "--manifest", manifest.to_str().unwrap(), "--key-file", "old.key", "-o", &name];
+        let run = dissenter.run(&[&what[..], &old].concat());
+        assert!(run.code == 3 && run.stdout.contains("is NOT what"), "{run:?}");
+        files.extend(["--attestation".to_owned(), name]);
+    }
+    let files: Vec<&str> = files.iter().map(String::as_str).collect();
+    let told = dissenter.swarm(&[&["fetch", &ticket, "--dir", "files", "--linger", "1h"], &files[..]].concat());
+    for (party, process) in parties.iter().zip(joining) {
+        let run = process.finish();
+        assert!(run.code == 4 && run.stderr.contains("nobody may set a root up"), "{run:?}");
+        assert!(is_set_up(party) && !party.path("started").exists());
+    }
+    told.stop(Signal::SIGTERM).done();
     publish.stop(Signal::SIGTERM).done();
 }
 
