@@ -199,7 +199,7 @@ pub fn sign(
         && !options.supersede
         && is_unchanged(existing.manifest(), &candidate, options, now)
         && seen.highest().is_none_or(|highest| highest <= existing.manifest().sequence)
-        && seen.equivocated != Some(existing.manifest().sequence)
+        && !seen.evidence.iter().any(|known| known.ends(existing.manifest(), existing.id()))
     {
         swarm_secret(&private)?;
         state.remember(&existing.to_bytes())?;

@@ -1,5 +1,6 @@
 //! A node of ours in a swarm: its identity and port, kept with the data; what happens to it, told as progress.
 
+mod against;
 mod said;
 
 use std::{
@@ -12,7 +13,8 @@ use std::{
 use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME};
 use tokio::time::timeout;
 
-use super::{kept::KeptStatements, voices::Voices};
+use self::against::Against;
+use super::{kept::KeptStatements, state::StateDirectory, voices::Voices};
 use crate::{
     base::{
         Context, Error, Kind, Next, Notice, Progress, Result, clock, files::read_bounded, limits,
@@ -94,6 +96,8 @@ pub struct Node {
     /// Statements that the members are still to be told.
     untold: Vec<Vec<u8>>,
     kept: KeptStatements,
+    /// What is known against the manifest.
+    against: Against,
     /// Where members see this node, and who sees it there.
     seen: BTreeMap<IpAddr, BTreeSet<String>>,
     /// This node's own, which says of which validator it is.
@@ -129,6 +133,7 @@ impl Node {
         private: &PrivateDirectory,
         ticket: &Ticket,
         options: &SwarmOptions,
+        state: &StateDirectory,
         progress: &Progress,
     ) -> Result<Self> {
         for address in options.listen.iter().chain(&options.external) {
@@ -162,6 +167,7 @@ impl Node {
             is_every_chunk_out: false,
             untold: Vec::new(),
             kept: KeptStatements::new(private.file(STATEMENTS_NAME)),
+            against: Against::new(ticket, state),
             seen: BTreeMap::new(),
             identity,
             names: BTreeMap::new(),
@@ -224,9 +230,11 @@ impl Node {
     /// Waits for something that needs a decision, at most a moment; the rest becomes progress.
     ///
     /// # Errors
-    /// When our disk failed or the node ended.
+    /// When the manifest counts no more, our disk failed, or the node ended.
     pub async fn next(&mut self) -> Result<Heard> {
         self.pass_on().await?;
+        self.against.look_if_due();
+        self.check_manifest().await?;
         if let Some(heard) = self.early.pop_front() {
             return Ok(heard);
         }
@@ -264,6 +272,7 @@ impl Node {
                 let new = self.roster.as_mut().map(|roster| roster.take(all));
                 self.untold.extend(new.into_iter().flatten());
             }
+            Event::Evidence(bytes) => self.against.hear(&bytes),
             Event::Seen { peer, ip } => {
                 // Each member's last word; an address that nobody sees any more is none.
                 self.seen.values_mut().for_each(|by| _ = by.remove(&peer));

@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     base::{Blake3Hash, Kind, progress::Item},
-    manifest::Step,
+    manifest::{Evidence, Step},
 };
 
 const GENESIS: &str = include_str!("../../../tests/vectors/manifest/genesis.json");
@@ -194,7 +194,7 @@ fn two_manifests_of_one_sequence_are_both_refused_and_kept() {
     let second = other.sign(&world.key).unwrap();
     let error = world.verify(&second.to_bytes()).unwrap_err();
     assert!(error.chain().contains("two different manifests"), "{}", error.chain());
-    assert!(format!("{:?}", error.advice()).contains("both are kept in"));
+    assert!(format!("{:?}", error.advice()).contains("the proof is kept in"));
     // From now on the first one is no better, and the second not either.
     for bytes in [first.to_bytes(), second.to_bytes()] {
         let error = world.verify(&bytes).unwrap_err();
@@ -202,11 +202,9 @@ fn two_manifests_of_one_sequence_are_both_refused_and_kept() {
         assert!(error.chain().contains("neither is good"), "{}", error.chain());
     }
     let seen = world.state.seen(&first.manifest().network.new_chain_id, &world.key.public()).unwrap();
-    assert_eq!(seen.equivocated, Some(first.manifest().sequence));
-    let proof = walk(world.state.path());
-    assert!(
-        proof.iter().any(|p| p.ends_with("first.regenesis")) && proof.iter().any(|p| p.ends_with("second.regenesis"))
-    );
+    let proof = seen.evidence.iter().find(|known| matches!(known, Evidence::Equivocation(_))).unwrap();
+    assert_eq!(proof.sequence(), Some(first.manifest().sequence));
+    assert!(walk(world.state.path()).iter().any(|p| p.ends_with("equivocation.evidence")));
     // A higher one heals; signing knows that it must not re-use.
     let healed = world.sign(&SignOptions::default()).unwrap();
     assert!(!healed.reused);

@@ -141,7 +141,7 @@ fn two_of_four_dissent_and_nobody_sets_up() {
     let quartet = Quartet::new(Family::V09, "two");
     quartet.tamper(2);
     quartet.tamper(3);
-    let (_lead, publish, ticket) = quartet.publish(&[]);
+    let (lead, publish, ticket) = quartet.publish(&[]);
     let parties = [1, 2, 3].map(|_| Party::new());
     let joining: Vec<Process> =
         parties.iter().zip([1, 2, 3]).map(|(party, index)| quartet.join(party, &ticket, index, &[])).collect();
@@ -152,6 +152,9 @@ fn two_of_four_dissent_and_nobody_sets_up() {
         assert!(!is_set_up(party));
     }
     publish.stop(Signal::SIGTERM).done();
+    // Who serves until there is a quorum is not told that all is well: what was heard before is kept.
+    let served = lead.spawn(&[&["seed", "--dir", "snaps", "--until", "quorum"], &LOOPBACK[..]].concat()).finish();
+    assert!(served.code == 4 && served.stderr.contains("nobody may set a root up"), "{served:?}");
 }
 
 #[test]
@@ -333,6 +336,7 @@ fn a_dissent_that_comes_late_starts_nobodys_program() {
         assert!(run.code == 4 && run.stderr.contains("nobody may set a root up"), "{run:?}");
         assert!(is_set_up(party) && !party.path("started").exists());
     }
+    told.wait_for_words("others reach this node at");
     told.stop(Signal::SIGTERM).done();
     publish.stop(Signal::SIGTERM).done();
 }
