@@ -4,6 +4,7 @@ mod chunks;
 mod connections;
 mod members;
 mod statements;
+mod view;
 mod watch;
 
 use std::{
@@ -341,6 +342,9 @@ impl Driver {
             }
             Happening::Command(Some(Command::Tell { all, new })) => self.tell_statements(all, new),
             Happening::Command(Some(Command::Name(peer, name))) => self.name(peer, name),
+            Happening::Command(Some(Command::Look(reply))) => {
+                let _ = reply.send(self.view());
+            }
             Happening::Command(_) => {}
             Happening::Tick => self.tick(),
         }

@@ -17,6 +17,7 @@ mod ours;
 mod session;
 mod tls;
 mod transport;
+mod view;
 mod wire;
 
 use std::sync::Arc;
@@ -25,7 +26,10 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
-pub use self::names::{short_peer, short_place};
+pub use self::{
+    names::{short_peer, short_place},
+    view::{MemberView, View, Viewer},
+};
 use crate::{
     base::{Blake3Hash, Context, Error, Notice, Result},
     manifest::ChunkSet,
@@ -212,6 +216,7 @@ enum Command {
     Blame(String, String),
     Tell { all: Vec<Vec<u8>>, new: Vec<Vec<u8>> },
     Name(PeerId, String),
+    Look(oneshot::Sender<View>),
     Stop(oneshot::Sender<Vec<PeerTotal>>),
 }
 
@@ -245,6 +250,11 @@ impl Handle {
     /// Where the node stands now.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// What asks the node what it sees of the swarm.
+    pub fn viewer(&self) -> Viewer {
+        Viewer(self.commands.downgrade())
     }
 
     /// Gives the node something to serve and fill.
@@ -299,6 +309,7 @@ impl std::fmt::Debug for Command {
             Command::Blame(..) => "Blame",
             Command::Tell { .. } => "Tell",
             Command::Name(..) => "Name",
+            Command::Look(_) => "Look",
             Command::Stop(_) => "Stop",
         })
     }

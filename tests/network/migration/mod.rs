@@ -8,6 +8,7 @@ mod preflight;
 mod ready;
 mod resume;
 mod roots;
+mod status;
 mod strangers;
 mod terminal;
 mod whole;
