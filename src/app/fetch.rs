@@ -16,6 +16,7 @@ use super::{
     meet::{self, WaitFor},
     node::{self, Heard, Node, Patience, SwarmOptions, TICKET_NAME},
     state::StateDirectory,
+    status::Board,
     voices::Voices,
 };
 use crate::{
@@ -185,6 +186,7 @@ pub async fn fetch_onto(
             private: &private,
             disks,
             give_up: swarm.timeout,
+            board: &swarm.board,
             progress,
             cancel,
         };
@@ -307,6 +309,7 @@ struct Fetching<'a> {
     private: &'a PrivateDirectory,
     disks: &'a dyn OpenDisk,
     give_up: Option<Duration>,
+    board: &'a Board,
     progress: &'a Progress,
     cancel: &'a CancellationToken,
 }
@@ -363,6 +366,7 @@ impl Fetching<'_> {
             () = self.cancel.cancelled() => return Err(interrupted()),
             finished = node.serve_while(finishing) => finished?.or_failed(|| "the writer panicked")??,
         };
+        self.board.ended("verify");
         let name = node::artifact_name(ArtifactName::Snapshot, verified.family, self.in_root);
         let snapshot = CompleteSnapshot::new(name, verified.text);
         Ok(Got { verified, snapshot, resumed_bytes, sources: node.status().sources })
@@ -384,7 +388,7 @@ impl Fetching<'_> {
         };
         let told = self.progress.clone();
         // While chunks come, their progress says enough.
-        let progress = if complete { self.progress.clone() } else { Progress::silent() };
+        let progress = if complete { self.progress.clone() } else { self.board.tap(&Progress::silent()) };
         let manifest = self.manifest.clone();
         tokio::task::spawn_blocking(move || {
             let mut bytes = Vec::new();

@@ -23,5 +23,6 @@ pub mod setup;
 mod short;
 pub mod source;
 pub mod state;
+pub mod status;
 pub mod testnet;
 pub mod voices;

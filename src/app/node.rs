@@ -14,10 +14,15 @@ use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME};
 use tokio::time::timeout;
 
 use self::against::Against;
-use super::{kept::KeptStatements, state::StateDirectory, voices::Voices};
+use super::{
+    kept::KeptStatements,
+    state::StateDirectory,
+    status::{Board, Reporter},
+    voices::Voices,
+};
 use crate::{
     base::{
-        Context, Error, Kind, Next, Notice, Progress, Result, clock, files::read_bounded, limits,
+        Context, Error, Kind, Next, Notice, Progress, Result, clock, durable, files::read_bounded, limits,
         task::CancellationToken, text,
     },
     manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
@@ -27,7 +32,7 @@ use crate::{
 
 const IDENTITY_NAME: &str = "identity";
 const PORT_NAME: &str = "port";
-const STATEMENTS_NAME: &str = "statements";
+pub(super) const STATEMENTS_NAME: &str = "statements";
 /// The ticket that leads into the swarm of the directory, for whoever comes by it later on this machine.
 pub(super) const TICKET_NAME: &str = "ticket";
 /// When no more listening addresses come for this long, the ticket is made.
@@ -57,6 +62,8 @@ pub struct SwarmOptions {
     pub timeout: Option<Duration>,
     /// Signed statements of validators that are passed on, as files held them.
     pub statements: Vec<Vec<u8>>,
+    /// Where the node writes down how it stands, for those who ask.
+    pub board: Board,
 }
 
 impl Default for SwarmOptions {
@@ -71,6 +78,7 @@ impl Default for SwarmOptions {
             peers_max: limits::PEERS_MAX,
             timeout: None,
             statements: Vec::new(),
+            board: Board::default(),
         }
     }
 }
@@ -104,6 +112,8 @@ pub struct Node {
     identity: Identity,
     /// Validators' nodes, by their peer ids, and what they are called.
     names: BTreeMap<String, String>,
+    board: Board,
+    reporter: Reporter,
 }
 
 /// What a step of waiting brought.
@@ -155,8 +165,17 @@ impl Node {
             allow: options.allow.clone(),
             peers_max: options.peers_max,
         };
+        let kept = KeptStatements::new(private.file(STATEMENTS_NAME));
+        let handle = swarm::start(config).await?;
+        let board = options.board.clone();
+        // Who only watches works in no directory that anybody would name.
+        let private = (!board.only_watches()).then(|| private.path());
+        board.begins(identity.peer_id(), private.map(durable::parent));
+        let reporter = Reporter::start(&board, handle.viewer(), private.map(Path::to_owned), progress);
         Ok(Node {
-            handle: swarm::start(config).await?,
+            handle,
+            board,
+            reporter,
             addresses: Vec::new(),
             external: options.external.clone(),
             early: VecDeque::new(),
@@ -166,7 +185,7 @@ impl Node {
             given: options.statements.clone(),
             is_every_chunk_out: false,
             untold: Vec::new(),
-            kept: KeptStatements::new(private.file(STATEMENTS_NAME)),
+            kept,
             against: Against::new(ticket, state),
             seen: BTreeMap::new(),
             identity,
@@ -222,6 +241,11 @@ impl Node {
         &self.handle
     }
 
+    /// What tells others how the node stands.
+    pub fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
     /// Where the node stands.
     pub fn status(&self) -> Status {
         self.handle.status()
@@ -271,6 +295,7 @@ impl Node {
                 self.untold.extend(attested.into_iter().flatten());
                 let new = self.roster.as_mut().map(|roster| roster.take(all));
                 self.untold.extend(new.into_iter().flatten());
+                self.write_down();
             }
             Event::Evidence(bytes) => self.against.hear(&bytes),
             Event::Seen { peer, ip } => {
@@ -305,6 +330,7 @@ impl Node {
 
     /// Says where others find this node.
     pub fn tell_where(&self) {
+        self.board.doing("serving");
         if let Some(address) = self.shown_address() {
             self.progress.note(format!("others reach this node at {address}"));
         }

@@ -45,6 +45,16 @@ impl Voices {
         self.ballot.verdict()
     }
 
+    /// What each old validator says.
+    pub(super) fn voices(&self) -> Vec<Voice> {
+        self.ballot.voices()
+    }
+
+    /// What is needed, in words.
+    pub(super) fn rule(&self) -> String {
+        self.ballot.rule().to_string()
+    }
+
     /// Every statement that is known.
     pub fn statements(&self) -> Vec<Vec<u8>> {
         self.ballot.statements()
@@ -147,8 +157,9 @@ impl Voices {
         self.told = voices;
     }
 
-    fn dissent_words(&self, voice: &Voice) -> Option<String> {
-        let Vote::Dissents { height, differs } = &voice.vote else { return None };
+    /// The parts in which a validator's own state differs, each in words.
+    pub(super) fn differing(&self, voice: &Voice) -> Vec<String> {
+        let Vote::Dissents { differs, .. } = &voice.vote else { return Vec::new() };
         let part = |part: &DifferingPart| {
             let signed = self.signed_rows.iter().find(|(table, _)| *table == part.name).map(|(_, rows)| *rows);
             let shown = text::escape(&part.name);
@@ -158,9 +169,15 @@ impl Voices {
                 None => shown,
             }
         };
+        differs.iter().map(part).collect()
+    }
+
+    fn dissent_words(&self, voice: &Voice) -> Option<String> {
+        let Vote::Dissents { height, .. } = &voice.vote else { return None };
+        let differs = self.differing(voice);
         let parts = match differs.is_empty() {
             true => "it does not say where".to_owned(),
-            false => format!("in {}", text::first_few(differs.iter().map(part), PARTS_SHOWN)),
+            false => format!("in {}", text::first_few(differs, PARTS_SHOWN)),
         };
         Some(format!("{} has another state in its own database at height {height}: {parts}", name(voice)))
     }

@@ -4,7 +4,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::mpsc::{SyncSender, sync_channel},
     thread,
@@ -209,6 +209,21 @@ impl Lock {
             Ok(locked) => Ok(Lock { _file: locked }),
             Err((_, errno)) => Err(Error::failed(format!("cannot lock {}", path.display())).because(errno)),
         }
+    }
+
+    /// The process that holds the lock, as the system tells it; `None`: nobody does, or the system does not say. Nothing is locked to
+    /// find that out.
+    pub fn holder(path: &Path) -> Option<u32> {
+        let inode = fs::metadata(path).ok()?.ino();
+        let pid: u32 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+        // `1: FLOCK  ADVISORY  WRITE 4711 08:01:131 0 EOF`: some file systems have another device there than a file's data tells.
+        let locks = fs::read_to_string("/proc/locks").ok()?;
+        let holds = |line: &str| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            words.get(4).is_some_and(|word| *word == pid.to_string())
+                && words.get(5).and_then(|word| word.rsplit(':').next()).is_some_and(|word| *word == inode.to_string())
+        };
+        locks.lines().any(holds).then_some(pid)
     }
 
     fn open(path: &Path) -> Result<File> {

@@ -29,6 +29,8 @@ pub const STATEMENTS_OF_SESSION_BYTES_MAX: usize = 1 << 20;
 pub const STATEMENTS_OF_VALIDATOR_MAX: u32 = 32;
 /// Addresses under which others see this node, that are kept. Enforced by `app`.
 pub const SEEN_ADDRESSES_MAX: usize = 64;
+/// Bytes of a status as one node tells it: every member, the validators of both networks, and the last lines. Enforced by `app`.
+pub const STATUS_SIZE_BYTES_MAX: usize = 4 << 20;
 /// Addresses in a ticket. Enforced by `manifest`.
 pub const TICKET_ADDRESSES_MAX: usize = 32;
 /// Bytes of one address in a ticket. Enforced by `manifest`.

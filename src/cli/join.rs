@@ -143,7 +143,7 @@ impl JoinArgs {
                 let old = old.as_ref().map(|old| old.carry_over(family, &flags)).transpose()?;
                 Ok(NodeConfig { flags, truf: false, old, peers: Vec::new(), all_peers })
             }),
-            swarm: self.source.swarm()?,
+            swarm: self.source.swarm(session)?,
             state: self.source.state()?,
             node_address: self.node_address.iter().map(|text| peers::check_place(text)).collect::<Result<_>>()?,
             kwild: self.kwild,

@@ -33,6 +33,7 @@ mod setup_testnet;
 mod signals;
 mod snapshot;
 mod spelled;
+mod status;
 mod swarm;
 mod ticket;
 mod values;
@@ -54,7 +55,10 @@ use screen::Screen;
 #[doc(hidden)]
 pub use spelled::{misspelt, unknown_flags};
 
-use crate::base::{Progress, Result, task::CancellationToken};
+use crate::{
+    app::status::{Board, Role},
+    base::{Progress, Result, task::CancellationToken},
+};
 
 /// What `--version` prints after the program's name: version, commit, and features that are built in.
 const VERSION: &str =
@@ -149,6 +153,8 @@ pub(crate) struct Session {
     pub(crate) output: Output,
     /// Tells the command's progress on stderr.
     pub(crate) progress: Progress,
+    /// Where the command writes down how it stands, for those who ask.
+    pub(crate) board: Board,
     /// Token that the first signal cancels; commands end with an error then.
     pub(crate) cancel: CancellationToken,
     /// The first signal that came; 0 before.
@@ -181,6 +187,8 @@ enum Command {
     Fetch(Box<swarm::FetchArgs>),
     /// Block until a swarm can do without its lead, or until enough validators are ready; write the certificate
     Wait(Box<wait::WaitArgs>),
+    /// Show who has how much, who has confirmed, who is ready, when it ends, and what that hangs on
+    Status(Box<status::StatusArgs>),
     /// Make and check snapshots
     #[command(subcommand, arg_required_else_help = true)]
     Snapshot(snapshot::SnapshotCommand),
@@ -213,6 +221,17 @@ enum Command {
 }
 
 impl Command {
+    /// The part that the command has in a swarm, where it enters one.
+    fn role(&self) -> Role {
+        match self {
+            Command::Publish(_) => Role::Publish,
+            Command::Join(_) => Role::Join,
+            Command::Seed(_) => Role::Seed,
+            Command::Fetch(_) => Role::Fetch,
+            _ => Role::Watch,
+        }
+    }
+
     async fn run(self, session: &Session) -> Result<()> {
         match self {
             Command::Publish(args) => args.run(session).await,
@@ -220,6 +239,7 @@ impl Command {
             Command::Seed(args) => args.run(session).await,
             Command::Fetch(args) => args.run(session).await,
             Command::Wait(args) => args.run(session).await,
+            Command::Status(args) => args.run(session).await,
             Command::Snapshot(command) => command.run(session).await,
             Command::Manifest(command) => command.run(session).await,
             Command::Evidence(command) => command.run(session).await,
@@ -259,9 +279,11 @@ pub fn main() -> ExitCode {
     };
     let code = runtime.block_on(async {
         let signals = signals::Signals::install();
+        let board = Board::new(program.command.role());
         let session = Session {
             output: output.clone(),
-            progress: progress::sink(globals, &screen),
+            progress: board.tap(&progress::sink(globals, &screen)),
+            board,
             cancel: signals.cancel.clone(),
             signal: signals.seen(),
             code: AtomicU8::new(0),

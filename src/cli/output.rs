@@ -41,6 +41,11 @@ impl Output {
         Output { format, printed: Arc::default(), screen }
     }
 
+    /// What stdout carries.
+    pub(crate) fn format(&self) -> OutputFormat {
+        self.format
+    }
+
     /// Prints a command's one result.
     pub(crate) fn result<T: Serialize + Display>(&self, value: &T) -> Result<()> {
         self.print(value, String::new())

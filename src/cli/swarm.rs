@@ -54,7 +54,7 @@ pub(crate) struct SwarmArgs {
 impl SwarmArgs {
     /// # Errors
     /// When the file of a statement cannot be read.
-    pub(crate) fn options(self) -> Result<SwarmOptions> {
+    pub(crate) fn options(self, session: &Session) -> Result<SwarmOptions> {
         let read = |path: &PathBuf| read_bounded(path, limits::STATEMENT_SIZE_BYTES_MAX, "statement");
         Ok(SwarmOptions {
             statements: self.statements.iter().map(read).collect::<Result<_>>()?,
@@ -66,6 +66,7 @@ impl SwarmArgs {
             allow: self.allow,
             peers_max: self.max_peers.max(1),
             timeout: self.timeout,
+            board: session.board.clone(),
         })
     }
 }
@@ -145,7 +146,7 @@ impl From<Until> for WaitFor {
 impl SeedArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let state = self.seen.state()?;
-        let (options, progress, cancel) = (self.swarm.options()?, &session.progress, &session.cancel);
+        let (options, progress, cancel) = (self.swarm.options(session)?, &session.progress, &session.cancel);
         let serving = tokio::select! {
             () = cancel.cancelled() => return Err(fetch::interrupted()),
             serving = fetch::seed(&self.dir, None, &options, &state, progress, cancel) => serving?,
@@ -242,8 +243,8 @@ impl SourceArgs {
         read_ticket(&self.ticket, &self.swarm)
     }
 
-    pub(crate) fn swarm(&self) -> Result<SwarmOptions> {
-        self.swarm.clone().options()
+    pub(crate) fn swarm(&self, session: &Session) -> Result<SwarmOptions> {
+        self.swarm.clone().options(session)
     }
 
     pub(crate) fn state(&self) -> Result<StateDirectory> {
@@ -263,7 +264,7 @@ impl FetchArgs {
             directory: self.dir,
             in_root: false,
             ticket: self.source.ticket()?,
-            swarm: self.source.swarm()?,
+            swarm: self.source.swarm(session)?,
             state: self.source.state()?,
         };
         let complete = fetch::fetch(options, &|_| Ok(None), &session.progress, &session.cancel).await?;

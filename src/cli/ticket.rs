@@ -54,6 +54,11 @@ impl TicketArgs {
         Ok(Some(text.parse::<Ticket>()?))
     }
 
+    /// Whether a ticket is named.
+    pub(crate) fn is_given(&self) -> bool {
+        self.ticket.is_some() || self.ticket_file.is_some()
+    }
+
     /// Reads the ticket; an error if none was given.
     pub(crate) fn read(&self) -> Result<Ticket> {
         self.read_if_given()?.ok_or_else(|| {

@@ -47,7 +47,7 @@ impl WaitArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let default = (self.wait == Until::Quorum).then(|| PathBuf::from(CERTIFICATE_FILE_NAME));
         let options = WaitOptions {
-            swarm: self.swarm.clone().options()?,
+            swarm: self.swarm.clone().options(session)?,
             state: self.seen.state()?,
             wait: WaitFor::from(self.wait),
             certificate: self.out.or(default),

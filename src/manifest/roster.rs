@@ -63,6 +63,11 @@ impl Roster {
         }
     }
 
+    /// The key that leads the new network; `None` where it has no leader.
+    pub fn leader(&self) -> Option<&PublicKey> {
+        self.leader.as_ref()
+    }
+
     fn is_validator(&self, key: &PublicKey) -> bool {
         self.validators.iter().any(|validator| validator.key == *key)
     }

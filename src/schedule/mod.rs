@@ -33,6 +33,7 @@ mod passing;
 mod peer;
 mod rarity;
 mod take;
+mod view;
 mod width;
 
 pub mod sim;
@@ -51,6 +52,7 @@ pub use facts::{Effect, Expect, Input};
 use overtaken::Overtaken;
 use peer::Peer;
 use rarity::Rarity;
+pub use view::{Cell, PeerSpread, Spread, cells, ninths};
 use width::Width;
 
 /// A peer's place in the scheduler: the number of its session.

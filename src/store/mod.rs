@@ -9,6 +9,7 @@ mod contents;
 mod disk;
 mod frontier;
 mod journal;
+mod look;
 mod private;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use buffers::Buffers;
 pub use contents::{ArtifactFile, Contents};
 pub use disk::{Disk, FileSystem, OpenDisk, Stamp};
 pub use frontier::{ArtifactReader, Frontier};
+pub use look::look;
 pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
 

@@ -34,6 +34,11 @@ impl PrivateDirectory {
         Ok(PrivateDirectory { path, _lock: lock })
     }
 
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The path of a file in it.
     pub fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

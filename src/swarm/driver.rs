@@ -5,6 +5,7 @@ mod connections;
 mod evidence;
 mod members;
 mod statements;
+mod view;
 mod watch;
 
 use std::{
@@ -348,6 +349,9 @@ impl Driver {
             Happening::Command(Some(Command::Tell { all, new })) => self.tell_statements(all, new),
             Happening::Command(Some(Command::TellEvidence(told))) => self.tell_evidence(told),
             Happening::Command(Some(Command::Name(peer, name))) => self.name(peer, name),
+            Happening::Command(Some(Command::Look(reply))) => {
+                let _ = reply.send(self.view());
+            }
             Happening::Command(_) => {}
             Happening::Tick => self.tick(),
         }

@@ -17,6 +17,7 @@ mod ours;
 mod session;
 mod tls;
 mod transport;
+mod view;
 mod wire;
 
 use std::sync::Arc;
@@ -25,7 +26,10 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
-pub use self::names::{short_peer, short_place};
+pub use self::{
+    names::{short_peer, short_place},
+    view::{MemberView, View, Viewer},
+};
 use crate::{
     base::{Blake3Hash, Context, Error, Notice, Result},
     manifest::ChunkSet,
@@ -224,6 +228,7 @@ enum Command {
     Tell { all: Vec<Vec<u8>>, new: Vec<Vec<u8>> },
     TellEvidence(ToldEvidence),
     Name(PeerId, String),
+    Look(oneshot::Sender<View>),
     Stop(oneshot::Sender<Vec<PeerTotal>>),
 }
 
@@ -257,6 +262,11 @@ impl Handle {
     /// Where the node stands now.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// What asks the node what it sees of the swarm.
+    pub fn viewer(&self) -> Viewer {
+        Viewer(self.commands.downgrade())
     }
 
     /// Gives the node something to serve and fill.
@@ -317,6 +327,7 @@ impl std::fmt::Debug for Command {
             Command::Tell { .. } => "Tell",
             Command::TellEvidence(_) => "TellEvidence",
             Command::Name(..) => "Name",
+            Command::Look(_) => "Look",
             Command::Stop(_) => "Stop",
         })
     }

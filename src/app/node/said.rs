@@ -12,7 +12,7 @@ use crate::{
         short,
         voices::Voices,
     },
-    base::{Kind, Result, clock},
+    base::{Kind, Result, clock, durable},
     manifest::{Roster, SignedManifest, Tally, VerifiedManifest, Word},
 };
 
@@ -20,6 +20,7 @@ impl Node {
     /// Listens from now on to what validators of this manifest's two networks say, and passes on what the operator gave.
     pub fn hear_validators(&mut self, manifest: &VerifiedManifest) {
         self.against.uses(manifest.signed().clone());
+        self.board.is_about(manifest);
         let mut roster = Roster::new(manifest.id(), manifest.manifest());
         let mut voices = Voices::new(manifest.id(), manifest.manifest());
         // What this node heard before it was stopped the last time; others may come who have heard nothing.
@@ -36,6 +37,14 @@ impl Node {
         }
         self.untold.extend(kept);
         self.voices = Some(voices);
+        self.write_down();
+    }
+
+    /// What was heard is written down for those who ask how it stands.
+    pub(super) fn write_down(&self) {
+        if let (Some(roster), Some(voices)) = (&self.roster, &self.voices) {
+            self.board.heard(roster, voices);
+        }
     }
 
     /// Tells the members what is known against this manifest, which was refused: they may not know it.
@@ -105,12 +114,17 @@ impl Node {
     /// The directory that this node serves stands under another name now.
     pub fn moved_to(&mut self, private: PathBuf) {
         self.kept.move_to(private.join(STATEMENTS_NAME));
+        self.board.moved(durable::parent(&private));
+        self.reporter.moved(private);
     }
 
     fn say_own(&mut self) {
         let Some(voices) = &mut self.voices else { return };
         let own: Vec<Vec<u8>> = voices.own_statement().into_iter().collect();
         self.untold.extend(voices.take(&own, &self.progress));
+        if !own.is_empty() {
+            self.write_down();
+        }
     }
 
     /// What validators have said so far.
@@ -130,6 +144,9 @@ impl Node {
         let statement = self.roster.as_mut().and_then(|roster| roster.say(key, word, clock::unix_seconds(), vouch));
         let is_new = statement.is_some();
         self.untold.extend(statement);
+        if is_new {
+            self.write_down();
+        }
         is_new
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod drill;
 pub(crate) mod finding;
 pub(crate) mod root;
 pub(crate) mod snapshot;
+pub(crate) mod status;
 
 pub(crate) use digest::summary as digest_summary;
 pub(crate) use mends::mend;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use kwil_formats::base::Next;
 
 use super::mends;
+use crate::base::text;
 
 /// Puts a next step into words: a clause without a full stop.
 pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
@@ -111,6 +112,18 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::AddAddress => "add one with --connect".into(),
         Next::OtherIdentityThere => "on the other one, remove .regenesis/identity beside its files, or give it another --identity".into(),
         Next::OtherIdentityHere => "stop that one, or stop this one, remove .regenesis/identity beside its files (or give another --identity), and start it again".into(),
+        Next::GiveTicket => "give the ticket to the validators; this node's port must be reachable from their machines".into(),
+        Next::CheckReach => "does the lead serve, and can its port be reached from here? --connect names another address of a member".into(),
+        Next::AskWhetherLeadServes => "ask the lead whether it still serves, and whether its files are sound".into(),
+        Next::KeepServing => "leave this running: the others still need it".into(),
+        Next::MayLeave => "this node may be stopped (Ctrl-C): every chunk is with two others".into(),
+        Next::AskThem { who } => format!("ask {} what holds them up: the line, the disk, the machine; leave this running", text::first_few(who, 4)).into(),
+        Next::StartTogether => "start kwild at the time that was agreed on; `regenesis setup check -r ROOT` says whether it would start".into(),
+        Next::WaitForOthers => "leave this running until the others are ready; `regenesis wait --dir DIR --for quorum` ends when enough are".into(),
+        Next::LetItRun => "nothing: it goes on by itself".into(),
+        Next::AskAgain => "ask again in a moment, or look at that process".into(),
+        Next::ServeAgain { directory } => format!("`regenesis seed --dir {directory}` serves it again").into(),
+        Next::FetchAgain => "give the same fetch or join again: it goes on where it stopped".into(),
         // Roots.
         Next::RightKey => "choose a new root and give the right key with --key-file".into(),
         Next::KeyOfV010 => "v0.10 takes the same digits as {\"key\":\"DIGITS\",\"type\":\"ed25519\"}; a new key: `regenesis key gen -o FILE`".into(),

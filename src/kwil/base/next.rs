@@ -214,6 +214,36 @@ pub enum Next {
     OtherIdentityThere,
     /// Stop one of two nodes with one identity, or give this one another.
     OtherIdentityHere,
+    /// Give the ticket to those who are to come, who must reach this node.
+    GiveTicket,
+    /// See that somebody serves, and can be reached from here.
+    CheckReach,
+    /// Ask the lead whether it serves, and whether its files are sound.
+    AskWhetherLeadServes,
+    /// Leave the node running: others need what it alone has.
+    KeepServing,
+    /// The node may be stopped: others have everything.
+    MayLeave,
+    /// Ask those whom everyone waits for what holds them up.
+    AskThem {
+        /// Who they are.
+        who: Vec<String>,
+    },
+    /// Start the new network's nodes at the time that was agreed on.
+    StartTogether,
+    /// Leave the node running until the others are ready.
+    WaitForOthers,
+    /// Leave the node running: it goes on by itself.
+    LetItRun,
+    /// Ask again how it stands.
+    AskAgain,
+    /// Serve a directory again.
+    ServeAgain {
+        /// The directory, as a shell takes it.
+        directory: String,
+    },
+    /// Give the command again that was fetching: it goes on.
+    FetchAgain,
     // Roots.
     /// Choose a new root and give the right key.
     RightKey,

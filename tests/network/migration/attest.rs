@@ -7,6 +7,7 @@ use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
+use super::status;
 use crate::common::{LOOPBACK, Party, Process, Run, SHUFFLE, data, server, unzip};
 
 /// The recorded quartet of a family, each validator with a database of its own whose rows lie in an order of its own.
@@ -151,6 +152,21 @@ fn two_of_four_dissent_and_nobody_sets_up() {
         assert!(run.stderr.contains("nobody may set a root up") && run.stderr.contains(".lines"), "{}", run.stderr);
         assert!(!is_set_up(party));
     }
+    // Whoever asks is told who, in what, and what not to do.
+    let watching = status::watch(&lead, "snaps");
+    let status = status::wait_for(&watching, "both dissents", |status| status["attestations"]["dissent"] == 2);
+    let attested = &status["attestations"];
+    assert_eq!(attested["verdict"], "lost", "{status}");
+    assert_eq!(status["estimate"]["limit"]["by"], "dissent", "{status}");
+    let voices = attested["voices"].as_array().unwrap();
+    let dissents: Vec<&Value> = voices.iter().filter(|voice| voice["vote"] == "dissents").collect();
+    assert!(
+        dissents.len() == 2 && dissents.iter().all(|voice| voice["differs"][0].as_str().unwrap().contains(".lines"))
+    );
+    assert!(status["next"].as_str().unwrap().starts_with("do not start the new network"), "{status}");
+    let words = lead.run(&["status", "--dir", "snaps"]).done().stdout;
+    watching.stop(Signal::SIGINT).done();
+    assert!(words.contains("  DISSENTS   validator ") && words.contains(".lines"), "{words}");
     publish.stop(Signal::SIGTERM).done();
     // Who serves until there is a quorum is not told that all is well: what was heard before is kept.
     let served = lead.spawn(&[&["seed", "--dir", "snaps", "--until", "quorum"], &LOOPBACK[..]].concat()).finish();

@@ -9,6 +9,7 @@ mod preflight;
 mod ready;
 mod resume;
 mod roots;
+mod status;
 mod strangers;
 mod terminal;
 mod whole;

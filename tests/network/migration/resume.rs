@@ -39,7 +39,7 @@ pub(super) fn large() -> (Party, Process, String) {
 }
 
 /// Stops the lead in the middle of a fetch, so that the fetch stays there until it has been dealt with.
-fn in_the_middle<T>(lead: &Process, fetch: Process, then: impl FnOnce(Process) -> T) -> T {
+pub(super) fn in_the_middle<T>(lead: &Process, fetch: Process, then: impl FnOnce(Process) -> T) -> T {
     fetch.wait_for_words("\"fetching\"");
     loop {
         lead.signal(Signal::SIGSTOP);

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use kwil_formats::formats::Family;
 use nix::{
     pty::{Winsize, openpty},
     sys::signal::Signal,
@@ -119,6 +120,39 @@ fn fetch_row(screen: &Screen) -> Option<String> {
     assert!(row.starts_with("fetch: ") || row.starts_with('['), "something else stands there, too: {row}");
     assert!(row.trim_end().chars().count() < usize::from(columns), "it does not fit: {row}");
     Some(row)
+}
+
+#[test]
+fn a_status_that_is_watched_is_drawn_in_its_place_on_a_terminal_of_any_width() {
+    let lead = Party::new();
+    lead.take_recording(Family::V09, "snaps");
+    let publish = lead.publish("snaps");
+    let ticket = publish.ticket();
+    for columns in [60, 80, 200] {
+        let command = lead.command(&["status", "--dir", "snaps", "--watch"]);
+        let watch = Terminal::start(&command, columns);
+        watch.wait_for("nobody", |screen| screen.contents().contains("members      0 here").then_some(()));
+        let validator = Party::new();
+        let fetch = validator.swarm(&["fetch", &ticket, "--dir", "into", "--linger", "1h"]);
+        watch.wait_for("the member", |screen| {
+            let all = screen.contents();
+            if !all.contains("members      1 here") {
+                return None;
+            }
+            // What stood there before is gone, and each line is one row.
+            for once in ["as of ", "members ", "next "] {
+                assert_eq!(all.lines().filter(|line| line.starts_with(once)).count(), 1, "{columns}: {all}");
+            }
+            all.lines().any(|line| line.starts_with("  peer ") && line.contains("100%")).then_some(())
+        });
+        (&watch.keyboard).write_all(CTRL_C).unwrap();
+        let (code, left) = watch.finish();
+        assert_eq!(code, 0, "{left}");
+        fetch.stop(Signal::SIGTERM);
+        let gone = Terminal::start(&command, columns);
+        gone.wait_for("nobody", |screen| screen.contents().contains("members      0 here").then_some(()));
+    }
+    publish.stop(Signal::SIGTERM).done();
 }
 
 #[test]

@@ -1,0 +1,399 @@
+//! Once a second, what the swarm's driver sees and what the work wrote down become one [`Status`], with the rates of the last while.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{sync::watch, time::sleep};
+
+use super::{
+    Board, Chunks, Member, Own, Status, Tried, VERSION,
+    board::Known,
+    estimate::{Growth, Seen},
+    socket::Socket,
+};
+use crate::{
+    base::{
+        Progress, clock,
+        task::{CancellationToken, Tasks},
+    },
+    swarm::{self, MemberView, View, Viewer},
+};
+
+/// Time between two samples.
+const INTERVAL: Duration = Duration::from_secs(1);
+/// A rate is of the bytes of this last while,
+const WINDOW: Duration = Duration::from_secs(10);
+/// and counts for what a line can do once it is of so long a while.
+const BEST_WINDOW: Duration = Duration::from_secs(3);
+/// Without a byte for this long, a node that lacks some counts as stalled.
+const STALLED_AFTER: Duration = Duration::from_secs(5);
+
+/// Takes the samples as long as it lives, and answers who asks.
+#[derive(Debug)]
+pub struct Reporter {
+    latest: watch::Receiver<Arc<Status>>,
+    socket: Option<Socket>,
+    _tasks: Tasks,
+}
+
+impl Reporter {
+    /// Begins; where a private directory is given, others on this machine may ask through it.
+    pub(in crate::app) fn start(board: &Board, viewer: Viewer, private: Option<PathBuf>, progress: &Progress) -> Self {
+        let mut tasks = Tasks::new(CancellationToken::new());
+        let first = Arc::new(Sampler::default().status(Duration::ZERO, &View::default(), board.read()));
+        let (sender, latest) = watch::channel(first);
+        let board = board.clone();
+        tasks.spawn("status", async move {
+            let (mut sampler, began) = (Sampler::default(), clock::now());
+            while let Some(view) = viewer.view().await {
+                let now = clock::now().duration_since(began);
+                sender.send_replace(Arc::new(sampler.status(now, &view, board.read())));
+                sleep(INTERVAL).await;
+            }
+            Ok(())
+        });
+        let socket = private.and_then(|private| match Socket::bind(&private) {
+            Ok((socket, listener)) => {
+                let latest = latest.clone();
+                tasks.spawn("status socket", async move { super::socket::answer(listener, latest).await });
+                Some(socket)
+            }
+            Err(error) => {
+                progress.note(format!("nobody on this machine can ask how this node stands: {}", error.chain()));
+                None
+            }
+        });
+        Reporter { latest, socket, _tasks: tasks }
+    }
+
+    /// How it stands, as it was sampled last.
+    pub fn status(&self) -> Arc<Status> {
+        self.latest.borrow().clone()
+    }
+
+    /// The same each time that it is sampled.
+    pub fn watch(&self) -> watch::Receiver<Arc<Status>> {
+        self.latest.clone()
+    }
+
+    /// The private directory stands under another name now.
+    pub(in crate::app) fn moved(&mut self, private: PathBuf) {
+        if let Some(socket) = &mut self.socket {
+            socket.moved(private);
+        }
+    }
+}
+
+/// What was seen of one counter.
+#[derive(Debug, Default)]
+struct Meter {
+    samples: VecDeque<(Duration, u64)>,
+    moved: Duration,
+    best: f64,
+}
+
+impl Meter {
+    /// Takes the counter's value; what it was at first is in no rate.
+    fn saw(&mut self, now: Duration, value: u64) {
+        if self.samples.back().is_none_or(|(_, last)| *last != value) {
+            self.moved = now;
+        }
+        self.samples.push_back((now, value));
+        while self.samples.get(1).is_some_and(|(at, _)| now.saturating_sub(*at) >= WINDOW) {
+            self.samples.pop_front();
+        }
+        if self.span() >= BEST_WINDOW {
+            self.best = self.best.max(self.rate());
+        }
+    }
+
+    fn span(&self) -> Duration {
+        match (self.samples.front(), self.samples.back()) {
+            (Some((first, _)), Some((last, _))) => last.saturating_sub(*first),
+            _ => Duration::ZERO,
+        }
+    }
+
+    /// What it grew by in a second of the last while.
+    fn rate(&self) -> f64 {
+        match (self.samples.front(), self.samples.back()) {
+            (Some((_, first)), Some((_, last))) if !self.span().is_zero() => {
+                last.saturating_sub(*first) as f64 / self.span().as_secs_f64()
+            }
+            _ => 0.0,
+        }
+    }
+
+    fn still(&self, now: Duration) -> Duration {
+        now.saturating_sub(self.moved)
+    }
+
+    fn growth(&self, now: Duration, left: u64) -> Growth {
+        Growth { left, rate: self.rate(), best: self.best.max(self.rate()), still_seconds: self.still(now).as_secs() }
+    }
+}
+
+#[derive(Debug, Default)]
+struct MemberMeters {
+    sent: Meter,
+    received: Meter,
+    gained: Meter,
+    /// Since when it is known what it has.
+    told: bool,
+}
+
+/// The rates of one node and of those whom it sees.
+#[derive(Debug, Default)]
+struct Sampler {
+    have: Meter,
+    sent: Meter,
+    received: Meter,
+    members: HashMap<String, MemberMeters>,
+}
+
+impl Sampler {
+    fn status(&mut self, now: Duration, view: &View, known: Known) -> Status {
+        self.measure(now, view);
+        let names: Vec<(String, Option<String>)> = view.members.iter().map(|member| name(&known, member)).collect();
+        let members =
+            view.members.iter().zip(&names).map(|(member, name)| self.member(now, view, &known, member, name));
+        let members: Vec<Member> = members.collect();
+        let seen = self.seen(now, view, &known, &names);
+        let spread = &view.spread;
+        let map = |of: fn(&crate::schedule::Cell) -> u8| {
+            spread.cells.iter().map(|c| char::from(b'0' + of(c).min(9))).collect()
+        };
+        Status {
+            version: VERSION,
+            unix_seconds: clock::unix_seconds(),
+            running: true,
+            estimate: seen.estimate(),
+            chunks: (spread.chunks > 0).then(|| Chunks {
+                count: spread.chunks,
+                single: spread.single,
+                thin: spread.thin,
+                out: spread.thin == 0,
+                own_map: map(|cell| cell.own),
+                others_map: map(|cell| cell.others),
+            }),
+            members,
+            kept_out: view.kept_out.clone(),
+            node: self.own(now, view, &known),
+            network: known.network,
+            attestations: known.attestations,
+            readiness: known.readiness,
+            log: known.log.into(),
+        }
+    }
+
+    fn measure(&mut self, now: Duration, view: &View) {
+        self.sent.saw(now, view.sent_bytes);
+        self.received.saw(now, view.received_bytes);
+        // What was there before the node began is in no rate.
+        if view.total_bytes > 0 {
+            self.have.saw(now, view.have_bytes);
+        }
+        self.members.retain(|peer, _| view.members.iter().any(|member| member.peer == *peer));
+        for member in &view.members {
+            let meters = self.members.entry(member.peer.clone()).or_default();
+            meters.sent.saw(now, member.sent_bytes);
+            meters.received.saw(now, member.received_bytes);
+            // A member tells what it has some time after it came.
+            meters.told |= member.chunks > 0;
+            let value = u64::from(member.chunks) * view.chunk_size_bytes;
+            if meters.told || meters.gained.samples.is_empty() {
+                let first = meters.gained.samples.len() == 1 && meters.gained.samples[0].1 == 0;
+                if first {
+                    meters.gained = Meter::default();
+                }
+                meters.gained.saw(now, value);
+            }
+        }
+    }
+
+    fn growth_of(&self, now: Duration, view: &View, member: &MemberView) -> Growth {
+        let lacks = u64::from(view.spread.chunks.saturating_sub(member.chunks));
+        // The last chunk of a file is shorter.
+        let left = (lacks * view.chunk_size_bytes).min(view.total_bytes);
+        self.members
+            .get(&member.peer)
+            .map_or(Growth { left, ..Growth::default() }, |meters| meters.gained.growth(now, left))
+    }
+
+    fn own_growth(&self, now: Duration, view: &View) -> Growth {
+        let left = if view.watches { 0 } else { view.total_bytes - view.have_bytes.min(view.total_bytes) };
+        let still = self.have.still(now).min(self.received.still(now)).as_secs();
+        Growth { still_seconds: still, ..self.have.growth(now, left) }
+    }
+
+    fn own(&self, now: Duration, view: &View, known: &Known) -> Own {
+        let growth = self.own_growth(now, view);
+        let still = growth.still_seconds;
+        Own {
+            role: known.role,
+            pid: Some(std::process::id()),
+            peer: known.peer.clone(),
+            directory: known.directory.clone(),
+            doing: known.doing.clone(),
+            seconds: known.began.map_or(0, |began| clock::now().duration_since(began).as_secs()),
+            have_bytes: view.have_bytes,
+            total_bytes: view.total_bytes,
+            complete: view.total_bytes > 0 && growth.left == 0 && !view.watches && !known.checks(),
+            work: known.work(),
+            sent_bytes: view.sent_bytes,
+            received_bytes: view.received_bytes,
+            out_rate: self.sent.rate() as u64,
+            in_rate: self.received.rate() as u64,
+            stalled_seconds: (growth.left > 0 && still >= STALLED_AFTER.as_secs()).then_some(still),
+            tried: view.tried.iter().map(|(place, why)| Tried { place: place.clone(), why: why.clone() }).collect(),
+        }
+    }
+
+    fn member(
+        &self,
+        now: Duration,
+        view: &View,
+        known: &Known,
+        member: &MemberView,
+        (name, key): &(String, Option<String>),
+    ) -> Member {
+        let growth = self.growth_of(now, view, member);
+        let meters = self.members.get(&member.peer);
+        let rate = |of: fn(&MemberMeters) -> &Meter| meters.map_or(0, |meters| of(meters).rate() as u64);
+        let seats = known.readiness.iter().flat_map(|readiness| &readiness.seats);
+        let seat = key.as_ref().and_then(|key| seats.clone().find(|seat| seat.key == *key));
+        Member {
+            name: name.clone(),
+            peer: member.peer.clone(),
+            validator: key.clone(),
+            power: seat.map(|seat| seat.power),
+            place: member.place.clone(),
+            chunks: member.chunks,
+            rate: growth.rate as u64,
+            out_rate: rate(|meters| &meters.sent),
+            in_rate: rate(|meters| &meters.received),
+            sent_bytes: member.sent_bytes,
+            received_bytes: member.received_bytes,
+            answer_ms: member.flight.map(|flight| u64::try_from(flight.as_millis()).unwrap_or(u64::MAX)),
+            seconds: (growth.left > 0 && growth.rate >= 1.0).then(|| (growth.left as f64 / growth.rate).ceil() as u64),
+            ready: seat.is_some_and(|seat| seat.stage.is_some()),
+        }
+    }
+
+    fn seen(&self, now: Duration, view: &View, known: &Known, names: &[(String, Option<String>)]) -> Seen {
+        let own = self.own_growth(now, view);
+        let chunks = view.spread.chunks;
+        let members = || view.members.iter().zip(names).filter(|(member, _)| member.ready);
+        let lacked = (own.left.div_ceil(view.chunk_size_bytes.max(1))).max(1);
+        let lacking = members().filter(|(member, _)| member.chunks < chunks);
+        let missing = known.readiness.iter().flat_map(|readiness| readiness.missing());
+        Seen {
+            manifest: chunks > 0,
+            watches: view.watches,
+            own,
+            members: view.members.len(),
+            others: lacking.map(|(member, (name, _))| (name.clone(), self.growth_of(now, view, member))).collect(),
+            seeds: members().filter(|(member, _)| member.chunks == chunks).map(|(_, (name, _))| name.clone()).collect(),
+            single_bytes: u64::from(view.spread.single) * view.chunk_size_bytes,
+            behind_seeds: f64::from(view.spread.behind_seeds) / lacked as f64,
+            nowhere: view.spread.nowhere,
+            out_rate: self.sent.rate(),
+            out_best: self.sent.best,
+            checks: known.checks(),
+            silent: known.attestations.as_ref().map(super::Attestations::silent).unwrap_or_default(),
+            lost: known.attestations.as_ref().map(super::Attestations::lost).unwrap_or_default(),
+            not_ready: missing.map(|seat| seat.name.clone()).collect(),
+            quorum: known.readiness.as_ref().is_some_and(|readiness| readiness.quorum),
+        }
+    }
+}
+
+/// By what name people know a member, and the key of its validator.
+fn name(known: &Known, member: &MemberView) -> (String, Option<String>) {
+    match known.names.get(&member.peer) {
+        Some((name, key)) => (name.clone(), Some(key.clone())),
+        None => (format!("peer {}", swarm::short_peer(&member.peer)), None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{app::status::By, schedule::Spread};
+
+    const CHUNK: u64 = 1000;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn member(peer: &str, chunks: u32, sent_bytes: u64) -> MemberView {
+        MemberView {
+            peer: peer.to_owned(),
+            place: "192.0.2.1:1".to_owned(),
+            ready: true,
+            chunks,
+            sent_bytes,
+            received_bytes: 0,
+            flight: None,
+        }
+    }
+
+    fn view(have_bytes: u64, members: Vec<MemberView>) -> View {
+        View {
+            have_bytes,
+            total_bytes: 100 * CHUNK,
+            chunk_size_bytes: CHUNK,
+            sent_bytes: members.iter().map(|member| member.sent_bytes).sum(),
+            received_bytes: have_bytes,
+            is_incomplete: have_bytes < 100 * CHUNK,
+            spread: Spread { chunks: 100, ..Spread::default() },
+            members,
+            ..View::default()
+        }
+    }
+
+    #[test]
+    fn rates_are_of_what_came_since_and_not_of_what_was_there() {
+        let mut sampler = Sampler::default();
+        for second in 0..=6u32 {
+            // It had 20 chunks from an earlier run, and tells so a second after it came.
+            let chunks = if second == 0 { 0 } else { 20 + 2 * second };
+            let seen = view(100 * CHUNK, vec![member("a", chunks, 3 * CHUNK * u64::from(second)), member("new", 0, 0)]);
+            let status = sampler.status(at(second.into()), &seen, Known::default());
+            if second == 6 {
+                let [a, new] = &status.members[..] else { panic!("{status:?}") };
+                assert_eq!((a.rate, a.out_rate, a.chunks), (2 * CHUNK, 3 * CHUNK, 32));
+                assert_eq!((a.seconds, new.seconds, new.rate), (Some(34), None, 0));
+                assert_eq!((a.name.as_str(), status.node.out_rate), ("peer a", 3 * CHUNK));
+                assert!(status.node.complete && status.node.stalled_seconds.is_none());
+            }
+        }
+        // Who leaves is forgotten.
+        let status = sampler.status(at(7), &view(100 * CHUNK, vec![]), Known::default());
+        assert!(status.members.is_empty() && sampler.members.is_empty());
+    }
+
+    #[test]
+    fn a_fetch_that_gets_nothing_says_since_when_and_from_whom() {
+        let mut sampler = Sampler::default();
+        let mut last = Status::default();
+        for second in 0..20 {
+            let have = 10 * CHUNK * second.min(4);
+            let mut seen = view(have, vec![member("a", 100, 0)]);
+            seen.spread.behind_seeds = 60;
+            last = sampler.status(at(second), &seen, Known::default());
+            if second == 4 {
+                assert_eq!(last.node.in_rate, 10 * CHUNK);
+                assert_eq!((last.estimate.own_seconds, last.estimate.limit.by), (Some(6), By::Uplink));
+            }
+        }
+        assert_eq!(last.node.stalled_seconds, Some(15));
+        assert_eq!(last.estimate.limit.words, "nothing comes from peer a");
+        assert_eq!(last.estimate.own_seconds, None);
+    }
+}

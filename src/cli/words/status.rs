@@ -1,0 +1,388 @@
+//! How a migration stands, as lines that fit a terminal of 60 columns and up.
+
+use super::drill::duration;
+use crate::{
+    app::status::{Attestations, By, Chunks, Member, Own, Readiness, Role, Status},
+    base::text::{self, count},
+};
+
+/// Columns of a line's name.
+const LABEL: usize = 13;
+/// Columns of a bar.
+const BAR: usize = 20;
+/// Columns that are made use of: longer lines are hard to read.
+const COLUMNS_MAX: usize = 110;
+/// Stands for a blank at which no line is broken.
+const TIED: char = '\u{a0}';
+/// Members, and validators of one kind, that have a line of their own.
+const LISTED_MAX: usize = 24;
+/// Lines of the log that are shown.
+const LOG_SHOWN: usize = 4;
+
+/// The lines of a status. The first one tells the time and nothing else that changes.
+pub(crate) fn lines(status: &Status, next: &str, columns: usize) -> Vec<String> {
+    let mut page = Page { columns: columns.clamp(40, COLUMNS_MAX), lines: Vec::new() };
+    page.head(status);
+    page.own(status);
+    page.end(status);
+    if let Some(chunks) = &status.chunks {
+        page.chunks(status, chunks);
+    }
+    if status.running {
+        page.members(status);
+    }
+    if let Some(attestations) = &status.attestations {
+        page.attestations(attestations);
+    }
+    if let Some(readiness) = &status.readiness {
+        page.readiness(readiness);
+    }
+    let skipped = status.log.len().saturating_sub(LOG_SHOWN);
+    for (n, line) in status.log.iter().skip(skipped).enumerate() {
+        // The day is known.
+        let line = line.get(11..).filter(|_| line.as_bytes().get(10) == Some(&b'T')).unwrap_or(line);
+        page.cut_row(if n == 0 { "told" } else { "" }, line);
+    }
+    page.row("next", next);
+    // Names were made harmless where they came in; whatever comes by another way is so here.
+    page.lines.iter().map(|line| text::escape(line).replace(TIED, " ").chars().take(columns).collect()).collect()
+}
+
+/// So many lines as there are rows, the last of which is kept: it says what to do.
+pub(crate) fn cut(mut lines: Vec<String>, rows: usize) -> Vec<String> {
+    if lines.len() > rows && rows > 2 {
+        let last = lines.split_off(lines.len() - 1);
+        let hidden = lines.len() + 2 - rows;
+        lines.truncate(rows - 2);
+        lines.push(format!("… {} more", count(hidden as u64, "line")));
+        lines.extend(last);
+    }
+    lines
+}
+
+struct Page {
+    columns: usize,
+    lines: Vec<String>,
+}
+
+impl Page {
+    /// A line with its name, broken between words where it does not fit.
+    fn row(&mut self, label: &str, text: &str) {
+        let mut line = format!("{label:LABEL$}");
+        let mut empty = true;
+        for word in text.split(' ') {
+            let long = line.chars().count() + usize::from(!empty) + word.chars().count();
+            if !empty && long > self.columns {
+                self.lines.push(std::mem::replace(&mut line, " ".repeat(LABEL)));
+                empty = true;
+            }
+            if !empty {
+                line.push(' ');
+            }
+            line.push_str(word);
+            empty = false;
+        }
+        self.lines.push(line.trim_end().chars().take(self.columns).collect());
+    }
+
+    /// A line that is cut where it does not fit.
+    fn cut_row(&mut self, label: &str, text: &str) {
+        let line = format!("{label:LABEL$}{text}");
+        let cut = line.chars().count() > self.columns;
+        let kept: String = line.chars().take(self.columns - usize::from(cut)).collect();
+        self.lines.push(format!("{}{}", kept.trim_end(), if cut { "…" } else { "" }));
+    }
+
+    fn head(&mut self, status: &Status) {
+        self.row("as of", &text::time(status.unix_seconds));
+        if let Some(network) = &status.network {
+            let from = network.old_chain_id.as_ref().map_or_else(String::new, |old| format!("{old} -> "));
+            self.row("network", &format!("{from}{} ({}), height {}", network.chain_id, network.family, network.height));
+            let id: String = network.manifest_id.chars().take(16).collect();
+            self.row("manifest", &format!("{} ({id}…), {}", network.sequence, size(network.bytes)));
+        }
+    }
+
+    fn own(&mut self, status: &Status) {
+        let own = &status.node;
+        let what = match own.role {
+            Some(Role::Publish) => "publish",
+            Some(Role::Seed) => "seed",
+            Some(Role::Fetch) => "fetch",
+            Some(Role::Join) => "join",
+            Some(Role::Watch) => "an observer",
+            None => "nobody",
+        };
+        let place = own
+            .directory
+            .as_ref()
+            .map_or_else(String::new, |path| format!(" in {}", text::escape(&path.display().to_string())));
+        match status.running {
+            true => self.row("this node", &format!("{what}{place}: {}", doing(own))),
+            false => self.row("directory", &format!("{}: {}", place.trim_start_matches(" in "), own.doing)),
+        }
+        if own.role == Some(Role::Watch) || own.total_bytes == 0 {
+            return;
+        }
+        let (have, total) = (size(own.have_bytes), size(own.total_bytes));
+        let (percent, bar) = (percent(own.have_bytes, own.total_bytes), bar(own.have_bytes, own.total_bytes));
+        self.row("", &format!("{bar} {percent}, {have} of {total}"));
+        let mut parts = Vec::new();
+        if status.running {
+            parts.push(format!("in {}, out {}", rate(own.in_rate), rate(own.out_rate)));
+            parts.push(format!("received {}, sent {}", size(own.received_bytes), size(own.sent_bytes)));
+        }
+        for work in &own.work {
+            let done = work.total.map_or_else(|| size(work.done), |total| self::percent(work.done, total));
+            parts.push(format!("{}: {done}", work_name(&work.name)));
+        }
+        if !parts.is_empty() {
+            self.row("", &parts.join("; "));
+        }
+        if let Some(seconds) = own.stalled_seconds {
+            self.row("", &format!("STALLED: no byte has come for {}", time(seconds)));
+        }
+        let looks = own.have_bytes < own.total_bytes;
+        for tried in own.tried.iter().filter(|_| looks).take(4) {
+            self.row("", &format!("tried {}: {}", tried.place, tried.why));
+        }
+    }
+
+    fn end(&mut self, status: &Status) {
+        if !status.running {
+            return;
+        }
+        let estimate = &status.estimate;
+        let mut parts = Vec::new();
+        parts.extend(estimate.own_seconds.map(|seconds| format!("this node in {}", time(seconds))));
+        parts.extend(estimate.everyone_seconds.map(|seconds| format!("everyone here in {}", time(seconds))));
+        if !parts.is_empty() {
+            parts.extend(estimate.bound_seconds.map(|seconds| format!("the lines allow {}", time(seconds))));
+            self.row("ends", &parts.join("; "));
+        }
+        if estimate.limit.by != By::Nothing || status.network.is_some() {
+            self.row("waits for", &estimate.limit.words);
+        }
+    }
+
+    fn chunks(&mut self, status: &Status, chunks: &Chunks) {
+        if !status.running {
+            return;
+        }
+        let (out, all) = (u64::from(chunks.first_copies()), u64::from(chunks.count));
+        let words = match chunks.single {
+            0 => format!("{} {}", bar(out, all), percent(out, all)),
+            n => format!("{} {}, {n} of {all} chunks with one node", bar(out, all), percent(out, all)),
+        };
+        self.row("first copies", &words);
+        let leads = matches!(status.node.role, Some(Role::Publish | Role::Seed));
+        let words = match chunks.out {
+            true if leads => "may leave: every chunk is with two others".to_owned(),
+            true => "every chunk is with two others: this node may leave".to_owned(),
+            false if leads => format!("must stay: {} with fewer than two others", are(chunks.thin, "chunk")),
+            false => return,
+        };
+        let label = match status.node.role {
+            Some(Role::Publish) => "the lead",
+            Some(Role::Seed) => "this seed",
+            _ => "copies",
+        };
+        self.row(label, &words);
+    }
+
+    fn members(&mut self, status: &Status) {
+        self.row("members", &format!("{} here", status.members.len()));
+        let mut members: Vec<&Member> = status.members.iter().collect();
+        members.sort_by(|a, b| (a.chunks, &a.name).cmp(&(b.chunks, &b.name)));
+        let all = status.chunks.as_ref().map_or(0, |chunks| chunks.count);
+        if !members.is_empty() {
+            let mut line = format!("  {:18} {:>4} {:>10} {:>10} {:>10}", "who", "has", "gains", "to it", "from it");
+            if self.columns >= 100 {
+                line.push_str(&format!("  {:21} {}", "where", "power"));
+            }
+            self.lines.push(line);
+        }
+        for member in members.iter().take(LISTED_MAX) {
+            let name: String = member.name.chars().take(18).collect();
+            let has = percent(member.chunks.into(), all.into());
+            let gains = match (member.ready, member.chunks == all && all > 0) {
+                (true, _) => "ready".to_owned(),
+                (false, true) => "all".to_owned(),
+                (false, false) => rate(member.rate),
+            };
+            let (to, from) = (rate(member.out_rate), rate(member.in_rate));
+            let mut line = format!("  {name:18} {has:>4} {gains:>10} {to:>10} {from:>10}");
+            if self.columns >= 100 {
+                let place: String = member.place.chars().take(21).collect();
+                let power = member.power.map_or_else(|| "-".to_owned(), |power| power.to_string());
+                line.push_str(&format!("  {place:21} {power}"));
+            }
+            self.lines.push(line);
+        }
+        let hidden = members.len().saturating_sub(LISTED_MAX);
+        if hidden > 0 {
+            self.lines.push(format!("  … and {hidden} more that have at least as much"));
+        }
+        if !status.kept_out.is_empty() {
+            self.row("KEPT OUT", &text::first_few(&status.kept_out, 8));
+        }
+    }
+
+    fn attestations(&mut self, all: &Attestations) {
+        if all.validators == 0 {
+            return self.row("attested", "the lead's word alone: the manifest names no validators of the old network");
+        }
+        let enough = match all.verdict.as_str() {
+            "met" => "enough",
+            "lost" => "it cannot be enough any more",
+            _ => "not enough yet",
+        };
+        let (agree, validators) = (all.agree, count(all.validators as u64, "old validator"));
+        let against = if all.dissent > 0 { format!(", {} DISSENT", all.dissent) } else { String::new() };
+        let power = format!("power {} of {}", all.power, all.power_of_all);
+        self.row("attested", &format!("{agree} of {validators} agree, {power}{against}: {enough}"));
+        for voice in all.voices.iter().filter(|voice| voice.vote == "dissents").take(LISTED_MAX) {
+            let parts =
+                if voice.differs.is_empty() { "it does not say where".to_owned() } else { voice.differs.join(", ") };
+            self.row("  DISSENTS", &format!("validator {} (power {}): {parts}", voice.name, voice.power));
+        }
+        let silent: Vec<&str> =
+            all.voices.iter().filter(|voice| voice.vote == "silent").map(|voice| voice.name.as_str()).collect();
+        if !silent.is_empty() && all.verdict != "met" {
+            self.row("  silent", &text::first_few(silent, LISTED_MAX));
+        }
+    }
+
+    fn readiness(&mut self, all: &Readiness) {
+        let enough = if all.quorum { "enough to make blocks" } else { "more than 2/3 are needed" };
+        let bar = bar(all.power, all.power_of_all);
+        self.row("ready", &format!("{bar} {} of {}", all.ready, count(all.validators as u64, "validator")));
+        self.row("", &format!("power {} of {}: {enough}", all.power, all.power_of_all));
+        let missing: Vec<String> =
+            all.missing().map(|seat| format!("{}{}", seat.name, if seat.leader { " (leads)" } else { "" })).collect();
+        if !missing.is_empty() {
+            self.row("  not yet", &text::first_few(missing, LISTED_MAX));
+        }
+    }
+}
+
+fn doing(own: &Own) -> String {
+    match own.doing.as_str() {
+        "" => "starting".to_owned(),
+        words => words.to_owned(),
+    }
+}
+
+fn work_name(name: &str) -> &str {
+    match name {
+        "verify" => "text checked",
+        "check" => "files checked",
+        other => other,
+    }
+}
+
+fn are(n: u32, noun: &str) -> String {
+    format!("{} {}", count(n.into(), noun), if n == 1 { "is" } else { "are" })
+}
+
+/// A part as a percentage, which is 100 only for all of it.
+fn percent(part: u64, all: u64) -> String {
+    match all {
+        0 => "-".to_owned(),
+        all => format!("{}%", u128::from(part.min(all)) * 100 / u128::from(all)),
+    }
+}
+
+fn bar(part: u64, all: u64) -> String {
+    let full = if all == 0 { 0 } else { u128::from(part.min(all)) * BAR as u128 / u128::from(all) };
+    let full = usize::try_from(full).unwrap_or(BAR);
+    format!("[{}{}]", "=".repeat(full), " ".repeat(BAR - full))
+}
+
+/// Bytes a second, in the units of lines.
+fn rate(bytes: u64) -> String {
+    match bytes {
+        0 => "-".to_owned(),
+        1..100_000 => format!("{:.1}{TIED}kB/s", bytes as f64 / 1e3),
+        _ => format!("{:.1}{TIED}MB/s", bytes as f64 / 1e6),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    text::bytes(bytes).replace(' ', &TIED.to_string())
+}
+
+/// Whole seconds as people say them.
+fn time(seconds: u64) -> String {
+    let words = match seconds {
+        0..60 => format!("{seconds} s"),
+        _ => duration(seconds as f64),
+    };
+    words.replace(' ', &TIED.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::status::Elector;
+
+    /// A status as a node of a real migration of four told it.
+    fn recorded(text: &str) -> Status {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn screen(status: &Status, columns: usize) -> String {
+        let lines = lines(status, &crate::cli::words::advice(&status.next()), columns);
+        for line in &lines {
+            assert!(line.chars().count() <= columns, "{columns}: {line}");
+        }
+        lines.join("\n") + "\n"
+    }
+
+    #[test]
+    fn a_lead_in_the_middle_of_it_reads_well_at_every_width() {
+        let lead = recorded(include_str!("status/lead.json"));
+        assert_eq!(screen(&lead, 60), include_str!("status/lead.60.txt"));
+        assert_eq!(screen(&lead, 80), include_str!("status/lead.80.txt"));
+        assert_eq!(screen(&lead, 200), include_str!("status/lead.200.txt"));
+    }
+
+    #[test]
+    fn a_dissent_stands_there_with_its_table() {
+        let lead = recorded(include_str!("status/dissent.json"));
+        assert_eq!(screen(&lead, 80), include_str!("status/dissent.80.txt"));
+    }
+
+    #[test]
+    fn whatever_a_name_holds_it_drives_no_terminal_and_takes_no_more_room() {
+        let mut status = recorded(include_str!("status/lead.json"));
+        let evil = format!("\u{1b}[2J\u{202e}<script>\r\n{}", "x".repeat(1 << 20));
+        status.members = vec![Member { name: evil.clone(), place: evil.clone(), ..Member::default() }; 30];
+        status.log = vec![evil.clone(); 4];
+        status.kept_out = vec![evil.clone()];
+        let attestations = status.attestations.as_mut().unwrap();
+        attestations.dissent = 1;
+        attestations.voices = vec![Elector {
+            name: evil.clone(),
+            vote: "dissents".to_owned(),
+            differs: vec![evil],
+            ..Elector::default()
+        }];
+        for columns in [40, 60, 80, 200] {
+            let lines = lines(&status, "", columns);
+            assert!(lines.len() < 100, "{}", lines.len());
+            for line in lines {
+                assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{line:?}");
+                assert!(line.chars().count() <= columns, "{line:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_to_do_next_stays_on_a_low_screen() {
+        let lines: Vec<String> = (0..50).map(|n| format!("line {n}")).collect();
+        let cut = cut(lines, 10);
+        assert_eq!(cut.len(), 10);
+        assert_eq!(&cut[7..], ["line 7", "… 41 lines more", "line 49"]);
+    }
+}
