@@ -278,7 +278,7 @@ pub(super) async fn manifest_from_peers(
 }
 
 fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
-    for line in node::manifest_words(manifest.manifest()) {
+    for line in node::manifest_words(manifest.manifest(), clock::unix_seconds()) {
         progress.note(line);
     }
     let manifest = manifest.manifest();

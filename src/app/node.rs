@@ -541,10 +541,10 @@ pub fn is_root(directory: &Path) -> bool {
 }
 
 /// What a manifest is about, in lines for the operator.
-pub fn manifest_words(manifest: &Manifest) -> Vec<String> {
+pub fn manifest_words(manifest: &Manifest, now_unix_seconds: u64) -> Vec<String> {
     let network = &manifest.network;
     let from = network.old_chain_id.as_deref().map_or_else(String::new, |old| format!("{} -> ", text::escape(old)));
-    vec![format!(
+    let what = format!(
         "manifest {}: {} network {from}{}, height {}, {} in {} chunks",
         manifest.sequence,
         network.family,
@@ -552,5 +552,12 @@ pub fn manifest_words(manifest: &Manifest) -> Vec<String> {
         network.height,
         text::bytes(manifest.size_bytes()),
         manifest.chunk_count()
-    )]
+    );
+    let signed = text::time(manifest.created_unix_seconds);
+    let age = text::about(now_unix_seconds.saturating_sub(manifest.created_unix_seconds));
+    let end = manifest.not_after_unix_seconds.map_or_else(
+        || "does not expire".to_owned(),
+        |end| format!("expires in {}, at {}", text::about(end.saturating_sub(now_unix_seconds)), text::time(end)),
+    );
+    vec![what, format!("signed {age} ago, at {signed}; {end}")]
 }

@@ -413,3 +413,16 @@ fn what_the_database_told_stays_signed_when_the_genesis_is_edited() {
     assert_eq!((other.manifest.manifest().network.old_chain_id.as_deref()), None);
     assert!(other.manifest.manifest().old_validators.is_empty());
 }
+
+#[test]
+fn the_old_leader_must_confirm_also_where_the_new_genesis_names_another() {
+    let world = World::new();
+    let [leader, other] = [71, 72].map(|seed| PrivateKey::from_seed(KeyType::Ed25519, &[seed; 32]).unwrap().public());
+    let old_validators = [leader, other].map(|key| Validator { key, power: 1 }).to_vec();
+    let options = SignOptions { old_validators, old_leader: Some(leader), ..SignOptions::default() };
+    let rule = |options: &SignOptions| world.sign(options).unwrap().manifest.manifest().trust.attestations.clone();
+    assert_eq!(rule(&options), Attestations::LeaderAndMajority { leader });
+    // Signed again by somebody who is not told of it any more.
+    let options = SignOptions { old_leader: None, supersede: true, ..options };
+    assert_eq!(rule(&options), Attestations::LeaderAndMajority { leader });
+}
