@@ -137,7 +137,7 @@ pub async fn ask_for_manifest(
     let place =
         tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
     let private = PrivateDirectory::lock(place.path())?;
-    let mut node = Node::start(&private, ticket, swarm, progress).await?;
+    let mut node = Node::start(&private, ticket, swarm, state, progress).await?;
     let manifest = manifest_from_peers(&mut node, ticket, state, swarm.timeout, progress, cancel).await;
     node.stop().await;
     manifest
@@ -163,7 +163,7 @@ pub async fn fetch_onto(
     progress.note(format!("the ticket's six words, as the lead has them: {}", phrase::of_ticket(&ticket)));
     keep_ticket(&private, &ticket)?;
     let known = known_manifest(&directory, &ticket, &state)?;
-    let mut node = Node::start(&private, &ticket, &swarm, progress).await?;
+    let mut node = Node::start(&private, &ticket, &swarm, &state, progress).await?;
     let outcome = async {
         let manifest = match known {
             Some(manifest) => manifest,
@@ -261,20 +261,24 @@ pub(super) async fn manifest_from_peers(
             heard = node.next() => heard?,
         };
         if let Heard::Manifest { peer, bytes } = heard {
-            let is_it = SignedManifest::decode(&bytes).is_ok_and(|signed| signed.id() == ticket.manifest_id);
-            if !is_it {
+            let signed = SignedManifest::decode(&bytes).ok().filter(|signed| signed.id() == ticket.manifest_id);
+            let Some(signed) = signed else {
                 // Whoever proved membership of this manifest's swarm has no excuse.
                 node.handle().blame(&peer, "it sent another manifest than the ticket names").await?;
                 continue;
+            };
+            let verified = state.verify(&bytes, &policy(ticket), clock::unix_seconds());
+            if verified.is_err() {
+                node.tell_against(signed).await?;
             }
-            return state.verify(&bytes, &policy(ticket), clock::unix_seconds());
+            return verified;
         }
         patience.check(&node.status())?;
     }
 }
 
 fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
-    for line in node::manifest_words(manifest.manifest()) {
+    for line in node::manifest_words(manifest.manifest(), clock::unix_seconds()) {
         progress.note(line);
     }
     let manifest = manifest.manifest();
@@ -466,6 +470,7 @@ pub async fn seed(
     directory: &Path,
     known: Option<&SnapshotFacts>,
     swarm: &SwarmOptions,
+    state: &StateDirectory,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Serving> {
@@ -475,7 +480,7 @@ pub async fn seed(
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
     // Our own files: pinned is whoever signed them; a validator pins the lead by the ticket.
     let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
-    let manifest = crate::manifest::verify::verify(&bytes, &trust, clock::unix_seconds())?;
+    let manifest = state.verify(&bytes, &trust, clock::unix_seconds())?;
     let in_root = node::is_root(directory);
     let contents = node::contents(&manifest, in_root);
     let signed_root = manifest.manifest().artifact(ArtifactName::Snapshot).root;
@@ -488,7 +493,7 @@ pub async fn seed(
     manifest.check_genesis(&read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?)?;
     let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
     let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
-    let mut node = Node::start(&private, &ticket, swarm, progress).await?;
+    let mut node = Node::start(&private, &ticket, swarm, state, progress).await?;
     node.hear_validators(&manifest);
     let have = ChunkSet::full(store.contents().chunk_count());
     let content = Content { store: store.clone(), have, manifest: Arc::new(bytes), sink: None };

@@ -317,6 +317,10 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     let mut config = (options.config)(family)?;
     let all_peers = config.all_peers;
     config.peers.extend(peers::that_resolve(family, &complete.manifest.manifest().node_addresses, progress).await);
+    if let Err(error) = complete.node.require_manifest().await {
+        complete.abandon().await;
+        return Err(error);
+    }
     progress.step("setting the root up");
     let init = InitOptions {
         root: root.clone(),
@@ -447,7 +451,7 @@ async fn on_finished_root(
     swarm.public = options.ticket.secret.is_none();
     swarm.connect.extend(options.ticket.addresses.iter().cloned());
     let give_up = swarm.timeout;
-    let mut serving = fetch::seed(&root, None, &swarm, progress, cancel).await?;
+    let mut serving = fetch::seed(&root, None, &swarm, &options.state, progress, cancel).await?;
     // Others may still wait for this validator's word.
     if let Some(attesting) = agree::begin(&options.old, &serving.manifest, progress, cancel)? {
         serving.node.attest(attesting);

@@ -55,6 +55,8 @@ pub struct SignOptions {
     pub supersede: bool,
     /// Validators of the old network with their power, where the lead knows them.
     pub old_validators: Vec<Validator>,
+    /// The key that led the old network (v0.10), where the lead knows it; `None`: as the new genesis has it.
+    pub old_leader: Option<PublicKey>,
     /// The old chain id, where the lead knows it.
     pub old_chain_id: Option<String>,
     /// Last block of the old chain; `None`: as the snapshot's last line has it.
@@ -83,6 +85,7 @@ impl Default for SignOptions {
             attestations: None,
             supersede: false,
             old_validators: Vec::new(),
+            old_leader: None,
             old_chain_id: None,
             height: None,
             digest: true,
@@ -190,7 +193,8 @@ pub fn sign(
     if let Some(before) = before {
         carry_over(&mut candidate, before, options);
     }
-    set_rule(&mut candidate, options, genesis.leader(), snapshot.digest.is_some(), progress);
+    let leader = old_leader(options, before).or_else(|| genesis.leader().copied());
+    set_rule(&mut candidate, options, leader.as_ref(), snapshot.digest.is_some(), progress);
     if let Some(text) = &snapshot.digest {
         candidate.state_digest = Some(state_digest(text, options, &candidate, before));
     }
@@ -199,7 +203,7 @@ pub fn sign(
         && !options.supersede
         && is_unchanged(existing.manifest(), &candidate, options, now)
         && seen.highest().is_none_or(|highest| highest <= existing.manifest().sequence)
-        && seen.equivocated != Some(existing.manifest().sequence)
+        && !seen.evidence.iter().any(|known| known.ends(existing.manifest(), existing.id()))
     {
         swarm_secret(&private)?;
         state.remember(&existing.to_bytes())?;
@@ -245,6 +249,7 @@ fn with_source(options: &SignOptions, source: &Source, family: Family) -> SignOp
     // Those of the database itself: an old genesis has the ones that the network began with.
     if !source.old_validators().is_empty() {
         options.old_validators = source.old_validators().to_vec();
+        options.old_leader = source.old_leader;
     }
     options.majors = options.majors.or(source.majors);
     options.collation = options.collation.or_else(|| source.collation.clone());
@@ -329,6 +334,15 @@ fn node_addresses(genesis: &Genesis, options: &SignOptions, progress: &Progress)
         progress.note(Notice::from(text).next(Next::NameNodeAddress));
     }
     Ok(all)
+}
+
+/// Who led the old network, as far as the lead knows or an earlier manifest of the same text said: the new genesis may name another.
+fn old_leader(options: &SignOptions, before: Option<&Manifest>) -> Option<PublicKey> {
+    let in_rule = |manifest: &Manifest| match manifest.trust.attestations {
+        Attestations::LeaderAndMajority { leader } => Some(leader),
+        _ => None,
+    };
+    options.old_leader.or_else(|| before.and_then(in_rule))
 }
 
 /// Puts in what must be attested, as the lead says it or as the old network was.

@@ -106,10 +106,7 @@ pub(super) async fn wait_until(
     let mut told = None;
     loop {
         each_turn(node).await?;
-        // Also where the others are ready: nothing may be started on a state that the old network denies.
-        if let Some(voices) = node.voices().filter(|voices| voices.verdict() == Verdict::Lost) {
-            return Err(voices.lost());
-        }
+        check_not_denied(node).await?;
         if wait.is_met(node) {
             break;
         }
@@ -129,6 +126,16 @@ pub(super) async fn wait_until(
     }
     // Whoever hears it only through this node hears it before it goes.
     node.pass_on().await
+}
+
+/// Refuses a state that so many old validators deny that nobody may set a root up: also where others are ready, nothing may be
+/// started on it. Whoever hears of the dissent only through this node hears it before it goes.
+async fn check_not_denied(node: &mut Node) -> Result<()> {
+    let Some(error) = node.voices().filter(|voices| voices.verdict() == Verdict::Lost).map(Voices::lost) else {
+        return Ok(());
+    };
+    node.pass_on().await?;
+    Err(error)
 }
 
 /// Where a certificate is kept beside the files of a directory.
@@ -197,7 +204,7 @@ pub async fn wait(
     let place =
         tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
     let private = PrivateDirectory::lock(place.path())?;
-    let mut node = Node::start(&private, ticket, &options.swarm, progress).await?;
+    let mut node = Node::start(&private, ticket, &options.swarm, &options.state, progress).await?;
     let waited = async {
         let give_up = options.swarm.timeout;
         let manifest = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;
@@ -235,7 +242,7 @@ pub async fn wait_with(
         let ticket: Ticket = String::from_utf8_lossy(&bytes).parse()?;
         return wait(&ticket, options, progress, cancel).await;
     }
-    let serving = fetch::seed(directory, None, &options.swarm, progress, cancel).await?;
+    let serving = fetch::seed(directory, None, &options.swarm, &options.state, progress, cancel).await?;
     let waits = async |node: &mut Node, manifest: &VerifiedManifest| {
         node.tell_where();
         wait_until(node, options.wait, (began, options.swarm.timeout), progress, cancel, async |_| Ok(())).await?;
@@ -246,6 +253,10 @@ pub async fn wait_with(
 
 /// Serves until it is so or a signal comes, which are both good ends; without `until`, until a signal comes. Says who is
 /// ready, and keeps the certificate in `directory` once there is a quorum.
+///
+/// # Errors
+/// Refused, where something is waited for, when so many old validators dissent that nobody may set a root up; when the node
+/// ended or the certificate cannot be written.
 pub(super) async fn serve_until(
     node: &mut Node,
     until: Option<WaitFor>,
@@ -263,9 +274,12 @@ pub(super) async fn serve_until(
             progress.note(format!("{}{more}", words.as_deref().unwrap_or_default()));
             told = words;
         }
-        if until.is_some_and(|until| until.is_met(node)) {
-            // Whoever hears it only through this node hears it before it goes.
-            return node.pass_on().await;
+        if let Some(until) = until {
+            check_not_denied(node).await?;
+            if until.is_met(node) {
+                // Whoever hears it only through this node hears it before it goes.
+                return node.pass_on().await;
+            }
         }
         tokio::select! {
             () = cancel.cancelled() => return Ok(()),

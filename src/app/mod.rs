@@ -18,6 +18,7 @@ pub mod node;
 pub mod peers;
 pub mod publish;
 pub mod rehearse;
+pub mod revoke;
 pub mod setup;
 mod short;
 pub mod source;

@@ -1,5 +1,6 @@
 //! A node of ours in a swarm: its identity and port, kept with the data; what happens to it, told as progress.
 
+mod against;
 mod said;
 
 use std::{
@@ -12,8 +13,10 @@ use std::{
 use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME};
 use tokio::time::timeout;
 
+use self::against::Against;
 use super::{
     kept::KeptStatements,
+    state::StateDirectory,
     status::{Board, Reporter},
     voices::Voices,
 };
@@ -101,6 +104,8 @@ pub struct Node {
     /// Statements that the members are still to be told.
     untold: Vec<Vec<u8>>,
     kept: KeptStatements,
+    /// What is known against the manifest.
+    against: Against,
     /// Where members see this node, and who sees it there.
     seen: BTreeMap<IpAddr, BTreeSet<String>>,
     /// This node's own, which says of which validator it is.
@@ -138,6 +143,7 @@ impl Node {
         private: &PrivateDirectory,
         ticket: &Ticket,
         options: &SwarmOptions,
+        state: &StateDirectory,
         progress: &Progress,
     ) -> Result<Self> {
         for address in options.listen.iter().chain(&options.external) {
@@ -180,6 +186,7 @@ impl Node {
             is_every_chunk_out: false,
             untold: Vec::new(),
             kept,
+            against: Against::new(ticket, state),
             seen: BTreeMap::new(),
             identity,
             names: BTreeMap::new(),
@@ -247,9 +254,11 @@ impl Node {
     /// Waits for something that needs a decision, at most a moment; the rest becomes progress.
     ///
     /// # Errors
-    /// When our disk failed or the node ended.
+    /// When the manifest counts no more, our disk failed, or the node ended.
     pub async fn next(&mut self) -> Result<Heard> {
         self.pass_on().await?;
+        self.against.look_if_due();
+        self.check_manifest().await?;
         if let Some(heard) = self.early.pop_front() {
             return Ok(heard);
         }
@@ -288,6 +297,7 @@ impl Node {
                 self.untold.extend(new.into_iter().flatten());
                 self.write_down();
             }
+            Event::Evidence(bytes) => self.against.hear(&bytes),
             Event::Seen { peer, ip } => {
                 // Each member's last word; an address that nobody sees any more is none.
                 self.seen.values_mut().for_each(|by| _ = by.remove(&peer));
@@ -531,10 +541,10 @@ pub fn is_root(directory: &Path) -> bool {
 }
 
 /// What a manifest is about, in lines for the operator.
-pub fn manifest_words(manifest: &Manifest) -> Vec<String> {
+pub fn manifest_words(manifest: &Manifest, now_unix_seconds: u64) -> Vec<String> {
     let network = &manifest.network;
     let from = network.old_chain_id.as_deref().map_or_else(String::new, |old| format!("{} -> ", text::escape(old)));
-    vec![format!(
+    let what = format!(
         "manifest {}: {} network {from}{}, height {}, {} in {} chunks",
         manifest.sequence,
         network.family,
@@ -542,5 +552,12 @@ pub fn manifest_words(manifest: &Manifest) -> Vec<String> {
         network.height,
         text::bytes(manifest.size_bytes()),
         manifest.chunk_count()
-    )]
+    );
+    let signed = text::time(manifest.created_unix_seconds);
+    let age = text::about(now_unix_seconds.saturating_sub(manifest.created_unix_seconds));
+    let end = manifest.not_after_unix_seconds.map_or_else(
+        || "does not expire".to_owned(),
+        |end| format!("expires in {}, at {}", text::about(end.saturating_sub(now_unix_seconds)), text::time(end)),
+    );
+    vec![what, format!("signed {age} ago, at {signed}; {end}")]
 }

@@ -43,6 +43,7 @@ impl OldNetwork {
         if let Some(genesis) = genesis {
             sign.old_chain_id = Some(genesis.chain_id().to_owned());
             sign.old_validators = genesis_validators(&genesis)?;
+            sign.old_leader = genesis.leader().copied();
         }
         sign.old_addresses = source::addresses(self.root.as_deref(), progress);
         Ok(sign)
@@ -95,6 +96,7 @@ pub async fn from_database(
     let genesis = snapshot::read_genesis(&created.genesis)?;
     sign.old_validators = genesis_validators(&genesis)?;
     sign.state_validators = sign.old_validators.clone();
+    sign.old_leader = genesis.leader().copied();
     sign.digest = created.state_digest.is_some();
     sign.majors = Some((created.server_major, created.dump_major));
     sign.old_chain_id = created.old_chain_id.clone();
@@ -121,7 +123,8 @@ pub async fn remember_source(
     let genesis = snapshot::read_genesis(&created.genesis)?;
     let validators = genesis_validators(&genesis)?;
     let majors = (created.server_major, created.dump_major);
-    let source = Source::of(settings, old_root, progress).await;
+    let mut source = Source::of(settings, old_root, progress).await;
+    source.old_leader = genesis.leader().copied();
     let source = source.about(created.state_hash, created.old_chain_id.clone(), &validators, majors);
     source.keep(progress);
     Ok(source)

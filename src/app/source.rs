@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use kwil_formats::{
-    formats::{Validator, config::PeerAddress},
+    formats::{Validator, config::PeerAddress, key::PublicKey},
     judge::collation::Collation,
 };
 use serde::{Deserialize, Serialize};
@@ -31,6 +31,8 @@ pub struct Source {
     pub old_chain_id: Option<String>,
     /// Its validators, as `hex#type`, with their power.
     old_validators: Vec<Validator>,
+    /// The key that leads it (v0.10).
+    pub old_leader: Option<PublicKey>,
     /// How its database orders text.
     pub collation: Option<Collation>,
     /// Where its nodes are dialled, as its family writes it.

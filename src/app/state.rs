@@ -1,14 +1,15 @@
-//! What this machine remembers of each network: the newest manifest it saw, and proofs of a lead that signed two with
-//! one sequence. The files prove themselves: they are the signed manifests.
+//! What this machine remembers of each network: the newest manifest it saw, and what it knows against manifests: that there is a
+//! newer one, that a lead signed two with one sequence, that one was revoked. The files prove themselves.
 //!
 //! ```text
 //! STATE/networks/<hash of new chain id and lead>/newest.regenesis
-//!                                                equivocation-<sequence>/first.regenesis, second.regenesis
+//!                                                issue.evidence, equivocation.evidence, revocation.evidence
 //! ```
+//!
+//! Of each kind of evidence the one with the highest sequence is kept: it says what those before it said.
 
 use std::{
-    env, fs,
-    io::ErrorKind,
+    env,
     path::{Path, PathBuf},
 };
 
@@ -21,11 +22,11 @@ use crate::{
         files::read_bounded,
         limits,
     },
-    manifest::{SignedManifest, TrustPolicy, VerifiedManifest, VerifyError, verify},
+    manifest::{Equivocation, Evidence, SignedManifest, TrustPolicy, VerifiedManifest, VerifyError, verify},
 };
 
 const NEWEST: &str = "newest.regenesis";
-const EQUIVOCATION: &str = "equivocation-";
+const KINDS: [&str; 3] = ["issue.evidence", "equivocation.evidence", "revocation.evidence"];
 
 /// The directory in which this machine remembers manifests (`--state-dir`).
 #[derive(Debug, Clone)]
@@ -36,18 +37,19 @@ pub struct StateDirectory {
 }
 
 /// What was seen of one network and lead.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
     /// The sequence and id of the newest manifest; `None` where none was seen.
     pub newest: Option<(u64, Blake3Hash)>,
-    /// The highest sequence of which two manifests were seen; `None` where there is none.
-    pub equivocated: Option<u64>,
+    /// What is known against its manifests, at most one of each kind.
+    pub evidence: Vec<Evidence>,
 }
 
 impl Seen {
     /// The highest sequence seen, which a new manifest's must be above; `None` where any will do.
     pub fn highest(&self) -> Option<u64> {
-        self.newest.map(|(sequence, _)| sequence).max(self.equivocated)
+        let known = self.evidence.iter().filter_map(Evidence::sequence).max();
+        self.newest.map(|(sequence, _)| sequence).max(known)
     }
 }
 
@@ -76,6 +78,11 @@ impl StateDirectory {
         StateDirectory { allowed_rollback: sequence, ..self }
     }
 
+    /// The sequence of the manifest that is taken although a newer one was seen.
+    pub fn allowed_rollback(&self) -> Option<u64> {
+        self.allowed_rollback
+    }
+
     /// The path of the directory, which need not be there yet.
     pub fn path(&self) -> &Path {
         &self.path
@@ -93,19 +100,19 @@ impl StateDirectory {
     /// # Errors
     /// When the directory cannot be read, or what is remembered is damaged.
     pub fn seen(&self, chain_id: &str, lead: &PublicKey) -> Result<Seen> {
+        let newest =
+            read_newest(&self.network(chain_id, lead))?.map(|newest| (newest.manifest().sequence, newest.id()));
+        Ok(Seen { newest, evidence: self.evidence(chain_id, lead)? })
+    }
+
+    /// What is known against manifests of this lead for the network with this new chain id, at most one of each kind.
+    ///
+    /// # Errors
+    /// When the directory cannot be read, or what is remembered is damaged.
+    pub fn evidence(&self, chain_id: &str, lead: &PublicKey) -> Result<Vec<Evidence>> {
         let directory = self.network(chain_id, lead);
-        let newest = read_newest(&directory)?.map(|newest| (newest.manifest().sequence, newest.id()));
-        let entries = match fs::read_dir(&directory) {
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Seen::default()),
-            entries => entries.or_failed(|| format!("cannot read {}", directory.display()))?,
-        };
-        let mut equivocated = None;
-        for entry in entries {
-            let name = entry.or_failed(|| format!("cannot read {}", directory.display()))?.file_name();
-            let sequence = name.to_str().and_then(|n| n.strip_prefix(EQUIVOCATION)).and_then(|n| n.parse().ok());
-            equivocated = equivocated.max(sequence);
-        }
-        Ok(Seen { newest, equivocated })
+        let read = KINDS.iter().map(|name| read_evidence(&directory.join(name)));
+        read.filter_map(Result::transpose).collect()
     }
 
     /// Verifies a manifest against `policy` and what was seen before, and remembers it. Of two manifests with one
@@ -119,7 +126,7 @@ impl StateDirectory {
         if let Ok(signed) = SignedManifest::decode(bytes) {
             let seen = self.seen(&signed.manifest().network.new_chain_id, &signed.manifest().trust.lead)?;
             policy.highest_sequence_seen = policy.highest_sequence_seen.max(seen.newest);
-            policy.equivocated_sequence = policy.equivocated_sequence.max(seen.equivocated);
+            policy.evidence.extend(seen.evidence);
         }
         match verify::verify(bytes, &policy, now_unix_seconds) {
             Ok(verified) => {
@@ -129,7 +136,7 @@ impl StateDirectory {
             Err(error @ VerifyError::Equivocation { .. }) => {
                 let error = Error::from(error);
                 Err(match self.keep_proof(bytes)? {
-                    Some(proof) => error.or_hint(format!("both are kept in {}", proof.display())),
+                    Some(proof) => error.or_hint(format!("the proof is kept in {}", proof.display())),
                     None => error,
                 })
             }
@@ -143,39 +150,78 @@ impl StateDirectory {
     /// When the state cannot be read or written.
     pub fn remember(&self, bytes: &[u8]) -> Result<()> {
         let signed = SignedManifest::decode(bytes).or_verify(|| "cannot remember this manifest")?;
-        let (directory, _lock) = self.open(&signed)?;
+        let manifest = signed.manifest();
+        let (directory, lock) = self.open(&manifest.network.new_chain_id, &manifest.trust.lead)?;
         match read_newest(&directory)? {
-            Some(newest) if newest.manifest().sequence >= signed.manifest().sequence => Ok(()),
-            _ => durable::write_atomically(&directory.join(NEWEST), bytes, 0o600),
+            Some(newest) if newest.manifest().sequence >= manifest.sequence => {}
+            _ => durable::write_atomically(&directory.join(NEWEST), bytes, 0o600)?,
         }
+        drop(lock);
+        if let Some(issue) = Evidence::issue_of(&signed) {
+            self.keep(&issue)?;
+        }
+        Ok(())
     }
 
-    /// Keeps the newest manifest and this other one of the same sequence. `None`: the other one is not ours to prove.
+    /// Keeps the proof that the newest manifest and this other one have one sequence. `None`: there is nothing to prove.
     fn keep_proof(&self, second: &[u8]) -> Result<Option<PathBuf>> {
         let signed = SignedManifest::decode(second).or_verify(|| "cannot keep this manifest as proof")?;
-        let sequence = signed.manifest().sequence;
-        let (directory, _lock) = self.open(&signed)?;
-        let Some(first) = read_newest(&directory)?.filter(|f| f.manifest().sequence == sequence) else {
-            return Ok(None);
+        let manifest = signed.manifest();
+        let (chain_id, lead) = (&manifest.network.new_chain_id, &manifest.trust.lead);
+        let beside_issue = |known: &Evidence| match known {
+            Evidence::Issue(head) => Equivocation::beside(&signed, head),
+            _ => None,
         };
-        let proof = directory.join(format!("{EQUIVOCATION}{sequence}"));
-        if !proof.exists() {
-            let part = durable::part_path(&proof);
-            durable::create_directory(&part, 0o700)?;
-            durable::write_atomically(&part.join("first.regenesis"), &first.to_bytes(), 0o600)?;
-            durable::write_atomically(&part.join("second.regenesis"), second, 0o600)?;
-            durable::rename(&part, &proof)?;
+        let newest = read_newest(&self.network(chain_id, lead))?;
+        let proof = match newest.and_then(|first| Equivocation::between(&first, &signed)) {
+            None => self.evidence(chain_id, lead)?.iter().find_map(beside_issue),
+            proof => proof,
+        };
+        match proof {
+            Some(proof) => self.keep(&Evidence::Equivocation(proof)),
+            None => Ok(None),
         }
-        Ok(Some(proof))
     }
 
-    fn open(&self, signed: &SignedManifest) -> Result<(PathBuf, Lock)> {
-        let manifest = signed.manifest();
-        let directory = self.network(&manifest.network.new_chain_id, &manifest.trust.lead);
+    /// Keeps evidence against manifests, unless what is there says as much; gives where it is. `None`: a certificate is against
+    /// nothing. Whether the signers of a revocation may revoke must have been found out before.
+    ///
+    /// # Errors
+    /// When the state cannot be read or written.
+    pub fn keep(&self, evidence: &Evidence) -> Result<Option<PathBuf>> {
+        let Some((chain_id, lead)) = evidence.subject() else { return Ok(None) };
+        let (directory, _lock) = self.open(chain_id, lead)?;
+        let path = directory.join(match evidence {
+            Evidence::Issue(_) | Evidence::Certificate(_) => KINDS[0],
+            Evidence::Equivocation(_) => KINDS[1],
+            Evidence::Revocation(_) => KINDS[2],
+        });
+        let there = read_evidence(&path)?;
+        if there.is_none_or(|there| evidence.says_more_than(&there)) {
+            durable::write_atomically(&path, &evidence.to_bytes(), 0o600)?;
+        }
+        Ok(Some(path))
+    }
+
+    fn open(&self, chain_id: &str, lead: &PublicKey) -> Result<(PathBuf, Lock)> {
+        let directory = self.network(chain_id, lead);
         durable::create_directory(&directory, 0o700)?;
         let lock = Lock::wait(&directory.join(durable::LOCK_FILE_NAME))?;
         Ok((directory, lock))
     }
+}
+
+fn read_evidence(path: &Path) -> Result<Option<Evidence>> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = read_bounded(path, limits::EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX, "remembered evidence")?;
+    Evidence::decode(&bytes).map(Some).map_err(|e| {
+        Error::failed(format!("what is remembered in {} is damaged", path.display())).because(e).hint(
+            "remove that file only if you know that no manifest you use was revoked, replaced or signed twice: without it that \
+             goes unnoticed",
+        )
+    })
 }
 
 fn read_newest(directory: &Path) -> Result<Option<SignedManifest>> {

@@ -100,8 +100,10 @@ pub const DIGEST_FILE_SIZE_BYTES_MAX: usize = 64 << 20;
 pub const EVIDENCE_SIZE_BYTES_MAX: usize = 4 << 20;
 /// Statements of a certificate: far more than any network has validators. Enforced by `manifest`.
 pub const CERTIFICATE_STATEMENTS_MAX: usize = 4096;
-/// Bytes of evidence that goes through a swarm: of two signed heads and the longest chain id. Enforced by `swarm`.
-pub const EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX: usize = 1 << 10;
+/// Bytes of evidence that goes through a swarm: of a head that a lead and all co-signers have signed. Enforced by `swarm`.
+pub const EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX: usize = 8 << 10;
+/// Pieces of evidence that one session may tell. Enforced by `swarm`.
+pub const EVIDENCE_OF_SESSION_MAX: u32 = 8;
 /// The last second that has a date as RFC 3339 writes it: 9999-12-31T23:59:59Z. Enforced by `manifest`.
 pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
 /// Characters of a kwild's version in a statement. Enforced by `manifest`.

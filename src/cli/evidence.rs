@@ -1,21 +1,26 @@
-//! `evidence verify`: what a file of evidence proves, by itself and the genesis.
+//! `evidence verify`: what a file of evidence proves, by itself, with the genesis or with the manifest it is about.
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, Subcommand};
 use kwil_formats::formats::{Family, Validator, key::PublicKey};
 use serde::Serialize;
 
-use super::Session;
+use super::{Session, manifest::StateArgs};
 use crate::{
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{Equivocation, Evidence, certificate::Certified},
+    manifest::{
+        Equivocation, Evidence, HeadSignatures, MANIFEST_FILE_NAME, SignedManifest, VerifyError, certificate::Certified,
+    },
 };
 
 /// Commands about evidence.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvidenceCommand {
-    /// Say what a file of evidence proves: that a new network is ready, or that a lead is two-faced; works offline
+    /// Say what a file of evidence proves: that a network is ready, a lead two-faced, a manifest revoked or old; works offline
     Verify(VerifyArgs),
 }
 
@@ -23,31 +28,75 @@ pub(crate) enum EvidenceCommand {
 #[command(
     after_help = "Exit 3 where the file does not prove what it says: too little power is ready, or a signature does not hold.\n\n\
     Examples:\n  regenesis evidence verify certificate.evidence --genesis genesis.json\n  \
-    regenesis evidence verify equivocation.evidence"
+    regenesis evidence verify equivocation.evidence --keep\n  \
+    regenesis evidence verify revocation.evidence --manifest ./network_snapshot --keep"
 )]
 pub(crate) struct VerifyArgs {
-    /// The evidence: a certificate, as join and wait write it, or a proof against a lead
+    /// The evidence: a certificate, as join and wait write it, or what speaks against a manifest
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The new network's genesis, which says who its validators are; a certificate needs it
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
+    /// The manifest, or the directory it lies in, which says who may revoke it; a revocation needs it
+    #[arg(long, value_name = "MANIFEST")]
+    manifest: Option<PathBuf>,
+    /// Remember it on this machine: nodes that use such a manifest end and tell their swarm, and it is refused from now on
+    #[arg(long)]
+    keep: bool,
+    #[command(flatten)]
+    state: StateArgs,
 }
 
 impl EvidenceCommand {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let EvidenceCommand::Verify(args) = self;
         let bytes = read_bounded(&args.file, limits::EVIDENCE_SIZE_BYTES_MAX, "evidence")?;
-        match Evidence::decode(&bytes)? {
-            Evidence::Equivocation(equivocation) => session.output.result(&TwoFaced::new(&equivocation)),
+        let evidence = Evidence::decode(&bytes)?;
+        let kept = |evidence: &Evidence| match args.keep {
+            true => args.state.open()?.keep(evidence),
+            false => Ok(None),
+        };
+        match &evidence {
+            Evidence::Equivocation(equivocation) => {
+                let kept = kept(&evidence)?;
+                session.output.result(&TwoFaced::new(equivocation, kept))
+            }
+            Evidence::Issue(head) => {
+                let kept = kept(&evidence)?;
+                session.output.result(&OfHead::issue(head, kept))
+            }
+            Evidence::Revocation(head) => {
+                let Some(path) = &args.manifest else {
+                    return Err(Error::usage(
+                        "a revocation says nothing without the manifest, which names who may revoke it",
+                    )
+                    .hint("give the manifest with --manifest FILE"));
+                };
+                let signed = read_manifest(path)?;
+                if signed.id() != head.manifest_id() {
+                    let (about, got) = (head.manifest_id(), signed.id());
+                    return Err(Error::verify(format!("it revokes manifest {about}, not {got}"))
+                        .hint("give the manifest that it is about"));
+                }
+                let rules = &signed.manifest().trust;
+                let shown = |kept| OfHead::revocation(head, head.count_under(rules), rules.threshold, kept);
+                if evidence.ends(signed.manifest(), signed.id()) {
+                    return session.output.result(&shown(kept(&evidence)?));
+                }
+                let (has, needed) = (head.count_under(rules), rules.threshold);
+                let error = Error::verify(format!("it has {has} of the {needed} signatures that it needs"))
+                    .hint("the others run `regenesis manifest revoke` with this file");
+                session.output.result_with_error(&shown(None), error)
+            }
             Evidence::Certificate(certificate) => {
-                let Some(path) = args.genesis else {
+                let Some(path) = &args.genesis else {
                     return Err(Error::usage(
                         "a certificate says nothing without the genesis, which names the validators",
                     )
                     .hint("give the new network's genesis.json with --genesis FILE"));
                 };
-                let genesis = read_bounded(&path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
+                let genesis = read_bounded(path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
                 let certified = certificate.judge(&genesis)?;
                 let quorum = certified.require_quorum();
                 let shown = Shown::new(&certified, quorum.is_ok());
@@ -155,12 +204,13 @@ struct TwoFaced {
     chain_id: String,
     sequence: u64,
     manifest_ids: [Blake3Hash; 2],
+    kept: Option<PathBuf>,
     #[serde(skip)]
     words: String,
 }
 
 impl TwoFaced {
-    fn new(equivocation: &Equivocation) -> Self {
+    fn new(equivocation: &Equivocation, kept: Option<PathBuf>) -> Self {
         TwoFaced {
             kind: "equivocation",
             ok: true,
@@ -169,6 +219,7 @@ impl TwoFaced {
             sequence: equivocation.sequence(),
             manifest_ids: equivocation.heads().map(|head| head.manifest_id),
             words: equivocation.words(),
+            kept,
         }
     }
 }
@@ -179,6 +230,76 @@ impl fmt::Display for TwoFaced {
         writeln!(
             f,
             "Both signatures are the lead's. Set nothing up from either; only a manifest with a higher sequence heals this."
-        )
+        )?;
+        kept_line(f, self.kept.as_deref())
+    }
+}
+
+fn kept_line(f: &mut fmt::Formatter<'_>, kept: Option<&Path>) -> fmt::Result {
+    match kept {
+        Some(path) => writeln!(f, "kept in {}", path.display()),
+        None => Ok(()),
+    }
+}
+
+fn read_manifest(path: &Path) -> Result<SignedManifest> {
+    let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
+    let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
+    Ok(SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?)
+}
+
+/// What signatures over a manifest's head prove, in words.
+#[derive(Debug, Serialize)]
+struct OfHead {
+    kind: &'static str,
+    ok: bool,
+    lead: PublicKey,
+    chain_id: String,
+    sequence: u64,
+    manifest_id: Blake3Hash,
+    signers: Vec<PublicKey>,
+    kept: Option<PathBuf>,
+    #[serde(skip)]
+    words: String,
+}
+
+impl OfHead {
+    fn of(head: &HeadSignatures, kind: &'static str, ok: bool, words: String, kept: Option<PathBuf>) -> Self {
+        OfHead {
+            kind,
+            ok,
+            lead: *head.lead(),
+            chain_id: text::escape(head.new_chain_id()),
+            sequence: head.sequence(),
+            manifest_id: head.manifest_id(),
+            signers: head.signers().copied().collect(),
+            kept,
+            words,
+        }
+    }
+
+    fn issue(head: &HeadSignatures, kept: Option<PathBuf>) -> Self {
+        let words = format!("proved: the lead has signed {}: older ones count no more", head.words());
+        Self::of(head, "issue", true, words, kept)
+    }
+
+    fn revocation(head: &HeadSignatures, has: usize, needed: u32, kept: Option<PathBuf>) -> Self {
+        let ok = has >= needed as usize;
+        let words = match ok {
+            true => format!("proved: {} was revoked", head.words()),
+            false => format!("NOT revoked yet: {}, by {has} of {needed} keys", head.words()),
+        };
+        Self::of(head, "revocation", ok, words, kept)
+    }
+}
+
+impl fmt::Display for OfHead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.words)?;
+        writeln!(f, "lead        {}", self.lead)?;
+        for signer in &self.signers {
+            writeln!(f, "signed by   {signer}")?;
+        }
+        kept_line(f, self.kept.as_deref())
     }
 }

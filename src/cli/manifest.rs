@@ -13,7 +13,7 @@ use kwil_formats::{
 };
 use serde::Serialize;
 
-use super::{Session, cosign::CosignArgs, ticket::TicketArgs};
+use super::{Session, cosign::CosignArgs, revoke::RevokeArgs, ticket::TicketArgs};
 use crate::{
     app::{
         files::read_private_key,
@@ -32,6 +32,8 @@ pub(crate) enum ManifestCommand {
     Sign(Box<SignArgs>),
     /// Add a co-signer's signature to a manifest that its lead has signed
     Cosign(CosignArgs),
+    /// Take a manifest back: it counts no more once as many have signed that as it needed
+    Revoke(RevokeArgs),
     /// Say in words what a manifest says; nothing is verified
     Show(ShowArgs),
     /// Check a manifest step by step, and the files it names
@@ -168,6 +170,7 @@ impl ManifestCommand {
         match self {
             ManifestCommand::Sign(args) => tokio::task::block_in_place(|| sign(&args, session)),
             ManifestCommand::Cosign(args) => args.run(session),
+            ManifestCommand::Revoke(args) => args.run(session),
             ManifestCommand::Show(args) => show_manifest(args, session),
             ManifestCommand::Verify(args) => tokio::task::block_in_place(|| verify(args, session)),
         }

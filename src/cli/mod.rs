@@ -21,6 +21,7 @@ mod meter;
 mod output;
 mod progress;
 mod publish;
+mod revoke;
 mod screen;
 mod setup;
 mod setup_check;

@@ -97,7 +97,7 @@ impl PublishArgs {
             }
         };
         let known = Some(&signed.snapshot);
-        let serving = fetch::seed(&directory, known, &self.swarm.options(session)?, progress, cancel).await?;
+        let serving = fetch::seed(&directory, known, &self.swarm.options(session)?, &state, progress, cancel).await?;
         swarm::serve(serving, self.until, session).await
     }
 }

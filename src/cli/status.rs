@@ -13,8 +13,7 @@ use serde::Serialize;
 
 use super::{
     OutputFormat, Session,
-    manifest::StateArgs,
-    swarm::{SwarmArgs, read_ticket},
+    swarm::{SeenArgs, SwarmArgs, read_ticket},
     ticket::TicketArgs,
     words,
 };
@@ -52,7 +51,7 @@ pub(crate) struct StatusArgs {
     #[arg(short, long)]
     watch: bool,
     #[command(flatten)]
-    state: StateArgs,
+    seen: SeenArgs,
     #[command(flatten)]
     swarm: SwarmArgs,
 }
@@ -76,7 +75,7 @@ impl StatusArgs {
         let mut swarm = self.swarm.options(session)?;
         swarm.board = board.clone();
         swarm.timeout = swarm.timeout.or(Some(SEARCH_TIME));
-        let options = ObserveOptions { swarm, state: self.state.open()?, watch: self.watch };
+        let options = ObserveOptions { swarm, state: self.seen.state()?, watch: self.watch };
         // What the node tells is part of the status.
         let progress = board.tap(&Progress::silent());
         ask::observe(&ticket, options, &progress, &session.cancel, &mut show).await

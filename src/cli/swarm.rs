@@ -109,6 +109,8 @@ pub(crate) struct SeedArgs {
     #[command(flatten)]
     until: UntilArgs,
     #[command(flatten)]
+    seen: SeenArgs,
+    #[command(flatten)]
     swarm: SwarmArgs,
 }
 
@@ -143,10 +145,11 @@ impl From<Until> for WaitFor {
 
 impl SeedArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let state = self.seen.state()?;
         let (options, progress, cancel) = (self.swarm.options(session)?, &session.progress, &session.cancel);
         let serving = tokio::select! {
             () = cancel.cancelled() => return Err(fetch::interrupted()),
-            serving = fetch::seed(&self.dir, None, &options, progress, cancel) => serving?,
+            serving = fetch::seed(&self.dir, None, &options, &state, progress, cancel) => serving?,
         };
         serve(serving, self.until, session).await
     }
@@ -211,13 +214,27 @@ pub(crate) struct SourceArgs {
     /// How long to serve others afterwards
     #[arg(long, value_name = "none|DURATION", default_value = "10m")]
     linger: Linger,
+    #[command(flatten)]
+    seen: SeenArgs,
+    #[command(flatten)]
+    swarm: SwarmArgs,
+}
+
+/// What manifests were seen before, and whether an older one may be used.
+#[derive(Debug, Args)]
+pub(crate) struct SeenArgs {
     /// Take the manifest with this number although a newer one of this network was seen
     #[arg(long, value_name = "SEQ")]
     allow_rollback: Option<u64>,
     #[command(flatten)]
     state: StateArgs,
-    #[command(flatten)]
-    swarm: SwarmArgs,
+}
+
+impl SeenArgs {
+    /// The state directory, with what the operator allows.
+    pub(crate) fn state(&self) -> Result<StateDirectory> {
+        Ok(self.state.open()?.allowing_rollback(self.allow_rollback))
+    }
 }
 
 impl SourceArgs {
@@ -231,7 +248,7 @@ impl SourceArgs {
     }
 
     pub(crate) fn state(&self) -> Result<StateDirectory> {
-        Ok(self.state.open()?.allowing_rollback(self.allow_rollback))
+        self.seen.state()
     }
 
     /// How long others are served afterwards, which is also told.

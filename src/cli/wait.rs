@@ -6,8 +6,7 @@ use clap::Args;
 
 use super::{
     Session,
-    manifest::StateArgs,
-    swarm::{SwarmArgs, Until, read_ticket},
+    swarm::{SeenArgs, SwarmArgs, Until, read_ticket},
     ticket::TicketArgs,
 };
 use crate::{
@@ -39,7 +38,7 @@ pub(crate) struct WaitArgs {
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     #[command(flatten)]
-    state: StateArgs,
+    seen: SeenArgs,
     #[command(flatten)]
     swarm: SwarmArgs,
 }
@@ -49,7 +48,7 @@ impl WaitArgs {
         let default = (self.wait == Until::Quorum).then(|| PathBuf::from(CERTIFICATE_FILE_NAME));
         let options = WaitOptions {
             swarm: self.swarm.clone().options(session)?,
-            state: self.state.open()?,
+            state: self.seen.state()?,
             wait: WaitFor::from(self.wait),
             certificate: self.out.or(default),
         };

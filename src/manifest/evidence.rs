@@ -1,10 +1,13 @@
 //! What proves itself to anyone, offline and without trust in whoever gave it: that a network is ready, that a lead is
-//! two-faced.
+//! two-faced, that there is a newer manifest, that a manifest was taken back.
 
-use kwil_formats::formats::key::PublicKey;
+mod head;
 
+use kwil_formats::formats::key::{PrivateKey, PublicKey};
+
+pub use self::head::{HeadSignatures, Said};
 use super::{
-    Certificate, DecodeError, SignedManifest, check_chain_id,
+    Certificate, DecodeError, Manifest, SignedManifest, check_chain_id,
     signed::Head,
     wire::{self, RawEvidence},
 };
@@ -13,13 +16,18 @@ use crate::base::{Blake3Hash, Error, limits, text::escape};
 /// The end of the name of a file that holds evidence.
 pub const EVIDENCE_EXTENSION: &str = "evidence";
 
-/// What a file of evidence holds. Of an [`Equivocation`] the signatures hold; a [`Certificate`] is judged by its genesis.
+/// What a file of evidence holds. All signatures hold but those of a [`Certificate`], which is judged by its genesis; whether the
+/// signers of a revocation may revoke is told by the trust rules of the manifest that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Evidence {
     /// Validators of a new network say that they are ready.
     Certificate(Certificate),
     /// A lead signed two manifests with one number.
     Equivocation(Equivocation),
+    /// A lead signed a manifest with this number: those with a lower one are old.
+    Issue(HeadSignatures),
+    /// A manifest is taken back.
+    Revocation(HeadSignatures),
 }
 
 /// Why bytes are no evidence.
@@ -31,11 +39,14 @@ pub enum EvidenceError {
     /// Both manifests are one, so that nothing is proved by them.
     #[error("it names one manifest twice, {0}: that proves nothing")]
     OneManifest(Blake3Hash),
-    /// One of two signatures is not the lead's.
-    #[error("it proves nothing: the signature by {lead} over manifest {manifest_id} does not hold")]
+    /// The lead has not signed what only counts by its signature.
+    #[error("it proves nothing: the lead {0} has not signed it")]
+    NotByLead(PublicKey),
+    /// A signature does not hold.
+    #[error("it proves nothing: the signature by {signer} over manifest {manifest_id} does not hold")]
     Signature {
         /// Who is said to have signed.
-        lead: PublicKey,
+        signer: PublicKey,
         /// What is said to have been signed.
         manifest_id: Blake3Hash,
     },
@@ -65,6 +76,79 @@ impl Evidence {
             RawEvidence::Certificate(certificate) => Ok(Evidence::Certificate(certificate)),
             RawEvidence::Equivocation { new_chain_id, lead, sequence, heads } => {
                 Equivocation::new(new_chain_id, lead, sequence, heads).map(Evidence::Equivocation)
+            }
+            RawEvidence::Issue(head) => head.check(Said::Issued).map(Evidence::Issue),
+            RawEvidence::Revocation(head) => head.check(Said::Revoked).map(Evidence::Revocation),
+        }
+    }
+
+    /// That this manifest was issued; `None` where the lead itself has not signed it.
+    pub fn issue_of(signed: &SignedManifest) -> Option<Self> {
+        HeadSignatures::issue(signed).check(Said::Issued).ok().map(Evidence::Issue)
+    }
+
+    /// The revocation of a manifest by this key, added to what others have signed of it in `before`.
+    ///
+    /// # Errors
+    /// When the manifest does not name this key, or `before` revokes another manifest.
+    pub fn revocation(
+        signed: &SignedManifest,
+        key: &PrivateKey,
+        before: Option<&HeadSignatures>,
+    ) -> Result<HeadSignatures, DecodeError> {
+        if !signed.manifest().trust.may_sign(&key.public()) {
+            return Err(DecodeError::Rule { field: "signatures", problem: "a key that is neither lead nor co-signer" });
+        }
+        if before.is_some_and(|before| before.manifest_id != signed.id()) {
+            return Err(DecodeError::Rule { field: "signatures", problem: "about another manifest" });
+        }
+        Ok(HeadSignatures::revocation(&signed.head(), key, before))
+    }
+
+    /// Of which lead's manifests for which new network it speaks; `None` for a certificate.
+    pub fn subject(&self) -> Option<(&str, &PublicKey)> {
+        match self {
+            Evidence::Certificate(_) => None,
+            Evidence::Equivocation(proof) => Some((&proof.new_chain_id, &proof.lead)),
+            Evidence::Issue(head) | Evidence::Revocation(head) => Some((&head.new_chain_id, &head.lead)),
+        }
+    }
+
+    /// The sequence of the manifests of which it speaks; `None` for a certificate.
+    pub fn sequence(&self) -> Option<u64> {
+        match self {
+            Evidence::Certificate(_) => None,
+            Evidence::Equivocation(proof) => Some(proof.sequence),
+            Evidence::Issue(head) | Evidence::Revocation(head) => Some(head.sequence),
+        }
+    }
+
+    /// Whether this, of the same kind and subject, tells more than the other: of a later manifest, or by more signers.
+    pub fn says_more_than(&self, other: &Self) -> bool {
+        let weight = |evidence: &Self| match evidence {
+            Evidence::Issue(head) | Evidence::Revocation(head) => (head.sequence, head.signatures.len()),
+            _ => (evidence.sequence().unwrap_or_default(), 0),
+        };
+        weight(self) > weight(other)
+    }
+
+    /// Whether a manifest counts no more because of this.
+    pub fn ends(&self, manifest: &Manifest, id: Blake3Hash) -> bool {
+        match self {
+            Evidence::Certificate(_) => false,
+            Evidence::Equivocation(proof) => {
+                proof.lead == manifest.trust.lead
+                    && proof.new_chain_id == manifest.network.new_chain_id
+                    && proof.sequence >= manifest.sequence
+            }
+            Evidence::Issue(head) => {
+                // With our number it is the lead's second face; with a higher one it counts as much as the signatures that ours needs.
+                let is_second = head.sequence == manifest.sequence && head.manifest_id != id;
+                let is_newer = head.sequence > manifest.sequence && head.suffices_under(&manifest.trust);
+                head.is_beside(manifest) && (is_second || is_newer)
+            }
+            Evidence::Revocation(head) => {
+                head.is_beside(manifest) && head.manifest_id == id && head.suffices_under(&manifest.trust)
             }
         }
     }
@@ -111,7 +195,7 @@ impl Equivocation {
         for SignedHead { manifest_id, signature } in &heads {
             let head = Head { manifest_id: *manifest_id, sequence, new_chain_id: &new_chain_id, lead: &lead };
             if !lead.verify(&head.message(), signature) {
-                return Err(EvidenceError::Signature { lead, manifest_id: *manifest_id });
+                return Err(EvidenceError::Signature { signer: lead, manifest_id: *manifest_id });
             }
         }
         Ok(Equivocation { new_chain_id, lead, sequence, heads })
@@ -120,22 +204,21 @@ impl Equivocation {
     /// The proof that these two manifests are; `None` where they are of different numbers, leads or networks, are one and
     /// the same, or where the lead itself has not signed both.
     pub fn between(one: &SignedManifest, other: &SignedManifest) -> Option<Self> {
-        let signed = |manifest: &SignedManifest| {
-            let lead = manifest.manifest().trust.lead;
-            let own = manifest.signatures().iter().find(|signature| signature.key == lead)?;
-            Some(SignedHead { manifest_id: manifest.id(), signature: own.signature })
-        };
-        let of = |manifest: &SignedManifest| {
-            let manifest = manifest.manifest();
-            (manifest.network.new_chain_id.clone(), manifest.trust.lead, manifest.sequence)
-        };
-        let (new_chain_id, lead, sequence) = of(one);
-        if of(other) != (new_chain_id.clone(), lead, sequence) {
+        Self::beside(one, &HeadSignatures::issue(other))
+    }
+
+    /// The proof that a lead has signed another manifest with the same number as this one; `None` as in [`Equivocation::between`].
+    pub fn beside(manifest: &SignedManifest, other: &HeadSignatures) -> Option<Self> {
+        let own = HeadSignatures::issue(manifest);
+        if !other.is_beside(manifest.manifest()) || other.sequence != own.sequence {
             return None;
         }
-        let mut heads = [signed(one)?, signed(other)?];
+        let signed = |head: &HeadSignatures| {
+            head.by_lead().map(|signature| SignedHead { manifest_id: head.manifest_id, signature })
+        };
+        let mut heads = [signed(&own)?, signed(other)?];
         heads.sort_by_key(|head| *head.manifest_id.as_bytes());
-        Self::new(new_chain_id, lead, sequence, heads).ok()
+        Self::new(own.new_chain_id, own.lead, own.sequence, heads).ok()
     }
 
     /// The chain id of the new network.

@@ -25,7 +25,7 @@ pub use ballot::{Ballot, Tally, Verdict, Voice, Vote};
 pub use certificate::Certificate;
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
 pub use chunk_set::{ChunkSet, ranges};
-pub use evidence::{Equivocation, Evidence};
+pub use evidence::{Equivocation, Evidence, HeadSignatures};
 use kwil_formats::{
     formats::{
         Family, GENESIS_FILE_NAME, Validator,

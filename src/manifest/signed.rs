@@ -12,6 +12,8 @@ use crate::base::{Blake3Hash, limits};
 const ID_DOMAIN: &[u8] = b"regenesis/manifest/v1\0";
 /// What is put before a head, so that a signature over a manifest is never one over something else.
 const HEAD_DOMAIN: &[u8] = b"regenesis/manifest-head/v1\0";
+/// The same for the signature that takes a manifest back.
+const REVOCATION_DOMAIN: &[u8] = b"regenesis/revocation/v1\0";
 
 /// What is signed of a manifest: so little that two signatures prove a lead's two faces to anyone, without the manifests.
 #[derive(Debug, Clone, Copy)]
@@ -26,6 +28,11 @@ impl Head<'_> {
     /// The bytes that are signed.
     pub(super) fn message(&self) -> Vec<u8> {
         [HEAD_DOMAIN, &wire::encode_head(self)].concat()
+    }
+
+    /// The bytes that are signed to take the manifest back.
+    pub(super) fn revocation(&self) -> Vec<u8> {
+        [REVOCATION_DOMAIN, &wire::encode_head(self)].concat()
     }
 }
 

@@ -292,6 +292,17 @@ fn other_network_and_other_manifest() {
     assert!(policy.manifest_id.is_some() && verify::verify(GOLDEN, &policy, NOW).is_ok());
 }
 
+/// The proof that the lead has two manifests with this number.
+fn two_faces(sequence: u64) -> Evidence {
+    let [one, other] = [1, 2].map(|height| {
+        let mut manifest = manifest();
+        manifest.sequence = sequence;
+        manifest.network.height += height;
+        manifest.sign(&key(1)).unwrap()
+    });
+    Evidence::Equivocation(crate::manifest::Equivocation::between(&one, &other).unwrap())
+}
+
 #[test]
 fn sequences() {
     let (sequence, id) = (manifest().sequence, GOLDEN_ID.trim().parse().unwrap());
@@ -306,13 +317,13 @@ fn sequences() {
     let named = |allowed| TrustPolicy { allowed_rollback: Some(allowed), ..seen(sequence + 1, other) };
     check(&named(sequence)).unwrap();
     fails(Step::Sequence, "a rollback", check(&named(sequence + 1)));
-    let two = TrustPolicy { equivocated_sequence: Some(sequence), ..named(sequence) };
+    let two = TrustPolicy { evidence: vec![two_faces(sequence)], ..named(sequence) };
     fails(Step::Sequence, "neither is good", check(&two));
     fails(Step::Sequence, "two different manifests", check(&seen(sequence, other)));
-    let known = TrustPolicy { equivocated_sequence: Some(sequence), ..seen(sequence, id) };
+    let known = TrustPolicy { evidence: vec![two_faces(sequence)], ..seen(sequence, id) };
     fails(Step::Sequence, "neither is good", check(&known));
-    check(&TrustPolicy { equivocated_sequence: Some(sequence - 1), ..policy() }).unwrap();
-    let later = TrustPolicy { equivocated_sequence: Some(sequence + 1), ..policy() };
+    check(&TrustPolicy { evidence: vec![two_faces(sequence - 1)], ..policy() }).unwrap();
+    let later = TrustPolicy { evidence: vec![two_faces(sequence + 1)], ..policy() };
     fails(Step::Sequence, "a rollback", check(&later));
     // A rollback is a safety rule; the others are faults of the manifest.
     let kind = |policy: &TrustPolicy| Error::from(verify::verify(GOLDEN, policy, NOW).unwrap_err()).kind();

@@ -8,7 +8,7 @@ use kwil_formats::formats::{
     key::PublicKey,
 };
 
-use super::{ArtifactName, DecodeError, Manifest, SignedManifest, Signers, chunk, signed::SignerError};
+use super::{ArtifactName, DecodeError, Evidence, Manifest, SignedManifest, Signers, chunk, signed::SignerError};
 use crate::base::{
     Advice, Blake3Hash, Error, Next, Sha256Hash, limits,
     text::{self, escape},
@@ -93,8 +93,8 @@ pub struct TrustPolicy {
     pub chain_id: Option<String>,
     /// The newest manifest seen of this network and lead.
     pub highest_sequence_seen: Option<(u64, Blake3Hash)>,
-    /// Of this sequence two manifests were seen: neither is good, only a higher one heals.
-    pub equivocated_sequence: Option<u64>,
+    /// What is known against manifests of this lead and network.
+    pub evidence: Vec<Evidence>,
     /// The operator takes the manifest of this sequence although a newer one was seen.
     pub allowed_rollback: Option<u64>,
 }
@@ -169,7 +169,9 @@ pub enum VerifyError {
         now: u64,
     },
     /// Step 6: two manifests with one number.
-    #[error("{lead} signed two different manifests with sequence {sequence}, {first} and {second}: neither is good")]
+    #[error(
+        "the lead {lead} signed two different manifests with sequence {sequence}, {first} and {second}: neither is good"
+    )]
     Equivocation {
         /// The lead who signed both.
         lead: PublicKey,
@@ -181,12 +183,28 @@ pub enum VerifyError {
         second: Blake3Hash,
     },
     /// Step 6: one of two with the same number, as was found out earlier.
-    #[error("of sequence {sequence} two different manifests by {lead} were seen: neither is good")]
+    #[error("the lead {lead} signed two different manifests with sequence {sequence}: neither is good")]
     KnownEquivocation {
         /// The lead who signed both.
         lead: PublicKey,
         /// The sequence of both.
         sequence: u64,
+    },
+    /// Step 6: the lead has signed a newer one.
+    #[error("the lead has signed a newer manifest, {newer} with sequence {sequence}: this one counts no more")]
+    Superseded {
+        /// The id of the newer one.
+        newer: Blake3Hash,
+        /// Its sequence.
+        sequence: u64,
+        /// The sequence of the old one.
+        got: u64,
+    },
+    /// Step 6: those who signed it have taken it back.
+    #[error("it was revoked by {}", keys(by))]
+    Revoked {
+        /// Who revoked it.
+        by: Vec<PublicKey>,
     },
     /// Step 7: it has expired.
     #[error("it expired at {} (UNIX time {not_after}; now {now})", text::time(*not_after))]
@@ -256,6 +274,7 @@ impl VerifyError {
             Self::OtherManifest { .. } | Self::OtherNetwork { .. } => Step::Network,
             Self::Rollback { .. } | Self::FarFuture { .. } => Step::Sequence,
             Self::Equivocation { .. } | Self::KnownEquivocation { .. } => Step::Sequence,
+            Self::Superseded { .. } | Self::Revoked { .. } => Step::Sequence,
             Self::Expired { .. } => Step::Expiry,
             Self::Chunks { .. } => Step::Chunks,
             Self::OtherGenesis { .. } | Self::Genesis(_) => Step::Genesis,
@@ -277,6 +296,10 @@ impl VerifyError {
             Self::FarFuture { .. } => "compare this machine's clock with the lead's",
             Self::Equivocation { .. } | Self::KnownEquivocation { .. } => {
                 "warn the other validators; the lead must sign again with a higher sequence and explain"
+            }
+            Self::Superseded { got, .. } => return Next::CurrentTicket { sequence: *got }.into(),
+            Self::Revoked { .. } => {
+                "ask the lead or a co-signer why, by another way than the ticket came; nothing may be set up from it"
             }
             Self::Expired { .. } => "ask the lead to sign again",
             Self::Chunks { .. } => "do not use it; the lead must sign again",
@@ -304,7 +327,7 @@ impl From<VerifyError> for Error {
         let what = format!("the manifest fails {}: {error}", error.step());
         let advice = error.advice();
         let made = match error {
-            VerifyError::Rollback { .. } => Error::refused(what),
+            VerifyError::Rollback { .. } | VerifyError::Superseded { .. } => Error::refused(what),
             VerifyError::Genesis(source) => Error::verify(what).because(source),
             _ => Error::verify(what),
         };
@@ -377,10 +400,8 @@ fn check_network(manifest: &Manifest, id: Blake3Hash, policy: &TrustPolicy) -> R
 
 fn check_sequence(manifest: &Manifest, id: Blake3Hash, policy: &TrustPolicy, now: u64) -> Result<(), VerifyError> {
     let (lead, sequence) = (manifest.trust.lead, manifest.sequence);
-    if policy.equivocated_sequence == Some(sequence) {
-        return Err(VerifyError::KnownEquivocation { lead, sequence });
-    }
-    let seen = policy.highest_sequence_seen.map(|(seen, _)| seen).max(policy.equivocated_sequence);
+    policy.evidence.iter().try_for_each(|evidence| check_evidence(manifest, id, evidence, policy.allowed_rollback))?;
+    let seen = policy.highest_sequence_seen.map(|(seen, _)| seen);
     if let Some(seen) = seen.filter(|seen| *seen > sequence && policy.allowed_rollback != Some(sequence)) {
         return Err(VerifyError::Rollback { seen, got: sequence });
     }
@@ -393,10 +414,48 @@ fn check_sequence(manifest: &Manifest, id: Blake3Hash, policy: &TrustPolicy, now
     Ok(())
 }
 
+/// A part of step 6, which holds as long as a manifest is used: nothing that has become known ends it. What is newer may be passed
+/// over by an operator who allows the manifest of `allowed_rollback` by its sequence.
+///
+/// # Errors
+/// What is known against it.
+pub fn check_evidence(
+    manifest: &Manifest,
+    id: Blake3Hash,
+    evidence: &Evidence,
+    allowed_rollback: Option<u64>,
+) -> Result<(), VerifyError> {
+    if !evidence.ends(manifest, id) {
+        return Ok(());
+    }
+    let got = manifest.sequence;
+    match evidence {
+        Evidence::Equivocation(proof) if proof.sequence() == got => {
+            Err(VerifyError::KnownEquivocation { lead: *proof.lead(), sequence: got })
+        }
+        Evidence::Revocation(revoked) => Err(VerifyError::Revoked { by: revoked.signers().copied().collect() }),
+        Evidence::Issue(other) if other.sequence() == got => {
+            let (lead, first) = (manifest.trust.lead, other.manifest_id());
+            Err(VerifyError::Equivocation { lead, sequence: got, first, second: id })
+        }
+        _ if allowed_rollback == Some(got) => Ok(()),
+        Evidence::Equivocation(proof) => Err(VerifyError::Rollback { seen: proof.sequence(), got }),
+        Evidence::Issue(newer) => {
+            Err(VerifyError::Superseded { newer: newer.manifest_id(), sequence: newer.sequence(), got })
+        }
+        Evidence::Certificate(_) => Ok(()),
+    }
+}
+
 impl VerifiedManifest {
     /// What the manifest says.
     pub fn manifest(&self) -> &Manifest {
         self.signed.manifest()
+    }
+
+    /// The manifest with its signatures.
+    pub fn signed(&self) -> &SignedManifest {
+        &self.signed
     }
 
     /// The manifest's id.

@@ -61,6 +61,7 @@ pub(super) fn weight(message: &Message) -> usize {
         | Message::Decline { ranges, .. }
         | Message::Refusal { ranges, .. } => ranges.len(),
         Message::Statements(all) => return all.iter().map(|one| one.len() + 24).sum::<usize>() + 64,
+        Message::Evidence(evidence) => return evidence.len() + 64,
         Message::Peers(addresses) => return addresses.iter().map(|a| a.len() + 24).sum::<usize>() + 64,
         _ => 0,
     };

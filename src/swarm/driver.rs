@@ -2,6 +2,7 @@
 
 mod chunks;
 mod connections;
+mod evidence;
 mod members;
 mod statements;
 mod view;
@@ -29,7 +30,7 @@ use tokio::{
 
 use self::watch::Quiet;
 use super::{
-    BULK_PROTOCOL, Command, Config, Content, Event, PeerTotal, SESSION_PROTOCOL, Sink, Status,
+    BULK_PROTOCOL, Command, Config, Content, Event, PeerTotal, SESSION_PROTOCOL, Sink, Status, ToldEvidence,
     book::{self, Book},
     handshake::{Instance, Membership, Role},
     lines::Lines,
@@ -63,6 +64,8 @@ struct Met {
     quiet: bool,
     /// A member says that the swarm now serves another manifest than our ticket names.
     stale: bool,
+    /// What a member that speaks of another manifest tells of it.
+    evidence: Option<Vec<u8>>,
 }
 
 /// What is served and filled, once the manifest is known.
@@ -147,6 +150,8 @@ pub(super) struct Driver {
     active: Option<Active>,
     /// What validators have said, as the application knows it; every new member is told.
     statements: Vec<Vec<u8>>,
+    /// What every new member is told against manifests.
+    evidence: ToldEvidence,
     unreachable_since: Option<Duration>,
     /// Since when what is missing is with nobody who is here, and when that was last said.
     nowhere: (Option<Duration>, Option<Duration>),
@@ -240,6 +245,7 @@ impl Driver {
             manifest_judged: None,
             active: None,
             statements: Vec::new(),
+            evidence: ToldEvidence::default(),
             unreachable_since: None,
             nowhere: (None, None),
             news: Vec::new(),
@@ -341,6 +347,7 @@ impl Driver {
                 }
             }
             Happening::Command(Some(Command::Tell { all, new })) => self.tell_statements(all, new),
+            Happening::Command(Some(Command::TellEvidence(told))) => self.tell_evidence(told),
             Happening::Command(Some(Command::Name(peer, name))) => self.name(peer, name),
             Happening::Command(Some(Command::Look(reply))) => {
                 let _ = reply.send(self.view());

@@ -167,6 +167,8 @@ pub enum Event {
     Failed(Error),
     /// Members pass on what validators are said to have signed; nothing of it is checked.
     Statements(Vec<Vec<u8>>),
+    /// A member tells what it knows against a manifest; nothing of it is checked.
+    Evidence(Vec<u8>),
     /// A member says where it sees us.
     Seen {
         /// Who says so.
@@ -210,11 +212,21 @@ pub struct PeerTotal {
     pub received_bytes: u64,
 }
 
+/// Evidence that a node tells, as its bytes.
+#[derive(Debug, Default, Clone)]
+pub struct ToldEvidence {
+    /// That this node's manifest was issued: for members that speak of another one.
+    pub issue: Option<Vec<u8>>,
+    /// What ends this node's manifest: for every member.
+    pub against: Vec<Vec<u8>>,
+}
+
 enum Command {
     Activate(Content),
     Deactivate(oneshot::Sender<()>),
     Blame(String, String),
     Tell { all: Vec<Vec<u8>>, new: Vec<Vec<u8>> },
+    TellEvidence(ToldEvidence),
     Name(PeerId, String),
     Look(oneshot::Sender<View>),
     Stop(oneshot::Sender<Vec<PeerTotal>>),
@@ -279,6 +291,11 @@ impl Handle {
         self.command(Command::Tell { all, new }).await
     }
 
+    /// Tells this evidence in the place of what was told before: to the members at once, and to those that come later.
+    pub async fn tell_evidence(&self, told: ToldEvidence) -> Result<()> {
+        self.command(Command::TellEvidence(told)).await
+    }
+
     /// Calls a peer by this name, from now on, in all that is told of it.
     pub async fn name(&self, peer: &str, name: String) -> Result<()> {
         match peer.parse() {
@@ -308,6 +325,7 @@ impl std::fmt::Debug for Command {
             Command::Deactivate(_) => "Deactivate",
             Command::Blame(..) => "Blame",
             Command::Tell { .. } => "Tell",
+            Command::TellEvidence(_) => "TellEvidence",
             Command::Name(..) => "Name",
             Command::Look(_) => "Look",
             Command::Stop(_) => "Stop",

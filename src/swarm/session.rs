@@ -180,6 +180,8 @@ pub(super) struct Session {
     manifests_given: u32,
     /// Bytes of statements that it has passed on.
     pub(super) statement_bytes: usize,
+    /// Pieces of evidence that it has told.
+    pub(super) evidence: u32,
     control: mpsc::Sender<Message>,
     backlog: Arc<Backlog>,
     asked: Arc<ManifestRequest>,
@@ -257,6 +259,7 @@ impl Session {
             addresses: Vec::new(),
             manifests_given: 0,
             statement_bytes: 0,
+            evidence: 0,
             control,
             backlog,
             asked,

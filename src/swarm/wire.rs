@@ -15,8 +15,8 @@ use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message as _;
 
 use crate::base::limits::{
-    CONTROL_MESSAGE_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX, PEERS_MESSAGE_ADDRESSES_MAX, RANGES_MAX,
-    STATEMENT_SIZE_BYTES_MAX, STATEMENTS_IN_MESSAGE_MAX,
+    CONTROL_MESSAGE_SIZE_BYTES_MAX, EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX,
+    PEERS_MESSAGE_ADDRESSES_MAX, RANGES_MAX, STATEMENT_SIZE_BYTES_MAX, STATEMENTS_IN_MESSAGE_MAX,
 };
 
 mod generated {
@@ -65,6 +65,8 @@ pub(super) enum Message {
     Peers(Vec<String>),
     /// What validators have signed.
     Statements(Vec<Vec<u8>>),
+    /// What is known against a manifest.
+    Evidence(Vec<u8>),
     /// Where the sender sees us.
     Seen(IpAddr),
     Complaint {
@@ -235,6 +237,7 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
             Some(Kind::Goodbye(generated::Goodbye { reason, identity_in_use }))
         }
         Message::Statements(signed_statements) => Some(Kind::Statements(generated::Statements { signed_statements })),
+        Message::Evidence(evidence) => Some(Kind::Evidence(generated::Evidence { evidence })),
         Message::Seen(ip) => Some(Kind::Seen(generated::Seen {
             ip: match ip {
                 IpAddr::V4(ip) => ip.octets().to_vec(),
@@ -311,6 +314,10 @@ pub(super) async fn read_message(
             }
             Message::Statements(m.signed_statements)
         }
+        Some(Kind::Evidence(m)) if m.evidence.len() > EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX => {
+            return Err(invalid("a peer tells longer evidence than the protocol allows"));
+        }
+        Some(Kind::Evidence(m)) => Message::Evidence(m.evidence),
         Some(Kind::Seen(m)) => match (<[u8; 4]>::try_from(&m.ip[..]), <[u8; 16]>::try_from(&m.ip[..])) {
             (Ok(ip), _) => Message::Seen(IpAddr::from(ip)),
             (_, Ok(ip)) => Message::Seen(IpAddr::from(ip).to_canonical()),

@@ -99,14 +99,29 @@ fn another_reader_finds_the_same_ids_signatures_and_sums() {
         assert_eq!(ours[field], theirs[field], "{field}");
     }
     let manifest = vector("manifest/good.regenesis");
+    let (issue, revocation) = (vector("evidence/issue.evidence"), vector("evidence/revocation.evidence"));
+    let about = ["--manifest", manifest.as_str()];
+    for (kind, file, more) in [("issue", &issue, &about[..0]), ("revocation", &revocation, &about[..])] {
+        let ours = json(&[&verify(&[file])[..], more].concat());
+        let theirs = python(&[kind, file]).unwrap().unwrap();
+        assert_eq!((&ours["kind"], &ours["ok"]), (&kind.into(), &true.into()));
+        for field in ["manifest_id", "chain_id", "sequence"] {
+            assert_eq!(ours[field], theirs[field], "{field}");
+        }
+        assert_eq!(Some(ours["signers"].as_array().unwrap().len() as u64), theirs["signers"].as_u64());
+    }
     let (ours, theirs) = (json(&["manifest", "show", &manifest]), python(&["manifest", &manifest]).unwrap().unwrap());
     assert_eq!(ours["id"], theirs["id"]);
     assert_eq!(ours["signatures"].as_array().unwrap().len(), theirs["signers"].as_array().unwrap().len());
 
     // It does check: of each file, a byte of a signature changed.
-    for (kind, file, genesis) in
-        [("certificate", &file, Some(&genesis)), ("equivocation", &proof, None), ("manifest", &manifest, None)]
-    {
+    for (kind, file, genesis) in [
+        ("certificate", &file, Some(&genesis)),
+        ("equivocation", &proof, None),
+        ("issue", &issue, None),
+        ("revocation", &revocation, None),
+        ("manifest", &manifest, None),
+    ] {
         let mut bytes = std::fs::read(file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;
         party.write(kind, bytes);

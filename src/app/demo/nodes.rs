@@ -1,17 +1,23 @@
 //! The nodes of a demo: their names, their directories and keys, and what their configuration says.
 
-use std::{ffi::OsString, net::TcpListener, path::PathBuf};
+use std::{ffi::OsString, net::TcpListener, ops::Range, path::PathBuf};
 
 use kwil_formats::formats::Family;
+use rand::{Rng, distr::Uniform};
 
 use super::{compare::Root, world::World};
 use crate::{
-    base::{Context, Result, durable},
+    base::{Context, Error, Result, durable},
     setup::key_file_name,
 };
 
 /// How the names of the databases begin that the new nodes get in the throw-away Postgres; their number follows.
 const NEW_DATABASE: &str = "kwild_new";
+
+/// Ports below those that systems give to programs that ask for any port, and above those that services have.
+const PORTS: Range<u16> = 20_000..32_000;
+/// Ports that are tried before none is said to be free.
+const PORT_TRIES: usize = 1000;
 
 /// The nodes of one network.
 #[derive(Debug)]
@@ -22,6 +28,15 @@ pub(super) struct Nodes {
     addresses: Vec<Vec<(&'static str, String)>>,
     /// Blocks come as fast as a viewer wants to see them.
     quick: bool,
+}
+
+/// A port that no program has, and that the system gives to none which asks for any port: a node listens on it only later, and
+/// until then nobody holds it.
+fn free_listener() -> Result<TcpListener> {
+    let ports = Uniform::try_from(PORTS).or_failed(|| "no port may be chosen")?;
+    let mut tried = rand::rng().sample_iter(ports).take(PORT_TRIES);
+    let free = tried.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    free.ok_or_else(|| Error::failed("no port is free on 127.0.0.1"))
 }
 
 impl Nodes {
@@ -39,7 +54,7 @@ impl Nodes {
         for _ in 0..count {
             let mut of_node = Vec::new();
             for key in keys {
-                let listener = TcpListener::bind(("127.0.0.1", 0)).or_failed(|| "no port is free on 127.0.0.1")?;
+                let listener = free_listener()?;
                 let place = listener.local_addr().or_failed(|| "no port is free on 127.0.0.1")?;
                 held.push(listener);
                 let scheme = if key.starts_with("chain.") { "tcp://" } else { "" };

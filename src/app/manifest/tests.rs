@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::{
     base::{Blake3Hash, Kind, progress::Item},
-    manifest::Step,
+    manifest::{Evidence, Step},
 };
 
 const GENESIS: &str = include_str!("../../../tests/vectors/manifest/genesis.json");
@@ -194,7 +194,7 @@ fn two_manifests_of_one_sequence_are_both_refused_and_kept() {
     let second = other.sign(&world.key).unwrap();
     let error = world.verify(&second.to_bytes()).unwrap_err();
     assert!(error.chain().contains("two different manifests"), "{}", error.chain());
-    assert!(format!("{:?}", error.advice()).contains("both are kept in"));
+    assert!(format!("{:?}", error.advice()).contains("the proof is kept in"));
     // From now on the first one is no better, and the second not either.
     for bytes in [first.to_bytes(), second.to_bytes()] {
         let error = world.verify(&bytes).unwrap_err();
@@ -202,11 +202,9 @@ fn two_manifests_of_one_sequence_are_both_refused_and_kept() {
         assert!(error.chain().contains("neither is good"), "{}", error.chain());
     }
     let seen = world.state.seen(&first.manifest().network.new_chain_id, &world.key.public()).unwrap();
-    assert_eq!(seen.equivocated, Some(first.manifest().sequence));
-    let proof = walk(world.state.path());
-    assert!(
-        proof.iter().any(|p| p.ends_with("first.regenesis")) && proof.iter().any(|p| p.ends_with("second.regenesis"))
-    );
+    let proof = seen.evidence.iter().find(|known| matches!(known, Evidence::Equivocation(_))).unwrap();
+    assert_eq!(proof.sequence(), Some(first.manifest().sequence));
+    assert!(walk(world.state.path()).iter().any(|p| p.ends_with("equivocation.evidence")));
     // A higher one heals; signing knows that it must not re-use.
     let healed = world.sign(&SignOptions::default()).unwrap();
     assert!(!healed.reused);
@@ -414,4 +412,17 @@ fn what_the_database_told_stays_signed_when_the_genesis_is_edited() {
     let other = world.sign(&SignOptions::default()).unwrap();
     assert_eq!((other.manifest.manifest().network.old_chain_id.as_deref()), None);
     assert!(other.manifest.manifest().old_validators.is_empty());
+}
+
+#[test]
+fn the_old_leader_must_confirm_also_where_the_new_genesis_names_another() {
+    let world = World::new();
+    let [leader, other] = [71, 72].map(|seed| PrivateKey::from_seed(KeyType::Ed25519, &[seed; 32]).unwrap().public());
+    let old_validators = [leader, other].map(|key| Validator { key, power: 1 }).to_vec();
+    let options = SignOptions { old_validators, old_leader: Some(leader), ..SignOptions::default() };
+    let rule = |options: &SignOptions| world.sign(options).unwrap().manifest.manifest().trust.attestations.clone();
+    assert_eq!(rule(&options), Attestations::LeaderAndMajority { leader });
+    // Signed again by somebody who is not told of it any more.
+    let options = SignOptions { old_leader: None, supersede: true, ..options };
+    assert_eq!(rule(&options), Attestations::LeaderAndMajority { leader });
 }

@@ -12,13 +12,14 @@ use crate::{
         short,
         voices::Voices,
     },
-    base::{Result, clock, durable},
-    manifest::{Roster, Tally, VerifiedManifest, Word},
+    base::{Kind, Result, clock, durable},
+    manifest::{Roster, SignedManifest, Tally, VerifiedManifest, Word},
 };
 
 impl Node {
     /// Listens from now on to what validators of this manifest's two networks say, and passes on what the operator gave.
     pub fn hear_validators(&mut self, manifest: &VerifiedManifest) {
+        self.against.uses(manifest.signed().clone());
         self.board.is_about(manifest);
         let mut roster = Roster::new(manifest.id(), manifest.manifest());
         let mut voices = Voices::new(manifest.id(), manifest.manifest());
@@ -44,6 +45,37 @@ impl Node {
         if let (Some(roster), Some(voices)) = (&self.roster, &self.voices) {
             self.board.heard(roster, voices);
         }
+    }
+
+    /// Tells the members what is known against this manifest, which was refused: they may not know it.
+    ///
+    /// # Errors
+    /// When the node ended.
+    pub async fn tell_against(&mut self, refused: SignedManifest) -> Result<()> {
+        self.against.uses(refused);
+        self.require_manifest().await.or_else(|e| if e.kind() == Kind::Failed { Err(e) } else { Ok(()) })
+    }
+
+    /// Looks once more whether the manifest counts: before what cannot be taken back.
+    ///
+    /// # Errors
+    /// When it counts no more; when the node ended.
+    pub async fn require_manifest(&mut self) -> Result<()> {
+        self.against.look();
+        self.check_manifest().await
+    }
+
+    /// Tells the members what is known against the manifest.
+    ///
+    /// # Errors
+    /// When the manifest counts no more; when the node ended.
+    pub(super) async fn check_manifest(&mut self) -> Result<()> {
+        if let Some(told) = self.against.untold() {
+            // Whoever waits for something else beside this may drop it here: then it stays untold.
+            self.handle.tell_evidence(told).await?;
+            self.against.was_told();
+        }
+        self.against.check()
     }
 
     /// Compares the old node's database meanwhile, and says what comes of it.

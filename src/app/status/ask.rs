@@ -95,7 +95,7 @@ pub async fn observe(
     let place =
         tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
     let private = PrivateDirectory::lock(place.path())?;
-    let mut node = Node::start(&private, ticket, &options.swarm, progress).await?;
+    let mut node = Node::start(&private, ticket, &options.swarm, &options.state, progress).await?;
     let observed = async {
         let give_up = options.swarm.timeout;
         let manifest = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;

@@ -66,6 +66,13 @@ pub enum Next {
         /// The number of the older manifest.
         sequence: u64,
     },
+    /// Use the newest manifest of the lead; where the older one is meant, allow it by its sequence.
+    CurrentTicket {
+        /// The older one's sequence.
+        sequence: u64,
+    },
+    /// Revoke with a key that may sign the manifest.
+    SignerRevokes,
     /// Compare the lead's key over another channel, then pin it.
     PinLead,
     // The old network's database.

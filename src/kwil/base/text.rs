@@ -64,6 +64,16 @@ pub fn time(unix_seconds: u64) -> String {
     humantime::format_rfc3339_seconds(time).to_string()
 }
 
+/// A time span in its largest unit, for people: `40 s`, `3 min`, `2 h`, `5 days`.
+pub fn about(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds} s"),
+        120..7_200 => format!("{} min", seconds / 60),
+        7_200..172_800 => format!("{} h", seconds / 3600),
+        _ => count(seconds / 86_400, "day"),
+    }
+}
+
 /// The one of `names` that is most like a misspelt word; `None` where none is near enough to have been meant.
 pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Names are short; a stranger's text need not be.
@@ -77,6 +87,13 @@ pub fn nearest<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn spans_of_time_are_told_in_their_largest_unit() {
+        let told = [0, 119, 120, 7_199, 7_200, 172_799, 172_800, u64::MAX].map(about);
+        assert_eq!(told[..7], ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
+        assert!(told[7].ends_with(" days"));
+    }
 
     #[test]
     fn escape_disarms_terminal_sequences() {

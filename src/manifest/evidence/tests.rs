@@ -19,6 +19,8 @@ use crate::{
 const GENESIS: &[u8] = include_bytes!("../../../tests/vectors/evidence/genesis.json");
 const CERTIFICATE: &[u8] = include_bytes!("../../../tests/vectors/evidence/certificate.evidence");
 const EQUIVOCATION: &[u8] = include_bytes!("../../../tests/vectors/evidence/equivocation.evidence");
+const ISSUE: &[u8] = include_bytes!("../../../tests/vectors/evidence/issue.evidence");
+const REVOCATION: &[u8] = include_bytes!("../../../tests/vectors/evidence/revocation.evidence");
 const MANIFEST: &[u8] = include_bytes!("../../../tests/vectors/manifest/good.regenesis");
 const ID: Blake3Hash = Blake3Hash::from_bytes([7; 32]);
 const NOW: u64 = 1_800_000_000;
@@ -84,7 +86,7 @@ fn judged(bytes: &[u8]) -> Result<Certified, String> {
             certified.require_quorum().map_err(|e| e.to_string())?;
             Ok(certified)
         }
-        Evidence::Equivocation(_) => Err("a proof, not a certificate".to_owned()),
+        _ => Err("a proof, not a certificate".to_owned()),
     }
 }
 
@@ -120,11 +122,117 @@ fn golden_bytes_do_not_change_and_say_what_was_signed() {
     assert_eq!((MANIFEST_FILE_NAME, CERTIFICATE_FILE_NAME), ("manifest.regenesis", "certificate.evidence"));
 }
 
+/// The manifest of the vectors, and one of the same lead and network with this number.
+fn with_sequence(sequence: u64) -> SignedManifest {
+    let mut other = two().0.manifest().clone();
+    other.sequence = sequence;
+    other.sign(&ed(1)).unwrap()
+}
+
+fn revocation_by(keys: &[PrivateKey]) -> HeadSignatures {
+    let signed = two().0;
+    let by = |before: Option<HeadSignatures>, key| Some(Evidence::revocation(&signed, key, before.as_ref()).unwrap());
+    keys.iter().fold(None, by).unwrap()
+}
+
+#[test]
+fn golden_bytes_of_heads_do_not_change() {
+    let (signed, _) = two();
+    let issue = Evidence::issue_of(&signed).unwrap();
+    assert_eq!(hex::encode(issue.to_bytes()), hex::encode(ISSUE));
+    assert_eq!(Evidence::decode(ISSUE), Ok(issue));
+    let revocation = Evidence::Revocation(revocation_by(&[secp(2), ed(1), secp(2)]));
+    assert_eq!(hex::encode(revocation.to_bytes()), hex::encode(REVOCATION));
+    assert_eq!(Evidence::decode(REVOCATION), Ok(revocation));
+    // The largest that can be: the longest chain id, and every co-signer there may be.
+    let head = Head { new_chain_id: &"x".repeat(limits::CHAIN_ID_SIZE_BYTES_MAX), ..signed.head() };
+    let all = (0..=limits::COSIGNERS_MAX).fold(None, |before: Option<HeadSignatures>, seed| {
+        Some(HeadSignatures::revocation(&head, &secp(1 + seed as u8), before.as_ref()))
+    });
+    let largest = Evidence::Revocation(all.unwrap()).to_bytes().len();
+    assert!(largest <= limits::EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX, "{largest}");
+}
+
+#[test]
+fn a_newer_manifest_ends_older_ones_of_its_lead_and_network_alone() {
+    let (old, _) = two();
+    let ends = |signed: &SignedManifest| Evidence::issue_of(signed).unwrap().ends(old.manifest(), old.id());
+    let sequence = old.manifest().sequence;
+    assert_eq!(old.manifest().trust.threshold, 2, "the lead alone does not suffice");
+    let mut newer = with_sequence(sequence + 1);
+    assert!(!ends(&newer), "by one of the two keys that the old one needs");
+    newer.add_signature(&secp(2)).unwrap();
+    assert!(ends(&newer));
+    let mut older = with_sequence(sequence - 1);
+    older.add_signature(&secp(2)).unwrap();
+    assert!(!ends(&older) && !ends(&old));
+    // With our number it is the lead's second face, whoever else has signed it.
+    let (_, second) = two();
+    assert!(ends(&second));
+    let mut other = newer.manifest().clone();
+    other.network.new_chain_id = "another".into();
+    let mut other = other.sign(&ed(1)).unwrap();
+    other.add_signature(&secp(2)).unwrap();
+    assert!(!ends(&other), "another network");
+    // Without the lead's own signature it is no issue of its.
+    let by_cosigner = newer.manifest().sign(&secp(2)).unwrap();
+    assert_eq!(Evidence::issue_of(&by_cosigner), None);
+    let forged = Evidence::Issue(HeadSignatures::issue(&by_cosigner));
+    assert_eq!(Evidence::decode(&forged.to_bytes()), Err(EvidenceError::NotByLead(ed(1).public())));
+}
+
+#[test]
+fn a_revocation_counts_when_as_many_have_signed_as_the_manifest_needed() {
+    let (signed, other) = two();
+    let ends = |keys: &[PrivateKey]| Evidence::Revocation(revocation_by(keys)).ends(signed.manifest(), signed.id());
+    assert!(!ends(&[ed(1)]), "a lead alone, whose key may be stolen");
+    assert!(!ends(&[secp(2), secp(2)]), "one key twice");
+    assert!(ends(&[secp(2), ed(3)]), "the co-signers, without the lead");
+    assert!(
+        !Evidence::Revocation(revocation_by(&[ed(1), ed(3)])).ends(other.manifest(), other.id()),
+        "another manifest"
+    );
+    let before = revocation_by(&[ed(1)]);
+    assert!(Evidence::revocation(&other, &ed(1), Some(&before)).is_err(), "about another manifest");
+    assert!(Evidence::revocation(&signed, &ed(99), None).is_err(), "a stranger");
+    // A stranger's signature may stand there, and does not count.
+    let foreign = HeadSignatures::revocation(&signed.head(), &ed(99), Some(&before));
+    assert_eq!(foreign.count_under(&signed.manifest().trust), 1);
+    // Over other bytes, in another domain, not sorted, none at all.
+    let changed = |change: fn(&mut HeadSignatures)| {
+        let mut other = revocation_by(&[secp(2), ed(1)]);
+        change(&mut other);
+        Evidence::decode(&Evidence::Revocation(other).to_bytes()).unwrap_err().to_string()
+    };
+    for (change, words) in [
+        ((|e| e.sequence += 1) as fn(&mut HeadSignatures), "does not hold"),
+        (|e| e.new_chain_id.push('x'), "does not hold"),
+        (|e| e.lead = ed(9).public(), "does not hold"),
+        (|e| e.manifest_id = ID, "does not hold"),
+        (|e| e.signatures = two().0.signatures().to_vec(), "does not hold"),
+        (|e| e.signatures.reverse(), "not sorted"),
+        (|e| e.signatures.clear(), "signatures is missing"),
+        (|e| e.new_chain_id = "x".repeat(129), "too long"),
+    ] {
+        let error = changed(change);
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let many: Vec<PrivateKey> = (0..=limits::COSIGNERS_MAX + 1).map(|seed| ed(seed as u8)).collect();
+    let head = signed.head();
+    let many = many.iter().fold(None, |before: Option<HeadSignatures>, key| {
+        Some(HeadSignatures::revocation(&head, key, before.as_ref()))
+    });
+    let error = Evidence::decode(&Evidence::Revocation(many.unwrap()).to_bytes()).unwrap_err();
+    assert!(error.to_string().contains("too many"), "{error}");
+}
+
 #[test]
 fn any_flipped_bit_of_a_byte_and_any_cut_is_found() {
     for (golden, is_good) in [
         (CERTIFICATE, (|bytes| judged(bytes).is_ok()) as fn(&[u8]) -> bool),
         (EQUIVOCATION, |bytes| Evidence::decode(bytes).is_ok()),
+        (ISSUE, |bytes| Evidence::decode(bytes).is_ok()),
+        (REVOCATION, |bytes| Evidence::decode(bytes).is_ok()),
     ] {
         assert!(is_good(golden));
         for i in 0..golden.len() {

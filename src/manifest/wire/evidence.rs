@@ -1,16 +1,16 @@
-//! The bytes of what is proved to others: readiness statements, certificates, a lead's two faces.
+//! The bytes of what is proved to others: readiness statements, certificates, a lead's two faces, newer manifests, revocations.
 
 use kwil_formats::{base::limits::PEER_ADDRESSES_EACH_MAX, formats::config::parse_place};
 
 use super::{
     super::{
         certificate::Certificate,
-        evidence::{Evidence, SignedHead},
+        evidence::{Evidence, HeadSignatures, SignedHead},
         signed::Head,
         statement::{Readiness, Stage, SwarmIdentity},
     },
-    DecodeError, Result, array, blake3, check_format, decode_cosigner, decode_strictly, encode, encode_cosigner, proto,
-    required, sha256,
+    DecodeError, Result, array, blake3, check_format, decode_cosigner, decode_signature, decode_strictly, encode,
+    encode_cosigner, encode_signature, proto, required, sha256,
 };
 use crate::base::limits;
 
@@ -82,6 +82,26 @@ fn statement(bytes: &[u8]) -> proto::SignedStatement {
     decode_strictly(bytes, "signed statement").expect("each was read or written before it came into a certificate")
 }
 
+fn head_signatures(head: &HeadSignatures) -> proto::HeadSignatures {
+    proto::HeadSignatures {
+        manifest_id: head.manifest_id.as_bytes().to_vec(),
+        sequence: head.sequence,
+        new_chain_id: head.new_chain_id.clone(),
+        lead: Some(encode_cosigner(&head.lead)),
+        signatures: head.signatures.iter().map(encode_signature).collect(),
+    }
+}
+
+fn decode_head_signatures(raw: proto::HeadSignatures) -> Result<HeadSignatures> {
+    Ok(HeadSignatures {
+        manifest_id: blake3("evidence's manifest_id", &raw.manifest_id)?,
+        sequence: raw.sequence,
+        new_chain_id: raw.new_chain_id,
+        lead: decode_cosigner("evidence's lead", raw.lead)?,
+        signatures: raw.signatures.iter().map(decode_signature).collect::<Result<_>>()?,
+    })
+}
+
 pub(in super::super) fn encode_evidence(evidence: &Evidence) -> Vec<u8> {
     use proto::evidence::What;
     let what = match evidence {
@@ -104,6 +124,8 @@ pub(in super::super) fn encode_evidence(evidence: &Evidence) -> Vec<u8> {
                 second: Some(second),
             })
         }
+        Evidence::Issue(head) => What::Issue(head_signatures(head)),
+        Evidence::Revocation(head) => What::Revocation(head_signatures(head)),
     };
     encode(&proto::Evidence { format: EVIDENCE_FORMAT, what: Some(what) })
 }
@@ -112,6 +134,8 @@ pub(in super::super) fn encode_evidence(evidence: &Evidence) -> Vec<u8> {
 pub(in super::super) enum RawEvidence {
     Certificate(Certificate),
     Equivocation { new_chain_id: String, lead: super::PublicKey, sequence: u64, heads: [SignedHead; 2] },
+    Issue(HeadSignatures),
+    Revocation(HeadSignatures),
 }
 
 pub(in super::super) fn decode_evidence(bytes: &[u8]) -> Result<RawEvidence> {
@@ -137,5 +161,7 @@ pub(in super::super) fn decode_evidence(bytes: &[u8]) -> Result<RawEvidence> {
                 heads: [head(raw.first)?, head(raw.second)?],
             })
         }
+        What::Issue(raw) => decode_head_signatures(raw).map(RawEvidence::Issue),
+        What::Revocation(raw) => decode_head_signatures(raw).map(RawEvidence::Revocation),
     }
 }

@@ -123,6 +123,7 @@ impl Driver {
             Message::Goodbye { reason, .. } => self.hung_up(id, &reason),
             Message::Seen(ip) => self.seen_told(id, ip),
             Message::Nothing => {}
+            Message::Evidence(evidence) => self.evidence_told(id, evidence),
             _ if !session.ready || self.active.is_none() => {
                 self.fault(id, "it speaks of chunks before both sides know the manifest");
             }

@@ -14,7 +14,7 @@ use super::{
         session::{self, Member, Session},
         wire::{self, Message},
     },
-    Ban, Driver, Met,
+    Ban, Driver, Met, evidence,
 };
 use crate::{
     base::{
@@ -48,25 +48,29 @@ impl Driver {
         let mut control = self.swarm.behaviour().streams.new_control();
         let address = self.connected.get(&peer).map_or_else(Multiaddr::empty, |c| c.address.clone());
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
+        let issue = self.evidence.issue.clone();
         tokio::spawn(async move {
             let work = async {
                 let mut stream = control
                     .open_stream(peer, SESSION_PROTOCOL)
                     .await
-                    .map_err(|e| (session::open_failure(&e), false))?;
+                    .map_err(|e| (session::open_failure(&e), false, None))?;
                 match membership.run(&mut stream, Role::Dialler, us, peer, nonce).await {
                     Ok(instance) => Ok((stream, instance)),
-                    Err(e) => Err((dialler_words(&e), matches!(e, HandshakeError::OtherManifest))),
+                    Err(e @ HandshakeError::OtherManifest) => {
+                        Err((dialler_words(&e), true, evidence::swap(&mut stream, issue).await))
+                    }
+                    Err(e) => Err((dialler_words(&e), false, None)),
                 }
             };
-            let (result, stale) = match timeout(HANDSHAKE_TIME_MAX, work).await {
-                Ok(Ok(met)) => (Ok(met), false),
-                Ok(Err((why, stale))) => (Err(why), stale),
-                Err(_) => (Err("it did not finish the handshake in time".to_owned()), false),
+            let (result, stale, evidence) = match timeout(HANDSHAKE_TIME_MAX, work).await {
+                Ok(Ok(met)) => (Ok(met), false, None),
+                Ok(Err((why, stale, evidence))) => (Err(why), stale, evidence),
+                Err(_) => (Err("it did not finish the handshake in time".to_owned()), false, None),
             };
-            let _ = met
-                .send(Met { peer, role: Role::Dialler, address, result, suspicious: false, quiet: false, stale })
-                .await;
+            let (suspicious, quiet) = (false, false);
+            let _ =
+                met.send(Met { peer, role: Role::Dialler, address, result, suspicious, quiet, stale, evidence }).await;
         });
     }
 
@@ -87,9 +91,21 @@ impl Driver {
         }
         self.swarm.behaviour_mut().door.meeting(&peer);
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
+        let issue = self.evidence.issue.clone();
         tokio::spawn(async move {
-            let run = membership.run(&mut stream, Role::Listener, us, peer, nonce);
-            let (result, suspicious, quiet) = match timeout(HANDSHAKE_TIME_MAX, run).await {
+            let work = async {
+                let proved = membership.run(&mut stream, Role::Listener, us, peer, nonce).await;
+                let evidence = match &proved {
+                    Err(HandshakeError::OtherManifest) => evidence::swap(&mut stream, issue).await,
+                    _ => None,
+                };
+                (proved, evidence)
+            };
+            let (proved, evidence) = match timeout(HANDSHAKE_TIME_MAX, work).await {
+                Ok((proved, evidence)) => (Ok(proved), evidence),
+                Err(late) => (Err(late), None),
+            };
+            let (result, suspicious, quiet) = match proved {
                 Ok(Ok(instance)) => (Ok((stream, instance)), false, false),
                 Ok(Err(e)) => {
                     let suspicious = matches!(e, HandshakeError::WrongSecret);
@@ -104,13 +120,13 @@ impl Driver {
                 }
                 Err(_) => (Err("it did not finish the handshake in time".to_owned()), true, false),
             };
-            let _ =
-                met.send(Met { peer, role: Role::Listener, address, result, suspicious, quiet, stale: false }).await;
+            let (role, stale) = (Role::Listener, false);
+            let _ = met.send(Met { peer, role, address, result, suspicious, quiet, stale, evidence }).await;
         });
     }
 
     pub(super) fn met(&mut self, met: Met) {
-        let Met { peer, role, address, result, suspicious, quiet, stale } = met;
+        let Met { peer, role, address, result, suspicious, quiet, stale, evidence } = met;
         match role {
             Role::Dialler => self.meeting.remove(&peer),
             Role::Listener => self.listening_to.remove(&peer),
@@ -126,6 +142,9 @@ impl Driver {
         }
         if role == Role::Dialler {
             self.book.failed(&peer, &address, why.clone(), now);
+        }
+        if let Some(evidence) = evidence {
+            self.hand_over(evidence);
         }
         if stale && self.book.is_pinned(&peer) {
             self.stale.insert(peer);
@@ -197,6 +216,9 @@ impl Driver {
                 .filter(|a| local || !super::watch::is_loopback(a))
                 .cloned(),
         );
+        for one in &self.evidence.against {
+            session.say(Message::Evidence(one.clone()));
+        }
         if self.active.is_some() {
             session.say(Message::Ready);
         }

@@ -168,6 +168,9 @@ fn two_of_four_dissent_and_nobody_sets_up() {
     watching.stop(Signal::SIGINT).done();
     assert!(words.contains("  DISSENTS   validator ") && words.contains(".lines"), "{words}");
     publish.stop(Signal::SIGTERM).done();
+    // Who serves until there is a quorum is not told that all is well: what was heard before is kept.
+    let served = lead.spawn(&[&["seed", "--dir", "snaps", "--until", "quorum"], &LOOPBACK[..]].concat()).finish();
+    assert!(served.code == 4 && served.stderr.contains("nobody may set a root up"), "{served:?}");
 }
 
 #[test]
@@ -349,6 +352,7 @@ fn a_dissent_that_comes_late_starts_nobodys_program() {
         assert!(run.code == 4 && run.stderr.contains("nobody may set a root up"), "{run:?}");
         assert!(is_set_up(party) && !party.path("started").exists());
     }
+    told.wait_for_words("others reach this node at");
     told.stop(Signal::SIGTERM).done();
     publish.stop(Signal::SIGTERM).done();
 }

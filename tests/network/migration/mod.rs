@@ -2,6 +2,7 @@
 
 mod attest;
 mod edits;
+mod faces;
 mod lead;
 mod peers;
 mod preflight;

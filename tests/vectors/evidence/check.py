@@ -4,6 +4,8 @@
 python3 check.py manifest FILE                 prints its id, and checks every signature over its head
 python3 check.py certificate FILE GENESIS      checks every statement, and adds up the power of those that are ready
 python3 check.py equivocation FILE             checks both signatures of the lead
+python3 check.py issue FILE                    checks that the lead has signed a manifest of this number
+python3 check.py revocation FILE               checks who has taken a manifest back
 Prints one line of JSON; fails with the reason where something does not hold.
 """
 
@@ -208,9 +210,8 @@ def verify(kind, public, message, signature):
 # --- what the messages mean -----------------------------------------------------------------------------------------
 
 
-def head(manifest_id, sequence, chain_id, lead):
-    body = encode(1, manifest_id) + encode(2, sequence) + encode(3, chain_id) + encode(4, lead)
-    return b"regenesis/manifest-head/v1\0" + body
+def head(manifest_id, sequence, chain_id, lead, domain=b"regenesis/manifest-head/v1\0"):
+    return domain + encode(1, manifest_id) + encode(2, sequence) + encode(3, chain_id) + encode(4, lead)
 
 
 def manifest(data):
@@ -271,12 +272,41 @@ def equivocation(data):
     return {"lead": public.hex(), "chain_id": chain_id.decode(), "sequence": sequence, "manifest_ids": ids}
 
 
+def signed_head(data, number, domain):
+    evidence = fields(data)
+    assert one(evidence, 1) == 1, "a newer format"
+    parts = fields(one(evidence, number))
+    manifest_id, sequence, chain_id, lead = one(parts, 1), one(parts, 2, 0), one(parts, 3), one(parts, 4)
+    message, signers = head(manifest_id, sequence, chain_id, lead, domain), []
+    for n, signature in parts:
+        if n == 5:
+            kind, public = key_of(signature)
+            verify(kind, public, message, one(fields(signature), 3))
+            signers.append((kind, public))
+    assert signers and signers == sorted(set(signers)), "no signature, one twice, or not sorted"
+    found = {"manifest_id": manifest_id.hex(), "sequence": sequence, "chain_id": chain_id.decode()}
+    return found | {"lead_signed": key_of(lead) in signers, "signers": len(signers)}
+
+
+def issue(data):
+    found = signed_head(data, 4, b"regenesis/manifest-head/v1\0")
+    assert found["lead_signed"], "the lead has not signed it"
+    return found
+
+
+def revocation(data):
+    return signed_head(data, 5, b"regenesis/revocation/v1\0")
+
+
+KINDS = {f.__name__: f for f in (manifest, certificate, equivocation, issue, revocation)}
+
+
 def main(kind, *paths):
     files = []
     for path in paths:
         with open(path, "rb") as file:
             files.append(file.read())
-    print(json.dumps({"manifest": manifest, "certificate": certificate, "equivocation": equivocation}[kind](*files)))
+    print(json.dumps(KINDS[kind](*files)))
 
 
 if __name__ == "__main__":
