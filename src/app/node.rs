@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use self::against::Against;
 use super::{
     kept::KeptStatements,
+    page::{Page, PageOptions},
     state::StateDirectory,
     status::{Board, Reporter},
     voices::Voices,
@@ -64,6 +65,8 @@ pub struct SwarmOptions {
     pub statements: Vec<Vec<u8>>,
     /// Where the node writes down how it stands, for those who ask.
     pub board: Board,
+    /// Where the node shows how it stands to browsers and other programs; `None`: nowhere.
+    pub page: Option<PageOptions>,
 }
 
 impl Default for SwarmOptions {
@@ -79,6 +82,7 @@ impl Default for SwarmOptions {
             timeout: None,
             statements: Vec::new(),
             board: Board::default(),
+            page: None,
         }
     }
 }
@@ -114,6 +118,7 @@ pub struct Node {
     names: BTreeMap<String, String>,
     board: Board,
     reporter: Reporter,
+    _page: Option<Page>,
 }
 
 /// What a step of waiting brought.
@@ -169,13 +174,19 @@ impl Node {
         let handle = swarm::start(config).await?;
         let board = options.board.clone();
         // Who only watches works in no directory that anybody would name.
+        let directory = private;
         let private = (!board.only_watches()).then(|| private.path());
         board.begins(identity.peer_id(), private.map(durable::parent));
         let reporter = Reporter::start(&board, handle.viewer(), private.map(Path::to_owned), progress);
+        let page = match options.page {
+            Some(page) => Some(Page::of_node(page, directory, &board, reporter.watch(), progress).await?),
+            None => None,
+        };
         Ok(Node {
             handle,
             board,
             reporter,
+            _page: page,
             addresses: Vec::new(),
             external: options.external.clone(),
             early: VecDeque::new(),

@@ -4,6 +4,7 @@ mod attest;
 mod edits;
 mod faces;
 mod lead;
+mod page;
 mod peers;
 mod preflight;
 mod ready;
