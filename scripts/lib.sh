@@ -116,6 +116,19 @@ install_packages() {
     [ "${#packages[@]}" -eq 0 ] || die "still missing after the installation: ${packages[*]}"
 }
 
+# A browser without a screen, in which the status page is looked at. Some systems have no package of it: without one that is not done.
+have_browser() {
+    command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1
+}
+install_browser() {
+    local as_root=()
+    have_browser && return 0
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    say "installing chromium"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --quiet chromium >&2 || true
+    have_browser
+}
+
 # A Rust toolchain that is new enough. Never installed by us, but rustup may add a component.
 need_rust() {
     local wanted found

@@ -85,11 +85,14 @@ function showChunks() {
     : leads ? who + " must stay: " + count(chunks.thin, "chunk") + (chunks.thin === 1 ? " is" : " are") + " with fewer than two others" : "");
   const map = $("map");
   const cells = chunks.others_map || "";
+  // Where everything is here, no piece of it need say so.
+  const lacks = state.node.have_bytes < state.node.total_bytes;
+  $("own-key").hidden = !lacks;
   while (map.children.length > cells.length) map.lastElementChild.remove();
   while (map.children.length < cells.length) map.append(make("span"));
   for (let n = 0; n < cells.length; n += 1) {
     const others = Math.min(Number(cells[n]), 2);
-    const kind = "c n" + others + (chunks.own_map[n] === "9" ? " own" : "");
+    const kind = "c n" + others + (lacks && chunks.own_map[n] === "9" ? " own" : "");
     if (map.children[n].className !== kind) map.children[n].className = kind;
   }
   map.setAttribute("aria-label", "How the chunks are spread: " + chunks.single + " of " + chunks.count + " with one node, "
@@ -145,8 +148,8 @@ function showLog() {
   if ($("log").dataset.now === now) return;
   $("log").dataset.now = now;
   $("log").replaceChildren(...lines.map((line) => {
-    const at = Date.parse(line.slice(0, 20));
-    const text = Number.isNaN(at) ? line : clock(at / 1000) + "  " + line.slice(21);
+    const timed = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /.test(line);
+    const text = timed ? clock(Date.parse(line.slice(0, 20)) / 1000) + "  " + line.slice(21) : line;
     return make("li", text, line.slice(21).startsWith("warning: ") ? "warning" : "");
   }));
 }

@@ -18,7 +18,7 @@ const LIMIT: Duration = Duration::from_secs(120);
 
 /// What a page is asked with.
 pub(super) struct Site {
-    at: SocketAddr,
+    pub(super) at: SocketAddr,
     query: String,
 }
 
