@@ -21,6 +21,7 @@ pub use self::{
     estimate::{By, Estimate, Limit},
     sample::Reporter,
 };
+use crate::base::Advice;
 
 /// The form of [`Status`]; a reader refuses one that it does not know.
 pub const VERSION: u32 = 1;
@@ -269,6 +270,23 @@ pub struct Seat {
     pub stage: Option<String>,
     /// The version of the kwild that will run there; null where it does not say.
     pub kwild_version: Option<String>,
+}
+
+/// A status with what its operator does next, in words: what is told outside.
+#[derive(Debug, Serialize)]
+pub struct Told<'a> {
+    /// How it stands.
+    #[serde(flatten)]
+    pub status: &'a Status,
+    /// What the operator does next.
+    pub next: String,
+}
+
+impl<'a> Told<'a> {
+    /// A status, with its next step in these words.
+    pub fn new(status: &'a Status, words: impl FnOnce(&Advice) -> String) -> Self {
+        Told { status, next: words(&status.next()) }
+    }
 }
 
 impl Chunks {
