@@ -266,8 +266,11 @@ pub struct Seat {
     pub power: u64,
     /// It leads the new network.
     pub leader: bool,
-    /// How far it is, as it signed: `root-ready` or `confirmed`; null: it has said nothing.
+    /// How far it is, as it signed: `root-ready`, `confirmed`, or `differs`: its started node does not hold what was signed, and
+    /// it counts as not ready; null: it has said nothing.
     pub stage: Option<String>,
+    /// The tables and other parts that its started node holds otherwise.
+    pub differs: Vec<String>,
     /// The version of the kwild that will run there; null where it does not say.
     pub kwild_version: Option<String>,
 }
@@ -299,6 +302,6 @@ impl Chunks {
 impl Readiness {
     /// Those that have said nothing yet.
     pub fn missing(&self) -> impl Iterator<Item = &Seat> {
-        self.seats.iter().filter(|seat| seat.stage.is_none())
+        self.seats.iter().filter(|seat| seat.stage.is_none() || !seat.differs.is_empty())
     }
 }

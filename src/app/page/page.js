@@ -105,8 +105,10 @@ function showReady() {
   bar($("ready-bar"), all.power, all.power_of_all);
   say("ready", all.ready + " of " + count(all.validators, "validator") + ", power " + all.power + " of " + all.power_of_all + ": "
     + (all.quorum ? "enough to make blocks" : "more than 2/3 are needed"));
-  $("seats").replaceChildren(...all.seats.map((seat) => make("li", (seat.stage ? "✓ " : "… ") + seat.name + " (power " + seat.power
-    + (seat.leader ? ", leads" : "") + ")" + (seat.stage ? " " + seat.stage : " not ready"), seat.stage ? "yes" : "")));
+  $("seats").replaceChildren(...all.seats.map((seat) => make("li", (seat.differs.length ? "✗ " : seat.stage ? "✓ " : "… ") + seat.name + " (power " + seat.power
+    + (seat.leader ? ", leads" : "") + ")" + (seat.stage ? " " + seat.stage : " not ready")
+    + (seat.differs.length ? ": does NOT hold what was signed: " + seat.differs.join(", ") : ""),
+  seat.differs.length ? "dissents" : seat.stage ? "yes" : "")));
 }
 
 function showAttested() {
