@@ -53,6 +53,19 @@ pub fn judge_server(access: &Access, expected: Expected, wanted: &NewDatabase<'_
     let NewDatabase { user, dbname, like, .. } = *wanted;
     let server = match access {
         Access::Asked(server) => server,
+        Access::Pooler { why, behind } => {
+            let text = format!(
+                "{why}. kwild replicates from its server and prepares transactions there, which a pooler does not let it do: it \
+                 would end"
+            );
+            let fix = match behind {
+                Some((host, port)) => {
+                    format!("name the server behind it: it says that its host is {host} and its port {port}")
+                }
+                None => "name the server behind it, whose host and port stand in the pooler's configuration".to_owned(),
+            };
+            return vec![error("pooler", text).at(place.to_owned()).fix(fix).into()];
+        }
         Access::Refused(why) => {
             return vec![
                 error("server", format!("{why}. Nothing about the server could be checked; kwild would end at once"))
