@@ -9,8 +9,8 @@ use super::{
 };
 use crate::base::{Error, Next, text::escape};
 
-/// How long the server behind a pooler may take to say where it is.
-const ASK_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the server behind a pooler may take to say where it is: a look at a new node's server takes little more.
+const ASK_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Whether these words of a refused connection are ones that only a pooler says.
 pub(super) fn is_words(words: &str) -> bool {
@@ -21,7 +21,7 @@ pub(super) fn is_words(words: &str) -> bool {
 }
 
 /// Where the server is that stands behind a pooler, as far as it said so; `None`: the error says nothing of a pooler.
-pub(super) fn behind(error: &Error) -> Option<Option<(String, String)>> {
+pub fn behind_pooler(error: &Error) -> Option<Option<(String, String)>> {
     error.advice()?.steps().find_map(|step| match step {
         Next::ServerBehindPooler { place } => Some(place.clone()),
         _ => None,

@@ -59,7 +59,7 @@ pub async fn look(settings: &Settings, connect_time_max: Duration) -> Access {
     let (connection, there) = match connect(settings, connect_time_max).await {
         Ok(found) => found,
         Err(e) => {
-            return match pooler::behind(&e) {
+            return match pooler::behind_pooler(&e) {
                 Some(behind) => Access::Pooler { why: e.chain(), behind },
                 None => Access::Refused(e.chain()),
             };

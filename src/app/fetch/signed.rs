@@ -121,7 +121,7 @@ pub(in crate::app) async fn manifest_from_peers(
             heard = node.next() => heard?,
         };
         if let Heard::Charter { peer, charter } = heard {
-            match judged(charter, ticket, state)? {
+            match judged(charter, ticket, state, clock::unix_seconds())? {
                 Ok(signed) => return Ok(signed),
                 // Whoever proved membership of this manifest's swarm has no excuse.
                 Err(lie) => node.handle().blame(&peer, lie).await?,
@@ -136,13 +136,13 @@ pub(in crate::app) async fn manifest_from_peers(
 ///
 /// # Errors
 /// When the lead signed what cannot be taken.
-fn judged(charter: Charter, ticket: &Ticket, state: &StateDirectory) -> Result<Result<Signed, &'static str>> {
+fn judged(charter: Charter, ticket: &Ticket, state: &StateDirectory, now: u64) -> Result<Result<Signed, &'static str>> {
     let Charter { manifest: bytes, genesis: genesis_bytes } = charter;
     let is_it = SignedManifest::decode(&bytes).is_ok_and(|signed| signed.id() == ticket.manifest_id);
     if !is_it {
         return Ok(Err("it sent another manifest than the ticket names"));
     }
-    let manifest = state.verify(&bytes, &policy(ticket), clock::unix_seconds())?;
+    let manifest = state.verify(&bytes, &policy(ticket), now)?;
     match manifest.check_genesis(&genesis_bytes) {
         Ok(genesis) => Ok(Ok(Signed { manifest, genesis, genesis_bytes, is_new: true })),
         Err(VerifyError::OtherGenesis { .. }) => Ok(Err("it sent another genesis than the manifest names")),
@@ -164,7 +164,8 @@ mod tests {
         let state = StateDirectory::new(Some(place.path())).unwrap();
         let judge = |manifest: &[u8], genesis: &[u8]| {
             let charter = Charter { manifest: Arc::new(manifest.to_vec()), genesis: Arc::new(genesis.to_vec()) };
-            judged(charter, &ticket, &state).unwrap()
+            // When it was signed.
+            judged(charter, &ticket, &state, 1_800_000_000).unwrap()
         };
         let lie = |manifest: &[u8], genesis: &[u8]| judge(manifest, genesis).unwrap_err();
         assert_eq!(lie(b"none", &genesis), "it sent another manifest than the ticket names");
