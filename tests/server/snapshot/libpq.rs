@@ -221,6 +221,7 @@ fn drop_options(startup: Vec<u8>) -> Meets {
 #[test]
 fn a_pooler_is_called_one_and_the_server_behind_it_is_named() {
     let db = database(QUARTET);
+    server().create_database("pooled0").unwrap();
     for (meet, words) in [
         (refuse_options as fn(Vec<u8>) -> Meets, "unsupported startup parameter"),
         (drop_options, "do not reach the server"),
@@ -230,8 +231,8 @@ fn a_pooler_is_called_one_and_the_server_behind_it_is_named() {
         let mut command = program(place.home.path());
         command.args(["snapshot", "create", "--dbname", &db, "--user", "postgres", "--port", &port, "--snapdir"]);
         let run = Run::of(command.arg(&place.snapdir).output().unwrap());
-        let server = format!("--host 127.0.0.1 --port {}", server().port());
-        run.failed(1, &["a connection pooler (PgBouncer or its like)", words, &server]);
+        let behind = format!("--host 127.0.0.1 --port {}", server().port());
+        run.failed(1, &["a connection pooler (PgBouncer or its like)", words, &behind]);
         place.is_untouched();
         // kwild could not do its work there either.
         let mut command = program(place.home.path());
@@ -245,6 +246,14 @@ fn a_pooler_is_called_one_and_the_server_behind_it_is_named() {
             "{run:?}"
         );
         assert!(first["text"].as_str().unwrap().contains(words), "{first}");
+        // Nor is a node sent there.
+        let mut command = program(place.home.path());
+        command.args(["setup", "testnet", "-v", "1", "--database-prefix", "pooled", "--db.user", "postgres"]);
+        command.args(["--db.port", &port, "-o"]).arg(place.home.path().join("net"));
+        let run = Run::of(command.output().unwrap());
+        succeeds(&run);
+        assert!(run.stdout.contains("name the server behind it: it says that its host is 127.0.0.1"), "{run:?}");
+        assert!(!run.stdout.contains("createdb") && !run.stdout.contains("kwild start"), "{run:?}");
     }
 }
 
