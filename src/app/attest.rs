@@ -100,27 +100,43 @@ impl Compared {
         differs.truncate(limits::DIFFERING_PARTS_MAX);
         Attestation { manifest_id, state_digest: self.state_digest, height: self.height, created_unix_seconds, differs }
     }
+}
 
-    /// Refuses a genesis in which the lead changed something of the old network, unless the operator takes that; gives what was
-    /// changed.
-    ///
-    /// # Errors
-    /// Refused, with every change in words.
-    pub fn check_genesis(&self, genesis: &Genesis, accepted: bool, progress: &Progress) -> Result<Vec<Change>> {
-        const SHOWN: usize = 12;
-        let changes = genesis.changes(&self.network)?;
-        if changes.is_empty() {
-            return Ok(changes);
-        }
-        let lines = changes.iter().take(SHOWN).map(|change| format!("\n  {}", text::escape(&change.to_string())));
-        let more = changes.len().saturating_sub(SHOWN);
-        let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
-        let words = format!("the new genesis has otherwise than the old network:{}{more}", lines.collect::<String>());
-        if accepted {
+/// What a new genesis has otherwise than the old network, in words of several lines; `None`: nothing.
+///
+/// # Errors
+/// When the genesis is of another family than the network.
+pub fn changes_in_words(genesis: &Genesis, old: &NetworkState) -> Result<Option<(Vec<Change>, String)>> {
+    const SHOWN: usize = 12;
+    let changes = genesis.changes(old)?;
+    if changes.is_empty() {
+        return Ok(None);
+    }
+    let lines = changes.iter().take(SHOWN).map(|change| format!("\n  {}", text::escape(&change.to_string())));
+    let more = changes.len().saturating_sub(SHOWN);
+    let more = if more > 0 { format!("\n  and {more} more") } else { String::new() };
+    let words = format!("the new genesis has otherwise than the old network:{}{more}", lines.collect::<String>());
+    Ok(Some((changes, words)))
+}
+
+/// Refuses a genesis in which the lead changed something of the old network, unless the operator takes that; gives what was
+/// changed.
+///
+/// # Errors
+/// Refused, with every change in words.
+pub fn check_genesis(
+    genesis: &Genesis,
+    old: &NetworkState,
+    accepted: bool,
+    progress: &Progress,
+) -> Result<Vec<Change>> {
+    match changes_in_words(genesis, old)? {
+        None => Ok(Vec::new()),
+        Some((changes, words)) if accepted => {
             progress.note(words);
-            return Ok(changes);
+            Ok(changes)
         }
-        Err(Error::refused(words).hint(Next::AcceptGenesisChange))
+        Some((_, words)) => Err(Error::refused(words).hint(Next::AcceptGenesisChange)),
     }
 }
 
@@ -273,7 +289,10 @@ pub async fn attest(options: AttestOptions, progress: &Progress, cancel: &Cancel
     let compared = compare(&old, manifest, progress, cancel).await?;
     let genesis = durable::parent(&path).join(GENESIS_FILE_NAME);
     let genesis_changes = match genesis.exists() {
-        true => Some(compared.check_genesis(&snapshot::read_genesis(&genesis)?, accept_genesis_change, progress)?),
+        true => {
+            let genesis = snapshot::read_genesis(&genesis)?;
+            Some(check_genesis(&genesis, &compared.network, accept_genesis_change, progress)?)
+        }
         false => None,
     };
     let statement = compared.statement(signed.id(), clock::unix_seconds());

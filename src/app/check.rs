@@ -171,7 +171,7 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
     let expected = Expected { family: wanted, truf, started: looked.is_some_and(|looked| looked.started) };
     let server = match &access {
         Access::Asked(server) => Some(server.as_ref()),
-        Access::Refused(_) => None,
+        Access::Refused(_) | Access::Pooler { .. } => None,
     };
     let free = |path: &Path| durable::free_space(path).ok().map(|free| (path.display().to_string(), free));
     let wal_max = server.and_then(|server| server.settings.get("max_wal_size"));

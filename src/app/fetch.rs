@@ -1,15 +1,19 @@
 //! Fetching: from a ticket to complete, verified files; the node keeps serving them.
 
+mod signed;
+
 use std::{
-    io::Read,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
-use kwil_formats::formats::GENESIS_FILE_NAME;
+use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis};
 use tokio::task::JoinHandle;
 
+pub(super) use self::signed::manifest_from_peers;
+pub use self::signed::{Signed, ask_for_manifest};
+use self::signed::{known_manifest, read_manifest};
 use super::{
     attest::Attesting,
     manifest::NO_ATTESTATIONS,
@@ -30,12 +34,12 @@ use crate::{
     },
     snapshot::{self, CompleteSnapshot, ReadOptions, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
     store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
-    swarm::{Content, Sink, short_place},
+    swarm::{Charter, Content, Sink},
 };
 
-/// Looks at a verified manifest before the first chunk is fetched. Where this node has a say about the old network's state, it
-/// gives the comparison that it has begun.
-pub type Accept<'a> = &'a (dyn Fn(&VerifiedManifest) -> Result<Option<Attesting>> + Sync);
+/// Looks at what was signed before the first chunk of the snapshot is fetched. Where this node has a say about the old network's
+/// state, it gives the comparison that it has begun.
+pub type Accept<'a> = &'a (dyn Fn(&Signed) -> Result<Option<Attesting>> + Sync);
 
 /// How to fetch.
 #[derive(Debug, Clone)]
@@ -59,13 +63,15 @@ pub struct Complete {
     pub node: Node,
     /// What was fetched.
     pub manifest: VerifiedManifest,
+    /// The genesis that it names.
+    pub genesis: Genesis,
     /// Where the files are.
     pub directory: PathBuf,
     /// What the check of the snapshot's text found.
     pub verified: Verified,
     /// The snapshot's file in that directory.
     pub snapshot: CompleteSnapshot,
-    /// Bytes that came from peers.
+    /// Bytes of the artifacts that came from peers.
     pub received_bytes: u64,
     /// Bytes that were there before and were not fetched again.
     pub resumed_bytes: u64,
@@ -99,16 +105,6 @@ impl Complete {
     }
 }
 
-/// What the ticket makes of a reader's trust.
-fn policy(ticket: &Ticket) -> TrustPolicy {
-    TrustPolicy {
-        keys: vec![ticket.lead],
-        manifest_id: Some(ticket.manifest_id),
-        chain_id: Some(ticket.new_chain_id.clone()),
-        ..TrustPolicy::default()
-    }
-}
-
 /// Fetches and checks everything, or goes on where an earlier fetch stopped.
 ///
 /// # Errors
@@ -121,26 +117,6 @@ pub async fn fetch(
     cancel: &CancellationToken,
 ) -> Result<Complete> {
     fetch_onto(options, accept, &FileSystem, progress, cancel).await
-}
-
-/// The manifest that a ticket names, from whoever has it; nothing is kept but the highest sequence seen.
-///
-/// # Errors
-/// As [`fetch`].
-pub async fn ask_for_manifest(
-    ticket: &Ticket,
-    swarm: &SwarmOptions,
-    state: &StateDirectory,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<VerifiedManifest> {
-    let place =
-        tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
-    let private = PrivateDirectory::lock(place.path())?;
-    let mut node = Node::start(&private, ticket, swarm, state, progress).await?;
-    let manifest = manifest_from_peers(&mut node, ticket, state, swarm.timeout, progress, cancel).await;
-    node.stop().await;
-    manifest
 }
 
 /// [`fetch`] onto any kind of disk.
@@ -165,22 +141,20 @@ pub async fn fetch_onto(
     let known = known_manifest(&directory, &ticket, &state)?;
     let mut node = Node::start(&private, &ticket, &swarm, &state, progress).await?;
     let outcome = async {
-        let manifest = match known {
-            Some(manifest) => manifest,
+        let signed = match known {
+            Some(signed) => signed,
             None => manifest_from_peers(&mut node, &ticket, &state, swarm.timeout, progress, cancel).await?,
         };
-        let manifest_path = directory.join(MANIFEST_FILE_NAME);
-        if !manifest_path.exists() || read_manifest(&manifest_path)? != manifest.bytes() {
-            durable::write_atomically(&manifest_path, manifest.bytes(), 0o644)?;
-        }
-        tell_manifest(&manifest, progress);
-        node.hear_validators(&manifest);
-        if let Some(attesting) = accept(&manifest)? {
+        signed.keep(&directory)?;
+        let manifest = &signed.manifest;
+        tell_manifest(manifest, progress);
+        node.hear_validators(manifest);
+        if let Some(attesting) = accept(&signed)? {
             node.attest(attesting);
         }
         tell_rule(&node, progress);
         let fetching = Fetching {
-            manifest: &manifest,
+            signed: &signed,
             directory: &directory,
             in_root,
             private: &private,
@@ -191,18 +165,20 @@ pub async fn fetch_onto(
             cancel,
         };
         let got = fetching.run(&mut node).await?;
-        Ok((manifest, got))
+        Ok((signed, got))
     };
     match outcome.await {
-        Ok((manifest, got)) => {
-            let status = node.status();
+        Ok((signed, got)) => {
+            let told = if signed.is_new { signed.genesis_bytes.len() as u64 } else { 0 };
+            let received_bytes = node.status().received_bytes + told;
             Ok(Complete {
                 node,
-                manifest,
+                manifest: signed.manifest,
+                genesis: signed.genesis,
                 directory,
                 verified: got.verified,
                 snapshot: got.snapshot,
-                received_bytes: status.received_bytes,
+                received_bytes,
                 resumed_bytes: got.resumed_bytes,
                 sources: got.sources,
                 seconds: clock::now().duration_since(began).as_secs_f64(),
@@ -219,62 +195,6 @@ pub async fn fetch_onto(
 /// Keeps the ticket for whoever waits with the directory, while this process has it.
 fn keep_ticket(private: &PrivateDirectory, ticket: &Ticket) -> Result<()> {
     private.write(TICKET_NAME, zeroize::Zeroizing::new(ticket.to_text()?).as_bytes())
-}
-
-fn read_manifest(path: &Path) -> Result<Vec<u8>> {
-    read_bounded(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
-}
-
-/// The manifest that an earlier fetch left, if it is the ticket's.
-fn known_manifest(directory: &Path, ticket: &Ticket, state: &StateDirectory) -> Result<Option<VerifiedManifest>> {
-    let path = directory.join(MANIFEST_FILE_NAME);
-    if !path.exists() {
-        return Ok(None);
-    }
-    let bytes = read_manifest(&path)?;
-    match SignedManifest::decode(&bytes) {
-        // It was verified before it was kept, but time has passed: a newer one may have been seen.
-        Ok(signed) if signed.id() == ticket.manifest_id => {
-            state.verify(&bytes, &policy(ticket), clock::unix_seconds()).map(Some)
-        }
-        _ => Ok(None),
-    }
-}
-
-/// The manifest, from whoever has it.
-pub(super) async fn manifest_from_peers(
-    node: &mut Node,
-    ticket: &Ticket,
-    state: &StateDirectory,
-    give_up: Option<Duration>,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<VerifiedManifest> {
-    // One place may be reached in several ways.
-    let mut places: Vec<String> = ticket.addresses.iter().map(|address| short_place(address)).collect();
-    places.dedup();
-    progress.step(format!("looking for {} at {}", text::escape(&ticket.new_chain_id), text::first_few(places, 4)));
-    let mut patience = Patience::new(give_up);
-    loop {
-        let heard = tokio::select! {
-            () = cancel.cancelled() => return Err(interrupted()),
-            heard = node.next() => heard?,
-        };
-        if let Heard::Manifest { peer, bytes } = heard {
-            let signed = SignedManifest::decode(&bytes).ok().filter(|signed| signed.id() == ticket.manifest_id);
-            let Some(signed) = signed else {
-                // Whoever proved membership of this manifest's swarm has no excuse.
-                node.handle().blame(&peer, "it sent another manifest than the ticket names").await?;
-                continue;
-            };
-            let verified = state.verify(&bytes, &policy(ticket), clock::unix_seconds());
-            if verified.is_err() {
-                node.tell_against(signed).await?;
-            }
-            return verified;
-        }
-        patience.check(&node.status())?;
-    }
 }
 
 fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
@@ -303,7 +223,7 @@ struct Got {
 
 /// What stays the same while chunks come.
 struct Fetching<'a> {
-    manifest: &'a VerifiedManifest,
+    signed: &'a Signed,
     directory: &'a Path,
     in_root: bool,
     private: &'a PrivateDirectory,
@@ -318,24 +238,18 @@ impl Fetching<'_> {
     /// Fetches what is missing and reads the text behind it as its chunks come, so that the check ends soon after the
     /// last chunk.
     async fn run(&self, node: &mut Node) -> Result<Got> {
-        let contents = node::contents(self.manifest, self.in_root);
+        let contents = node::contents(&self.signed.manifest, self.in_root);
         let opened = tokio::task::block_in_place(|| {
             Store::open(self.directory, self.private, contents, self.disks, self.progress, self.cancel)
         })?;
-        let (store, have, resumed_bytes) = (opened.store.clone(), opened.have.clone(), opened.resumed_bytes);
-        if resumed_bytes > 0 {
-            self.progress.note(format!(
-                "going on with {} that are already here; {} of them were hashed again",
-                text::bytes(resumed_bytes),
-                text::bytes(opened.rehashed_bytes)
-            ));
-        }
+        let (store, have) = (opened.store.clone(), opened.have.clone());
+        let resumed_bytes = self.tell_resumed(&opened);
         let complete = have.is_full();
         let mut check = self.start_check(&opened, complete);
         let (outcome_sender, outcomes) = tokio::sync::mpsc::channel::<Outcome>(256);
         let writer = Writer::start(opened, outcome_sender)?;
         let sink = (!complete).then(|| Sink { buffers: writer.buffers(), queue: writer.queue(), outcomes });
-        let content = Content { store, have, manifest: Arc::new(self.manifest.bytes().to_vec()), sink };
+        let content = Content { store, have, charter: self.signed.charter(), sink };
         node.handle().activate(content).await?;
         let fetched = async {
             let early = if complete { None } else { self.wait_for_chunks(node, &mut check).await? };
@@ -372,16 +286,28 @@ impl Fetching<'_> {
         Ok(Got { verified, snapshot, resumed_bytes, sources: node.status().sources })
     }
 
-    /// The manifest's last two steps, and the snapshot's text against the genesis, on a thread of its own.
+    /// Says how much need not be fetched again, and gives its bytes: the genesis is here already, of whoever it came.
+    fn tell_resumed(&self, opened: &Opened) -> u64 {
+        let told = if self.signed.is_new { self.signed.genesis_bytes.len() as u64 } else { 0 };
+        let [resumed, hashed] = [opened.resumed_bytes, opened.rehashed_bytes].map(|bytes| bytes.saturating_sub(told));
+        if resumed > 0 {
+            let (resumed, hashed) = (text::bytes(resumed), text::bytes(hashed));
+            self.progress
+                .note(format!("going on with {resumed} that are already here; {hashed} of them were hashed again"));
+        }
+        resumed
+    }
+
+    /// The snapshot's text against the genesis, on a thread of its own.
     fn start_check(&self, opened: &Opened, complete: bool) -> JoinHandle<Result<Verified>> {
         let reader = |artifact| ArtifactReader::new(opened.store.clone(), opened.frontier.clone(), artifact);
-        let place = |name| self.manifest.manifest().artifacts.iter().position(|a| a.name == name).unwrap_or_default();
-        let genesis = reader(place(ArtifactName::Genesis));
-        let snapshot = reader(place(ArtifactName::Snapshot));
+        let manifest = self.signed.manifest.manifest().clone();
+        let place = manifest.artifacts.iter().position(|artifact| artifact.name == ArtifactName::Snapshot);
+        let snapshot = reader(place.unwrap_or_default());
         let options = VerifyOptions {
-            read: ReadOptions { max_bytes: self.manifest.manifest().text_size_bytes, cancel: self.cancel.clone() },
+            read: ReadOptions { max_bytes: manifest.text_size_bytes, cancel: self.cancel.clone() },
             // Beside what is fetched: there must be room for it anyway.
-            spill: self.manifest.manifest().state_digest.as_ref().map(|_| self.directory.to_owned()),
+            spill: manifest.state_digest.as_ref().map(|_| self.directory.to_owned()),
             // kwild will be started on it.
             guarded_only: self.in_root,
             ..VerifyOptions::default()
@@ -389,21 +315,15 @@ impl Fetching<'_> {
         let told = self.progress.clone();
         // While chunks come, their progress says enough.
         let progress = if complete { self.progress.clone() } else { self.board.tap(&Progress::silent()) };
-        let manifest = self.manifest.clone();
+        let genesis = self.signed.genesis.clone();
         tokio::task::spawn_blocking(move || {
-            let mut bytes = Vec::new();
-            genesis
-                .take(limits::GENESIS_SIZE_BYTES_MAX as u64)
-                .read_to_end(&mut bytes)
-                .or_failed(|| "cannot read the genesis")?;
-            let genesis = manifest.check_genesis(&bytes)?;
             let verified = snapshot::verify_reader(snapshot, &genesis, &options, &progress)?;
             for finding in verified.findings.iter().filter(|finding| finding.code == "unguarded") {
                 told.warning(Notice { text: finding.text.clone(), next: finding.fix.clone() });
             }
             // The file is what was attested, or it is not used.
             if let Some(text) = &verified.digest {
-                check_signed(text, manifest.manifest())?;
+                check_signed(text, &manifest)?;
             }
             Ok(verified)
         })
@@ -489,14 +409,15 @@ pub async fn seed(
     let place = manifest.manifest().artifacts.iter().position(|a| a.name == ArtifactName::Genesis).unwrap_or_default();
     // It is small, and everything else hangs on it: an edited one is said before anyone is served.
     store.contents().chunks_of(place).try_for_each(|chunk| store.read(chunk).map(drop))?;
-    let genesis_path = directory.join(GENESIS_FILE_NAME);
-    manifest.check_genesis(&read_bounded(&genesis_path, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?)?;
+    let genesis_bytes = read_bounded(&directory.join(GENESIS_FILE_NAME), limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
+    manifest.check_genesis(&genesis_bytes)?;
     let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
     let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
     let mut node = Node::start(&private, &ticket, swarm, state, progress).await?;
     node.hear_validators(&manifest);
     let have = ChunkSet::full(store.contents().chunk_count());
-    let content = Content { store: store.clone(), have, manifest: Arc::new(bytes), sink: None };
+    let charter = Charter { manifest: Arc::new(bytes), genesis: Arc::new(genesis_bytes) };
+    let content = Content { store: store.clone(), have, charter, sink: None };
     // First: whoever still has an older ticket's peers among its own is none the less complete.
     node.handle().activate(content).await?;
     let ticket = node.ticket(&ticket).await?;

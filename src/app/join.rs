@@ -8,6 +8,7 @@ mod then;
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -25,7 +26,7 @@ use self::{agree::Agreeing, next::NextSteps, preflight::Preflight};
 use super::{
     check::{self, MachineReport},
     clean,
-    fetch::{self, Complete, FetchOptions, Serving},
+    fetch::{self, Complete, FetchOptions, Serving, Signed},
     files::read_private_key,
     meet::{self, WaitFor},
     node::{Node, SwarmOptions},
@@ -38,7 +39,7 @@ use crate::{
         Advice, Blake3Hash, Context, Error, Next, Notice, Progress, Result, Sha256Hash, clock, durable,
         files::read_bounded, limits, task::CancellationToken, text,
     },
-    manifest::{MANIFEST_FILE_NAME, SignedManifest, Tally, Ticket, VerifiedManifest, VerifyError},
+    manifest::{MANIFEST_FILE_NAME, SignedManifest, Tally, Ticket, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
 };
 
@@ -256,11 +257,11 @@ pub async fn preflight(options: JoinOptions, progress: &Progress, cancel: &Cance
     }
     setup::staging_directory(&root)?;
     let (ticket, swarm) = (&options.ticket, &options.swarm);
-    let manifest = fetch::ask_for_manifest(ticket, swarm, &options.state, progress, cancel).await?;
-    let family = manifest.manifest().network.family;
+    let signed = fetch::ask_for_manifest(ticket, swarm, &options.state, progress, cancel).await?;
+    let family = signed.manifest.manifest().network.family;
     (options.config)(family)?.check(family)?;
     setup::check_key(&root, family, &options.key)?;
-    let found = Preflight { options: &options, root: &root, manifest: &manifest }.look().await?;
+    let found = Preflight { options: &options, root: &root, signed: &signed }.look().await?;
     Ok(match options.create_database {
         true => found.settled("database", "the node's database is not there yet: the join makes it"),
         false => found,
@@ -278,13 +279,15 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     if let KeySource::File(path) = &options.key {
         read_private_key(path)?;
     }
-    let accept = |manifest: &VerifiedManifest| {
-        let family = manifest.manifest().network.family;
+    let genesis_judged = AtomicBool::new(false);
+    let accept = |signed: &Signed| {
+        let family = signed.manifest.manifest().network.family;
         (options.config)(family)?.check(family)?;
         setup::check_key(&root, family, &options.key)?;
-        let preflight = Preflight { options: &options, root: &root, manifest };
-        tokio::task::block_in_place(|| Handle::current().block_on(preflight.require(progress)))?;
-        agree::begin(&options.old, manifest, progress, cancel)
+        let preflight = Preflight { options: &options, root: &root, signed };
+        let judged = tokio::task::block_in_place(|| Handle::current().block_on(preflight.require(progress)))?;
+        genesis_judged.store(judged, Ordering::Relaxed);
+        agree::begin(&options.old, &signed.manifest, progress, cancel)
     };
     if is_finished(&root) {
         return on_finished_root(root, options, progress, cancel).await;
@@ -299,9 +302,10 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         state: options.state.clone(),
     };
     let mut complete = fetch::fetch(fetch, &accept, progress, cancel).await?;
+    let genesis = complete.genesis.clone();
     let agreeing = Agreeing {
         old: &options.old,
-        genesis: staging.join(GENESIS_FILE_NAME),
+        genesis: (!genesis_judged.load(Ordering::Relaxed)).then_some(&genesis),
         give_up: options.swarm.timeout,
         progress,
         cancel,

@@ -3,7 +3,6 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -207,12 +206,13 @@ pub async fn wait(
     let mut node = Node::start(&private, ticket, &options.swarm, &options.state, progress).await?;
     let waited = async {
         let give_up = options.swarm.timeout;
-        let manifest = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;
-        node.hear_validators(&manifest);
-        let content = Content::watching(node::contents(&manifest, false), Arc::new(manifest.bytes().to_vec()));
+        let signed = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;
+        let manifest = &signed.manifest;
+        node.hear_validators(manifest);
+        let content = Content::watching(node::contents(manifest, false), signed.charter());
         node.handle().activate(content).await?;
         wait_until(&mut node, options.wait, (began, give_up), progress, cancel, async |_| Ok(())).await?;
-        result_of(&node, &manifest, options.certificate, began)
+        result_of(&node, manifest, options.certificate, began)
     };
     let waited = waited.await;
     node.stop().await;

@@ -28,7 +28,7 @@ use crate::{
     },
     manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
     store::{ArtifactFile, Contents, PrivateDirectory},
-    swarm::{self, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
+    swarm::{self, Charter, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
 };
 
 pub(super) const IDENTITY_NAME: &str = "identity";
@@ -129,12 +129,12 @@ pub struct Node {
 /// What a step of waiting brought.
 #[derive(Debug)]
 pub enum Heard {
-    /// See [`Event::Manifest`].
-    Manifest {
+    /// See [`Event::Charter`].
+    Charter {
         /// Who sent it.
         peer: String,
         /// What it sent.
-        bytes: Vec<u8>,
+        charter: Charter,
     },
     /// Every chunk is stored.
     Complete,
@@ -296,7 +296,7 @@ impl Node {
             Event::Note(text) => self.progress.note(text),
             Event::Warning(text) => self.progress.warning(text),
             Event::Unreachable(tried) => self.progress.warning(unreachable(&tried)),
-            Event::Manifest { peer, bytes } => return Ok(Heard::Manifest { peer, bytes }),
+            Event::Charter { peer, charter } => return Ok(Heard::Charter { peer, charter }),
             Event::Stale => {
                 return Err(Error::verify("the ticket is stale: everyone it names now serves another manifest")
                     .hint("ask the lead for the current ticket; what was fetched stays"));

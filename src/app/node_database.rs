@@ -7,12 +7,12 @@ use kwil_formats::{
         Family,
         config::{self, CONFIG_FILE_NAME},
     },
-    judge::collation::Collation,
+    judge::{collation::Collation, readiness::server_behind},
 };
 
 use crate::{
     base::{Advice, Context, Error, Next, Progress, Result, text},
-    database::{PartialSettings, Settings, Target},
+    database::{PartialSettings, Settings, Target, behind_pooler},
     setup,
 };
 
@@ -27,6 +27,8 @@ pub(super) struct NodeDatabase {
     target: Option<Target>,
     /// The command that makes it; `None` where its settings cannot be read.
     createdb: Option<String>,
+    /// What is to be named in the place of a pooler, where one answers.
+    pooler: Option<String>,
 }
 
 impl NodeDatabase {
@@ -55,13 +57,14 @@ impl NodeDatabase {
             Err(e) => format!("{place} could not be looked at: {}", text::escape(&e.chain())),
         };
         let createdb = Some(settings.new_database(like).createdb());
-        NodeDatabase { words, root: root.to_owned(), family, target: target.ok(), createdb }
+        let pooler = target.as_ref().err().and_then(behind_pooler).map(|behind| server_behind(behind.as_ref()));
+        NodeDatabase { words, root: root.to_owned(), family, target: target.ok(), createdb, pooler }
     }
 
     /// The same where nobody looks; `why` says so in words.
     pub(super) fn unknown(family: Family, root: &Path, why: &str, like: Option<&Collation>) -> Self {
         let createdb = settings_of(root).ok().map(|settings| settings.new_database(like).createdb());
-        NodeDatabase { words: why.to_owned(), root: root.to_owned(), family, target: None, createdb }
+        NodeDatabase { words: why.to_owned(), root: root.to_owned(), family, target: None, createdb, pooler: None }
     }
 
     /// Whether kwild can load a snapshot into it, or has done so.
@@ -69,8 +72,12 @@ impl NodeDatabase {
         self.target == Some(Target::Empty) || self.target == Some(Target::HoldsState) && setup::holds_blocks(&self.root)
     }
 
-    /// Whether kwild would take a state for its own that is another node's.
-    pub(super) fn is_anothers(&self) -> bool {
+    /// Whether kwild must not be started on it: it would take another node's state for its own, or reach no server.
+    pub(super) fn is_wrong(&self) -> bool {
+        self.is_anothers() || self.pooler.is_some()
+    }
+
+    fn is_anothers(&self) -> bool {
         self.target == Some(Target::HoldsState) && !setup::holds_blocks(&self.root)
     }
 
@@ -81,7 +88,8 @@ impl NodeDatabase {
 
     /// The command that makes it, where it is or may be missing.
     pub(super) fn createdb(&self) -> Option<&str> {
-        self.createdb.as_deref().filter(|_| matches!(self.target, Some(Target::Missing) | None))
+        let may_be_missing = matches!(self.target, Some(Target::Missing) | None) && self.pooler.is_none();
+        self.createdb.as_deref().filter(|_| may_be_missing)
     }
 
     /// What is to be done about it before kwild is started; `None`: nothing.
@@ -91,6 +99,9 @@ impl NodeDatabase {
             Family::V09 => "[app] pg_db_name",
             Family::V010 => "[db] dbname",
         };
+        if let Some(server) = &self.pooler {
+            return Some(format!("in {config}, {server}").into());
+        }
         match (self.target, self.createdb()) {
             (Some(Target::HoldsState), _) if self.is_anothers() => {
                 let root = setup::shell_path(&self.root);

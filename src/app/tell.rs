@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use kwil_formats::judge::confirm::Verdict;
+use kwil_formats::{formats::GENESIS_FILE_NAME, judge::confirm::Verdict};
 
 use super::{
     confirm::{Conclusion, Confirmed},
@@ -29,7 +29,7 @@ use crate::{
     },
     setup,
     store::PrivateDirectory,
-    swarm::{Content, Identity},
+    swarm::{Charter, Content, Identity},
 };
 
 /// How long somebody is looked for.
@@ -92,7 +92,10 @@ pub async fn tell(
             let ticket = read_bounded(&ticket_path, limits::TICKET_SIZE_BYTES_MAX, "kept ticket")?;
             let ticket = zeroize::Zeroizing::new(ticket);
             let ticket: Ticket = String::from_utf8_lossy(&ticket).parse()?;
-            visit(&private, &ticket, &manifest, state, progress, cancel).await.map(Some)
+            let genesis = read_bounded(&root.join(GENESIS_FILE_NAME), limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
+            manifest.check_genesis(&genesis)?;
+            let charter = Charter { manifest: Arc::new(bytes), genesis: Arc::new(genesis) };
+            visit(&private, &ticket, (&manifest, charter), state, progress, cancel).await.map(Some)
         }
         Err(error) if error.kind() == Kind::Refused => Ok(Some(Told::ByProcess)),
         Err(error) => Err(error),
@@ -124,7 +127,7 @@ pub(super) fn own_statement(private: &Path) -> Option<Vec<u8>> {
 async fn visit(
     private: &PrivateDirectory,
     ticket: &Ticket,
-    manifest: &VerifiedManifest,
+    (manifest, charter): (&VerifiedManifest, Charter),
     state: &StateDirectory,
     progress: &Progress,
     cancel: &CancellationToken,
@@ -133,7 +136,7 @@ async fn visit(
     let mut node = Node::start(private, ticket, &SwarmOptions::default(), state, &Progress::silent()).await?;
     let visited = async {
         node.hear_validators(manifest);
-        let content = Content::watching(node::contents(manifest, true), Arc::new(manifest.bytes().to_vec()));
+        let content = Content::watching(node::contents(manifest, true), charter);
         node.handle().activate(content).await?;
         let began = clock::now();
         let mut met = None;

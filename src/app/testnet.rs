@@ -169,7 +169,7 @@ pub async fn testnet(options: TestnetOptions) -> Result<Testnet> {
             not_looked_at = Some("not looked at: nor was the one before");
         }
         node.next = database.advice().into_iter().collect();
-        if !database.is_anothers() {
+        if !database.is_wrong() {
             let root = setup::shell_path(&node.root);
             node.next.extend([Next::CheckRoot { root }.into(), setup::start_command(family, &node.root).into()]);
         }

@@ -15,7 +15,7 @@ use tokio::{
     sync::watch,
 };
 use tokio_postgres::{
-    Client, Config,
+    Client, Config, SimpleQueryMessage,
     config::SslNegotiation,
     error::SqlState,
     tls::{ChannelBinding, TlsConnect, TlsStream},
@@ -35,7 +35,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 /// Server options that every session of ours has, pg_dump's too, whatever the role's and the server's defaults are: the
 /// same database gives the same text everywhere.
 pub(super) const SESSION_OPTIONS: &str = "-c TimeZone=UTC -c bytea_output=hex -c quote_all_identifiers=off \
-     -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0";
+     -c statement_timeout=0 -c lock_timeout=0 -c idle_in_transaction_session_timeout=0 -c regenesis.session=on";
+/// Whether a session has [`SESSION_OPTIONS`]: a pooler may drop what it does not know, and hand a statement to another session.
+const HAS_OPTIONS: &str = "SELECT pg_catalog.current_setting('regenesis.session', true) = 'on'";
 const APPLICATION_NAME: &str = "regenesis";
 
 /// A logged-in client and the task that moves its bytes; dropping it ends both.
@@ -53,7 +55,14 @@ impl Connection {
     /// Connects and logs in, with [`SESSION_OPTIONS`].
     pub(crate) async fn open(settings: &Settings) -> Result<Self> {
         match Connection::with_options(settings, SESSION_OPTIONS).await {
-            Ok(connection) => Ok(connection),
+            Ok(connection) => match in_time(connection.has_options()).await {
+                Ok(true) => Ok(connection),
+                Ok(false) => {
+                    let place = pooler::place_of(&connection).await;
+                    Err(pooler::error(settings, place).because("our session's settings do not reach the server"))
+                }
+                Err(failure) => Err(failure.explain(settings)),
+            },
             Err(failure) if failure.is_poolers() => Err(pooler::explain(settings, failure).await),
             Err(failure) => Err(failure.explain(settings)),
         }
@@ -76,6 +85,11 @@ impl Connection {
             }
             done => done,
         }
+    }
+
+    async fn has_options(&self) -> Result<bool, Failure> {
+        let answer = self.client.simple_query(HAS_OPTIONS).await.map_err(Failure::Postgres)?;
+        Ok(answer.iter().any(|message| matches!(message, SimpleQueryMessage::Row(row) if row.get(0) == Some("t"))))
     }
 
     async fn attempt(settings: &Settings, options: &str) -> Result<Self, Failure> {

@@ -8,7 +8,7 @@ mod server;
 use std::sync::Arc;
 
 use kwil_formats::formats::{
-    Family,
+    Family, VoterRow,
     genesis::{Parameters, v09, v010},
 };
 use tokio_postgres::Client;
@@ -17,7 +17,6 @@ use super::{
     connect::{Connection, SESSION_OPTIONS, explain_query},
     live::LiveSign,
     lookout::Lookout,
-    pooler,
     settings::Settings,
 };
 use crate::base::{Error, Next, Notice, Progress, Result, text};
@@ -126,12 +125,7 @@ impl Cut {
         let lookout = Arc::new(Lookout::new(settings, name, progress));
         let watches_clients = {
             let read = Reader { client: &connection.client, settings };
-            let begun = read.begin(lookout.name()).await?;
-            if !read.keeps_settings().await? {
-                let place = pooler::place_of(&connection).await;
-                return Err(pooler::error(settings, place).because("our session's settings do not reach the server"));
-            }
-            begun
+            read.begin(lookout.name()).await?
         };
         let doing = || "read what the database says of the network".to_owned();
         let read = Self::read(&connection.client, settings, options, progress);
@@ -195,6 +189,14 @@ impl Cut {
     /// What was read of the network when the cut was opened.
     pub fn facts(&self) -> &Facts {
         &self.facts
+    }
+
+    /// The voters in this cut, in the order of their ids.
+    ///
+    /// # Errors
+    /// When they cannot be read, or are more than any network has.
+    pub async fn voters(&self) -> Result<Vec<VoterRow>> {
+        Reader { client: &self.connection.client, settings: &self.settings }.voters().await
     }
 
     /// Name of the exported snapshot, which pg_dump and every further connection take.

@@ -35,6 +35,7 @@ pub use create::create;
 pub use cut::{Cut, CutOptions, Facts, StoredParameters};
 pub use dump::PgDump;
 pub use live::{Lag, LiveSign};
+pub use pooler::behind_pooler;
 pub use rehearsal::RehearsalDatabase;
 pub use rows::{Batch, Connections, OpenedRows, RowOptions, Rows, Table};
 pub use settings::{DBNAME_DEFAULT, PartialSettings, Settings, SslMode};

@@ -9,12 +9,23 @@ use super::{
 };
 use crate::base::{Error, Next, text::escape};
 
-/// How long the server behind a pooler may take to say where it is.
-const ASK_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long the server behind a pooler may take to say where it is: a look at a new node's server takes little more.
+const ASK_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// Whether these words of a refused connection are ones that only a pooler says.
 pub(super) fn is_words(words: &str) -> bool {
-    ["unsupported startup parameter", "pgbouncer", "no such database: "].iter().any(|said| words.contains(said))
+    // A server has a code of its own for a database that is not there.
+    const SAID: [&str; 4] =
+        ["unsupported startup parameter", "pgbouncer", "no such database: ", "does not exist (SQLSTATE 08P01)"];
+    SAID.iter().any(|said| words.contains(said))
+}
+
+/// Where the server is that stands behind a pooler, as far as it said so; `None`: the error says nothing of a pooler.
+pub fn behind_pooler(error: &Error) -> Option<Option<(String, String)>> {
+    error.advice()?.steps().find_map(|step| match step {
+        Next::ServerBehindPooler { place } => Some(place.clone()),
+        _ => None,
+    })
 }
 
 /// The error of a connection that a pooler refused; asks the server behind it for its place, within [`ASK_TIME_MAX`].

@@ -14,6 +14,7 @@ use super::{
     collation,
     connect::{Connection, is_missing_database, words},
     live::IS_CLIENT,
+    pooler,
     settings::Settings,
 };
 use crate::base::{Error, Result};
@@ -53,11 +54,16 @@ const OTHERS: &str = "SELECT d.datname::text, r.rolname = current_user, \
      WHERE d.datname <> $1 AND NOT d.datistemplate AND d.datname <> 'postgres' ORDER BY 1";
 
 /// Looks at the server and the node's database; writes nothing. Connecting may take `connect_time_max`. What fails is
-/// part of the answer ([`Access::Refused`], with the reason in words).
+/// part of the answer ([`Access::Refused`] and [`Access::Pooler`], with the reason in words).
 pub async fn look(settings: &Settings, connect_time_max: Duration) -> Access {
     let (connection, there) = match connect(settings, connect_time_max).await {
         Ok(found) => found,
-        Err(e) => return Access::Refused(e.chain()),
+        Err(e) => {
+            return match pooler::behind_pooler(&e) {
+                Some(behind) => Access::Pooler { why: e.chain(), behind },
+                None => Access::Refused(e.chain()),
+            };
+        }
     };
     let asked = tokio::time::timeout(QUERIES_TIME_MAX, ask_server(&connection.client, settings, there)).await;
     match asked {

@@ -26,7 +26,8 @@ mod witness;
 
 pub use compare::{Comparison, Other};
 pub use database::{
-    DatabaseDigestOptions, OldNetworkState, WitnessedDatabase, digest_database, read_old_network, witness_database,
+    DatabaseDigestOptions, OldNetworkState, WitnessedDatabase, digest_database, read_network, read_old_network,
+    validators_of, witness_database,
 };
 pub use witness::Witness;
 

@@ -103,6 +103,15 @@ pub struct Config {
     pub peers_max: usize,
 }
 
+/// What members that ask are given first: by it they judge whether they fetch anything.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Charter {
+    /// The signed manifest.
+    pub manifest: Arc<Vec<u8>>,
+    /// The genesis that it names.
+    pub genesis: Arc<Vec<u8>>,
+}
+
 /// What a node serves and fills.
 #[derive(Debug)]
 pub struct Content {
@@ -110,17 +119,17 @@ pub struct Content {
     pub store: Arc<Store>,
     /// What is there.
     pub have: ChunkSet,
-    /// The signed manifest, for members that ask.
-    pub manifest: Arc<Vec<u8>>,
+    /// For members that ask.
+    pub charter: Charter,
     /// Where fetched chunks go, and their outcomes come back; `None` for a seed, and for who only watches.
     pub sink: Option<Sink>,
 }
 
 impl Content {
     /// Of a member that knows the manifest, hears what others have and say, and neither fetches nor serves.
-    pub fn watching(contents: Contents, manifest: Arc<Vec<u8>>) -> Self {
+    pub fn watching(contents: Contents, charter: Charter) -> Self {
         let have = ChunkSet::empty(contents.chunk_count());
-        Content { store: Arc::new(Store::absent(contents)), have, manifest, sink: None }
+        Content { store: Arc::new(Store::absent(contents)), have, charter, sink: None }
     }
 
     fn is_watching(&self) -> bool {
@@ -144,12 +153,12 @@ pub struct Sink {
 pub enum Event {
     /// The node can be reached here.
     Listening(String),
-    /// A member sent what it says is the manifest. Check it; then [`Handle::activate`] or [`Handle::blame`].
-    Manifest {
-        /// Who sent it.
+    /// A member sent what it says are manifest and genesis. Check them; then [`Handle::activate`] or [`Handle::blame`].
+    Charter {
+        /// Who sent them.
         peer: String,
         /// What it sent.
-        bytes: Vec<u8>,
+        charter: Charter,
     },
     /// Something worth a line.
     Note(String),

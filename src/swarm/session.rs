@@ -22,6 +22,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+use super::Charter;
 use super::{
     budget::{self, Budget},
     handshake::Instance,
@@ -285,15 +286,15 @@ impl Session {
     ///
     /// # Errors
     /// When the peer asks more than anybody needs to.
-    pub(super) fn give_manifest(&mut self, manifest: Option<Arc<Vec<u8>>>) -> Result<bool, &'static str> {
+    pub(super) fn give_manifest(&mut self, charter: Option<Charter>) -> Result<bool, &'static str> {
         if self.backlog.manifests.load(Ordering::Acquire) >= MANIFEST_REQUESTS_MAX {
             return Err("it asks for the manifest again before it has read the reply");
         }
-        self.manifests_given += u32::from(manifest.is_some());
+        self.manifests_given += u32::from(charter.is_some());
         if self.manifests_given > MANIFESTS_MAX {
             return Err("it asks for the manifest again and again");
         }
-        Ok(self.say(Message::Manifest(manifest)))
+        Ok(self.say(Message::Manifest(charter)))
     }
 
     /// Queues the request for its manifest, unless an answer to an earlier one is still to come; false when the peer does not

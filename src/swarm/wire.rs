@@ -14,9 +14,11 @@ use std::{
 use futures::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use prost::Message as _;
 
+use super::Charter;
 use crate::base::limits::{
-    CONTROL_MESSAGE_SIZE_BYTES_MAX, EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX, MANIFEST_SIZE_BYTES_MAX,
-    PEERS_MESSAGE_ADDRESSES_MAX, RANGES_MAX, STATEMENT_SIZE_BYTES_MAX, STATEMENTS_IN_MESSAGE_MAX,
+    CONTROL_MESSAGE_SIZE_BYTES_MAX, EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX, GENESIS_SIZE_BYTES_MAX,
+    MANIFEST_SIZE_BYTES_MAX, PEERS_MESSAGE_ADDRESSES_MAX, RANGES_MAX, STATEMENT_SIZE_BYTES_MAX,
+    STATEMENTS_IN_MESSAGE_MAX,
 };
 
 mod generated {
@@ -42,7 +44,7 @@ pub(super) struct Proof {
 pub(super) enum Message {
     ManifestRequest,
     /// `None`: has none yet.
-    Manifest(Option<Arc<Vec<u8>>>),
+    Manifest(Option<Charter>),
     Ready,
     /// Ascending.
     Haves(Vec<ArtifactRange>),
@@ -217,7 +219,7 @@ fn from_ascending(ranges: Vec<generated::ChunkRange>) -> io::Result<Vec<Artifact
 /// Sends a control message.
 pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), message: Message) -> io::Result<()> {
     let kind = match message {
-        Message::Manifest(Some(manifest)) => return write_manifest(stream, &manifest).await,
+        Message::Manifest(Some(charter)) => return write_charter(stream, &charter).await,
         Message::Manifest(None) => Some(Kind::ManifestReply(generated::ManifestReply::default())),
         Message::ManifestRequest => Some(Kind::ManifestRequest(generated::ManifestRequest {})),
         Message::Ready => Some(Kind::Ready(generated::Ready {})),
@@ -250,22 +252,30 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
     stream.flush().await
 }
 
-/// Sends a manifest from where it lies: it is large, and many may ask at once.
-async fn write_manifest(stream: &mut (impl AsyncWrite + Unpin), manifest: &[u8]) -> io::Result<()> {
+/// Sends manifest and genesis from where they lie: they are large, and many may ask at once.
+async fn write_charter(stream: &mut (impl AsyncWrite + Unpin), charter: &Charter) -> io::Result<()> {
     use prost::encoding::{WireType, encode_key, encode_varint};
-    let (mut inner, mut middle, mut outer) = (Vec::new(), Vec::new(), Vec::new());
-    encode_key(1, WireType::LengthDelimited, &mut inner);
-    encode_varint(manifest.len() as u64, &mut inner);
+    let Charter { manifest, genesis } = charter;
+    let [first, second] = [(1, manifest), (2, genesis)].map(|(field, bytes)| {
+        let mut head = Vec::new();
+        encode_key(field, WireType::LengthDelimited, &mut head);
+        encode_varint(bytes.len() as u64, &mut head);
+        head
+    });
+    let (mut middle, mut outer) = (Vec::new(), Vec::new());
+    let length = first.len() + manifest.len() + second.len() + genesis.len();
     encode_key(2, WireType::LengthDelimited, &mut middle);
-    encode_varint((inner.len() + manifest.len()) as u64, &mut middle);
-    encode_varint((middle.len() + inner.len() + manifest.len()) as u64, &mut outer);
-    stream.write_all(&[outer, middle, inner].concat()).await?;
+    encode_varint(length as u64, &mut middle);
+    encode_varint((middle.len() + length) as u64, &mut outer);
+    stream.write_all(&[outer, middle, first].concat()).await?;
     stream.write_all(manifest).await?;
+    stream.write_all(&second).await?;
+    stream.write_all(genesis).await?;
     stream.flush().await
 }
 
-/// Reads a control message, and says how many bytes it had; `None` when the other side has closed the stream. A manifest
-/// comes only where `wants_manifest`. Each byte that comes is added to `heard`.
+/// Reads a control message, and says how many bytes it had; `None` when the other side has closed the stream. Manifest and
+/// genesis come only where `wants_manifest`. Each byte that comes is added to `heard`.
 pub(super) async fn read_message(
     stream: &mut (impl AsyncRead + Unpin),
     wants_manifest: impl FnOnce() -> bool,
@@ -273,7 +283,7 @@ pub(super) async fn read_message(
 ) -> io::Result<Option<(Message, usize)>> {
     let limit = |size| {
         if size > CONTROL_MESSAGE_SIZE_BYTES_MAX && wants_manifest() {
-            MANIFEST_SIZE_BYTES_MAX + 64
+            MANIFEST_SIZE_BYTES_MAX + GENESIS_SIZE_BYTES_MAX + 64
         } else {
             CONTROL_MESSAGE_SIZE_BYTES_MAX
         }
@@ -282,17 +292,14 @@ pub(super) async fn read_message(
     let size = frame.len();
     if size > CONTROL_MESSAGE_SIZE_BYTES_MAX {
         // Not decoded as what any other message might be: a list of as many bytes takes far more memory.
-        let manifest = only_field(&frame, 2).and_then(|reply| only_field(reply, 1));
-        let len = manifest.ok_or_else(|| invalid("a message is longer than the protocol allows"))?.len();
-        let mut manifest = frame;
-        manifest.drain(..size - len);
-        return Ok(Some((Message::Manifest(Some(Arc::new(manifest))), size)));
+        let reply = only_field(&frame, 2).ok_or_else(|| invalid("a message is longer than the protocol allows"))?;
+        let reply =
+            generated::ManifestReply::decode(reply).map_err(|_| invalid("a manifest's message is not readable"))?;
+        return Ok(Some((from_reply(reply)?, size)));
     }
     let control = generated::Control::decode(&frame[..]).map_err(|_| invalid("a message is not readable"))?;
     let message = match control.message {
-        Some(Kind::ManifestReply(m)) => {
-            Message::Manifest(Some(m.signed_manifest).filter(|b| !b.is_empty()).map(Arc::new))
-        }
+        Some(Kind::ManifestReply(m)) => from_reply(m)?,
         Some(Kind::ManifestRequest(_)) => Message::ManifestRequest,
         Some(Kind::Ready(_)) => Message::Ready,
         Some(Kind::Haves(m)) => Message::Haves(from_ascending(m.ranges)?),
@@ -330,6 +337,16 @@ pub(super) async fn read_message(
     Ok(Some((message, size)))
 }
 
+/// Each of both is within its own bound.
+fn from_reply(reply: generated::ManifestReply) -> io::Result<Message> {
+    let generated::ManifestReply { signed_manifest, genesis } = reply;
+    if signed_manifest.len() > MANIFEST_SIZE_BYTES_MAX || genesis.len() > GENESIS_SIZE_BYTES_MAX {
+        return Err(invalid("a manifest or a genesis is longer than the protocol allows"));
+    }
+    let charter = Charter { manifest: Arc::new(signed_manifest), genesis: Arc::new(genesis) };
+    Ok(Message::Manifest(Some(charter).filter(|charter| !charter.manifest.is_empty())))
+}
+
 /// What a message holds that is one field, of this number and with a length, and nothing else.
 fn only_field(mut message: &[u8], field: u32) -> Option<&[u8]> {
     let key = prost::encoding::decode_key(&mut message).ok()?;
@@ -358,6 +375,10 @@ mod tests {
 
     use super::*;
 
+    fn charter(manifest: usize, genesis: usize) -> Charter {
+        Charter { manifest: Arc::new(vec![7; manifest]), genesis: Arc::new(vec![8; genesis]) }
+    }
+
     fn read(bytes: Vec<u8>, wants_manifest: bool) -> io::Result<Option<Message>> {
         let heard = AtomicU64::new(0);
         let read = block_on(read_message(&mut Cursor::new(bytes), || wants_manifest, &heard))?;
@@ -375,8 +396,9 @@ mod tests {
         for message in [
             Message::ManifestRequest,
             Message::Manifest(None),
-            Message::Manifest(Some(Arc::new(vec![7; 100]))),
-            Message::Manifest(Some(Arc::new(vec![7; 300_000]))),
+            Message::Manifest(Some(charter(100, 20))),
+            Message::Manifest(Some(charter(300_000, 200))),
+            Message::Manifest(Some(charter(100, 300_000))),
             Message::Ready,
             Message::Haves(vec![(0, 0..1), (1, 5..2000), (1, 2001..2002)]),
             Message::Suggestion(vec![(1, 3..4), (0, 0..1)]),
@@ -437,22 +459,28 @@ mod tests {
 
     #[test]
     fn a_manifest_that_nobody_asked_for_is_refused_before_it_is_read() {
-        let mut bytes = written(Message::Manifest(Some(Arc::new(vec![7; 300_000]))));
+        let mut bytes = written(Message::Manifest(Some(charter(300_000, 10))));
         bytes.truncate(10);
         assert_eq!(read(bytes, false).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
     fn a_manifest_is_written_as_the_messages_say() {
-        let manifest = vec![7; 300];
-        let reply = generated::ManifestReply { signed_manifest: manifest.clone() };
+        let reply = generated::ManifestReply { signed_manifest: vec![7; 300], genesis: vec![8; 200] };
         let control = generated::Control { message: Some(Kind::ManifestReply(reply)) };
-        assert_eq!(written(Message::Manifest(Some(Arc::new(manifest)))), control.encode_length_delimited_to_vec());
+        assert_eq!(written(Message::Manifest(Some(charter(300, 200)))), control.encode_length_delimited_to_vec());
+    }
+
+    #[test]
+    fn a_genesis_longer_than_any_is_refused() {
+        let bytes = written(Message::Manifest(Some(charter(10, GENESIS_SIZE_BYTES_MAX + 1))));
+        assert_eq!(read(bytes, true).unwrap_err().kind(), io::ErrorKind::InvalidData);
     }
 
     #[test]
     fn a_list_behind_a_manifest_is_refused() {
-        let reply = Kind::ManifestReply(generated::ManifestReply { signed_manifest: vec![7; 300_000] });
+        let reply =
+            Kind::ManifestReply(generated::ManifestReply { signed_manifest: vec![7; 300_000], genesis: Vec::new() });
         let mut message = generated::Control { message: Some(reply) }.encode_to_vec();
         let haves = Kind::Haves(generated::Haves { ranges: vec![generated::ChunkRange::default(); 100] });
         message.extend(generated::Control { message: Some(haves) }.encode_to_vec());

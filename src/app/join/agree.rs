@@ -1,17 +1,18 @@
 //! Nobody has to believe the lead: before a root is set up, enough validators of the old network must have found the signed
 //! state in their own databases, and this node's own one must not hold another.
 
-use std::{path::PathBuf, time::Duration};
+use std::time::Duration;
+
+use kwil_formats::formats::genesis::Genesis;
 
 use crate::{
     app::{
-        attest::{Attesting, Compared, OldNode},
+        attest::{self, Attesting, Compared, OldNode},
         meet::{self, WaitFor},
         node::Node,
     },
     base::{Error, Kind, Next, Notice, Progress, Result, clock, task::CancellationToken, text},
     manifest::{VerifiedManifest, statement::DifferingPart},
-    snapshot,
 };
 
 /// How a join takes part in judging the state that was signed.
@@ -55,8 +56,8 @@ pub(super) fn begin(
 /// What a join needs to know before it may set its root up.
 pub(super) struct Agreeing<'a> {
     pub(super) old: &'a OldState,
-    /// The fetched genesis.
-    pub(super) genesis: PathBuf,
+    /// The genesis that was signed, where what the lead changed in it was not judged before the fetch.
+    pub(super) genesis: Option<&'a Genesis>,
     pub(super) give_up: Option<Duration>,
     pub(super) progress: &'a Progress,
     pub(super) cancel: &'a CancellationToken,
@@ -72,8 +73,8 @@ impl Agreeing<'_> {
     pub(super) async fn agree(&self, node: &mut Node) -> Result<()> {
         let own = self.own(node).await?;
         let dissents = own.as_ref().is_some_and(|own| !own.agrees);
-        if let Some(own) = own.as_ref().filter(|own| own.agrees) {
-            own.check_genesis(&snapshot::read_genesis(&self.genesis)?, self.old.accept_genesis_change, self.progress)?;
+        if let (Some(own), Some(genesis)) = (own.as_ref().filter(|own| own.agrees), self.genesis) {
+            attest::check_genesis(genesis, &own.network, self.old.accept_genesis_change, self.progress)?;
         }
         // Who counts is then the lead's invention, and nobody has to be waited for.
         let is_false = |own: &Compared| own.parts.iter().any(|part| part.name == DifferingPart::VALIDATORS);

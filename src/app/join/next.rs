@@ -24,7 +24,7 @@ impl NextSteps<'_> {
     /// Whether the key votes or need not, and the database is none that kwild would take for its own.
     pub(super) fn may_start(&self) -> bool {
         let votes = self.is_validator || self.follow;
-        votes && !self.database.is_anothers()
+        votes && !self.database.is_wrong()
     }
 
     pub(super) fn advice(&self) -> Vec<Advice> {

@@ -1,6 +1,9 @@
 //! What can be judged before the first chunk is fetched: hours of fetching must not end in what was wrong from the start.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use kwil_formats::{
     formats::{
@@ -11,29 +14,40 @@ use kwil_formats::{
     judge::readiness::Check,
 };
 
-use super::JoinOptions;
+use super::{JoinOptions, OldState};
 use crate::{
     app::{
+        attest,
         check::{self, CheckOptions, MachineReport},
+        fetch::Signed,
         files::read_private_key,
     },
     base::{Advice, Error, Finding, Level, Next, Notice, Progress, Result, durable, text},
     database::{self, PartialSettings, Settings},
-    manifest::{Manifest, VerifiedManifest},
+    manifest::Manifest,
     setup::{self, KeySource},
+    snapshot,
 };
 
 /// How long the server may take to answer: the whole look takes less than two seconds.
-const CONNECT_TIME_MAX: std::time::Duration = std::time::Duration::from_millis(1500);
+const CONNECT_TIME_MAX: Duration = Duration::from_millis(1500);
 
-/// What is wrong now is wrong after the fetch, too: flags of this join name it, or its disk is too small.
-const CERTAIN: [&str; 8] = [
+/// How long the old node's database may take to tell of the network.
+const OLD_DATABASE_TIME_MAX: Duration = Duration::from_secs(5);
+
+/// The code of what the lead changed in the genesis.
+const GENESIS_CHANGE: &str = "genesis-change";
+
+/// What is wrong now is wrong after the fetch, too: flags of this join name it, its disk is too small, or it was signed so.
+const CERTAIN: [&str; 10] = [
+    GENESIS_CHANGE,
     "old-database",
     "database-state",
     "database-content",
     "database-in-use",
     "database-encoding",
     "standby",
+    "pooler",
     "collation",
     "disk-root",
 ];
@@ -50,12 +64,12 @@ fn database_setting(family: Family) -> &'static str {
 pub(super) struct Preflight<'a> {
     pub(super) options: &'a JoinOptions,
     pub(super) root: &'a Path,
-    pub(super) manifest: &'a VerifiedManifest,
+    pub(super) signed: &'a Signed,
 }
 
 impl Preflight<'_> {
     fn manifest(&self) -> &Manifest {
-        self.manifest.manifest()
+        self.signed.manifest.manifest()
     }
 
     fn family(&self) -> Family {
@@ -71,7 +85,10 @@ impl Preflight<'_> {
         let config = (self.options.config)(family)?.draft(family)?.to_text();
         let start = StartSettings::parse(&config).map_err(Error::from)?;
         let settings = self.settings(&config)?;
-        let more = self.old_database(&settings).into_iter().chain([self.key()?]).chain(self.disk()).collect();
+        let mut more: Vec<Check> = self.old_database(&settings).into_iter().collect();
+        more.extend([self.key()?]);
+        more.extend(self.disk());
+        more.extend(self.genesis().await?);
         let manifest = self.manifest();
         check::check(CheckOptions {
             root: None,
@@ -92,12 +109,14 @@ impl Preflight<'_> {
         PartialSettings::from(config::database_settings(config)?).complete(None, |_| {})
     }
 
-    /// Looks, makes the database where that is asked for, ends what cannot come to a good end, and says the rest.
+    /// Looks, ends what cannot come to a good end, makes the database where that is asked for, and says the rest. Gives whether
+    /// it was judged what the lead changed in the genesis.
     ///
     /// # Errors
     /// Refused, with the flag that is to be another one.
-    pub(super) async fn require(&self, progress: &Progress) -> Result<()> {
+    pub(super) async fn require(&self, progress: &Progress) -> Result<bool> {
         let mut readiness = self.look().await?;
+        refuse_certain(&readiness, database_setting(self.family()))?;
         let missing = readiness.findings.iter().any(|f| f.code == "database" && f.level == Level::Error);
         if missing && self.options.create_database {
             let family = self.family();
@@ -105,32 +124,45 @@ impl Preflight<'_> {
             let statement = database::create(&self.settings(&config)?, self.manifest().collation.as_ref()).await?;
             progress.note(format!("made the new node's database: {statement}"));
             readiness = self.look().await?;
-        }
-        self.judge(&readiness, progress)
-    }
-
-    fn judge(&self, readiness: &MachineReport, progress: &Progress) -> Result<()> {
-        let setting = database_setting(self.family());
-        let is_certain = |f: &&Finding| f.level == Level::Error && CERTAIN.contains(&f.code);
-        if let Some(first) = readiness.findings.iter().find(is_certain) {
-            let others = readiness.findings.iter().filter(is_certain).count() - 1;
-            let more =
-                if others > 0 { format!("; and {} more", text::count(others as u64, "error")) } else { String::new() };
-            let new: Advice = Next::NewDatabase { setting }.into();
-            let advice = match (first.code, first.fix.clone()) {
-                ("disk-root", Some(fix)) => fix.and(Next::OtherRoot),
-                ("standby", Some(fix)) => fix,
-                ("collation", Some(fix)) => fix.and(new),
-                _ => new,
-            };
-            let error = Error::refused(format!("nothing was fetched: {}{more}", first.text)).hint(advice);
-            return Err(if others > 0 { error.or_hint(Next::CheckOnly) } else { error });
+            refuse_certain(&readiness, database_setting(self.family()))?;
         }
         let kwild = |f: &&Finding| f.level == Level::Error && !matches!(f.code, "database" | "server");
         for finding in readiness.findings.iter().filter(kwild) {
             progress.warning(Notice { text: finding.text.clone(), next: finding.fix.clone() });
         }
-        Ok(())
+        let changed = |f: &&Finding| f.code == GENESIS_CHANGE;
+        readiness.findings.iter().filter(changed).for_each(|finding| progress.note(finding.text.clone()));
+        Ok(readiness.checks.iter().any(|line| line.code == GENESIS_CHANGE))
+    }
+
+    /// What the lead changed of the old network in the genesis, by the old node's database where this machine has it. A database
+    /// with other validators than the manifest names holds another state, or is another network's: that is the comparison's to say.
+    ///
+    /// # Errors
+    /// When a database that the operator named cannot be read: the comparison would end the join later.
+    async fn genesis(&self) -> Result<Option<Check>> {
+        let OldState { node: Some(old), named, accept_genesis_change, .. } = &self.options.old else {
+            return Ok(None);
+        };
+        let silent = Progress::silent();
+        let read = snapshot::digest::read_network(&old.settings, &silent);
+        let network = match tokio::time::timeout(OLD_DATABASE_TIME_MAX, read).await {
+            Ok(Ok(network)) if network.family == self.family() => network,
+            Ok(Err(e)) if *named => return Err(e.or_hint(Next::AttestNothing)),
+            _ => return Ok(None),
+        };
+        let mut validators = snapshot::digest::validators_of(network.family, &network.voters)?;
+        validators.sort_unstable();
+        let signed = &self.manifest().old_validators;
+        let is_ours = old.key.as_ref().is_some_and(|key| validators.iter().any(|v| v.key == key.public()));
+        if !signed.is_empty() && validators != *signed || old.found && !is_ours {
+            return Ok(None);
+        }
+        Ok(Some(match attest::changes_in_words(&self.signed.genesis, &network)? {
+            None => Check::good(GENESIS_CHANGE, "the new genesis has the old network's validators and parameters"),
+            Some((_, words)) if *accept_genesis_change => Finding::new(Level::Note, GENESIS_CHANGE, words).into(),
+            Some((_, words)) => Finding::new(Level::Error, GENESIS_CHANGE, words).fix(Next::AcceptGenesisChange).into(),
+        }))
     }
 
     /// The old root's own database: kwild would go on with the old network's state.
@@ -196,4 +228,21 @@ impl Preflight<'_> {
             Check::good("disk-root", format!("{} are free in {shown}, the snapshot takes {needed}", text::bytes(free)))
         })
     }
+}
+
+/// Ends a join that cannot come to a good end, with what is to be another one.
+fn refuse_certain(readiness: &MachineReport, setting: &'static str) -> Result<()> {
+    let is_certain = |f: &&Finding| f.level == Level::Error && CERTAIN.contains(&f.code);
+    let Some(first) = readiness.findings.iter().find(is_certain) else { return Ok(()) };
+    let others = readiness.findings.iter().filter(is_certain).count() - 1;
+    let more = if others > 0 { format!("; and {} more", text::count(others as u64, "error")) } else { String::new() };
+    let new: Advice = Next::NewDatabase { setting }.into();
+    let advice = match (first.code, first.fix.clone()) {
+        ("disk-root", Some(fix)) => fix.and(Next::OtherRoot),
+        ("standby" | "pooler" | GENESIS_CHANGE, Some(fix)) => fix,
+        ("collation", Some(fix)) => fix.and(new),
+        _ => new,
+    };
+    let error = Error::refused(format!("nothing was fetched: {}{more}", first.text)).hint(advice);
+    Err(if others > 0 { error.or_hint(Next::CheckOnly) } else { error })
 }

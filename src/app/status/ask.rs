@@ -1,7 +1,7 @@
 //! Asking how a migration stands: the node that works in a directory, the directory itself where none does, or a swarm, as a member of it
 //! that fetches nothing.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::Path, time::Duration};
 
 use tokio::time::sleep;
 
@@ -98,9 +98,9 @@ pub async fn observe(
     let mut node = Node::start(&private, ticket, &options.swarm, &options.state, progress).await?;
     let observed = async {
         let give_up = options.swarm.timeout;
-        let manifest = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;
-        node.hear_validators(&manifest);
-        let content = Content::watching(node::contents(&manifest, false), Arc::new(manifest.bytes().to_vec()));
+        let signed = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;
+        node.hear_validators(&signed.manifest);
+        let content = Content::watching(node::contents(&signed.manifest, false), signed.charter());
         node.handle().activate(content).await?;
         match options.watch {
             true => follow(&mut node, cancel, show).await,

@@ -3,14 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use kwil_formats::formats::Family;
+use kwil_formats::formats::{Family, VoterRow};
 use tokio_postgres::{Client, Row, types::FromSql};
 
 use super::{
     super::{connect::explain_query, live::LiveSign, settings::Settings},
     SENTRY_TABLE, StoredParameters,
 };
-use crate::base::{Error, Next, Result, text::escape};
+use crate::base::{Error, Next, Result, limits::VOTERS_MAX, text::escape};
 
 /// Schemas of the node or the server, which never go into a snapshot, whatever Kwil's catalogue lists.
 const PRIVATE_SCHEMAS: [&str; 6] =
@@ -199,6 +199,21 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    pub(super) async fn voters(&self) -> Result<Vec<VoterRow>> {
+        const DOING: &str = "read the network's validators";
+        let sql = format!("SELECT id, name, power FROM kwild_voting.voters ORDER BY id LIMIT {}", VOTERS_MAX + 1);
+        let rows = self.rows(&sql, DOING).await?;
+        if rows.len() > VOTERS_MAX {
+            return Err(Error::failed(format!("kwild_voting.voters has more than {VOTERS_MAX} rows"))
+                .hint("no network has so many validators; see that the right database is named"));
+        }
+        let voter = |row: &Row| {
+            let (id, name, power) = (self.get(row, 0, DOING)?, self.get(row, 1, DOING)?, self.get(row, 2, DOING)?);
+            Ok(VoterRow { id, name, power })
+        };
+        rows.iter().map(voter).collect()
     }
 
     pub(super) async fn owner(&self, family: Family) -> Result<Option<String>> {

@@ -31,14 +31,6 @@ impl Reader<'_> {
         Ok(watches_clients)
     }
 
-    /// Whether the session's settings have reached the server. A pooler may drop those that it does not know, and hand
-    /// the next statement to another session.
-    pub(super) async fn keeps_settings(&self) -> Result<bool> {
-        let kept = "pg_catalog.current_setting('TimeZone') = 'UTC' AND pg_catalog.current_setting('bytea_output') = 'hex' \
-             AND pg_catalog.current_setting('search_path') = ''";
-        self.one(kept, "open a consistent cut").await
-    }
-
     /// The server's major version, and its version in its own
     /// words; an error where the database's encoding is not UTF8.
     pub(super) async fn server(&self) -> Result<(u32, String)> {

@@ -34,7 +34,15 @@ impl Advice {
 
     /// Whether this step is among what is advised.
     pub fn names(&self, step: &Next) -> bool {
-        self.0.iter().any(|part| matches!(part, Part::Next(named) if named == step))
+        self.steps().any(|named| named == step)
+    }
+
+    /// The steps that are advised, without what is only words.
+    pub fn steps(&self) -> impl Iterator<Item = &Next> {
+        self.0.iter().filter_map(|part| match part {
+            Part::Words(_) => None,
+            Part::Next(step) => Some(step),
+        })
     }
 }
 

@@ -14,7 +14,7 @@ pub use machine::{
 };
 pub use peers::{Peers, Reach, judge_peers};
 pub use root::{Root, RootConfig, RootGenesis, RootKey, RootState, judge_root};
-pub use server::{Access, Database, OtherDatabase, Role, Schema, Server, Setting, judge_server};
+pub use server::{Access, Database, OtherDatabase, Role, Schema, Server, Setting, judge_server, server_behind};
 
 use super::quote::literal;
 use crate::{

@@ -112,14 +112,7 @@ pub async fn read_old_network(
     let work = async {
         let digester = StateDigester::new(&spill_directory());
         let (digest, digester, Found { facts, voters }) = digest_with(settings, options, digester, progress).await?;
-        let network = NetworkState {
-            family: facts.family,
-            height: facts.height,
-            voters,
-            parameters: facts.parameters.decode()?,
-            owner: facts.owner,
-        };
-        Ok(OldNetworkState { digest: digest(&digester.finish_text()?), network })
+        Ok(OldNetworkState { digest: digest(&digester.finish_text()?), network: network(facts, voters)? })
     };
     tokio::select! {
         biased;
@@ -128,6 +121,22 @@ pub async fn read_old_network(
         }
         found = work => found,
     }
+}
+
+/// What the genesis of a snapshot of a database would be made from. No row of the state is read for it, so it is quickly done.
+///
+/// # Errors
+/// When the database cannot be reached, or is none of a node that has made a block.
+pub async fn read_network(settings: &Settings, progress: &Progress) -> Result<NetworkState> {
+    let options = CutOptions { allow_live: true, ..CutOptions::default() };
+    let cut = Cut::open(settings, options, progress).await?;
+    let voters = cut.voters().await?;
+    network(cut.facts().clone(), voters)
+}
+
+fn network(facts: Facts, voters: Vec<VoterRow>) -> Result<NetworkState> {
+    let parameters = facts.parameters.decode()?;
+    Ok(NetworkState { family: facts.family, height: facts.height, voters, parameters, owner: facts.owner })
 }
 
 async fn digest(settings: &Settings, options: DatabaseDigestOptions, progress: &Progress) -> Result<Digest> {
@@ -157,11 +166,7 @@ async fn digest_with(
     let facts = cut.facts().clone();
     let program = PgDump::find(options.pg_dump.as_deref(), facts.server_major).await?;
     let (report, digester) = read(&cut, &program, digester, progress).await?;
-    let validators = report.voters.iter().map(|voter| {
-        let key = PublicKey::from_voter_name(facts.family, &voter.name)?;
-        Validator::new(key, voter.power).or_verify(|| format!("the validator {key} cannot vote"))
-    });
-    let validators = validators.collect::<Result<Vec<_>>>()?;
+    let validators = validators_of(facts.family, &report.voters)?;
     let (height, server_major) = (facts.height, facts.server_major);
     let digest = move |text: &TextDigest| Digest {
         height: Some(height),
@@ -171,6 +176,18 @@ async fn digest_with(
         ..Digest::new(text, &validators)
     };
     Ok((digest, digester, Found { facts, voters: report.voters }))
+}
+
+/// Who may vote, by the voters of a database.
+///
+/// # Errors
+/// `Kind::Verify` where a voter has a key or a power that none can have.
+pub fn validators_of(family: Family, voters: &[VoterRow]) -> Result<Vec<Validator>> {
+    let validator = |voter: &VoterRow| {
+        let key = PublicKey::from_voter_name(family, &voter.name)?;
+        Validator::new(key, voter.power).or_verify(|| format!("the validator {key} cannot vote"))
+    };
+    voters.iter().map(validator).collect()
 }
 
 /// Feeds the digester with all rows of the cut, filtered as a snapshot's text is; gives the filter's report, too.

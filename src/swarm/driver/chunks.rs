@@ -1,6 +1,6 @@
 //! What members say and send: control messages into the scheduler, its decisions out again.
 
-use std::{ops::Range, sync::Arc};
+use std::ops::Range;
 
 use rand::RngCore;
 
@@ -90,8 +90,8 @@ impl Driver {
         let peer = session.peer;
         match message {
             Message::ManifestRequest => {
-                let manifest = self.active.as_ref().map(|a| a.content.manifest.clone());
-                match session.give_manifest(manifest) {
+                let charter = self.active.as_ref().map(|a| a.content.charter.clone());
+                match session.give_manifest(charter) {
                     Ok(true) => {}
                     Ok(false) => self.drop_peer(id, "it does not read what it is told"),
                     Err(why) => self.fault(id, why),
@@ -102,14 +102,13 @@ impl Driver {
                 session.had_no_manifest = Some(now);
                 self.manifest_asked.remove(&id);
             }
-            Message::Manifest(Some(bytes)) => {
+            Message::Manifest(Some(charter)) => {
                 session.got_manifest = true;
                 self.manifest_asked.remove(&id);
                 // Nobody who was not asked can send one; while one is looked at, others are not kept.
                 if self.active.is_none() && self.manifest_judged.is_none() {
                     self.manifest_judged = Some(peer);
-                    let bytes = Arc::unwrap_or_clone(bytes);
-                    self.tell(Event::Manifest { peer: peer.to_string(), bytes });
+                    self.tell(Event::Charter { peer: peer.to_string(), charter });
                 }
             }
             Message::Ready if session.ready => self.fault(id, "it says again what it has said"),

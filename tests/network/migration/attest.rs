@@ -255,7 +255,8 @@ fn without_the_old_databases_nobody_sets_up_and_the_missing_ones_are_named() {
     publish.stop(Signal::SIGTERM).done();
 }
 
-/// What the lead changes in the genesis is listed and taken by name; the state is the same all the same.
+/// What the lead changes in the genesis is listed and taken by name, before anything of the snapshot is fetched; the state is
+/// the same all the same.
 #[test]
 fn an_edited_genesis_is_told_and_taken_only_by_name() {
     let quartet = Quartet::new(Family::V010, "edited");
@@ -265,20 +266,33 @@ fn an_edited_genesis_is_told_and_taken_only_by_name() {
     let publish = lead.publish("snaps");
     let ticket = publish.ticket();
     let parties = [1, 2].map(|_| Party::new());
+    let words = ["max_block_size", "1000001 in the new genesis", "--accept-genesis-change"];
+    let check = |flags: &[&str]| {
+        let run = quartet.join(&parties[0], &ticket, 1, &[&["--check"], flags].concat()).finish();
+        let answer: Value = serde_json::from_str(&run.stdout).unwrap_or_else(|e| panic!("{e}: {run:?}"));
+        let checks = answer["result"]["checks"].as_array().unwrap();
+        checks.iter().find(|check| check["code"] == "genesis-change").unwrap().clone()
+    };
+    let told = check(&[]);
+    assert_eq!(told["level"], "error", "{told}");
+    assert!(words[..2].iter().all(|word| told["text"].as_str().unwrap().contains(word)), "{told}");
+    assert_eq!(check(&["--accept-genesis-change"])["level"], "note");
     let refused = quartet.join(&parties[0], &ticket, 1, &[]).finish();
     assert_eq!(refused.code, 4, "{refused:?}");
-    assert!(
-        refused.stderr.contains("max_block_size") && refused.stderr.contains("--accept-genesis-change"),
-        "{}",
-        refused.stderr
-    );
+    for word in ["nothing was fetched: the new genesis has otherwise"].iter().chain(&words) {
+        assert!(refused.stderr.contains(word), "no {word:?} in {}", refused.stderr);
+    }
+    let taken = parties[0].path("root").parent().unwrap().join(".root.regenesis-part/genesis-state.sql.gz.part");
+    assert!(!taken.exists(), "the snapshot was begun: {}", taken.display());
     let joining: Vec<Process> = parties
         .iter()
         .zip([1, 2])
         .map(|(party, index)| quartet.join(party, &ticket, index, &["--accept-genesis-change"]))
         .collect();
     for process in joining {
-        process.finish().result();
+        let run = process.finish();
+        assert_eq!(run.stderr.matches("1000001 in the new genesis").count(), 1, "told once: {}", run.stderr);
+        run.result();
     }
     publish.stop(Signal::SIGTERM).done();
 }

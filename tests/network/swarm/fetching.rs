@@ -109,7 +109,7 @@ async fn a_peer_without_the_secret_gets_nothing() {
     let warning = within(async {
         loop {
             match stranger.event().await.unwrap() {
-                Event::Manifest { .. } => panic!("a stranger got the manifest"),
+                Event::Charter { .. } => panic!("a stranger got the manifest"),
                 Event::Warning(notice) => return notice.text,
                 _ => {}
             }
@@ -139,7 +139,7 @@ async fn a_stale_ticket_has_its_own_sentence() {
     let warning = within(async {
         loop {
             match stale.event().await.unwrap() {
-                Event::Manifest { .. } => panic!("another swarm's manifest"),
+                Event::Charter { .. } => panic!("another swarm's manifest"),
                 Event::Warning(notice) => return notice.text,
                 _ => {}
             }
@@ -171,7 +171,7 @@ async fn only_allowed_peers_come_in() {
     within(async {
         loop {
             match other.event().await.unwrap() {
-                Event::Manifest { .. } => panic!("not allowed, but served"),
+                Event::Charter { .. } => panic!("not allowed, but served"),
                 Event::Warning(_) | Event::Unreachable(_) => return,
                 _ => {}
             }

@@ -167,7 +167,7 @@ async fn who_complains_of_what_it_was_not_sent_is_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_sends_a_manifest_that_nobody_asked_for_is_dropped() {
     is_dropped("a manifest that nobody asked for", async |hostile| {
-        let reply = wire::ManifestReply { signed_manifest: vec![1; 1000] };
+        let reply = wire::ManifestReply { signed_manifest: vec![1; 1000], genesis: Vec::new() };
         hostile.say(Say::ManifestReply(reply)).await.unwrap();
     })
     .await;

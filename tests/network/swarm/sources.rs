@@ -35,7 +35,7 @@ impl Fetcher {
         let (tx, outcomes) = tokio::sync::mpsc::channel(64);
         let writer = Writer::start(opened, tx).unwrap();
         let sink = Some(Sink { buffers: writer.buffers(), queue: writer.queue(), outcomes });
-        handle.activate(Content { store, have, manifest: world.manifest.clone(), sink }).await.unwrap();
+        handle.activate(Content { store, have, charter: world.charter(), sink }).await.unwrap();
         Fetcher { handle, address, writer: Some(writer), _private: private, dir }
     }
 
@@ -248,12 +248,12 @@ async fn members_that_are_silent_when_asked_for_the_manifest_hold_it_up_for_seco
         let _seed = seed(&world, world.config(TCP, std::slice::from_ref(&address))).await;
         let got = tokio::time::timeout(Duration::from_secs(40), async {
             loop {
-                if let Event::Manifest { bytes, .. } = handle.event().await.expect("the node runs") {
-                    return bytes;
+                if let Event::Charter { charter, .. } = handle.event().await.expect("the node runs") {
+                    return charter;
                 }
             }
         });
-        assert_eq!(got.await.expect("soon"), *world.manifest);
+        assert_eq!(got.await.expect("soon"), world.charter());
     })
     .await;
 }
@@ -267,10 +267,11 @@ async fn who_sends_another_manifest_is_banned_and_another_member_asked() {
         let mut liar = Hostile::enter(&address, &world).await;
         liar.hears(|said| matches!(said, Say::ManifestRequest(_))).await;
         let _seed = seed(&world, world.config(TCP, std::slice::from_ref(&address))).await;
-        liar.say(Say::ManifestReply(wire::ManifestReply { signed_manifest: vec![1; 5000] })).await.unwrap();
+        let reply = wire::ManifestReply { signed_manifest: vec![1; 5000], genesis: vec![2; 500] };
+        liar.say(Say::ManifestReply(reply)).await.unwrap();
         loop {
-            if let Event::Manifest { peer, bytes } = handle.event().await.expect("the node runs") {
-                if bytes == *world.manifest {
+            if let Event::Charter { peer, charter } = handle.event().await.expect("the node runs") {
+                if charter == world.charter() {
                     break;
                 }
                 assert_eq!(peer, liar.id());

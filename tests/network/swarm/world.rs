@@ -16,7 +16,7 @@ use regenesis::{
     store::{
         ArtifactFile, Contents, Disk, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Stamp, Store, Writer,
     },
-    swarm::{self, Config, Content, Event, Handle, Identity, PeerTotal, Sink},
+    swarm::{self, Charter, Config, Content, Event, Handle, Identity, PeerTotal, Sink},
 };
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
@@ -55,6 +55,10 @@ impl World {
 
     pub(crate) fn id(&self) -> Blake3Hash {
         Blake3Hash::from_bytes(*blake3::hash(self.manifest.as_slice()).as_bytes())
+    }
+
+    pub(crate) fn charter(&self) -> Charter {
+        Charter { manifest: self.manifest.clone(), genesis: Arc::new(self.genesis.clone()) }
     }
 
     pub(crate) fn contents(&self) -> Contents {
@@ -152,7 +156,7 @@ impl WaitingSeed {
     pub(crate) async fn begin(self, world: &World) -> Seed {
         let WaitingSeed { seed, store } = self;
         let have = ChunkSet::full(store.contents().chunk_count());
-        let content = Content { store, have, manifest: world.manifest.clone(), sink: None };
+        let content = Content { store, have, charter: world.charter(), sink: None };
         seed.handle.activate(content).await.unwrap();
         seed
     }
@@ -234,8 +238,8 @@ pub(crate) async fn fetch_told(
     let mut writer = None;
     loop {
         match handle.event().await.expect("the node runs") {
-            Event::Manifest { peer, bytes } => {
-                if Blake3Hash::from_bytes(*blake3::hash(&bytes).as_bytes()) != world.id() {
+            Event::Charter { peer, charter } => {
+                if Blake3Hash::from_bytes(*blake3::hash(&charter.manifest).as_bytes()) != world.id() {
                     handle.blame(&peer, "it sent another manifest").await?;
                     continue;
                 }
@@ -245,7 +249,7 @@ pub(crate) async fn fetch_told(
                 let (tx, outcomes) = tokio::sync::mpsc::channel::<Outcome>(64);
                 let started = Writer::start(opened, tx)?;
                 let sink = Some(Sink { buffers: started.buffers(), queue: started.queue(), outcomes });
-                handle.activate(Content { store, have, manifest: Arc::new(bytes), sink }).await?;
+                handle.activate(Content { store, have, charter, sink }).await?;
                 writer = Some((started, private));
             }
             Event::Warning(notice) => warnings.push(notice.text),
@@ -301,14 +305,14 @@ pub(crate) async fn says(handle: &mut Handle, words: &[&str]) -> String {
 /// Waits for the manifest and begins to fetch; the fetch goes on as long as what is given back lives.
 pub(crate) async fn start_fetch(world: &World, handle: &mut Handle, dir: &Path) -> (Writer, PrivateDirectory) {
     loop {
-        if let Event::Manifest { bytes, .. } = handle.event().await.expect("the node runs") {
+        if let Event::Charter { charter, .. } = handle.event().await.expect("the node runs") {
             let private = PrivateDirectory::lock(dir).unwrap();
             let opened = open(world, dir, &private).unwrap();
             let (store, have) = (opened.store.clone(), opened.have.clone());
             let (tx, outcomes) = tokio::sync::mpsc::channel(64);
             let writer = Writer::start(opened, tx).unwrap();
             let sink = Some(Sink { buffers: writer.buffers(), queue: writer.queue(), outcomes });
-            handle.activate(Content { store, have, manifest: Arc::new(bytes), sink }).await.unwrap();
+            handle.activate(Content { store, have, charter, sink }).await.unwrap();
             return (writer, private);
         }
     }

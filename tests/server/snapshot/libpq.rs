@@ -221,6 +221,7 @@ fn drop_options(startup: Vec<u8>) -> Meets {
 #[test]
 fn a_pooler_is_called_one_and_the_server_behind_it_is_named() {
     let db = database(QUARTET);
+    server().create_database("pooled0").unwrap();
     for (meet, words) in [
         (refuse_options as fn(Vec<u8>) -> Meets, "unsupported startup parameter"),
         (drop_options, "do not reach the server"),
@@ -230,10 +231,43 @@ fn a_pooler_is_called_one_and_the_server_behind_it_is_named() {
         let mut command = program(place.home.path());
         command.args(["snapshot", "create", "--dbname", &db, "--user", "postgres", "--port", &port, "--snapdir"]);
         let run = Run::of(command.arg(&place.snapdir).output().unwrap());
-        let server = format!("--host 127.0.0.1 --port {}", server().port());
-        run.failed(1, &["a connection pooler (PgBouncer or its like)", words, &server]);
+        let behind = format!("--host 127.0.0.1 --port {}", server().port());
+        run.failed(1, &["a connection pooler (PgBouncer or its like)", words, &behind]);
         place.is_untouched();
+        // kwild could not do its work there either.
+        let mut command = program(place.home.path());
+        command.args(["setup", "check", "--dbname", &db, "--user", "postgres", "--port", &port, "--output", "json"]);
+        let run = Run::of(command.output().unwrap());
+        let answer: serde_json::Value = serde_json::from_str(&run.stdout).unwrap();
+        let first = &answer["result"]["checks"][0];
+        assert_eq!(
+            (run.code, first["level"].as_str(), first["code"].as_str()),
+            (Some(4), Some("error"), Some("pooler")),
+            "{run:?}"
+        );
+        assert!(first["text"].as_str().unwrap().contains(words), "{first}");
+        // Nor is a node sent there.
+        let mut command = program(place.home.path());
+        command.args(["setup", "testnet", "-v", "1", "--database-prefix", "pooled", "--db.user", "postgres"]);
+        command.args(["--db.port", &port, "-o"]).arg(place.home.path().join("net"));
+        let run = Run::of(command.output().unwrap());
+        succeeds(&run);
+        assert!(run.stdout.contains("name the server behind it: it says that its host is 127.0.0.1"), "{run:?}");
+        assert!(!run.stdout.contains("createdb") && !run.stdout.contains("kwild start"), "{run:?}");
     }
+}
+
+/// PgBouncer has no code of its own for it.
+#[test]
+fn a_database_that_a_pooler_does_not_know_is_no_missing_database() {
+    let place = Place::new();
+    let port = in_between(server(), |_| {
+        let fields = b"SFATAL\0C08P01\0Mdatabase \"elsewhere\" does not exist\0\0";
+        Meets::Answers([b"E".to_vec(), with_length(fields)].concat())
+    });
+    let mut command = program(place.home.path());
+    command.args(["snapshot", "digest", "--dbname", "elsewhere", "--user", "postgres", "--port", &port]);
+    Run::of(command.output().unwrap()).failed(1, &["a connection pooler", "elsewhere"]);
 }
 
 #[test]

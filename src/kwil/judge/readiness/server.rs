@@ -53,6 +53,13 @@ pub fn judge_server(access: &Access, expected: Expected, wanted: &NewDatabase<'_
     let NewDatabase { user, dbname, like, .. } = *wanted;
     let server = match access {
         Access::Asked(server) => server,
+        Access::Pooler { why, behind } => {
+            let text = format!(
+                "{why}. kwild replicates from its server and prepares transactions there, which a pooler does not let it do: it \
+                 would end"
+            );
+            return vec![error("pooler", text).at(place.to_owned()).fix(server_behind(behind.as_ref())).into()];
+        }
         Access::Refused(why) => {
             return vec![
                 error("server", format!("{why}. Nothing about the server could be checked; kwild would end at once"))
@@ -82,6 +89,14 @@ pub fn judge_server(access: &Access, expected: Expected, wanted: &NewDatabase<'_
     checks.push(extensions(server));
     checks.extend(prepared(server, expected, dbname));
     checks
+}
+
+/// What is to stand in a node's configuration in the place of a pooler; `behind` is what the server behind it says of itself.
+pub fn server_behind(behind: Option<&(String, String)>) -> String {
+    match behind {
+        Some((host, port)) => format!("name the server behind it: it says that its host is {host} and its port {port}"),
+        None => "name the server behind it, whose host and port stand in the pooler's configuration".to_owned(),
+    }
 }
 
 /// A server that follows another one takes no writes.

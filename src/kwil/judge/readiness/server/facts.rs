@@ -111,4 +111,11 @@ pub enum Access {
     Asked(Box<Server>),
     /// It cannot be reached, or let nobody in, for this reason.
     Refused(String),
+    /// A connection pooler answers in its place.
+    Pooler {
+        /// How that was seen, in words.
+        why: String,
+        /// Host and port that the server behind it says of itself.
+        behind: Option<(String, String)>,
+    },
 }

@@ -340,6 +340,19 @@ fn prepared_transactions_that_nobody_ends() {
 }
 
 #[test]
+fn a_pooler_in_the_servers_place() {
+    for (behind, words) in
+        [(Some(("h".to_owned(), "5433".to_owned())), "its host is h and its port 5433"), (None, "configuration")]
+    {
+        let access = Access::Pooler { why: "a pooler answers".into(), behind };
+        let checks = judge_server(&access, V09, &wanted("kwild", None), "h:1");
+        let finding = checks[0].finding().unwrap();
+        assert_eq!((checks.len(), finding.level, finding.code), (1, Level::Error, "pooler"));
+        assert!(format!("{:?}", finding.fix).contains(words), "{finding:?}");
+    }
+}
+
+#[test]
 fn a_server_that_does_not_answer() {
     let checks = judge_server(&Access::Refused("no answer".into()), V09, &wanted("kwild", None), "h:1");
     let finding = checks[0].finding().unwrap();
