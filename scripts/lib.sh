@@ -116,9 +116,16 @@ install_packages() {
     [ "${#packages[@]}" -eq 0 ] || die "still missing after the installation: ${packages[*]}"
 }
 
-# A browser without a screen, in which the status page is looked at. Some systems have no package of it: without one that is not done.
+# A browser without a screen, in which the status page is looked at. Some systems have no package of it, and in some containers it
+# does not start: then that is not done.
 have_browser() {
-    command -v chromium >/dev/null 2>&1 || command -v google-chrome >/dev/null 2>&1
+    local name
+    for name in chromium google-chrome; do
+        command -v "$name" >/dev/null 2>&1 || continue
+        timeout 60 "$name" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --dump-dom about:blank \
+            </dev/null >/dev/null 2>&1 && return 0
+    done
+    return 1
 }
 install_browser() {
     local as_root=()

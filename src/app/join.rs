@@ -344,7 +344,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     complete.node.moved_to(root.join(durable::PRIVATE_DIRECTORY_NAME));
     complete.directory = root;
     let version = check::kwild_version(options.kwild.as_deref(), progress).await;
-    let company = Company::new(&complete.directory, &options.node_address, version, all_peers)?;
+    let company = Company::new(&complete.directory, true, &options.node_address, version, all_peers)?;
     let served = Served::Fetched(Box::new(complete));
     let mut joining = Joining { served, company, progress: progress.clone(), certified: 0 };
     if let Err(error) = joining.meet(options.wait, options.swarm.timeout, cancel).await {
@@ -462,7 +462,7 @@ async fn on_finished_root(
         return Err(error);
     }
     let version = check::kwild_version(options.kwild.as_deref(), progress).await;
-    let company = Company::new(&root, &options.node_address, version, (options.config)(family)?.all_peers)?;
+    let company = Company::new(&root, false, &options.node_address, version, (options.config)(family)?.all_peers)?;
     let served = Served::Serving(Box::new(serving));
     let mut joining = Joining { served, company, progress: progress.clone(), certified: 0 };
     if let Err(error) = joining.meet(options.wait, give_up, cancel).await {

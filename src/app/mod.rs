@@ -25,5 +25,6 @@ mod short;
 pub mod source;
 pub mod state;
 pub mod status;
+pub mod tell;
 pub mod testnet;
 pub mod voices;

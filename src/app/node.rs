@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME};
@@ -31,9 +31,11 @@ use crate::{
     swarm::{self, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
 };
 
-const IDENTITY_NAME: &str = "identity";
+pub(super) const IDENTITY_NAME: &str = "identity";
 const PORT_NAME: &str = "port";
 pub(super) const STATEMENTS_NAME: &str = "statements";
+/// What this root's validator has signed beside a running node, for it to pass on.
+pub(super) const OWN_STATEMENT_NAME: &str = "own-statement";
 /// The ticket that leads into the swarm of the directory, for whoever comes by it later on this machine.
 pub(super) const TICKET_NAME: &str = "ticket";
 /// When no more listening addresses come for this long, the ticket is made.
@@ -110,6 +112,9 @@ pub struct Node {
     kept: KeptStatements,
     /// What is known against the manifest.
     against: Against,
+    /// Where what this root's validator signs beside this process is found, and when that was last looked for.
+    private: PathBuf,
+    looked_aside: Option<Instant>,
     /// Where members see this node, and who sees it there.
     seen: BTreeMap<IpAddr, BTreeSet<String>>,
     /// This node's own, which says of which validator it is.
@@ -174,12 +179,11 @@ impl Node {
         let handle = swarm::start(config).await?;
         let board = options.board.clone();
         // Who only watches works in no directory that anybody would name.
-        let directory = private;
-        let private = (!board.only_watches()).then(|| private.path());
-        board.begins(identity.peer_id(), private.map(durable::parent));
-        let reporter = Reporter::start(&board, handle.viewer(), private.map(Path::to_owned), progress);
+        let served = (!board.only_watches()).then(|| private.path());
+        board.begins(identity.peer_id(), served.map(durable::parent));
+        let reporter = Reporter::start(&board, handle.viewer(), served.map(Path::to_owned), progress);
         let page = match options.page {
-            Some(page) => Some(Page::of_node(page, directory, &board, reporter.watch(), progress).await?),
+            Some(page) => Some(Page::of_node(page, private, &board, reporter.watch(), progress).await?),
             None => None,
         };
         Ok(Node {
@@ -198,6 +202,8 @@ impl Node {
             untold: Vec::new(),
             kept,
             against: Against::new(ticket, state),
+            private: private.path().to_owned(),
+            looked_aside: None,
             seen: BTreeMap::new(),
             identity,
             names: BTreeMap::new(),
@@ -268,7 +274,7 @@ impl Node {
     /// When the manifest counts no more, our disk failed, or the node ended.
     pub async fn next(&mut self) -> Result<Heard> {
         self.pass_on().await?;
-        self.against.look_if_due();
+        self.look_aside();
         self.check_manifest().await?;
         if let Some(heard) = self.early.pop_front() {
             return Ok(heard);
@@ -304,8 +310,7 @@ impl Node {
             Event::Statements(all) => {
                 let attested = self.voices.as_mut().map(|voices| voices.take(&all, &self.progress));
                 self.untold.extend(attested.into_iter().flatten());
-                let new = self.roster.as_mut().map(|roster| roster.take(all));
-                self.untold.extend(new.into_iter().flatten());
+                self.take_readiness(all);
                 self.write_down();
             }
             Event::Evidence(bytes) => self.against.hear(&bytes),

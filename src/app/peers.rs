@@ -106,6 +106,8 @@ pub struct Company {
     /// Where the operator says that its kwild is.
     given: Vec<String>,
     settings: PeerSettings,
+    /// The root was made just now.
+    is_new: bool,
     /// Statements that were made.
     statements: u32,
     heard: Vec<PeerAddress>,
@@ -117,12 +119,18 @@ pub struct Company {
 }
 
 impl Company {
-    /// The company of a finished root. `given` is where the operator says that this node is reached, `kwild_version` what
+    /// The company of a finished root, which may have been made just now. `given` is where the operator says that this node is reached, `kwild_version` what
     /// will run there.
     ///
     /// # Errors
     /// When the root's files cannot be read.
-    pub fn new(root: &Path, given: &[String], kwild_version: Option<String>, all_peers: bool) -> Result<Self> {
+    pub fn new(
+        root: &Path,
+        is_new: bool,
+        given: &[String],
+        kwild_version: Option<String>,
+        all_peers: bool,
+    ) -> Result<Self> {
         let (_, genesis) = setup::read_genesis(&root.join(kwil_formats::formats::GENESIS_FILE_NAME))?;
         let family = genesis.family();
         let (key, _) = setup::read_key_file(&root.join(setup::key_file_name(family)))?;
@@ -135,6 +143,7 @@ impl Company {
             kwild_version,
             given: given.to_vec(),
             settings: PeerSettings::parse(&config).map_err(Error::from)?,
+            is_new,
             statements: 0,
             heard: Vec::new(),
             peers: PeersOf::new(&genesis, &key.public(), dials.clone()),
@@ -162,7 +171,12 @@ impl Company {
     /// When the swarm has ended.
     pub async fn update(&mut self, node: &mut Node, progress: &Progress) -> Result<()> {
         let places = own_addresses(&self.given, &self.settings, &node.seen_at());
-        let word = Word { stage: Stage::RootReady, kwild_version: self.kwild_version.clone(), places };
+        // What was found since the root was made goes on to hold; a root that was just made begins anew.
+        let (stage, differs) = match node.roster().and_then(|roster| roster.word_of(&self.key.public())) {
+            Some(word) if self.statements > 0 || !self.is_new => (word.stage, word.differs),
+            _ => (Stage::RootReady, Vec::new()),
+        };
+        let word = Word { stage, kwild_version: self.kwild_version.clone(), places, differs };
         if self.statements < STATEMENTS_OWN_MAX && node.say_ready(&self.key, &word) {
             self.statements += 1;
         }

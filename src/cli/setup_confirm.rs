@@ -1,6 +1,9 @@
 //! `setup confirm`: does the new node hold what was signed?
 
-use std::{fmt, path::PathBuf};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+};
 
 use clap::Args;
 use kwil_formats::{formats::GENESIS_FILE_NAME, judge::confirm::Verdict};
@@ -9,14 +12,17 @@ use serde::Serialize;
 use super::{
     Session,
     database::{DatabaseArgs, Resolved},
+    manifest::StateArgs,
     words::finding::FindingResult,
 };
 use crate::{
     app::{
         confirm::{Conclusion, ConfirmOptions, Confirmed, SnapshotFile, confirm},
         files::read_manifest,
+        state::StateDirectory,
+        tell::{Told, tell},
     },
-    base::{Result, durable, text},
+    base::{Notice, Result, durable, text},
     manifest::MANIFEST_FILE_NAME,
 };
 
@@ -32,6 +38,7 @@ const PARTS_SHOWN_MAX: usize = 40;
     difference is damage; run it before the network is opened to users.\n\n\
     With the root, its own genesis-state file is used, checked against the hash that was signed; with it, rows are compared\n\
     one by one, and not only tables.\n\n\
+    What is found is signed with the root's key, as the word of its validator, and told to the swarm (--no-tell: it is not).\n\n\
     Exit 0: the data is what was signed; 3: it is not, or that cannot be told; the tables are named.\n\n\
     Examples:\n  \
     regenesis setup confirm --root-dir ~/.kwild-new --manifest network_snapshot\n  \
@@ -55,6 +62,11 @@ pub(crate) struct ConfirmArgs {
     /// The pg_dump to run [default: the best one on PATH or among the installed versions]
     #[arg(long, value_name = "PATH")]
     pg_dump: Option<PathBuf>,
+    /// Sign nothing, and do not tell the swarm what was found
+    #[arg(long)]
+    no_tell: bool,
+    #[command(flatten)]
+    state: StateArgs,
     #[command(flatten)]
     database: DatabaseArgs,
 }
@@ -123,6 +135,20 @@ impl fmt::Display for ConfirmResult {
     }
 }
 
+/// Signs what was found with the root's key and tells the others; what was found stays what it is where that fails.
+async fn tell_swarm(root: &Path, found: &Confirmed, state: &StateDirectory, session: &Session) {
+    let progress = &session.progress;
+    match tell(root, found, state, progress, &session.cancel).await {
+        Ok(None) => {}
+        Ok(Some(Told::ByProcess)) => progress.note("signed; the process that serves this root tells the others"),
+        Ok(Some(Told::Swarm)) => progress.note("signed, and told to the swarm"),
+        Ok(Some(Told::Kept)) => {
+            progress.note("signed; nobody of the swarm is there, and who serves this root later tells it")
+        }
+        Err(e) => progress.warning(Notice::of("the others were not told what was found", &e)),
+    }
+}
+
 impl ConfirmArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
         let Resolved { settings, root, .. } = self.database.with_root(self.root_dir).resolve(&session.progress)?;
@@ -154,6 +180,9 @@ impl ConfirmArgs {
             allow_transactions: self.allow_transactions,
         };
         let confirmed = confirm(options, &session.progress, &session.cancel).await?;
+        if let Some(root) = root.filter(|_| !self.no_tell) {
+            tell_swarm(&root.directory, &confirmed, &self.state.open()?, session).await;
+        }
         let verdict = confirmed.check();
         let result = ConfirmResult { collation: FindingResult::all(&confirmed.collation), confirmed };
         match verdict {

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::{
     DecodeError,
-    statement::{Readiness, StatementError},
+    statement::{Readiness, Stage, StatementError},
     strictly_sorted,
 };
 use crate::base::{Blake3Hash, Error, Sha256Hash, limits, text};
@@ -57,6 +57,9 @@ pub enum CertificateError {
     /// Somebody who is no validator says that it is ready.
     #[error("{0} has signed, but is no validator of this genesis")]
     Foreign(PublicKey),
+    /// A validator says that its node does not hold what was signed.
+    #[error("{0} says that its node does not hold what was signed: that is no readiness")]
+    Differs(PublicKey),
     /// Too little power is ready.
     #[error("validators with power {ready} of {total} are ready: that is not more than two thirds")]
     NotEnough {
@@ -174,6 +177,9 @@ impl Certificate {
             }
             if signed.statement.genesis_sha256 != self.genesis_sha256 {
                 return Err(CertificateError::OtherGenesis(signed.signer));
+            }
+            if signed.statement.stage == Stage::Differs {
+                return Err(CertificateError::Differs(signed.signer));
             }
             said.push((signed.signer, signed.statement));
         }

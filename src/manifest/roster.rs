@@ -11,7 +11,7 @@ use kwil_formats::formats::{
 use super::{
     ArtifactName, Certificate, Manifest,
     certificate::{is_over_two_thirds, power},
-    statement::{Readiness, Stage, SwarmIdentity},
+    statement::{DifferingPart, Readiness, Stage, SwarmIdentity},
 };
 use crate::base::{
     Blake3Hash, Sha256Hash,
@@ -36,6 +36,8 @@ pub struct Word {
     pub kwild_version: Option<String>,
     /// Where its kwild is reached, each `host:port`.
     pub places: Vec<String>,
+    /// What its database has otherwise than was signed, where the stage says so.
+    pub differs: Vec<DifferingPart>,
 }
 
 /// The validators of a manifest's new network, and what each of them said last. Bounded by the manifest: whoever is no
@@ -124,10 +126,14 @@ impl Roster {
             stage: word.stage,
             kwild_version: word.kwild_version.clone(),
             places: word.places.clone(),
+            differs: word.differs.clone(),
             created_unix_seconds: now_unix_seconds.max(before.unwrap_or(0)).min(UNIX_SECONDS_MAX),
         };
         let mut bytes = statement.sign(key);
-        while bytes.len() > STATEMENT_SIZE_BYTES_MAX && statement.places.pop().is_some() {
+        // One differing part at least says what it is about.
+        while bytes.len() > STATEMENT_SIZE_BYTES_MAX
+            && (statement.places.pop().is_some() || (statement.differs.len() > 1 && statement.differs.pop().is_some()))
+        {
             bytes = statement.sign(key);
         }
         self.said.insert(own, Said { bytes: bytes.clone(), statement, taken: 1 });
@@ -137,8 +143,8 @@ impl Roster {
     /// What the validator with this key said last.
     pub fn word_of(&self, key: &PublicKey) -> Option<Word> {
         let statement = &self.said.get(key)?.statement;
-        let Readiness { stage, kwild_version, places, .. } = statement.clone();
-        Some(Word { stage, kwild_version, places })
+        let Readiness { stage, kwild_version, places, differs, .. } = statement.clone();
+        Some(Word { stage, kwild_version, places, differs })
     }
 
     /// Every statement that is known, the last one of each validator.
@@ -164,20 +170,35 @@ impl Roster {
         self.said.iter().filter_map(move |(key, said)| Some((peer(said)?, key)))
     }
 
-    /// Validators that said they are ready.
+    /// Whose statement this is, and what it says, if it is the last one of a validator.
+    pub fn word_in(&self, bytes: &[u8]) -> Option<(Validator, Word)> {
+        let (key, _) = self.said.iter().find(|(_, said)| said.bytes == bytes)?;
+        let validator = self.validators.iter().find(|validator| validator.key == *key)?;
+        Some((*validator, self.word_of(key)?))
+    }
+
+    fn is_ready(&self, key: &PublicKey) -> bool {
+        self.said.get(key).is_some_and(|said| said.statement.stage != Stage::Differs)
+    }
+
+    /// Validators that said they are ready, and not since then that their nodes hold something else.
     pub fn ready(&self) -> impl Iterator<Item = &Validator> {
-        self.validators.iter().filter(|validator| self.said.contains_key(&validator.key))
+        self.validators.iter().filter(|validator| self.is_ready(&validator.key))
     }
 
     /// Validators that have not said so.
     pub fn missing(&self) -> impl Iterator<Item = &Validator> {
-        self.validators.iter().filter(|validator| !self.said.contains_key(&validator.key))
+        self.validators.iter().filter(|validator| !self.is_ready(&validator.key))
+    }
+
+    /// How many validators' nodes hold what was signed, as they found when kwild had started.
+    pub fn confirmed(&self) -> usize {
+        self.said.values().filter(|said| said.statement.stage == Stage::Confirmed).count()
     }
 
     /// Whether more than two thirds of the power are ready, and the leader where the network has one: they make blocks.
     pub fn is_quorum(&self) -> bool {
-        let leader_waits =
-            self.leader.is_some_and(|leader| self.is_validator(&leader) && !self.said.contains_key(&leader));
+        let leader_waits = self.leader.is_some_and(|leader| self.is_validator(&leader) && !self.is_ready(&leader));
         is_over_two_thirds(power(self.ready()), power(self.validators.iter())) && !leader_waits
     }
 
@@ -186,7 +207,7 @@ impl Roster {
         self.is_quorum().then(|| Certificate {
             manifest_id: self.manifest_id,
             genesis_sha256: self.genesis_sha256,
-            statements: self.statements(),
+            statements: self.said.iter().filter(|(key, _)| self.is_ready(key)).map(|(_, s)| s.bytes.clone()).collect(),
         })
     }
 }
@@ -216,7 +237,7 @@ mod tests {
 
     fn word(places: &[&str]) -> Word {
         let places = places.iter().map(|place| (*place).to_owned()).collect();
-        Word { stage: Stage::RootReady, kwild_version: None, places }
+        Word { stage: Stage::RootReady, kwild_version: None, places, differs: vec![] }
     }
 
     fn said(seed: u8, id: Blake3Hash, created_unix_seconds: u64, place: &str) -> Vec<u8> {
@@ -224,10 +245,19 @@ mod tests {
     }
 
     fn said_of(seed: u8, id: Blake3Hash, genesis: Sha256Hash, created_unix_seconds: u64, place: &str) -> Vec<u8> {
-        let Word { stage, kwild_version, places } = word(&[place]);
-        let genesis_sha256 = genesis;
-        Readiness { manifest_id: id, genesis_sha256, stage, kwild_version, places, created_unix_seconds, swarm: None }
-            .sign(&key(seed))
+        let Word { stage, kwild_version, places, differs } = word(&[place]);
+        let (manifest_id, genesis_sha256, swarm) = (id, genesis, None);
+        let said = Readiness {
+            manifest_id,
+            genesis_sha256,
+            stage,
+            kwild_version,
+            places,
+            created_unix_seconds,
+            swarm,
+            differs,
+        };
+        said.sign(&key(seed))
     }
 
     #[test]
@@ -320,6 +350,31 @@ mod tests {
         let bytes = roster.say(&key(1), &word(&places), 1, |_| None).unwrap();
         assert!(bytes.len() <= STATEMENT_SIZE_BYTES_MAX, "{}", bytes.len());
         assert_eq!(self::roster().take(vec![bytes]).len(), 1);
+    }
+
+    #[test]
+    fn who_holds_something_else_is_not_ready_and_certifies_nothing() {
+        let mut roster = roster();
+        for seed in 1..=3 {
+            roster.say(&key(seed), &word(&[]), 1, |_| None).unwrap();
+        }
+        let confirmed = Word { stage: Stage::Confirmed, ..word(&[]) };
+        roster.say(&key(1), &confirmed, 2, |_| None).unwrap();
+        assert!(roster.is_quorum() && roster.confirmed() == 1);
+        // As long names as there can be.
+        let parts = (0..6).map(|n| DifferingPart::new(&format!("{n}{}", "x".repeat(200)), n)).collect::<Vec<_>>();
+        let places: Vec<String> = (0..4).map(|n| format!("{}.example:{n}", "a".repeat(60))).collect();
+        let differs = Word { stage: Stage::Differs, differs: parts, places, ..word(&[]) };
+        let bytes = roster.say(&key(2), &differs, 3, |_| Some(([1; 32], vec![2; 64]))).unwrap();
+        assert!(bytes.len() <= STATEMENT_SIZE_BYTES_MAX, "{}", bytes.len());
+        let (validator, told) = roster.word_in(&bytes).unwrap();
+        assert!(validator.key == key(2).public() && told.stage == Stage::Differs && !told.differs.is_empty());
+        assert!(!roster.is_quorum() && roster.certificate().is_none());
+        assert_eq!(roster.ready().map(|v| v.key).collect::<Vec<_>>(), [key(1).public(), key(3).public()]);
+        assert!(roster.missing().any(|v| v.key == key(2).public()));
+        // Made anew, it is ready again.
+        roster.say(&key(2), &word(&[]), 4, |_| None).unwrap();
+        assert!(roster.is_quorum());
     }
 
     #[test]

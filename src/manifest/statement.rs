@@ -28,7 +28,8 @@ pub struct Attestation {
 /// A part of the state that a validator's own database has otherwise than the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DifferingPart {
-    /// The table as `schema.table`, or [`DifferingPart::VALIDATORS`] or [`DifferingPart::DEFINITIONS`].
+    /// The table as `schema.table`, or [`DifferingPart::VALIDATORS`], [`DifferingPart::DEFINITIONS`] or
+    /// [`DifferingPart::COLLATION`].
     pub name: String,
     /// The number of its rows in the validator's own database.
     pub rows: u64,
@@ -39,6 +40,9 @@ impl DifferingPart {
     pub const VALIDATORS: &str = "validators";
     /// The name of the statements that make the schemas.
     pub const DEFINITIONS: &str = "definitions";
+
+    /// The name of the way in which the database orders text.
+    pub const COLLATION: &str = "collation";
 
     /// The part of this name, which is cut to what a statement takes and freed of control characters.
     pub fn new(name: &str, rows: u64) -> Self {
@@ -72,6 +76,9 @@ pub struct Readiness {
     pub created_unix_seconds: u64,
     /// Which node of the swarm is this validator's; `None` where that is not told.
     pub swarm: Option<SwarmIdentity>,
+    /// The first parts of the state that its database has otherwise than was signed: some where the stage is
+    /// [`Stage::Differs`], else none.
+    pub differs: Vec<DifferingPart>,
 }
 
 /// How far a validator of the new network is.
@@ -81,6 +88,8 @@ pub enum Stage {
     RootReady,
     /// kwild has started, and its database holds what was signed.
     Confirmed,
+    /// kwild has started, and its database does not hold what was signed.
+    Differs,
 }
 
 impl fmt::Display for Stage {
@@ -88,6 +97,7 @@ impl fmt::Display for Stage {
         f.pad(match self {
             Stage::RootReady => "root-ready",
             Stage::Confirmed => "confirmed",
+            Stage::Differs => "differs",
         })
     }
 }
@@ -231,6 +241,7 @@ mod tests {
             kwild_version: None,
             places,
             created_unix_seconds: 34,
+            differs: vec![],
             swarm: None,
         }
     }

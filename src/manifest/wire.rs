@@ -519,29 +519,33 @@ pub(super) fn encode_attestation(attestation: &Attestation) -> Vec<u8> {
         state_digest: attestation.state_digest.as_bytes().to_vec(),
         height: attestation.height,
         created_unix_seconds: attestation.created_unix_seconds,
-        differs: attestation.differs.iter().map(encode_part).collect(),
+        differs: encode_parts(&attestation.differs),
     }
     .encode_to_vec()
 }
 
 pub(super) fn decode_attestation(payload: &[u8]) -> Result<Attestation> {
     let raw: proto::Attestation = decode_strictly(payload, "attestation")?;
-    let part = |proto::DifferingPart { name, rows }| DifferingPart { name, rows };
-    let differs: Vec<DifferingPart> = raw.differs.into_iter().map(part).collect();
-    if differs.len() > DIFFERING_PARTS_MAX || !differs.iter().all(DifferingPart::is_harmless) {
-        return Err(DecodeError::Rule { field: "differs", problem: "too many, or one has no name that is shown" });
-    }
     Ok(Attestation {
         manifest_id: blake3("manifest_id", &raw.manifest_id)?,
         state_digest: blake3("state_digest", &raw.state_digest)?,
         height: raw.height,
         created_unix_seconds: raw.created_unix_seconds,
-        differs,
+        differs: decode_parts(raw.differs)?,
     })
 }
 
-fn encode_part(part: &DifferingPart) -> proto::DifferingPart {
-    proto::DifferingPart { name: part.name.clone(), rows: part.rows }
+fn encode_parts(parts: &[DifferingPart]) -> Vec<proto::DifferingPart> {
+    parts.iter().map(|part| proto::DifferingPart { name: part.name.clone(), rows: part.rows }).collect()
+}
+
+fn decode_parts(raw: Vec<proto::DifferingPart>) -> Result<Vec<DifferingPart>> {
+    let part = |proto::DifferingPart { name, rows }| DifferingPart { name, rows };
+    let parts: Vec<DifferingPart> = raw.into_iter().map(part).collect();
+    if parts.len() > DIFFERING_PARTS_MAX || !parts.iter().all(DifferingPart::is_harmless) {
+        return Err(DecodeError::Rule { field: "differs", problem: "too many, or one has no name that is shown" });
+    }
+    Ok(parts)
 }
 
 pub(super) fn encode_statements(statements: &[Vec<u8>]) -> Vec<u8> {

@@ -2,10 +2,7 @@
 //! or that it was revoked. It comes from members and from what this machine remembers, which other processes add to; whatever ends
 //! the manifest is remembered, told to the members, and ends the work.
 
-use std::{
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::path::PathBuf;
 
 use crate::{
     app::state::StateDirectory,
@@ -14,8 +11,6 @@ use crate::{
     swarm::ToldEvidence,
 };
 
-/// Time between two looks at what this machine remembers.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Evidence that is kept until the manifest is known that it may be about.
 const EARLY_MAX: usize = 8;
 
@@ -35,7 +30,6 @@ pub(super) struct Against {
     ending: Vec<(Evidence, Option<PathBuf>)>,
     /// The members have not been told all of it.
     untold: bool,
-    looked_at: Option<Instant>,
 }
 
 impl Against {
@@ -49,7 +43,6 @@ impl Against {
             issue: None,
             ending: Vec::new(),
             untold: false,
-            looked_at: None,
         }
     }
 
@@ -59,7 +52,6 @@ impl Against {
         self.issue = Evidence::issue_of(&signed).map(|issue| issue.to_bytes());
         self.used = Some((signed, id));
         self.untold = true;
-        self.looked_at = None;
         for evidence in std::mem::take(&mut self.early) {
             self.weigh(evidence);
         }
@@ -73,16 +65,8 @@ impl Against {
         }
     }
 
-    /// Looks at what this machine remembers, when the last look is some time ago.
-    pub(super) fn look_if_due(&mut self) {
-        if self.looked_at.is_none_or(|at| clock::now().duration_since(at) >= LOOK_INTERVAL) {
-            self.look();
-        }
-    }
-
     /// Looks at what this machine remembers.
     pub(super) fn look(&mut self) {
-        self.looked_at = Some(clock::now());
         match self.state.evidence(&self.chain_id, &self.lead) {
             Ok(known) => known.into_iter().for_each(|evidence| self.weigh(evidence)),
             // Verification has read it before, and says what is wrong with it.

@@ -1,7 +1,7 @@
 //! What validators say while a node runs: those of the new network that they are ready, those of the old one whether the
 //! signed state is theirs. The node judges it, keeps it, passes it on, and says its own.
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use kwil_formats::formats::key::PrivateKey;
 
@@ -9,12 +9,15 @@ use super::{Node, STATEMENTS_NAME};
 use crate::{
     app::{
         attest::{Attesting, Compared},
-        short,
+        short, tell,
         voices::Voices,
     },
-    base::{Kind, Result, clock, durable},
-    manifest::{Roster, SignedManifest, Tally, VerifiedManifest, Word},
+    base::{Kind, Next, Notice, Result, clock, durable, text},
+    manifest::{Roster, SignedManifest, Tally, VerifiedManifest, Word, statement::Stage},
 };
+
+/// Time between two looks at what other processes have found out.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Node {
     /// Listens from now on to what validators of this manifest's two networks say, and passes on what the operator gave.
@@ -28,6 +31,7 @@ impl Node {
         self.untold.extend(voices.take(&before, &self.progress));
         self.untold.extend(roster.take(before));
         self.roster = Some(roster);
+        self.looked_aside = None;
         let given = std::mem::take(&mut self.given);
         let kept = voices.take(&given, &self.progress);
         if kept.len() < given.len() {
@@ -78,6 +82,41 @@ impl Node {
         self.against.check()
     }
 
+    /// Looks, when the last look is some time ago, at what other processes of this machine have found out: what speaks against the
+    /// manifest, and what this root's validator has signed.
+    pub(super) fn look_aside(&mut self) {
+        if self.looked_aside.is_some_and(|at| clock::now().duration_since(at) < LOOK_INTERVAL) {
+            return;
+        }
+        self.looked_aside = Some(clock::now());
+        self.against.look();
+        if self.roster.is_some() {
+            self.take_readiness(tell::own_statement(&self.private).into_iter().collect());
+        }
+    }
+
+    /// Takes what validators of the new network say of themselves, and tells what of it concerns everyone.
+    pub(super) fn take_readiness(&mut self, all: Vec<Vec<u8>>) {
+        let Some(roster) = &mut self.roster else { return };
+        let new = roster.take(all);
+        for (validator, word) in new.iter().filter_map(|bytes| roster.word_in(bytes)) {
+            let name = format!("{} (power {})", short::key(&validator.key), validator.power);
+            match word.stage {
+                Stage::RootReady => {}
+                Stage::Confirmed => self.progress.note(format!(
+                    "confirmed: the started node of {name} holds what was signed; {} so far",
+                    text::count(roster.confirmed() as u64, "node")
+                )),
+                Stage::Differs => {
+                    let parts = text::first_few(word.differs.iter().map(|part| text::escape(&part.name)), 6);
+                    let words = format!("ALARM: the started node of {name} does NOT hold what was signed: {parts}");
+                    self.progress.warning(Notice::from(words).next(Next::StopDifferingNode));
+                }
+            }
+        }
+        self.untold.extend(new);
+    }
+
     /// Compares the old node's database meanwhile, and says what comes of it.
     pub fn attest(&mut self, attesting: Attesting) {
         if let Some(voices) = &mut self.voices {
@@ -114,6 +153,7 @@ impl Node {
     /// The directory that this node serves stands under another name now.
     pub fn moved_to(&mut self, private: PathBuf) {
         self.kept.move_to(private.join(STATEMENTS_NAME));
+        self.private.clone_from(&private);
         self.board.moved(durable::parent(&private));
         self.reporter.moved(private);
     }

@@ -38,6 +38,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::WholeTicket => "give the whole line that `regenesis publish` or `seed` printed".into(),
         Next::AllowRollback { sequence } => format!("use the newest ticket of the lead; where the lead means the older one, fetch and join take it with --allow-rollback {sequence}").into(),
         Next::CurrentTicket { sequence } => format!("ask the lead for the current ticket and use it; where the lead means the older manifest, fetch, join and seed take it with --allow-rollback {sequence}").into(),
+        Next::StopDifferingNode => "that validator stops its node and makes it anew; nobody opens the network to users before every node is confirmed (`regenesis setup confirm`)".into(),
         Next::SignerRevokes => "give the lead's key or a co-signer's with --key; `regenesis manifest show` names them".into(),
         Next::PinLead => "compare the key with the lead over another channel before you pin it with --trust".into(),
         // The old network's database.

@@ -71,6 +71,8 @@ pub enum Next {
         /// The older one's sequence.
         sequence: u64,
     },
+    /// Stop the node that holds something else, and make it anew.
+    StopDifferingNode,
     /// Revoke with a key that may sign the manifest.
     SignerRevokes,
     /// Compare the lead's key over another channel, then pin it.

@@ -12,7 +12,7 @@ use crate::{
     manifest::{
         MANIFEST_FILE_NAME, Manifest,
         certificate::{CERTIFICATE_FILE_NAME, CertificateError, Certified},
-        statement::{Attestation, Readiness, Stage, StatementError},
+        statement::{Attestation, DifferingPart, Readiness, Stage, StatementError},
     },
 };
 
@@ -51,6 +51,7 @@ fn readiness() -> Readiness {
         places: vec!["10.0.0.5:6600".to_owned(), "kwil.example:6600".to_owned()],
         created_unix_seconds: NOW,
         swarm: None,
+        differs: vec![],
     }
 }
 
@@ -292,13 +293,18 @@ fn every_fault_of_a_certificate_is_an_error_of_its_own() {
     let mut foreign_kind = whole();
     let said = Attestation { manifest_id: ID, state_digest: ID, height: 1, created_unix_seconds: NOW, differs: vec![] };
     foreign_kind.statements[0] = said.sign(&leader);
-    let cases: [(Certificate, &str); 10] = [
+    let differs = |key: &PrivateKey| match key.public() == second.public() {
+        true => Readiness { stage: Stage::Differs, differs: vec![DifferingPart::new("a.b", 1)], ..readiness() },
+        false => readiness(),
+    };
+    let cases: [(Certificate, &str); 11] = [
         (certificate_of(Vec::new()), "statements is missing"),
         (reversed, "statements are not sorted"),
         (doubled, "or one stands there twice"),
         (forged, "does not hold"),
         (foreign_kind, "does not hold"),
         (signed_by(&three, other_manifest), "is about another manifest"),
+        (signed_by(&three, differs), "does not hold what was signed"),
         (signed_by(&three, other_genesis), "is about another genesis"),
         (signed_by(&[leader.clone(), second.clone(), ed(99)], |_| readiness()), "is no validator of this genesis"),
         (signed_by(&[leader, second.clone(), third.clone()], |_| readiness()), "power 6 of 10 are ready"),
@@ -338,6 +344,19 @@ fn no_field_of_a_statement_can_be_what_no_writer_makes() {
     }
     let never = Readiness { created_unix_seconds: limits::UNIX_SECONDS_MAX + 1, ..readiness() };
     assert!(verified(never).unwrap_err().to_string().contains("after the year 9999"));
+    let part = || vec![DifferingPart::new("a.b", 1)];
+    for said in [
+        Readiness { stage: Stage::Differs, ..readiness() },
+        Readiness { differs: part(), ..readiness() },
+        Readiness { stage: Stage::Differs, differs: vec![DifferingPart::new("a.b", 1); 7], ..readiness() },
+        Readiness {
+            stage: Stage::Differs,
+            differs: vec![DifferingPart { name: "a\n".into(), rows: 1 }],
+            ..readiness()
+        },
+    ] {
+        assert!(verified(said).unwrap_err().to_string().contains("differs"));
+    }
     // An unknown stage, and an unknown field, signed as they are.
     let payload = wire::encode_readiness(&readiness());
     let at = payload.windows(2).position(|w| w == b"\x28\x01").unwrap();

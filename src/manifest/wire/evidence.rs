@@ -9,8 +9,8 @@ use super::{
         signed::Head,
         statement::{Readiness, Stage, SwarmIdentity},
     },
-    DecodeError, Result, array, blake3, check_format, decode_cosigner, decode_signature, decode_strictly, encode,
-    encode_cosigner, encode_signature, proto, required, sha256,
+    DecodeError, Result, array, blake3, check_format, decode_cosigner, decode_parts, decode_signature, decode_strictly,
+    encode, encode_cosigner, encode_parts, encode_signature, proto, required, sha256,
 };
 use crate::base::limits;
 
@@ -35,7 +35,9 @@ pub(in super::super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
         stage: match readiness.stage {
             Stage::RootReady => proto::Stage::RootReady.into(),
             Stage::Confirmed => proto::Stage::Confirmed.into(),
+            Stage::Differs => proto::Stage::Differs.into(),
         },
+        differs: encode_parts(&readiness.differs),
         kwild_version: readiness.kwild_version.clone().unwrap_or_default(),
         swarm: readiness
             .swarm
@@ -54,6 +56,10 @@ pub(in super::super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
     if raw.created_unix_seconds > limits::UNIX_SECONDS_MAX {
         return rule("created_unix_seconds", "after the year 9999");
     }
+    let differs = decode_parts(raw.differs)?;
+    if differs.is_empty() == (raw.stage == i32::from(proto::Stage::Differs)) {
+        return rule("differs", "named where nothing differs, or not named where something does");
+    }
     let version = Some(raw.kwild_version).filter(|version| !version.is_empty());
     if version.as_deref().is_some_and(|version| !Readiness::is_version(version)) {
         return rule("kwild_version", "too long, or with characters that no version has");
@@ -64,11 +70,13 @@ pub(in super::super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
         stage: match proto::Stage::try_from(raw.stage) {
             Ok(proto::Stage::RootReady) => Stage::RootReady,
             Ok(proto::Stage::Confirmed) => Stage::Confirmed,
+            Ok(proto::Stage::Differs) => Stage::Differs,
             Ok(proto::Stage::Unspecified) | Err(_) => {
                 return Err(DecodeError::UnknownValue { field: "stage", value: raw.stage });
             }
         },
         kwild_version: version,
+        differs,
         places: raw.places,
         created_unix_seconds: raw.created_unix_seconds,
         swarm: match raw.swarm {

@@ -41,7 +41,7 @@ impl Browser {
         let (asked, answers) = (place.path().join("asked"), place.path().join("answers"));
         [&asked, &answers].iter().for_each(|path| mkfifo(*path, Mode::S_IRWXU).unwrap());
         let script = "for name in chromium google-chrome; do command -v $name >/dev/null && exec $name --headless --no-sandbox \
-            --disable-gpu --no-first-run --hide-scrollbars --user-data-dir=\"$0/profile\" --remote-debugging-pipe about:blank \
+            --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars --user-data-dir=\"$0/profile\" --remote-debugging-pipe about:blank \
             3<\"$0/asked\" 4>\"$0/answers\"; done; echo no chromium is installed: scripts/test.sh installs it >&2; exit 1";
         let mut command = Command::new("sh");
         command.args(["-c", script]).arg(place.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

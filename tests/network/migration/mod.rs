@@ -13,6 +13,7 @@ mod resume;
 mod roots;
 mod status;
 mod strangers;
+mod tell;
 mod terminal;
 mod whole;
 
