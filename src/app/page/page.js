@@ -107,7 +107,7 @@ function showReady() {
     + (all.quorum ? "enough to make blocks" : "more than 2/3 are needed") + (all.confirmed ? "; " + all.confirmed + " confirmed" : ""));
   $("seats").replaceChildren(...all.seats.map((seat) => make("li", (seat.ready ? "✓ " : seat.stage ? "✗ " : "… ") + seat.name
     + " (power " + seat.power + (seat.leader ? ", leads" : "") + ") " + (seat.stage || "not ready")
-    + (seat.differs.length ? " in " + seat.differs.join(", ") : ""), seat.ready ? "yes" : seat.stage ? "dissents" : "")));
+    + (seat.differs.length ? ": does NOT hold what was signed: " + seat.differs.join(", ") : ""), seat.ready ? "yes" : seat.stage ? "dissents" : "")));
 }
 
 function showAttested() {

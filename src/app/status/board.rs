@@ -254,7 +254,6 @@ impl Readiness {
                 power: validator.power,
                 leader: roster.leader() == Some(&validator.key),
                 stage: word.as_ref().map(|word| word.stage.to_string()),
-                differs: word.iter().flat_map(|word| &word.differs).map(|part| text::escape(&part.name)).collect(),
                 kwild_version: word.and_then(|word| word.kwild_version).as_deref().map(text::escape),
             }
         };

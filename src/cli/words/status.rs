@@ -260,20 +260,13 @@ impl Page {
         let confirmed = if all.confirmed > 0 { format!("; {} confirmed", all.confirmed) } else { String::new() };
         self.row("", &format!("power {} of {}: {enough}{confirmed}", all.power, all.power_of_all));
         for seat in all.differing().take(LISTED_MAX) {
-            self.row("  ALARM", &format!("the started node of {} differs in {}", seat.name, seat.differs.join(", ")));
+            let parts = text::first_few(&seat.differs, LISTED_MAX);
+            self.row("  ALARM", &format!("the started node of {} does NOT hold what was signed: {parts}", seat.name));
         }
         let missing: Vec<String> =
             all.missing().map(|seat| format!("{}{}", seat.name, if seat.leader { " (leads)" } else { "" })).collect();
         if !missing.is_empty() {
             self.row("  not yet", &text::first_few(missing, LISTED_MAX));
-        }
-        let confirmed = all.seats.iter().filter(|seat| seat.stage.as_deref() == Some("confirmed")).count();
-        if confirmed > 0 {
-            self.row("confirmed", &format!("{} after the start", count(confirmed as u64, "node")));
-        }
-        for seat in all.seats.iter().filter(|seat| !seat.differs.is_empty()).take(LISTED_MAX) {
-            let parts = text::first_few(&seat.differs, LISTED_MAX);
-            self.row("  ALARM", &format!("the started node of {} does NOT hold what was signed: {parts}", seat.name));
         }
     }
 }
@@ -373,7 +366,9 @@ mod tests {
         let seat = &mut readiness.seats[0];
         (seat.stage, seat.differs) = (Some("differs".to_owned()), vec!["main.accounts".to_owned()]);
         let screen = screen(&status, 80);
-        assert!(screen.contains("  ALARM      the started node of 5235f2f8 differs in main.accounts\n"), "{screen}");
+        let alarm =
+            "  ALARM      the started node of 5235f2f8 does NOT hold what was signed:\n             main.accounts\n";
+        assert!(screen.contains(alarm), "{screen}");
         assert!(screen.contains("needed; 2 confirmed\n"), "{screen}");
     }
 
