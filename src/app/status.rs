@@ -30,6 +30,7 @@ pub const VALIDATORS_LISTED_MAX: usize = 256;
 
 /// What a node knows of itself and of its swarm.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Status {
     /// See [`VERSION`].
     pub version: u32,
@@ -76,6 +77,7 @@ pub enum Role {
 
 /// The node that was asked.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Own {
     /// What it does; null where that is not known.
     pub role: Option<Role>,
@@ -113,6 +115,7 @@ pub struct Own {
 
 /// How far some work is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Work {
     /// Its name, such as `check` or `verify`.
     pub name: String,
@@ -124,6 +127,7 @@ pub struct Work {
 
 /// A place where somebody was looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Tried {
     /// Host and port.
     pub place: String,
@@ -133,6 +137,7 @@ pub struct Tried {
 
 /// Which migration it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Network {
     /// Which formats.
     pub family: String,
@@ -152,6 +157,7 @@ pub struct Network {
 
 /// How the chunks are spread over the nodes that this one sees.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Chunks {
     /// Chunks in all.
     pub count: u32,
@@ -169,6 +175,7 @@ pub struct Chunks {
 
 /// One member that is here.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Member {
     /// By what name people know it: the validator's, or else the end of its id.
     pub name: String,
@@ -202,6 +209,7 @@ pub struct Member {
 
 /// What the old network's validators say of the state that was signed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Attestations {
     /// What is needed, in words.
     pub rule: String,
@@ -223,6 +231,7 @@ pub struct Attestations {
 
 /// One validator of the old network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Elector {
     /// Its key, shortened.
     pub name: String,
@@ -240,11 +249,14 @@ pub struct Elector {
 
 /// Which of the new network's validators are ready.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Readiness {
     /// Enough are, so that the network makes blocks.
     pub quorum: bool,
     /// How many are.
     pub ready: usize,
+    /// How many have started, and found that their nodes hold what was signed.
+    pub confirmed: usize,
     /// How many there are.
     pub validators: usize,
     /// The power of those that are.
@@ -257,6 +269,7 @@ pub struct Readiness {
 
 /// One validator of the new network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Seat {
     /// Its key, shortened.
     pub name: String,
@@ -266,10 +279,11 @@ pub struct Seat {
     pub power: u64,
     /// It leads the new network.
     pub leader: bool,
-    /// How far it is, as it signed: `root-ready`, `confirmed`, or `differs`: its started node does not hold what was signed, and
-    /// it counts as not ready; null: it has said nothing.
+    /// It is ready, and has not found since that its node holds something else.
+    pub ready: bool,
+    /// How far it is, as it signed: `root-ready`, `confirmed`, or `differs`; null: it has said nothing.
     pub stage: Option<String>,
-    /// The tables and other parts that its started node holds otherwise.
+    /// What its started node has otherwise than was signed.
     pub differs: Vec<String>,
     /// The version of the kwild that will run there; null where it does not say.
     pub kwild_version: Option<String>,
@@ -300,8 +314,13 @@ impl Chunks {
 }
 
 impl Readiness {
-    /// Those that have said nothing yet.
+    /// Those that are not ready.
     pub fn missing(&self) -> impl Iterator<Item = &Seat> {
-        self.seats.iter().filter(|seat| seat.stage.is_none() || !seat.differs.is_empty())
+        self.seats.iter().filter(|seat| !seat.ready)
+    }
+
+    /// Those whose started nodes do not hold what was signed.
+    pub fn differing(&self) -> impl Iterator<Item = &Seat> {
+        self.seats.iter().filter(|seat| seat.stage.as_deref() == Some("differs"))
     }
 }

@@ -69,8 +69,14 @@ fn json_lines(screen: Screen) -> Progress {
             }
             Item::Done(task) => serde_json::json!({"task": task, "finished": true}),
         };
-        screen.say(&value.to_string());
+        screen.say(&timed(value).to_string());
     })
+}
+
+/// What is told, and when, as RFC 3339 with milliseconds.
+fn timed(mut value: serde_json::Value) -> serde_json::Value {
+    value["time"] = humantime::format_rfc3339_millis(clock::wall()).to_string().into();
+    value
 }
 
 fn plain_lines(screen: Screen) -> Progress {
@@ -113,4 +119,17 @@ fn lines(screen: Screen) -> Progress {
             screen.show(now, task, meter.line(now, task, total, &detail, Screen::line_columns()));
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_for_machines_has_its_time() {
+        let told = timed(serde_json::json!({"step": "fetching"}));
+        assert_eq!(told["step"], "fetching");
+        let time = told["time"].as_str().unwrap();
+        assert!(time.len() == "2026-11-26T18:16:32.123Z".len() && humantime::parse_rfc3339(time).is_ok(), "{time}");
+    }
 }

@@ -114,7 +114,10 @@ impl Node {
                 }
             }
         }
-        self.untold.extend(new);
+        if !new.is_empty() {
+            self.untold.extend(new);
+            self.write_down();
+        }
     }
 
     /// Compares the old node's database meanwhile, and says what comes of it.

@@ -73,8 +73,11 @@ pub(super) fn text(status: &Status) -> String {
     if let Some(all) = &status.readiness {
         out.one("regenesis_ready_power", gauge, "Power of new validators that are ready.", all.power);
         out.one("regenesis_new_power", gauge, "Power of all new validators.", all.power_of_all);
+        out.one("regenesis_confirmed", gauge, "New validators whose nodes hold what was signed.", all.confirmed as u64);
+        let differing = all.differing().count() as u64;
+        out.one("regenesis_differing", gauge, "New validators whose nodes do not hold what was signed.", differing);
         out.one("regenesis_quorum", gauge, "1 where enough are ready to make blocks.", all.quorum.into());
-        let ready = all.seats.iter().map(|seat| (seat.key.as_str(), u64::from(seat.stage.is_some())));
+        let ready = all.seats.iter().map(|seat| (seat.key.as_str(), u64::from(seat.ready)));
         out.of_validators("regenesis_validator_ready", "1 where this new validator is ready.", ready);
     }
     out.0

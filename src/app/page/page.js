@@ -58,7 +58,7 @@ function showNow() {
   say("limit", estimate.limit.words);
   say("ends", parts.join("; ") || "–");
   say("next", state.next);
-  document.body.classList.toggle("bad", estimate.limit.by === "dissent");
+  document.body.classList.toggle("bad", ["dissent", "alarm"].includes(estimate.limit.by));
 }
 
 function showOwn() {
@@ -104,11 +104,10 @@ function showReady() {
   if (!all) return;
   bar($("ready-bar"), all.power, all.power_of_all);
   say("ready", all.ready + " of " + count(all.validators, "validator") + ", power " + all.power + " of " + all.power_of_all + ": "
-    + (all.quorum ? "enough to make blocks" : "more than 2/3 are needed"));
-  $("seats").replaceChildren(...all.seats.map((seat) => make("li", (seat.differs.length ? "✗ " : seat.stage ? "✓ " : "… ") + seat.name + " (power " + seat.power
-    + (seat.leader ? ", leads" : "") + ")" + (seat.stage ? " " + seat.stage : " not ready")
-    + (seat.differs.length ? ": does NOT hold what was signed: " + seat.differs.join(", ") : ""),
-  seat.differs.length ? "dissents" : seat.stage ? "yes" : "")));
+    + (all.quorum ? "enough to make blocks" : "more than 2/3 are needed") + (all.confirmed ? "; " + all.confirmed + " confirmed" : ""));
+  $("seats").replaceChildren(...all.seats.map((seat) => make("li", (seat.ready ? "✓ " : seat.stage ? "✗ " : "… ") + seat.name
+    + " (power " + seat.power + (seat.leader ? ", leads" : "") + ") " + (seat.stage || "not ready")
+    + (seat.differs.length ? ": does NOT hold what was signed: " + seat.differs.join(", ") : ""), seat.ready ? "yes" : seat.stage ? "dissents" : "")));
 }
 
 function showAttested() {

@@ -15,7 +15,7 @@ use super::{Attestations, Elector, Network, Readiness, Role, Seat, VALIDATORS_LI
 use crate::{
     app::{short, voices::Voices},
     base::{Progress, clock, progress::Item, text},
-    manifest::{Manifest, Roster, Verdict, VerifiedManifest, Vote},
+    manifest::{Manifest, Roster, Verdict, VerifiedManifest, Vote, statement::Stage},
 };
 
 /// Lines of the log that are kept.
@@ -245,13 +245,15 @@ impl Readiness {
         let sum = |validators: &mut dyn Iterator<Item = u64>| power(validators.map(u128::from).sum());
         let seat = |validator: &kwil_formats::formats::Validator| {
             let word = roster.word_of(&validator.key);
+            let differs = word.iter().flat_map(|word| &word.differs).map(|part| text::escape(&part.name));
             Seat {
+                ready: word.as_ref().is_some_and(|word| word.stage != Stage::Differs),
+                differs: differs.collect(),
                 name: short::key(&validator.key),
                 key: validator.key.to_string(),
                 power: validator.power,
                 leader: roster.leader() == Some(&validator.key),
                 stage: word.as_ref().map(|word| word.stage.to_string()),
-                differs: word.iter().flat_map(|word| &word.differs).map(|part| text::escape(&part.name)).collect(),
                 kwild_version: word.and_then(|word| word.kwild_version).as_deref().map(text::escape),
             }
         };
@@ -259,6 +261,7 @@ impl Readiness {
         Readiness {
             quorum: roster.is_quorum(),
             ready: ready.count(),
+            confirmed: roster.confirmed(),
             validators: all().count(),
             power: sum(&mut roster.ready().map(|validator| validator.power)),
             power_of_all: sum(&mut all().map(|validator| validator.power)),

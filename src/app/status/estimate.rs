@@ -16,6 +16,7 @@ pub(super) const STILL_SECONDS: u64 = 10;
 
 /// When it ends.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Estimate {
     /// Until this node has everything, as it goes now; null where it has, or where that is not known.
     pub own_seconds: Option<u64>,
@@ -29,6 +30,7 @@ pub struct Estimate {
 
 /// What everything waits for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Limit {
     /// What it is.
     pub by: By,
@@ -71,6 +73,8 @@ pub enum By {
     Attestation,
     /// Old validators that hold another state.
     Dissent,
+    /// New validators whose started nodes do not hold what was signed.
+    Alarm,
     /// New validators that are not ready.
     Readiness,
 }
@@ -126,6 +130,8 @@ pub(super) struct Seen {
     /// Old validators that have not spoken, where more must; and those that dissent, where the rule cannot be met any more.
     pub(super) silent: Vec<String>,
     pub(super) lost: Vec<String>,
+    /// New validators whose started nodes do not hold what was signed.
+    pub(super) differing: Vec<String>,
     /// New validators that are not ready.
     pub(super) not_ready: Vec<String>,
     pub(super) quorum: bool,
@@ -170,6 +176,9 @@ impl Seen {
     fn cause(&self) -> (By, Vec<String>) {
         if !self.lost.is_empty() {
             return (By::Dissent, self.lost.clone());
+        }
+        if !self.differing.is_empty() {
+            return (By::Alarm, self.differing.clone());
         }
         if self.members == 0 && (!self.manifest || self.own.left > 0 || self.watches || self.single_bytes > 0) {
             return (By::NoMember, Vec::new());
@@ -261,6 +270,7 @@ fn words(by: By, who: &[String], quorum: bool) -> String {
         By::Check => "the check on this machine".to_owned(),
         By::Attestation => format!("{} about the old state: {names}", theirs("word")),
         By::Dissent => format!("{}, so that nobody may set a root up: {names}", theirs("DISSENT")),
+        By::Alarm => format!("ALARM: what was signed is not what the started node of {names} holds"),
         By::Readiness if quorum => format!("nothing more to make blocks; not ready yet: {names}"),
         By::Readiness => {
             let are = if who.len() == 1 { "is" } else { "are" };
@@ -365,6 +375,8 @@ mod tests {
         seen.not_ready.clear();
         assert_eq!(seen.estimate(), Estimate { limit: seen.limit(), ..Estimate::default() });
         assert_eq!(seen.estimate().limit.by, By::Nothing);
+        seen.differing = names(&["other"]);
+        assert_eq!(seen.estimate().limit.words, "ALARM: what was signed is not what the started node of other holds");
         // A dissent goes before everything.
         seen.lost = names(&["bad"]);
         assert_eq!(seen.estimate().limit.by, By::Dissent);

@@ -280,7 +280,7 @@ impl Sampler {
             received_bytes: member.received_bytes,
             answer_ms: member.flight.map(|flight| u64::try_from(flight.as_millis()).unwrap_or(u64::MAX)),
             seconds: (growth.left > 0 && growth.rate >= 1.0).then(|| (growth.left as f64 / growth.rate).ceil() as u64),
-            ready: seat.is_some_and(|seat| seat.stage.is_some()),
+            ready: seat.is_some_and(|seat| seat.ready),
         }
     }
 
@@ -306,6 +306,9 @@ impl Sampler {
             checks: known.checks(),
             silent: known.attestations.as_ref().map(super::Attestations::silent).unwrap_or_default(),
             lost: known.attestations.as_ref().map(super::Attestations::lost).unwrap_or_default(),
+            differing: (known.readiness.iter().flat_map(|readiness| readiness.differing()))
+                .map(|seat| seat.name.clone())
+                .collect(),
             not_ready: missing.map(|seat| seat.name.clone()).collect(),
             quorum: known.readiness.as_ref().is_some_and(|readiness| readiness.quorum),
         }

@@ -17,6 +17,9 @@ impl Status {
         if self.attestations.as_ref().is_some_and(|attested| attested.verdict == "lost") {
             return Next::SettleDissent;
         }
+        if by == By::Alarm {
+            return Next::StopDifferingNode;
+        }
         if !self.running {
             return self.step_of_directory();
         }
@@ -79,6 +82,8 @@ mod tests {
         let mut node = status(Role::Join, By::Lines);
         node.readiness = Some(Readiness { quorum: true, ..Readiness::default() });
         assert_eq!(node.step(), Next::StartTogether);
+        node.estimate.limit.by = By::Alarm;
+        assert_eq!(node.step(), Next::StopDifferingNode);
         node.attestations = Some(Attestations { verdict: "lost".to_owned(), ..Attestations::default() });
         assert_eq!(node.step(), Next::SettleDissent);
     }

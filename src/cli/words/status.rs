@@ -257,19 +257,16 @@ impl Page {
         let enough = if all.quorum { "enough to make blocks" } else { "more than 2/3 are needed" };
         let bar = bar(all.power, all.power_of_all);
         self.row("ready", &format!("{bar} {} of {}", all.ready, count(all.validators as u64, "validator")));
-        self.row("", &format!("power {} of {}: {enough}", all.power, all.power_of_all));
+        let confirmed = if all.confirmed > 0 { format!("; {} confirmed", all.confirmed) } else { String::new() };
+        self.row("", &format!("power {} of {}: {enough}{confirmed}", all.power, all.power_of_all));
+        for seat in all.differing().take(LISTED_MAX) {
+            let parts = text::first_few(&seat.differs, LISTED_MAX);
+            self.row("  ALARM", &format!("the started node of {} does NOT hold what was signed: {parts}", seat.name));
+        }
         let missing: Vec<String> =
             all.missing().map(|seat| format!("{}{}", seat.name, if seat.leader { " (leads)" } else { "" })).collect();
         if !missing.is_empty() {
             self.row("  not yet", &text::first_few(missing, LISTED_MAX));
-        }
-        let confirmed = all.seats.iter().filter(|seat| seat.stage.as_deref() == Some("confirmed")).count();
-        if confirmed > 0 {
-            self.row("confirmed", &format!("{} after the start", count(confirmed as u64, "node")));
-        }
-        for seat in all.seats.iter().filter(|seat| !seat.differs.is_empty()).take(LISTED_MAX) {
-            let parts = text::first_few(&seat.differs, LISTED_MAX);
-            self.row("  ALARM", &format!("the started node of {} does NOT hold what was signed: {parts}", seat.name));
         }
     }
 }
@@ -359,6 +356,20 @@ mod tests {
     fn a_dissent_stands_there_with_its_table() {
         let lead = recorded(include_str!("status/dissent.json"));
         assert_eq!(screen(&lead, 80), include_str!("status/dissent.80.txt"));
+    }
+
+    #[test]
+    fn a_started_node_that_holds_something_else_is_an_alarm() {
+        let mut status = recorded(include_str!("status/lead.json"));
+        let readiness = status.readiness.as_mut().unwrap();
+        readiness.confirmed = 2;
+        let seat = &mut readiness.seats[0];
+        (seat.stage, seat.differs) = (Some("differs".to_owned()), vec!["main.accounts".to_owned()]);
+        let screen = screen(&status, 80);
+        let alarm =
+            "  ALARM      the started node of 5235f2f8 does NOT hold what was signed:\n             main.accounts\n";
+        assert!(screen.contains(alarm), "{screen}");
+        assert!(screen.contains("needed; 2 confirmed\n"), "{screen}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::fs;
 use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 
+use super::status;
 use crate::common::{GuardedRecording, Party, data, server};
 
 /// What real kwild made of the recorded snapshot, as the one validator of an edited genesis.
@@ -44,14 +45,11 @@ fn what_a_started_node_holds_is_told_to_the_swarm() {
     let found = validator.run(&confirm);
     assert!(found.code == 3 && found.stderr.contains("ledger.accts"), "{found:?}");
     publish.wait_for_words("does NOT hold what was signed: ledger.accts");
-    let watch = lead.spawn(&["status", "--dir", "snaps", "--watch"]);
-    let shows = |words: [&str; 2]| {
-        watch.wait_for(words[0], |stdout, _| {
-            let last = stdout.rsplit("as of ").next().unwrap_or_default();
-            words.iter().all(|words| last.contains(words)).then_some(())
-        });
-    };
-    shows(["ALARM", "0 of 1 validator"]);
+    let watching = status::watch(&lead, "snaps");
+    let alarm = status::wait_for(&watching, "the alarm", |status| status["estimate"]["limit"]["by"] == "alarm");
+    let seat = &alarm["readiness"]["seats"][0];
+    assert!(seat["ready"] == false && seat["differs"][0] == "ledger.accts", "{alarm}");
+    assert!(alarm["next"].as_str().unwrap().contains("stops its node"), "{alarm}");
     // Nothing is said where that is not wanted.
     change("- 1");
     let silent = validator.run(&[&confirm[..], &["--no-tell"]].concat()).done();
@@ -60,8 +58,9 @@ fn what_a_started_node_holds_is_told_to_the_swarm() {
     join.stop(Signal::SIGTERM).done();
     let found = validator.run(&confirm).done();
     assert!(found.stderr.contains("signed, and told to the swarm"), "{found:?}");
-    shows(["1 of 1 validator", "confirmed    1 node"]);
-    watch.stop(Signal::SIGTERM);
+    let status = status::wait_for(&watching, "that it is well again", |status| status["readiness"]["confirmed"] == 1);
+    assert_eq!(status["readiness"]["ready"], 1, "{status}");
+    watching.stop(Signal::SIGINT).done();
     let log = publish.stop(Signal::SIGTERM).done().stderr;
     assert_eq!(log.matches("confirmed: the started node of ").count(), 2, "{log}");
     // Nobody is there, and it is kept.

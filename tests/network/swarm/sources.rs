@@ -75,6 +75,9 @@ async fn is_dropped(words: &str, act: impl AsyncFnOnce(&World, &mut Hostile, u64
         let (request, chunks) = hostile.is_asked().await;
         act(&world, &mut hostile, request, chunks).await;
         says(&mut fetcher.handle, &[short_peer(&hostile.id()).as_str(), words]).await;
+        // Whoever asks how it stands is told so, too.
+        let seen = fetcher.handle.viewer().view().await.unwrap();
+        assert_eq!(seen.kept_out, [format!("peer {}", short_peer(&hostile.id()))]);
         let seed = seed(&world, world.config(TCP, std::slice::from_ref(&fetcher.address))).await;
         let warnings = fetcher.finish(&world).await;
         assert!(warnings.iter().all(|warning| !warning.contains(&short_peer(&seed.id))), "{warnings:?}");
