@@ -80,21 +80,21 @@ fn warnings(handle: &mut Handle) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_not_be_read_yet_stays_with_its_sender() {
-    let world = World::new(300);
-    let size = world.snapshot.len() as u64;
+async fn no_more_is_read_than_may_be() {
+    let world = World::new(20);
     let mut seed = seed(&world, world.config(TCP, &[])).await;
     let rate_limits = download(200_000);
     let config = Config { rate_limits, ..world.config(TCP, std::slice::from_ref(&seed.address)) };
     let dir = tempfile::tempdir().unwrap();
+    let began = clock::now();
     within(async {
         let mut fetcher = swarm::start(config).await.unwrap();
         let _writer = start_fetch(&world, &mut fetcher, dir.path()).await;
         wait_for("two chunks", || fetcher.status().have_bytes >= 2 * CHUNK as u64);
-        let (sent, received) = (seed.handle.status().sent_bytes, fetcher.status().received_bytes);
-        // What is between them is in sockets and in the first window of a stream, not in the fetcher's memory.
-        assert!(sent < size / 3, "{sent} of {size} bytes have left the seed, and {received} were read");
-        assert!(received < size / 3, "{received} of {size} bytes were read");
+        let received = fetcher.status().received_bytes;
+        // A fifth of a second may be caught up on, and a slice is read before it is paid.
+        let most = (began.elapsed() + Duration::from_millis(300)).as_secs_f64() * 200_000.0;
+        assert!((received as f64) < most, "{received} bytes were read, and {most} might have been");
         let said = [warnings(&mut seed.handle), warnings(&mut fetcher)].concat();
         assert!(said.is_empty(), "{said:?}");
     })
