@@ -116,6 +116,26 @@ install_packages() {
     [ "${#packages[@]}" -eq 0 ] || die "still missing after the installation: ${packages[*]}"
 }
 
+# A browser without a screen, in which the status page is looked at. Some systems have no package of it, and in some containers it
+# does not start: then that is not done.
+have_browser() {
+    local name
+    for name in chromium google-chrome; do
+        command -v "$name" >/dev/null 2>&1 || continue
+        timeout 60 "$name" --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --dump-dom about:blank \
+            </dev/null >/dev/null 2>&1 && return 0
+    done
+    return 1
+}
+install_browser() {
+    local as_root=()
+    have_browser && return 0
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    say "installing chromium"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --quiet chromium >&2 || true
+    have_browser
+}
+
 # A Rust toolchain that is new enough. Never installed by us, but rustup may add a component.
 need_rust() {
     local wanted found

@@ -196,8 +196,8 @@ pub async fn check(options: CheckOptions) -> Result<MachineReport> {
         },
         kwild,
     };
-    let (place, old) = (settings.place(), collation.as_ref());
-    let mut checks = judge_server(&access, expected, old, &place, &settings.user, &settings.dbname);
+    let place = settings.place();
+    let mut checks = judge_server(&access, expected, &settings.new_database(collation.as_ref()), &place);
     checks.extend(more);
     if let Some(looked) = looked {
         checks.extend(judge_looked(looked, &peers, expected));

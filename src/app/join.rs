@@ -21,11 +21,7 @@ use tokio::runtime::Handle;
 
 pub use self::agree::OldState;
 pub use self::then::Program;
-use self::{
-    agree::Agreeing,
-    next::{DatabaseSeen, NextSteps},
-    preflight::Preflight,
-};
+use self::{agree::Agreeing, next::NextSteps, preflight::Preflight};
 use super::{
     check::{self, MachineReport},
     clean,
@@ -33,6 +29,7 @@ use super::{
     files::read_private_key,
     meet::{self, WaitFor},
     node::{Node, SwarmOptions},
+    node_database::NodeDatabase,
     peers::{self, Company, PeersOf},
     state::StateDirectory,
 };
@@ -374,7 +371,8 @@ async fn result_of(
 ) -> Joined {
     let Served::Fetched(complete) = &joining.served else { unreachable!("it was fetched just now") };
     let manifest = complete.manifest.manifest();
-    let database = DatabaseSeen::look(&initialised.root, manifest, progress).await;
+    let database =
+        NodeDatabase::look(initialised.family, &initialised.root, manifest.collation.as_ref(), progress).await;
     let peers = joining.company.peers().clone();
     let steps = NextSteps {
         family: initialised.family,
@@ -388,7 +386,7 @@ async fn result_of(
         next: steps.advice(),
         may_start: steps.may_start(),
         certificate: joining.certificate(),
-        database_ready: database.is_ready(&initialised.root),
+        database_ready: database.is_ready(),
         database: database.words,
         peers,
         attestations: complete.node.tally(),
@@ -472,7 +470,7 @@ async fn on_finished_root(
     let genesis = crate::snapshot::read_genesis(&root.join(GENESIS_FILE_NAME))?;
     let seat = Initialised::seat(&genesis, &key)?;
     let manifest = signed.manifest();
-    let database = DatabaseSeen::look(&root, manifest, progress).await;
+    let database = NodeDatabase::look(family, &root, manifest.collation.as_ref(), progress).await;
     let peers = joining.company.peers().clone();
     let steps = NextSteps {
         family,
@@ -486,7 +484,7 @@ async fn on_finished_root(
         next: steps.advice(),
         may_start: steps.may_start(),
         certificate: joining.certificate(),
-        database_ready: database.is_ready(&root),
+        database_ready: database.is_ready(),
         database: database.words,
         peers,
         attestations: joining.served.node().tally(),

@@ -15,6 +15,8 @@ mod kept;
 pub mod manifest;
 pub mod meet;
 pub mod node;
+mod node_database;
+pub mod page;
 pub mod peers;
 pub mod publish;
 pub mod rehearse;

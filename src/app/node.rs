@@ -16,6 +16,7 @@ use tokio::time::timeout;
 use self::against::Against;
 use super::{
     kept::KeptStatements,
+    page::{Page, PageOptions},
     state::StateDirectory,
     status::{Board, Reporter},
     voices::Voices,
@@ -68,6 +69,8 @@ pub struct SwarmOptions {
     pub statements: Vec<Vec<u8>>,
     /// Where the node writes down how it stands, for those who ask.
     pub board: Board,
+    /// Where the node shows how it stands to browsers and other programs; `None`: nowhere.
+    pub page: Option<PageOptions>,
 }
 
 impl Default for SwarmOptions {
@@ -84,6 +87,7 @@ impl Default for SwarmOptions {
             timeout: None,
             statements: Vec::new(),
             board: Board::default(),
+            page: None,
         }
     }
 }
@@ -122,6 +126,7 @@ pub struct Node {
     names: BTreeMap<String, String>,
     board: Board,
     reporter: Reporter,
+    _page: Option<Page>,
 }
 
 /// What a step of waiting brought.
@@ -181,10 +186,15 @@ impl Node {
         let served = (!board.only_watches()).then(|| private.path());
         board.begins(identity.peer_id(), served.map(durable::parent));
         let reporter = Reporter::start(&board, handle.viewer(), served.map(Path::to_owned), progress);
+        let page = match options.page {
+            Some(page) => Some(Page::of_node(page, private, &board, reporter.watch(), progress).await?),
+            None => None,
+        };
         Ok(Node {
             handle,
             board,
             reporter,
+            _page: page,
             addresses: Vec::new(),
             external: options.external.clone(),
             early: VecDeque::new(),

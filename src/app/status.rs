@@ -21,6 +21,7 @@ pub use self::{
     estimate::{By, Estimate, Limit},
     sample::Reporter,
 };
+use crate::base::Advice;
 
 /// The form of [`Status`]; a reader refuses one that it does not know.
 pub const VERSION: u32 = 1;
@@ -265,10 +266,30 @@ pub struct Seat {
     pub power: u64,
     /// It leads the new network.
     pub leader: bool,
-    /// How far it is, as it signed: `root-ready` or `confirmed`; null: it has said nothing.
+    /// How far it is, as it signed: `root-ready`, `confirmed`, or `differs`: its started node does not hold what was signed, and
+    /// it counts as not ready; null: it has said nothing.
     pub stage: Option<String>,
+    /// The tables and other parts that its started node holds otherwise.
+    pub differs: Vec<String>,
     /// The version of the kwild that will run there; null where it does not say.
     pub kwild_version: Option<String>,
+}
+
+/// A status with what its operator does next, in words: what is told outside.
+#[derive(Debug, Serialize)]
+pub struct Told<'a> {
+    /// How it stands.
+    #[serde(flatten)]
+    pub status: &'a Status,
+    /// What the operator does next.
+    pub next: String,
+}
+
+impl<'a> Told<'a> {
+    /// A status, with its next step in these words.
+    pub fn new(status: &'a Status, words: impl FnOnce(&Advice) -> String) -> Self {
+        Told { status, next: words(&status.next()) }
+    }
 }
 
 impl Chunks {
@@ -281,6 +302,6 @@ impl Chunks {
 impl Readiness {
     /// Those that have said nothing yet.
     pub fn missing(&self) -> impl Iterator<Item = &Seat> {
-        self.seats.iter().filter(|seat| seat.stage.is_none())
+        self.seats.iter().filter(|seat| seat.stage.is_none() || !seat.differs.is_empty())
     }
 }

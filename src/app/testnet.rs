@@ -1,4 +1,5 @@
-//! `setup testnet`: the roots of a whole network at once, new or from a snapshot; all of them or none.
+//! `setup testnet`: the roots of a whole network at once, new or from a snapshot; all of them or none. Databases are only
+//! looked at: the command that makes a missing one is told.
 
 use std::{
     ffi::OsString,
@@ -13,14 +14,15 @@ use kwil_formats::{
         genesis::{Genesis, fresh::Fresh, testnet::key_type},
         key::PrivateKey,
     },
-    judge::quote::shell_word,
+    judge::collation::Collation,
 };
 use rand::{TryRngCore, rngs::OsRng};
 use serde::Serialize;
 
-use super::setup::init;
+use super::{files::read_manifest, node_database::NodeDatabase, setup::init, source::Source};
 use crate::{
-    base::{Context, Error, Next, Progress, Result, durable, task::CancellationToken},
+    base::{Advice, Context, Error, Next, Progress, Result, durable, task::CancellationToken},
+    manifest::MANIFEST_FILE_NAME,
     setup::{
         self, GenesisSource, InitOptions, KeySource, NodeConfig, SnapshotSource, key_file_name,
         testnet::{Hosts, Layout, Node, check_count, own_keys, plan},
@@ -66,6 +68,8 @@ pub struct TestnetOptions {
     pub fund_validators: bool,
     /// Keys and values for the config.toml of every node.
     pub config: Vec<(String, String)>,
+    /// How the databases are to order text: as the old network's, where that is known.
+    pub collation: Option<Collation>,
     /// Where progress goes.
     pub progress: Progress,
     /// Ends the work.
@@ -85,14 +89,19 @@ pub struct TestnetNode {
     pub validator: bool,
     /// v0.10: whether it proposes the blocks.
     pub leader: bool,
-    /// The name of its database, which has yet to be made.
+    /// The name of its database.
     pub dbname: String,
-    /// The shell command that makes that database.
-    pub create: String,
+    /// What is in that database, or why nobody knows.
+    pub database: String,
+    /// The shell command that makes it; `None` where it is there.
+    pub create: Option<String>,
     /// The port of its RPC server.
     pub rpc_port: u16,
     /// The shell command that starts it.
     pub start: String,
+    /// What its operator does next, in order.
+    #[serde(skip)]
+    pub next: Vec<Advice>,
 }
 
 /// What `setup testnet` made.
@@ -115,26 +124,66 @@ pub struct Testnet {
     pub rehearsal: bool,
 }
 
-/// The shell command that makes the node's database; `config` is that of all nodes.
-fn create_database_command(family: Family, node: &Node, config: &[(String, String)]) -> String {
-    let said = |v09: &str, v010: &str, default: &str| {
-        let key = if family == Family::V09 { v09 } else { v010 };
-        let value = config.iter().rev().find(|(name, _)| name == key).map_or(default, |(_, value)| value);
-        shell_word(value)
+/// How the database of an existing network orders text: by the manifest that was signed with its genesis, the one that is named
+/// or the one that lies beside the genesis, else by what was kept when its snapshot was made on this machine; `None` where
+/// none of them tells.
+///
+/// # Errors
+/// When the manifest cannot be read; refused where it was signed for another state.
+pub fn old_collation(path: &Path, genesis: &Genesis, manifest: Option<&Path>) -> Result<Option<Collation>> {
+    let beside = durable::parent(path).join(MANIFEST_FILE_NAME);
+    let Some(path) = manifest.or(beside.is_file().then_some(beside.as_path())) else {
+        return Ok(genesis.state_hash().and_then(|hash| Source::read(hash).collation));
     };
-    let port = match node.database_port {
-        Some(port) => port.to_string(),
-        None => said("app.pg_db_port", "db.port", "5432"),
-    };
-    let (host, user) = (said("app.pg_db_host", "db.host", "127.0.0.1"), said("app.pg_db_user", "db.user", "kwild"));
-    format!("createdb -h {host} -p {port} -U {user} {}", shell_word(&node.dbname))
+    let signed = read_manifest(path)?;
+    if genesis.state_hash() != Some(signed.state_hash) {
+        return Err(Error::refused(format!("{} was signed for another state than the genesis pins", path.display()))
+            .hint("give the genesis and the manifest that belong together"));
+    }
+    Ok(signed.collation)
+}
+
+/// Makes every root, gives the directory its name, and looks at the nodes' databases where they are on this machine.
+///
+/// # Errors
+/// When the directory is there already, or any root cannot be made; then nothing stands under its name.
+pub async fn testnet(options: TestnetOptions) -> Result<Testnet> {
+    let (like, progress, cancel) = (options.collation.clone(), options.progress.clone(), options.cancel.clone());
+    let mut made =
+        tokio::task::spawn_blocking(move || make(options)).await.or_failed(|| "making the roots was ended")??;
+    let (family, mut not_looked_at) = (made.family, None);
+    if !made.shared {
+        not_looked_at = Some("not looked at: the node runs on another machine");
+    }
+    for node in &mut made.nodes {
+        let look = NodeDatabase::look(family, &node.root, like.as_ref(), &progress);
+        let database = match not_looked_at {
+            Some(why) => NodeDatabase::unknown(family, &node.root, why, like.as_ref()),
+            None => match cancel.run_until_cancelled(look).await {
+                Some(database) => database,
+                None => NodeDatabase::unknown(family, &node.root, "not looked at: interrupted", like.as_ref()),
+            },
+        };
+        if database.is_unknown() {
+            // Whoever waited once for a server that is silent need not do so for each node.
+            not_looked_at = Some("not looked at: nor was the one before");
+        }
+        node.next = database.advice().into_iter().collect();
+        if !database.is_anothers() {
+            let root = setup::shell_path(&node.root);
+            node.next.extend([Next::CheckRoot { root }.into(), setup::start_command(family, &node.root).into()]);
+        }
+        node.create = database.createdb().map(str::to_owned);
+        node.database = database.words;
+    }
+    Ok(made)
 }
 
 /// Makes every root, then gives the directory its name.
 ///
 /// # Errors
 /// When the directory is there already, or any root cannot be made; then nothing stands under its name.
-pub fn testnet(options: TestnetOptions) -> Result<Testnet> {
+fn make(options: TestnetOptions) -> Result<Testnet> {
     let output = std::path::absolute(&options.output).or_failed(|| "cannot find the current directory")?;
     let family = options.layout.family;
     if options.validators == 0 {
@@ -198,7 +247,9 @@ pub fn testnet(options: TestnetOptions) -> Result<Testnet> {
                     validator: made.validator.is_some(),
                     leader: made.validator.as_ref().is_some_and(|seat| seat.leader),
                     dbname: node.dbname.clone(),
-                    create: create_database_command(family, node, &work.config),
+                    database: String::new(),
+                    create: None,
+                    next: Vec::new(),
                     rpc_port: node.ports.iter().find(|(what, _)| *what == "rpc").map_or(0, |(_, port)| *port),
                 }
             })

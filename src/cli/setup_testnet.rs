@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     app::testnet::{self, Beginning, TestnetOptions},
-    base::{Context, Error, Result},
+    base::{Error, Result},
     setup::{
         self,
         testnet::{Hosts, Layout},
@@ -45,6 +45,10 @@ pub(crate) struct TestnetArgs {
     /// The snapshot that this genesis pins, gzip or plain SQL
     #[arg(short = 's', long, value_name = "FILE", requires = "genesis")]
     genesis_state: Option<PathBuf>,
+    /// The manifest signed for this genesis, which tells how databases order text [default: the one beside --genesis, else
+    /// what was kept when the snapshot was made here]
+    #[arg(long, value_name = "FILE", requires = "genesis")]
+    manifest: Option<PathBuf>,
     /// v0.9 or v0.10 [default: that of --genesis, else v0.10]
     #[arg(long, value_name = "FAMILY")]
     family: Option<Family>,
@@ -143,6 +147,10 @@ impl TestnetArgs {
             session.progress.warning("a password on the command line can be seen by every user of this machine");
         }
         let layout = self.layout(family);
+        let collation = match (&self.genesis, &given) {
+            (Some(path), Some(genesis)) => testnet::old_collation(path, genesis, self.manifest.as_deref())?,
+            _ => None,
+        };
         let beginning = match given {
             Some(genesis) => {
                 self.refuse_beside_genesis()?;
@@ -158,13 +166,11 @@ impl TestnetArgs {
             beginning,
             fund_validators: self.gas && family == Family::V09,
             config,
+            collation,
             progress: session.progress.clone(),
             cancel: session.cancel.clone(),
         };
-        let made = tokio::task::spawn_blocking(move || testnet::testnet(options))
-            .await
-            .or_failed(|| "setup testnet ended")??;
-        session.output.result(&made)
+        session.output.result(&testnet::testnet(options).await?)
     }
 
     /// Refuses flags that this family's own command of Kwil does not have.

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::status::{
-        Board, Role, Status,
+        Board, Role, Status, Told,
         ask::{self, ObserveOptions},
     },
     base::{Context, Error, Progress, Result},
@@ -82,15 +82,7 @@ impl StatusArgs {
     }
 }
 
-/// What is printed of a status: itself, and what its operator does next.
-#[derive(Debug, Serialize)]
-struct StatusResult<'a> {
-    #[serde(flatten)]
-    status: &'a Status,
-    next: String,
-}
-
-impl fmt::Display for StatusResult<'_> {
+impl fmt::Display for Told<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&words::status::lines(self.status, &self.next, SIZE.0).join("\n"))
     }
@@ -98,7 +90,7 @@ impl fmt::Display for StatusResult<'_> {
 
 #[derive(Serialize)]
 struct Line<'a> {
-    result: StatusResult<'a>,
+    result: Told<'a>,
     error: &'static str,
 }
 
@@ -113,18 +105,18 @@ struct Shown<'a> {
 impl Shown<'_> {
     /// Prints a status; false where nobody reads it any more.
     fn show(&mut self, status: &Status) -> Result<bool> {
-        let next = words::advice(&status.next());
+        let told = Told::new(status, words::advice);
         let json = self.session.output.format() == OutputFormat::Json;
         if !self.watch && json {
-            return self.session.output.result(&StatusResult { status, next }).map(|()| true);
+            return self.session.output.result(&told).map(|()| true);
         }
         if json {
-            let line = Line { result: StatusResult { status, next }, error: "" };
+            let line = Line { result: told, error: "" };
             return print(&serde_json::to_string(&line).or_failed(|| "cannot write the status as JSON")?);
         }
         let terminal = io::stdout().is_terminal();
         let (columns, rows) = if terminal { size() } else { SIZE };
-        let lines = words::status::lines(status, &next, columns);
+        let lines = words::status::lines(status, &told.next, columns);
         if !self.watch {
             return print(&lines.join("\n"));
         }

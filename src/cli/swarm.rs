@@ -1,16 +1,17 @@
 //! The flags of every command that enters a swarm, and `seed` and `fetch`.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Session, manifest::StateArgs, ticket::TicketArgs, values::Rate};
+use super::{Session, manifest::StateArgs, ticket::TicketArgs, values::Rate, words};
 use crate::{
     app::{
         fetch::{self, Complete, FetchOptions},
         meet::WaitFor,
         node::SwarmOptions,
+        page::PageOptions,
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
@@ -53,6 +54,10 @@ pub(crate) struct SwarmArgs {
     /// Give up (exit 5) when no byte has come for this long, such as 30m [default: never]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
+    /// Show a live page of how it stands, and numbers for machines (/metrics, /api/v1/status), on this address; on another one
+    /// than of this machine itself (127.0.0.1) for those who have its token
+    #[arg(long, value_name = "ADDR:PORT")]
+    status_addr: Option<SocketAddr>,
     /// Statement of an old validator to pass on, as `snapshot attest` wrote it (repeatable)
     #[arg(long = "attestation", value_name = "FILE")]
     statements: Vec<PathBuf>,
@@ -78,6 +83,7 @@ impl SwarmArgs {
             },
             timeout: self.timeout,
             board: session.board.clone(),
+            page: self.status_addr.map(|address| PageOptions { address, words: words::advice }),
         })
     }
 }

@@ -15,7 +15,7 @@ use crate::base::{Error, Result, text::escape};
 /// # Errors
 /// When the server cannot be reached, or refuses: the role may not, the database is there, the locale is not.
 pub async fn create(settings: &Settings, like: Option<&Collation>) -> Result<String> {
-    let statement = create_statement(settings, like);
+    let statement = settings.new_database(like).statement();
     let mut refused = None;
     for dbname in MAINTENANCE {
         let other = Settings { dbname: dbname.to_owned(), ..settings.clone() };
@@ -38,14 +38,4 @@ pub async fn create(settings: &Settings, like: Option<&Collation>) -> Result<Str
         };
     }
     Err(refused.unwrap_or_else(|| Error::failed("the server has no database to connect to")))
-}
-
-fn create_statement(settings: &Settings, like: Option<&Collation>) -> String {
-    let identifier = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    let clauses = like.map_or_else(|| "ENCODING 'UTF8'".to_owned(), Collation::create_clauses);
-    format!(
-        "CREATE DATABASE {} OWNER {} TEMPLATE template0 {clauses}",
-        identifier(&settings.dbname),
-        identifier(&settings.user)
-    )
 }

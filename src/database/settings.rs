@@ -10,6 +10,7 @@ use std::{
     str::FromStr,
 };
 
+use kwil_formats::judge::collation::{Collation, NewDatabase};
 use zeroize::Zeroizing;
 
 use super::pgpass::{self, Wanted};
@@ -311,6 +312,11 @@ impl Settings {
     /// Whether `host` names the directory of a unix socket.
     pub fn is_socket(&self) -> bool {
         self.host.starts_with('/')
+    }
+
+    /// The database of these settings where it is yet to be made, ordered as `like` where that is known.
+    pub fn new_database<'a>(&'a self, like: Option<&'a Collation>) -> NewDatabase<'a> {
+        NewDatabase { host: &self.host, port: self.port, user: &self.user, dbname: &self.dbname, like }
     }
 
     /// Where the server is, as messages name it: `HOST:PORT`, or the path of the unix socket.

@@ -17,6 +17,8 @@ const LATE_MAX: u32 = 6;
 const LATE_SHARE: u32 = 100;
 /// Places looked at for the rarest chunk that a peer has.
 const PROBES: usize = 64;
+/// Chunks that nobody can be asked for now, of which others are looked at before it is left for another time.
+const ORPHANS_WAITING_MAX: usize = 8;
 
 impl Scheduler {
     /// Whether one more chunk may come from the peer: no single one takes all of what may come.
@@ -166,22 +168,30 @@ impl Scheduler {
 
     /// Those who declined it elsewhere do not suggest it again.
     fn pull_orphans(&mut self, now: Time) {
-        while (self.in_flight.len() as u32) < self.intake.limit() {
-            let Some(chunk) = self.orphans.pop_front() else { return };
+        let mut waiting = Vec::new();
+        while (self.in_flight.len() as u32) < self.intake.limit() && waiting.len() < ORPHANS_WAITING_MAX {
+            let Some(chunk) = self.orphans.pop_front() else { break };
             if self.have.contains(chunk) || self.in_flight.contains_key(&chunk) {
                 continue;
             }
-            let able = self.peers.iter().filter(|(_, p)| p.has.contains(chunk) && !p.receiving.contains(&chunk));
-            let able = able.filter(|(_, p)| self.has_room_for(p));
+            let having = || self.peers.iter().filter(|(_, p)| p.has.contains(chunk) && !p.receiving.contains(&chunk));
+            let able = having().filter(|(_, p)| self.has_room_for(p));
             // A seed's line has more to do, and not everyone asks the same one.
             let best = able.max_by_key(|(id, p)| {
                 let chance = (**id ^ u64::from(chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
                 (p.stalls == 0, !p.came_complete, Reverse(p.asked.len()), chance)
             });
-            let Some(id) = best.map(|(id, _)| *id) else { continue };
+            let Some(id) = best.map(|(id, _)| *id) else {
+                // Whoever has it may have been silent, and is asked for one at a time until something comes again.
+                if having().next().is_some() {
+                    waiting.push(chunk);
+                }
+                continue;
+            };
             self.book(now, id, chunk);
             self.request(id, vec![chunk]);
         }
+        waiting.into_iter().rev().for_each(|chunk| self.orphans.push_front(chunk));
     }
 
     /// Asks a peer that never suggests anything, one chunk at first, more as they come. Whoever does suggest has its reasons not to
@@ -238,5 +248,51 @@ impl Scheduler {
             self.book(now, id, chunk);
             self.request(id, vec![chunk]);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{manifest::ChunkSet, schedule::Input};
+
+    fn requests(node: &mut Scheduler) -> Vec<(u64, Vec<u32>)> {
+        let effects = std::iter::from_fn(|| node.poll_effect());
+        let asked = effects.filter_map(|effect| match effect {
+            Effect::Request(1, request, chunks) => Some((request, chunks)),
+            _ => None,
+        });
+        asked.collect()
+    }
+
+    /// It stood still for long with all of the rest on its way from it, and comes back.
+    #[test]
+    fn what_an_only_source_owed_when_it_stood_still_is_asked_of_it_again_as_soon_as_something_comes() {
+        let mut node = Scheduler::new(ChunkSet::empty(10), 1, 64, 7);
+        let mut now = Duration::from_secs(1);
+        node.handle(now, Input::Connected(1));
+        node.handle(now, Input::Haves(1, vec![0..10]));
+        node.handle(now, Input::Suggested(1, vec![0..10]));
+        let [(first, all)] = &requests(&mut node)[..] else { panic!("one request") };
+        assert_eq!(all.len(), 10);
+        let first = *first;
+        for chunk in 0..5 {
+            assert_eq!(node.offered(now, 1, chunk, first), crate::schedule::Expect::Wanted);
+            node.handle(now, Input::Stored(1, chunk));
+        }
+        let mut again = Vec::new();
+        for _ in 0..300 {
+            now += Duration::from_millis(100);
+            node.handle(now, Input::Tick);
+            again.extend(requests(&mut node));
+        }
+        assert_eq!(again.iter().map(|(_, chunks)| chunks.len()).sum::<usize>(), 1, "one at a time: {again:?}");
+        let (request, chunk) = (again[0].0, again[0].1[0]);
+        node.handle(now, Input::Refused { peer: 1, request: first, ranges: vec![5..10], lost: false });
+        assert_eq!(node.offered(now, 1, chunk, request), crate::schedule::Expect::Wanted);
+        node.handle(now, Input::Progress(1, 1));
+        node.handle(now, Input::Stored(1, chunk));
+        let rest: usize = requests(&mut node).iter().map(|(_, chunks)| chunks.len()).sum();
+        assert_eq!(rest, 4);
     }
 }

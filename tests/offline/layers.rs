@@ -36,11 +36,14 @@ const KWIL: &str = "kwil/";
 const PURE: [&str; 6] = ["kwil/base", "kwil/formats", "kwil/dump", "kwil/judge", "manifest", "schedule"];
 
 /// Paths that only some places may name: the path's beginning, and who may (a room, or a file).
-const OWNED: [(&str, &[&str]); 19] = [
+const OWNED: [(&str, &[&str]); 22] = [
     ("libp2p", &["swarm/"]),
     ("libp2p_stream", &["swarm/"]),
     ("tokio_postgres", &["database/"]),
     ("postgres_protocol", &["database/"]),
+    ("hyper", &["app/page.rs", "app/page/"]),
+    ("hyper_util", &["app/page.rs", "app/page/"]),
+    ("http_body_util", &["app/page.rs", "app/page/"]),
     ("clap", &["cli/"]),
     ("console", &["cli/"]),
     ("std::io::stdout", &["cli/"]),
@@ -343,6 +346,8 @@ mod checker {
                 "tokio_postgres",
             ),
             ("#[derive(clap::Args)] struct A;", "cli/a.rs", "app/a.rs", "clap"),
+            ("use hyper::Request;", "app/page/answer.rs", "app/status.rs", "hyper"),
+            ("use http_body_util::Full;", "app/page.rs", "swarm/mod.rs", "http_body_util"),
             ("use prost::Message as _;", "manifest/wire.rs", "manifest/mod.rs", "prost"),
             ("fn f() { std::io::stderr(); }", "cli/a.rs", "swarm/a.rs", "stderr"),
             ("use std::io; fn f() { io::stdout(); }", "cli/a.rs", "app/a.rs", "stdout"),

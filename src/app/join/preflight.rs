@@ -8,7 +8,7 @@ use kwil_formats::{
         config::{self, DatabaseSettings, StartSettings},
         key::PublicKey,
     },
-    judge::{collation::createdb_command, readiness::Check},
+    judge::readiness::Check,
 };
 
 use super::JoinOptions;
@@ -17,7 +17,7 @@ use crate::{
         check::{self, CheckOptions, MachineReport},
         files::read_private_key,
     },
-    base::{Advice, Context, Error, Finding, Level, Next, Notice, Progress, Result, durable, text},
+    base::{Advice, Error, Finding, Level, Next, Notice, Progress, Result, durable, text},
     database::{self, PartialSettings, Settings},
     manifest::{Manifest, VerifiedManifest},
     setup::{self, KeySource},
@@ -196,18 +196,4 @@ impl Preflight<'_> {
             Check::good("disk-root", format!("{} are free in {shown}, the snapshot takes {needed}", text::bytes(free)))
         })
     }
-}
-
-/// The command that makes the database of a root's configuration, as the old network's was ordered.
-pub(super) fn createdb(settings: &Settings, manifest: &Manifest) -> String {
-    createdb_command(&settings.host, settings.port, &settings.user, &settings.dbname, manifest.collation.as_ref())
-}
-
-/// The database that a root's config.toml names.
-pub(super) fn settings_of(root: &Path) -> Result<Settings> {
-    let path = root.join(config::CONFIG_FILE_NAME);
-    let text = setup::read_config(&path)?;
-    let database =
-        config::database_settings(&text).map_err(Error::from).or_failed(|| format!("cannot use {}", path.display()))?;
-    PartialSettings::from(database).complete(None, |_| {})
 }

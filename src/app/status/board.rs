@@ -9,6 +9,8 @@ use std::{
     time::Instant,
 };
 
+use zeroize::Zeroizing;
+
 use super::{Attestations, Elector, Network, Readiness, Role, Seat, VALIDATORS_LISTED_MAX, Work};
 use crate::{
     app::{short, voices::Voices},
@@ -33,6 +35,7 @@ pub(super) struct Known {
     pub(super) doing: String,
     pub(super) work: BTreeMap<&'static str, (u64, Option<u64>)>,
     pub(super) log: VecDeque<String>,
+    hidden: Vec<Zeroizing<String>>,
     pub(super) peer: Option<String>,
     pub(super) directory: Option<PathBuf>,
     pub(super) network: Option<Network>,
@@ -97,6 +100,11 @@ impl Board {
         }
     }
 
+    /// What is never to stand in a line that is kept.
+    pub(in crate::app) fn hide(&self, secret: &str) {
+        self.known().hidden.push(Zeroizing::new(secret.to_owned()));
+    }
+
     /// What goes on now, in words.
     pub(in crate::app) fn doing(&self, words: &str) {
         self.known().doing = words.to_owned();
@@ -146,7 +154,8 @@ impl Known {
                 self.log.pop_front();
             }
             let time = text::time(clock::unix_seconds());
-            self.log.push_back(format!("{time} {}", text::escape(line)));
+            let line = self.hidden.iter().fold(line.to_owned(), |line, secret| line.replace(secret.as_str(), "…"));
+            self.log.push_back(format!("{time} {}", text::escape(&line)));
         }
     }
 
@@ -242,6 +251,7 @@ impl Readiness {
                 power: validator.power,
                 leader: roster.leader() == Some(&validator.key),
                 stage: word.as_ref().map(|word| word.stage.to_string()),
+                differs: word.iter().flat_map(|word| &word.differs).map(|part| text::escape(&part.name)).collect(),
                 kwild_version: word.and_then(|word| word.kwild_version).as_deref().map(text::escape),
             }
         };
@@ -280,6 +290,15 @@ mod tests {
         let lines: Vec<&String> = known.log.iter().rev().take(2).collect();
         assert!(lines[0].ends_with(" second line") && lines[1].ends_with(" a\\u{1b}[2J\\u{202e}b"), "{lines:?}");
         assert!(known.log.iter().all(|line| line.len() < 1000));
+    }
+
+    #[test]
+    fn what_is_hidden_stands_in_no_line() {
+        let board = Board::default();
+        board.hide("0123abcd");
+        board.tap(&Progress::silent()).note("http://192.0.2.1/?token=0123abcd");
+        let line = board.read().log.pop_back().unwrap();
+        assert!(line.ends_with("http://192.0.2.1/?token=…"), "{line}");
     }
 
     #[test]

@@ -113,6 +113,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::AddAddress => "add one with --connect".into(),
         Next::OtherIdentityThere => "on the other one, remove .regenesis/identity beside its files, or give it another --identity".into(),
         Next::OtherIdentityHere => "stop that one, or stop this one, remove .regenesis/identity beside its files (or give another --identity), and start it again".into(),
+        Next::ChooseStatusAddress => "give another address of this machine with --status-addr, such as 127.0.0.1:9184".into(),
         Next::GiveTicket => "give the ticket to the validators; this node's port must be reachable from their machines".into(),
         Next::CheckReach => "does the lead serve, and can its port be reached from here? --connect names another address of a member".into(),
         Next::AskWhetherLeadServes => "ask the lead whether it still serves, and whether its files are sound".into(),

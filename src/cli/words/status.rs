@@ -263,6 +263,14 @@ impl Page {
         if !missing.is_empty() {
             self.row("  not yet", &text::first_few(missing, LISTED_MAX));
         }
+        let confirmed = all.seats.iter().filter(|seat| seat.stage.as_deref() == Some("confirmed")).count();
+        if confirmed > 0 {
+            self.row("confirmed", &format!("{} after the start", count(confirmed as u64, "node")));
+        }
+        for seat in all.seats.iter().filter(|seat| !seat.differs.is_empty()).take(LISTED_MAX) {
+            let parts = text::first_few(&seat.differs, LISTED_MAX);
+            self.row("  ALARM", &format!("the started node of {} does NOT hold what was signed: {parts}", seat.name));
+        }
     }
 }
 

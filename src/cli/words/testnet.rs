@@ -4,7 +4,8 @@ use std::fmt;
 
 use kwil_formats::formats::Family;
 
-use crate::{app::testnet::Testnet, base::text, setup::shell_path};
+use super::advice;
+use crate::{app::testnet::Testnet, base::text};
 
 impl fmt::Display for Testnet {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -24,11 +25,8 @@ impl fmt::Display for Testnet {
                 _ => "follows",
             };
             let name = node.root.file_name().unwrap_or_default().to_string_lossy();
-            writeln!(
-                f,
-                "  {name:<8} {part:<9} peers {}  RPC {}  database {}",
-                node.address, node.rpc_port, node.dbname
-            )?;
+            writeln!(f, "  {name:<8} {part:<9} peers {}  RPC {}", node.address, node.rpc_port)?;
+            writeln!(f, "  {:<8} database {}", "", node.database)?;
         }
         if self.rehearsal {
             writeln!(
@@ -38,9 +36,14 @@ impl fmt::Display for Testnet {
             )?;
         }
         let many = self.nodes.len() > 1;
-        writeln!(f, "{}", if many { "For each node, an empty database, a check, and the start:" } else { "Next:" })?;
+        writeln!(f, "{}", if many { "Next, for each node:" } else { "Next:" })?;
         for node in &self.nodes {
-            writeln!(f, "  {} && regenesis setup check -r {} && {}", node.create, shell_path(&node.root), node.start)?;
+            if many {
+                writeln!(f, "{}:", node.root.file_name().unwrap_or_default().to_string_lossy())?;
+            }
+            for step in &node.next {
+                writeln!(f, "  {}", advice(step))?;
+            }
         }
         if self.shared && many && self.family == Family::V09 {
             writeln!(

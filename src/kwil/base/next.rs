@@ -216,6 +216,8 @@ pub enum Next {
     OtherIdentityThere,
     /// Stop one of two nodes with one identity, or give this one another.
     OtherIdentityHere,
+    /// Show the status page on another address.
+    ChooseStatusAddress,
     /// Give the ticket to those who are to come, who must reach this node.
     GiveTicket,
     /// See that somebody serves, and can be reached from here.

@@ -109,7 +109,7 @@ impl Collation {
     }
 
     /// The clauses of CREATE DATABASE that make one like this; values are quoted.
-    pub fn create_clauses(&self) -> String {
+    fn create_clauses(&self) -> String {
         let mut clauses =
             format!("ENCODING 'UTF8' LOCALE_PROVIDER {}", if self.provider == "icu" { "icu" } else { "libc" });
         if self.provider == "icu" {
@@ -174,24 +174,42 @@ pub fn compare(old: &Collation, new: &Collation, dbname: &str) -> Vec<Finding> {
     found
 }
 
-/// The statement that makes a database, owned by `user`, ordered as `old` where that is known.
-pub(crate) fn create_database(dbname: &str, user: &str, old: Option<&Collation>) -> String {
-    let clauses = old.map_or_else(|| format!("ENCODING {}", literal("UTF8")), Collation::create_clauses);
-    format!("CREATE DATABASE {} OWNER {} TEMPLATE template0 {clauses};", identifier(dbname), identifier(user))
+/// The database that a new node is to use: by its settings, and ordered as the old network's where that is known.
+#[derive(Debug, Clone, Copy)]
+pub struct NewDatabase<'a> {
+    /// The host of its server, or the directory of its socket.
+    pub host: &'a str,
+    /// The port of its server.
+    pub port: u16,
+    /// The role of the node, which is to own it.
+    pub user: &'a str,
+    /// Its name.
+    pub dbname: &'a str,
+    /// How the old network's database orders text.
+    pub like: Option<&'a Collation>,
 }
 
-/// The command that makes the node's database, for a shell; `host` and `port` are those of its server.
-pub fn createdb_command(host: &str, port: u16, user: &str, dbname: &str, old: Option<&Collation>) -> String {
-    let port = port.to_string();
-    let mut words = vec!["createdb", "--host", host, "--port", &port, "--username", user, "--owner", user];
-    words.extend(["--template", "template0"]);
-    match old {
-        Some(old) => words.extend(old.create_flags().into_iter().flat_map(|(flag, value)| [flag, value])),
-        None => words.extend(["--encoding", "UTF8"]),
+impl NewDatabase<'_> {
+    /// The statement that makes it.
+    pub fn statement(&self) -> String {
+        let clauses = self.like.map_or_else(|| format!("ENCODING {}", literal("UTF8")), Collation::create_clauses);
+        let (dbname, user) = (identifier(self.dbname), identifier(self.user));
+        format!("CREATE DATABASE {dbname} OWNER {user} TEMPLATE template0 {clauses};")
     }
-    // A name may begin like a flag.
-    words.extend(["--", dbname]);
-    words.into_iter().map(shell_word).collect::<Vec<_>>().join(" ")
+
+    /// The command that makes it, for a shell.
+    pub fn createdb(&self) -> String {
+        let port = self.port.to_string();
+        let mut words = vec!["createdb", "--host", self.host, "--port", &port, "--username", self.user];
+        words.extend(["--owner", self.user, "--template", "template0"]);
+        match self.like {
+            Some(like) => words.extend(like.create_flags().into_iter().flat_map(|(flag, value)| [flag, value])),
+            None => words.extend(["--encoding", "UTF8"]),
+        }
+        // A name may begin like a flag.
+        words.extend(["--", self.dbname]);
+        words.into_iter().map(shell_word).collect::<Vec<_>>().join(" ")
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The whole way with real processes, real Postgres and real sockets, and what bad input gets on it.
 
 mod attest;
+mod browser;
 mod edits;
 mod faces;
 mod lead;
+mod page;
 mod peers;
 mod preflight;
 mod ready;

@@ -44,6 +44,8 @@ fn what_a_started_node_holds_is_told_to_the_swarm() {
     let found = validator.run(&confirm);
     assert!(found.code == 3 && found.stderr.contains("ledger.accts"), "{found:?}");
     publish.wait_for_words("does NOT hold what was signed: ledger.accts");
+    let status = lead.run(&["status", "--dir", "snaps"]).done();
+    assert!(status.stdout.contains("ALARM") && status.stdout.contains("0 of 1 validator"), "{}", status.stdout);
     // Nothing is said where that is not wanted.
     change("- 1");
     let silent = validator.run(&[&confirm[..], &["--no-tell"]].concat()).done();

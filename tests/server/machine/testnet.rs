@@ -11,7 +11,7 @@ use kwil_formats::formats::{
 };
 use serde_json::Value;
 
-use crate::common::{Party, data, mode, names};
+use crate::common::{Party, data, mode, names, server, unzip};
 
 fn recorded(fork: &str) -> Value {
     serde_json::from_slice(&fs::read(data(&format!("{fork}/setup-other/cases.json"))).unwrap()).unwrap()
@@ -204,6 +204,61 @@ fn a_rehearsal_begins_with_the_networks_state() {
             names(&party.path(".")).into_iter().filter(|name| name.contains("regenesis-part")).collect();
         assert!(left.is_empty(), "{left:?}");
     }
+}
+
+#[test]
+fn a_missing_database_is_offered_as_the_old_networks_is_and_one_with_a_state_is_never_started_on() {
+    let (server, old) = (server(), "testnet_old");
+    let icu = "TEMPLATE template0 ENCODING 'UTF8' LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' LOCALE 'C'";
+    server.query("postgres", &format!("CREATE DATABASE {old} {icu}")).unwrap();
+    let text = String::from_utf8(unzip(&data("v0.10/worlds/quartet/database.sql.gz"))).unwrap();
+    server.query(old, &text).unwrap();
+    let (party, port) = (Party::new(), server.port().to_string());
+    let reach = ["--host", "127.0.0.1", "--port", &port, "--user", "postgres", "--dbname", old];
+    party.run(&[&["snapshot", "create", "--chain-id", "next", "--snapdir", "snaps"], &reach[..]].concat()).done();
+    let database = ["--db.port", &port, "--db.user", "postgres", "--database-prefix", "testnet_new"];
+    let testnet = |place: &str, output: &str| {
+        let from = ["-g", "snaps/genesis.json", "-s", "snaps/snapshot.sql.gz", "-v", "1", "-o", place];
+        party.run(&[&["setup", "testnet", "--output", output], &from[..], &database].concat())
+    };
+    let node = |place: &str| testnet(place, "json").result()["nodes"][0].clone();
+    let ordered =
+        |createdb: &str| createdb.contains("--locale-provider icu --icu-locale de-AT --lc-collate C --lc-ctype C");
+
+    // Nothing was signed yet: how the old database orders text was kept when the snapshot was made.
+    let first = node("first");
+    let createdb = first["create"].as_str().unwrap();
+    assert!(createdb.starts_with("createdb --host 127.0.0.1 ") && ordered(createdb), "{first}");
+    assert!(createdb.ends_with(
+        " --encoding UTF8 --locale-provider icu --icu-locale de-AT --lc-collate C --lc-ctype C -- testnet_new0"
+    ));
+    // Elsewhere the manifest tells.
+    party.take_key(Family::V010, 0, "lead.key");
+    party.run(&["manifest", "sign", "--snapdir", "snaps", "--key", "lead.key", "--state-dir", "state"]).done();
+    fs::remove_dir_all(party.path(".local")).unwrap();
+    let told = testnet("second", "text").done().stdout;
+    assert!(told.contains("does not exist yet") && told.contains(&format!("\n  {createdb}\n")), "{told}");
+    assert!(told.contains("regenesis setup check -r ") && told.contains("\n  kwild start -r "), "{told}");
+
+    // As printed, by a shell.
+    let made = std::process::Command::new("sh").args(["-c", createdb]).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    let query = "SELECT daticulocale, datcollate, encoding = 6 FROM pg_database WHERE datname = 'testnet_new0'";
+    assert_eq!(server.query("postgres", query).unwrap().trim(), "de-AT|C|t");
+    let third = node("third");
+    assert!(third["create"].is_null() && third["database"].as_str().unwrap().contains("is there and empty"), "{third}");
+
+    server.query("testnet_new0", "CREATE SCHEMA kwild_voting").unwrap();
+    let run = testnet("fourth", "text").done();
+    assert!(run.stderr.contains("ALREADY HOLDS a node's state"), "{run:?}");
+    assert!(run.stdout.contains("name a new database in [db] dbname"), "{run:?}");
+    assert!(!run.stdout.contains("kwild start") && !run.stdout.contains("createdb"), "{run:?}");
+
+    // A manifest of another state is not asked how this one's database orders text.
+    party.take_recording(Family::V010, "snaps2");
+    let other = ["setup", "testnet", "-g", "snaps2/genesis.json", "--manifest", "snaps", "-o", "fifth"];
+    party.run(&other).failed(4, &["signed for another state"]);
+    assert!(!party.path("fifth").exists());
 }
 
 #[test]

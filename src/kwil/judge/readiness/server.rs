@@ -7,10 +7,7 @@ mod tests;
 pub use facts::{Access, Database, OtherDatabase, Role, Schema, Server, Setting};
 
 use super::{
-    super::{
-        collation::create_database,
-        quote::{identifier, literal},
-    },
+    super::quote::{identifier, literal},
     Check, Expected, Remedy, alter_system, error, note, warning,
 };
 use crate::{
@@ -19,7 +16,7 @@ use crate::{
         text::{bytes, count, escape, first_few},
     },
     formats::Family,
-    judge::collation::{Collation, compare},
+    judge::collation::{NewDatabase, compare},
 };
 
 /// The major version that kwild demands.
@@ -51,16 +48,9 @@ const SETTINGS: [(&str, Want, &str); 13] = [
     ("lo_compat_privileges", Want::Is("off"), "off"),
 ];
 
-/// What follows; `place`, `user` and `dbname` are those of the node's settings, `old` is how the old network's database orders
-/// text.
-pub fn judge_server(
-    access: &Access,
-    expected: Expected,
-    old: Option<&Collation>,
-    place: &str,
-    user: &str,
-    dbname: &str,
-) -> Vec<Check> {
+/// What follows; `wanted` is the node's database by its settings, and `place` says where its server is.
+pub fn judge_server(access: &Access, expected: Expected, wanted: &NewDatabase<'_>, place: &str) -> Vec<Check> {
+    let NewDatabase { user, dbname, like, .. } = *wanted;
     let server = match access {
         Access::Asked(server) => server,
         Access::Refused(why) => {
@@ -75,13 +65,13 @@ pub fn judge_server(
             ];
         }
     };
-    let mut checks = judge_content(server, expected, old, dbname, user);
+    let mut checks = judge_content(server, expected, wanted);
     checks.extend(judge_standby(server, place));
     checks.push(judge_version(server, place));
     checks.extend(judge_settings(server, expected, dbname, user));
     checks.push(judge_role(server, user));
-    checks.extend(database(server, old, dbname, user));
-    if let (Some(old), Database::There { collation: Some(new), .. }) = (old, &server.database) {
+    checks.extend(database(server, wanted));
+    if let (Some(old), Database::There { collation: Some(new), .. }) = (like, &server.database) {
         let found = compare(old, new, dbname);
         if found.is_empty() {
             checks.push(Check::good("collation", format!("text is ordered as in the old network: {}", new.words())));
@@ -285,12 +275,12 @@ fn judge_role(server: &Server, user: &str) -> Check {
 }
 
 /// What is in the database already.
-fn judge_content(server: &Server, expected: Expected, old: Option<&Collation>, dbname: &str, user: &str) -> Vec<Check> {
-    let create = create_database(dbname, user, old);
-    let shown = escape(dbname);
+fn judge_content(server: &Server, expected: Expected, wanted: &NewDatabase<'_>) -> Vec<Check> {
+    let create = wanted.statement();
+    let shown = escape(wanted.dbname);
     let Database::There { size_bytes, schemas, slots, sessions, .. } = &server.database else {
         let text = format!("there is no database {shown} yet, and kwild does not make it: it would end at once");
-        return vec![Check::from(error("database", text).fix(create.clone())).remedy(Remedy::Sql(create))];
+        return vec![Check::from(error("database", text).fix(wanted.createdb())).remedy(Remedy::Sql(create))];
     };
     let mut checks: Vec<Check> = judge_use(slots, *sessions, expected, &shown).into_iter().collect();
     let names = |list: &[&Schema]| first_few(list.iter().map(|schema| &schema.name), 5);
@@ -316,7 +306,7 @@ fn judge_content(server: &Server, expected: Expected, old: Option<&Collation>, d
                 "the database {shown} ({size}) already has a schema kwild_voting ({held}): kwild would ignore the \
                  snapshot and start on what is there, without a word"
             );
-            checks.push(replace_database("database-state", text, dbname, user, old));
+            checks.push(replace_database("database-state", text, wanted));
         }
         None if foreign.is_empty() && is_left_by_a_failed_start(&own) => checks.push(
             note(
@@ -334,7 +324,7 @@ fn judge_content(server: &Server, expected: Expected, old: Option<&Collation>, d
                  a restore ended half-way, and every later one would fail at the first of these that it meets",
                 names(&own)
             );
-            checks.push(replace_database("database-content", text, dbname, user, old));
+            checks.push(replace_database("database-content", text, wanted));
         }
         None if !foreign.is_empty() => checks.push(
             warning(
@@ -354,10 +344,10 @@ fn judge_content(server: &Server, expected: Expected, old: Option<&Collation>, d
 }
 
 /// The error about a database on which no snapshot can be restored, and the two ways out of it.
-fn replace_database(code: &'static str, text: String, dbname: &str, user: &str, old: Option<&Collation>) -> Check {
-    let (drop, create) = (format!("DROP DATABASE {};", identifier(dbname)), create_database(dbname, user, old));
+fn replace_database(code: &'static str, text: String, wanted: &NewDatabase<'_>) -> Check {
+    let (drop, create) = (format!("DROP DATABASE {};", identifier(wanted.dbname)), wanted.statement());
     let fix = format!("use a new database, or empty this one if nobody needs it: {drop} {create}");
-    Check::from(error(code, text).fix(fix)).remedy(Remedy::Sql(create_other(dbname, user, old))).silent()
+    Check::from(error(code, text).fix(fix)).remedy(Remedy::Sql(create_other(wanted))).silent()
 }
 
 /// Who else works on the database; `shown` is its name.
@@ -384,13 +374,14 @@ fn is_left_by_a_failed_start(own: &[&Schema]) -> bool {
 }
 
 /// Nothing that `--fix` prints destroys anything: a new database beside the old one.
-fn create_other(dbname: &str, user: &str, old: Option<&Collation>) -> String {
-    let other = format!("{dbname}_new");
-    format!("{} -- then set the database's name in config.toml", create_database(&other, user, old))
+fn create_other(wanted: &NewDatabase<'_>) -> String {
+    let other = format!("{}_new", wanted.dbname);
+    let other = NewDatabase { dbname: &other, ..*wanted };
+    format!("{} -- then set the database's name in config.toml", other.statement())
 }
 
 /// How the database, or the one to be made, is encoded.
-fn database(server: &Server, old: Option<&Collation>, dbname: &str, user: &str) -> Vec<Check> {
+fn database(server: &Server, wanted: &NewDatabase<'_>) -> Vec<Check> {
     match &server.database {
         Database::Missing { template_encoding } if template_encoding != "UTF8" => vec![
             note(
@@ -400,7 +391,7 @@ fn database(server: &Server, old: Option<&Collation>, dbname: &str, user: &str) 
                     escape(template_encoding)
                 ),
             )
-            .fix(create_database(dbname, user, old))
+            .fix(wanted.createdb())
             .into(),
         ],
         Database::Missing { .. } => Vec::new(),
@@ -408,11 +399,11 @@ fn database(server: &Server, old: Option<&Collation>, dbname: &str, user: &str) 
             vec![Check::good("database-encoding", "text is UTF8")]
         }
         Database::There { encoding, .. } => {
-            let sql = create_other(dbname, user, old);
+            let sql = create_other(wanted);
             let text = format!(
                 "the database {} is encoded in {}, and kwild demands UTF8: text would be changed or refused while the \
                  snapshot is loaded, and then kwild would end",
-                escape(dbname),
+                escape(wanted.dbname),
                 escape(encoding)
             );
             vec![Check::from(error("database-encoding", text).fix(sql.clone())).remedy(Remedy::Sql(sql))]

@@ -1,6 +1,6 @@
 use super::*;
 use crate::base::Level;
-use crate::judge::collation::createdb_command;
+use crate::judge::collation::{Collation, NewDatabase};
 
 fn good() -> Server {
     let setting =
@@ -30,8 +30,13 @@ fn good() -> Server {
 
 const V09: Expected = Expected { family: Some(Family::V09), truf: Some(false), started: false };
 
+fn wanted<'a>(dbname: &'a str, like: Option<&'a Collation>) -> NewDatabase<'a> {
+    NewDatabase { host: "127.0.0.1", port: 5432, user: "kwild", dbname, like }
+}
+
 fn judge(server: Server, expected: Expected) -> Vec<Check> {
-    judge_server(&Access::Asked(Box::new(server)), expected, Some(&icu("en-US")), "127.0.0.1:5432", "kwild", "kwild")
+    let old = icu("en-US");
+    judge_server(&Access::Asked(Box::new(server)), expected, &wanted("kwild", Some(&old)), "127.0.0.1:5432")
 }
 
 /// The findings of a server that differs in one thing.
@@ -119,11 +124,11 @@ fn another_order_of_text_is_an_error_and_comes_first() {
 #[test]
 fn the_command_that_makes_the_database() {
     assert_eq!(
-        createdb_command("127.0.0.1", 5432, "kwild", "kwild_new", Some(&icu("en-US"))),
+        wanted("kwild_new", Some(&icu("en-US"))).createdb(),
         "createdb --host 127.0.0.1 --port 5432 --username kwild --owner kwild --template template0 --encoding UTF8 \
          --locale-provider icu --icu-locale en-US --lc-collate C --lc-ctype C -- kwild_new"
     );
-    let odd = createdb_command("/tmp/my pg", 1, "o'neil", "-x", None);
+    let odd = NewDatabase { host: "/tmp/my pg", port: 1, user: "o'neil", dbname: "-x", like: None }.createdb();
     assert!(
         odd.contains("'/tmp/my pg'") && odd.contains(r"'o'\''neil'") && odd.ends_with("--encoding UTF8 -- -x"),
         "{odd}"
@@ -229,7 +234,7 @@ fn rights_of_the_role() {
 
 #[test]
 fn what_is_in_the_database() {
-    one(V09, "database", Level::Error, &["CREATE DATABASE \"kwild\" OWNER \"kwild\""], |s| {
+    one(V09, "database", Level::Error, &["createdb --host 127.0.0.1 ", "--icu-locale en-US"], |s| {
         s.database = Database::Missing { template_encoding: "UTF8".into() };
     });
     let latin = found(V09, |s| s.database = Database::Missing { template_encoding: "LATIN1".into() });
@@ -336,7 +341,7 @@ fn prepared_transactions_that_nobody_ends() {
 
 #[test]
 fn a_server_that_does_not_answer() {
-    let checks = judge_server(&Access::Refused("no answer".into()), V09, None, "h:1", "kwild", "kwild");
+    let checks = judge_server(&Access::Refused("no answer".into()), V09, &wanted("kwild", None), "h:1");
     let finding = checks[0].finding().unwrap();
     assert_eq!((checks.len(), finding.level, finding.code), (1, Level::Error, "server"));
 }

@@ -1,0 +1,215 @@
+//! The status page in a real browser, without a screen: it is driven over its debugging pipe, as its developers' tools drive it.
+
+use std::{
+    collections::VecDeque,
+    fs::File,
+    io::{BufRead, BufReader, Write},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::Duration,
+};
+
+use nix::{sys::signal::Signal, sys::stat::Mode, unistd::mkfifo};
+use regenesis::base::clock;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::{page::Site, resume::large};
+use crate::common::{LOOPBACK, Party, Process};
+
+/// Longer than anything takes on a busy machine; only a hang gets here.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Time between two looks at a page.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A browser with one page.
+struct Browser {
+    child: Child,
+    asked: File,
+    answers: Receiver<Value>,
+    /// What went wrong in the page, as the browser tells.
+    wrong: VecDeque<Value>,
+    session: Option<String>,
+    last: u64,
+    _place: TempDir,
+}
+
+impl Browser {
+    fn start() -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let (asked, answers) = (place.path().join("asked"), place.path().join("answers"));
+        [&asked, &answers].iter().for_each(|path| mkfifo(*path, Mode::S_IRWXU).unwrap());
+        let script = "for name in chromium google-chrome; do command -v $name >/dev/null && exec $name --headless --no-sandbox \
+            --disable-gpu --disable-dev-shm-usage --no-first-run --hide-scrollbars --user-data-dir=\"$0/profile\" --remote-debugging-pipe about:blank \
+            3<\"$0/asked\" 4>\"$0/answers\"; done; echo no chromium is installed: scripts/test.sh installs it >&2; exit 1";
+        let mut command = Command::new("sh");
+        command.args(["-c", script]).arg(place.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        // Either opens when the browser opens its other end.
+        let asked = File::options().write(true).read(true).open(&asked).unwrap();
+        let mut told = BufReader::new(File::options().write(true).read(true).open(&answers).unwrap());
+        let (sender, answers) = channel();
+        thread::spawn(move || {
+            loop {
+                let mut line = Vec::new();
+                if told.read_until(0, &mut line).is_err() || line.pop() != Some(0) {
+                    return;
+                }
+                let value = serde_json::from_slice(&line).unwrap();
+                if sender.send(value).is_err() {
+                    return;
+                }
+            }
+        });
+        let wrong = VecDeque::new();
+        let mut browser = Browser { child, asked, answers, wrong, session: None, last: 0, _place: place };
+        let target = browser.call("Target.createTarget", json!({"url": "about:blank"}))["targetId"].clone();
+        let attached = browser.call("Target.attachToTarget", json!({"targetId": target, "flatten": true}));
+        browser.session = Some(attached["sessionId"].as_str().unwrap().to_owned());
+        for domain in ["Page", "Runtime", "Log"] {
+            browser.call(&format!("{domain}.enable"), json!({}));
+        }
+        browser
+    }
+
+    #[track_caller]
+    fn call(&mut self, method: &str, params: Value) -> Value {
+        self.last += 1;
+        let mut message = json!({"id": self.last, "method": method, "params": params});
+        if let Some(session) = &self.session {
+            message["sessionId"] = session.as_str().into();
+        }
+        self.asked.write_all(format!("{message}\0").as_bytes()).unwrap();
+        loop {
+            let told = self.answers.recv_timeout(LIMIT).unwrap_or_else(|e| {
+                panic!(
+                    "{method}: {e}; is chromium installed? scripts/test.sh installs it ({:?})",
+                    self.child.try_wait()
+                )
+            });
+            if told["id"] == self.last {
+                assert_eq!(told["error"], Value::Null, "{method}");
+                return told["result"].clone();
+            }
+            if matches!(told["method"].as_str(), Some("Runtime.exceptionThrown" | "Log.entryAdded")) {
+                self.wrong.push_back(told["params"].clone());
+            }
+        }
+    }
+
+    fn open(&mut self, site: &Site) {
+        self.call("Page.navigate", json!({"url": format!("http://{}/", site.at)}));
+    }
+
+    /// The value of an expression in the page.
+    #[track_caller]
+    fn eval(&mut self, expression: &str) -> Value {
+        let done = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true}));
+        assert_eq!(done["exceptionDetails"], Value::Null, "{expression}");
+        done["result"]["value"].clone()
+    }
+
+    #[track_caller]
+    fn wait_for(&mut self, condition: &str) {
+        let began = clock::now();
+        while self.eval(condition) != true {
+            assert!(
+                clock::now().duration_since(began) < LIMIT,
+                "{condition}: {}",
+                self.eval("document.body.innerText")
+            );
+            thread::sleep(LOOK);
+        }
+    }
+
+    fn text(&mut self, id: &str) -> String {
+        self.eval(&format!("document.getElementById('{id}').textContent")).as_str().unwrap().to_owned()
+    }
+
+    /// How the page looks on such a screen: whether it fits, and the colour behind everything.
+    fn look(&mut self, width: u32, scheme: &str) -> (bool, String) {
+        let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500});
+        self.call("Emulation.setDeviceMetricsOverride", size);
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        self.call("Emulation.setEmulatedMedia", features);
+        let fits = self.eval("document.documentElement.scrollWidth <= innerWidth");
+        let back = self.eval("getComputedStyle(document.body).backgroundColor");
+        (fits == true, back.as_str().unwrap().to_owned())
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn fetch(party: &Party, ticket: &str, at: &str) -> (Process, Site) {
+    let flags = ["fetch", ticket, "--dir", "into", "--linger", "1h", "--status-addr", at];
+    let fetch = party.spawn(&[&flags[..], &LOOPBACK, &["--state-dir", "state"]].concat());
+    let site = Site::of(&fetch);
+    (fetch, site)
+}
+
+#[test]
+fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_restart() {
+    let (_lead, publish, ticket) = large();
+    let validator = Party::new();
+    // The page is opened before anything comes.
+    publish.signal(Signal::SIGSTOP);
+    let (process, site) = fetch(&validator, &ticket, "127.0.0.1:0");
+    let mut browser = Browser::start();
+    browser.open(&site);
+    browser.wait_for("document.getElementById('live')?.textContent === 'live'");
+    let bar = "Number(document.getElementById('own-bar').getAttribute('aria-valuenow'))";
+    assert_eq!(browser.eval(bar), 0);
+    publish.signal(Signal::SIGCONT);
+    browser.wait_for(&format!("{bar} > 0"));
+    browser.wait_for(&format!("{bar} === 100"));
+    browser.wait_for("document.querySelectorAll('#members tr').length === 1");
+    browser.wait_for("document.querySelectorAll('#map span').length > 100");
+    assert!(browser.text("next").len() > 3 && browser.text("log").contains("fetching"));
+    assert_eq!(browser.eval("document.querySelectorAll('#seats li').length"), 4);
+
+    // For those who do not see it, and those who have no mouse.
+    let unnamed = "[...document.querySelectorAll('section,[role=progressbar],[role=img],[role=region],[tabindex]')].filter(e => \
+        !e.getAttribute('aria-label') && !document.getElementById(e.getAttribute('aria-labelledby'))?.textContent).length";
+    assert_eq!(browser.eval(unnamed), 0);
+    let values = "[...document.querySelectorAll('[role=progressbar]')].every(e => e.hasAttribute('aria-valuenow'))";
+    assert_eq!(browser.eval(values), true);
+    assert_eq!(browser.eval("document.documentElement.lang + document.querySelectorAll('th[scope]').length"), "en7");
+
+    // Whatever a name holds, it is text.
+    let evil = "<script>window.hit=1</script><img src=x onerror=window.hit=1>\\u202e";
+    let shown = browser.eval(&format!(
+        "(() => {{ const evil = \"{evil}\"; state.members = {{ x: {{ name: evil, chunks: 1, rate: 1, out_rate: 0, in_rate: 0 }} }}; \
+         state.log = [evil]; state.kept_out = [evil]; state.next = evil; state.network.chain_id = evil; \
+         state.attestations.voices = [{{ name: evil, power: 1, vote: 'dissents', differs: [evil] }}]; show(); \
+         const text = (where) => document.querySelector(where).textContent.includes(evil); \
+         return [document.querySelectorAll('main script, main img, header img').length, text('#members td'), text('#log li'), \
+         text('#kept-out'), text('#next'), text('#network'), text('#voices li')]; }})()"
+    ));
+    assert_eq!(shown, json!([0, true, true, true, true, true, true]));
+    assert_eq!(browser.eval("typeof window.hit"), "undefined");
+    // The policy holds, too: no script but the page's own runs in it, and no style that an attribute brings.
+    browser.eval("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hit=1\">')");
+    thread::sleep(LOOK);
+    assert_eq!(browser.eval("typeof window.hit"), "undefined");
+    let refused = browser.wrong.iter().filter(|told| told.to_string().contains("Content Security Policy")).count();
+    assert!(refused > 0 && refused == browser.wrong.len(), "only what was put in was refused: {:?}", browser.wrong);
+
+    // In light and dark, on a wide screen and on a telephone.
+    let ((wide, light), (narrow, dark)) = (browser.look(1280, "light"), browser.look(390, "dark"));
+    assert!(wide && narrow && light != dark, "{wide} {light} {narrow} {dark}");
+
+    // It says that it is stale, and goes on with the next process.
+    process.stop(Signal::SIGKILL);
+    browser.wait_for("document.getElementById('live').textContent.startsWith('stale since ')");
+    let (process, _) = fetch(&validator, &ticket, &site.at.to_string());
+    browser.wait_for("document.getElementById('live').textContent === 'live'");
+    browser.wait_for("document.querySelector('#members td')?.textContent.startsWith('peer ')");
+    process.stop(Signal::SIGTERM);
+    publish.stop(Signal::SIGTERM).done();
+}

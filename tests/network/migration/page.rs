@@ -1,0 +1,226 @@
+//! The status page, its JSON and its numbers, asked as browsers, monitors and strangers ask.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    os::unix::fs::PermissionsExt,
+    time::Duration,
+};
+
+use kwil_formats::formats::Family;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+
+use crate::common::{LOOPBACK, Party, Process};
+
+/// Longer than anything takes on a busy machine; only a hang gets here.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a page is asked with.
+pub(super) struct Site {
+    pub(super) at: SocketAddr,
+    query: String,
+}
+
+pub(super) struct Answer {
+    pub(super) code: u16,
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Site {
+    /// Where a process says that its page is.
+    #[track_caller]
+    pub(super) fn of(process: &Process) -> Self {
+        let address = process.wait_for("its page", |_, stderr| {
+            let (_, rest) = stderr.split_once("its status page: ")?;
+            rest.split_once('\n').map(|(line, _)| line.to_owned())
+        });
+        let (place, query) = address.strip_prefix("http://").unwrap().split_once('/').unwrap();
+        Site { at: place.parse().unwrap(), query: query.to_owned() }
+    }
+
+    fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.at).unwrap();
+        stream.set_read_timeout(Some(LIMIT)).unwrap();
+        stream
+    }
+
+    /// Sends a request as it stands, and reads the answer to its end.
+    fn send(&self, request: &str) -> Answer {
+        let mut stream = self.connect();
+        stream.write_all(request.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        // Who is cut off in the middle of a request may see a reset.
+        let _ = stream.read_to_end(&mut bytes);
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap_or((&text, ""));
+        let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        Answer { code, head: head.to_lowercase(), body: body.to_owned() }
+    }
+
+    fn get_as(&self, path: &str, host: &str, more: &str) -> Answer {
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"))
+    }
+
+    /// With the token of its address, where there is one.
+    pub(super) fn get(&self, path: &str) -> Answer {
+        let query = if self.query.is_empty() { String::new() } else { self.query.clone() };
+        self.get_as(&format!("{path}{query}"), &self.at.to_string(), "")
+    }
+
+    pub(super) fn status(&self) -> Value {
+        let answer = self.get("/api/v1/status");
+        assert_eq!(answer.code, 200, "{}", answer.head);
+        serde_json::from_str(&answer.body).unwrap()
+    }
+
+    fn events(&self) -> Events {
+        let mut stream = self.connect();
+        write!(stream, "GET /api/v1/events{} HTTP/1.1\r\nHost: {}\r\n\r\n", self.query, self.at).unwrap();
+        Events(BufReader::new(stream))
+    }
+}
+
+struct Events(BufReader<TcpStream>);
+
+impl Events {
+    /// The next event: its name and what it says.
+    fn next(&mut self) -> (String, Value) {
+        let (mut name, mut line) = (String::new(), String::new());
+        loop {
+            line.clear();
+            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream has ended");
+            if let Some(told) = line.strip_prefix("event: ") {
+                name = told.trim().to_owned();
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                return (name, serde_json::from_str(data.trim()).unwrap());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_page_its_numbers_and_its_events_are_told_to_this_machine_and_to_no_other_sites_script() {
+    let lead = Party::new();
+    lead.take_recording(Family::V010, "snaps");
+    let args = ["publish", "--dir", "snaps", "--key", "lead.key", "--status-addr", "127.0.0.1:0"];
+    let publish = lead.swarm(&args);
+    let (ticket, site) = (publish.ticket(), Site::of(&publish));
+    let page = site.get("/");
+    assert!(page.code == 200 && page.body.contains("<title>regenesis</title>"), "{}", page.head);
+    // Nothing runs in it but what its policy names, and everything is in it.
+    for words in ["default-src 'none'", "script-src 'sha256-", "style-src 'sha256-", "frame-ancestors 'none'"] {
+        assert!(page.head.contains(words), "{}", page.head);
+    }
+    for outside in ["src=\"", "http:", "https:", "@import", "innerHTML", "onclick"] {
+        assert!(!page.body.contains(outside), "{outside}");
+    }
+    let mut events = site.events();
+    let (name, first) = events.next();
+    assert_eq!((name.as_str(), &first["version"], &first["node"]["role"]), ("status", &1.into(), &"publish".into()));
+    let validator = Party::new();
+    let fetch = validator.swarm(&["fetch", &ticket, "--dir", "into", "--linger", "1h"]);
+    loop {
+        let (name, change) = events.next();
+        assert_eq!(name, "change");
+        let members = change["members"].as_object();
+        if members.is_some_and(|members| members.values().any(|member| member["chunks"].as_u64() > Some(0))) {
+            break;
+        }
+    }
+    let status = site.status();
+    assert_eq!((&status["version"], status["members"].as_array().unwrap().len()), (&1.into(), 1), "{status}");
+    assert!(status["next"].is_string() && status["estimate"]["limit"]["words"].is_string(), "{status}");
+    let metrics = site.get("/metrics");
+    assert!(
+        metrics.body.contains("\nregenesis_members 1\n") && metrics.head.contains("version=0.0.4"),
+        "{}",
+        metrics.body
+    );
+    assert_eq!((site.get("/healthz").code, site.get("/readyz").code), (200, 200));
+    assert_eq!(site.get("/../../etc/passwd").code, 404);
+    let host = site.at.to_string();
+    assert_eq!(site.send(&format!("POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: 3\r\n\r\nabc")).code, 405);
+    assert_eq!(site.get_as("/api/v1/status", "localhost", "").code, 200);
+    // A name that leads here today and may lead elsewhere tomorrow is how other sites' scripts would read it.
+    for stranger in ["evil.example", "evil.example:9184", "127.0.0.1.evil.example", ""] {
+        assert_eq!(site.get_as("/api/v1/status", stranger, "").code, 421, "{stranger}");
+    }
+    assert_eq!(site.send("GET / HTTP/1.0\r\n\r\n").code, 421);
+    // Nothing secret is in any answer.
+    let secret = hex::encode(lead.read("snaps/.regenesis/secret"));
+    let key = String::from_utf8(lead.read("lead.key")).unwrap();
+    let key: Value = serde_json::from_str(&key).unwrap();
+    for path in ["/", "/api/v1/status", "/metrics", "/healthz", "/readyz", "/nowhere"] {
+        let Answer { head, body, .. } = site.get(path);
+        for hidden in [ticket.as_str(), "regenesis1", &secret, key["key"].as_str().unwrap()] {
+            assert!(!body.contains(hidden) && !head.contains(hidden), "{path}: {hidden}");
+        }
+    }
+    // A port that is taken is said before anything else is done.
+    let taken = ["fetch", &ticket, "--dir", "other", "--status-addr", &host];
+    validator.swarm(&taken).finish().failed(1, &["cannot serve the status page", "--status-addr"]);
+    fetch.stop(Signal::SIGTERM);
+    publish.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn on_an_address_for_others_only_those_who_have_the_token_see_anything() {
+    let lead = Party::new();
+    lead.take_recording(Family::V09, "snaps");
+    let start = || {
+        let seed = lead.spawn(&[&["seed", "--dir", "snaps", "--status-addr", "0.0.0.0:0"], &LOOPBACK[..]].concat());
+        seed.ticket();
+        let site = Site::of(&seed);
+        (seed, site)
+    };
+    lead.publish("snaps").ticket();
+    let (seed, site) = start();
+    let token = site.query.strip_prefix("?token=").expect("a token").to_owned();
+    for path in ["/", "/api/v1/status", "/api/v1/events", "/metrics"] {
+        for wrong in ["", "?token=", "?token=00000000000000000000000000000000", "?x=1"] {
+            let refused = site.get_as(&format!("{path}{wrong}"), "lead.example", "");
+            assert_eq!(refused.code, 401, "{path}{wrong}");
+            assert!(!refused.body.contains(&token) && !refused.body.contains("kwil"), "{}", refused.body);
+        }
+    }
+    assert_eq!(site.get_as("/", "lead.example", &format!("Authorization: Bearer {token}\r\n")).code, 200);
+    assert_eq!(site.get_as("/healthz", "lead.example", "").code, 200);
+    let mut events = site.events();
+    loop {
+        let (_, told) = events.next();
+        assert!(!told.to_string().contains(&token), "{told}");
+        if told["log"].to_string().contains("its status page: http://") {
+            break;
+        }
+    }
+    let mode = std::fs::metadata(lead.path("snaps/.regenesis/page-token")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    seed.stop(Signal::SIGTERM).done();
+    // A page that is open stays so over a restart.
+    let (seed, again) = start();
+    assert_eq!(again.query, site.query);
+    seed.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn a_thousand_connections_that_say_nothing_and_pages_that_never_read_keep_nobody_from_asking() {
+    let lead = Party::new();
+    lead.take_recording(Family::V09, "snaps");
+    let args = ["publish", "--dir", "snaps", "--key", "lead.key", "--status-addr", "127.0.0.1:0"];
+    let publish = lead.swarm(&args);
+    let (ticket, site) = (publish.ticket(), Site::of(&publish));
+    let silent: Vec<TcpStream> = (0..1000).map(|_| site.connect()).collect();
+    let deaf: Vec<Events> = (0..40).map(|_| site.events()).collect();
+    assert_eq!(site.status()["running"], true);
+    assert!(site.get_as("/", "127.0.0.1", &format!("X: {}\r\n", "a".repeat(64 << 10))).code >= 400);
+    let many: String = (0..1000).map(|n| format!("X-{n}: a\r\n")).collect();
+    assert!(site.get_as("/", "127.0.0.1", &many).code >= 400);
+    // The work goes on beside them.
+    let validator = Party::new();
+    validator.fetch(&ticket, "into").finish().done();
+    assert_eq!(site.get("/healthz").code, 200);
+    drop((silent, deaf));
+    publish.stop(Signal::SIGTERM).done();
+}
