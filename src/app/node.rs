@@ -28,7 +28,7 @@ use crate::{
     },
     manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
     store::{ArtifactFile, Contents, PrivateDirectory},
-    swarm::{self, Charter, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, Status},
+    swarm::{self, Charter, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, RateLimits, Status},
 };
 
 pub(super) const IDENTITY_NAME: &str = "identity";
@@ -61,6 +61,8 @@ pub struct SwarmOptions {
     pub allow: Vec<String>,
     /// Members connected at once.
     pub peers_max: usize,
+    /// How fast chunks may go out and come in.
+    pub rate_limits: RateLimits,
     /// Gives up when no byte has come for this long; `None`: never.
     pub timeout: Option<Duration>,
     /// Signed statements of validators that are passed on, as files held them.
@@ -81,6 +83,7 @@ impl Default for SwarmOptions {
             public: false,
             allow: Vec::new(),
             peers_max: limits::PEERS_MAX,
+            rate_limits: RateLimits::default(),
             timeout: None,
             statements: Vec::new(),
             board: Board::default(),
@@ -174,6 +177,7 @@ impl Node {
             connect: ticket.addresses.iter().chain(&options.connect).cloned().collect(),
             allow: options.allow.clone(),
             peers_max: options.peers_max,
+            rate_limits: options.rate_limits,
         };
         let kept = KeptStatements::new(private.file(STATEMENTS_NAME));
         let handle = swarm::start(config).await?;

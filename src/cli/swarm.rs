@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Session, manifest::StateArgs, ticket::TicketArgs, words};
+use super::{Session, manifest::StateArgs, ticket::TicketArgs, values::Rate, words};
 use crate::{
     app::{
         fetch::{self, Complete, FetchOptions},
@@ -17,6 +17,7 @@ use crate::{
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
     manifest::{ArtifactName, Ticket, phrase},
     setup,
+    swarm::RateLimits,
 };
 
 /// How to enter the swarm.
@@ -44,6 +45,12 @@ pub(crate) struct SwarmArgs {
     /// Members connected at once
     #[arg(long, value_name = "N", default_value_t = limits::PEERS_MAX)]
     max_peers: usize,
+    /// Send chunks no faster than this, to all members together, in bits a second, such as 100M (megabits) [default: no limit]
+    #[arg(long, value_name = "RATE")]
+    upload_limit: Option<Rate>,
+    /// Read chunks no faster than this, from all members together, in bits a second, such as 100M (megabits) [default: no limit]
+    #[arg(long, value_name = "RATE")]
+    download_limit: Option<Rate>,
     /// Give up (exit 5) when no byte has come for this long, such as 30m [default: never]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
@@ -70,6 +77,10 @@ impl SwarmArgs {
             public: self.public,
             allow: self.allow,
             peers_max: self.max_peers.max(1),
+            rate_limits: RateLimits {
+                upload: self.upload_limit.map(Rate::bytes_per_second),
+                download: self.download_limit.map(Rate::bytes_per_second),
+            },
             timeout: self.timeout,
             board: session.board.clone(),
             page: self.status_addr.map(|address| PageOptions { address, words: words::advice }),

@@ -1,6 +1,6 @@
 //! Values of flags that more than one command takes.
 
-use std::{any::TypeId, fmt, path::PathBuf, str::FromStr};
+use std::{any::TypeId, fmt, num::NonZeroU64, path::PathBuf, str::FromStr};
 
 use clap::{
     Command,
@@ -57,6 +57,13 @@ impl FromStr for Size {
 /// Bits a second, written such as `25M` or `1.5G`; units are powers of 1000, as lines are sold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Rate(pub(crate) f64);
+
+impl Rate {
+    /// The same in whole bytes, at least one.
+    pub(crate) fn bytes_per_second(self) -> NonZeroU64 {
+        NonZeroU64::new((self.0 / 8.0) as u64).unwrap_or(NonZeroU64::MIN)
+    }
+}
 
 impl FromStr for Rate {
     type Err = String;
@@ -148,6 +155,8 @@ mod tests {
         for bad in ["", "M", "0", "10", "-1M", "1T", "9999G", "1.2.3M"] {
             assert!(bad.parse::<Rate>().is_err(), "{bad}");
         }
+        let bytes = |text: &str| text.parse::<Rate>().unwrap().bytes_per_second().get();
+        assert_eq!((bytes("100M"), bytes("1.5G"), bytes("1K")), (12_500_000, 187_500_000, 125));
     }
 
     #[test]

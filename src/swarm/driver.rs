@@ -36,6 +36,7 @@ use super::{
     lines::Lines,
     names::Names,
     session::{Counters, Report, Session},
+    throttle::Throttles,
     transport::{self, Behaviour},
     wire::Message,
 };
@@ -109,6 +110,7 @@ pub(super) struct Driver {
     membership: Arc<Membership>,
     allow: HashSet<PeerId>,
     peers_max: usize,
+    throttles: Arc<Throttles>,
     began: Instant,
     next_tick: Duration,
     book: Book,
@@ -218,6 +220,7 @@ impl Driver {
             membership: Arc::new(membership),
             allow: config.allow.iter().filter_map(|p| p.parse().ok()).collect(),
             peers_max: config.peers_max,
+            throttles: Arc::new(Throttles::new(config.rate_limits)),
             began: clock::now(),
             next_tick: TICK,
             book,

@@ -15,6 +15,7 @@ mod muxer;
 mod names;
 mod ours;
 mod session;
+mod throttle;
 mod tls;
 mod transport;
 mod view;
@@ -28,6 +29,7 @@ use zeroize::Zeroizing;
 
 pub use self::{
     names::{short_peer, short_place},
+    throttle::RateLimits,
     view::{MemberView, View, Viewer},
 };
 use crate::{
@@ -101,6 +103,8 @@ pub struct Config {
     pub allow: Vec<String>,
     /// Members connected at once.
     pub peers_max: usize,
+    /// How fast chunks may go out and come in.
+    pub rate_limits: RateLimits,
 }
 
 /// What members that ask are given first: by it they judge whether they fetch anything.

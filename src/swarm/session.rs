@@ -3,6 +3,8 @@
 //! The tasks may wait for the driver; the driver never waits for a task: it drops a peer whose queue is full. A member has few
 //! reports with the driver at a time, so that one who talks much is served in its turn and no sooner.
 
+mod bulk;
+
 use std::{
     io,
     sync::{
@@ -13,7 +15,7 @@ use std::{
 };
 
 use futures::{
-    AsyncRead, AsyncReadExt, AsyncWriteExt,
+    AsyncReadExt, AsyncWriteExt,
     io::{ReadHalf, WriteHalf},
 };
 use libp2p::{PeerId, Stream};
@@ -22,6 +24,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 
+pub(super) use self::bulk::Bulk;
 use super::Charter;
 use super::{
     budget::{self, Budget},
@@ -38,8 +41,6 @@ use crate::{
     store::{Buffers, ReadError, Store, Untrusted},
 };
 
-/// Bytes written between two looks at the counters.
-const SLICE_SIZE_BYTES: usize = 256 << 10;
 /// Messages of one member that are with the driver at a time.
 const MESSAGES_WITH_DRIVER: usize = 2;
 /// A member that has nothing to say says so this often.
@@ -162,7 +163,7 @@ pub(super) struct Session {
     pub(super) dialler: PeerId,
     /// Which run of the peer's node it is.
     pub(super) instance: Instance,
-    pub(super) counters: Arc<Counters>,
+    bulk: Bulk,
     pub(super) signs: Arc<Signs>,
     /// What was counted when it last was heard, and when that was.
     pub(super) last_heard: (u64, Duration),
@@ -208,8 +209,8 @@ impl Session {
         id: u64,
         member: &Member,
         stream: Stream,
-        bulk: libp2p_stream::Control,
-        counters: Arc<Counters>,
+        streams: libp2p_stream::Control,
+        bulk: Bulk,
         reports: mpsc::Sender<Report>,
         now: Duration,
     ) -> Self {
@@ -238,9 +239,9 @@ impl Session {
             }
             Ok(())
         });
-        let (tell, count) = (reports.clone(), counters.clone());
+        let (tell, sending) = (reports.clone(), bulk.clone());
         tasks.spawn("bulk-send", async move {
-            if let Err(e) = send_chunks(id, peer, bulk, send_queue, &count, &tell).await {
+            if let Err(e) = bulk::send_chunks(id, peer, streams, &sending, send_queue, &tell).await {
                 let _ = tell.send(Report::Ended(id, e.to_string())).await;
             }
             Ok(())
@@ -249,7 +250,7 @@ impl Session {
             peer,
             dialler: member.dialler,
             instance: member.instance,
-            counters,
+            bulk,
             signs,
             last_heard: (0, now),
             chunk_line: 0,
@@ -271,6 +272,11 @@ impl Session {
             writing,
             tasks,
         }
+    }
+
+    /// Bytes of chunks that went to and came from the peer, in all its sessions.
+    pub(super) fn counters(&self) -> &Counters {
+        &self.bulk.counters
     }
 
     /// Queues a message; false when the peer does not keep up.
@@ -317,10 +323,10 @@ impl Session {
     pub(super) fn receive(&mut self, stream: Stream) -> bool {
         let Ok(place) = self.bulk_streams.clone().try_acquire_owned() else { return false };
         let (id, tell) = (self.id, self.reports.clone());
-        let (counters, signs) = (self.counters.clone(), self.signs.clone());
+        let (bulk, signs) = (self.bulk.clone(), self.signs.clone());
         self.tasks.spawn("bulk-receive", async move {
             let _place = place;
-            if let Err(e) = receive_chunks(id, stream, &counters, &signs, &tell).await {
+            if let Err(e) = bulk::receive_chunks(id, stream, &bulk, &signs, &tell).await {
                 let _ = tell.send(ended(id, &e)).await;
             }
             Ok(())
@@ -433,131 +439,6 @@ async fn write_messages(
         }
     }
     stream.close().await
-}
-
-async fn send_chunks(
-    id: u64,
-    peer: PeerId,
-    mut bulk: libp2p_stream::Control,
-    mut jobs: mpsc::Receiver<SendJob>,
-    counters: &Counters,
-    reports: &mpsc::Sender<Report>,
-) -> io::Result<()> {
-    let mut stream: Option<Stream> = None;
-    let mut buffer = Vec::new();
-    while let Some(SendJob { chunk, offer, store }) = jobs.recv().await {
-        let mut data = std::mem::take(&mut buffer);
-        let read = tokio::task::spawn_blocking(move || store.read_into(chunk, &mut data).map(|()| data));
-        let data = match read.await.map_err(io::Error::other)? {
-            Ok(data) => data,
-            Err(ReadError::Chunk(e)) => {
-                // Others of the same file may be sound.
-                let _ = reports.send(Report::Damaged(Some(id), chunk, e)).await;
-                continue;
-            }
-            Err(ReadError::File(e)) => {
-                let _ = reports.send(Report::Broken(e)).await;
-                return Ok(());
-            }
-        };
-        let stream = match &mut stream {
-            Some(open) => open,
-            none => none.insert(bulk.open_stream(peer, super::BULK_PROTOCOL).await.map_err(io::Error::other)?),
-        };
-        wire::write_offer(stream, offer).await?;
-        for slice in data.chunks(SLICE_SIZE_BYTES) {
-            stream.write_all(slice).await?;
-            counters.sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
-        }
-        stream.flush().await?;
-        buffer = data;
-        if reports.send(Report::Sent(id, chunk)).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-async fn receive_chunks(
-    id: u64,
-    mut stream: Stream,
-    counters: &Counters,
-    signs: &Signs,
-    reports: &mpsc::Sender<Report>,
-) -> io::Result<()> {
-    let count = |n: usize| {
-        counters.received.fetch_add(n as u64, Ordering::Relaxed);
-        signs.received.fetch_add(n as u64, Ordering::Relaxed);
-    };
-    while let Some(offer) = wire::read_offer(&mut stream).await? {
-        let (reply, verdict) = oneshot::channel();
-        let verdict = {
-            let _held = HeldUp::begin(signs);
-            if reports.send(Report::Offer(id, offer, reply)).await.is_err() {
-                return Ok(());
-            }
-            verdict.await
-        };
-        // The driver has checked the length against the manifest before anything is allocated for it.
-        match verdict {
-            Ok(Verdict::Take(chunk, writer, buffers)) => {
-                // Filled as the bytes come: who announces a chunk and sends none of it costs nothing.
-                let len = offer.size_bytes as usize;
-                let mut data = buffers.take(len);
-                let mut done = 0;
-                while done < len {
-                    if done == data.len() {
-                        data.resize(len.min(done + SLICE_SIZE_BYTES), 0);
-                    }
-                    done += read_some(&mut stream, &mut data[done..], count).await?;
-                }
-                let _held = HeldUp::begin(signs);
-                if writer.send(Untrusted { source: id, chunk, data }).await.is_err() {
-                    return Ok(());
-                }
-            }
-            Ok(Verdict::Skip(chunk)) => {
-                let mut slice = vec![0; SLICE_SIZE_BYTES.min(offer.size_bytes as usize)];
-                let mut left = offer.size_bytes as usize;
-                while left > 0 {
-                    let n = left.min(slice.len());
-                    left -= read_some(&mut stream, &mut slice[..n], count).await?;
-                }
-                if reports.send(Report::Skipped(id, chunk)).await.is_err() {
-                    return Ok(());
-                }
-            }
-            Ok(Verdict::Break) | Err(_) => return Ok(()),
-        }
-    }
-    Ok(())
-}
-
-/// Reads what is there: on a slow line much less than a chunk, and each byte shows that it is not dead.
-async fn read_some(stream: &mut (impl AsyncRead + Unpin), data: &mut [u8], count: impl Fn(usize)) -> io::Result<usize> {
-    match stream.read(data).await? {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        n => {
-            count(n);
-            Ok(n)
-        }
-    }
-}
-
-/// A stream that waits for us, as long as it lives.
-struct HeldUp<'a>(&'a Signs);
-
-impl<'a> HeldUp<'a> {
-    fn begin(signs: &'a Signs) -> Self {
-        signs.held_up.fetch_add(1, Ordering::Relaxed);
-        HeldUp(signs)
-    }
-}
-
-impl Drop for HeldUp<'_> {
-    fn drop(&mut self) {
-        self.0.held_up.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// Says why a session cannot begin, in the words of an operator.

@@ -6,3 +6,5 @@ mod common;
 mod demo;
 mod migration;
 mod swarm;
+#[path = "../common/wait.rs"]
+mod wait;

@@ -11,7 +11,7 @@ use super::{
         Event, SESSION_PROTOCOL, book, door,
         handshake::{HandshakeError, Instance, Role},
         names::short_place,
-        session::{self, Member, Session},
+        session::{self, Bulk, Member, Session},
         wire::{self, Message},
     },
     Ban, Driver, Met, evidence,
@@ -203,7 +203,8 @@ impl Driver {
         total.0 = address.to_string();
         let control = self.swarm.behaviour().streams.new_control();
         let member = Member { peer, dialler, instance };
-        let session = Session::start(id, &member, stream, control, total.1.clone(), self.reports.0.clone(), now);
+        let bulk = Bulk { counters: total.1.clone(), throttles: self.throttles.clone() };
+        let session = Session::start(id, &member, stream, control, bulk, self.reports.0.clone(), now);
         self.known_members.insert(peer);
         self.book.reached(&peer);
         self.unreachable_since = None;

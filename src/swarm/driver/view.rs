@@ -41,8 +41,8 @@ impl Driver {
                     place: at.map_or_else(String::new, |c| short_place(&c.address.to_string())),
                     ready: session.ready,
                     chunks: known.map_or(0, |known| known.chunks),
-                    sent_bytes: session.counters.sent.load(Ordering::Relaxed),
-                    received_bytes: session.counters.received.load(Ordering::Relaxed),
+                    sent_bytes: session.counters().sent.load(Ordering::Relaxed),
+                    received_bytes: session.counters().received.load(Ordering::Relaxed),
                     flight: known.and_then(|known| known.flight),
                 }
             })

@@ -4,6 +4,7 @@ mod faults;
 mod fetching;
 mod floods;
 mod hostile;
+mod limits;
 mod sources;
 mod strangers;
 mod world;

@@ -16,7 +16,7 @@ use regenesis::{
     store::{
         ArtifactFile, Contents, Disk, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Stamp, Store, Writer,
     },
-    swarm::{self, Charter, Config, Content, Event, Handle, Identity, PeerTotal, Sink},
+    swarm::{self, Charter, Config, Content, Event, Handle, Identity, PeerTotal, RateLimits, Sink},
 };
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
@@ -94,6 +94,7 @@ impl World {
             connect: connect.to_vec(),
             allow: Vec::new(),
             peers_max: 16,
+            rate_limits: RateLimits::default(),
         }
     }
 }

@@ -1,0 +1,165 @@
+//! The streams that chunks go through, one at a time on each, no faster than this node's operator allows.
+//!
+//! Nothing here holds up a control message: those have a stream of their own and pass no throttle. A chunk that is not to be read yet
+//! stays in the sockets, and its sender waits, just as for a disk that is slow.
+
+use std::{
+    io,
+    sync::{Arc, atomic::Ordering},
+};
+
+use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use libp2p::{PeerId, Stream};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    super::{BULK_PROTOCOL, throttle::Throttles, wire},
+    Counters, Report, SendJob, Signs, Verdict,
+};
+use crate::store::{ReadError, Untrusted};
+
+/// What the chunks of a member go through.
+#[derive(Debug, Clone)]
+pub(in crate::swarm) struct Bulk {
+    pub(in crate::swarm) counters: Arc<Counters>,
+    /// This node's, of all members together.
+    pub(in crate::swarm) throttles: Arc<Throttles>,
+}
+
+pub(super) async fn send_chunks(
+    id: u64,
+    peer: PeerId,
+    mut control: libp2p_stream::Control,
+    bulk: &Bulk,
+    mut jobs: mpsc::Receiver<SendJob>,
+    reports: &mpsc::Sender<Report>,
+) -> io::Result<()> {
+    let mut stream: Option<Stream> = None;
+    let mut buffer = Vec::new();
+    let upload = &bulk.throttles.upload;
+    while let Some(SendJob { chunk, offer, store }) = jobs.recv().await {
+        let mut data = std::mem::take(&mut buffer);
+        let read = tokio::task::spawn_blocking(move || store.read_into(chunk, &mut data).map(|()| data));
+        let data = match read.await.map_err(io::Error::other)? {
+            Ok(data) => data,
+            Err(ReadError::Chunk(e)) => {
+                // Others of the same file may be sound.
+                let _ = reports.send(Report::Damaged(Some(id), chunk, e)).await;
+                continue;
+            }
+            Err(ReadError::File(e)) => {
+                let _ = reports.send(Report::Broken(e)).await;
+                return Ok(());
+            }
+        };
+        let stream = match &mut stream {
+            Some(open) => open,
+            none => none.insert(control.open_stream(peer, BULK_PROTOCOL).await.map_err(io::Error::other)?),
+        };
+        wire::write_offer(stream, offer).await?;
+        for slice in data.chunks(upload.slice_size_bytes()) {
+            upload.pass(slice.len()).await;
+            stream.write_all(slice).await?;
+            if upload.is_limited() {
+                // What waits in a buffer until the next slice would come in one piece, late.
+                stream.flush().await?;
+            }
+            bulk.counters.sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
+        }
+        stream.flush().await?;
+        buffer = data;
+        if reports.send(Report::Sent(id, chunk)).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn receive_chunks(
+    id: u64,
+    mut stream: Stream,
+    bulk: &Bulk,
+    signs: &Signs,
+    reports: &mpsc::Sender<Report>,
+) -> io::Result<()> {
+    let slice_size = bulk.throttles.download.slice_size_bytes();
+    while let Some(offer) = wire::read_offer(&mut stream).await? {
+        let (reply, verdict) = oneshot::channel();
+        let verdict = {
+            let _held = HeldUp::begin(signs);
+            if reports.send(Report::Offer(id, offer, reply)).await.is_err() {
+                return Ok(());
+            }
+            verdict.await
+        };
+        // The driver has checked the length against the manifest before anything is allocated for it.
+        match verdict {
+            Ok(Verdict::Take(chunk, writer, buffers)) => {
+                // Filled as the bytes come: who announces a chunk and sends none of it costs nothing.
+                let len = offer.size_bytes as usize;
+                let mut data = buffers.take(len);
+                let mut done = 0;
+                while done < len {
+                    if done == data.len() {
+                        data.resize(len.min(done + slice_size), 0);
+                    }
+                    done += read_some(&mut stream, &mut data[done..], bulk, signs).await?;
+                }
+                let _held = HeldUp::begin(signs);
+                if writer.send(Untrusted { source: id, chunk, data }).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(Verdict::Skip(chunk)) => {
+                let mut slice = vec![0; slice_size.min(offer.size_bytes as usize)];
+                let mut left = offer.size_bytes as usize;
+                while left > 0 {
+                    let n = left.min(slice.len());
+                    left -= read_some(&mut stream, &mut slice[..n], bulk, signs).await?;
+                }
+                if reports.send(Report::Skipped(id, chunk)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Ok(Verdict::Break) | Err(_) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads what is there: on a slow line much less than a chunk, and each byte shows that it is not dead. Nothing more is read before
+/// this node may read on, which is no fault of the member's.
+async fn read_some(
+    stream: &mut (impl AsyncRead + Unpin),
+    data: &mut [u8],
+    bulk: &Bulk,
+    signs: &Signs,
+) -> io::Result<usize> {
+    let n = stream.read(data).await?;
+    if n == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    bulk.counters.received.fetch_add(n as u64, Ordering::Relaxed);
+    signs.received.fetch_add(n as u64, Ordering::Relaxed);
+    if bulk.throttles.download.is_limited() {
+        let _held = HeldUp::begin(signs);
+        bulk.throttles.download.pass(n).await;
+    }
+    Ok(n)
+}
+
+/// A stream that waits for us, as long as it lives.
+struct HeldUp<'a>(&'a Signs);
+
+impl<'a> HeldUp<'a> {
+    fn begin(signs: &'a Signs) -> Self {
+        signs.held_up.fetch_add(1, Ordering::Relaxed);
+        HeldUp(signs)
+    }
+}
+
+impl Drop for HeldUp<'_> {
+    fn drop(&mut self) {
+        self.0.held_up.fetch_sub(1, Ordering::Relaxed);
+    }
+}
