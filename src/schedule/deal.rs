@@ -3,7 +3,8 @@
 //! A seed deals first copies: to whom would soonest have passed on what it holds alone and nobody else has, and to nobody who holds more
 //! than its part of what our line carries. How fast each passes on is seen by what others announce (`passing.rs`), in the time only in
 //! which it had something to pass on; it is believed for four copies, and nobody counts for so little that it is never tried again.
-//! Where nobody may be dealt to, our line is ahead of the peers': it sends what has waited longest.
+//! Where nobody may be dealt to, our line is ahead of the peers': it sends what has waited longest; and where nothing of that is left for
+//! those that take something, they are dealt to all the same.
 
 use super::{PeerId, Scheduler, Time, peer::Peer};
 
@@ -113,7 +114,20 @@ impl Scheduler {
         }
         // A few whose last chunks are all on their way do not hide the others.
         let first: Vec<PeerId> = self.ready.iter().take(LACKING).map(|(.., id)| *id).collect();
-        first.into_iter().find_map(|id| Some((id, self.rarest_for(id)?)))
+        let rarest = first.iter().find_map(|id| Some((*id, self.rarest_for(*id)?)));
+        // Whoever takes nothing and passes nothing on keeps nobody from what is left.
+        rarest.or_else(|| first.into_iter().find_map(|id| Some((id, self.deal_beyond(id)?))))
+    }
+
+    /// A chunk that nobody has, to a peer that holds more alone than it was to be dealt, where nothing else could be sent.
+    fn deal_beyond(&mut self, id: PeerId) -> Option<u32> {
+        let chunk = self.next_fresh()?;
+        let peer = self.peers.get(&id)?;
+        if peer.has.contains(chunk) || peer.coming.contains_key(&chunk) {
+            return None;
+        }
+        self.first_copy(id, chunk);
+        Some(chunk)
     }
 
     /// Another chunk to the same peer: one goes over its connection while the other is acknowledged.

@@ -415,3 +415,40 @@ fn nobody_is_accused_in_a_swarm_of_fifty() {
     // Whoever is accused ends the run: see `Swarm::feed` and `Swarm::run`.
     swarm.runs(|_| {});
 }
+
+/// A member whose disk stands still asks for all that is suggested to it, and announces nothing; the line to it takes everything. The other one
+/// gets everything all the same.
+#[test]
+fn who_takes_chunks_and_announces_none_holds_up_nobody() {
+    let mut s = Scheduler::new(ChunkSet::full(100), CHUNK, 64 * CHUNK, 1);
+    s.handle(Time::ZERO, Input::Connected(1));
+    s.handle(Time::ZERO, Input::Connected(2));
+    let (mut requests, mut arrives, mut has) = (0, VecDeque::new(), ChunkSet::empty(100));
+    let mut ms = 0;
+    while !has.is_full() {
+        ms += 10;
+        assert!(ms < 10_000, "{} of 100 after {ms} ms", has.count());
+        s.handle(at(ms), Input::Tick);
+        for effect in effects(&mut s) {
+            match effect {
+                Effect::Suggest(peer, chunks) => {
+                    for chunk in chunks {
+                        requests += 1;
+                        s.handle(at(ms), Input::Requested(peer, requests, vec![chunk..chunk + 1]));
+                    }
+                }
+                Effect::Send { peer, chunk, .. } => {
+                    s.handle(at(ms), Input::Sent(peer, chunk));
+                    if peer == 2 {
+                        arrives.push_back(chunk);
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(chunk) = arrives.pop_front() {
+            has.insert(chunk);
+            s.handle(at(ms), Input::Haves(2, vec![chunk..chunk + 1]));
+        }
+    }
+}

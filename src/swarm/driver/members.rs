@@ -54,21 +54,24 @@ impl Driver {
                 let mut stream = control
                     .open_stream(peer, SESSION_PROTOCOL)
                     .await
-                    .map_err(|e| (session::open_failure(&e), false, None))?;
+                    .map_err(|e| (session::open_failure(&e), None, None))?;
                 match membership.run(&mut stream, Role::Dialler, us, peer, nonce).await {
                     Ok(instance) => Ok((stream, instance)),
                     Err(e @ HandshakeError::OtherManifest) => {
-                        Err((dialler_words(&e), true, evidence::swap(&mut stream, issue).await))
+                        let told = evidence::swap(&mut stream, issue).await;
+                        Err((dialler_words(&e), Some(e), told))
                     }
-                    Err(e) => Err((dialler_words(&e), false, None)),
+                    Err(e) => Err((dialler_words(&e), Some(e), None)),
                 }
             };
-            let (result, stale, evidence) = match timeout(HANDSHAKE_TIME_MAX, work).await {
-                Ok(Ok(met)) => (Ok(met), false, None),
-                Ok(Err((why, stale, evidence))) => (Err(why), stale, evidence),
-                Err(_) => (Err("it did not finish the handshake in time".to_owned()), false, None),
+            let (result, failed, evidence) = match timeout(HANDSHAKE_TIME_MAX, work).await {
+                Ok(Ok(met)) => (Ok(met), None, None),
+                Ok(Err((why, failed, evidence))) => (Err(why), failed, evidence),
+                Err(_) => (Err("it did not finish the handshake in time".to_owned()), None, None),
             };
-            let (suspicious, quiet) = (false, false);
+            let stale = matches!(failed, Some(HandshakeError::OtherManifest));
+            // Where both dial at once one breaks off; who is never reached is told of with each address.
+            let (suspicious, quiet) = (false, matches!(failed, Some(HandshakeError::Broken(_))));
             let _ =
                 met.send(Met { peer, role: Role::Dialler, address, result, suspicious, quiet, stale, evidence }).await;
         });

@@ -1,11 +1,13 @@
-//! How fast chunks may go. A busy machine makes all of this slower, never faster, and no test asks for less than a limit allows.
+//! How fast chunks may go, by the operator's word and by a slow disk. A busy machine makes all of this slower, never faster, and no test asks for less than a limit allows.
 
 use std::{num::NonZeroU64, time::Duration};
 
 use regenesis::{
     base::clock,
-    swarm::{self, Config, Event, Handle, RateLimits},
+    store::{PrivateDirectory, Writer},
+    swarm::{self, Config, Content, Event, Handle, RateLimits, Sink},
 };
+use tokio::sync::mpsc;
 
 use super::world::*;
 use crate::wait::wait_for;
@@ -97,6 +99,63 @@ async fn no_more_is_read_than_may_be() {
         assert!((received as f64) < most, "{received} bytes were read, and {most} might have been");
         let said = [warnings(&mut seed.handle), warnings(&mut fetcher)].concat();
         assert!(said.is_empty(), "{said:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_disk_throttles_the_sender_and_is_no_fault() {
+    let world = World::new(100);
+    let mut seed = seed(&world, world.config(TCP, &[])).await;
+    let connect = std::slice::from_ref(&seed.address);
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    within(async {
+        let mut slow = swarm::start(world.config(TCP, connect)).await.unwrap();
+        let charter = loop {
+            if let Event::Charter { charter, .. } = slow.event().await.expect("the node runs") {
+                break charter;
+            }
+        };
+        let private = PrivateDirectory::lock(dirs[0].path()).unwrap();
+        let opened = open(&world, dirs[0].path(), &private).unwrap();
+        let (store, have) = (opened.store.clone(), opened.have.clone());
+        let (tx, outcomes) = mpsc::channel(64);
+        let writer = Writer::start(opened, tx).unwrap();
+        // A disk that takes nothing for now: one chunk waits for it, and one on each stream for that.
+        let (queue, mut waiting) = mpsc::channel(1);
+        let sink = Some(Sink { buffers: writer.buffers(), queue, outcomes });
+        slow.activate(Content { store, have, charter, sink }).await.unwrap();
+        wait_for("the disk to be behind", || slow.status().received_bytes > CHUNK as u64);
+        // Meanwhile the seed has time for all that another wants, who may then be a second source of the slow one.
+        let (done, ended) = tokio::sync::oneshot::channel::<()>();
+        let other = fetch(&world, world.config(TCP, connect), dirs[1].path(), async {
+            let _ = ended.await;
+        });
+        let rest = async {
+            while seed.handle.status().sent_bytes < world.snapshot.len() as u64 {
+                tokio::task::yield_now().await;
+            }
+            let received = slow.status().received_bytes;
+            assert!(received <= 3 * CHUNK as u64, "{received} bytes were read for a disk that takes none");
+            let said = [warnings(&mut seed.handle), warnings(&mut slow)].concat();
+            assert!(said.is_empty(), "{said:?}");
+            // Now it takes them.
+            let disk = writer.queue();
+            let pump = async {
+                while let Some(chunk) = waiting.recv().await {
+                    disk.send(chunk).await.unwrap();
+                }
+            };
+            let complete = async { while !matches!(slow.event().await.expect("the node runs"), Event::Complete) {} };
+            // Whoever has everything wants nothing more written.
+            tokio::join!(pump, complete);
+            drop(done);
+        };
+        let (got, ()) = tokio::join!(other, rest);
+        assert!(got.unwrap().warnings.is_empty());
+        drop(waiting);
+        tokio::task::spawn_blocking(|| writer.finish()).await.unwrap().unwrap();
+        assert!(std::fs::read(dirs[0].path().join("snapshot.sql.gz")).unwrap() == world.snapshot);
     })
     .await;
 }
