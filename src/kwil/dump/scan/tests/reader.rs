@@ -34,7 +34,9 @@ pub(super) fn statements(text: &str) -> Vec<String> {
         let (statement, after) = rest.split_at(end);
         found.push(statement.to_owned());
         rest = after;
-        if statement.get(..5).is_some_and(|s| s.eq_ignore_ascii_case("COPY ")) && statement.ends_with("FROM stdin;") {
+        // Lines may end within it, as everywhere between words.
+        let words = statement.split_whitespace().collect::<Vec<_>>().join(" ").to_ascii_uppercase();
+        if words.starts_with("COPY ") && words.ends_with("FROM STDIN;") {
             let at = after.find("\n\\.\n").map_or(after.len(), |at| at + 4);
             rest = &after[at..];
         }
@@ -92,6 +94,7 @@ fn the_reader_tells_statements_apart() {
     let kinds: Vec<String> = statements(text).iter().map(|s| s[..4].to_owned()).collect();
     assert_eq!(kinds, ["CREA", "COPY", "\\res", "DROP"]);
     assert_eq!(foreign(text).unwrap(), "DROP TABLE x;");
+    assert_eq!(foreign("COPY\ns.t (a) FROM\n stdin;\nDROP; x\n\\.\nBEGIN;"), None);
     assert_eq!(
         foreign("SELECT pg_catalog.setval('a', 1, true);\nSELECT pg_read_file('x');").unwrap(),
         "SELECT pg_read_file('x');"
