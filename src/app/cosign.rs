@@ -6,8 +6,9 @@ use kwil_formats::formats::key::{PrivateKey, PublicKey};
 use serde::Serialize;
 
 use crate::{
-    base::{Blake3Hash, Error, Next, Result, durable, files::read_bounded, limits},
-    manifest::{MANIFEST_FILE_NAME, SignedManifest, VerifyError},
+    app::files::read_signed,
+    base::{Blake3Hash, Error, Next, Result, durable},
+    manifest::VerifyError,
 };
 
 /// A manifest with one signature more.
@@ -38,10 +39,7 @@ impl Cosigned {
 /// `Kind::Verify` when a signature that is there does not hold; refused when the manifest does not name this key; when the file
 /// cannot be read or written.
 pub fn cosign(manifest: &Path, key: &PrivateKey, out: Option<&Path>) -> Result<Cosigned> {
-    let path = if manifest.is_dir() { manifest.join(MANIFEST_FILE_NAME) } else { manifest.to_owned() };
-    let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
-    let mut signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
-    signed.signers().map_err(VerifyError::from)?;
+    let (path, mut signed) = read_signed(manifest)?;
     let signer = key.public();
     if !signed.manifest().trust.may_sign(&signer) {
         return Err(Error::refused(format!("{} does not name the key {signer} among its co-signers", path.display()))

@@ -11,9 +11,9 @@ use std::{
 use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis};
 use tokio::task::JoinHandle;
 
-pub(super) use self::signed::manifest_from_peers;
+use self::signed::read_manifest;
 pub use self::signed::{Signed, ask_for_manifest};
-use self::signed::{known_manifest, read_manifest};
+pub(super) use self::signed::{known_manifest, manifest_from_peers};
 use super::{
     attest::Attesting,
     manifest::NO_ATTESTATIONS,
@@ -193,6 +193,19 @@ pub async fn fetch_onto(
 }
 
 /// Keeps the ticket for whoever waits with the directory, while this process has it.
+/// The ticket that leads into the swarm of the directory whose private one this is; `None`: none is kept.
+///
+/// # Errors
+/// When what is kept is no ticket or cannot be read.
+pub(super) fn kept_ticket(private: &Path) -> Result<Option<Ticket>> {
+    let path = private.join(TICKET_NAME);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let bytes = zeroize::Zeroizing::new(read_bounded(&path, limits::TICKET_SIZE_BYTES_MAX, "kept ticket")?);
+    Ok(Some(String::from_utf8_lossy(&bytes).parse()?))
+}
+
 fn keep_ticket(private: &PrivateDirectory, ticket: &Ticket) -> Result<()> {
     private.write(TICKET_NAME, zeroize::Zeroizing::new(ticket.to_text()?).as_bytes())
 }

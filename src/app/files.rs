@@ -1,10 +1,15 @@
 //! Small files of the operator, and what they say.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kwil_formats::formats::key::PrivateKey;
 
-use crate::{base::Result, manifest::Manifest, setup::read_key_file, snapshot::ManifestFile};
+use crate::{
+    base::Result,
+    manifest::{Manifest, SignedManifest, VerifyError},
+    setup::read_key_file,
+    snapshot::ManifestFile,
+};
 
 /// A node's or lead's private key, in either family's form.
 ///
@@ -14,12 +19,22 @@ pub fn read_private_key(path: &Path) -> Result<PrivateKey> {
     read_key_file(path).map(|(key, _)| key)
 }
 
+/// A manifest or the one in a directory, with its path, for whoever puts a signature to it: those that are there hold.
+///
+/// # Errors
+/// When it cannot be read or is none; `Kind::Verify` when a signature in it does not hold.
+pub fn read_signed(path: &Path) -> Result<(PathBuf, SignedManifest)> {
+    let file = ManifestFile::read(path)?;
+    file.signed.signers().map_err(VerifyError::from)?;
+    Ok((file.path, file.signed))
+}
+
 /// A manifest, or the one in a directory. Who signed it is the question of `manifest verify`.
 ///
 /// # Errors
 /// When it cannot be read or is none.
 pub fn read_manifest(path: &Path) -> Result<Manifest> {
-    Ok(ManifestFile::read(path)?.manifest)
+    Ok(ManifestFile::read(path)?.signed.manifest().clone())
 }
 
 #[cfg(test)]

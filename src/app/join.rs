@@ -323,6 +323,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         return Err(error);
     }
     progress.step("setting the root up");
+    let stop = cancel.child_token();
     let init = InitOptions {
         root: root.clone(),
         genesis: GenesisSource::File(staging.join(GENESIS_FILE_NAME)),
@@ -331,11 +332,20 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         config,
         family: None,
         progress: progress.clone(),
-        cancel: cancel.clone(),
+        cancel: stop.clone(),
     };
-    // The node goes on serving meanwhile.
-    let work = tokio::task::spawn_blocking(move || super::setup::init(&init));
-    let initialised = match complete.node.serve_while(work).await?.or_failed(|| "setting up panicked")? {
+    // The node goes on serving meanwhile. Where it ends, as when the manifest counts no more, no root is finished behind it.
+    let mut work = tokio::task::spawn_blocking(move || super::setup::init(&init));
+    let served = complete.node.serve_while(&mut work).await;
+    let initialised = match served {
+        Ok(made) => made.or_failed(|| "setting up panicked").and_then(|made| made),
+        Err(error) => {
+            stop.cancel();
+            let _ = work.await;
+            Err(error)
+        }
+    };
+    let initialised = match initialised {
         Ok(initialised) => initialised,
         Err(error) => {
             complete.abandon().await;

@@ -10,24 +10,22 @@ use kwil_formats::formats::Validator;
 use serde::Serialize;
 
 use super::{
-    fetch,
-    node::{self, Node, SwarmOptions, TICKET_NAME},
+    fetch::{self, Signed},
+    node::{Node, SwarmOptions},
     short,
     state::StateDirectory,
+    visit::visit,
     voices::Voices,
 };
 use crate::{
     base::{
-        Advice, Blake3Hash, Context, Error, Kind, Next, Progress, Result, clock,
+        Advice, Blake3Hash, Error, Kind, Next, Progress, Result, clock,
         durable::{self, PRIVATE_DIRECTORY_NAME},
-        files::read_bounded,
-        limits,
         task::CancellationToken,
         text,
     },
     manifest::{Evidence, Roster, Ticket, Verdict, VerifiedManifest, certificate::CERTIFICATE_FILE_NAME},
     store::PrivateDirectory,
-    swarm::Content,
 };
 
 /// What an operator waits for.
@@ -200,23 +198,13 @@ pub async fn wait(
     cancel: &CancellationToken,
 ) -> Result<Waited> {
     let began = clock::now();
-    let place =
-        tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
-    let private = PrivateDirectory::lock(place.path())?;
-    let mut node = Node::start(&private, ticket, &options.swarm, &options.state, progress).await?;
-    let waited = async {
-        let give_up = options.swarm.timeout;
-        let signed = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;
-        let manifest = &signed.manifest;
-        node.hear_validators(manifest);
-        let content = Content::watching(node::contents(manifest, false), signed.charter());
-        node.handle().activate(content).await?;
-        wait_until(&mut node, options.wait, (began, give_up), progress, cancel, async |_| Ok(())).await?;
-        result_of(&node, manifest, options.certificate, began)
-    };
-    let waited = waited.await;
-    node.stop().await;
-    waited
+    visit(ticket, (&options.swarm, &options.state), progress, cancel, async |node: &mut Node, signed: Signed| {
+        node.watch(&signed).await?;
+        let until = (began, options.swarm.timeout);
+        wait_until(node, options.wait, until, progress, cancel, async |_| Ok(())).await?;
+        result_of(node, &signed.manifest, options.certificate.clone(), began)
+    })
+    .await
 }
 
 /// Waits with the files of a directory: serves them meanwhile, or, where another process does so already, as one more
@@ -234,12 +222,11 @@ pub async fn wait_with(
     fetch::require_directory(directory)?;
     let free = PrivateDirectory::lock(directory).map(drop);
     if let Err(error) = free {
-        let kept = directory.join(PRIVATE_DIRECTORY_NAME).join(TICKET_NAME);
-        if error.kind() != Kind::Refused || !kept.exists() {
-            return Err(error);
-        }
-        let bytes = zeroize::Zeroizing::new(read_bounded(&kept, limits::TICKET_SIZE_BYTES_MAX, "kept ticket")?);
-        let ticket: Ticket = String::from_utf8_lossy(&bytes).parse()?;
+        let kept = match error.kind() {
+            Kind::Refused => fetch::kept_ticket(&directory.join(PRIVATE_DIRECTORY_NAME))?,
+            _ => None,
+        };
+        let Some(ticket) = kept else { return Err(error) };
         return wait(&ticket, options, progress, cancel).await;
     }
     let serving = fetch::seed(directory, None, &options.swarm, &options.state, progress, cancel).await?;

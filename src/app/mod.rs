@@ -28,4 +28,5 @@ pub mod state;
 pub mod status;
 pub mod tell;
 pub mod testnet;
+mod visit;
 pub mod voices;

@@ -9,9 +9,9 @@ mod events;
 mod metrics;
 
 use std::{
-    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     sync::Arc,
+    task::Context as TaskContext,
     time::Duration,
 };
 
@@ -21,8 +21,7 @@ use rand::RngCore;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
-    task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    time::timeout,
 };
 use zeroize::Zeroizing;
 
@@ -31,7 +30,7 @@ use super::status::{Board, Status};
 use crate::{
     base::{
         Advice, Context, Error, Next, Progress, Result,
-        task::{CancellationToken, Tasks},
+        task::{CancellationToken, Tasks, serve_each},
     },
     store::PrivateDirectory,
 };
@@ -50,8 +49,6 @@ const CONNECTION_TIME_MAX: Duration = Duration::from_secs(600);
 const TOKEN_NAME: &str = "page-token";
 /// Bytes of a token.
 const TOKEN_SIZE_BYTES: usize = 16;
-/// How long nobody is let in after the system could not do it.
-const REST: Duration = Duration::from_millis(100);
 
 /// Where a page is served, and who puts its advice into words.
 #[derive(Debug, Clone, Copy)]
@@ -116,7 +113,12 @@ impl Page {
         let shown = format!("http://{host}:{}/{query}", address.port());
         let answering = Arc::new(Answering::new(latest, token.clone(), options.words));
         let mut tasks = Tasks::new(CancellationToken::new());
-        tasks.spawn("page", async move { serve(listener, answering).await });
+        tasks.spawn("page", async move {
+            let accept =
+                move |context: &mut TaskContext<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+            serve_each(accept, CONNECTIONS_MAX, |stream| connection(stream, answering.clone())).await;
+            Ok(())
+        });
         Ok(Page { address: shown, token, _tasks: tasks })
     }
 }
@@ -143,28 +145,6 @@ fn new_token() -> Zeroizing<String> {
 fn read_token(bytes: &[u8]) -> Option<Zeroizing<String>> {
     let is_one = bytes.len() == 2 * TOKEN_SIZE_BYTES && bytes.iter().all(u8::is_ascii_hexdigit);
     is_one.then(|| Zeroizing::new(String::from_utf8_lossy(bytes).into_owned()))
-}
-
-async fn serve(listener: TcpListener, answering: Arc<Answering>) -> Result<()> {
-    let (mut connections, mut open) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(e) => {
-                tracing::debug!("nobody can look at the page now: {e}");
-                sleep(REST).await;
-                continue;
-            }
-        };
-        while connections.try_join_next().is_some() {}
-        open.retain(|connection| !connection.is_finished());
-        if open.len() >= CONNECTIONS_MAX
-            && let Some(first) = open.pop_front()
-        {
-            first.abort();
-        }
-        open.push_back(connections.spawn(connection(stream, answering.clone())));
-    }
 }
 
 async fn connection(stream: TcpStream, answering: Arc<Answering>) {

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use kwil_formats::formats::key::{PrivateKey, PublicKey};
 use serde::Serialize;
 
-use super::state::StateDirectory;
+use super::{files::read_signed, state::StateDirectory};
 use crate::{
     base::{Blake3Hash, Error, Next, Result, durable, files::read_bounded, limits},
-    manifest::{Evidence, HeadSignatures, MANIFEST_FILE_NAME, SignedManifest, VerifyError},
+    manifest::{Evidence, HeadSignatures},
 };
 
 /// The name of a revocation beside the manifest that it takes back.
@@ -43,10 +43,7 @@ impl Revoked {
 /// `Kind::Verify` when a signature that is there does not hold; refused when the manifest does not name this key; when a file
 /// cannot be read or written.
 pub fn revoke(manifest: &Path, key: &PrivateKey, out: Option<&Path>, state: &StateDirectory) -> Result<Revoked> {
-    let path = if manifest.is_dir() { manifest.join(MANIFEST_FILE_NAME) } else { manifest.to_owned() };
-    let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
-    let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
-    signed.signers().map_err(VerifyError::from)?;
+    let (path, signed) = read_signed(manifest)?;
     let signer = key.public();
     if !signed.manifest().trust.may_sign(&signer) {
         return Err(Error::refused(format!(

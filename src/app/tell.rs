@@ -3,16 +3,16 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use kwil_formats::{formats::GENESIS_FILE_NAME, judge::confirm::Verdict};
+use kwil_formats::judge::confirm::Verdict;
 
 use super::{
     confirm::{Conclusion, Confirmed},
+    fetch::{self, Signed},
     kept::KeptStatements,
-    node::{self, IDENTITY_NAME, Node, OWN_STATEMENT_NAME, STATEMENTS_NAME, SwarmOptions, TICKET_NAME},
+    node::{IDENTITY_NAME, Node, OWN_STATEMENT_NAME, STATEMENTS_NAME, SwarmOptions},
     state::StateDirectory,
 };
 use crate::{
@@ -24,12 +24,12 @@ use crate::{
         task::CancellationToken,
     },
     manifest::{
-        MANIFEST_FILE_NAME, Roster, SignedManifest, Ticket, TrustPolicy, VerifiedManifest, VerifyError, Word,
+        Roster, Ticket, Word,
         statement::{DifferingPart, Stage},
     },
     setup,
     store::PrivateDirectory,
-    swarm::{Charter, Content, Identity},
+    swarm::Identity,
 };
 
 /// How long somebody is looked for.
@@ -62,14 +62,9 @@ pub async fn tell(
 ) -> Result<Option<Told>> {
     let Some((stage, differs)) = finding(found) else { return Ok(None) };
     let private = root.join(PRIVATE_DIRECTORY_NAME);
-    let (manifest_path, ticket_path) = (root.join(MANIFEST_FILE_NAME), private.join(TICKET_NAME));
-    if !manifest_path.is_file() || !ticket_path.is_file() {
-        return Ok(None);
-    }
-    let bytes = read_bounded(&manifest_path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
-    let lead = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?.manifest().trust.lead;
-    let manifest =
-        state.verify(&bytes, &TrustPolicy { keys: vec![lead], ..TrustPolicy::default() }, clock::unix_seconds())?;
+    let Some(ticket) = fetch::kept_ticket(&private)? else { return Ok(None) };
+    let Some(signed) = fetch::known_manifest(root, &ticket, state)? else { return Ok(None) };
+    let manifest = &signed.manifest;
     let key_path = root.join(setup::key_file_name(manifest.manifest().network.family));
     let (key, _) = setup::read_key_file(&key_path)?;
 
@@ -88,15 +83,7 @@ pub async fn tell(
         return Ok(None);
     }
     match PrivateDirectory::lock(root) {
-        Ok(private) => {
-            let ticket = read_bounded(&ticket_path, limits::TICKET_SIZE_BYTES_MAX, "kept ticket")?;
-            let ticket = zeroize::Zeroizing::new(ticket);
-            let ticket: Ticket = String::from_utf8_lossy(&ticket).parse()?;
-            let genesis = read_bounded(&root.join(GENESIS_FILE_NAME), limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
-            manifest.check_genesis(&genesis)?;
-            let charter = Charter { manifest: Arc::new(bytes), genesis: Arc::new(genesis) };
-            visit(&private, &ticket, (&manifest, charter), state, progress, cancel).await.map(Some)
-        }
+        Ok(private) => visit(&private, &ticket, &signed, state, progress, cancel).await.map(Some),
         Err(error) if error.kind() == Kind::Refused => Ok(Some(Told::ByProcess)),
         Err(error) => Err(error),
     }
@@ -127,7 +114,7 @@ pub(super) fn own_statement(private: &Path) -> Option<Vec<u8>> {
 async fn visit(
     private: &PrivateDirectory,
     ticket: &Ticket,
-    (manifest, charter): (&VerifiedManifest, Charter),
+    signed: &Signed,
     state: &StateDirectory,
     progress: &Progress,
     cancel: &CancellationToken,
@@ -135,9 +122,7 @@ async fn visit(
     progress.step("telling the swarm");
     let mut node = Node::start(private, ticket, &SwarmOptions::default(), state, &Progress::silent()).await?;
     let visited = async {
-        node.hear_validators(manifest);
-        let content = Content::watching(node::contents(manifest, true), charter);
-        node.handle().activate(content).await?;
+        node.watch(signed).await?;
         let began = clock::now();
         let mut met = None;
         loop {

@@ -1,12 +1,54 @@
 //! Tasks are born here: each has a name in the log, ends with its token, and belongs to a set that can be waited for.
 
-use std::{future::Future, time::Duration};
+use std::{
+    collections::VecDeque,
+    future::{Future, poll_fn},
+    io,
+    task::{Context, Poll},
+    time::Duration,
+};
 
-use tokio::{task::JoinSet, time::timeout};
+use tokio::{
+    task::{AbortHandle, JoinSet},
+    time::{sleep, timeout},
+};
 pub use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::Result;
+
+/// How long nobody is let in after the system could not do it.
+const REST: Duration = Duration::from_millis(100);
+
+/// Serves whoever comes, each in a task of its own, for ever: one more than `max` takes the place of the one that came first, so that who
+/// says nothing keeps nobody out. Dropping it ends all of them.
+pub async fn serve_each<S, F>(
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>>,
+    max: usize,
+    mut serve: impl FnMut(S) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (mut clients, mut open) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
+    loop {
+        let stream = match poll_fn(&mut accept).await {
+            Ok(stream) => stream,
+            Err(e) => {
+                tracing::debug!("nobody can be let in now: {e}");
+                sleep(REST).await;
+                continue;
+            }
+        };
+        while clients.try_join_next().is_some() {}
+        open.retain(|client| !client.is_finished());
+        if open.len() >= max
+            && let Some(first) = open.pop_front()
+        {
+            first.abort();
+        }
+        open.push_back(clients.spawn(serve(stream)));
+    }
+}
 
 /// The tasks of one owner. Dropping the set aborts them.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 use std::{fmt, path::PathBuf};
 
 use clap::Args;
+use kwil_formats::formats::key::PrivateKey;
 
 use super::Session;
 use crate::{
@@ -18,21 +19,33 @@ use crate::{
 #[command(after_help = "Look at what you sign first: `regenesis manifest show`, and with the old node's database \
     `regenesis snapshot attest`.")]
 pub(crate) struct CosignArgs {
-    /// The manifest, or the directory it lies in
-    #[arg(value_name = "MANIFEST")]
-    manifest: PathBuf,
-    /// Private key of the co-signer, in either family's form
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    signer: SignerArgs,
     /// Where the manifest with the signature goes [default: in place]
     #[arg(short = 'o', long, value_name = "FILE")]
     out: Option<PathBuf>,
 }
 
+/// Which manifest is signed, and with what.
+#[derive(Debug, Args)]
+pub(crate) struct SignerArgs {
+    /// The manifest, or the directory it lies in
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PathBuf,
+    /// Private key of a co-signer or of the lead, in either family's form
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+}
+
+impl SignerArgs {
+    pub(crate) fn key(&self) -> Result<PrivateKey> {
+        read_private_key(&self.key)
+    }
+}
+
 impl CosignArgs {
     pub(crate) fn run(self, session: &Session) -> Result<()> {
-        let key = read_private_key(&self.key)?;
-        session.output.result(&cosign::cosign(&self.manifest, &key, self.out.as_deref())?)
+        session.output.result(&cosign::cosign(&self.signer.manifest, &self.signer.key()?, self.out.as_deref())?)
     }
 }
 

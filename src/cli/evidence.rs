@@ -11,10 +11,9 @@ use serde::Serialize;
 
 use super::{Session, manifest::StateArgs};
 use crate::{
+    app::files::read_signed,
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{
-        Equivocation, Evidence, HeadSignatures, MANIFEST_FILE_NAME, SignedManifest, VerifyError, certificate::Certified,
-    },
+    manifest::{Equivocation, Evidence, HeadSignatures, certificate::Certified},
 };
 
 /// Commands about evidence.
@@ -73,7 +72,7 @@ impl EvidenceCommand {
                     )
                     .hint("give the manifest with --manifest FILE"));
                 };
-                let signed = read_manifest(path)?;
+                let (_, signed) = read_signed(path)?;
                 if signed.id() != head.manifest_id() {
                     let (about, got) = (head.manifest_id(), signed.id());
                     return Err(Error::verify(format!("it revokes manifest {about}, not {got}"))
@@ -240,12 +239,6 @@ fn kept_line(f: &mut fmt::Formatter<'_>, kept: Option<&Path>) -> fmt::Result {
         Some(path) => writeln!(f, "kept in {}", path.display()),
         None => Ok(()),
     }
-}
-
-fn read_manifest(path: &Path) -> Result<SignedManifest> {
-    let path = if path.is_dir() { path.join(MANIFEST_FILE_NAME) } else { path.to_owned() };
-    let bytes = read_bounded(&path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")?;
-    Ok(SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?)
 }
 
 /// What signatures over a manifest's head prove, in words.

@@ -4,12 +4,9 @@ use std::{fmt, path::PathBuf};
 
 use clap::Args;
 
-use super::{Session, manifest::StateArgs};
+use super::{Session, cosign::SignerArgs, manifest::StateArgs};
 use crate::{
-    app::{
-        files::read_private_key,
-        revoke::{self, Revoked},
-    },
+    app::revoke::{self, Revoked},
     base::{Result, text},
 };
 
@@ -24,12 +21,8 @@ use crate::{
     regenesis manifest revoke manifest.regenesis --key cosigner.key -o revocation.evidence"
 )]
 pub(crate) struct RevokeArgs {
-    /// The manifest, or the directory it lies in
-    #[arg(value_name = "MANIFEST")]
-    manifest: PathBuf,
-    /// Private key of the lead or of a co-signer, in either family's form
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[command(flatten)]
+    signer: SignerArgs,
     /// The revocation; signatures that are there stay [default: revocation.evidence beside the manifest]
     #[arg(short = 'o', long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -39,8 +32,8 @@ pub(crate) struct RevokeArgs {
 
 impl RevokeArgs {
     pub(crate) fn run(self, session: &Session) -> Result<()> {
-        let key = read_private_key(&self.key)?;
-        session.output.result(&revoke::revoke(&self.manifest, &key, self.out.as_deref(), &self.state.open()?)?)
+        let (manifest, key) = (&self.signer.manifest, self.signer.key()?);
+        session.output.result(&revoke::revoke(manifest, &key, self.out.as_deref(), &self.state.open()?)?)
     }
 }
 

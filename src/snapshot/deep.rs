@@ -9,7 +9,7 @@ use kwil_formats::dump::{digest::TextDigest, scan::ScanReport};
 use super::digest::check_signed;
 use crate::{
     base::{Context, Error, Finding, Level, Result, Sha256Hash, durable, files::read_bounded, limits, text},
-    manifest::{MANIFEST_FILE_NAME, Manifest, SignedManifest, TableDigest},
+    manifest::{MANIFEST_FILE_NAME, SignedManifest, TableDigest},
 };
 
 /// Tables that one message names; of more it gives the number.
@@ -26,7 +26,7 @@ pub struct ManifestFile {
     /// Where it was read.
     pub path: PathBuf,
     /// What it says. Its signatures were not checked.
-    pub manifest: Manifest,
+    pub signed: SignedManifest,
 }
 
 impl ManifestFile {
@@ -44,7 +44,7 @@ impl ManifestFile {
                      under that name"
                 ))
             })?;
-        Ok(ManifestFile { manifest: signed.manifest().clone(), path })
+        Ok(ManifestFile { signed, path })
     }
 
     /// Compares the text with what the manifest says of it; a
@@ -60,7 +60,7 @@ impl ManifestFile {
             Err(Error::verify(format!("the snapshot is not the one of {}: {what}", self.path.display()))
                 .hint("use the manifest that was signed for this snapshot, or fetch both again"))
         };
-        let manifest = &self.manifest;
+        let manifest = self.signed.manifest();
         if state_hash != manifest.state_hash {
             return differs(format!("its state hash is {}, not {}", state_hash, manifest.state_hash));
         }
@@ -138,7 +138,7 @@ mod tests {
     use crate::{
         base::{Blake3Hash, Kind, Progress},
         manifest::{
-            Artifact, ArtifactHasher, ArtifactName, Attestations, Layout, Network, StateDigest, TrustRules,
+            Artifact, ArtifactHasher, ArtifactName, Attestations, Layout, Manifest, Network, StateDigest, TrustRules,
             genesis_validators,
         },
         snapshot::{Verified, VerifyOptions, read_genesis, verify},

@@ -10,10 +10,10 @@ use crate::{
     app::{
         node::{Heard, Node, Patience, SwarmOptions},
         state::StateDirectory,
+        visit::visit,
     },
-    base::{Context, Progress, Result, clock, durable, files::read_bounded, limits, task::CancellationToken, text},
+    base::{Progress, Result, clock, durable, files::read_bounded, limits, task::CancellationToken, text},
     manifest::{MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest, VerifyError},
-    store::PrivateDirectory,
     swarm::{Charter, short_place},
 };
 
@@ -70,13 +70,7 @@ pub async fn ask_for_manifest(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Signed> {
-    let place =
-        tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
-    let private = PrivateDirectory::lock(place.path())?;
-    let mut node = Node::start(&private, ticket, swarm, state, progress).await?;
-    let manifest = manifest_from_peers(&mut node, ticket, state, swarm.timeout, progress, cancel).await;
-    node.stop().await;
-    manifest
+    visit(ticket, (swarm, state), progress, cancel, async |_: &mut Node, signed: Signed| Ok(signed)).await
 }
 
 pub(super) fn read_manifest(path: &Path) -> Result<Vec<u8>> {
@@ -84,7 +78,11 @@ pub(super) fn read_manifest(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// The manifest and genesis that an earlier fetch left, if they are the ticket's.
-pub(super) fn known_manifest(directory: &Path, ticket: &Ticket, state: &StateDirectory) -> Result<Option<Signed>> {
+pub(in crate::app) fn known_manifest(
+    directory: &Path,
+    ticket: &Ticket,
+    state: &StateDirectory,
+) -> Result<Option<Signed>> {
     let [manifest, genesis] = [MANIFEST_FILE_NAME, GENESIS_FILE_NAME].map(|name| directory.join(name));
     if !manifest.exists() || !genesis.exists() {
         return Ok(None);

@@ -9,11 +9,13 @@ use super::{Node, STATEMENTS_NAME};
 use crate::{
     app::{
         attest::{Attesting, Compared},
+        fetch::Signed,
         short, tell,
         voices::Voices,
     },
     base::{Kind, Next, Notice, Result, clock, durable, text},
     manifest::{Roster, SignedManifest, Tally, VerifiedManifest, Word, statement::Stage},
+    swarm::Content,
 };
 
 /// Time between two looks at what other processes have found out.
@@ -118,6 +120,16 @@ impl Node {
             self.untold.extend(new);
             self.write_down();
         }
+    }
+
+    /// Goes on as a member that hears what the others have and say, and neither fetches nor serves.
+    ///
+    /// # Errors
+    /// When the node ended.
+    pub async fn watch(&mut self, signed: &Signed) -> Result<()> {
+        self.hear_validators(&signed.manifest);
+        let contents = super::contents(&signed.manifest, false);
+        self.handle.activate(Content::watching(contents, signed.charter())).await
     }
 
     /// Compares the old node's database meanwhile, and says what comes of it.

@@ -12,14 +12,13 @@ use super::{
 };
 use crate::{
     app::{
-        fetch,
-        node::{self, Node, SwarmOptions},
+        fetch::Signed,
+        node::{Node, SwarmOptions},
         state::StateDirectory,
+        visit::visit,
     },
-    base::{Context, Error, Progress, Result, clock, durable::PRIVATE_DIRECTORY_NAME, task::CancellationToken},
+    base::{Error, Progress, Result, clock, durable::PRIVATE_DIRECTORY_NAME, task::CancellationToken},
     manifest::Ticket,
-    store::PrivateDirectory,
-    swarm::Content,
 };
 
 /// Time between two looks.
@@ -84,7 +83,7 @@ pub struct ObserveOptions {
 /// Looks at the ticket's swarm as a member that fetches nothing.
 ///
 /// # Errors
-/// [`crate::base::Kind::GaveUp`] when nobody is reached in time; as [`fetch::ask_for_manifest`].
+/// [`crate::base::Kind::GaveUp`] when nobody is reached in time; as [`crate::app::fetch::ask_for_manifest`].
 pub async fn observe(
     ticket: &Ticket,
     options: ObserveOptions,
@@ -92,27 +91,17 @@ pub async fn observe(
     cancel: &CancellationToken,
     show: Show<'_>,
 ) -> Result<()> {
-    let place =
-        tempfile::tempdir().or_failed(|| format!("cannot make a directory in {}", std::env::temp_dir().display()))?;
-    let private = PrivateDirectory::lock(place.path())?;
-    let mut node = Node::start(&private, ticket, &options.swarm, &options.state, progress).await?;
-    let observed = async {
-        let give_up = options.swarm.timeout;
-        let signed = fetch::manifest_from_peers(&mut node, ticket, &options.state, give_up, progress, cancel).await?;
-        node.hear_validators(&signed.manifest);
-        let content = Content::watching(node::contents(&signed.manifest, false), signed.charter());
-        node.handle().activate(content).await?;
+    visit(ticket, (&options.swarm, &options.state), progress, cancel, async |node: &mut Node, signed: Signed| {
+        node.watch(&signed).await?;
         match options.watch {
-            true => follow(&mut node, cancel, show).await,
+            true => follow(node, cancel, show).await,
             false => {
-                settle(&mut node, cancel).await?;
+                settle(node, cancel).await?;
                 show(&node.reporter().status()).map(|_| ())
             }
         }
-    };
-    let observed = observed.await;
-    node.stop().await;
-    observed
+    })
+    .await
 }
 
 async fn follow(node: &mut Node, cancel: &CancellationToken, show: Show<'_>) -> Result<()> {

@@ -2,7 +2,6 @@
 //! Whoever may enter that directory may ask; what is asked and answered is bounded, and so is the time for it.
 
 use std::{
-    collections::VecDeque,
     fs, io,
     os::{
         fd::{AsRawFd, OwnedFd},
@@ -10,6 +9,7 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::Arc,
+    task::Context as TaskContext,
     time::Duration,
 };
 
@@ -21,12 +21,11 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
     sync::watch,
-    task::{AbortHandle, JoinSet},
-    time::{sleep, timeout},
+    time::timeout,
 };
 
 use super::{Status, VERSION};
-use crate::base::{Context, Error, Result, limits};
+use crate::base::{Context, Error, Result, limits, task::serve_each};
 
 /// The socket's name in the private directory.
 const NAME: &str = "status.sock";
@@ -36,8 +35,6 @@ const REQUEST: &[u8] = b"status 1\n";
 const TIME_MAX: Duration = Duration::from_secs(5);
 /// Those who ask at once; one more takes the place of the one that came first.
 const CLIENTS_MAX: usize = 32;
-/// How long nobody is let in after the system could not do it.
-const REST: Duration = Duration::from_millis(100);
 /// Bytes of a socket's path, with the zero at its end.
 const PATH_SIZE_BYTES_MAX: usize = 108;
 
@@ -94,28 +91,15 @@ impl ShortPath {
 
 /// Answers whoever asks.
 pub(super) async fn answer(listener: UnixListener, latest: watch::Receiver<Arc<Status>>) -> Result<()> {
-    let (mut clients, mut open) = (JoinSet::new(), VecDeque::<AbortHandle>::new());
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(e) => {
-                tracing::debug!("nobody can ask for the status now: {e}");
-                sleep(REST).await;
-                continue;
-            }
-        };
-        while clients.try_join_next().is_some() {}
-        open.retain(|client| !client.is_finished());
-        if open.len() >= CLIENTS_MAX
-            && let Some(first) = open.pop_front()
-        {
-            first.abort();
-        }
+    let accept = move |context: &mut TaskContext<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
+    let serve = |stream| {
         let latest = latest.clone();
-        open.push_back(clients.spawn(async move {
+        async move {
             let _ = timeout(TIME_MAX, answer_one(stream, latest)).await;
-        }));
-    }
+        }
+    };
+    serve_each(accept, CLIENTS_MAX, serve).await;
+    Ok(())
 }
 
 async fn answer_one(mut stream: UnixStream, latest: watch::Receiver<Arc<Status>>) -> io::Result<()> {

@@ -10,12 +10,13 @@ use super::{
         Event, ToldEvidence,
         wire::{self, Message},
     },
-    Driver,
+    Driver, WAITING_WORDS_MAX,
 };
 use crate::base::limits::EVIDENCE_OF_SESSION_MAX;
 
-/// Evidence that waits for the application; what is more is let go, and the next member says it again.
-const WAITING_EVIDENCE_MAX: usize = 64;
+/// Events that wait for the application; beyond these evidence is let go, and the next member says it again. Words and statements take
+/// less, so that nobody keeps evidence out by talking.
+const WAITING_EVENTS_MAX: usize = 3 * WAITING_WORDS_MAX;
 /// How long two members that speak of different manifests wait for each other's word.
 const SWAP_TIME_MAX: Duration = Duration::from_secs(3);
 
@@ -42,7 +43,7 @@ impl Driver {
 
     /// Hands evidence to the application.
     pub(super) fn hand_over(&mut self, evidence: Vec<u8>) {
-        if self.outbox.len() < WAITING_EVIDENCE_MAX {
+        if self.outbox.len() < WAITING_EVENTS_MAX {
             self.tell(Event::Evidence(evidence));
         }
     }

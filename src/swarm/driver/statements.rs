@@ -6,12 +6,13 @@ use libp2p::PeerId;
 
 use super::{
     super::{Event, session::Session, wire::Message},
-    Driver,
+    Driver, WAITING_WORDS_MAX,
 };
 use crate::base::limits::{STATEMENTS_IN_MESSAGE_MAX, STATEMENTS_OF_SESSION_BYTES_MAX};
 
-/// Events that wait for the application; beyond these a member's statements are let go, which it says again to the next one.
-const WAITING_EVENTS_MAX: usize = 256;
+/// Events that wait for the application; beyond these a member's statements are let go, which it says again to the next one. Words take
+/// less, so that nobody keeps statements out by making them.
+const WAITING_EVENTS_MAX: usize = 2 * WAITING_WORDS_MAX;
 /// What a message costs beside its content.
 const MESSAGE_BYTES: usize = 64;
 

@@ -11,7 +11,6 @@ use std::{
 };
 
 use nix::{sys::signal::Signal, sys::stat::Mode, unistd::mkfifo};
-use regenesis::base::clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -20,8 +19,6 @@ use crate::common::{LOOPBACK, Party, Process};
 
 /// Longer than anything takes on a busy machine; only a hang gets here.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Time between two looks at a page.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// A browser with one page.
 struct Browser {
@@ -81,46 +78,54 @@ impl Browser {
             message["sessionId"] = session.as_str().into();
         }
         self.asked.write_all(format!("{message}\0").as_bytes()).unwrap();
+        let id = self.last;
+        let told = self.wait_until(method, |told| told["id"] == id);
+        assert_eq!(told["error"], Value::Null, "{method}");
+        told["result"].clone()
+    }
+
+    /// The next that the browser tells of this kind; what goes wrong in the page meanwhile is kept.
+    #[track_caller]
+    fn wait_until(&mut self, what: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         loop {
             let told = self.answers.recv_timeout(LIMIT).unwrap_or_else(|e| {
-                panic!(
-                    "{method}: {e}; is chromium installed? scripts/test.sh installs it ({:?})",
-                    self.child.try_wait()
-                )
+                panic!("{what}: {e}; is chromium installed? scripts/test.sh installs it ({:?})", self.child.try_wait())
             });
-            if told["id"] == self.last {
-                assert_eq!(told["error"], Value::Null, "{method}");
-                return told["result"].clone();
-            }
             if matches!(told["method"].as_str(), Some("Runtime.exceptionThrown" | "Log.entryAdded")) {
                 self.wrong.push_back(told["params"].clone());
+            }
+            if is_it(&told) {
+                return told;
             }
         }
     }
 
+    /// Opens the page, to the last of what stands in it.
     fn open(&mut self, site: &Site) {
         self.call("Page.navigate", json!({"url": format!("http://{}/", site.at)}));
+        self.wait_until("the page", |told| told["method"] == "Page.loadEventFired");
     }
 
     /// The value of an expression in the page.
     #[track_caller]
     fn eval(&mut self, expression: &str) -> Value {
-        let done = self.call("Runtime.evaluate", json!({"expression": expression, "returnByValue": true}));
+        let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
+        let done = self.call("Runtime.evaluate", params);
         assert_eq!(done["exceptionDetails"], Value::Null, "{expression}");
         done["result"]["value"].clone()
     }
 
+    /// Waits until it is so in the page, which tells it when something in it has changed.
     #[track_caller]
     fn wait_for(&mut self, condition: &str) {
-        let began = clock::now();
-        while self.eval(condition) != true {
-            assert!(
-                clock::now().duration_since(began) < LIMIT,
-                "{condition}: {}",
-                self.eval("document.body.innerText")
-            );
-            thread::sleep(LOOK);
-        }
+        let waits = format!(
+            "new Promise(done => {{ const look = () => ({condition}) && done(true); look(); \
+             new MutationObserver(look).observe(document, {{ subtree: true, childList: true, attributes: true, characterData: true }}); \
+             setTimeout(() => done(document.body.innerText), {}); }})",
+            LIMIT.as_millis() / 2
+        );
+        let found = self.eval(&waits);
+        assert_eq!(found, true, "{condition}");
     }
 
     fn text(&mut self, id: &str) -> String {
@@ -195,7 +200,9 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
     assert_eq!(browser.eval("typeof window.hit"), "undefined");
     // The policy holds, too: no script but the page's own runs in it, and no style that an attribute brings.
     browser.eval("document.body.insertAdjacentHTML('beforeend', '<img src=x onerror=\"window.hit=1\">')");
-    thread::sleep(LOOK);
+    if browser.wrong.is_empty() {
+        browser.wait_until("what was refused", |told| told["method"] == "Log.entryAdded");
+    }
     assert_eq!(browser.eval("typeof window.hit"), "undefined");
     let refused = browser.wrong.iter().filter(|told| told.to_string().contains("Content Security Policy")).count();
     assert!(refused > 0 && refused == browser.wrong.len(), "only what was put in was refused: {:?}", browser.wrong);
