@@ -280,6 +280,13 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
+        if thread::panicking() {
+            // What failed the test may have happened in another process than the one whose words it shows.
+            let ended = self.child.try_wait();
+            if let Ok(heard) = self.heard.0.try_lock() {
+                eprintln!("process {}, ended: {ended:?}\n{}\n{}", self.child.id(), heard.stdout, heard.stderr);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
