@@ -332,9 +332,9 @@ impl Party {
 
     /// The program, with nothing of the caller's environment that it would obey.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        // What a shell started behind ignores SIGINT, and the program keeps to that: these tests send it all the same.
+        // What a shell started behind ignores SIGINT and SIGQUIT, and the program keeps to that: these tests send it all the same.
         let mut command = Command::new("/usr/bin/env");
-        command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_regenesis")]);
+        command.args(["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_regenesis")]);
         for (name, _) in std::env::vars_os() {
             let bytes = name.as_encoded_bytes();
             if bytes.starts_with(b"PG") || bytes.starts_with(b"REGENESIS") || bytes.starts_with(b"XDG") {
