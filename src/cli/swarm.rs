@@ -39,6 +39,9 @@ pub(crate) struct SwarmArgs {
     /// Open the swarm: whoever knows the manifest's id may come in, without the ticket's secret
     #[arg(long)]
     public: bool,
+    /// Find members on the local network, whatever their addresses, and let them find this node (IPv4)
+    #[arg(long)]
+    lan: bool,
     /// Let only these peer ids in (repeatable) [default: every member]
     #[arg(long, value_name = "PEER")]
     allow: Vec<String>,
@@ -75,6 +78,7 @@ impl SwarmArgs {
             connect: self.connect,
             identity: self.identity,
             public: self.public,
+            lan: self.lan,
             allow: self.allow,
             peers_max: self.max_peers.max(1),
             rate_limits: RateLimits {
@@ -310,9 +314,10 @@ pub(crate) fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket
         return Err(Error::usage("this ticket only identifies a manifest: it has no secret and leads nowhere")
             .hint("ask the lead for the ticket that `regenesis publish` or `regenesis seed` printed"));
     }
-    if ticket.addresses.is_empty() && swarm.connect.is_empty() {
+    if ticket.addresses.is_empty() && swarm.connect.is_empty() && !swarm.lan {
         return Err(Error::usage("this ticket has no address")
-            .hint("ask the lead for the ticket that `regenesis seed` printed, or give an address with --connect"));
+            .hint("ask the lead for the ticket that `regenesis seed` printed, give an address with --connect, or look for members on this \
+                   network with --lan"));
     }
     Ok(ticket)
 }

@@ -279,6 +279,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "the test's own words, which are shown where it fails")]
     fn drop(&mut self) {
         if thread::panicking() {
             // What failed the test may have happened in another process than the one whose words it shows.
