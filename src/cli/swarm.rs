@@ -15,7 +15,7 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{ArtifactName, Ticket, phrase},
+    manifest::{ArtifactName, Ticket, VerifiedManifest, phrase},
     setup,
     swarm::RateLimits,
 };
@@ -291,6 +291,47 @@ impl FetchArgs {
         let complete = fetch::fetch(options, &|_| Ok(None), &session.progress, &session.cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;
         complete.linger(Some(self.source.linger(session)), &session.cancel).await
+    }
+}
+
+/// Flags of `relay`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs no database, no kwild and no key, and does not read the snapshot's text: each chunk is proved by the manifest, and \
+    whoever sets a root up checks the rest. It serves what it has while it still fetches. The ticket on stdout names this machine first.\n\n\
+    Examples:\n  regenesis relay --ticket-file ticket.txt --dir ./relay\n  \
+    regenesis relay --ticket-file ticket.txt --dir ./relay --external-address /ip4/203.0.113.5/tcp/6690 --until everyone"
+)]
+pub(crate) struct RelayArgs {
+    /// Where the files go
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    #[command(flatten)]
+    ticket: TicketArgs,
+    #[command(flatten)]
+    until: UntilArgs,
+    #[command(flatten)]
+    seen: SeenArgs,
+    #[command(flatten)]
+    swarm: SwarmArgs,
+}
+
+impl RelayArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let options = FetchOptions {
+            directory: self.dir,
+            in_root: false,
+            ticket: read_ticket(&self.ticket, &self.swarm)?,
+            swarm: self.swarm.options(session)?,
+            state: self.seen.state()?,
+        };
+        let tell = |ticket: &Ticket, manifest: &VerifiedManifest| {
+            session.output.result(&TicketResult::new(ticket, manifest.id())?)?;
+            session.progress.note("validators who cannot reach the lead take the ticket above in the place of theirs");
+            Ok(())
+        };
+        let until = self.until.until.map(WaitFor::from);
+        fetch::relay(options, until, tell, &session.progress, &session.cancel).await
     }
 }
 

@@ -10,6 +10,7 @@ mod page;
 mod peers;
 mod preflight;
 mod ready;
+mod relay;
 mod resume;
 mod roots;
 mod status;
