@@ -28,7 +28,7 @@ fn validators_who_cannot_reach_the_lead_have_everything_from_a_relay() {
     assert_eq!(party.read("root/genesis.json"), lead.read("snaps/genesis.json"));
     // Once everything is here, a signal is a good end; the same command goes on, and so does seed.
     let run = relay.stop(Signal::SIGTERM).done();
-    assert!(run.stderr.contains("sent"), "{}", run.stderr);
+    assert!(run.stderr.contains(": sent "), "{}", run.stderr);
     let relay = machine.swarm(&[&FOREVER[..], &["ticket.txt"]].concat());
     relay.wait_for_words("everything is here, as it was signed");
     relay.stop(Signal::SIGTERM).done();
