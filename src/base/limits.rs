@@ -108,3 +108,13 @@ pub const EVIDENCE_OF_SESSION_MAX: u32 = 8;
 pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
 /// Characters of a kwild's version in a statement. Enforced by `manifest`.
 pub const KWILD_VERSION_CHARS_MAX: usize = 64;
+/// Volumes of one set of media, with those of parity. Enforced by `bundle`.
+pub const SET_VOLUMES_MAX: usize = 250;
+/// Ranges of chunks that the volumes of one set are made of, all together. Enforced by `bundle`.
+pub const SET_RANGES_MAX: usize = 1 << 16;
+/// Bytes that parity is made in: pieces of all members of a stripe; and again for the chunks that are restored. Enforced by `bundle`.
+pub const PARITY_MEMORY_BYTES: usize = 16 << 20;
+/// Bytes of each member that are read at once: longer reads gain nothing, even on a disk that has to seek. Enforced by `bundle`.
+pub const PARITY_PIECE_BYTES_MAX: usize = 1 << 20;
+/// How often a stripe is restored with other parity volumes when one of them lies. Enforced by `bundle`.
+pub const PARITY_ATTEMPTS_MAX: usize = 16;
