@@ -118,3 +118,5 @@ pub const PARITY_MEMORY_BYTES: usize = 16 << 20;
 pub const PARITY_PIECE_BYTES_MAX: usize = 1 << 20;
 /// How often a stripe is restored with other parity volumes when one of them lies. Enforced by `bundle`.
 pub const PARITY_ATTEMPTS_MAX: usize = 16;
+/// Bytes of the index of a volume with parity: an id for each chunk of the largest manifest, and all ranges of a set. Enforced by `bundle`.
+pub const PARITY_INDEX_SIZE_BYTES_MAX: usize = 10 << 20;

@@ -16,14 +16,17 @@
 
 mod code;
 mod cost;
+mod index;
 mod make;
 mod need;
 mod restore;
 mod stripes;
 #[cfg(test)]
 mod tests;
+mod wire;
 
 pub use cost::{Cost, cost};
+pub use index::{ParityIndex, ParityIndexError, ShardFiles};
 pub use make::{ShardSink, make};
 pub use need::{Need, Volumes, need};
 pub use restore::{Outcome, Take, restore};

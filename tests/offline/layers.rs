@@ -51,7 +51,7 @@ const OWNED: [(&str, &[&str]); 22] = [
     ("std::io::stderr", &["cli/"]),
     ("tokio::io::stdout", &["cli/"]),
     ("tokio::io::stderr", &["cli/"]),
-    ("prost", &["manifest/wire.rs", "swarm/wire.rs"]),
+    ("prost", &["bundle/parity/wire.rs", "manifest/wire.rs", "swarm/wire.rs"]),
     ("std::fs::rename", &["base/durable.rs"]),
     ("tokio::fs::rename", &["base/durable.rs"]),
     ("nix::fcntl::renameat", &["base/durable.rs"]),
@@ -70,7 +70,7 @@ const OWNED_MACROS: [(&str, &[&str]); 6] = [
     ("eprint", &["cli/"]),
     ("dbg", &[]),
     // The generated messages come in by it.
-    ("include", &["manifest/wire.rs", "swarm/wire.rs"]),
+    ("include", &["bundle/parity/wire.rs", "manifest/wire.rs", "swarm/wire.rs"]),
 ];
 
 /// Functions and methods that only `base/durable.rs` may call, on whatever; `durable::…` is the way for everyone else.
