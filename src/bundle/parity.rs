@@ -94,7 +94,7 @@ impl Shape {
     /// [`limits::PARITY_MEMORY_BYTES`].
     fn piece(&self) -> usize {
         let each = limits::PARITY_MEMORY_BYTES / (self.data + self.parity);
-        (each / code::COLUMN * code::COLUMN).clamp(code::COLUMN, limits::PARITY_PIECE_BYTES_MAX)
+        (each / code::ALIGN * code::ALIGN).clamp(code::ALIGN, limits::PARITY_PIECE_BYTES_MAX)
     }
 }
 

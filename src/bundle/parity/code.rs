@@ -4,11 +4,14 @@
 use reed_solomon_simd::{ReedSolomonDecoder, ReedSolomonEncoder};
 
 use super::Shape;
+use crate::base::limits;
 
 /// What the length of a shard, and of every piece of one, is a multiple of.
 pub(super) const ALIGN: usize = 64;
-/// Bytes of each member that the code takes at once: enough that its tables are worth setting up, few enough for the processor's cache.
+/// Bytes of each member that are encoded at once: enough that the tables are worth setting up, few enough for the processor's cache.
 pub(super) const COLUMN: usize = 64 << 10;
+/// The same for restoring, whose tables take longer to set up.
+const RESTORING_COLUMN_MAX: usize = 256 << 10;
 
 /// A member of a stripe, among all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,11 +65,17 @@ impl Decoder {
         Decoder { shape, code }
     }
 
+    /// How many bytes of each member are restored at once: the code keeps a copy of all of them.
+    fn column(&self) -> usize {
+        let each = limits::PARITY_MEMORY_BYTES / 2 / (self.shape.data + self.shape.parity);
+        (each / ALIGN * ALIGN).min(RESTORING_COLUMN_MAX)
+    }
+
     /// From `len` bytes of as many members as there are data volumes, in `known`, makes those of lost data members: each is added to
     /// the end of its buffer.
     pub(super) fn restore(&mut self, len: usize, known: &[(Place, Vec<u8>)], lost: &mut [(usize, Vec<u8>)]) {
         debug_assert_eq!((known.len(), len % ALIGN), (self.shape.data, 0));
-        for column in super::pieces(len, COLUMN) {
+        for column in super::pieces(len, self.column()) {
             self.code.reset(self.shape.data, self.shape.parity, column.len()).expect(FITS);
             for (place, bytes) in known {
                 let bytes = &bytes[column.clone()];

@@ -176,7 +176,7 @@ impl Work<'_> {
         let places = known.iter().map(|v| Place::Data(*v)).chain(used.iter().map(|v| Place::Parity(*v)));
         let mut known: Vec<_> = places.map(|place| (place, Vec::new())).collect();
         // Chunks are proved whole; where all that are lost would take too much memory, some are made after the others.
-        let at_once = (limits::PARITY_MEMORY_BYTES / shard_len.max(1)).max(1);
+        let at_once = (limits::PARITY_RESTORED_BYTES / shard_len.max(1)).max(1);
         for some in std::mem::take(lost).chunks(at_once) {
             let mut made: Vec<_> = some.iter().map(|(volume, _)| (*volume, Vec::with_capacity(shard_len))).collect();
             for piece in pieces(shard_len, self.shape.piece()) {

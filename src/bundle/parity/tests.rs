@@ -354,6 +354,16 @@ fn pieces_of_a_large_set_stay_within_the_bound() {
 }
 
 #[test]
+fn more_lost_chunks_than_memory_holds_are_made_in_turns() {
+    let len = 4 << 20;
+    assert!(5 * len > limits::PARITY_RESTORED_BYTES);
+    let mut set = Set::even(6, 5, &[len; 6]);
+    let (outcome, complete, refused) = set.restore(&set.without(1..6), &all);
+    assert!(complete.is_full());
+    assert_eq!((outcome.restored, refused), (5, 0));
+}
+
+#[test]
 fn shapes_out_of_bounds_are_refused() {
     assert_eq!(Shape::new(0, 1), Err(ShapeError::None { data: 0, parity: 1 }));
     assert_eq!(Shape::new(3, 0), Err(ShapeError::None { data: 3, parity: 0 }));
