@@ -13,15 +13,15 @@ use std::{
 use kwil_formats::formats::genesis::Genesis;
 use tokio::task::JoinHandle;
 
-use self::check::Checking;
+pub(super) use self::{
+    check::Checking,
+    seed::require_directory,
+    signed::{known_manifest, manifest_from_peers, policy, read_manifest},
+};
 pub use self::{
     relay::relay,
     seed::{Serving, seed},
     signed::{Signed, ask_for_manifest},
-};
-pub(super) use self::{
-    seed::require_directory,
-    signed::{known_manifest, manifest_from_peers},
 };
 use super::{
     attest::Attesting,
@@ -255,7 +255,7 @@ fn keep_ticket(private: &PrivateDirectory, ticket: &Ticket) -> Result<()> {
     private.write(TICKET_NAME, zeroize::Zeroizing::new(ticket.to_text()?).as_bytes())
 }
 
-fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
+pub(super) fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
     for line in node::manifest_words(manifest.manifest(), clock::unix_seconds()) {
         progress.note(line);
     }
