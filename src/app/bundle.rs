@@ -2,11 +2,16 @@
 
 mod export;
 mod import;
+mod join;
+mod media;
+mod taking;
 mod verify;
 
 pub use self::{
-    export::{Ask, ExportOptions, Exported, ExportedVolume, NextMedium, VolumeFacts, export},
-    import::{ImportOptions, Imported, MediumReport, import},
+    export::{Ask, ExportOptions, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts, export},
+    import::{ImportOptions, Imported, import},
+    join::JoinMedia,
+    media::MediumReport,
     verify::{CheckedMedium, VerifiedMedia, verify},
 };
 

@@ -187,11 +187,10 @@ impl ImportArgs {
         let options = ImportOptions {
             from: self.from,
             directory: self.dir,
-            in_root: false,
             trust: self.word.policy()?,
             state: self.seen.state()?,
         };
-        let imported = bundle::import(options, true, &session.progress, &session.cancel).await?;
+        let imported = bundle::import(options, &session.progress, &session.cancel).await?;
         let result = ImportResult(imported);
         match result.error() {
             None => session.output.result(&result),

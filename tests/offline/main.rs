@@ -10,5 +10,6 @@ mod evidence;
 mod genesis;
 mod layers;
 mod manifest;
+mod media;
 mod setup_init;
 mod spelled;

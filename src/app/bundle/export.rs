@@ -68,11 +68,21 @@ pub struct VolumeFacts {
     pub manifest_id: Blake3Hash,
     /// The manifest's six words.
     pub words: String,
-    /// Each data file: its name, the artifact's file that it is a part of, and the bytes of that file in it, from and to; a file
-    /// with gaps has no such bytes.
-    pub files: Vec<(String, String, Option<(u64, u64)>)>,
+    /// Its data files.
+    pub files: Vec<FileFacts>,
     /// Labels of the other volumes that were known.
     pub others: Vec<String>,
+}
+
+/// What is said of one data file.
+#[derive(Debug, Clone)]
+pub struct FileFacts {
+    /// Its name.
+    pub name: String,
+    /// The artifact's file that it is a part of.
+    pub artifact: String,
+    /// The bytes of that file in it, from and to; `None` where they have gaps.
+    pub bytes: Option<(u64, u64)>,
 }
 
 /// A medium that is still needed.
@@ -456,8 +466,8 @@ impl Exporting<'_> {
             let (artifact, from) =
                 first.map_or((0, 0), |(artifact, index)| (artifact, contents.files()[artifact].layout.offset(index)));
             let artifact = ArtifactName::ALL.get(artifact).map_or("", |name| name.file_name(family));
-            let range = (file.chunks.len() == 1).then_some((from, from + file.size_bytes));
-            (bundle::data_name(number), artifact.to_owned(), range)
+            let bytes = (file.chunks.len() == 1).then_some((from, from + file.size_bytes));
+            FileFacts { name: bundle::data_name(number), artifact: artifact.to_owned(), bytes }
         };
         VolumeFacts {
             label: label(self.chain_id, &index.set, index.number),

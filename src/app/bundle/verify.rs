@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{import::words_of_range, lead_itself, words_of};
+use super::{lead_itself, taking::words_of_range, words_of};
 use crate::{
     app::node,
     base::{Blake3Hash, Error, Progress, Result, clock, limits, task::CancellationToken, text},

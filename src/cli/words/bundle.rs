@@ -5,7 +5,7 @@ use std::fmt;
 use serde::Serialize;
 
 use crate::{
-    app::bundle::{Exported, Imported, NextMedium, VerifiedMedia, VolumeFacts},
+    app::bundle::{Exported, FileFacts, Imported, NextMedium, VerifiedMedia, VolumeFacts},
     base::{Error, Kind, Next, text},
     bundle::{BLAKE3_LIST_NAME, INDEX_COPY_NAME, INDEX_NAME, Paper, SHA256_LIST_NAME},
 };
@@ -24,7 +24,7 @@ fn readme(facts: &VolumeFacts) -> String {
     let chain_id = text::escape(chain_id);
     let parts: Vec<String> = files
         .iter()
-        .map(|(name, artifact, range)| match range {
+        .map(|FileFacts { name, artifact, bytes }| match bytes {
             Some((from, to)) => format!("  {name}  bytes {from} to {to} of {artifact}"),
             None => format!("  {name}  parts of {artifact}"),
         })

@@ -411,6 +411,8 @@ pub enum Next {
     TrustWhenJoining,
     /// Put further media in, and run the same export again.
     MoreMedia,
+    /// Join with those media, too.
+    JoinWithMoreMedia,
     /// Import with another medium of the same export.
     ImportOther,
     /// Export the volume again, onto another medium.
