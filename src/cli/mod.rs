@@ -3,9 +3,12 @@
 
 mod attest;
 mod clean;
+mod completions;
+mod config;
 mod config_flags;
 mod cosign;
 mod database;
+mod defaults;
 mod demo;
 mod digest;
 mod drill;
@@ -16,6 +19,7 @@ mod genesis_values;
 mod guide;
 mod join;
 mod key;
+mod man;
 mod manifest;
 mod meter;
 mod output;
@@ -41,6 +45,7 @@ mod wait;
 mod words;
 
 use std::{
+    path::PathBuf,
     process::ExitCode,
     sync::{
         Arc,
@@ -48,8 +53,9 @@ use std::{
     },
 };
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use defaults::Defaults;
 pub(crate) use output::Output;
 use screen::Screen;
 #[doc(hidden)]
@@ -109,6 +115,9 @@ pub(crate) struct Globals {
     /// Form of the log on stderr (what is logged: REGENESIS_LOG, a tracing filter)
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, hide_possible_values = true, value_name = "text|json")]
     log_format: LogFormat,
+    /// File with values of flags that are not typed [default: regenesis/regenesis.toml in ~/.config, then in /etc]
+    #[arg(long, global = true, value_name = "FILE", env = defaults::VARIABLE, hide_env = true)]
+    config: Option<PathBuf>,
 }
 
 impl Globals {
@@ -155,6 +164,8 @@ pub(crate) struct Session {
     pub(crate) progress: Progress,
     /// Where the command writes down how it stands, for those who ask.
     pub(crate) board: Board,
+    /// What files say of flags that are not typed.
+    pub(crate) defaults: Defaults,
     /// Token that the first signal cancels; commands end with an error then.
     pub(crate) cancel: CancellationToken,
     /// The first signal that came; 0 before.
@@ -218,6 +229,13 @@ enum Command {
     Guide(guide::GuideArgs),
     /// Show a whole migration on this machine, on a throw-away Postgres
     Demo(demo::DemoArgs),
+    /// Print what a shell completes: completions bash, completions zsh, completions fish
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write those of all commands into a directory
+    Man(man::ManArgs),
+    /// Say where the values of flags come from that are not typed: regenesis.toml, variables
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(config::ConfigCommand),
 }
 
 impl Command {
@@ -251,6 +269,9 @@ impl Command {
             Command::Drill(args) => args.run(session).await,
             Command::Guide(args) => args.run(session).await,
             Command::Demo(args) => args.run(session).await,
+            Command::Completions(args) => args.run(session).await,
+            Command::Man(args) => args.run(session).await,
+            Command::Config(command) => command.run(session).await,
         }
     }
 }
@@ -258,9 +279,9 @@ impl Command {
 /// Parses the arguments, runs the command, prints its error if there is one, and gives the exit code that belongs to
 /// it.
 pub fn main() -> ExitCode {
-    let matches = match values::expand_paths(Program::command()).try_get_matches() {
-        Ok(matches) => matches,
-        Err(e) => return output::usage_error(&e),
+    let (matches, defaults) = match read_arguments() {
+        Ok(read) => read,
+        Err(code) => return code,
     };
     let program = match Program::from_arg_matches(&matches) {
         Ok(program) => program,
@@ -284,6 +305,7 @@ pub fn main() -> ExitCode {
             output: output.clone(),
             progress: board.tap(&progress::sink(globals, &screen)),
             board,
+            defaults,
             cancel: signals.cancel.clone(),
             signal: signals.seen(),
             code: AtomicU8::new(0),
@@ -301,13 +323,34 @@ pub fn main() -> ExitCode {
     code
 }
 
+/// What is typed, with what variables and files say of the rest; an exit code where that cannot be, or nothing more is to be done.
+fn read_arguments() -> Result<(ArgMatches, Defaults), ExitCode> {
+    let plain = values::expand_paths(Program::command());
+    let command = defaults::with_variables(plain.clone());
+    let parse = |command: clap::Command| command.try_get_matches().map_err(|e| output::usage_error(&e));
+    let Ok(given) = defaults::without_demands(command.clone()).try_get_matches() else {
+        // Help, the version, or what no file can put right.
+        return parse(command).map(|matches| (matches, Defaults::default()));
+    };
+    let named = given.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    let read = Defaults::read(named, &plain);
+    let applied = read.and_then(|defaults| defaults.apply(command, &given).map(|command| (command, defaults)));
+    match applied {
+        Ok((command, defaults)) => parse(command).map(|matches| (matches, defaults)),
+        Err(e) => {
+            let format = given.get_one("output").copied().unwrap_or(OutputFormat::Text);
+            Err(Output::new(format, Screen::without_lines()).error(&e))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_command_and_flag_is_well_formed() {
-        values::expand_paths(Program::command()).debug_assert();
+        defaults::with_variables(values::expand_paths(Program::command())).debug_assert();
     }
 
     #[test]

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "the other test binaries use the rest")]
 mod common;
+mod defaults;
 mod digest;
 mod dump_filter;
 mod evidence;
@@ -11,4 +12,5 @@ mod genesis;
 mod layers;
 mod manifest;
 mod setup_init;
+mod shell;
 mod spelled;
