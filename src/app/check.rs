@@ -32,8 +32,10 @@ use crate::{
     setup::Looked,
 };
 
-/// How long a program may take to say its version.
-const PROGRAM_TIME_MAX: Duration = Duration::from_millis(1500);
+/// How long a program may take to say its version: a large one that a busy machine reads from a cold disk takes seconds.
+const PROGRAM_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long the last words of a program that has ended may take.
+const LAST_WORDS_TIME: Duration = Duration::from_secs(1);
 /// Time between two looks whether a program has ended.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// The most bytes of a program's answer that are read.
@@ -320,6 +322,7 @@ fn try_port((key, address): (String, String)) -> Port {
 
 /// Runs a program for its words; it is ended when it takes too long.
 fn words_of(program: &Path, arguments: &[&str]) -> io::Result<(bool, String)> {
+    let late = || io::Error::other(format!("no answer within {PROGRAM_TIME_MAX:?}"));
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -327,24 +330,27 @@ fn words_of(program: &Path, arguments: &[&str]) -> io::Result<(bool, String)> {
         .stderr(Stdio::null())
         .spawn()?;
     let output = child.stdout.take();
-    let reader = std::thread::spawn(move || {
+    let (sender, words) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
         let mut text = Vec::new();
         let _ = output.map(|output| output.take(OUTPUT_BYTES_MAX).read_to_end(&mut text));
-        String::from_utf8_lossy(&text).into_owned()
+        let _ = sender.send(String::from_utf8_lossy(&text).into_owned());
     });
-    let begin = crate::base::clock::now();
+    let end = crate::base::clock::now() + PROGRAM_TIME_MAX;
     let status = loop {
         if let Some(status) = child.try_wait()? {
             break status;
         }
-        if begin.elapsed() > PROGRAM_TIME_MAX {
+        if crate::base::clock::now() > end {
             child.kill()?;
             child.wait()?;
-            return Err(io::Error::other(format!("no answer within {PROGRAM_TIME_MAX:?}")));
+            return Err(late());
         }
         std::thread::sleep(POLL_INTERVAL);
     };
-    Ok((status.success(), reader.join().unwrap_or_default()))
+    // What the program left running may hold its output open for ever.
+    let words = words.recv_timeout(LAST_WORDS_TIME).map_err(|_| late())?;
+    Ok((status.success(), words))
 }
 
 fn version_of(name: &str) -> Program {
@@ -455,6 +461,14 @@ pub fn refusal(readiness: &MachineReport, next: Next) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_that_leaves_its_output_open_is_not_waited_for() {
+        let asked = words_of(Path::new("/bin/sh"), &["-c", "sleep 60 & echo psql"]);
+        assert!(asked.is_err(), "{asked:?}");
+        let asked = words_of(Path::new("/bin/sh"), &["-c", "echo psql"]);
+        assert_eq!(asked.unwrap(), (true, "psql\n".to_owned()));
+    }
 
     #[test]
     fn admin_addresses_as_kwild_reads_them() {

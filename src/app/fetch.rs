@@ -1,23 +1,31 @@
 //! Fetching: from a ticket to complete, verified files; the node keeps serving them.
 
+mod check;
+mod relay;
+mod seed;
 mod signed;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
-use kwil_formats::formats::{GENESIS_FILE_NAME, genesis::Genesis};
+use kwil_formats::formats::genesis::Genesis;
 use tokio::task::JoinHandle;
 
-use self::signed::read_manifest;
-pub use self::signed::{Signed, ask_for_manifest};
-pub(super) use self::signed::{known_manifest, manifest_from_peers};
+use self::check::Checking;
+pub use self::{
+    relay::relay,
+    seed::{Serving, seed},
+    signed::{Signed, ask_for_manifest},
+};
+pub(super) use self::{
+    seed::require_directory,
+    signed::{known_manifest, manifest_from_peers},
+};
 use super::{
     attest::Attesting,
     manifest::NO_ATTESTATIONS,
-    meet::{self, WaitFor},
     node::{self, Heard, Node, Patience, SwarmOptions, TICKET_NAME},
     state::StateDirectory,
     status::Board,
@@ -25,16 +33,13 @@ use super::{
 };
 use crate::{
     base::{
-        Context, Error, Kind, Next, Notice, Progress, Result, clock, durable, files::read_bounded, limits,
-        task::CancellationToken, text,
+        Context, Error, Kind, Progress, Result, clock, durable, files::read_bounded, limits, task::CancellationToken,
+        text,
     },
-    manifest::{
-        ArtifactName, Attestations, ChunkSet, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy,
-        VerifiedManifest, VerifyError, phrase,
-    },
-    snapshot::{self, CompleteSnapshot, ReadOptions, SnapshotFacts, Verified, VerifyOptions, digest::check_signed},
-    store::{ArtifactReader, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
-    swarm::{Charter, Content, Sink},
+    manifest::{ArtifactName, Attestations, Ticket, VerifiedManifest, phrase},
+    snapshot::{CompleteSnapshot, Verified},
+    store::{FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Store, Writer},
+    swarm::{Content, Sink},
 };
 
 /// Looks at what was signed before the first chunk of the snapshot is fetched. Where this node has a say about the old network's
@@ -131,60 +136,64 @@ pub async fn fetch_onto(
     cancel: &CancellationToken,
 ) -> Result<Complete> {
     let began = clock::now();
-    let FetchOptions { directory, in_root, ticket, swarm, state } = options;
-    let private = PrivateDirectory::lock(&directory)?;
-    if let Some(secret) = &ticket.secret {
-        private.write(durable::SECRET_FILE_NAME, &secret[..])?;
-    }
-    progress.note(format!("the ticket's six words, as the lead has them: {}", phrase::of_ticket(&ticket)));
-    keep_ticket(&private, &ticket)?;
-    let known = known_manifest(&directory, &ticket, &state)?;
-    let mut node = Node::start(&private, &ticket, &swarm, &state, progress).await?;
-    let outcome = async {
-        let signed = match known {
-            Some(signed) => signed,
-            None => manifest_from_peers(&mut node, &ticket, &state, swarm.timeout, progress, cancel).await?,
-        };
-        signed.keep(&directory)?;
-        let manifest = &signed.manifest;
-        tell_manifest(manifest, progress);
-        node.hear_validators(manifest);
-        if let Some(attesting) = accept(&signed)? {
-            node.attest(attesting);
-        }
-        tell_rule(&node, progress);
-        let fetching = Fetching {
-            signed: &signed,
-            directory: &directory,
-            in_root,
-            private: &private,
-            disks,
-            give_up: swarm.timeout,
-            board: &swarm.board,
-            progress,
-            cancel,
-        };
-        let got = fetching.run(&mut node).await?;
-        Ok((signed, got))
+    let mut entered = enter(&options, accept, progress, cancel).await?;
+    let checking = Checking {
+        signed: &entered.signed,
+        directory: &options.directory,
+        guarded_only: options.in_root,
+        board: &options.swarm.board,
+        progress,
+        cancel,
     };
-    match outcome.await {
-        Ok((signed, got)) => {
+    let check = |opened: &Opened, complete| Check {
+        task: checking.start(opened, complete),
+        words: Some("checking the snapshot: its hash, and every statement"),
+    };
+    let fetching = Fetching::of(&options, &entered.signed, &entered.private, disks, progress, cancel);
+    match fetching.run(&mut entered.node, check).await {
+        Ok(Got { found: verified, resumed_bytes, sources }) => {
+            let Entered { node, signed, private } = entered;
             let told = if signed.is_new { signed.genesis_bytes.len() as u64 } else { 0 };
             let received_bytes = node.status().received_bytes + told;
+            let name = node::artifact_name(ArtifactName::Snapshot, verified.family, options.in_root);
             Ok(Complete {
                 node,
                 manifest: signed.manifest,
                 genesis: signed.genesis,
-                directory,
-                verified: got.verified,
-                snapshot: got.snapshot,
+                directory: options.directory,
+                snapshot: CompleteSnapshot::new(name, verified.text),
+                verified,
                 received_bytes,
-                resumed_bytes: got.resumed_bytes,
-                sources: got.sources,
+                resumed_bytes,
+                sources,
                 seconds: clock::now().duration_since(began).as_secs_f64(),
                 private,
             })
         }
+        Err(error) => {
+            entered.node.stop().await;
+            Err(error)
+        }
+    }
+}
+
+/// A node that is in the swarm and knows what was signed.
+struct Entered {
+    node: Node,
+    signed: Signed,
+    private: PrivateDirectory,
+}
+
+/// Enters the ticket's swarm and asks for what was signed, which is kept in the directory.
+async fn enter(
+    options: &FetchOptions,
+    accept: Accept<'_>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Entered> {
+    let (private, mut node) = begin(options, progress).await?;
+    match ask(&mut node, options, accept, progress, cancel).await {
+        Ok(signed) => Ok(Entered { node, signed, private }),
         Err(error) => {
             node.stop().await;
             Err(error)
@@ -192,7 +201,42 @@ pub async fn fetch_onto(
     }
 }
 
-/// Keeps the ticket for whoever waits with the directory, while this process has it.
+/// Starts the node of the directory.
+async fn begin(options: &FetchOptions, progress: &Progress) -> Result<(PrivateDirectory, Node)> {
+    let ticket = &options.ticket;
+    let private = PrivateDirectory::lock(&options.directory)?;
+    if let Some(secret) = &ticket.secret {
+        private.write(durable::SECRET_FILE_NAME, &secret[..])?;
+    }
+    progress.note(format!("the ticket's six words, as the lead has them: {}", phrase::of_ticket(ticket)));
+    keep_ticket(&private, ticket)?;
+    let node = Node::start(&private, ticket, &options.swarm, &options.state, progress).await?;
+    Ok((private, node))
+}
+
+/// What was signed: as the directory has it from an earlier time, or as members say.
+async fn ask(
+    node: &mut Node,
+    options: &FetchOptions,
+    accept: Accept<'_>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Signed> {
+    let FetchOptions { directory, ticket, swarm, state, .. } = options;
+    let signed = match known_manifest(directory, ticket, state)? {
+        Some(signed) => signed,
+        None => manifest_from_peers(node, ticket, state, swarm.timeout, progress, cancel).await?,
+    };
+    signed.keep(directory)?;
+    tell_manifest(&signed.manifest, progress);
+    node.hear_validators(&signed.manifest);
+    if let Some(attesting) = accept(&signed)? {
+        node.attest(attesting);
+    }
+    tell_rule(node, progress);
+    Ok(signed)
+}
+
 /// The ticket that leads into the swarm of the directory whose private one this is; `None`: none is kept.
 ///
 /// # Errors
@@ -206,6 +250,7 @@ pub(super) fn kept_ticket(private: &Path) -> Result<Option<Ticket>> {
     Ok(Some(String::from_utf8_lossy(&bytes).parse()?))
 }
 
+/// Keeps the ticket for whoever waits with the directory, while this process has it.
 fn keep_ticket(private: &PrivateDirectory, ticket: &Ticket) -> Result<()> {
     private.write(TICKET_NAME, zeroize::Zeroizing::new(ticket.to_text()?).as_bytes())
 }
@@ -227,9 +272,16 @@ fn tell_rule(node: &Node, progress: &Progress) {
     }
 }
 
-struct Got {
-    verified: Verified,
-    snapshot: CompleteSnapshot,
+/// A check that runs beside the fetch.
+struct Check<T> {
+    task: JoinHandle<Result<T>>,
+    /// What is said when it is still waited for after the last chunk.
+    words: Option<&'static str>,
+}
+
+struct Got<T> {
+    /// What the check found.
+    found: T,
     resumed_bytes: u64,
     sources: usize,
 }
@@ -247,10 +299,34 @@ struct Fetching<'a> {
     cancel: &'a CancellationToken,
 }
 
-impl Fetching<'_> {
-    /// Fetches what is missing and reads the text behind it as its chunks come, so that the check ends soon after the
-    /// last chunk.
-    async fn run(&self, node: &mut Node) -> Result<Got> {
+impl<'a> Fetching<'a> {
+    fn of(
+        options: &'a FetchOptions,
+        signed: &'a Signed,
+        private: &'a PrivateDirectory,
+        disks: &'a dyn OpenDisk,
+        progress: &'a Progress,
+        cancel: &'a CancellationToken,
+    ) -> Self {
+        Fetching {
+            signed,
+            directory: &options.directory,
+            in_root: options.in_root,
+            private,
+            disks,
+            give_up: options.swarm.timeout,
+            board: &options.swarm.board,
+            progress,
+            cancel,
+        }
+    }
+
+    /// Fetches what is missing, while the check reads what comes, so that it ends soon after the last chunk.
+    async fn run<T: Send + 'static>(
+        &self,
+        node: &mut Node,
+        check: impl FnOnce(&Opened, bool) -> Check<T>,
+    ) -> Result<Got<T>> {
         let contents = node::contents(&self.signed.manifest, self.in_root);
         let opened = tokio::task::block_in_place(|| {
             Store::open(self.directory, self.private, contents, self.disks, self.progress, self.cancel)
@@ -258,7 +334,7 @@ impl Fetching<'_> {
         let (store, have) = (opened.store.clone(), opened.have.clone());
         let resumed_bytes = self.tell_resumed(&opened);
         let complete = have.is_full();
-        let mut check = self.start_check(&opened, complete);
+        let Check { task: mut check, words } = check(&opened, complete);
         let (outcome_sender, outcomes) = tokio::sync::mpsc::channel::<Outcome>(256);
         let writer = Writer::start(opened, outcome_sender)?;
         let sink = (!complete).then(|| Sink { buffers: writer.buffers(), queue: writer.queue(), outcomes });
@@ -267,15 +343,15 @@ impl Fetching<'_> {
         let fetched = async {
             let early = if complete { None } else { self.wait_for_chunks(node, &mut check).await? };
             match early {
-                Some(verified) => Ok(verified),
+                Some(found) => Ok(found),
                 None => {
-                    self.progress.step("checking the snapshot: its hash, and every statement");
+                    words.into_iter().for_each(|words| self.progress.step(words));
                     node.serve_while(check).await?.or_failed(|| "the check panicked")?
                 }
             }
         };
-        let verified = match fetched.await {
-            Ok(verified) => verified,
+        let found = match fetched.await {
+            Ok(found) => found,
             Err(error) => {
                 // The writer keeps what it has; its own error, if any, is the cause and says more.
                 let stopped = node.handle().deactivate().await;
@@ -294,9 +370,7 @@ impl Fetching<'_> {
             finished = node.serve_while(finishing) => finished?.or_failed(|| "the writer panicked")??,
         };
         self.board.ended("verify");
-        let name = node::artifact_name(ArtifactName::Snapshot, verified.family, self.in_root);
-        let snapshot = CompleteSnapshot::new(name, verified.text);
-        Ok(Got { verified, snapshot, resumed_bytes, sources: node.status().sources })
+        Ok(Got { found, resumed_bytes, sources: node.status().sources })
     }
 
     /// Says how much need not be fetched again, and gives its bytes: the genesis is here already, of whoever it came.
@@ -311,51 +385,16 @@ impl Fetching<'_> {
         resumed
     }
 
-    /// The snapshot's text against the genesis, on a thread of its own.
-    fn start_check(&self, opened: &Opened, complete: bool) -> JoinHandle<Result<Verified>> {
-        let reader = |artifact| ArtifactReader::new(opened.store.clone(), opened.frontier.clone(), artifact);
-        let manifest = self.signed.manifest.manifest().clone();
-        let place = manifest.artifacts.iter().position(|artifact| artifact.name == ArtifactName::Snapshot);
-        let snapshot = reader(place.unwrap_or_default());
-        let options = VerifyOptions {
-            read: ReadOptions { max_bytes: manifest.text_size_bytes, cancel: self.cancel.clone() },
-            // Beside what is fetched: there must be room for it anyway.
-            spill: manifest.state_digest.as_ref().map(|_| self.directory.to_owned()),
-            // kwild will be started on it.
-            guarded_only: self.in_root,
-            ..VerifyOptions::default()
-        };
-        let told = self.progress.clone();
-        // While chunks come, their progress says enough.
-        let progress = if complete { self.progress.clone() } else { self.board.tap(&Progress::silent()) };
-        let genesis = self.signed.genesis.clone();
-        tokio::task::spawn_blocking(move || {
-            let verified = snapshot::verify_reader(snapshot, &genesis, &options, &progress)?;
-            for finding in verified.findings.iter().filter(|finding| finding.code == "unguarded") {
-                told.warning(Notice { text: finding.text.clone(), next: finding.fix.clone() });
-            }
-            // The file is what was attested, or it is not used.
-            if let Some(text) = &verified.digest {
-                check_signed(text, &manifest)?;
-            }
-            Ok(verified)
-        })
-    }
-
     /// Waits for the last chunk, or for the check to fail; the check may also be done by then.
-    async fn wait_for_chunks(
-        &self,
-        node: &mut Node,
-        check: &mut JoinHandle<Result<Verified>>,
-    ) -> Result<Option<Verified>> {
+    async fn wait_for_chunks<T>(&self, node: &mut Node, check: &mut JoinHandle<Result<T>>) -> Result<Option<T>> {
         self.progress.step("fetching");
         let mut patience = Patience::new(self.give_up);
-        let mut verified = None;
+        let mut found = None;
         loop {
             let heard = tokio::select! {
                 () = self.cancel.cancelled() => return Err(interrupted()),
-                checked = &mut *check, if verified.is_none() => {
-                    verified = Some(checked.or_failed(|| "the check panicked")??);
+                checked = &mut *check, if found.is_none() => {
+                    found = Some(checked.or_failed(|| "the check panicked")??);
                     continue;
                 }
                 heard = node.next() => heard?,
@@ -364,7 +403,7 @@ impl Fetching<'_> {
             node::tell_progress(self.progress, &status);
             if let Heard::Complete = heard {
                 self.progress.done("fetch");
-                return Ok(verified);
+                return Ok(found);
             }
             patience.check(&status)?;
         }
@@ -374,139 +413,4 @@ impl Fetching<'_> {
 /// What a first signal makes of work that can go on later.
 pub fn interrupted() -> Error {
     Error::interrupted("before all was there").hint("run the same command again: it goes on where it stopped")
-}
-
-/// Serves a complete set of files.
-#[derive(Debug)]
-pub struct Serving {
-    /// The node.
-    pub node: Node,
-    /// The ticket that brings others here.
-    pub ticket: Ticket,
-    /// What is served.
-    pub manifest: VerifiedManifest,
-    directory: PathBuf,
-    /// The check of the files, which goes on while they are served; none where it is done.
-    proof: Option<JoinHandle<Result<()>>>,
-    /// Ends that check.
-    ends: CancellationToken,
-    _private: PrivateDirectory,
-}
-
-/// Begins to serve a complete directory. Each chunk is checked against the manifest before it first goes out, and all of them
-/// beside it, unless this process has just read or written the snapshot, as `known` says.
-///
-/// # Errors
-/// [`Kind::Verify`] when a file is missing or has another length than the one that was signed; refused when another process serves
-/// the directory.
-pub async fn seed(
-    directory: &Path,
-    known: Option<&SnapshotFacts>,
-    swarm: &SwarmOptions,
-    state: &StateDirectory,
-    progress: &Progress,
-    cancel: &CancellationToken,
-) -> Result<Serving> {
-    require_directory(directory)?;
-    let private = PrivateDirectory::lock(directory)?;
-    let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| e.hint(Next::SignDirectory))?;
-    let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
-    // Our own files: pinned is whoever signed them; a validator pins the lead by the ticket.
-    let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
-    let manifest = state.verify(&bytes, &trust, clock::unix_seconds())?;
-    let in_root = node::is_root(directory);
-    let contents = node::contents(&manifest, in_root);
-    let signed_root = manifest.manifest().artifact(ArtifactName::Snapshot).root;
-    let is_known = known.is_some_and(|known| known.description.root == signed_root);
-    let store = Arc::new(Store::open_complete(directory, contents)?);
-    let place = manifest.manifest().artifacts.iter().position(|a| a.name == ArtifactName::Genesis).unwrap_or_default();
-    // It is small, and everything else hangs on it: an edited one is said before anyone is served.
-    store.contents().chunks_of(place).try_for_each(|chunk| store.read(chunk).map(drop))?;
-    let genesis_bytes = read_bounded(&directory.join(GENESIS_FILE_NAME), limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
-    manifest.check_genesis(&genesis_bytes)?;
-    let secret = if swarm.public { None } else { Some(super::manifest::swarm_secret(&private)?) };
-    let ticket = Ticket { secret, ..super::manifest::ticket(&signed) };
-    let mut node = Node::start(&private, &ticket, swarm, state, progress).await?;
-    node.hear_validators(&manifest);
-    let have = ChunkSet::full(store.contents().chunk_count());
-    let charter = Charter { manifest: Arc::new(bytes), genesis: Arc::new(genesis_bytes) };
-    let content = Content { store: store.clone(), have, charter, sink: None };
-    // First: whoever still has an older ticket's peers among its own is none the less complete.
-    node.handle().activate(content).await?;
-    let ticket = node.ticket(&ticket).await?;
-    keep_ticket(&private, &ticket)?;
-    tell_manifest(&manifest, progress);
-    tell_rule(&node, progress);
-    let ends = cancel.child_token();
-    let proof = (!is_known).then(|| {
-        let (progress, ends) = (progress.clone(), ends.clone());
-        tokio::task::spawn_blocking(move || store.prove(&progress, &ends))
-    });
-    Ok(Serving { node, ticket, manifest, directory: directory.to_owned(), proof, ends, _private: private })
-}
-
-/// Nothing is made where a directory with files is meant.
-pub(super) fn require_directory(directory: &Path) -> Result<()> {
-    if directory.is_dir() {
-        return Ok(());
-    }
-    Err(Error::failed(format!("there is no directory {}", directory.display()))
-        .hint("name the one that was published, fetched or joined into"))
-}
-
-impl Serving {
-    /// Serves until every byte of the files was checked.
-    ///
-    /// # Errors
-    /// [`Kind::Verify`] when one is not what was signed; [`Kind::Interrupted`] after a signal; when the files cannot be read any
-    /// more.
-    pub async fn proved(&mut self) -> Result<()> {
-        match self.proof.take() {
-            Some(proof) => self.node.serve_while(proof).await?.or_failed(|| "the check of the files panicked")?,
-            None => Ok(()),
-        }
-    }
-
-    /// Serves until it is so (`None`: for ever) or until a signal comes; both are good ends.
-    ///
-    /// # Errors
-    /// When the files are not what was signed, or cannot be read any more.
-    pub async fn run(self, until: Option<WaitFor>, progress: &Progress, cancel: &CancellationToken) -> Result<()> {
-        let directory = self.directory.clone();
-        self.serve_while(async |node: &mut Node, _: &VerifiedManifest| {
-            meet::serve_until(node, until, &directory, progress, cancel).await
-        })
-        .await
-    }
-
-    /// Serves as long as `work` goes on with the node, and ends the node with it.
-    ///
-    /// # Errors
-    /// Those of the work; when the files are not what was signed.
-    pub(super) async fn serve_while<T>(
-        mut self,
-        work: impl AsyncFnOnce(&mut Node, &VerifiedManifest) -> Result<T>,
-    ) -> Result<T> {
-        let proof = self.proof.take();
-        let done = tokio::select! {
-            biased;
-            done = work(&mut self.node, &self.manifest) => done,
-            error = failure_of(proof) => Err(error),
-        };
-        self.ends.cancel();
-        self.node.stop().await;
-        done
-    }
-}
-
-/// Waits for the check to fail.
-async fn failure_of(proof: Option<JoinHandle<Result<()>>>) -> Error {
-    let proved = match proof {
-        Some(proof) => proof.await.or_failed(|| "the check of the files panicked"),
-        None => Ok(Ok(())),
-    };
-    match proved {
-        Ok(Ok(())) => std::future::pending().await,
-        Ok(Err(error)) | Err(error) => error,
-    }
 }

@@ -8,6 +8,7 @@ use std::{
 
 use kwil_formats::formats::Validator;
 use serde::Serialize;
+use tokio::time::sleep;
 
 use super::{
     fetch::{self, Signed},
@@ -27,6 +28,9 @@ use crate::{
     manifest::{Evidence, Roster, Ticket, Verdict, VerifiedManifest, certificate::CERTIFICATE_FILE_NAME},
     store::PrivateDirectory,
 };
+
+/// Between two looks whether a directory is still served by another process.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What an operator waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +201,16 @@ pub async fn wait(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Waited> {
-    let began = clock::now();
+    wait_since(clock::now(), ticket, &options, progress, cancel).await
+}
+
+async fn wait_since(
+    began: Instant,
+    ticket: &Ticket,
+    options: &WaitOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Waited> {
     visit(ticket, (&options.swarm, &options.state), progress, cancel, async |node: &mut Node, signed: Signed| {
         node.watch(&signed).await?;
         let until = (began, options.swarm.timeout);
@@ -208,7 +221,7 @@ pub async fn wait(
 }
 
 /// Waits with the files of a directory: serves them meanwhile, or, where another process does so already, as one more
-/// member of its swarm.
+/// member of its swarm; when that process ends, this one serves on.
 ///
 /// # Errors
 /// As [`wait`] and [`fetch::seed`].
@@ -220,14 +233,26 @@ pub async fn wait_with(
 ) -> Result<Waited> {
     let began = clock::now();
     fetch::require_directory(directory)?;
-    let free = PrivateDirectory::lock(directory).map(drop);
-    if let Err(error) = free {
+    while let Err(error) = PrivateDirectory::lock(directory).map(drop) {
         let kept = match error.kind() {
             Kind::Refused => fetch::kept_ticket(&directory.join(PRIVATE_DIRECTORY_NAME))?,
             _ => None,
         };
         let Some(ticket) = kept else { return Err(error) };
-        return wait(&ticket, options, progress, cancel).await;
+        let ends = cancel.child_token();
+        let waiting = wait_since(began, &ticket, &options, progress, &ends);
+        tokio::pin!(waiting);
+        tokio::select! {
+            waited = &mut waiting => return waited,
+            () = is_free(directory) => {}
+        }
+        // It says goodbye first, and may have heard by now what it waits for.
+        ends.cancel();
+        match waiting.await {
+            Err(error) if matches!(error.kind(), Kind::Interrupted(_)) && !cancel.is_cancelled() => {}
+            waited => return waited,
+        }
+        progress.note(format!("the process that served {} has ended: this one serves it now", directory.display()));
     }
     let serving = fetch::seed(directory, None, &options.swarm, &options.state, progress, cancel).await?;
     let waits = async |node: &mut Node, manifest: &VerifiedManifest| {
@@ -236,6 +261,13 @@ pub async fn wait_with(
         result_of(node, manifest, options.certificate, began)
     };
     serving.serve_while(waits).await
+}
+
+/// Waits until no process serves the directory.
+async fn is_free(directory: &Path) {
+    while PrivateDirectory::lock(directory).is_err() {
+        sleep(LOOK_INTERVAL).await;
+    }
 }
 
 /// Serves until it is so or a signal comes, which are both good ends; without `until`, until a signal comes. Says who is

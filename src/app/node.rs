@@ -57,6 +57,8 @@ pub struct SwarmOptions {
     pub identity: Option<PathBuf>,
     /// Whoever knows the manifest id may come in.
     pub public: bool,
+    /// Find members on the local network, and be found there.
+    pub lan: bool,
     /// Only these peers may come in; empty: every member.
     pub allow: Vec<String>,
     /// Members connected at once.
@@ -81,6 +83,7 @@ impl Default for SwarmOptions {
             connect: Vec::new(),
             identity: None,
             public: false,
+            lan: false,
             allow: Vec::new(),
             peers_max: limits::PEERS_MAX,
             rate_limits: RateLimits::default(),
@@ -175,6 +178,7 @@ impl Node {
             optional_listen,
             external: options.external.clone(),
             connect: ticket.addresses.iter().chain(&options.connect).cloned().collect(),
+            lan: options.lan,
             allow: options.allow.clone(),
             peers_max: options.peers_max,
             rate_limits: options.rate_limits,

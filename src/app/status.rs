@@ -68,6 +68,8 @@ pub enum Role {
     Seed,
     /// It fetches files and serves them.
     Fetch,
+    /// It fetches files and serves them on, as no validator.
+    Relay,
     /// It becomes a validator's root.
     Join,
     /// It only hears what the others have and say.

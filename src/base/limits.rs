@@ -108,3 +108,17 @@ pub const EVIDENCE_OF_SESSION_MAX: u32 = 8;
 pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
 /// Characters of a kwild's version in a statement. Enforced by `manifest`.
 pub const KWILD_VERSION_CHARS_MAX: usize = 64;
+/// Volumes of one set of media, with those of parity. Enforced by `bundle`.
+pub const SET_VOLUMES_MAX: usize = 250;
+/// Ranges of chunks that the volumes of one set are made of, all together. Enforced by `bundle`.
+pub const SET_RANGES_MAX: usize = 1 << 16;
+/// Bytes of pieces of all members of a stripe, in which parity is made and used; the code takes about as much again. Enforced by `bundle`.
+pub const PARITY_MEMORY_BYTES: usize = 8 << 20;
+/// Bytes of chunks that are restored at the same time; where more are lost of one stripe, it is read more than once. Enforced by `bundle`.
+pub const PARITY_RESTORED_BYTES: usize = 16 << 20;
+/// Bytes of each member that are read at once: longer reads gain nothing, even on a disk that has to seek. Enforced by `bundle`.
+pub const PARITY_PIECE_BYTES_MAX: usize = 1 << 20;
+/// How often a stripe is restored with other parity volumes when one of them lies. Enforced by `bundle`.
+pub const PARITY_ATTEMPTS_MAX: usize = 16;
+/// Bytes of the index of a volume with parity: an id for each chunk of the largest manifest, and all ranges of a set. Enforced by `bundle`.
+pub const PARITY_INDEX_SIZE_BYTES_MAX: usize = 10 << 20;

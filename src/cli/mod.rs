@@ -196,6 +196,8 @@ enum Command {
     Seed(Box<swarm::SeedArgs>),
     /// Fetch and verify what a ticket names, without setting anything up
     Fetch(Box<swarm::FetchArgs>),
+    /// Fetch what a ticket names and serve it on, without being a validator; prints a ticket that leads here
+    Relay(Box<swarm::RelayArgs>),
     /// Block until a swarm can do without its lead, or until enough validators are ready; write the certificate
     Wait(Box<wait::WaitArgs>),
     /// Show who has how much, who has confirmed, who is ready, when it ends, and what that hangs on
@@ -246,6 +248,7 @@ impl Command {
             Command::Join(_) => Role::Join,
             Command::Seed(_) => Role::Seed,
             Command::Fetch(_) => Role::Fetch,
+            Command::Relay(_) => Role::Relay,
             _ => Role::Watch,
         }
     }
@@ -256,6 +259,7 @@ impl Command {
             Command::Join(args) => args.run(session).await,
             Command::Seed(args) => args.run(session).await,
             Command::Fetch(args) => args.run(session).await,
+            Command::Relay(args) => args.run(session).await,
             Command::Wait(args) => args.run(session).await,
             Command::Status(args) => args.run(session).await,
             Command::Snapshot(command) => command.run(session).await,

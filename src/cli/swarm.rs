@@ -15,7 +15,7 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{ArtifactName, Ticket, phrase},
+    manifest::{ArtifactName, Ticket, VerifiedManifest, phrase},
     setup,
     swarm::RateLimits,
 };
@@ -39,6 +39,9 @@ pub(crate) struct SwarmArgs {
     /// Open the swarm: whoever knows the manifest's id may come in, without the ticket's secret
     #[arg(long)]
     public: bool,
+    /// Find members on the local network, whatever their addresses, and let them find this node (IPv4)
+    #[arg(long)]
+    lan: bool,
     /// Let only these peer ids in (repeatable) [default: every member]
     #[arg(long, value_name = "PEER")]
     allow: Vec<String>,
@@ -75,6 +78,7 @@ impl SwarmArgs {
             connect: self.connect,
             identity: self.identity,
             public: self.public,
+            lan: self.lan,
             allow: self.allow,
             peers_max: self.max_peers.max(1),
             rate_limits: RateLimits {
@@ -290,6 +294,47 @@ impl FetchArgs {
     }
 }
 
+/// Flags of `relay`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Needs no database, no kwild and no key, and does not read the snapshot's text: each chunk is proved by the manifest, and \
+    whoever sets a root up checks the rest. It serves what it has while it still fetches. The ticket on stdout names this machine first.\n\n\
+    Examples:\n  regenesis relay --ticket-file ticket.txt --dir ./relay\n  \
+    regenesis relay --ticket-file ticket.txt --dir ./relay --external-address /ip4/203.0.113.5/tcp/6690 --until everyone"
+)]
+pub(crate) struct RelayArgs {
+    /// Where the files go
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    #[command(flatten)]
+    ticket: TicketArgs,
+    #[command(flatten)]
+    until: UntilArgs,
+    #[command(flatten)]
+    seen: SeenArgs,
+    #[command(flatten)]
+    swarm: SwarmArgs,
+}
+
+impl RelayArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let options = FetchOptions {
+            directory: self.dir,
+            in_root: false,
+            ticket: read_ticket(&self.ticket, &self.swarm)?,
+            swarm: self.swarm.options(session)?,
+            state: self.seen.state()?,
+        };
+        let tell = |ticket: &Ticket, manifest: &VerifiedManifest| {
+            session.output.result(&TicketResult::new(ticket, manifest.id())?)?;
+            session.progress.note("validators who cannot reach the lead take the ticket above in the place of theirs");
+            Ok(())
+        };
+        let until = self.until.until.map(WaitFor::from);
+        fetch::relay(options, until, tell, &session.progress, &session.cancel).await
+    }
+}
+
 /// Tells that the command's work is done and how long it goes on serving others.
 fn tell_linger(linger: Linger, session: &Session) {
     if let Linger::For(duration) = linger {
@@ -310,9 +355,10 @@ pub(crate) fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket
         return Err(Error::usage("this ticket only identifies a manifest: it has no secret and leads nowhere")
             .hint("ask the lead for the ticket that `regenesis publish` or `regenesis seed` printed"));
     }
-    if ticket.addresses.is_empty() && swarm.connect.is_empty() {
+    if ticket.addresses.is_empty() && swarm.connect.is_empty() && !swarm.lan {
         return Err(Error::usage("this ticket has no address")
-            .hint("ask the lead for the ticket that `regenesis seed` printed, or give an address with --connect"));
+            .hint("ask the lead for the ticket that `regenesis seed` printed, give an address with --connect, or look for members on this \
+                   network with --lan"));
     }
     Ok(ticket)
 }

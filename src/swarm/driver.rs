@@ -33,6 +33,7 @@ use super::{
     BULK_PROTOCOL, Command, Config, Content, Event, PeerTotal, SESSION_PROTOCOL, Sink, Status, ToldEvidence,
     book::{self, Book},
     handshake::{Instance, Membership, Role},
+    lan::{self, Lan},
     lines::Lines,
     names::Names,
     session::{Counters, Report, Session},
@@ -98,6 +99,8 @@ enum Happening {
     Met(Met),
     Report(Report),
     Outcome(Outcome),
+    /// A member has said on the local network where it is.
+    Near(PeerId, Vec<Multiaddr>),
     Command(Option<Command>),
     Tick,
 }
@@ -114,6 +117,8 @@ pub(super) struct Driver {
     began: Instant,
     next_tick: Duration,
     book: Book,
+    /// Members on the local network, where they are looked for.
+    lan: Option<Lan>,
     own_addresses: Vec<Multiaddr>,
     external: Vec<Multiaddr>,
     sessions: BTreeMap<u64, Session>,
@@ -215,6 +220,10 @@ impl Driver {
             Some(secret) => Membership::with_secret(secret, config.manifest_id, instance),
             None => Membership::public(config.manifest_id, instance),
         };
+        let lan = match config.lan.then(|| Lan::new(lan::Key::of(&membership), us)).transpose() {
+            Ok(lan) => lan,
+            Err(e) => return Err(Error::failed("the local network cannot be listened to").because(e)),
+        };
         Ok(Driver {
             us,
             membership: Arc::new(membership),
@@ -224,6 +233,7 @@ impl Driver {
             began: clock::now(),
             next_tick: TICK,
             book,
+            lan,
             own_addresses: Vec::new(),
             external: parse_all(&config.external),
             sessions: BTreeMap::new(),
@@ -307,6 +317,12 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let near = async {
+            match &mut self.lan {
+                Some(lan) => lan.hear().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             command = commands.recv() => Happening::Command(command),
             Some((peer, stream)) = self.sessions_in.next() => Happening::SessionStream(peer, stream),
@@ -314,6 +330,7 @@ impl Driver {
             Some(met) = self.met.1.recv() => Happening::Met(met),
             Some(outcome) = outcome => Happening::Outcome(outcome),
             Some(report) = self.reports.1.recv() => Happening::Report(report),
+            (peer, addresses) = near => Happening::Near(peer, addresses),
             () = sleep_until(tick_at) => Happening::Tick,
             event = self.swarm.select_next_some() => Happening::Swarm(event),
         }
@@ -334,6 +351,7 @@ impl Driver {
             Happening::Met(met) => self.met(met),
             Happening::Report(report) => self.report(report),
             Happening::Outcome(outcome) => self.outcome(outcome),
+            Happening::Near(peer, addresses) => self.is_near(peer, addresses),
             Happening::Command(Some(Command::Activate(content))) => self.activate(content),
             Happening::Command(Some(Command::Deactivate(done))) => {
                 // What is on its way is of no use any more.

@@ -17,6 +17,7 @@ use super::wire::{self, Proof};
 use crate::base::Blake3Hash;
 
 const SECRET_CONTEXT: &str = "regenesis 2026 swarm membership v1, key from the ticket's secret";
+const LAN_CONTEXT: &str = "regenesis 2026 swarm membership v1, key of what members say to a local network";
 const PUBLIC_CONTEXT: &str = "regenesis 2026 swarm membership v1, public swarm, key from the manifest id";
 
 /// What members of a swarm share.
@@ -68,6 +69,13 @@ impl Membership {
     /// A public swarm's: whoever has the ticket's manifest id may come in.
     pub(super) fn public(manifest_id: Blake3Hash, instance: Instance) -> Self {
         Membership { key: blake3::derive_key(PUBLIC_CONTEXT, manifest_id.as_bytes()), manifest_id, instance }
+    }
+
+    /// The key of what members of this manifest's swarm say to a whole local network.
+    pub(super) fn lan_key(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key(LAN_CONTEXT);
+        hasher.update(&self.key).update(self.manifest_id.as_bytes());
+        *hasher.finalize().as_bytes()
     }
 
     fn proof(&self, role: Role, peers: &[PeerId; 2], nonces: &[[u8; 32]; 2]) -> Proof {

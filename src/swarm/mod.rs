@@ -10,6 +10,7 @@ mod budget;
 mod door;
 mod driver;
 mod handshake;
+mod lan;
 mod lines;
 mod muxer;
 mod names;
@@ -99,6 +100,8 @@ pub struct Config {
     pub external: Vec<String>,
     /// Multiaddresses with peer ids to connect to.
     pub connect: Vec<String>,
+    /// Find members on the local network, and be found there.
+    pub lan: bool,
     /// Only these peers may come in; empty: every member.
     pub allow: Vec<String>,
     /// Members connected at once.

@@ -279,6 +279,7 @@ impl Process {
 }
 
 impl Drop for Process {
+    #[expect(clippy::print_stderr, reason = "the test's own words, which are shown where it fails")]
     fn drop(&mut self) {
         if thread::panicking() {
             // What failed the test may have happened in another process than the one whose words it shows.
@@ -332,9 +333,9 @@ impl Party {
 
     /// The program, with nothing of the caller's environment that it would obey.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        // What a shell started behind ignores SIGINT, and the program keeps to that: these tests send it all the same.
+        // What a shell started behind ignores SIGINT and SIGQUIT, and the program keeps to that: these tests send it all the same.
         let mut command = Command::new("/usr/bin/env");
-        command.args(["--default-signal=HUP,INT,TERM", env!("CARGO_BIN_EXE_regenesis")]);
+        command.args(["--default-signal=HUP,INT,QUIT,TERM", env!("CARGO_BIN_EXE_regenesis")]);
         for (name, _) in std::env::vars_os() {
             let bytes = name.as_encoded_bytes();
             if bytes.starts_with(b"PG") || bytes.starts_with(b"REGENESIS") || bytes.starts_with(b"XDG") {

@@ -12,7 +12,7 @@ use std::{
 use source::Source;
 
 /// Each room and the rooms it may name. Those under `kwil/` are a package of its own, which every other room may name.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("kwil/base", &[]),
     ("kwil/formats", &["kwil/base"]),
     ("kwil/dump", &["kwil/base", "kwil/formats"]),
@@ -23,6 +23,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("database", &["base", "manifest"]),
     ("snapshot", &["base", "manifest", "database"]),
     ("store", &["base", "manifest"]),
+    ("bundle", &["base", "manifest"]),
     ("swarm", &["base", "manifest", "schedule", "store"]),
     ("setup", &["base", "manifest", "snapshot"]),
     ("app", &["base", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup"]),
@@ -53,7 +54,7 @@ const OWNED: [(&str, &[&str]); 25] = [
     ("std::io::stderr", &["cli/"]),
     ("tokio::io::stdout", &["cli/"]),
     ("tokio::io::stderr", &["cli/"]),
-    ("prost", &["manifest/wire.rs", "swarm/wire.rs"]),
+    ("prost", &["bundle/parity/wire.rs", "manifest/wire.rs", "swarm/wire.rs"]),
     ("std::fs::rename", &["base/durable.rs"]),
     ("tokio::fs::rename", &["base/durable.rs"]),
     ("nix::fcntl::renameat", &["base/durable.rs"]),
@@ -72,7 +73,7 @@ const OWNED_MACROS: [(&str, &[&str]); 6] = [
     ("eprint", &["cli/"]),
     ("dbg", &[]),
     // The generated messages come in by it.
-    ("include", &["manifest/wire.rs", "swarm/wire.rs"]),
+    ("include", &["bundle/parity/wire.rs", "manifest/wire.rs", "swarm/wire.rs"]),
 ];
 
 /// Functions and methods that only `base/durable.rs` may call, on whatever; `durable::…` is the way for everyone else.
@@ -450,7 +451,7 @@ mod checker {
         }
         refused("base/a.rs", "use kwil_formats::{base::Error, formats::Family};", 1, "knows nothing of Kwil");
         refused("kwil/formats/a.rs", "use crate::manifest;", 1, "crate::kwil/manifest is no room");
-        refused("bundle/mod.rs", "use crate::base::Error;", 1, "no room of the table");
+        refused("parcel/mod.rs", "use crate::base::Error;", 1, "no room of the table");
         refused("app/a.rs", "use crate::Error;", 1, "crate::Error is no room");
         passes("setup/a.rs", "use crate::{base::Result, snapshot::verify}; use super::plan;");
         passes("kwil/judge/a.rs", "use crate::{base::Error, dump::scan, formats::Family};");

@@ -111,7 +111,8 @@ pub(in crate::app) async fn manifest_from_peers(
     // One place may be reached in several ways.
     let mut places: Vec<String> = ticket.addresses.iter().map(|address| short_place(address)).collect();
     places.dedup();
-    progress.step(format!("looking for {} at {}", text::escape(&ticket.new_chain_id), text::first_few(places, 4)));
+    let at = if places.is_empty() { String::new() } else { format!(" at {}", text::first_few(places, 4)) };
+    progress.step(format!("looking for {}{at}", text::escape(&ticket.new_chain_id)));
     let mut patience = Patience::new(give_up);
     loop {
         let heard = tokio::select! {

@@ -39,7 +39,7 @@ const patch = (target, change) => {
   return out;
 };
 
-const ROLES = { publish: "the lead", seed: "a seed", fetch: "a fetch", join: "a join", watch: "an observer" };
+const ROLES = { publish: "the lead", seed: "a seed", fetch: "a fetch", relay: "a relay", join: "a join", watch: "an observer" };
 
 function showHead() {
   const network = state.network;

@@ -111,6 +111,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::OpenPortOrChoose { port } => format!("open {port} in the firewall, or choose a port with --listen").into(),
         Next::GiveListen => "give an address of this machine with --listen /ip4/ADDRESS/tcp/PORT".into(),
         Next::AddAddress => "add one with --connect".into(),
+        Next::ConnectToRelay => "a lead that this machine cannot reach serves with `--connect` and that address".into(),
         Next::OtherIdentityThere => "on the other one, remove .regenesis/identity beside its files, or give it another --identity".into(),
         Next::OtherIdentityHere => "stop that one, or stop this one, remove .regenesis/identity beside its files (or give another --identity), and start it again".into(),
         Next::ChooseStatusAddress => "give another address of this machine with --status-addr, such as 127.0.0.1:9184".into(),

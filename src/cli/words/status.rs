@@ -109,6 +109,7 @@ impl Page {
             Some(Role::Publish) => "publish",
             Some(Role::Seed) => "seed",
             Some(Role::Fetch) => "fetch",
+            Some(Role::Relay) => "relay",
             Some(Role::Join) => "join",
             Some(Role::Watch) => "an observer",
             None => "nobody",

@@ -212,6 +212,8 @@ pub enum Next {
     GiveListen,
     /// Name an address of a member.
     AddAddress,
+    /// A lead that nobody can reach connects to the relay.
+    ConnectToRelay,
     /// Give the other node an identity of its own.
     OtherIdentityThere,
     /// Stop one of two nodes with one identity, or give this one another.

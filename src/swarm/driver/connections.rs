@@ -153,6 +153,21 @@ impl Driver {
         }
     }
 
+    /// A member has said on the local network where it is.
+    pub(super) fn is_near(&mut self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        if self.is_banned(&peer) || self.by_peer.contains_key(&peer) {
+            return;
+        }
+        let now = self.now();
+        let mut new = false;
+        for address in addresses {
+            new |= self.book.add(peer, with_peer_id(address, peer), false, now);
+        }
+        if new && let Some(lan) = &mut self.lan {
+            lan.answer();
+        }
+    }
+
     /// The addresses of this node that others are told; this machine's own ones only to members on this machine.
     pub(super) fn told_addresses(&self, local: bool) -> Vec<String> {
         let mut own = self.own_addresses.clone();

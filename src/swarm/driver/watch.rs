@@ -106,6 +106,9 @@ impl Driver {
         self.late_strangers(now);
         self.last_words(now);
         self.ask_for_manifest();
+        if let Some(lan) = &mut self.lan {
+            lan.speak(now, &self.own_addresses);
+        }
         self.dial_due();
         self.look_for_sources(now);
         self.tell_news(now);

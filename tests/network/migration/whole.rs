@@ -102,7 +102,7 @@ fn migrate(family: Family, world: &str, keys: [usize; 3], port_flag: &str, port_
     // The lead stops, cleanly, and has said the ticket and nothing else on stdout.
     let published = publish.stop(Signal::SIGTERM).done();
     assert_eq!(published.stdout, format!("{ticket}\n"));
-    assert!(published.stderr.contains("sent") && published.stderr.contains("received"), "{}", published.stderr);
+    assert!(published.stderr.contains(": sent ") && published.stderr.contains("received"), "{}", published.stderr);
 
     // A root serves as well: the next one comes in although the lead is gone.
     let seed = validators[1].seed("root");

@@ -94,6 +94,7 @@ impl World {
             connect: connect.to_vec(),
             allow: Vec::new(),
             peers_max: 16,
+            lan: false,
             rate_limits: RateLimits::default(),
         }
     }

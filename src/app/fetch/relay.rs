@@ -1,0 +1,56 @@
+//! Relaying: everything that a ticket names is fetched and served on, by a machine that is no validator. Chunks are proved by the
+//! manifest's ids, and that is all a relay needs to know of them: whoever sets a root up checks the text.
+
+use super::{Check, FetchOptions, Fetching, ask, begin, keep_ticket};
+use crate::{
+    app::{
+        meet::{self, WaitFor},
+        node::Node,
+    },
+    base::{Next, Notice, Progress, Result, limits, task::CancellationToken},
+    manifest::{Ticket, VerifiedManifest},
+    store::{FileSystem, PrivateDirectory},
+};
+
+/// Fetches what is missing and serves it meanwhile and afterwards, until it is so or until a signal comes; once everything is here both
+/// are good ends. `tell` hears the ticket that leads here, as soon as the manifest is known.
+///
+/// # Errors
+/// As [`super::fetch`], but for the snapshot's text, which is not read.
+pub async fn relay(
+    options: FetchOptions,
+    until: Option<WaitFor>,
+    tell: impl FnOnce(&Ticket, &VerifiedManifest) -> Result<()>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    let (private, mut node) = begin(&options, progress).await?;
+    let relayed = async {
+        let ticket = ticket_of(&mut node, &options.ticket, &private).await?;
+        if let Some(address) = ticket.addresses.first() {
+            let text = format!("this relay is at {address}");
+            progress.note(Notice::from(text).next(Next::ConnectToRelay));
+        }
+        let signed = ask(&mut node, &options, &|_| Ok(None), progress, cancel).await?;
+        tell(&ticket, &signed.manifest)?;
+        let fetching = Fetching::of(&options, &signed, &private, &FileSystem, progress, cancel);
+        let unread = |_: &_, _| Check { task: tokio::spawn(async { Ok(()) }), words: None };
+        fetching.run(&mut node, unread).await?;
+        progress.note("everything is here, as it was signed: serving others");
+        meet::serve_until(&mut node, until, &options.directory, progress, cancel).await
+    };
+    let relayed = relayed.await;
+    node.stop().await;
+    relayed
+}
+
+/// The ticket that leads here first, and then where the given one led: whoever has it finds the others, too.
+async fn ticket_of(node: &mut Node, given: &Ticket, private: &PrivateDirectory) -> Result<Ticket> {
+    let mut ticket = node.ticket(given).await?;
+    let others: Vec<String> =
+        given.addresses.iter().filter(|address| !ticket.addresses.contains(address)).cloned().collect();
+    ticket.addresses.extend(others);
+    ticket.addresses.truncate(limits::TICKET_ADDRESSES_MAX);
+    keep_ticket(private, &ticket)?;
+    Ok(ticket)
+}

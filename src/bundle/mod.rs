@@ -1,0 +1,3 @@
+//! Removable media: the same manifest and chunks on volumes that are carried where no wire goes.
+
+pub mod parity;
