@@ -27,6 +27,7 @@ mod progress;
 mod publish;
 mod revoke;
 mod screen;
+mod service;
 mod setup;
 mod setup_check;
 mod setup_confirm;
@@ -45,10 +46,11 @@ mod wait;
 mod words;
 
 use std::{
+    ffi::OsString,
     path::PathBuf,
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
 };
@@ -58,11 +60,15 @@ use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand,
 use defaults::Defaults;
 pub(crate) use output::Output;
 use screen::Screen;
+use service::Service;
 #[doc(hidden)]
 pub use spelled::{misspelt, unknown_flags};
 
 use crate::{
-    app::status::{Board, Role},
+    app::{
+        events::Notifier,
+        status::{Board, Role},
+    },
     base::{Progress, Result, task::CancellationToken},
 };
 
@@ -166,6 +172,10 @@ pub(crate) struct Session {
     pub(crate) board: Board,
     /// What files say of flags that are not typed.
     pub(crate) defaults: Defaults,
+    /// The service manager, if one started this process.
+    pub(crate) service: Service,
+    /// Tells a program what happens, if one is named.
+    notifier: OnceLock<Notifier>,
     /// Token that the first signal cancels; commands end with an error then.
     pub(crate) cancel: CancellationToken,
     /// The first signal that came; 0 before.
@@ -178,6 +188,16 @@ impl Session {
     /// The number of the first signal that came; 0 before.
     pub(crate) fn signal(&self) -> u8 {
         self.signal.load(Ordering::SeqCst)
+    }
+
+    /// From now on the program with these arguments is told what happens; none where there are none.
+    pub(crate) fn tell_events(&self, argv: Vec<OsString>) -> Result<()> {
+        if !argv.is_empty() && self.notifier.get().is_none() {
+            let notifier = Notifier::start(argv, &self.board, &self.progress)?;
+            // Nobody else starts one meanwhile: a command enters one swarm.
+            let _ = self.notifier.set(notifier);
+        }
+        Ok(())
     }
 
     /// The command goes well, and its exit code is that of a program that it started.
@@ -305,9 +325,13 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         let signals = signals::Signals::install();
         let board = Board::new(program.command.role());
-        let session = Session {
+        let (service, told) = Service::start();
+        service.watch(&board);
+        let mut session = Session {
             output: output.clone(),
-            progress: board.tap(&progress::sink(globals, &screen)),
+            progress: board.tap(&service.tap(&progress::sink(globals, &screen))),
+            service,
+            notifier: OnceLock::new(),
             board,
             defaults,
             cancel: signals.cancel.clone(),
@@ -315,6 +339,10 @@ pub fn main() -> ExitCode {
             code: AtomicU8::new(0),
         };
         let result = program.command.run(&session).await;
+        told.end(&session.service);
+        if let Some(notifier) = session.notifier.take() {
+            notifier.finish(session.signal() != 0).await;
+        }
         // No bar hides the error or what to do about it.
         screen.close();
         match result {

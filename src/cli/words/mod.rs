@@ -14,6 +14,7 @@ pub(crate) mod demo;
 pub(crate) mod drill;
 pub(crate) mod finding;
 pub(crate) mod root;
+pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 
