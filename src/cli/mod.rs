@@ -23,6 +23,7 @@ mod man;
 mod manifest;
 mod meter;
 mod output;
+mod plan;
 mod progress;
 mod publish;
 mod revoke;
@@ -247,6 +248,8 @@ enum Command {
     Clean(clean::CleanArgs),
     /// Predict how long a swarm takes on declared lines, and what holds it up
     Drill(drill::DrillArgs),
+    /// Write what the lead posts to the validators: times, six words, who must attest, everyone's commands, the way back
+    Plan(plan::PlanArgs),
     /// The steps of a part in a migration, with commands to copy: guide lead, guide validator, guide relay
     Guide(guide::GuideArgs),
     /// Show a whole migration on this machine, on a throw-away Postgres
@@ -291,6 +294,7 @@ impl Command {
             Command::Key(command) => command.run(session).await,
             Command::Clean(args) => args.run(session).await,
             Command::Drill(args) => args.run(session).await,
+            Command::Plan(args) => args.run(session).await,
             Command::Guide(args) => args.run(session).await,
             Command::Demo(args) => args.run(session).await,
             Command::Completions(args) => args.run(session).await,
