@@ -8,6 +8,7 @@ pub mod confirm;
 pub mod cosign;
 pub mod demo;
 pub mod drill;
+pub mod events;
 pub mod fetch;
 pub mod files;
 pub mod genesis;

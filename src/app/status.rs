@@ -11,6 +11,7 @@ mod estimate;
 mod sample;
 mod socket;
 mod step;
+mod watchers;
 
 use std::path::PathBuf;
 
@@ -20,6 +21,7 @@ pub use self::{
     board::Board,
     estimate::{By, Estimate, Limit},
     sample::Reporter,
+    watchers::Shown,
 };
 use crate::base::Advice;
 

@@ -10,12 +10,15 @@ use super::{
     words,
 };
 use crate::{
-    app::drill::{self, Link, NODES_MAX, Plan},
-    base::{Context, Error, Result, durable, files},
+    app::drill::{self, Link, NODES_MAX, Plan, Prediction},
+    base::{Context, Error, Result, durable, files, task::CancellationToken},
 };
 
 /// Bytes of a file with links: some hundred lines.
 const LINKS_FILE_SIZE_BYTES_MAX: usize = 256 << 10;
+/// Validators and bytes where nothing is said of them.
+pub(crate) const PEERS: u16 = 4;
+pub(crate) const SIZE_BYTES: u64 = 10 << 30;
 
 /// Flags of `drill`.
 #[derive(Debug, Args)]
@@ -27,9 +30,19 @@ const LINKS_FILE_SIZE_BYTES_MAX: usize = 256 << 10;
     Rates are bits a second, in powers of 1000. joins= and leaves= are seconds after the beginning.\n\n\
     Example:\n  regenesis drill --peers 50 --up 200M --down 1G --size 50G")]
 pub(crate) struct DrillArgs {
-    /// Validators that fetch, each on a line of --up and --down
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..NODES_MAX as i64), conflicts_with = "links")]
-    peers: u16,
+    #[command(flatten)]
+    links: LinkArgs,
+    /// Draw when each node ends, as an SVG
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+}
+
+/// Which nodes there are, on which lines, and how much goes over them.
+#[derive(Debug, Args)]
+pub(crate) struct LinkArgs {
+    /// Validators that fetch, each on a line of --up and --down [default: 4, or as many as the manifest names]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..NODES_MAX as i64), conflicts_with = "links")]
+    peers: Option<u16>,
     /// Uplink of each, in bits a second
     #[arg(long, value_name = "RATE", default_value = "100M", conflicts_with = "links")]
     up: Rate,
@@ -42,42 +55,51 @@ pub(crate) struct DrillArgs {
     /// Take nodes and lines from this file
     #[arg(long, value_name = "FILE")]
     links: Option<PathBuf>,
-    /// How large the files are together
-    #[arg(long, value_name = "SIZE", default_value = "10G")]
-    size: Size,
+    /// How large the files are together [default: 10G, or what the manifest says]
+    #[arg(long, value_name = "SIZE")]
+    size: Option<Size>,
     /// What chance begins with: the same number gives the same run
     #[arg(long, value_name = "N", default_value_t = 1)]
     seed_rng: u64,
-    /// Draw when each node ends, as an SVG
-    #[arg(long, value_name = "FILE")]
-    svg: Option<PathBuf>,
 }
 
 impl DrillArgs {
     pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let prediction = predict(self.links.plan(PEERS, SIZE_BYTES)?, &session.cancel).await?;
+        if let Some(path) = &self.svg {
+            durable::write_atomically(path, words::drill::svg(&prediction).as_bytes(), 0o644)?;
+        }
+        session.output.result(&prediction)
+    }
+}
+
+/// Predicts beside whatever else goes on.
+pub(crate) async fn predict(plan: Plan, cancel: &CancellationToken) -> Result<Prediction> {
+    let cancel = cancel.clone();
+    let work = move || drill::predict(&plan, &cancel);
+    tokio::task::spawn_blocking(work).await.or_failed(|| "the drill ended unexpectedly")?
+}
+
+impl LinkArgs {
+    /// What is to be predicted; so many validators and bytes where nothing else is said.
+    pub(crate) fn plan(&self, peers: u16, size_bytes: u64) -> Result<Plan> {
         let links = match &self.links {
             Some(path) => {
                 let bytes = files::read_bounded(path, LINKS_FILE_SIZE_BYTES_MAX, "a file with links")?;
                 let text = String::from_utf8(bytes).map_err(|_| Error::usage("the file with links is no text"))?;
                 read_links(&text).with_context_of(path)?
             }
-            None => self.equal_links(),
+            None => self.equal_links(peers),
         };
-        let plan = Plan { links, size_bytes: self.size.0, rng_seed: self.seed_rng };
-        let cancel = session.cancel.clone();
-        let work = move || drill::predict(&plan, &cancel);
-        let prediction = tokio::task::spawn_blocking(work).await.or_failed(|| "the drill ended unexpectedly")??;
-        if let Some(path) = &self.svg {
-            durable::write_atomically(path, words::drill::svg(&prediction).as_bytes(), 0o644)?;
-        }
-        session.output.result(&prediction)
+        Ok(Plan { links, size_bytes: self.size.map_or(size_bytes, |size| size.0), rng_seed: self.seed_rng })
     }
 
-    fn equal_links(&self) -> Vec<Link> {
+    fn equal_links(&self, peers: u16) -> Vec<Link> {
         let link =
             |name: String, seed, up: Rate| Link { name, seed, up: up.0, down: self.down.0, joins: 0.0, leaves: None };
         let lead = link("lead".to_owned(), true, self.seed_up.unwrap_or(self.up));
-        std::iter::once(lead).chain((1..=self.peers).map(|n| link(format!("validator {n}"), false, self.up))).collect()
+        let peers = self.peers.unwrap_or(peers);
+        std::iter::once(lead).chain((1..=peers).map(|n| link(format!("validator {n}"), false, self.up))).collect()
     }
 }
 

@@ -29,19 +29,25 @@ enum Part {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum FamilyName {
+pub(crate) enum FamilyName {
     #[value(name = "v0.9")]
     V09,
     #[value(name = "v0.10")]
     V010,
 }
 
-impl GuideArgs {
-    pub(crate) async fn run(self, session: &Session) -> Result<()> {
-        let family = match self.family {
+impl From<FamilyName> for Family {
+    fn from(name: FamilyName) -> Self {
+        match name {
             FamilyName::V09 => Family::V09,
             FamilyName::V010 => Family::V010,
-        };
+        }
+    }
+}
+
+impl GuideArgs {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        let family = Family::from(self.family);
         session.output.result(&Guide { guide: text_of(self.part, family) })
     }
 }
@@ -63,6 +69,11 @@ fn text_of(part: Part, family: Family) -> String {
         Part::Validator => include_str!("guide/validator.txt"),
         Part::Relay => include_str!("guide/relay.txt"),
     };
+    in_family(template, family)
+}
+
+/// A text with the names that things have in a family.
+pub(crate) fn in_family(template: &str, family: Family) -> String {
     let (database, start) = match family {
         Family::V09 => ("--app.pg-db-name", "kwild --root-dir ~/.kwild-new"),
         Family::V010 => ("--db.dbname", "kwild start -r ~/.kwild-new"),

@@ -4,9 +4,12 @@
 mod attest;
 mod bundle;
 mod clean;
+mod completions;
+mod config;
 mod config_flags;
 mod cosign;
 mod database;
+mod defaults;
 mod demo;
 mod digest;
 mod drill;
@@ -17,13 +20,16 @@ mod genesis_values;
 mod guide;
 mod join;
 mod key;
+mod man;
 mod manifest;
 mod meter;
 mod output;
+mod plan;
 mod progress;
 mod publish;
 mod revoke;
 mod screen;
+mod service;
 mod setup;
 mod setup_check;
 mod setup_confirm;
@@ -42,22 +48,29 @@ mod wait;
 mod words;
 
 use std::{
+    ffi::OsString,
+    path::PathBuf,
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU8, Ordering},
     },
 };
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use defaults::Defaults;
 pub(crate) use output::Output;
 use screen::Screen;
+use service::Service;
 #[doc(hidden)]
 pub use spelled::{misspelt, unknown_flags};
 
 use crate::{
-    app::status::{Board, Role},
+    app::{
+        events::Notifier,
+        status::{Board, Role},
+    },
     base::{Progress, Result, task::CancellationToken},
 };
 
@@ -110,6 +123,9 @@ pub(crate) struct Globals {
     /// Form of the log on stderr (what is logged: REGENESIS_LOG, a tracing filter)
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, hide_possible_values = true, value_name = "text|json")]
     log_format: LogFormat,
+    /// File with values of flags that are not typed [default: regenesis/regenesis.toml in ~/.config, then in /etc]
+    #[arg(long, global = true, value_name = "FILE", env = defaults::VARIABLE, hide_env = true)]
+    config: Option<PathBuf>,
 }
 
 impl Globals {
@@ -156,6 +172,12 @@ pub(crate) struct Session {
     pub(crate) progress: Progress,
     /// Where the command writes down how it stands, for those who ask.
     pub(crate) board: Board,
+    /// What files say of flags that are not typed.
+    pub(crate) defaults: Defaults,
+    /// The service manager, if one started this process.
+    pub(crate) service: Service,
+    /// Tells a program what happens, if one is named.
+    notifier: OnceLock<Notifier>,
     /// Token that the first signal cancels; commands end with an error then.
     pub(crate) cancel: CancellationToken,
     /// The first signal that came; 0 before.
@@ -168,6 +190,16 @@ impl Session {
     /// The number of the first signal that came; 0 before.
     pub(crate) fn signal(&self) -> u8 {
         self.signal.load(Ordering::SeqCst)
+    }
+
+    /// From now on the program with these arguments is told what happens; none where there are none.
+    pub(crate) fn tell_events(&self, argv: Vec<OsString>) -> Result<()> {
+        if !argv.is_empty() && self.notifier.get().is_none() {
+            let notifier = Notifier::start(argv, &self.board, &self.progress)?;
+            // Nobody else starts one meanwhile: a command enters one swarm.
+            let _ = self.notifier.set(notifier);
+        }
+        Ok(())
     }
 
     /// The command goes well, and its exit code is that of a program that it started.
@@ -220,10 +252,19 @@ enum Command {
     Clean(clean::CleanArgs),
     /// Predict how long a swarm takes on declared lines, and what holds it up
     Drill(drill::DrillArgs),
+    /// Write what the lead posts to the validators: times, six words, who must attest, everyone's commands, the way back
+    Plan(plan::PlanArgs),
     /// The steps of a part in a migration, with commands to copy: guide lead, guide validator, guide relay
     Guide(guide::GuideArgs),
     /// Show a whole migration on this machine, on a throw-away Postgres
     Demo(demo::DemoArgs),
+    /// Print what a shell completes: completions bash, completions zsh, completions fish
+    Completions(completions::CompletionsArgs),
+    /// Print the manual page, or write those of all commands into a directory
+    Man(man::ManArgs),
+    /// Say where the values of flags come from that are not typed: regenesis.toml, variables
+    #[command(subcommand, arg_required_else_help = true)]
+    Config(config::ConfigCommand),
 }
 
 impl Command {
@@ -258,8 +299,12 @@ impl Command {
             Command::Key(command) => command.run(session).await,
             Command::Clean(args) => args.run(session).await,
             Command::Drill(args) => args.run(session).await,
+            Command::Plan(args) => args.run(session).await,
             Command::Guide(args) => args.run(session).await,
             Command::Demo(args) => args.run(session).await,
+            Command::Completions(args) => args.run(session).await,
+            Command::Man(args) => args.run(session).await,
+            Command::Config(command) => command.run(session).await,
         }
     }
 }
@@ -267,9 +312,9 @@ impl Command {
 /// Parses the arguments, runs the command, prints its error if there is one, and gives the exit code that belongs to
 /// it.
 pub fn main() -> ExitCode {
-    let matches = match values::expand_paths(Program::command()).try_get_matches() {
-        Ok(matches) => matches,
-        Err(e) => return output::usage_error(&e),
+    let (matches, defaults) = match read_arguments() {
+        Ok(read) => read,
+        Err(code) => return code,
     };
     let program = match Program::from_arg_matches(&matches) {
         Ok(program) => program,
@@ -289,15 +334,24 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         let signals = signals::Signals::install();
         let board = Board::new(program.command.role());
-        let session = Session {
+        let (service, told) = Service::start();
+        service.watch(&board);
+        let mut session = Session {
             output: output.clone(),
-            progress: board.tap(&progress::sink(globals, &screen)),
+            progress: board.tap(&service.tap(&progress::sink(globals, &screen))),
+            service,
+            notifier: OnceLock::new(),
             board,
+            defaults,
             cancel: signals.cancel.clone(),
             signal: signals.seen(),
             code: AtomicU8::new(0),
         };
         let result = program.command.run(&session).await;
+        told.end(&session.service);
+        if let Some(notifier) = session.notifier.take() {
+            notifier.finish(session.signal() != 0).await;
+        }
         // No bar hides the error or what to do about it.
         screen.close();
         match result {
@@ -310,13 +364,34 @@ pub fn main() -> ExitCode {
     code
 }
 
+/// What is typed, with what variables and files say of the rest; an exit code where that cannot be, or nothing more is to be done.
+fn read_arguments() -> Result<(ArgMatches, Defaults), ExitCode> {
+    let plain = values::expand_paths(Program::command());
+    let command = defaults::with_variables(plain.clone());
+    let parse = |command: clap::Command| command.try_get_matches().map_err(|e| output::usage_error(&e));
+    let Ok(given) = defaults::without_demands(command.clone()).try_get_matches() else {
+        // Help, the version, or what no file can put right.
+        return parse(command).map(|matches| (matches, Defaults::default()));
+    };
+    let named = given.get_one::<PathBuf>("config").map(PathBuf::as_path);
+    let read = Defaults::read(named, &plain);
+    let applied = read.and_then(|defaults| defaults.apply(command, &given).map(|command| (command, defaults)));
+    match applied {
+        Ok((command, defaults)) => parse(command).map(|matches| (matches, defaults)),
+        Err(e) => {
+            let format = given.get_one("output").copied().unwrap_or(OutputFormat::Text);
+            Err(Output::new(format, Screen::without_lines()).error(&e))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_command_and_flag_is_well_formed() {
-        values::expand_paths(Program::command()).debug_assert();
+        defaults::with_variables(values::expand_paths(Program::command())).debug_assert();
     }
 
     #[test]

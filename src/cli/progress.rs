@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    io::{self, IsTerminal},
     sync::Mutex,
     time::{Duration, Instant},
 };
@@ -14,15 +15,37 @@ const JSON_INTERVAL: Duration = Duration::from_millis(100);
 /// Time between two plain lines about one task, at least.
 const PLAIN_INTERVAL: Duration = Duration::from_secs(5);
 
+/// Where plain lines go. In a file or a pipe each begins with its time; the journal of a service adds its own.
+#[derive(Clone)]
+struct Paper {
+    screen: Screen,
+    stamped: bool,
+}
+
+impl Paper {
+    fn new(screen: &Screen) -> Self {
+        let journal = std::env::var_os("JOURNAL_STREAM").is_some();
+        let stamped = !screen.has_lines() && !io::stderr().is_terminal() && !journal;
+        Paper { screen: screen.clone(), stamped }
+    }
+
+    fn say(&self, line: &str) {
+        match self.stamped {
+            true => self.screen.say(&format!("{} {line}", humantime::format_rfc3339_seconds(clock::wall()))),
+            false => self.screen.say(line),
+        }
+    }
+}
+
 /// The progress that fits the flags and the terminal.
 pub(crate) fn sink(globals: &Globals, screen: &Screen) -> Progress {
-    let screen = screen.clone();
+    let (screen, paper) = (screen.clone(), Paper::new(screen));
     match globals.progress {
-        _ if globals.is_quiet() => without_bars(true, screen),
-        ProgressStyle::None => without_bars(false, screen),
+        _ if globals.is_quiet() => without_bars(true, paper),
+        ProgressStyle::None => without_bars(false, paper),
         ProgressStyle::Json => json_lines(screen),
         _ if screen.has_lines() => lines(screen),
-        _ => plain_lines(screen),
+        _ => plain_lines(paper),
     }
 }
 
@@ -39,11 +62,11 @@ fn notice_json(kind: &str, notice: &Notice) -> serde_json::Value {
 }
 
 /// Draws no task's progress; warnings are always told, steps and notes unless `quiet`.
-fn without_bars(quiet: bool, screen: Screen) -> Progress {
+fn without_bars(quiet: bool, paper: Paper) -> Progress {
     Progress::new(move |item| match item {
-        Item::Warning(notice) => screen.say(&warning(&notice)),
-        Item::Step(t) if !quiet => screen.say(&t),
-        Item::Note(notice) if !quiet => screen.say(&words::notice(&notice)),
+        Item::Warning(notice) => paper.say(&warning(&notice)),
+        Item::Step(t) if !quiet => paper.say(&t),
+        Item::Note(notice) if !quiet => paper.say(&words::notice(&notice)),
         _ => {}
     })
 }
@@ -79,12 +102,12 @@ fn timed(mut value: serde_json::Value) -> serde_json::Value {
     value
 }
 
-fn plain_lines(screen: Screen) -> Progress {
+fn plain_lines(paper: Paper) -> Progress {
     let tasks: Mutex<HashMap<&'static str, (Meter, Instant)>> = Mutex::default();
     Progress::new(move |item| match item {
-        Item::Step(t) => screen.say(&t),
-        Item::Note(notice) => screen.say(&words::notice(&notice)),
-        Item::Warning(notice) => screen.say(&warning(&notice)),
+        Item::Step(t) => paper.say(&t),
+        Item::Note(notice) => paper.say(&words::notice(&notice)),
+        Item::Warning(notice) => paper.say(&warning(&notice)),
         Item::Done(task) => {
             tasks.lock().expect("no panic while held").remove(task);
         }
@@ -95,7 +118,7 @@ fn plain_lines(screen: Screen) -> Progress {
             meter.saw(now, done);
             if now.duration_since(*shown) >= PLAIN_INTERVAL {
                 *shown = now;
-                screen.say(&meter.words(now, task, total, &detail, usize::MAX));
+                paper.say(&meter.words(now, task, total, &detail, usize::MAX));
             }
         }
     })

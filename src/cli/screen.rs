@@ -49,6 +49,11 @@ impl Screen {
         )
     }
 
+    /// Without lines of tasks.
+    pub(crate) fn without_lines() -> Self {
+        Screen(None)
+    }
+
     /// Whether tasks have lines here.
     pub(crate) fn has_lines(&self) -> bool {
         self.0.is_some()

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     app::status::{
-        Board, Role, Status, Told,
+        Status, Told,
         ask::{self, ObserveOptions},
     },
     base::{Context, Error, Progress, Result},
@@ -71,13 +71,11 @@ impl StatusArgs {
             false => Error::usage("nothing is named to look at")
                 .hint("name the directory with --dir DIR, or the swarm with --ticket-file FILE"),
         })?;
-        let board = Board::new(Role::Watch);
         let mut swarm = self.swarm.options(session)?;
-        swarm.board = board.clone();
         swarm.timeout = swarm.timeout.or(Some(SEARCH_TIME));
         let options = ObserveOptions { swarm, state: self.seen.state()?, watch: self.watch };
         // What the node tells is part of the status.
-        let progress = board.tap(&Progress::silent());
+        let progress = session.board.tap(&Progress::silent());
         ask::observe(&ticket, options, &progress, &session.cancel, &mut show).await
     }
 }

@@ -1,6 +1,6 @@
 //! The flags of every command that enters a swarm, and `seed` and `fetch`.
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -61,6 +61,10 @@ pub(crate) struct SwarmArgs {
     /// than of this machine itself (127.0.0.1) for those who have its token
     #[arg(long, value_name = "ADDR:PORT")]
     status_addr: Option<SocketAddr>,
+    /// Run this program, with its arguments up to a `;` and no shell, for each event, which it reads as JSON: complete, distinct, ready,
+    /// quorum, dissent, stalled, evidence
+    #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, value_terminator = ";")]
+    on_event: Vec<OsString>,
     /// Statement of an old validator to pass on, as `snapshot attest` wrote it (repeatable)
     #[arg(long = "attestation", value_name = "FILE")]
     statements: Vec<PathBuf>,
@@ -68,8 +72,9 @@ pub(crate) struct SwarmArgs {
 
 impl SwarmArgs {
     /// # Errors
-    /// When the file of a statement cannot be read.
+    /// When the file of a statement cannot be read, or there is no such program for events.
     pub(crate) fn options(self, session: &Session) -> Result<SwarmOptions> {
+        session.tell_events(self.on_event)?;
         let read = |path: &PathBuf| read_bounded(path, limits::STATEMENT_SIZE_BYTES_MAX, "statement");
         Ok(SwarmOptions {
             statements: self.statements.iter().map(read).collect::<Result<_>>()?,
@@ -179,6 +184,7 @@ impl SeedArgs {
 /// Prints the ticket, which is the only thing on stdout, and serves until it is so or a signal comes.
 pub(crate) async fn serve(serving: fetch::Serving, until: UntilArgs, session: &Session) -> Result<()> {
     session.output.result(&TicketResult::new(&serving.ticket, serving.manifest.id())?)?;
+    session.service.is_ready();
     let key = setup::key_file_name(serving.manifest.manifest().network.family);
     session.progress.note(format!(
         "serving; give the ticket to the validators, over a channel you trust. Stop with Ctrl-C\n\

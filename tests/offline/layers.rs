@@ -37,7 +37,7 @@ const KWIL: &str = "kwil/";
 const PURE: [&str; 6] = ["kwil/base", "kwil/formats", "kwil/dump", "kwil/judge", "manifest", "schedule"];
 
 /// Paths that only some places may name: the path's beginning, and who may (a room, or a file).
-const OWNED: [(&str, &[&str]); 22] = [
+const OWNED: [(&str, &[&str]); 25] = [
     ("libp2p", &["swarm/"]),
     ("libp2p_stream", &["swarm/"]),
     ("tokio_postgres", &["database/"]),
@@ -46,6 +46,9 @@ const OWNED: [(&str, &[&str]); 22] = [
     ("hyper_util", &["app/page.rs", "app/page/"]),
     ("http_body_util", &["app/page.rs", "app/page/"]),
     ("clap", &["cli/"]),
+    ("clap_complete", &["cli/completions.rs"]),
+    ("clap_mangen", &["cli/man.rs"]),
+    ("sd_notify", &["cli/service.rs"]),
     ("console", &["cli/"]),
     ("std::io::stdout", &["cli/"]),
     ("std::io::stderr", &["cli/"]),

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "the other test binaries use the rest")]
 mod common;
+mod defaults;
 mod digest;
 mod dump_filter;
 mod evidence;
@@ -11,5 +12,7 @@ mod genesis;
 mod layers;
 mod manifest;
 mod media;
+mod plan;
 mod setup_init;
+mod shell;
 mod spelled;

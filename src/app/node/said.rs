@@ -10,7 +10,9 @@ use crate::{
     app::{
         attest::{Attesting, Compared},
         fetch::Signed,
-        short, tell,
+        short,
+        status::Shown,
+        tell,
         voices::Voices,
     },
     base::{Kind, Next, Notice, Result, clock, durable, text},
@@ -81,7 +83,7 @@ impl Node {
             self.handle.tell_evidence(told).await?;
             self.against.was_told();
         }
-        self.against.check()
+        self.against.check().inspect_err(|e| self.board.show(&Shown::Against(&e.chain())))
     }
 
     /// Looks, when the last look is some time ago, at what other processes of this machine have found out: what speaks against the

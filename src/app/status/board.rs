@@ -11,7 +11,10 @@ use std::{
 
 use zeroize::Zeroizing;
 
-use super::{Attestations, Elector, Network, Readiness, Role, Seat, VALIDATORS_LISTED_MAX, Work};
+use super::{
+    Attestations, Elector, Network, Readiness, Role, Seat, VALIDATORS_LISTED_MAX, Work,
+    watchers::{Shown, Watchers},
+};
 use crate::{
     app::{short, voices::Voices},
     base::{Progress, clock, progress::Item, text},
@@ -25,7 +28,10 @@ const NOTICE_LINES_MAX: usize = 4;
 
 /// What the work of a node writes down. Clones are the same board.
 #[derive(Clone, Default)]
-pub struct Board(Arc<Mutex<Known>>);
+pub struct Board {
+    known: Arc<Mutex<Known>>,
+    watchers: Arc<Watchers>,
+}
 
 /// What is known beside what the swarm's driver knows.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +67,7 @@ impl Board {
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A copy of what is written here.
@@ -72,6 +78,16 @@ impl Board {
     /// Whether the node only watches, and has no files of its own.
     pub(in crate::app) fn only_watches(&self) -> bool {
         self.known().role.is_none_or(|role| role == Role::Watch)
+    }
+
+    /// Shows what comes to be known to `watcher` as well, from now on. It must return at once.
+    pub fn watch(&self, watcher: impl Fn(&Shown<'_>) + Send + Sync + 'static) {
+        self.watchers.add(watcher);
+    }
+
+    /// Shows something to all watchers.
+    pub(in crate::app) fn show(&self, shown: &Shown<'_>) {
+        self.watchers.show(shown);
     }
 
     /// A progress that is written down here, too: the step that goes on, how far work is that is done beside the transfer, and the last
@@ -143,7 +159,16 @@ impl Board {
             .map(|(peer, key)| (peer, (format!("validator {}", short::key(key)), key.to_string())))
             .collect();
         let mut known = self.known();
-        (known.readiness, known.attestations, known.names) = (Some(readiness), Some(attestations), names);
+        known.names = names;
+        (known.readiness, known.attestations) = (Some(readiness.clone()), Some(attestations.clone()));
+        let (network, role) = (known.network.clone(), known.role);
+        drop(known);
+        self.show(&Shown::Heard {
+            attestations: &attestations,
+            readiness: &readiness,
+            network: network.as_ref(),
+            role,
+        });
     }
 }
 

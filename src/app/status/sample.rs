@@ -14,6 +14,7 @@ use super::{
     board::Known,
     estimate::{Growth, Seen},
     socket::Socket,
+    watchers::Shown,
 };
 use crate::{
     base::{
@@ -51,7 +52,9 @@ impl Reporter {
             let (mut sampler, began) = (Sampler::default(), clock::now());
             while let Some(view) = viewer.view().await {
                 let now = clock::now().duration_since(began);
-                sender.send_replace(Arc::new(sampler.status(now, &view, board.read())));
+                let status = Arc::new(sampler.status(now, &view, board.read()));
+                sender.send_replace(status.clone());
+                board.show(&Shown::Sample(&status));
                 sleep(INTERVAL).await;
             }
             Ok(())

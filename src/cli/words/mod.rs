@@ -14,7 +14,9 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod drill;
 pub(crate) mod finding;
+pub(crate) mod plan;
 pub(crate) mod root;
+pub(crate) mod service;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 

@@ -7,7 +7,10 @@ use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use super::status;
+use super::{
+    outside::{KEEP_EVENTS, events},
+    status,
+};
 use crate::common::{LOOPBACK, Party, Process, Run, SHUFFLE, data, server, unzip};
 
 /// The recorded quartet of a family, each validator with a database of its own whose rows lie in an order of its own.
@@ -101,7 +104,7 @@ fn one_of_four_dissents(family: Family, name: &str) {
     let quartet = Quartet::new(family, name);
     // One of power 1: the v0.9 quartet's last validator has power 2 of 5, without which there are no two thirds.
     quartet.tamper(2);
-    let (_lead, publish, ticket) = quartet.publish(&[]);
+    let (lead, publish, ticket) = quartet.publish(&KEEP_EVENTS);
     let parties = [1, 3, 2].map(|_| Party::new());
     let joining: Vec<Process> =
         parties.iter().zip([1, 3, 2]).map(|(party, index)| quartet.join(party, &ticket, index, &[])).collect();
@@ -125,6 +128,9 @@ fn one_of_four_dissents(family: Family, name: &str) {
     assert_eq!(again["received_bytes"], 0, "{again}");
     let published = publish.stop(Signal::SIGTERM).done();
     assert!(published.stderr.contains("3 of 4 old validators agree"), "{}", published.stderr);
+    let told = events(&lead);
+    let dissent: Vec<_> = told.iter().filter(|event| event["event"] == "dissent").collect();
+    assert!(dissent.len() == 1 && dissent[0]["differs"].to_string().contains(table), "{told:?}");
 }
 
 #[test]

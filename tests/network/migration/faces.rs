@@ -6,6 +6,7 @@ use std::fs;
 use kwil_formats::formats::Family;
 use regenesis::manifest::{Evidence, Ticket};
 
+use super::outside::{KEEP_EVENTS, events};
 use crate::common::{LOOPBACK, Party, Process, Run, change, data, names};
 
 const WAITING: &str = "waiting until the old network's validators confirm the state";
@@ -91,7 +92,7 @@ fn a_lead_that_shows_each_half_another_manifest_is_found_out_by_whoever_has_both
     lead.edit("other");
     let sequence = lead.sign("one", "state1", &[]).to_string();
     lead.sign("other", "state2", &["--sequence", &sequence]);
-    let (one, other) = (lead.seed("one", "state1", &[]), lead.seed("other", "state2", &[]));
+    let (one, other) = (lead.seed("one", "state1", &KEEP_EVENTS), lead.seed("other", "state2", &[]));
     let tickets = [one.ticket(), other.ticket()];
     let parties = [(); 4].map(|()| Party::new());
     let joins: Vec<Process> =
@@ -108,6 +109,9 @@ fn a_lead_that_shows_each_half_another_manifest_is_found_out_by_whoever_has_both
     // Those who serve do not go on either.
     stopped(one, 3, &["neither is good"]);
     stopped(other, 3, &["neither is good"]);
+    let told = events(&lead.0);
+    let evidence: Vec<_> = told.iter().filter(|event| event["event"] == "evidence").collect();
+    assert!(evidence.len() == 1 && evidence[0]["text"].as_str().unwrap().contains("neither is good"), "{told:?}");
     // And nobody who knows it begins again.
     for (directory, state, ticket) in [("one", "state1", &tickets[0]), ("other", "state2", &tickets[1])] {
         let verify = ["manifest", "verify", directory, "--state-dir", state, ticket];

@@ -7,6 +7,7 @@ mod faces;
 mod lan;
 mod lead;
 mod media;
+mod outside;
 mod page;
 mod peers;
 mod preflight;

@@ -14,7 +14,7 @@ use crate::common::{LOOPBACK, Party, Process, data, validator_key};
 
 /// The recorded quartet's validators, the leader first: three of them are enough, and the first two are not. v0.10's number
 /// 3 had left, and v0.9's has power 2.
-fn quartet(family: Family) -> [usize; 4] {
+pub(super) fn quartet(family: Family) -> [usize; 4] {
     match family {
         Family::V09 => [0, 1, 3, 2],
         Family::V010 => {
@@ -32,7 +32,7 @@ fn public(family: Family, number: usize) -> PublicKey {
 }
 
 /// A join whose last flags are these: what follows `--then` is the program's.
-fn join(party: &Party, ticket: &str, family: Family, number: usize, last: &[&str]) -> Process {
+pub(super) fn join(party: &Party, ticket: &str, family: Family, number: usize, last: &[&str]) -> Process {
     party.take_key(family, number, "node.key");
     let first = ["join", ticket, "--root-dir", "root", "--key-file", "node.key", "--state-dir", "state"];
     party.spawn(&[&first[..], &LOOPBACK, last].concat())
