@@ -7,6 +7,7 @@ mod media;
 mod taking;
 mod verify;
 
+pub(super) use self::taking::Taking;
 pub use self::{
     export::{Ask, ExportOptions, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts, export},
     import::{ImportOptions, Imported, import},

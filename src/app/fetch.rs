@@ -27,6 +27,7 @@ use super::{
     attest::Attesting,
     manifest::NO_ATTESTATIONS,
     node::{self, Heard, Node, Patience, SwarmOptions, TICKET_NAME},
+    reuse,
     state::StateDirectory,
     status::Board,
     voices::Voices,
@@ -55,6 +56,8 @@ pub struct FetchOptions {
     pub in_root: bool,
     /// What to fetch and from whom.
     pub ticket: Ticket,
+    /// Files of this machine, or directories with a snapshot, whose equal chunks are not fetched.
+    pub reuse: Vec<PathBuf>,
     /// How to enter the swarm.
     pub swarm: SwarmOptions,
     /// Where the highest sequence seen is kept.
@@ -232,6 +235,9 @@ async fn ask(
     node.hear_validators(&signed.manifest);
     if let Some(attesting) = accept(&signed, private)? {
         node.attest(attesting);
+    }
+    if !options.reuse.is_empty() {
+        tokio::task::block_in_place(|| reuse::reuse(options, &signed, private, progress, cancel))?;
     }
     tell_rule(node, progress);
     Ok(signed)

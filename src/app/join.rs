@@ -78,6 +78,8 @@ pub struct JoinOptions {
     pub old_database: Option<DatabaseSettings>,
     /// How the signed state is compared with the old node's database.
     pub old: OldState,
+    /// Files of this machine whose equal chunks are not fetched.
+    pub reuse: Vec<PathBuf>,
     /// Media whose chunks are taken before anyone is asked for the rest.
     pub media: Option<JoinMedia>,
 }
@@ -311,6 +313,7 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
         directory: staging.clone(),
         in_root: true,
         ticket: options.ticket.clone(),
+        reuse: options.reuse.clone(),
         swarm: options.swarm.clone(),
         state: options.state.clone(),
     };

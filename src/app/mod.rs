@@ -22,6 +22,7 @@ pub mod page;
 pub mod peers;
 pub mod publish;
 pub mod rehearse;
+mod reuse;
 pub mod revoke;
 pub mod setup;
 mod short;

@@ -112,8 +112,11 @@ impl Medium {
     }
 }
 
-/// Opens what must be a regular file, without waiting for anything and without following a link.
-fn open_regular(path: &Path, name: &str) -> Result<File, Trouble> {
+/// Opens what must be a regular file, without waiting for anything and without following a link; `name` is what it is called.
+///
+/// # Errors
+/// When it is something else, or cannot be opened.
+pub fn open_regular(path: &Path, name: &str) -> Result<File, Trouble> {
     let cannot = |e: io::Error| Trouble(format!("{name} cannot be opened: {e}"));
     // Looked at first: opening a device may do something.
     require_regular(&fs::symlink_metadata(path).map_err(cannot)?, name)?;

@@ -16,7 +16,7 @@ mod write;
 mod tests;
 
 pub use index::{DataFile, Index, IndexError, OtherVolume, SetId, label};
-pub use medium::Medium;
+pub use medium::{Medium, open_regular};
 pub use read::{ReadChunks, Trouble, Volume};
 pub use write::{Paper, VolumeWriter, Written, begun};
 

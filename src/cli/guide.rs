@@ -12,7 +12,7 @@ use crate::{base::Result, setup::key_file_name};
 /// Flags of `guide`.
 #[derive(Debug, Args)]
 pub(crate) struct GuideArgs {
-    /// Whose part: lead, validator or relay
+    /// Whose part: lead, validator or relay; airgap for a migration on removable media
     #[arg(value_enum, hide_possible_values = true)]
     part: Part,
     /// Which family's names the commands have
@@ -26,6 +26,7 @@ enum Part {
     Lead,
     Validator,
     Relay,
+    Airgap,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -68,6 +69,7 @@ fn text_of(part: Part, family: Family) -> String {
         Part::Lead => include_str!("guide/lead.txt"),
         Part::Validator => include_str!("guide/validator.txt"),
         Part::Relay => include_str!("guide/relay.txt"),
+        Part::Airgap => include_str!("guide/airgap.txt"),
     };
     in_family(template, family)
 }
@@ -96,7 +98,7 @@ mod tests {
     #[test]
     fn every_command_of_every_guide_can_be_run() {
         for family in [Family::V09, Family::V010] {
-            for (part, commands) in [(Part::Lead, 7), (Part::Validator, 5), (Part::Relay, 4)] {
+            for (part, commands) in [(Part::Lead, 7), (Part::Validator, 5), (Part::Relay, 4), (Part::Airgap, 6)] {
                 let text = text_of(part, family);
                 assert_eq!(misspelt(&text), [""; 0], "{part:?} {family}");
                 assert!(text.lines().filter(|line| line.starts_with("    regenesis ")).count() >= commands, "{text}");

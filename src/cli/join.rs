@@ -175,6 +175,7 @@ impl JoinArgs {
             reconfigure: self.reconfigure,
             old_database,
             old: old_state,
+            reuse: self.source.reuse(),
             media,
         };
         if self.check {

@@ -238,6 +238,10 @@ pub(crate) struct FetchArgs {
 pub(crate) struct SourceArgs {
     #[command(flatten)]
     ticket: TicketArgs,
+    /// File of this machine, or directory with a snapshot, whose chunks need not be fetched where they are those of the manifest: an
+    /// own copy, an older download (repeatable)
+    #[arg(long, value_name = "PATH")]
+    reuse: Vec<PathBuf>,
     /// How long to serve others afterwards
     #[arg(long, value_name = "none|DURATION", default_value = "10m")]
     linger: Linger,
@@ -275,6 +279,11 @@ impl SourceArgs {
         self.ticket.read()
     }
 
+    /// What of this machine need not be fetched.
+    pub(crate) fn reuse(&self) -> Vec<PathBuf> {
+        self.reuse.clone()
+    }
+
     pub(crate) fn swarm(&self, session: &Session) -> Result<SwarmOptions> {
         self.swarm.clone().options(session)
     }
@@ -296,6 +305,7 @@ impl FetchArgs {
             directory: self.dir,
             in_root: false,
             ticket: self.source.ticket()?,
+            reuse: self.source.reuse(),
             swarm: self.source.swarm(session)?,
             state: self.source.state()?,
         };
@@ -319,6 +329,10 @@ pub(crate) struct RelayArgs {
     dir: PathBuf,
     #[command(flatten)]
     ticket: TicketArgs,
+    /// File of this machine, or directory with a snapshot, whose chunks need not be fetched where they are those of the manifest
+    /// (repeatable)
+    #[arg(long, value_name = "PATH")]
+    reuse: Vec<PathBuf>,
     #[command(flatten)]
     until: UntilArgs,
     #[command(flatten)]
@@ -333,6 +347,7 @@ impl RelayArgs {
             directory: self.dir,
             in_root: false,
             ticket: read_ticket(&self.ticket, &self.swarm)?,
+            reuse: self.reuse,
             swarm: self.swarm.options(session)?,
             state: self.seen.state()?,
         };

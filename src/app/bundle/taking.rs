@@ -20,13 +20,13 @@ pub(super) fn words_of_range(range: std::ops::Range<u32>) -> String {
 }
 
 /// Gives chunks to the store, and hears what became of them.
-pub(super) struct Taking<'a> {
+pub(in crate::app) struct Taking<'a> {
     store: Arc<Store>,
     queue: mpsc::Sender<Untrusted>,
     outcomes: mpsc::Receiver<Outcome>,
     buffers: Arc<Buffers>,
     progress: &'a Progress,
-    pub(super) have: ChunkSet,
+    pub(in crate::app) have: ChunkSet,
     have_bytes: u64,
     /// Given to the store, and not answered yet.
     asked: u32,
@@ -38,7 +38,7 @@ pub(super) struct Taking<'a> {
 }
 
 impl<'a> Taking<'a> {
-    pub(super) fn new(
+    pub(in crate::app) fn new(
         store: &Arc<Store>,
         writer: &Writer,
         outcomes: mpsc::Receiver<Outcome>,
@@ -69,7 +69,7 @@ impl<'a> Taking<'a> {
         }
         let name = report.label.clone().unwrap_or_default();
         self.progress.step(format!("reading {name} at {}", report.directory.display()));
-        self.begin(volume.index.chunks(self.have.len()));
+        self.begin(self.have.len());
         let store = self.store.clone();
         let read = volume.read_chunks(store.contents(), self, cancel);
         // Also after a signal: what was taken in is counted.
@@ -90,10 +90,15 @@ impl<'a> Taking<'a> {
     }
 
     /// Begins with another medium.
-    fn begin(&mut self, chunks: ChunkSet) {
-        self.tried = ChunkSet::empty(chunks.len());
+    pub(in crate::app) fn begin(&mut self, chunk_count: u32) {
+        self.tried = ChunkSet::empty(chunk_count);
         self.bad.clear();
         (self.taken_chunks, self.taken_bytes) = (0, 0);
+    }
+
+    /// Chunks and bytes that the medium that is read has given.
+    pub(in crate::app) fn taken(&self) -> (u32, u64) {
+        (self.taken_chunks, self.taken_bytes)
     }
 
     fn hear(&mut self, outcome: Outcome) -> Result<()> {
@@ -117,7 +122,7 @@ impl<'a> Taking<'a> {
     }
 
     /// Waits until the store has answered for everything.
-    fn settle(&mut self) -> Result<()> {
+    pub(in crate::app) fn settle(&mut self) -> Result<()> {
         while self.asked > 0 {
             let outcome = futures::executor::block_on(self.outcomes.recv());
             self.hear(outcome.ok_or_else(|| Error::failed("the writer ended"))?)?;

@@ -185,6 +185,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::SnapshotToConfirm => "give the snapshot file, too: regenesis setup confirm FILE --genesis genesis.json".into(),
         Next::SomethingToConfirm => "give --manifest M, or the snapshot FILE with --genesis G, or --root-dir of the node".into(),
         Next::GenesisOrManifest => "give --genesis G, or --manifest M".into(),
+        Next::NameWhatIsReused => "give --reuse a snapshot file, or a directory that has one; or leave it out".into(),
         // Media.
         Next::TicketOfMedia => "say which migration is meant: --ticket-file FILE with the lead's ticket (one that only identifies will do), or --trust HEX#TYPE with the lead's key".into(),
         Next::TrustWhenJoining => "whoever only carries it need not care; whoever sets a node up from it compares the six words with the lead over another channel, or gives --ticket-file or --trust".into(),

@@ -404,6 +404,8 @@ pub enum Next {
     SomethingToConfirm,
     /// Give what pins the snapshot.
     GenesisOrManifest,
+    /// Name a file or directory whose chunks can be used.
+    NameWhatIsReused,
     // Media.
     /// Say which migration is meant, by its ticket or its lead's key.
     TicketOfMedia,

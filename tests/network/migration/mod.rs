@@ -14,6 +14,7 @@ mod preflight;
 mod ready;
 mod relay;
 mod resume;
+mod reuse;
 mod roots;
 mod status;
 mod strangers;
