@@ -122,3 +122,7 @@ pub const PARITY_PIECE_BYTES_MAX: usize = 1 << 20;
 pub const PARITY_ATTEMPTS_MAX: usize = 16;
 /// Bytes of the index of a volume with parity: an id for each chunk of the largest manifest, and all ranges of a set. Enforced by `bundle`.
 pub const PARITY_INDEX_SIZE_BYTES_MAX: usize = 10 << 20;
+/// Bytes of a list of the chunks that are missing: a bit for each of two artifacts of the most chunks. Enforced by `bundle`.
+pub const MISSING_SIZE_BYTES_MAX: usize = (CHUNK_COUNT_MAX as usize * 2 / 8) + 32;
+/// Bytes of such a list as text, with what people write around it. Enforced by `bundle`.
+pub const MISSING_TEXT_SIZE_BYTES_MAX: usize = 512 << 10;
