@@ -128,3 +128,7 @@ pub const BUNDLE_INDEX_SIZE_BYTES_MAX: usize = 2 << 20;
 pub const BUNDLE_VOLUMES_MAX: u32 = 9999;
 /// Data files of one volume, which have four digits. Enforced by `bundle`.
 pub const BUNDLE_FILES_MAX: usize = 10_000;
+/// Bytes of a list of the chunks that are missing: a bit for each of two artifacts of the most chunks. Enforced by `bundle`.
+pub const MISSING_SIZE_BYTES_MAX: usize = (CHUNK_COUNT_MAX as usize * 2 / 8) + 32;
+/// Bytes of such a list as text, with what people write around it. Enforced by `bundle`.
+pub const MISSING_TEXT_SIZE_BYTES_MAX: usize = 512 << 10;

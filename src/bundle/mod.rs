@@ -6,6 +6,7 @@
 
 pub mod index;
 pub mod medium;
+pub mod missing;
 pub mod parity;
 pub mod plan;
 mod read;

@@ -133,7 +133,7 @@ pub(crate) fn svg(prediction: &Prediction) -> String {
     );
     for (n, peer) in prediction.peers.iter().enumerate() {
         let y = ROW * (n as f64 + 1.5);
-        let _ = writeln!(out, "<text x=\"4\" y=\"{y:.0}\">{}</text>", markup(&peer.name));
+        let _ = writeln!(out, "<text x=\"4\" y=\"{y:.0}\">{}</text>", text::markup(&peer.name));
         let (end, words) = match peer.finish_s {
             Some(seconds) => (at(seconds), duration(seconds)),
             None => (at(0.0), "leaves".to_owned()),
@@ -151,19 +151,6 @@ pub(crate) fn svg(prediction: &Prediction) -> String {
         duration(prediction.bound_s)
     );
     out
-}
-
-/// Text that is no markup.
-fn markup(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '&' => "&amp;".to_owned(),
-            '<' => "&lt;".to_owned(),
-            '>' => "&gt;".to_owned(),
-            '"' => "&quot;".to_owned(),
-            c => c.to_string(),
-        })
-        .collect()
 }
 
 #[cfg(test)]

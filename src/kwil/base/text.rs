@@ -22,6 +22,22 @@ pub fn escape(text: &str) -> String {
     out
 }
 
+/// Text as it stands in HTML or XML, also within quotes: whatever it holds, it is no markup.
+pub fn markup(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            '\'' => out.push_str("&#39;"),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
 /// A number of bytes for people, in powers of 1024: `1.5 GiB`, `312 B`.
 pub fn bytes(n: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -101,6 +117,12 @@ mod tests {
         assert_eq!(escape("ключ ✓"), "ключ ✓");
         assert!(escape(&"x".repeat(1000)).chars().count() <= 201);
         assert_eq!(escape("\u{202e}txt"), "\\u{202e}txt");
+    }
+
+    #[test]
+    fn markup_has_none() {
+        assert_eq!(markup("a<b> & \"c\" 'd'"), "a&lt;b&gt; &amp; &quot;c&quot; &#39;d&#39;");
+        assert_eq!(markup("ключ"), "ключ");
     }
 
     #[test]
