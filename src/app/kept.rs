@@ -2,7 +2,7 @@
 //! again. It saves hearing it anew, nothing more: what cannot be read or written is only lost.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
@@ -13,6 +13,21 @@ use crate::{
 
 /// Time between two writings: many statements come at once.
 const WRITE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// What was carried into a directory beside what its node hears: only whoever carries writes it, so no node has to end for that.
+pub(super) const CARRIED_NAME: &str = "carried-statements";
+/// Held while that is written.
+pub(super) const CARRIED_LOCK_NAME: &str = "carried-statements.lock";
+
+/// What was carried to the node with this private directory, unjudged.
+pub(super) fn carried(private: &Path) -> Vec<Vec<u8>> {
+    read(&private.join(CARRIED_NAME))
+}
+
+fn read(path: &Path) -> Vec<Vec<u8>> {
+    let bytes = read_bounded(path, limits::STATEMENTS_FILE_SIZE_BYTES_MAX, "list of statements");
+    bytes.ok().and_then(|bytes| statement::from_file(&bytes).ok()).unwrap_or_default()
+}
 
 /// The file of the statements, and what is still to be written to it.
 #[derive(Debug)]
@@ -28,10 +43,11 @@ impl KeptStatements {
         KeptStatements { path, statements: Vec::new(), dirty: false, written_at: None }
     }
 
-    /// What was kept, unjudged.
+    /// What was kept, and what was carried here, unjudged.
     pub(super) fn read(&self) -> Vec<Vec<u8>> {
-        let bytes = read_bounded(&self.path, limits::STATEMENTS_FILE_SIZE_BYTES_MAX, "list of statements");
-        bytes.ok().and_then(|bytes| statement::from_file(&bytes).ok()).unwrap_or_default()
+        let mut all = read(&self.path);
+        all.extend(carried(durable::parent(&self.path)));
+        all
     }
 
     /// Keeps these in the place of those before; they are written at once, or a moment later where many come.
@@ -84,6 +100,10 @@ mod tests {
         kept.write_soon(&[vec![1], vec![2]]);
         kept.write_now();
         assert_eq!(KeptStatements::new(one.clone()).read(), [vec![1], vec![2]]);
+        let carried = dir.path().join(CARRIED_NAME);
+        std::fs::write(&carried, statement::to_file(&[vec![3]])).unwrap();
+        assert_eq!(KeptStatements::new(one.clone()).read(), [vec![1], vec![2], vec![3]]);
+        std::fs::remove_file(carried).unwrap();
         kept.move_to(two.clone());
         assert_eq!(KeptStatements::new(two).read(), [vec![1], vec![2]]);
         std::fs::write(&one, [255; 30]).unwrap();

@@ -315,12 +315,7 @@ impl Node {
                 return Ok(Heard::EveryChunkOut(out));
             }
             Event::Failed(error) => return Err(error),
-            Event::Statements(all) => {
-                let attested = self.voices.as_mut().map(|voices| voices.take(&all, &self.progress));
-                self.untold.extend(attested.into_iter().flatten());
-                self.take_readiness(all);
-                self.write_down();
-            }
+            Event::Statements(all) => self.take_statements(all),
             Event::Evidence(bytes) => self.against.hear(&bytes),
             Event::Seen { peer, ip } => {
                 // Each member's last word; an address that nobody sees any more is none.

@@ -17,6 +17,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::directory::{place_of, what_is_there};
 pub use self::{
     board::Board,
     estimate::{By, Estimate, Limit},

@@ -1,8 +1,11 @@
-//! `bundle`: a migration on removable media, for places where no wire goes.
+//! `bundle`: a migration on removable media, for places where no wire goes, and the small way back.
+
+mod missing;
+mod statements;
 
 use std::{
-    io::{self, BufRead, IsTerminal},
-    path::PathBuf,
+    io::{self, BufRead, IsTerminal, Read},
+    path::{Path, PathBuf},
     sync::mpsc::{RecvTimeoutError, channel},
     time::Duration,
 };
@@ -19,7 +22,7 @@ use super::{
 };
 use crate::{
     app::bundle::{self, ExportOptions, ImportOptions, NextMedium},
-    base::{Context, Error, Kind, Next, Progress, Result, task::CancellationToken, text},
+    base::{Context, Error, Kind, Next, Progress, Result, files::read_bounded, limits, task::CancellationToken, text},
     manifest::TrustPolicy,
 };
 
@@ -35,6 +38,10 @@ pub(crate) enum BundleCommand {
     Import(ImportArgs),
     /// Read every byte of media and compare it with what was signed
     Verify(VerifyArgs),
+    /// Write what a directory lacks: as a small file, as lines to type or read out, or as a code to photograph
+    Missing(missing::MissingArgs),
+    /// Carry what validators have signed out of a directory and into one, so that it is known where nobody hears the others
+    Statements(statements::StatementsArgs),
 }
 
 /// Flags of `bundle export`.
@@ -57,6 +64,10 @@ pub(crate) struct ExportArgs {
     /// Bytes that one volume may take, such as 64G [default: what is free]
     #[arg(long, value_name = "SIZE")]
     volume_size: Option<Size>,
+    /// Write only what this list lacks, which `bundle missing` made on the other side: a file, or its lines as they were typed; - reads
+    /// it from stdin
+    #[arg(long, value_name = "FILE")]
+    missing_from: Option<PathBuf>,
     /// Write the ticket with the swarm's secret, too: whoever has the medium may enter the swarm
     #[arg(long)]
     with_secret: bool,
@@ -126,13 +137,17 @@ impl BundleCommand {
             BundleCommand::Export(args) => args.run(session).await,
             BundleCommand::Import(args) => args.run(session).await,
             BundleCommand::Verify(args) => args.run(session).await,
+            BundleCommand::Missing(args) => args.run(session),
+            BundleCommand::Statements(args) => args.run(session),
         }
     }
 }
 
 impl ExportArgs {
     async fn run(self, session: &Session) -> Result<()> {
+        let missing = self.missing_from.map(|path| read_list(&path)).transpose()?;
         let options = ExportOptions {
+            missing,
             directory: self.dir,
             to: self.to,
             volume_bytes: self.volume_size.map(|size| size.0),
@@ -157,6 +172,18 @@ impl ExportArgs {
             }
         }
     }
+}
+
+/// A list of what is missing, and how it is called.
+fn read_list(path: &Path) -> Result<(String, Vec<u8>)> {
+    if path != Path::new("-") {
+        let bytes = read_bounded(path, limits::MISSING_TEXT_SIZE_BYTES_MAX, "list of what is missing")?;
+        return Ok((path.display().to_string(), bytes));
+    }
+    let mut bytes = Vec::new();
+    let stdin = io::stdin().lock().take(limits::MISSING_TEXT_SIZE_BYTES_MAX as u64);
+    { stdin }.read_to_end(&mut bytes).or_failed(|| "cannot read the list from stdin")?;
+    Ok(("what was typed".to_owned(), bytes))
 }
 
 /// Asks on the terminal for the next medium; an answer that begins with q, and the end of the input, are a no.

@@ -224,7 +224,7 @@ enum Command {
     Wait(Box<wait::WaitArgs>),
     /// Show who has how much, who has confirmed, who is ready, when it ends, and what that hangs on
     Status(Box<status::StatusArgs>),
-    /// Carry a migration on removable media: export, import, verify
+    /// Carry a migration on removable media: out, in, and the small way back
     #[command(subcommand, arg_required_else_help = true)]
     Bundle(bundle::BundleCommand),
     /// Make and check snapshots

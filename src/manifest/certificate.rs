@@ -29,9 +29,9 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// The signed statements, of which nothing is checked here.
-    pub fn into_statements(self) -> Vec<Vec<u8>> {
-        self.statements
+    /// The signed statements, unjudged.
+    pub fn statement_bytes(&self) -> &[Vec<u8>] {
+        &self.statements
     }
 }
 

@@ -199,6 +199,14 @@ impl Readiness {
     }
 }
 
+/// Whether bytes read as a statement of a validator, whoever signed it and whether or not that holds.
+pub fn is_one(bytes: &[u8]) -> bool {
+    bytes.len() <= limits::STATEMENT_SIZE_BYTES_MAX
+        && wire::decode_statement(bytes).is_ok_and(|(payload, _)| {
+            wire::decode_attestation(&payload).is_ok() || wire::decode_readiness(&payload).is_ok()
+        })
+}
+
 /// Statements as one file keeps them. Nothing is said about whether they hold.
 pub fn to_file(statements: &[Vec<u8>]) -> Vec<u8> {
     wire::encode_statements(statements)

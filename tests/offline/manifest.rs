@@ -9,10 +9,10 @@ use std::{
 use kwil_formats::dump::guard;
 use tempfile::TempDir;
 
-struct Ran {
-    code: i32,
-    stdout: String,
-    stderr: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ran {
@@ -26,8 +26,8 @@ impl Ran {
 }
 
 /// A directory with a recorded genesis and a snapshot that it does not pin yet.
-struct World {
-    dir: TempDir,
+pub(crate) struct World {
+    pub(crate) dir: TempDir,
 }
 
 fn data(path: &str) -> PathBuf {
@@ -35,7 +35,7 @@ fn data(path: &str) -> PathBuf {
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         use sha2::Digest;
         use std::io::Write;
         let dir = tempfile::tempdir().unwrap();
@@ -54,7 +54,7 @@ impl World {
         World { dir }
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.dir.path().join(name).to_str().unwrap().to_owned()
     }
 
@@ -65,11 +65,11 @@ impl World {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran::of(self.command(args).output().unwrap())
     }
 
-    fn sign(&self) -> serde_json::Value {
+    pub(crate) fn sign(&self) -> serde_json::Value {
         let key = data("data/v0.10/keys/keyfile.ed25519.json");
         let (dir, key) = (self.path(""), key.to_str().unwrap());
         let ran = self.run(&["manifest", "sign", "--snapdir", &dir, "--key", key, "--output", "json"]);

@@ -11,10 +11,11 @@ use kwil_formats::formats::GENESIS_FILE_NAME;
 use rand::TryRngCore;
 use serde::Serialize;
 
-use super::{lead_itself, words_of};
+use super::{lead_itself, missing::read_missing, words_of};
 use crate::{
     app::{
         fetch::{read_manifest, require_directory},
+        kept::KeptStatements,
         meet, node,
         state::StateDirectory,
     },
@@ -31,7 +32,9 @@ use crate::{
         Written, label,
         plan::{self, DATA_FILE_SIZE_BYTES_MAX, Room},
     },
-    manifest::{ArtifactName, ChunkSet, Evidence, MANIFEST_FILE_NAME, SignedManifest, VerifiedManifest, VerifyError},
+    manifest::{
+        ArtifactName, ChunkSet, Evidence, MANIFEST_FILE_NAME, SignedManifest, VerifiedManifest, VerifyError, statement,
+    },
     store::Store,
 };
 
@@ -51,6 +54,8 @@ pub struct ExportOptions {
     pub to: Vec<PathBuf>,
     /// Bytes that a volume may take; `None`: what is free.
     pub volume_bytes: Option<u64>,
+    /// Only what this list names of what is missing on the other side: its name and its bytes.
+    pub missing: Option<(String, Vec<u8>)>,
     /// The swarm's secret goes with it: whoever holds the medium may enter the swarm.
     pub with_secret: bool,
     /// What is known of the network's manifests, which goes with it.
@@ -157,13 +162,23 @@ pub fn export(
     let manifest = options.state.verify(&bytes, &lead_itself(&signed), clock::unix_seconds())?;
     let contents = node::contents(&manifest, node::is_root(&options.directory));
     let (store, maybe) = Store::open_reading(&options.directory, contents)?;
-    let present = present(&store, maybe, progress, cancel)?;
+    let mut present = present(&store, maybe, progress, cancel)?;
+    let absent_chunks = present.len() - present.count();
+    if let Some((name, bytes)) = &options.missing {
+        let mut here = present.clone();
+        here.remove_all(&read_missing(name, bytes, store.contents())?);
+        present.remove_all(&here);
+        if present.is_empty() {
+            return Err(Error::failed(format!("this directory has nothing of what {name} lacks"))
+                .hint("look whether the list says that something is missing, and whether another directory has it"));
+        }
+    }
     let mut exporting = Exporting {
         options,
         words,
         store: &store,
         chain_id: &signed.manifest().network.new_chain_id,
-        phrase: words_of(&signed),
+        phrase: words_of(&manifest),
         signed: &signed,
         carried: carried(options, &manifest)?,
         set: None,
@@ -185,7 +200,7 @@ pub fn export(
         words: exporting.phrase.clone(),
         volumes: exported,
         unused,
-        absent_chunks: present.len() - present.count(),
+        absent_chunks,
         left_chunks: left.count(),
         left_bytes: exporting.bytes_of(&left),
         with_secret: options.with_secret,
@@ -241,10 +256,9 @@ fn carried(options: &ExportOptions, manifest: &VerifiedManifest) -> Result<Vec<P
         };
         papers.push(paper(name, evidence.to_bytes()));
     }
-    let statements = private.join(node::STATEMENTS_NAME);
-    if statements.is_file() {
-        let bytes = read_bounded(&statements, limits::STATEMENTS_FILE_SIZE_BYTES_MAX, "list of statements")?;
-        papers.push(paper(STATEMENTS_NAME, bytes));
+    let statements = KeptStatements::new(private.join(node::STATEMENTS_NAME)).read();
+    if !statements.is_empty() {
+        papers.push(paper(STATEMENTS_NAME, statement::to_file(&statements)));
     }
     let certificate = meet::certificate_path(directory);
     if certificate.is_file() {

@@ -19,7 +19,7 @@ use crate::{
         status::Board,
     },
     base::{Blake3Hash, Context, Next, Notice, Progress, Result, clock, task::CancellationToken},
-    manifest::{ArtifactName, SignedManifest, Ticket, TrustPolicy, VerifyError},
+    manifest::{ArtifactName, Ticket, TrustPolicy},
     snapshot::Verified,
     store::{FileSystem, Outcome, PrivateDirectory, Store, Writer},
 };
@@ -91,8 +91,7 @@ pub async fn import(options: ImportOptions, progress: &Progress, cancel: &Cancel
     let mut media = Media::look(&from, Some(&directory), trust.as_ref(), &state)?;
     let private = PrivateDirectory::lock(&directory)?;
     let manifest = media.signed.manifest.clone();
-    let signed = SignedManifest::decode(manifest.bytes()).map_err(VerifyError::Decode)?;
-    let words = words_of(&signed);
+    let words = words_of(&manifest);
     progress.note(format!("the manifest's six words, as the lead has them: {words}"));
     if !media.trusted {
         let text = "nobody's word was given for this manifest: only its own lead's signature was checked";

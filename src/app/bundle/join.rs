@@ -15,7 +15,7 @@ use super::{import::ImportOptions, media::Media, taking::Taking};
 use crate::{
     app::{manifest as manifests, node, state::StateDirectory},
     base::{Context, Error, Kind, Next, Progress, Result, task::CancellationToken, text},
-    manifest::{SignedManifest, Ticket, TrustPolicy, VerifyError},
+    manifest::{Ticket, TrustPolicy},
     store::{FileSystem, Outcome, PrivateDirectory, Store, Writer},
 };
 
@@ -47,8 +47,7 @@ impl JoinMedia {
             None => TrustPolicy { keys, ..TrustPolicy::default() },
         };
         let media = Media::look(from, None, Some(&trust), state)?;
-        let signed = SignedManifest::decode(media.signed.manifest.bytes()).map_err(VerifyError::Decode)?;
-        let mut ticket = ticket.unwrap_or_else(|| manifests::ticket(&signed));
+        let mut ticket = ticket.unwrap_or_else(|| manifests::ticket(media.signed.manifest.signed()));
         if ticket.secret.is_none() && ticket.addresses.is_empty() {
             // Without a secret the swarm would be open to everyone: it is one of this node alone.
             let mut secret = Zeroizing::new([0; 32]);

@@ -346,7 +346,7 @@ fn statements_on(medium: &Medium) -> Vec<Vec<Vec<u8>>> {
     let list = list.and_then(|bytes| statement::from_file(&bytes).ok());
     let certificate = medium.read(CERTIFICATE_NAME, limits::EVIDENCE_SIZE_BYTES_MAX).ok().flatten();
     let certificate = certificate.and_then(|bytes| match Evidence::decode(&bytes) {
-        Ok(Evidence::Certificate(certificate)) => Some(certificate.into_statements()),
+        Ok(Evidence::Certificate(certificate)) => Some(certificate.statement_bytes().to_vec()),
         _ => None,
     });
     list.into_iter().chain(certificate).collect()

@@ -136,7 +136,8 @@ fn manifest_of(bytes: &[u8], trust: Option<&TrustPolicy>) -> Result<(VerifiedMan
     let signed = SignedManifest::decode(bytes).map_err(|e| Error::verify(e.to_string()))?;
     let trust = trust.cloned().unwrap_or_else(|| lead_itself(&signed));
     let verified = crate::manifest::verify::verify(bytes, &trust, clock::unix_seconds())?;
-    Ok((verified, words_of(&signed)))
+    let words = words_of(&verified);
+    Ok((verified, words))
 }
 
 struct Checking<'a> {

@@ -10,7 +10,7 @@ use crate::{
     app::{
         attest::{Attesting, Compared},
         fetch::Signed,
-        short,
+        kept, short,
         status::Shown,
         tell,
         voices::Voices,
@@ -95,12 +95,24 @@ impl Node {
         self.looked_aside = Some(clock::now());
         self.against.look();
         if self.roster.is_some() {
-            self.take_readiness(tell::own_statement(&self.private).into_iter().collect());
+            let mut aside = kept::carried(&self.private);
+            aside.extend(tell::own_statement(&self.private));
+            self.take_statements(aside);
         }
     }
 
+    /// Takes what validators of both networks say.
+    pub(super) fn take_statements(&mut self, all: Vec<Vec<u8>>) {
+        let attested = self.voices.as_mut().map(|voices| voices.take(&all, &self.progress)).unwrap_or_default();
+        if !attested.is_empty() {
+            self.untold.extend(attested);
+            self.write_down();
+        }
+        self.take_readiness(all);
+    }
+
     /// Takes what validators of the new network say of themselves, and tells what of it concerns everyone.
-    pub(super) fn take_readiness(&mut self, all: Vec<Vec<u8>>) {
+    fn take_readiness(&mut self, all: Vec<Vec<u8>>) {
         let Some(roster) = &mut self.roster else { return };
         let new = roster.take(all);
         for (validator, word) in new.iter().filter_map(|bytes| roster.word_in(bytes)) {

@@ -19,12 +19,13 @@ use crate::{
         files::read_bounded,
         limits,
     },
-    manifest::{MANIFEST_FILE_NAME, Roster, SignedManifest, TrustPolicy, VerifiedManifest, VerifyError},
-    schedule, setup, store,
+    manifest::{ChunkSet, MANIFEST_FILE_NAME, Roster, SignedManifest, TrustPolicy, VerifiedManifest, VerifyError},
+    schedule, setup,
+    store::{self, Contents},
 };
 
 /// Where the files of a directory are: in it, or, as long as a root is being made of them, where that is put together.
-pub(super) fn place_of(directory: &Path) -> PathBuf {
+pub(in crate::app) fn place_of(directory: &Path) -> PathBuf {
     let has_one = |directory: &Path| directory.join(PRIVATE_DIRECTORY_NAME).is_dir();
     if has_one(directory) {
         return directory.to_owned();
@@ -79,15 +80,23 @@ pub(super) fn status_of(directory: &Path, stale: bool) -> Result<Status> {
     Ok(status)
 }
 
-fn tell(status: &mut Status, directory: &Path, private: &Path, manifest: &VerifiedManifest) {
+/// What is there of the files of a manifest, as names, sizes and the journal tell.
+pub(in crate::app) fn what_is_there(directory: &Path, manifest: &VerifiedManifest) -> (Contents, ChunkSet) {
     // While a root is put together, its files have the names of a root and little else tells that it will be one.
-    let looks = [false, true].map(|in_root| {
+    let [data, root] = [false, true].map(|in_root| {
         let contents = node::contents(manifest, in_root);
         let have = store::look(directory, &contents);
-        let bytes = have.iter().map(|chunk| contents.chunk_len(chunk) as u64).sum::<u64>();
-        (bytes, have)
+        (contents, have)
     });
-    let Some((have_bytes, have)) = looks.into_iter().max_by_key(|(bytes, _)| *bytes) else { return };
+    let bytes = |(contents, have): &(Contents, ChunkSet)| {
+        have.iter().map(|chunk| contents.chunk_len(chunk) as u64).sum::<u64>()
+    };
+    if bytes(&root) >= bytes(&data) { root } else { data }
+}
+
+fn tell(status: &mut Status, directory: &Path, private: &Path, manifest: &VerifiedManifest) {
+    let (contents, have) = what_is_there(directory, manifest);
+    let have_bytes = have.iter().map(|chunk| contents.chunk_len(chunk) as u64).sum();
     let total_bytes = manifest.manifest().size_bytes();
     status.network = Some(Network::new(manifest.id().to_string(), manifest.manifest()));
     (status.node.have_bytes, status.node.total_bytes) = (have_bytes, total_bytes);

@@ -14,6 +14,7 @@ pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod drill;
 pub(crate) mod finding;
+pub(crate) mod media;
 pub(crate) mod plan;
 pub(crate) mod root;
 pub(crate) mod service;

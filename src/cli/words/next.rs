@@ -194,6 +194,11 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::ImportOther => "run the same `regenesis bundle import` with another volume beside: each of them has it".into(),
         Next::ExportAgain => "export again onto another medium; import takes what is good on this one all the same".into(),
         Next::ImportMore => "run the same `regenesis bundle import` with those volumes: what is here is kept. Or `regenesis fetch` into the same directory gets the rest from a swarm".into(),
+        Next::ListWhatIsMissing => "whoever lacks something writes it anew: `regenesis bundle missing --dir DIR -o FILE`, or without -o as lines to type".into(),
+        Next::CompareLine => "compare that line with the other side's, letter by letter, and give the lines again".into(),
+        Next::DirectoryOfList => "give --dir of the migration that it is about; the six words on both sides say whether they mean the same one".into(),
+        Next::SameProgram => "use the same regenesis on both sides (`regenesis --version`)".into(),
+        Next::StatementsFile => "give a file that `regenesis bundle statements --dir DIR -o FILE` or `regenesis snapshot attest` wrote, or a certificate".into(),
         // The demo.
         Next::KeepNewDirectory => "give --keep a new directory".into(),
         Next::ReportDemo => "this should never happen: please report it, with the demo run again with --keep DIR".into(),

@@ -421,6 +421,16 @@ pub enum Next {
     ExportAgain,
     /// Import the volumes that are still needed.
     ImportMore,
+    /// Make the list of what is missing anew where it is missing.
+    ListWhatIsMissing,
+    /// Compare the line that was typed with the one that was read out.
+    CompareLine,
+    /// Name the directory of the migration that the file is about.
+    DirectoryOfList,
+    /// Use the same version of the program on both sides.
+    SameProgram,
+    /// Write what validators have signed to a file, where that is known.
+    StatementsFile,
     // The demo.
     /// Keep the demo's files in a new directory.
     KeepNewDirectory,

@@ -4,6 +4,7 @@ mod attest;
 mod browser;
 mod edits;
 mod faces;
+mod gap;
 mod lan;
 mod lead;
 mod media;

@@ -107,6 +107,35 @@ fn a_directory_that_is_being_filled_gives_what_is_there() {
 }
 
 #[test]
+fn what_is_missing_is_told_on_paper_and_comes_on_a_medium_of_its_own() {
+    let carrier = Carrier::new();
+    let party = &carrier.party;
+    failed(&carrier.import(&["m1", "m3"]), 5, &[&carrier.labels[1]]);
+    let missing = party.run(&["bundle", "missing", "--dir", "out", "--output", "json"]).result();
+    let lines: Vec<&str> = missing["lines"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    assert!(missing["missing_chunks"].as_u64() > Some(1), "{missing}");
+    // Typed, with a wrong letter: it is refused with its place, and nothing is written.
+    let typed = lines.join("\n").to_lowercase();
+    let at = typed.find(": ").unwrap() + 4;
+    let other = if typed.as_bytes()[at] == b'z' { "y" } else { "z" };
+    party.write("wrong.txt", format!("{}{other}{}", &typed[..at], &typed[at + 1..]));
+    let run = export(party, &["post"], &["--missing-from", "wrong.txt"]);
+    assert!(run.code == 3 && run.stdout.contains("line 1") && run.stdout.contains("letter 3"), "{run:?}");
+    assert!(!carrier.path("post/index.bin").exists());
+    // As it was read out.
+    party.write("right.txt", &typed);
+    let exported = export(party, &["post"], &["--missing-from", "right.txt"]).result();
+    assert_eq!(exported["volumes"][0]["chunks"], missing["missing_chunks"], "{exported}");
+    assert_eq!(exported["absent_chunks"], 0);
+    carrier.import(&["post"]).result();
+    carrier.is_complete("out");
+    // Nothing is missing any more, and who asks for that gets no medium.
+    party.run(&["bundle", "missing", "--dir", "out", "-o", "none.bin"]).done();
+    let run = export(party, &["empty"], &["--missing-from", "none.bin"]);
+    assert!(run.code == 1 && run.stdout.contains("nothing of what none.bin lacks"), "{run:?}");
+}
+
+#[test]
 fn the_secret_stays_at_home_unless_it_is_asked_for() {
     let carrier = Carrier::new();
     let party = &carrier.party;
