@@ -3,6 +3,7 @@
 //! asked for.
 
 mod compare;
+mod gap;
 mod guardian;
 mod kwild;
 mod member;
@@ -54,6 +55,8 @@ pub struct DemoOptions {
     pub kwild_v09: Option<PathBuf>,
     /// The same of v0.10.
     pub kwild_v010: Option<PathBuf>,
+    /// Over an air gap: with media and an island in the place of a swarm of all.
+    pub air_gap: bool,
     /// The directory of the PostgreSQL server's programs; `None`: that which kwild wants, or else the newest installed.
     pub binaries: Option<PathBuf>,
 }
@@ -138,6 +141,12 @@ pub async fn run(
         return Err(Error::usage(format!("the demo takes {NODES_MIN} to {NODES_MAX} nodes")));
     }
     let mut options = options;
+    if options.air_gap {
+        if options.nodes < VALIDATORS {
+            return Err(Error::usage(format!("the demo over an air gap takes all {VALIDATORS} validators")));
+        }
+        options.size_bytes.get_or_insert(gap::SIZE_BYTES);
+    }
     for kwild in [&mut options.kwild_v09, &mut options.kwild_v010].into_iter().flatten() {
         *kwild = kwild::program(kwild)?;
     }

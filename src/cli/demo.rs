@@ -28,6 +28,7 @@ enum Families {
     running one:\nthe demo starts its own, as another user where it is called by root, and removes it afterwards.\n\n\
     Examples:\n  \
     regenesis demo --family v0.10\n  \
+    regenesis demo --air-gap\n  \
     regenesis demo --kwild ./kwild --kwild09 ./kwild-0.9 --pg-bin /usr/lib/postgresql/16/bin"
 )]
 pub(crate) struct DemoArgs {
@@ -49,6 +50,9 @@ pub(crate) struct DemoArgs {
     /// A real kwild of v0.9, for that family
     #[arg(long, value_name = "PATH")]
     kwild09: Option<PathBuf>,
+    /// Over an air gap: two media of which one is lost, an island of three validators, and a list of what is missing that is read out
+    #[arg(long, conflicts_with_all = ["kwild", "kwild09"])]
+    air_gap: bool,
     /// Directory of the PostgreSQL server's programs [default: with a kwild version 16, else the newest installed]
     #[arg(long, value_name = "DIR")]
     pg_bin: Option<PathBuf>,
@@ -68,6 +72,7 @@ impl DemoArgs {
             keep: self.keep,
             kwild_v09: self.kwild09,
             kwild_v010: self.kwild,
+            air_gap: self.air_gap,
             binaries: self.pg_bin,
         };
         let teller = Teller::new(session.progress.clone());

@@ -141,6 +141,21 @@ fn the_recorded_v09_network_moves_and_grows() {
 }
 
 #[test]
+fn a_network_moves_over_an_air_gap_although_a_medium_is_lost() {
+    for family in ["v0.10", "v0.9"] {
+        let shown = demo(family, &["--air-gap"]);
+        let nodes = shown.result["families"][0]["nodes"].as_array().unwrap();
+        assert_eq!(nodes.len(), 4, "{}", shown.story);
+        assert!(nodes.iter().all(|node| node["state_hash"] == nodes[0]["state_hash"]));
+        for words in ["the second medium is destroyed", "still needed: ", "1/", "The two states are equal"] {
+            assert!(shown.story.contains(words), "no {words:?} in {}", shown.story);
+        }
+        // The swarms of both sides never met.
+        assert!(nodes.iter().all(|node| node["sources"].as_u64() <= Some(3)), "{nodes:?}");
+    }
+}
+
+#[test]
 fn a_kwild_that_does_not_start_ends_the_demo_with_its_reason() {
     // It says no version, whatever the server here is.
     let (output, _kept) = run("v0.10", &["--kwild", "/bin/false"]);

@@ -5,6 +5,7 @@ use std::{
     fmt::Debug,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Instant,
 };
 
 use kwil_formats::formats::{
@@ -37,7 +38,7 @@ const OLD_DATABASE: &str = "kwild";
 /// How long a node waits for a byte, or for the others, before it gives up.
 const JOIN_TIMEOUT: &str = "5m";
 /// Where each process of the swarm listens.
-const LISTEN: &str = "/ip4/127.0.0.1/tcp/0";
+pub(super) const LISTEN: &str = "/ip4/127.0.0.1/tcp/0";
 /// What kwild demands of a server beside what a throw-away one has.
 const SERVER_SETTINGS: [(&str, &str); 7] = [
     ("fsync", "on"),
@@ -51,13 +52,13 @@ const SERVER_SETTINGS: [(&str, &str); 7] = [
 
 /// What is read of a ticket's making.
 #[derive(Debug, Deserialize)]
-struct Published {
-    ticket: String,
+pub(super) struct Published {
+    pub(super) ticket: String,
 }
 
 /// What is read of `join`'s result.
 #[derive(Debug, Deserialize)]
-struct Joined {
+pub(super) struct Joined {
     root: PathBuf,
     chain_id: String,
     state_hash: Sha256Hash,
@@ -101,7 +102,7 @@ impl Migrating {
         // A server that is half made is not left alone: this part ends by itself.
         let scratch = self.old_network(&old_chain_id, options, cancel).await?;
         let done = tokio::select! {
-            done = self.migrate(old_chain_id, &scratch) => done,
+            done = self.migrate(old_chain_id, options.air_gap, &scratch) => done,
             () = cancel.cancelled() => Err(interrupted()),
         };
         // The processes go before the server that they use.
@@ -114,7 +115,10 @@ impl Migrating {
         stopped.and(gone).map(|()| done)
     }
 
-    async fn migrate(&mut self, old_chain_id: String, scratch: &Arc<Scratch>) -> Result<Migration> {
+    async fn migrate(&mut self, old_chain_id: String, air_gap: bool, scratch: &Arc<Scratch>) -> Result<Migration> {
+        if air_gap {
+            return self.migrate_over_a_gap(old_chain_id, scratch).await;
+        }
         let began = clock::now();
         let snapdir = self.nodes.home(0)?.join("network_snapshot");
         self.take_snapshot(&snapdir, scratch).await?;
@@ -133,6 +137,17 @@ impl Migrating {
                 vec![None; self.nodes.count()]
             }
         };
+        self.sum_up((old_chain_id, snapdir), joined, heights, began)
+    }
+
+    /// What the move came to.
+    pub(super) fn sum_up(
+        &self,
+        (old_chain_id, snapdir): (String, PathBuf),
+        joined: Vec<Joined>,
+        heights: Vec<Option<i64>>,
+        began: Instant,
+    ) -> Result<Migration> {
         let seconds = clock::now().duration_since(began).as_secs_f64();
         let first = joined.first().ok_or_else(|| Error::failed("nobody joined"))?;
         let (chain_id, state_hash, bytes) = (first.chain_id.clone(), first.state_hash, first.bytes);
@@ -189,7 +204,8 @@ impl Migrating {
         Ok(scratch)
     }
 
-    async fn take_snapshot(&self, snapdir: &Path, scratch: &Scratch) -> Result<()> {
+    /// Gives what it says of the snapshot.
+    pub(super) async fn take_snapshot(&self, snapdir: &Path, scratch: &Scratch) -> Result<Snapshot> {
         (self.tell)(Told::TakingSnapshot);
         let genesis = self.nodes.directory().join("old-genesis.json");
         durable::write_atomically(&genesis, self.nodes.world.genesis, 0o644)?;
@@ -197,8 +213,8 @@ impl Migrating {
         create.extend(server(scratch));
         create.extend(["--genesis".into(), genesis.into(), "--snapdir".into(), snapdir.into()]);
         let made: Snapshot = self.once(0, "snapshot", &create).await?;
-        (self.tell)(Told::Snapshot(made));
-        Ok(())
+        (self.tell)(Told::Snapshot(made.clone()));
+        Ok(made)
     }
 
     async fn rehearse(&self, snapdir: &Path, scratch: &Scratch) -> Result<()> {
@@ -236,7 +252,7 @@ impl Migrating {
     }
 
     /// What everyone who joins says.
-    fn join_arguments(&self, number: usize, ticket: &Path, scratch: &Scratch) -> Result<Vec<OsString>> {
+    pub(super) fn join_arguments(&self, number: usize, ticket: &Path, scratch: &Scratch) -> Result<Vec<OsString>> {
         let mut join = arguments(["join", "--listen", LISTEN, "--timeout", JOIN_TIMEOUT]);
         let state = self.nodes.home(number)?.join(if number == 0 { "state-of-root" } else { "state" });
         let root = self.nodes.root(number)?;
@@ -286,6 +302,13 @@ impl Migrating {
             joined.push(member.result().await?);
         }
         self.talk.fetched();
+        self.tell_joined(&joined)?;
+        Ok(joined)
+    }
+
+    /// Everyone has the same, and knows the others.
+    pub(super) fn tell_joined(&self, joined: &[Joined]) -> Result<()> {
+        let count = self.nodes.count();
         let state_hash = joined[0].state_hash;
         if let Some(number) = joined.iter().position(|one| one.state_hash != state_hash) {
             return Err(never(&format!("{} has another state hash than the others", self.nodes.name(number))));
@@ -297,7 +320,7 @@ impl Migrating {
         let peers: Vec<_> =
             (0..count).map(|number| Ok((self.nodes.name(number), self.peers(number)?))).collect::<Result<_>>()?;
         (self.tell)(Told::Peers(peers));
-        Ok(joined)
+        Ok(())
     }
 
     /// Whom a node's config.toml makes it dial.
@@ -306,7 +329,7 @@ impl Migrating {
         Ok(PeerSettings::parse(&config)?.dials)
     }
 
-    async fn check(&self) -> Result<()> {
+    pub(super) async fn check(&self) -> Result<()> {
         (self.tell)(Told::Checking);
         for number in 0..self.nodes.count() {
             let mut check = arguments(["setup", "check", "--root-dir"]);
@@ -344,7 +367,7 @@ impl Migrating {
     }
 
     /// Without a kwild: compares what came with what the old network had.
-    async fn compare(&self, scratch: &Scratch) -> Result<()> {
+    pub(super) async fn compare(&self, scratch: &Scratch) -> Result<()> {
         let last = self.nodes.count() - 1;
         (self.tell)(Told::Comparing { who: self.nodes.name(last) });
         let mut old = arguments(["snapshot", "digest", "--dbname", OLD_DATABASE]);
@@ -364,7 +387,12 @@ impl Migrating {
     }
 
     /// Runs a process to its end and gives its result, also where that is a refusal.
-    async fn once<T: DeserializeOwned + Debug>(&self, number: usize, what: &str, arguments: &[OsString]) -> Result<T> {
+    pub(super) async fn once<T: DeserializeOwned + Debug>(
+        &self,
+        number: usize,
+        what: &str,
+        arguments: &[OsString],
+    ) -> Result<T> {
         let name = format!("the {what} of {}", self.nodes.name(number));
         let mut member = Member::start(name, arguments, &self.path, &self.talk)?;
         let result = member.result().await;
@@ -373,7 +401,7 @@ impl Migrating {
     }
 
     /// Starts a process that goes on serving.
-    fn start(&mut self, number: usize, arguments: &[OsString]) -> Result<&mut Member> {
+    pub(super) fn start(&mut self, number: usize, arguments: &[OsString]) -> Result<&mut Member> {
         let index = self.members.len();
         self.members.push(Member::start(self.nodes.name(number), arguments, &self.path, &self.talk)?);
         Ok(&mut self.members[index])
@@ -397,7 +425,7 @@ impl Migrating {
 }
 
 /// What should never happen in a demo.
-fn never(what: &str) -> Error {
+pub(super) fn never(what: &str) -> Error {
     Error::verify(what).hint(Next::ReportDemo)
 }
 
@@ -407,7 +435,7 @@ fn server(scratch: &Scratch) -> Vec<OsString> {
     arguments(["--host", "127.0.0.1", "--port", &port, "--user", "postgres"])
 }
 
-fn arguments<const N: usize>(texts: [&str; N]) -> Vec<OsString> {
+pub(super) fn arguments<const N: usize>(texts: [&str; N]) -> Vec<OsString> {
     texts.into_iter().map(OsString::from).collect()
 }
 

@@ -29,6 +29,35 @@ pub enum Told {
     Publishing,
     /// The lead serves.
     Ticket(String),
+    /// The lead begins to sign, and does not serve.
+    Signing,
+    /// The lead begins to write media.
+    Exporting,
+    /// Media are written.
+    Exported(Exported),
+    /// One of the media was spoilt on the way.
+    MediumLost,
+    /// The island begins to take media in.
+    Importing {
+        /// Nothing was taken before.
+        first: bool,
+    },
+    /// What the media gave.
+    Imported(Imported),
+    /// The island begins to list what it lacks.
+    AskingWhatIsMissing,
+    /// The list that is read out over the phone.
+    Missing(Missing),
+    /// The lead's side begins to write what the list lacks.
+    ExportingMissing,
+    /// The island's validators begin to join in a swarm of their own.
+    Island,
+    /// What they have signed begins to be carried back.
+    CarryingBack,
+    /// It is known on the lead's side.
+    Carried(Carried),
+    /// The lead's own validator begins to join.
+    Rejoining,
     /// A validator begins to ask what would be wrong.
     Asking {
         /// The validator.
@@ -108,6 +137,55 @@ pub struct Snapshot {
     pub chain_id: String,
     /// Its validators.
     pub validators: u64,
+}
+
+/// What is read of the result of an export.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Exported {
+    /// The volumes.
+    pub volumes: Vec<ExportedVolume>,
+}
+
+/// One volume of an export.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct ExportedVolume {
+    /// Its label.
+    pub label: String,
+    /// Bytes of chunks on it.
+    pub bytes: u64,
+}
+
+/// What is read of the result of an import.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Imported {
+    /// Everything is there and checked.
+    pub complete: bool,
+    /// Chunks that are there.
+    pub have_chunks: u32,
+    /// Chunks in all.
+    pub chunks: u32,
+    /// Labels of the volumes that are needed.
+    pub needed: Vec<String>,
+}
+
+/// What is read of a list of what is missing.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Missing {
+    /// How many chunks are missing.
+    pub missing_chunks: u32,
+    /// The list, as lines that can be read out.
+    pub lines: Vec<String>,
+}
+
+/// What is read of statements that were carried.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Carried {
+    /// How many statements are known now.
+    pub statements: u64,
+    /// Validators that are ready.
+    pub ready: u64,
+    /// What the old network's validators say.
+    pub attested: Tally,
 }
 
 /// What is read of the result of a rehearsal.

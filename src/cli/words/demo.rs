@@ -102,6 +102,63 @@ impl Teller {
                 "     lead$ regenesis publish --dir ./network_snapshot --key lead.key \\\n               > ticket.txt",
             ),
             Told::Ticket(ticket) => self.ticket(&ticket),
+            Told::Signing => self.step(
+                "The lead signs. Nobody will fetch from it: the validators are in a room without a network.",
+                "     lead$ regenesis manifest sign --snapdir ./network_snapshot \\\n               --key lead.key",
+            ),
+            Told::Exporting => self.step(
+                "The lead writes two media. Everything on them is proved by what it signed.",
+                "     lead$ regenesis bundle export --dir ./network_snapshot \\\n               --to /media/a /media/b",
+            ),
+            Told::Exported(exported) => {
+                for volume in &exported.volumes {
+                    self.item(&volume.label, &text::bytes(volume.bytes));
+                }
+            }
+            Told::MediumLost => self.step("On the way the second medium is destroyed.", ""),
+            Told::Importing { first } => self.step(
+                if first { "The island takes in what came." } else { "The island takes that in, beside what it has." },
+                "     island$ regenesis bundle import /media/a /media/b --dir ./island \\\n                 --ticket-file ticket.txt",
+            ),
+            Told::Imported(imported) => {
+                let (have, all) = (imported.have_chunks, text::count(imported.chunks.into(), "chunk"));
+                match imported.complete {
+                    true => self.say(&format!("All {all} are there, and the snapshot is what was signed.")),
+                    false => self.say(&format!("{have} of {all} are there; still needed: {}", imported.needed.join(", "))),
+                }
+            }
+            Told::AskingWhatIsMissing => self.step(
+                "What is missing is read out over the phone, and typed on the other side.",
+                "     island$ regenesis bundle missing --dir ./island",
+            ),
+            Told::Missing(missing) => {
+                missing.lines.iter().for_each(|line| self.progress.note(format!("{INDENT}  {line}")));
+            }
+            Told::ExportingMissing => self.step(
+                "The lead writes a medium with that only.",
+                "     lead$ regenesis bundle export --dir ./network_snapshot \\\n               --missing-from typed.txt --to /media/c",
+            ),
+            Told::Island => self.step(
+                "One of the island serves, and its validators join: each compares what came with its own old database.",
+                "     island$ regenesis seed --dir ./island --lan\n     island$ regenesis join --ticket-file island.txt \\\n                 \
+                 --root-dir ~/.kwild-new --key-file ~/.kwild/{key} \\\n                 --from-root ~/.kwild --create-db",
+            ),
+            Told::CarryingBack => self.step(
+                "What the island's validators have signed goes back in one small file.",
+                "     island$ regenesis bundle statements --dir ~/.kwild-new \\\n                 -o island.statements\n     \
+                 lead$ regenesis bundle statements island.statements \\\n               --dir ./network_snapshot",
+            ),
+            Told::Carried(carried) => self.say(&format!(
+                "{} are known there now: {}; {} ready.",
+                text::count(carried.statements, "statement"),
+                carried.attested,
+                text::count(carried.ready, "validator")
+            )),
+            Told::Rejoining => self.step(
+                "So the lead's own validator has what it needs to join.",
+                "     lead$ regenesis join --ticket-file ticket.txt --root-dir ~/.kwild-new \\\n               \
+                 --key-file ~/.kwild/{key} --from-root ~/.kwild --create-db",
+            ),
             Told::Asking { who } => self.step(
                 &format!("Before it fetches anything, {who} asks what would be wrong."),
                 "     validator$ regenesis join --check --ticket-file ticket.txt \\\n                    \
