@@ -5,7 +5,8 @@ use std::{io::Error, process::Command};
 
 fn main() -> Result<(), Error> {
     println!("cargo:rerun-if-changed=proto");
-    let set = protox::compile(["manifest.proto", "parity.proto", "wire.proto"], ["proto"]).map_err(Error::other)?;
+    let set = protox::compile(["bundle.proto", "manifest.proto", "parity.proto", "wire.proto"], ["proto"])
+        .map_err(Error::other)?;
     let mut config = prost_build::Config::new();
     config.protoc_executable("unused");
     config.compile_fds(set)?;

@@ -15,7 +15,7 @@
 //! | [`database`] | Postgres: one consistent cut, and pg_dump | pure rooms |
 //! | [`snapshot`] | database -> filter -> hash -> gzip -> file, and back for verification | `database`, pure rooms |
 //! | [`store`] | chunks on disk, the have-journal, resume | pure rooms |
-//! | [`bundle`] | removable media: parity over volumes | pure rooms |
+//! | [`bundle`] | removable media: volumes, their index, what is found on them, parity over them | `store`, pure rooms |
 //! | [`swarm`] | libp2p: the only place that names it | `schedule`, `store`, pure rooms |
 //! | [`setup`] | plan and apply a node root | `snapshot` (verification), pure rooms |
 //! | [`app`] | the use cases: publish, fetch, join, demo | all of the above |

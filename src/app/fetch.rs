@@ -13,15 +13,15 @@ use std::{
 use kwil_formats::formats::genesis::Genesis;
 use tokio::task::JoinHandle;
 
-use self::check::Checking;
+pub(super) use self::{
+    check::Checking,
+    seed::require_directory,
+    signed::{known_manifest, manifest_from_peers, policy, read_manifest},
+};
 pub use self::{
     relay::relay,
     seed::{Serving, seed},
     signed::{Signed, ask_for_manifest},
-};
-pub(super) use self::{
-    seed::require_directory,
-    signed::{known_manifest, manifest_from_peers},
 };
 use super::{
     attest::Attesting,
@@ -44,7 +44,7 @@ use crate::{
 
 /// Looks at what was signed before the first chunk of the snapshot is fetched. Where this node has a say about the old network's
 /// state, it gives the comparison that it has begun.
-pub type Accept<'a> = &'a (dyn Fn(&Signed) -> Result<Option<Attesting>> + Sync);
+pub type Accept<'a> = &'a (dyn Fn(&Signed, &PrivateDirectory) -> Result<Option<Attesting>> + Sync);
 
 /// How to fetch.
 #[derive(Debug, Clone)]
@@ -192,7 +192,7 @@ async fn enter(
     cancel: &CancellationToken,
 ) -> Result<Entered> {
     let (private, mut node) = begin(options, progress).await?;
-    match ask(&mut node, options, accept, progress, cancel).await {
+    match ask((&mut node, &private), options, accept, progress, cancel).await {
         Ok(signed) => Ok(Entered { node, signed, private }),
         Err(error) => {
             node.stop().await;
@@ -216,7 +216,7 @@ async fn begin(options: &FetchOptions, progress: &Progress) -> Result<(PrivateDi
 
 /// What was signed: as the directory has it from an earlier time, or as members say.
 async fn ask(
-    node: &mut Node,
+    (node, private): (&mut Node, &PrivateDirectory),
     options: &FetchOptions,
     accept: Accept<'_>,
     progress: &Progress,
@@ -230,7 +230,7 @@ async fn ask(
     signed.keep(directory)?;
     tell_manifest(&signed.manifest, progress);
     node.hear_validators(&signed.manifest);
-    if let Some(attesting) = accept(&signed)? {
+    if let Some(attesting) = accept(&signed, private)? {
         node.attest(attesting);
     }
     tell_rule(node, progress);
@@ -255,7 +255,7 @@ fn keep_ticket(private: &PrivateDirectory, ticket: &Ticket) -> Result<()> {
     private.write(TICKET_NAME, zeroize::Zeroizing::new(ticket.to_text()?).as_bytes())
 }
 
-fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
+pub(super) fn tell_manifest(manifest: &VerifiedManifest, progress: &Progress) {
     for line in node::manifest_words(manifest.manifest(), clock::unix_seconds()) {
         progress.note(line);
     }

@@ -24,6 +24,7 @@ pub use self::agree::OldState;
 pub use self::then::Program;
 use self::{agree::Agreeing, next::NextSteps, preflight::Preflight};
 use super::{
+    bundle::JoinMedia,
     check::{self, MachineReport},
     clean,
     fetch::{self, Complete, FetchOptions, Serving, Signed},
@@ -41,6 +42,7 @@ use crate::{
     },
     manifest::{MANIFEST_FILE_NAME, SignedManifest, Tally, Ticket, VerifyError},
     setup::{self, GenesisSource, InitOptions, Initialised, KeySource, NodeConfig, SnapshotSource},
+    store::PrivateDirectory,
 };
 
 /// Values for the new config.toml; which flags mean something depends on the family, which the manifest tells.
@@ -76,6 +78,8 @@ pub struct JoinOptions {
     pub old_database: Option<DatabaseSettings>,
     /// How the signed state is compared with the old node's database.
     pub old: OldState,
+    /// Media whose chunks are taken before anyone is asked for the rest.
+    pub media: Option<JoinMedia>,
 }
 
 impl fmt::Debug for JoinOptions {
@@ -279,21 +283,30 @@ pub async fn join(options: JoinOptions, progress: &Progress, cancel: &Cancellati
     if let KeySource::File(path) = &options.key {
         read_private_key(path)?;
     }
+    if is_finished(&root) {
+        return on_finished_root(root, options, progress, cancel).await;
+    }
+    let staging = setup::staging_directory(&root)?;
+    tell_left(&root, &staging, progress);
     let genesis_judged = AtomicBool::new(false);
-    let accept = |signed: &Signed| {
+    let accept = |signed: &Signed, private: &PrivateDirectory| {
         let family = signed.manifest.manifest().network.family;
         (options.config)(family)?.check(family)?;
         setup::check_key(&root, family, &options.key)?;
         let preflight = Preflight { options: &options, root: &root, signed };
         let judged = tokio::task::block_in_place(|| Handle::current().block_on(preflight.require(progress)))?;
         genesis_judged.store(judged, Ordering::Relaxed);
+        if let Some(media) = &options.media {
+            let swarm = &options.swarm;
+            let alone = options.ticket.addresses.is_empty() && swarm.connect.is_empty() && !swarm.lan;
+            let here = (staging.as_path(), private);
+            tokio::task::block_in_place(|| media.take(here, alone, progress, cancel))?;
+        }
         agree::begin(&options.old, &signed.manifest, progress, cancel)
     };
-    if is_finished(&root) {
-        return on_finished_root(root, options, progress, cancel).await;
+    if let Some(media) = &options.media {
+        media.begin(&staging, progress)?;
     }
-    let staging = setup::staging_directory(&root)?;
-    tell_left(&root, &staging, progress);
     let fetch = FetchOptions {
         directory: staging.clone(),
         in_root: true,

@@ -1,6 +1,7 @@
 //! The use cases: each joins rooms into what one command does; prints nothing.
 
 pub mod attest;
+pub mod bundle;
 pub mod check;
 pub mod clean;
 pub mod confirm;

@@ -37,9 +37,24 @@ pub fn part_path(path: &Path) -> PathBuf {
 /// # Errors
 /// When the directory cannot be written or the disk is full; nothing is left under the final name.
 pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
+    write_whole(path, bytes, |part| create_new(part, mode))
+}
+
+/// [`write_atomically`] onto a medium, whose file system may know no modes; the file is for whoever gets the medium.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn write_on_medium(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_whole(path, bytes, |part| {
+        remove_if_there(part)?;
+        OpenOptions::new().write(true).create_new(true).open(part)
+    })
+}
+
+fn write_whole(path: &Path, bytes: &[u8], create: impl FnOnce(&Path) -> io::Result<File>) -> Result<()> {
     let part = part_path(path);
     let written = (|| {
-        let mut file = create_new(&part, mode)?;
+        let mut file = create(&part)?;
         file.write_all(bytes)?;
         file.sync_all()
     })();
@@ -54,14 +69,18 @@ pub fn write_atomically(path: &Path, bytes: &[u8], mode: u32) -> Result<()> {
 /// private from its first byte on. What stood there is removed.
 fn create_new(path: &Path, mode: u32) -> io::Result<File> {
     // A left-over of a crash may have another mode or be a link: never write through it.
-    match fs::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-        _ => {}
-    }
+    remove_if_there(path)?;
     let file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     // The umask may have taken bits away.
     file.set_permissions(fs::Permissions::from_mode(mode))?;
     Ok(file)
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
 }
 
 /// Creates `path` anew for writing with exactly this mode, for a file that is renamed when it is complete.
@@ -119,6 +138,18 @@ impl EarlySync {
             self.unsynced_bytes = 0;
         }
     }
+}
+
+/// Lets the system forget what it has in memory of a file that was synced, so that the next reading asks the disk.
+pub fn forget_cached(file: &File) {
+    #[cfg(target_os = "linux")]
+    {
+        let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        // Where the system does not take the advice, its memory is read, which is no less than others do.
+        let _ = nix::fcntl::posix_fadvise(file, 0, 0, advice);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = file;
 }
 
 /// Makes the names in a directory durable, by syncing the directory.
@@ -240,6 +271,11 @@ impl Lock {
 
 /// Bytes that an ordinary user can still write on the file system of `path`, or of its nearest parent that exists.
 pub fn free_space(path: &Path) -> Result<u64> {
+    space(path).map(|(free, _)| free)
+}
+
+/// Free bytes, as [`free_space`] gives them, and the bytes in which the file system deals them out.
+pub fn space(path: &Path) -> Result<(u64, u64)> {
     let mut existing = path;
     while !existing.exists() {
         existing = parent(existing);
@@ -248,7 +284,8 @@ pub fn free_space(path: &Path) -> Result<u64> {
         nix::sys::statvfs::statvfs(existing).or_failed(|| format!("cannot read free space of {}", path.display()))?;
     // Field widths differ between platforms.
     #[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
-    Ok(stat.blocks_available() as u64 * stat.fragment_size() as u64)
+    let (blocks, size) = (stat.blocks_available() as u64, stat.fragment_size() as u64);
+    Ok((blocks * size, size))
 }
 
 /// Fails when fewer than `needed` bytes are free where `path` is or will be; `what` names what needs them.

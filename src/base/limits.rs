@@ -122,3 +122,9 @@ pub const PARITY_PIECE_BYTES_MAX: usize = 1 << 20;
 pub const PARITY_ATTEMPTS_MAX: usize = 16;
 /// Bytes of the index of a volume with parity: an id for each chunk of the largest manifest, and all ranges of a set. Enforced by `bundle`.
 pub const PARITY_INDEX_SIZE_BYTES_MAX: usize = 10 << 20;
+/// Bytes of the index of a volume, which has [`SET_RANGES_MAX`] ranges at most. Enforced by `bundle`.
+pub const BUNDLE_INDEX_SIZE_BYTES_MAX: usize = 2 << 20;
+/// Volumes of one export. Enforced by `bundle`.
+pub const BUNDLE_VOLUMES_MAX: u32 = 9999;
+/// Data files of one volume, which have four digits. Enforced by `bundle`.
+pub const BUNDLE_FILES_MAX: usize = 10_000;

@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::{Args, ValueEnum};
-use kwil_formats::formats::Family;
+use kwil_formats::formats::{Family, key::PublicKey};
 
 use super::{
     Session,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     app::{
         attest::OldNode,
+        bundle::JoinMedia,
         check,
         files::read_private_key,
         join::{self, JoinOptions, OldState, Program},
@@ -94,6 +95,13 @@ pub(crate) struct JoinArgs {
     /// stderr, and its exit code is this command's; others are served meanwhile
     #[arg(long, value_name = "CMD", num_args = 1.., allow_hyphen_values = true, requires = "wait", conflicts_with = "check")]
     then: Vec<OsString>,
+    /// Directories of mounted media to take the chunks from first; what they lack comes from the swarm, if the ticket leads into one.
+    /// The ticket may be one that only identifies, or --trust names the lead's key
+    #[arg(long, value_name = "DIR", num_args = 1.., conflicts_with = "check")]
+    media: Vec<PathBuf>,
+    /// With --media, in the place of a ticket: key that must have signed the manifest, as HEX#TYPE (repeatable)
+    #[arg(long, value_name = "PUB", requires = "media", conflicts_with_all = ["TicketArgs", "check"])]
+    trust: Vec<PublicKey>,
     #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
@@ -134,8 +142,19 @@ impl JoinArgs {
         let (config, all_peers) = (self.config, self.all_peers);
         let old = self.from_root.map(|root| OldConfig::read(&root)).transpose()?;
         let old_database = old.as_ref().map(OldConfig::database).transpose()?;
+        let state = self.source.state()?;
+        let media = match self.media.is_empty() {
+            true => None,
+            false => {
+                let given = if self.trust.is_empty() { Some(self.source.any_ticket()?) } else { None };
+                Some(JoinMedia::look(&self.media, given, self.trust, &state)?)
+            }
+        };
         let options = JoinOptions {
-            ticket: self.source.ticket()?,
+            ticket: match &media {
+                Some(media) => media.ticket().clone(),
+                None => self.source.ticket()?,
+            },
             root,
             key,
             config: Box::new(move |family| {
@@ -144,7 +163,7 @@ impl JoinArgs {
                 Ok(NodeConfig { flags, truf: false, old, peers: Vec::new(), all_peers })
             }),
             swarm: self.source.swarm(session)?,
-            state: self.source.state()?,
+            state,
             node_address: self.node_address.iter().map(|text| peers::check_place(text)).collect::<Result<_>>()?,
             kwild: self.kwild,
             wait: self.wait.map(|wait| match wait {
@@ -156,6 +175,7 @@ impl JoinArgs {
             reconfigure: self.reconfigure,
             old_database,
             old: old_state,
+            media,
         };
         if self.check {
             let readiness = join::preflight(options, &session.progress, &session.cancel).await?;

@@ -2,6 +2,7 @@
 //! The only place that names clap and prints.
 
 mod attest;
+mod bundle;
 mod clean;
 mod completions;
 mod config;
@@ -223,6 +224,9 @@ enum Command {
     Wait(Box<wait::WaitArgs>),
     /// Show who has how much, who has confirmed, who is ready, when it ends, and what that hangs on
     Status(Box<status::StatusArgs>),
+    /// Carry a migration on removable media: export, import, verify
+    #[command(subcommand, arg_required_else_help = true)]
+    Bundle(bundle::BundleCommand),
     /// Make and check snapshots
     #[command(subcommand, arg_required_else_help = true)]
     Snapshot(snapshot::SnapshotCommand),
@@ -285,6 +289,7 @@ impl Command {
             Command::Relay(args) => args.run(session).await,
             Command::Wait(args) => args.run(session).await,
             Command::Status(args) => args.run(session).await,
+            Command::Bundle(command) => command.run(session).await,
             Command::Snapshot(command) => command.run(session).await,
             Command::Manifest(command) => command.run(session).await,
             Command::Evidence(command) => command.run(session).await,

@@ -270,6 +270,11 @@ impl SourceArgs {
         read_ticket(&self.ticket, &self.swarm)
     }
 
+    /// The ticket, which may only identify.
+    pub(crate) fn any_ticket(&self) -> Result<Ticket> {
+        self.ticket.read()
+    }
+
     pub(crate) fn swarm(&self, session: &Session) -> Result<SwarmOptions> {
         self.swarm.clone().options(session)
     }
@@ -294,7 +299,7 @@ impl FetchArgs {
             swarm: self.source.swarm(session)?,
             state: self.source.state()?,
         };
-        let complete = fetch::fetch(options, &|_| Ok(None), &session.progress, &session.cancel).await?;
+        let complete = fetch::fetch(options, &|_, _| Ok(None), &session.progress, &session.cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;
         complete.linger(Some(self.source.linger(session)), &session.cancel).await
     }

@@ -28,6 +28,13 @@ pub struct Certificate {
     pub(super) statements: Vec<Vec<u8>>,
 }
 
+impl Certificate {
+    /// The signed statements, of which nothing is checked here.
+    pub fn into_statements(self) -> Vec<Vec<u8>> {
+        self.statements
+    }
+}
+
 /// Why a certificate certifies nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {

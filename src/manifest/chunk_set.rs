@@ -68,6 +68,26 @@ impl ChunkSet {
         there
     }
 
+    /// Adds every chunk of another set of as many chunks.
+    pub fn insert_all(&mut self, other: &ChunkSet) {
+        for (word, theirs) in self.words.iter_mut().zip(&other.words) {
+            *word |= theirs;
+        }
+        self.recount();
+    }
+
+    /// Takes every chunk of another set of as many chunks out.
+    pub fn remove_all(&mut self, other: &ChunkSet) {
+        for (word, theirs) in self.words.iter_mut().zip(&other.words) {
+            *word &= !theirs;
+        }
+        self.recount();
+    }
+
+    fn recount(&mut self) {
+        self.count = self.words.iter().map(|word| word.count_ones()).sum();
+    }
+
     /// Adds a range, cut at the number of chunks.
     pub fn insert_range(&mut self, range: Range<u32>) {
         for chunk in range.start..range.end.min(self.len) {

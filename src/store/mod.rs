@@ -11,6 +11,7 @@ mod frontier;
 mod journal;
 mod look;
 mod private;
+mod reading;
 #[cfg(test)]
 mod tests;
 mod writer;

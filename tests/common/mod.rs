@@ -399,6 +399,30 @@ impl Party {
         self.take_key(family, 0, "lead.key");
     }
 
+    /// Puts a legal v0.10 snapshot into `directory`, with so many rows of a kilobyte that no compressor makes small, and a lead's key
+    /// beside it.
+    pub(crate) fn take_large(&self, directory: &str, rows: u32) {
+        let recording = GuardedRecording::of(Family::V010, "v0.10/worlds/quartet/kwild-snapshot");
+        let copy = b"COPY notes.notes (id, txt, bin) FROM stdin;\n";
+        let at = recording.text.windows(copy.len()).position(|w| w == copy).unwrap() + copy.len();
+        let (head, tail) = recording.text.split_at(at);
+        let mut text = head.to_vec();
+        let mut random = blake3::Hasher::new().finalize_xof();
+        let mut bytes = [0; 1000];
+        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        for row in 0..rows {
+            random.fill(&mut bytes);
+            text.extend_from_slice(format!("{}\t", 1_000_000 + row).as_bytes());
+            text.extend(bytes.iter().map(|b| letters[usize::from(b & 63)]));
+            text.extend_from_slice(b"\t\\N\n");
+        }
+        text.extend_from_slice(tail);
+        let hash = Sha256Hash::from_bytes(Sha256::digest(&text).into());
+        self.write(&format!("{directory}/genesis.json"), Genesis::repin(&recording.genesis, hash).unwrap());
+        self.write(&format!("{directory}/snapshot.sql.gz"), gzip(&text));
+        self.take_key(Family::V010, 0, "lead.key");
+    }
+
     /// The same as Kwil's own tool made it, without the guard.
     pub(crate) fn take_kwils_recording(&self, family: Family, directory: &str) {
         let from = data(match family {

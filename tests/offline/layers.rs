@@ -23,11 +23,11 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("database", &["base", "manifest"]),
     ("snapshot", &["base", "manifest", "database"]),
     ("store", &["base", "manifest"]),
-    ("bundle", &["base", "manifest"]),
+    ("bundle", &["base", "manifest", "store"]),
     ("swarm", &["base", "manifest", "schedule", "store"]),
     ("setup", &["base", "manifest", "snapshot"]),
-    ("app", &["base", "manifest", "schedule", "database", "snapshot", "store", "swarm", "setup"]),
-    ("cli", &["base", "manifest", "database", "snapshot", "store", "swarm", "setup", "app"]),
+    ("app", &["base", "manifest", "schedule", "database", "snapshot", "store", "bundle", "swarm", "setup"]),
+    ("cli", &["base", "manifest", "database", "snapshot", "store", "bundle", "swarm", "setup", "app"]),
 ];
 
 /// The package of the pure rooms that know Kwil.
@@ -54,7 +54,7 @@ const OWNED: [(&str, &[&str]); 25] = [
     ("std::io::stderr", &["cli/"]),
     ("tokio::io::stdout", &["cli/"]),
     ("tokio::io::stderr", &["cli/"]),
-    ("prost", &["bundle/parity/wire.rs", "manifest/wire.rs", "swarm/wire.rs"]),
+    ("prost", &["bundle/parity/wire.rs", "bundle/wire.rs", "manifest/wire.rs", "swarm/wire.rs"]),
     ("std::fs::rename", &["base/durable.rs"]),
     ("tokio::fs::rename", &["base/durable.rs"]),
     ("nix::fcntl::renameat", &["base/durable.rs"]),
@@ -73,7 +73,7 @@ const OWNED_MACROS: [(&str, &[&str]); 6] = [
     ("eprint", &["cli/"]),
     ("dbg", &[]),
     // The generated messages come in by it.
-    ("include", &["bundle/parity/wire.rs", "manifest/wire.rs", "swarm/wire.rs"]),
+    ("include", &["bundle/parity/wire.rs", "bundle/wire.rs", "manifest/wire.rs", "swarm/wire.rs"]),
 ];
 
 /// Functions and methods that only `base/durable.rs` may call, on whatever; `durable::…` is the way for everyone else.

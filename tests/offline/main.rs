@@ -11,6 +11,7 @@ mod evidence;
 mod genesis;
 mod layers;
 mod manifest;
+mod media;
 mod plan;
 mod setup_init;
 mod shell;

@@ -31,7 +31,7 @@ pub async fn relay(
             let text = format!("this relay is at {address}");
             progress.note(Notice::from(text).next(Next::ConnectToRelay));
         }
-        let signed = ask(&mut node, &options, &|_| Ok(None), progress, cancel).await?;
+        let signed = ask((&mut node, &private), &options, &|_, _| Ok(None), progress, cancel).await?;
         tell(&ticket, &signed.manifest)?;
         let fetching = Fetching::of(&options, &signed, &private, &FileSystem, progress, cancel);
         let unread = |_: &_, _| Check { task: tokio::spawn(async { Ok(()) }), words: None };

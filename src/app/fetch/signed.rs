@@ -30,13 +30,22 @@ pub struct Signed {
 }
 
 impl Signed {
+    /// A verified manifest, and its genesis from wherever it came.
+    ///
+    /// # Errors
+    /// When the genesis is not the manifest's.
+    pub(in crate::app) fn of(manifest: VerifiedManifest, genesis_bytes: Vec<u8>) -> Result<Self> {
+        let genesis = manifest.check_genesis(&genesis_bytes)?;
+        Ok(Signed { manifest, genesis, genesis_bytes: Arc::new(genesis_bytes), is_new: false })
+    }
+
     /// What this node gives to members that ask.
     pub(in crate::app) fn charter(&self) -> Charter {
         Charter { manifest: Arc::new(self.manifest.bytes().to_vec()), genesis: self.genesis_bytes.clone() }
     }
 
     /// Keeps both in the directory that is filled.
-    pub(super) fn keep(&self, directory: &Path) -> Result<()> {
+    pub(in crate::app) fn keep(&self, directory: &Path) -> Result<()> {
         let [manifest, genesis] = [MANIFEST_FILE_NAME, GENESIS_FILE_NAME].map(|name| directory.join(name));
         if !manifest.exists() || read_manifest(&manifest)? != self.manifest.bytes() {
             durable::write_atomically(&manifest, self.manifest.bytes(), 0o644)?;
@@ -50,7 +59,7 @@ impl Signed {
 }
 
 /// What the ticket makes of a reader's trust.
-fn policy(ticket: &Ticket) -> TrustPolicy {
+pub(in crate::app) fn policy(ticket: &Ticket) -> TrustPolicy {
     TrustPolicy {
         keys: vec![ticket.lead],
         manifest_id: Some(ticket.manifest_id),
@@ -73,7 +82,7 @@ pub async fn ask_for_manifest(
     visit(ticket, (swarm, state), progress, cancel, async |_: &mut Node, signed: Signed| Ok(signed)).await
 }
 
-pub(super) fn read_manifest(path: &Path) -> Result<Vec<u8>> {
+pub(in crate::app) fn read_manifest(path: &Path) -> Result<Vec<u8>> {
     read_bounded(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
 }
 

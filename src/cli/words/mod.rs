@@ -9,6 +9,7 @@ mod next;
 mod testnet;
 mod wait;
 
+pub(crate) mod bundle;
 pub(crate) mod check;
 pub(crate) mod demo;
 pub(crate) mod drill;

@@ -185,6 +185,14 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::SnapshotToConfirm => "give the snapshot file, too: regenesis setup confirm FILE --genesis genesis.json".into(),
         Next::SomethingToConfirm => "give --manifest M, or the snapshot FILE with --genesis G, or --root-dir of the node".into(),
         Next::GenesisOrManifest => "give --genesis G, or --manifest M".into(),
+        // Media.
+        Next::TicketOfMedia => "say which migration is meant: --ticket-file FILE with the lead's ticket (one that only identifies will do), or --trust HEX#TYPE with the lead's key".into(),
+        Next::TrustWhenJoining => "whoever only carries it need not care; whoever sets a node up from it compares the six words with the lead over another channel, or gives --ticket-file or --trust".into(),
+        Next::MoreMedia => "run the same command again with further media behind --to: what is written is kept".into(),
+        Next::JoinWithMoreMedia => "run the same command again with those behind --media: what was taken is kept".into(),
+        Next::ImportOther => "run the same `regenesis bundle import` with another volume beside: each of them has it".into(),
+        Next::ExportAgain => "export again onto another medium; import takes what is good on this one all the same".into(),
+        Next::ImportMore => "run the same `regenesis bundle import` with those volumes: what is here is kept. Or `regenesis fetch` into the same directory gets the rest from a swarm".into(),
         // The demo.
         Next::KeepNewDirectory => "give --keep a new directory".into(),
         Next::ReportDemo => "this should never happen: please report it, with the demo run again with --keep DIR".into(),

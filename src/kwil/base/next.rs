@@ -404,6 +404,21 @@ pub enum Next {
     SomethingToConfirm,
     /// Give what pins the snapshot.
     GenesisOrManifest,
+    // Media.
+    /// Say which migration is meant, by its ticket or its lead's key.
+    TicketOfMedia,
+    /// Whoever sets a node up from this compares the lead's key or the six words first.
+    TrustWhenJoining,
+    /// Put further media in, and run the same export again.
+    MoreMedia,
+    /// Join with those media, too.
+    JoinWithMoreMedia,
+    /// Import with another medium of the same export.
+    ImportOther,
+    /// Export the volume again, onto another medium.
+    ExportAgain,
+    /// Import the volumes that are still needed.
+    ImportMore,
     // The demo.
     /// Keep the demo's files in a new directory.
     KeepNewDirectory,

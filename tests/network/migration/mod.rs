@@ -6,6 +6,7 @@ mod edits;
 mod faces;
 mod lan;
 mod lead;
+mod media;
 mod outside;
 mod page;
 mod peers;

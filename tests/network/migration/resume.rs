@@ -3,36 +3,15 @@
 use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 
-use super::lead::write_pinned;
-use crate::common::{Party, Process, data, guarded, names, unzip};
+use crate::common::{Party, Process, names};
 
 /// Rows that no compressor makes small; the chunks they make are many.
 const ROWS: u32 = 160 << 10;
-const ROW_SIZE_BYTES: usize = 1000;
 
 /// A lead that serves a large and legal snapshot.
 pub(super) fn large() -> (Party, Process, String) {
-    let kwils = unzip(&data("v0.10/worlds/quartet/kwild-snapshot/snapshot.sql.gz"));
-    let mut text = guarded(Family::V010, &kwils);
-    let copy = b"COPY notes.notes (id, txt, bin) FROM stdin;\n";
-    let at = text.windows(copy.len()).position(|w| w == copy).unwrap() + copy.len();
-    let tail = text.split_off(at);
-    let mut random = blake3::Hasher::new().finalize_xof();
-    let mut bytes = [0; ROW_SIZE_BYTES];
-    for row in 0..ROWS {
-        random.fill(&mut bytes);
-        text.extend_from_slice(format!("{}\t", 1_000_000 + row).as_bytes());
-        text.extend(
-            bytes
-                .iter()
-                .map(|b| b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"[usize::from(b & 63)]),
-        );
-        text.extend_from_slice(b"\t\\N\n");
-    }
-    text.extend_from_slice(&tail);
     let lead = Party::new();
-    write_pinned(&lead, &text);
-    lead.take_key(Family::V010, 0, "lead.key");
+    lead.take_large("snaps", ROWS);
     let publish = lead.publish("snaps");
     let ticket = publish.ticket();
     (lead, publish, ticket)

@@ -1,0 +1,526 @@
+//! A directory onto media: what is there of it, checked chunk by chunk while it is read.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use kwil_formats::formats::GENESIS_FILE_NAME;
+use rand::TryRngCore;
+use serde::Serialize;
+
+use super::{lead_itself, words_of};
+use crate::{
+    app::{
+        fetch::{read_manifest, require_directory},
+        meet, node,
+        state::StateDirectory,
+    },
+    base::{
+        Blake3Hash, Context, Error, Next, Progress, Result, clock,
+        durable::{self, PRIVATE_DIRECTORY_NAME},
+        files::read_bounded,
+        limits,
+        task::CancellationToken,
+        text,
+    },
+    bundle::{
+        self, CERTIFICATE_NAME, EVIDENCE_NAMES, Index, OtherVolume, Paper, STATEMENTS_NAME, SetId, VolumeWriter,
+        Written, label,
+        plan::{self, DATA_FILE_SIZE_BYTES_MAX, Room},
+    },
+    manifest::{ArtifactName, ChunkSet, Evidence, MANIFEST_FILE_NAME, SignedManifest, VerifiedManifest, VerifyError},
+    store::Store,
+};
+
+/// The name on a medium of the ticket with the swarm's secret, which is there only where it was asked for.
+const TICKET_NAME: &str = "ticket.txt";
+/// Small files of a volume, and what a file system may take for its own names.
+const SMALL_FILES: u64 = 16;
+/// Bytes of words and lists of hashes on a volume, at most.
+const WORDS_BYTES: u64 = 64 << 10;
+
+/// What is exported, and where to.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// What was published or fetched, or is being fetched.
+    pub directory: PathBuf,
+    /// The directories of the media.
+    pub to: Vec<PathBuf>,
+    /// Bytes that a volume may take; `None`: what is free.
+    pub volume_bytes: Option<u64>,
+    /// The swarm's secret goes with it: whoever holds the medium may enter the swarm.
+    pub with_secret: bool,
+    /// What is known of the network's manifests, which goes with it.
+    pub state: StateDirectory,
+}
+
+/// What whoever finds a volume is told of it.
+#[derive(Debug, Clone)]
+pub struct VolumeFacts {
+    /// Its label.
+    pub label: String,
+    /// The new network.
+    pub chain_id: String,
+    /// The manifest.
+    pub manifest_id: Blake3Hash,
+    /// The manifest's six words.
+    pub words: String,
+    /// Its data files.
+    pub files: Vec<FileFacts>,
+    /// Labels of the other volumes that were known.
+    pub others: Vec<String>,
+}
+
+/// What is said of one data file.
+#[derive(Debug, Clone)]
+pub struct FileFacts {
+    /// Its name.
+    pub name: String,
+    /// The artifact's file that it is a part of.
+    pub artifact: String,
+    /// The bytes of that file in it, from and to; `None` where they have gaps.
+    pub bytes: Option<(u64, u64)>,
+}
+
+/// A medium that is still needed.
+#[derive(Debug, Clone)]
+pub struct NextMedium<'a> {
+    /// Where it is looked for.
+    pub directory: &'a Path,
+    /// Bytes that found no room yet.
+    pub left_bytes: u64,
+    /// What was wrong with the one that is there now.
+    pub problem: Option<String>,
+}
+
+/// Asks for the next medium; false: there is none.
+pub type Ask<'a> = &'a dyn Fn(&NextMedium<'_>) -> Result<bool>;
+
+/// One volume that was made.
+#[derive(Debug, Clone, Serialize)]
+pub struct ExportedVolume {
+    /// Its label.
+    pub label: String,
+    /// Where it was written.
+    pub directory: PathBuf,
+    /// Chunks on it.
+    pub chunks: u32,
+    /// Bytes of data on it.
+    pub bytes: u64,
+    /// Bytes that earlier runs had written.
+    pub kept_bytes: u64,
+}
+
+/// What became of an export.
+#[derive(Debug, Clone, Serialize)]
+pub struct Exported {
+    /// The manifest.
+    pub manifest_id: Blake3Hash,
+    /// The new network.
+    pub chain_id: String,
+    /// The manifest's six words.
+    pub words: String,
+    /// The volumes that are whole, in order.
+    pub volumes: Vec<ExportedVolume>,
+    /// Directories that were not needed.
+    pub unused: Vec<PathBuf>,
+    /// Chunks that the directory itself does not have.
+    pub absent_chunks: u32,
+    /// Chunks that found no room.
+    pub left_chunks: u32,
+    /// Bytes of them.
+    pub left_bytes: u64,
+    /// The swarm's secret is on the media.
+    pub with_secret: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+/// Writes what a directory has onto media. What an earlier run wrote is kept.
+///
+/// # Errors
+/// When a directory cannot be used, a medium fails, or a chunk is not what was signed. The other media are written all the same.
+pub fn export(
+    options: &ExportOptions,
+    words: &(dyn Fn(&VolumeFacts) -> Vec<Paper> + Sync),
+    ask: Option<Ask<'_>>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Exported> {
+    let began = clock::now();
+    require_directory(&options.directory)?;
+    let bytes = read_manifest(&options.directory.join(MANIFEST_FILE_NAME)).map_err(|e| e.hint(Next::SignDirectory))?;
+    let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
+    let manifest = options.state.verify(&bytes, &lead_itself(&signed), clock::unix_seconds())?;
+    let contents = node::contents(&manifest, node::is_root(&options.directory));
+    let (store, maybe) = Store::open_reading(&options.directory, contents)?;
+    let present = present(&store, maybe, progress, cancel)?;
+    let mut exporting = Exporting {
+        options,
+        words,
+        store: &store,
+        chain_id: &signed.manifest().network.new_chain_id,
+        phrase: words_of(&signed),
+        signed: &signed,
+        carried: carried(options, &manifest)?,
+        set: None,
+        volumes: Vec::new(),
+        done: AtomicU64::new(0),
+        progress,
+        cancel,
+    };
+    let (planned, unused, left) = exporting.plan(&present)?;
+    let mut exported = exporting.write_all(&planned)?;
+    let left = match ask {
+        Some(ask) if !left.is_empty() => exporting.ask_for_more(left, ask, &mut exported)?,
+        _ => left,
+    };
+    progress.done("export");
+    Ok(Exported {
+        manifest_id: signed.id(),
+        chain_id: exporting.chain_id.to_owned(),
+        words: exporting.phrase.clone(),
+        volumes: exported,
+        unused,
+        absent_chunks: present.len() - present.count(),
+        left_chunks: left.count(),
+        left_bytes: exporting.bytes_of(&left),
+        with_secret: options.with_secret,
+        seconds: clock::now().duration_since(began).as_secs_f64(),
+    })
+}
+
+/// The chunks that are there. Of a complete directory that shows while it is exported; otherwise they are looked at first, so that
+/// no volume promises what is not there.
+fn present(store: &Store, maybe: ChunkSet, progress: &Progress, cancel: &CancellationToken) -> Result<ChunkSet> {
+    if maybe.is_full() {
+        return Ok(maybe);
+    }
+    progress.step("looking at what is there already");
+    let total = maybe.iter().map(|chunk| store.contents().chunk_len(chunk) as u64).sum();
+    let (mut present, mut data, mut done) = (ChunkSet::empty(maybe.len()), Vec::new(), 0);
+    for chunk in maybe.iter() {
+        if cancel.is_cancelled() {
+            return Err(Error::interrupted("while files were checked").hint("run the same command again"));
+        }
+        if store.read_into(chunk, &mut data).is_ok() {
+            present.insert(chunk);
+            // It is looked at again when it is written.
+            store.doubt(chunk);
+        }
+        done += store.contents().chunk_len(chunk) as u64;
+        progress.bytes("check", done, Some(total), "");
+    }
+    progress.done("check");
+    if present.is_empty() {
+        return Err(Error::failed("nothing of what the manifest describes is in this directory")
+            .hint("name the one that was published, fetched, imported or joined into"));
+    }
+    Ok(present)
+}
+
+/// What goes with the chunks: the manifest and its genesis, what validators signed, what is known against manifests, and the ticket with
+/// its secret only where that is asked for.
+fn carried(options: &ExportOptions, manifest: &VerifiedManifest) -> Result<Vec<Paper>> {
+    let directory = &options.directory;
+    let private = directory.join(PRIVATE_DIRECTORY_NAME);
+    let paper = |name: &str, bytes| Paper { name: name.to_owned(), bytes };
+    let genesis = read_bounded(&directory.join(GENESIS_FILE_NAME), limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
+    manifest.check_genesis(&genesis)?;
+    let mut papers = vec![paper(MANIFEST_FILE_NAME, manifest.bytes().to_vec()), paper(GENESIS_FILE_NAME, genesis)];
+    let (chain_id, lead) = (&manifest.manifest().network.new_chain_id, &manifest.manifest().trust.lead);
+    for evidence in options.state.evidence(chain_id, lead)? {
+        let name = match &evidence {
+            Evidence::Issue(_) => EVIDENCE_NAMES[0],
+            Evidence::Equivocation(_) => EVIDENCE_NAMES[1],
+            Evidence::Revocation(_) => EVIDENCE_NAMES[2],
+            Evidence::Certificate(_) => continue,
+        };
+        papers.push(paper(name, evidence.to_bytes()));
+    }
+    let statements = private.join(node::STATEMENTS_NAME);
+    if statements.is_file() {
+        let bytes = read_bounded(&statements, limits::STATEMENTS_FILE_SIZE_BYTES_MAX, "list of statements")?;
+        papers.push(paper(STATEMENTS_NAME, bytes));
+    }
+    let certificate = meet::certificate_path(directory);
+    if certificate.is_file() {
+        papers
+            .push(paper(CERTIFICATE_NAME, read_bounded(&certificate, limits::EVIDENCE_SIZE_BYTES_MAX, "certificate")?));
+    }
+    if options.with_secret {
+        let ticket = private.join(node::TICKET_NAME);
+        let bytes = read_bounded(&ticket, limits::TICKET_SIZE_BYTES_MAX, "ticket")
+            .map_err(|e| e.hint("the directory has no ticket yet: serve it once, or leave the secret out"))?;
+        papers.push(paper(TICKET_NAME, bytes));
+    }
+    Ok(papers)
+}
+
+/// A volume that is to be written.
+struct Planned {
+    directory: PathBuf,
+    index: Index,
+    complete: bool,
+}
+
+struct Exporting<'a> {
+    options: &'a ExportOptions,
+    words: &'a (dyn Fn(&VolumeFacts) -> Vec<Paper> + Sync),
+    store: &'a Store,
+    signed: &'a SignedManifest,
+    chain_id: &'a str,
+    phrase: String,
+    carried: Vec<Paper>,
+    set: Option<SetId>,
+    /// All of the set that are known.
+    volumes: Vec<OtherVolume>,
+    done: AtomicU64,
+    progress: &'a Progress,
+    cancel: &'a CancellationToken,
+}
+
+impl Exporting<'_> {
+    fn bytes_of(&self, chunks: &ChunkSet) -> u64 {
+        chunks.iter().map(|chunk| self.store.contents().chunk_len(chunk) as u64).sum()
+    }
+
+    /// Which chunks go where: volumes that were begun stay as they are, the rest is dealt out to the others. Gives the volumes,
+    /// the directories that get nothing, and what finds no room.
+    fn plan(&mut self, present: &ChunkSet) -> Result<(Vec<Planned>, Vec<PathBuf>, ChunkSet)> {
+        let mut left = present.clone();
+        let (mut planned, mut free) = (Vec::new(), Vec::new());
+        let mut places = BTreeSet::new();
+        for directory in &self.options.to {
+            durable::create_directory(directory, 0o755)?;
+            let place = fs::canonicalize(directory).or_failed(|| format!("cannot look at {}", directory.display()))?;
+            if !places.insert(place) {
+                return Err(Error::usage(format!("{} is named twice", directory.display()))
+                    .hint("each volume needs a directory of its own"));
+            }
+            match bundle::begun(directory)? {
+                Some((index, complete)) => {
+                    self.adopt(directory, &index)?;
+                    left.remove_all(&index.chunks(present.len()));
+                    planned.push(Planned { directory: directory.clone(), index, complete });
+                }
+                None => free.push(directory.clone()),
+            }
+        }
+        let rooms = free.iter().map(|directory| self.room(directory, present)).collect::<Result<Vec<_>>>()?;
+        let (dealt, left) = plan::deal(self.store.contents(), &left, &rooms);
+        let (mut unused, mut new) = (Vec::new(), Vec::new());
+        for (directory, chunks) in free.into_iter().zip(dealt) {
+            if chunks.is_empty() {
+                unused.push(directory);
+            } else {
+                new.push((directory, chunks));
+            }
+        }
+        planned.extend(self.begin(new)?);
+        Ok((planned, unused, left))
+    }
+
+    /// Takes a volume of an earlier run into this one's set.
+    fn adopt(&mut self, directory: &Path, index: &Index) -> Result<()> {
+        let shown = directory.display();
+        let advice = "use an empty medium; or where nobody needs what is on it, remove its files";
+        index
+            .check(self.store.contents())
+            .map_err(|e| Error::refused(format!("{shown} holds another volume: {e}")).hint(advice))?;
+        if self.set.is_some_and(|set| set != index.set) {
+            return Err(Error::refused(format!("{shown} holds a volume of another export")).hint(advice));
+        }
+        if self.volumes.iter().any(|v| v.number == index.number && v.chunks != index.chunks(self.count()).ranges()) {
+            return Err(
+                Error::refused(format!("{shown} holds a second volume with number {}", index.number)).hint(advice)
+            );
+        }
+        self.set = Some(index.set);
+        let own = OtherVolume { number: index.number, chunks: index.chunks(self.count()).ranges() };
+        for known in index.others.iter().cloned().chain([own]) {
+            if !self.volumes.iter().any(|v| v.number == known.number) {
+                self.volumes.push(known);
+            }
+        }
+        self.volumes.sort_by_key(|v| v.number);
+        Ok(())
+    }
+
+    fn count(&self) -> u32 {
+        self.store.contents().chunk_count()
+    }
+
+    /// The indexes of new volumes, each of which names all others.
+    fn begin(&mut self, new: Vec<(PathBuf, ChunkSet)>) -> Result<Vec<Planned>> {
+        let set = match self.set {
+            Some(set) => set,
+            None => {
+                let mut set = SetId::default();
+                rand::rngs::OsRng.try_fill_bytes(&mut set).or_failed(|| "the system gives no randomness")?;
+                *self.set.insert(set)
+            }
+        };
+        let mut numbered = Vec::new();
+        for (directory, chunks) in new {
+            // One that an earlier run planned and did not begin keeps its number.
+            let planned = self.volumes.iter().find(|v| v.chunks == chunks.ranges()).map(|v| v.number);
+            let free = (1..).find(|n| self.volumes.iter().all(|v| v.number != *n));
+            let number = planned.or(free).unwrap_or(u32::MAX);
+            self.volumes.retain(|v| v.number != number);
+            if number > limits::BUNDLE_VOLUMES_MAX {
+                return Err(Error::failed("these are too many volumes").hint("use larger media"));
+            }
+            self.volumes.push(OtherVolume { number, chunks: chunks.ranges() });
+            self.volumes.sort_by_key(|v| v.number);
+            numbered.push((directory, chunks, number));
+        }
+        Ok(numbered
+            .into_iter()
+            .map(|(directory, chunks, number)| Planned {
+                directory,
+                index: Index {
+                    manifest_id: self.signed.id(),
+                    set,
+                    number,
+                    files: plan::files(self.store.contents(), &chunks, DATA_FILE_SIZE_BYTES_MAX),
+                    others: self.volumes.iter().filter(|v| v.number != number).cloned().collect(),
+                },
+                complete: false,
+            })
+            .collect())
+    }
+
+    /// What a medium has room for beside what is no data.
+    fn room(&self, directory: &Path, present: &ChunkSet) -> Result<Room> {
+        let (free, cluster_bytes) = durable::space(directory)?;
+        let bytes = self.options.volume_bytes.map_or(free, |size| size.min(free));
+        // An index has each range of its own and of its sisters; two copies, and a plan before them.
+        let indexes = 3 * (1024 + 2 * 16 * present.ranges().len() as u64);
+        let papers: u64 = self.carried.iter().map(|paper| paper.bytes.len() as u64).sum();
+        let beside = papers + indexes + WORDS_BYTES + SMALL_FILES * cluster_bytes;
+        let room = Room { bytes: bytes.saturating_sub(beside), cluster_bytes };
+        let chunk = self.store.contents().chunk_size_bytes();
+        if room.bytes < chunk + 3 * cluster_bytes {
+            let needed = beside + chunk + 3 * cluster_bytes;
+            return Err(Error::failed(format!(
+                "{} has room for {}, and a volume takes at least {}",
+                directory.display(),
+                text::bytes(bytes),
+                text::bytes(needed)
+            ))
+            .hint("use a larger medium, or one with more space free"));
+        }
+        Ok(room)
+    }
+
+    /// Writes volumes at the same time, each onto its own medium. One that fails does not keep the others from becoming whole.
+    fn write_all(&self, planned: &[Planned]) -> Result<Vec<ExportedVolume>> {
+        let total = planned.iter().filter(|p| !p.complete).map(|p| p.index.size_bytes()).sum::<u64>();
+        let results: Vec<Result<ExportedVolume>> = std::thread::scope(|scope| {
+            let threads: Vec<_> =
+                planned.iter().map(|planned| scope.spawn(move || self.write(planned, total))).collect();
+            let ended = |_| Err(Error::failed("a writing thread panicked"));
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(ended)).collect()
+        });
+        results.into_iter().collect()
+    }
+
+    fn write(&self, planned: &Planned, total: u64) -> Result<ExportedVolume> {
+        let Planned { directory, index, complete } = planned;
+        let label = label(self.chain_id, &index.set, index.number);
+        let written = if *complete {
+            Written { written_bytes: 0, kept_bytes: index.size_bytes() }
+        } else {
+            let papers: Vec<Paper> = self.carried.iter().cloned().chain((self.words)(&self.facts(index))).collect();
+            let told = |bytes| {
+                let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
+                self.progress.bytes("export", done, Some(total), "");
+            };
+            let writer =
+                VolumeWriter { directory, index, store: self.store, papers: &papers, told: &told, cancel: self.cancel };
+            let written = writer.write()?;
+            self.progress.note(format!(
+                "{label} is whole, and was read back from {}: it is safe to unmount and pull this medium",
+                directory.display()
+            ));
+            written
+        };
+        Ok(ExportedVolume {
+            label,
+            directory: directory.clone(),
+            chunks: index.chunks(self.count()).count(),
+            bytes: index.size_bytes(),
+            kept_bytes: written.kept_bytes,
+        })
+    }
+
+    fn facts(&self, index: &Index) -> VolumeFacts {
+        let contents = self.store.contents();
+        let family = self.signed.manifest().network.family;
+        let file = |(number, file): (usize, &bundle::DataFile)| {
+            let first = file.chunks.first().and_then(|range| contents.locate(range.start));
+            let (artifact, from) =
+                first.map_or((0, 0), |(artifact, index)| (artifact, contents.files()[artifact].layout.offset(index)));
+            let artifact = ArtifactName::ALL.get(artifact).map_or("", |name| name.file_name(family));
+            let bytes = (file.chunks.len() == 1).then_some((from, from + file.size_bytes));
+            FileFacts { name: bundle::data_name(number), artifact: artifact.to_owned(), bytes }
+        };
+        VolumeFacts {
+            label: label(self.chain_id, &index.set, index.number),
+            chain_id: self.chain_id.to_owned(),
+            manifest_id: self.signed.id(),
+            words: self.phrase.clone(),
+            files: index.files.iter().enumerate().map(file).collect(),
+            others: index.others.iter().map(|other| label(self.chain_id, &index.set, other.number)).collect(),
+        }
+    }
+
+    /// One medium after the other in the place of the last one, as long as somebody puts them in. Gives what is left.
+    fn ask_for_more(
+        &mut self,
+        mut left: ChunkSet,
+        ask: Ask<'_>,
+        exported: &mut Vec<ExportedVolume>,
+    ) -> Result<ChunkSet> {
+        let Some(directory) = self.options.to.last() else { return Ok(left) };
+        let mut problem = None;
+        while !left.is_empty() {
+            let next = NextMedium { directory, left_bytes: self.bytes_of(&left), problem: problem.take() };
+            if !ask(&next)? {
+                break;
+            }
+            match self.one_more(directory, &left) {
+                Ok((planned, rest)) => {
+                    exported.extend(self.write_all(std::slice::from_ref(&planned))?);
+                    left = rest;
+                }
+                Err(e) if self.cancel.is_cancelled() => return Err(e),
+                Err(e) => problem = Some(e.chain()),
+            }
+        }
+        Ok(left)
+    }
+
+    /// The volume for the medium that was put in, and what finds no room on it either.
+    fn one_more(&mut self, directory: &Path, left: &ChunkSet) -> Result<(Planned, ChunkSet)> {
+        if let Some((index, complete)) = bundle::begun(directory)? {
+            self.adopt(directory, &index)?;
+            if complete {
+                let label = label(self.chain_id, &index.set, index.number);
+                return Err(Error::refused(format!("{label} is still there, which is whole")));
+            }
+            let mut rest = left.clone();
+            rest.remove_all(&index.chunks(self.count()));
+            return Ok((Planned { directory: directory.to_owned(), index, complete }, rest));
+        }
+        let room = self.room(directory, left)?;
+        let (mut dealt, rest) = plan::deal(self.store.contents(), left, &[room]);
+        let chunks = dealt.pop().unwrap_or_else(|| ChunkSet::empty(self.count()));
+        let planned = self.begin(vec![(directory.to_owned(), chunks)])?.pop();
+        planned.map(|planned| (planned, rest)).ok_or_else(|| Error::failed("no volume was planned"))
+    }
+}

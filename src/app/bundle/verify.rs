@@ -1,0 +1,175 @@
+//! Media read from their first byte to their last: what of them is what was signed.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::{lead_itself, taking::words_of_range, words_of};
+use crate::{
+    app::node,
+    base::{Blake3Hash, Error, Progress, Result, clock, limits, task::CancellationToken, text},
+    bundle::{Medium, ReadChunks, Trouble, Volume, label},
+    manifest::{ChunkSet, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, ranges, verify_chunk},
+    store::Contents,
+};
+
+/// What is known of one medium.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct CheckedMedium {
+    /// Where it is.
+    pub directory: PathBuf,
+    /// Everything on it is what was signed.
+    pub ok: bool,
+    /// Its label.
+    pub label: Option<String>,
+    /// The manifest, where it could be read and its signatures hold.
+    pub manifest_id: Option<Blake3Hash>,
+    /// The manifest's six words.
+    pub words: Option<String>,
+    /// Chunks on it that are what was signed.
+    pub good_chunks: u32,
+    /// Bytes of them.
+    pub good_bytes: u64,
+    /// Chunks that are not.
+    pub bad_chunks: u32,
+    /// What is wrong with it.
+    pub troubles: Vec<String>,
+}
+
+/// What is known of all.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifiedMedia {
+    /// All are sound.
+    pub ok: bool,
+    /// As they were given.
+    pub media: Vec<CheckedMedium>,
+    /// Chunks of the manifest that none of them has, where all are of one manifest.
+    pub lacking_chunks: Option<u32>,
+}
+
+/// Reads every byte of media and compares it with the manifest that lies on each of them.
+///
+/// # Errors
+/// Interrupted by a signal.
+pub fn verify(
+    from: &[PathBuf],
+    trust: Option<&TrustPolicy>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<VerifiedMedia> {
+    let mut media = Vec::with_capacity(from.len());
+    let mut covered: Option<ChunkSet> = None;
+    for directory in from {
+        let mut checked = CheckedMedium { directory: directory.clone(), ..CheckedMedium::default() };
+        match check(directory, trust, &mut checked, progress, cancel)? {
+            Ok(good) => match covered.as_mut().filter(|covered| covered.len() == good.len()) {
+                Some(covered) => covered.insert_all(&good),
+                None => covered = Some(good),
+            },
+            Err(trouble) => checked.troubles.push(trouble.0),
+        }
+        checked.ok = checked.troubles.is_empty();
+        media.push(checked);
+    }
+    progress.done("verify");
+    let one = media.iter().all(|m| m.manifest_id.is_some() && m.manifest_id == media[0].manifest_id);
+    let lacking_chunks = covered.filter(|_| one).map(|covered| covered.len() - covered.count());
+    Ok(VerifiedMedia { ok: media.iter().all(|m| m.ok), media, lacking_chunks })
+}
+
+fn check(
+    directory: &Path,
+    trust: Option<&TrustPolicy>,
+    checked: &mut CheckedMedium,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Result<ChunkSet, Trouble>> {
+    let opened = (|| {
+        let medium = Medium::open(directory)?;
+        let missing = || Trouble(format!("{MANIFEST_FILE_NAME} is missing"));
+        let bytes = medium.read(MANIFEST_FILE_NAME, limits::MANIFEST_SIZE_BYTES_MAX)?.ok_or_else(missing)?;
+        let manifest =
+            manifest_of(&bytes, trust).map_err(|e| Trouble(format!("{MANIFEST_FILE_NAME}: {}", e.chain())))?;
+        Ok((Volume::open(medium), manifest))
+    })();
+    let (volume, (manifest, words)) = match opened {
+        Ok(opened) => opened,
+        Err(trouble) => return Ok(Err(trouble)),
+    };
+    checked.manifest_id = Some(manifest.id());
+    checked.words = Some(words);
+    let volume = match volume {
+        Ok(volume) => volume,
+        Err(trouble) => return Ok(Err(trouble)),
+    };
+    let contents = node::contents(&manifest, false);
+    checked.troubles.extend(volume.troubles.iter().map(Trouble::to_string));
+    if let Err(e) = volume.index.check(&contents) {
+        return Ok(Err(Trouble(e.to_string())));
+    }
+    let index = &volume.index;
+    checked.label = Some(label(&manifest.manifest().network.new_chain_id, &index.set, index.number));
+    let good = ChunkSet::empty(contents.chunk_count());
+    let mut checking = Checking {
+        contents: &contents,
+        good,
+        bad: Vec::new(),
+        bytes: 0,
+        total: index.size_bytes(),
+        progress,
+        spare: Vec::new(),
+    };
+    let troubles = volume.read_chunks(&contents, &mut checking, cancel)?;
+    checked.troubles.extend(troubles.into_iter().map(|trouble| trouble.0));
+    checked.good_chunks = checking.good.count();
+    checked.good_bytes = checking.good.iter().map(|chunk| contents.chunk_len(chunk) as u64).sum();
+    checked.bad_chunks = u32::try_from(checking.bad.len()).unwrap_or(u32::MAX);
+    if !checking.bad.is_empty() {
+        let words = text::first_few(ranges(checking.bad.iter().copied()).into_iter().map(words_of_range), 6);
+        checked.troubles.push(format!("not what was signed: chunk {words}"));
+    }
+    Ok(Ok(checking.good))
+}
+
+/// The manifest of a medium by the trust that was given, or by its own lead's.
+fn manifest_of(bytes: &[u8], trust: Option<&TrustPolicy>) -> Result<(VerifiedManifest, String)> {
+    let signed = SignedManifest::decode(bytes).map_err(|e| Error::verify(e.to_string()))?;
+    let trust = trust.cloned().unwrap_or_else(|| lead_itself(&signed));
+    let verified = crate::manifest::verify::verify(bytes, &trust, clock::unix_seconds())?;
+    Ok((verified, words_of(&signed)))
+}
+
+struct Checking<'a> {
+    contents: &'a Contents,
+    good: ChunkSet,
+    bad: Vec<u32>,
+    bytes: u64,
+    total: u64,
+    progress: &'a Progress,
+    spare: Vec<u8>,
+}
+
+impl ReadChunks for Checking<'_> {
+    fn is_wanted(&mut self, _chunk: u32) -> bool {
+        true
+    }
+
+    fn buffer(&mut self, _len: usize) -> Vec<u8> {
+        std::mem::take(&mut self.spare)
+    }
+
+    fn take(&mut self, chunk: u32, data: Vec<u8>) -> Result<()> {
+        let Some((artifact, index)) = self.contents.locate(chunk) else { return Ok(()) };
+        self.bytes += data.len() as u64;
+        let layout = &self.contents.files()[artifact].layout;
+        match verify_chunk(layout, self.contents.chunk_id(artifact, index), index, data) {
+            Ok(verified) => {
+                self.good.insert(chunk);
+                self.spare = verified.into_data();
+            }
+            Err(_) => self.bad.push(chunk),
+        }
+        self.progress.bytes("verify", self.bytes, Some(self.total), "");
+        Ok(())
+    }
+}

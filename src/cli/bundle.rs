@@ -1,0 +1,221 @@
+//! `bundle`: a migration on removable media, for places where no wire goes.
+
+use std::{
+    io::{self, BufRead, IsTerminal},
+    path::PathBuf,
+    sync::mpsc::{RecvTimeoutError, channel},
+    time::Duration,
+};
+
+use clap::{Args, Subcommand};
+use kwil_formats::formats::key::PublicKey;
+
+use super::{
+    Session,
+    swarm::SeenArgs,
+    ticket::TicketArgs,
+    values::Size,
+    words::bundle::{self as words, ExportResult, ImportResult, VerifyResult},
+};
+use crate::{
+    app::bundle::{self, ExportOptions, ImportOptions, NextMedium},
+    base::{Context, Error, Kind, Next, Progress, Result, task::CancellationToken, text},
+    manifest::TrustPolicy,
+};
+
+/// How often it is looked whether a signal came, while somebody is asked.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Subcommands of `bundle`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BundleCommand {
+    /// Write what a directory has onto media, each a volume that says what it holds
+    Export(ExportArgs),
+    /// Take what media hold into a directory: any volumes in any order, beside what is there
+    Import(ImportArgs),
+    /// Read every byte of media and compare it with what was signed
+    Verify(VerifyArgs),
+}
+
+/// Flags of `bundle export`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each volume has the manifest, the genesis, what validators have signed, its part of the chunks, an index, a README.txt for \
+    whoever finds it and verify.sh, which checks it without this program. A run that was interrupted goes on when the same command is \
+    given again. No medium has the swarm's secret unless --with-secret says so.\n\n\
+    Examples:\n  regenesis bundle export --dir ./network_snapshot --to /media/stick1 /media/stick2\n  \
+    regenesis bundle export --dir ./network_snapshot --to /media/stick --volume-size 64G"
+)]
+pub(crate) struct ExportArgs {
+    /// Directory of a publish, a fetch, an import or a join; one that is still being filled gives what is there
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    /// Directories of the mounted media, written at the same time; when they are full and this is a terminal, further media are asked
+    /// for in the place of the last one
+    #[arg(long, value_name = "DIR", num_args = 1.., required = true)]
+    to: Vec<PathBuf>,
+    /// Bytes that one volume may take, such as 64G [default: what is free]
+    #[arg(long, value_name = "SIZE")]
+    volume_size: Option<Size>,
+    /// Write the ticket with the swarm's secret, too: whoever has the medium may enter the swarm
+    #[arg(long)]
+    with_secret: bool,
+    #[command(flatten)]
+    seen: SeenArgs,
+}
+
+/// Flags of `bundle import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A medium that is damaged, incomplete or of another migration is named, and the others are used. What is lacking \
+    afterwards is said by the labels of the volumes that hold it (exit 5); the same command with those goes on, and so does \
+    `regenesis fetch` with the same directory.\n\n\
+    Examples:\n  regenesis bundle import /media/stick1 /media/stick2 --dir ./relay\n  \
+    regenesis bundle import /media/stick1 --dir ./relay --ticket-file ticket.txt"
+)]
+pub(crate) struct ImportArgs {
+    /// Directories of the mounted media
+    #[arg(value_name = "FROM", required = true)]
+    from: Vec<PathBuf>,
+    /// Where the files go
+    #[arg(long, value_name = "DIR")]
+    dir: PathBuf,
+    #[command(flatten)]
+    word: WordArgs,
+    #[command(flatten)]
+    seen: SeenArgs,
+}
+
+/// Flags of `bundle verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Directories of the mounted media
+    #[arg(value_name = "FROM", required = true)]
+    from: Vec<PathBuf>,
+    #[command(flatten)]
+    word: WordArgs,
+}
+
+/// Whose word is taken for a manifest that lies on a medium.
+#[derive(Debug, Args)]
+pub(crate) struct WordArgs {
+    /// Key that must have signed the manifest, as HEX#TYPE; one of several suffices (repeatable)
+    #[arg(long, value_name = "PUB")]
+    trust: Vec<PublicKey>,
+    /// File with the lead's ticket, which names the manifest; one that only identifies will do
+    #[arg(long, value_name = "FILE")]
+    ticket_file: Option<PathBuf>,
+}
+
+impl WordArgs {
+    /// # Errors
+    /// When the ticket cannot be read.
+    pub(crate) fn policy(self) -> Result<Option<TrustPolicy>> {
+        let ticket = TicketArgs { ticket: None, ticket_file: self.ticket_file }.read_if_given()?;
+        let mut policy = ticket.as_ref().map(ImportOptions::trust_of);
+        if !self.trust.is_empty() {
+            policy.get_or_insert_default().keys.extend(self.trust);
+        }
+        Ok(policy)
+    }
+}
+
+impl BundleCommand {
+    pub(crate) async fn run(self, session: &Session) -> Result<()> {
+        match self {
+            BundleCommand::Export(args) => args.run(session).await,
+            BundleCommand::Import(args) => args.run(session).await,
+            BundleCommand::Verify(args) => args.run(session).await,
+        }
+    }
+}
+
+impl ExportArgs {
+    async fn run(self, session: &Session) -> Result<()> {
+        let options = ExportOptions {
+            directory: self.dir,
+            to: self.to,
+            volume_bytes: self.volume_size.map(|size| size.0),
+            with_secret: self.with_secret,
+            state: self.seen.state()?,
+        };
+        let asks = io::stdin().is_terminal() && io::stderr().is_terminal();
+        let (progress, cancel) = (session.progress.clone(), session.cancel.clone());
+        let work = tokio::task::spawn_blocking(move || {
+            let ask = |next: &NextMedium<'_>| ask_for_medium(next, &progress, &cancel);
+            let ask: bundle::Ask<'_> = &ask;
+            bundle::export(&options, &words::papers, asks.then_some(ask), &progress, &cancel)
+        });
+        let exported = work.await.or_failed(|| "the export panicked")??;
+        let left = exported.left_bytes;
+        let result = ExportResult(exported);
+        match left {
+            0 => session.output.result(&result),
+            left => {
+                let text = format!("the media are full: {} found no room", text::bytes(left));
+                session.output.result_with_error(&result, Error::failed(text).hint(Next::MoreMedia))
+            }
+        }
+    }
+}
+
+/// Asks on the terminal for the next medium; an answer that begins with q, and the end of the input, are a no.
+fn ask_for_medium(next: &NextMedium<'_>, progress: &Progress, cancel: &CancellationToken) -> Result<bool> {
+    progress.note(words::next_medium(next));
+    let (sender, answers) = channel();
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        let _ = sender.send(matches!(read, Ok(1..)) && !line.trim_start().starts_with(['q', 'Q']));
+    });
+    loop {
+        match answers.recv_timeout(LOOK_INTERVAL) {
+            Ok(answer) => return Ok(answer),
+            Err(RecvTimeoutError::Disconnected) => return Ok(false),
+            Err(RecvTimeoutError::Timeout) if cancel.is_cancelled() => {
+                return Err(
+                    Error::interrupted("while a medium was asked for").hint("run the same command again: it goes on")
+                );
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+}
+
+impl ImportArgs {
+    async fn run(self, session: &Session) -> Result<()> {
+        let options = ImportOptions {
+            from: self.from,
+            directory: self.dir,
+            trust: self.word.policy()?,
+            state: self.seen.state()?,
+        };
+        let imported = bundle::import(options, &session.progress, &session.cancel).await?;
+        let result = ImportResult(imported);
+        match result.error() {
+            None => session.output.result(&result),
+            Some(error) => session.output.result_with_error(&result, error),
+        }
+    }
+}
+
+impl VerifyArgs {
+    async fn run(self, session: &Session) -> Result<()> {
+        let (trust, from) = (self.word.policy()?, self.from);
+        let (progress, cancel) = (session.progress.clone(), session.cancel.clone());
+        let work = tokio::task::spawn_blocking(move || bundle::verify(&from, trust.as_ref(), &progress, &cancel));
+        let verified = work.await.or_failed(|| "the check panicked")??;
+        let bad = verified.media.iter().filter(|medium| !medium.ok).count();
+        let result = VerifyResult(verified);
+        match bad {
+            0 => session.output.result(&result),
+            bad => {
+                let text = format!(
+                    "{} not what was signed",
+                    if bad == 1 { "1 medium is".to_owned() } else { format!("{bad} media are") }
+                );
+                session.output.result_with_error(&result, Error::new(Kind::Verify, text).hint(Next::ExportAgain))
+            }
+        }
+    }
+}
