@@ -136,6 +136,17 @@ install_browser() {
     have_browser
 }
 
+# Fetches axe-core, which judges whether everyone can use a page, and names its file; without npm or a registry it is not asked.
+fetch_axe() {
+    local place=$1
+    command -v npm >/dev/null 2>&1 || return 1
+    if [ ! -f "$place/package/axe.min.js" ]; then
+        mkdir -p "$place"
+        (cd "$place" && timeout 120 npm pack --silent axe-core@4 >/dev/null 2>&1 && tar -xzf axe-core-4*.tgz package/axe.min.js) || return 1
+    fi
+    echo "$place/package/axe.min.js"
+}
+
 # A Rust toolchain that is new enough. Never installed by us, but rustup may add a component.
 need_rust() {
     local wanted found

@@ -13,6 +13,11 @@ if ! install_browser; then
     browser=(-- --skip migration::browser)
 fi
 need_rust_components
+if axe=$(fetch_axe "$(realpath -m "${CARGO_TARGET_DIR:-target}")/axe"); then
+    export REGENESIS_AXE=$axe
+else
+    say "axe-core cannot be fetched: roles and labels of the status page are looked at without it"
+fi
 
 # A CI machine may keep what was built between runs; a clean checkout has no folder of its own for it.
 if [ -n "${CI:-}" ] && [ -z "${CARGO_TARGET_DIR:-}" ]; then

@@ -26,7 +26,7 @@ pub(crate) enum ConfigCommand {
     regenesis.toml, else it is the default. The file is looked for as $XDG_CONFIG_HOME/regenesis/regenesis.toml (~/.config), then as \
     /etc/regenesis/regenesis.toml, never in the current directory; --config FILE names another, and --config /dev/null none.\n\n\
     log-format = \"json\"           # a flag of every command\n\n\
-    [swarm]                       # flags of every command that enters a swarm\n\
+    [swarm]                       # flags of every command that fetches or serves\n\
     upload-limit = \"100M\"\n\
     status-addr = \"127.0.0.1:9184\"\n\n\
     [join]                        # flags of one command, which go before the others\n\

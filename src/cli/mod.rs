@@ -334,11 +334,12 @@ pub fn main() -> ExitCode {
     let code = runtime.block_on(async {
         let signals = signals::Signals::install();
         let board = Board::new(program.command.role());
+        let is_story = matches!(program.command, Command::Demo(_));
         let (service, told) = Service::start();
         service.watch(&board);
         let mut session = Session {
             output: output.clone(),
-            progress: board.tap(&service.tap(&progress::sink(globals, &screen))),
+            progress: board.tap(&service.tap(&progress::sink(globals, &screen, is_story))),
             service,
             notifier: OnceLock::new(),
             board,

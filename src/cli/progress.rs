@@ -23,9 +23,9 @@ struct Paper {
 }
 
 impl Paper {
-    fn new(screen: &Screen) -> Self {
+    fn new(screen: &Screen, is_story: bool) -> Self {
         let journal = std::env::var_os("JOURNAL_STREAM").is_some();
-        let stamped = !screen.has_lines() && !io::stderr().is_terminal() && !journal;
+        let stamped = !screen.has_lines() && !io::stderr().is_terminal() && !journal && !is_story;
         Paper { screen: screen.clone(), stamped }
     }
 
@@ -37,9 +37,9 @@ impl Paper {
     }
 }
 
-/// The progress that fits the flags and the terminal.
-pub(crate) fn sink(globals: &Globals, screen: &Screen) -> Progress {
-    let (screen, paper) = (screen.clone(), Paper::new(screen));
+/// The progress that fits the flags and the terminal. A story is read as a whole, and its lines have no times.
+pub(crate) fn sink(globals: &Globals, screen: &Screen, is_story: bool) -> Progress {
+    let (screen, paper) = (screen.clone(), Paper::new(screen, is_story));
     match globals.progress {
         _ if globals.is_quiet() => without_bars(true, paper),
         ProgressStyle::None => without_bars(false, paper),

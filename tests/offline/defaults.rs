@@ -134,6 +134,8 @@ fn config_show_tells_each_value_and_its_source_and_no_secret() {
     }
     // What it says a command takes is what the command takes.
     assert_eq!(show(&["seed"])["values"].as_array().unwrap().iter().filter(|row| row["value"] == "100M").count(), 1);
+    // Who only asks has its own port and no page.
+    assert_eq!(show(&["wait"])["values"].as_array().unwrap().iter().filter(|row| row["value"] == "100M").count(), 0);
     let all = show(&[]);
     assert_eq!(all["files"][0]["is_there"], true);
     assert_eq!(all["values"].as_array().unwrap().len(), 6, "{all}");

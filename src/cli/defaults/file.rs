@@ -10,7 +10,7 @@ use super::{Refusal, SWARM_HEADING, is_called};
 const SETTINGS_MAX: usize = 256;
 /// Values of one key.
 const VALUES_MAX: usize = 256;
-/// The name of the section about flags of every command that enters a swarm.
+/// The name of the section about flags of every command that fetches or serves.
 const SWARM: &str = "swarm";
 
 /// Which commands a key is about.
@@ -18,7 +18,7 @@ const SWARM: &str = "swarm";
 pub(in crate::cli) enum Section {
     /// Flags that every command has.
     All,
-    /// Flags of every command that enters a swarm.
+    /// Flags of every command that fetches or serves.
     Swarm,
     /// One command, by its words.
     Command(Vec<String>),
@@ -29,7 +29,11 @@ impl Section {
     pub(super) fn holds(&self, path: &[String], arg: &Arg) -> bool {
         match self {
             Section::All => arg.is_global_set(),
-            Section::Swarm => arg.get_help_heading() == Some(SWARM_HEADING),
+            // Who only asks how a swarm stands shares neither port nor page with the node that works here.
+            Section::Swarm => {
+                let only_asks = matches!(path.first().map(String::as_str), Some("status" | "wait"));
+                arg.get_help_heading() == Some(SWARM_HEADING) && !only_asks
+            }
             Section::Command(words) => words == path,
         }
     }

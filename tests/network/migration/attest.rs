@@ -14,14 +14,14 @@ use super::{
 use crate::common::{LOOPBACK, Party, Process, Run, SHUFFLE, data, server, unzip};
 
 /// The recorded quartet of a family, each validator with a database of its own whose rows lie in an order of its own.
-struct Quartet {
+pub(super) struct Quartet {
     family: Family,
     numbers: [usize; 4],
     databases: Vec<String>,
 }
 
 impl Quartet {
-    fn new(family: Family, name: &str) -> Self {
+    pub(super) fn new(family: Family, name: &str) -> Self {
         let (world, numbers) = match family {
             Family::V09 => ("v0.9/worlds/quartet", [0, 1, 2, 3]),
             // Number 3 had left the network.
@@ -40,7 +40,7 @@ impl Quartet {
     }
 
     /// Changes something in the old database of a validator.
-    fn tamper(&self, index: usize) {
+    pub(super) fn tamper(&self, index: usize) {
         let sql = match self.family {
             Family::V09 => {
                 "DELETE FROM ds_xfccfd6dcc9592deca57a9d1aee92946f2dae036c9b6b42ec41161aa5.lines WHERE id = \
@@ -52,14 +52,14 @@ impl Quartet {
     }
 
     /// The table that [`Quartet::tamper`] changes.
-    fn tampered(&self) -> &'static str {
+    pub(super) fn tampered(&self) -> &'static str {
         match self.family {
             Family::V09 => ".lines",
             Family::V010 => "ledger.accts",
         }
     }
 
-    fn publish(&self, more: &[&str]) -> (Party, Process, String) {
+    pub(super) fn publish(&self, more: &[&str]) -> (Party, Process, String) {
         let lead = Party::new();
         lead.take_key(self.family, 0, "lead.key");
         let world = if self.family == Family::V09 { "v0.9/worlds/quartet" } else { "v0.10/worlds/quartet" };
@@ -87,10 +87,22 @@ impl Quartet {
 
     /// A validator that joins, with its old database.
     fn join(&self, party: &Party, ticket: &str, index: usize, more: &[&str]) -> Process {
+        self.join_and_stay(party, ticket, index, "5s", more)
+    }
+
+    /// The same, and serves so long when its work is done.
+    pub(super) fn join_and_stay(
+        &self,
+        party: &Party,
+        ticket: &str,
+        index: usize,
+        linger: &str,
+        more: &[&str],
+    ) -> Process {
         party.take_key(self.family, self.numbers[index], "node.key");
         let old = self.old_flags(index);
         let old: Vec<&str> = old.iter().map(String::as_str).collect();
-        let flags = ["--key-file", "node.key", "--timeout", "60s", "--linger", "5s", "--output", "json"];
+        let flags = ["--key-file", "node.key", "--timeout", "60s", "--linger", linger, "--output", "json"];
         party.join_and_stay(ticket, "root", &[&flags[..], &old, more].concat())
     }
 }

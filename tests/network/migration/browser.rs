@@ -4,21 +4,29 @@ use std::{
     collections::VecDeque,
     fs::File,
     io::{BufRead, BufReader, Write},
+    path::Path,
     process::{Child, Command, Stdio},
     sync::mpsc::{Receiver, channel},
     thread,
     time::Duration,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use kwil_formats::formats::Family;
 use nix::{sys::signal::Signal, sys::stat::Mode, unistd::mkfifo};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::{page::Site, resume::large};
+use super::{attest::Quartet, page::Site, resume::large};
 use crate::common::{LOOPBACK, Party, Process};
 
 /// Longer than anything takes on a busy machine; only a hang gets here.
 const LIMIT: Duration = Duration::from_secs(120);
+
+/// Names the directory in which pictures of the page are kept: scripts/screenshots.sh makes those of the README so.
+const PICTURES: &str = "REGENESIS_PICTURES";
+/// Names the file of axe-core, which judges whether everyone can use the page: scripts/test.sh fetches it where it can.
+const AXE: &str = "REGENESIS_AXE";
 
 /// A browser with one page.
 struct Browser {
@@ -102,6 +110,7 @@ impl Browser {
 
     /// Opens the page, to the last of what stands in it.
     fn open(&mut self, site: &Site) {
+        self.look(1280, "light");
         self.call("Page.navigate", json!({"url": format!("http://{}/", site.at)}));
         self.wait_until("the page", |told| told["method"] == "Page.loadEventFired");
     }
@@ -136,11 +145,43 @@ impl Browser {
     fn look(&mut self, width: u32, scheme: &str) -> (bool, String) {
         let size = json!({"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500});
         self.call("Emulation.setDeviceMetricsOverride", size);
-        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme}]});
+        // Nothing is caught on its way.
+        let features = json!({"features": [{"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"}]});
         self.call("Emulation.setEmulatedMedia", features);
         let fits = self.eval("document.documentElement.scrollWidth <= innerWidth");
         let back = self.eval("getComputedStyle(document.body).backgroundColor");
         (fits == true, back.as_str().unwrap().to_owned())
+    }
+}
+
+impl Browser {
+    /// How the page looks on such a screen, as a picture, which is kept where somebody asks for pictures.
+    #[track_caller]
+    fn picture(&mut self, name: &str, width: u32, scheme: &str) {
+        self.look(width, scheme);
+        let height = self.eval("Math.min(document.documentElement.scrollHeight, 1200)").as_u64().unwrap();
+        let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
+        let params = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
+        let taken = self.call("Page.captureScreenshot", params);
+        let png = STANDARD.decode(taken["data"].as_str().unwrap()).unwrap();
+        // A PNG begins with its signature and the chunk of its size.
+        let number = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+        assert_eq!((&png[1..4], number(16), u64::from(number(20))), (&b"PNG"[..], width, height));
+        if let Some(directory) = std::env::var_os(PICTURES) {
+            std::fs::write(Path::new(&directory).join(format!("{name}.png")), png).unwrap();
+        }
+    }
+
+    /// What axe-core finds in the page that keeps somebody from using it; nothing where axe-core is not at hand.
+    #[track_caller]
+    fn is_for_everyone(&mut self) {
+        let Some(axe) = std::env::var_os(AXE) else { return };
+        self.eval(&format!("{}; typeof axe", std::fs::read_to_string(axe).unwrap()));
+        let found = self.eval(
+            "axe.run().then(done => done.violations.map(v => v.id + ': ' + v.nodes.map(n => n.target + ' ' + n.failureSummary).join('; ')))",
+        );
+        assert_eq!(found, json!([]));
     }
 }
 
@@ -152,7 +193,8 @@ impl Drop for Browser {
 }
 
 fn fetch(party: &Party, ticket: &str, at: &str) -> (Process, Site) {
-    let flags = ["fetch", ticket, "--dir", "into", "--linger", "1h", "--status-addr", at];
+    // On a line on which it takes some seconds, so that there is something to see.
+    let flags = ["fetch", ticket, "--dir", "into", "--linger", "1h", "--status-addr", at, "--download-limit", "200M"];
     let fetch = party.spawn(&[&flags[..], &LOOPBACK, &["--state-dir", "state"]].concat());
     let site = Site::of(&fetch);
     (fetch, site)
@@ -171,7 +213,13 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
     let bar = "Number(document.getElementById('own-bar').getAttribute('aria-valuenow'))";
     assert_eq!(browser.eval(bar), 0);
     publish.signal(Signal::SIGCONT);
-    browser.wait_for(&format!("{bar} > 0"));
+    browser.wait_for(&format!("{bar} > 30"));
+    // As it stands in the middle, where it is not over already.
+    publish.signal(Signal::SIGSTOP);
+    browser.picture("fetch-light", 1000, "light");
+    browser.picture("fetch-phone", 390, "dark");
+    browser.is_for_everyone();
+    publish.signal(Signal::SIGCONT);
     browser.wait_for(&format!("{bar} === 100"));
     browser.wait_for("document.querySelectorAll('#members tr').length === 1");
     browser.wait_for("document.querySelectorAll('#map span').length > 100");
@@ -218,5 +266,40 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
     browser.wait_for("document.getElementById('live').textContent === 'live'");
     browser.wait_for("document.querySelector('#members td')?.textContent.startsWith('peer ')");
     process.stop(Signal::SIGTERM);
+    publish.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn a_page_shows_who_holds_another_state_and_when_enough_are_ready() {
+    let quartet = Quartet::new(Family::V010, "page");
+    quartet.tamper(2);
+    let (_lead, publish, ticket) = quartet.publish(&["--status-addr", "127.0.0.1:0"]);
+    let site = Site::of(&publish);
+    let mut browser = Browser::start();
+    browser.open(&site);
+    browser.wait_for("document.getElementById('live')?.textContent === 'live'");
+    let stay = |party: &Party, index| quartet.join_and_stay(party, &ticket, index, "1h", &["--wait", "quorum"]);
+    let parties = [(); 4].map(|()| Party::new());
+    let dissenter = stay(&parties[3], 2);
+    let first = [stay(&parties[0], 1), stay(&parties[1], 3)];
+    let dissenter = dissenter.finish();
+    assert_eq!(dissenter.code, 3, "{dissenter:?}");
+    browser.wait_for(&format!(
+        "document.querySelector('#voices .dissents')?.textContent.includes('{}')",
+        quartet.tampered()
+    ));
+    browser.wait_for("document.querySelectorAll('#seats .yes').length === 2");
+    browser.picture("dissent-light", 1000, "light");
+    browser.is_for_everyone();
+    let last = stay(&parties[2], 0);
+    browser.wait_for("document.querySelectorAll('#seats .yes').length === 3");
+    browser.wait_for("Number(document.getElementById('ready-bar').getAttribute('aria-valuenow')) === 75");
+    browser.wait_for("state.readiness.quorum === true");
+    browser.picture("quorum-dark", 1000, "dark");
+    browser.is_for_everyone();
+    for process in first.into_iter().chain([last]) {
+        process.wait_for("its end", |stdout, _| stdout.contains("\"root\"").then_some(()));
+        process.stop(Signal::SIGTERM).done();
+    }
     publish.stop(Signal::SIGTERM).done();
 }
