@@ -3,8 +3,10 @@
 mod export;
 mod import;
 mod join;
+mod label;
 mod media;
 mod missing;
+mod restore;
 mod statements;
 mod taking;
 #[cfg(test)]
@@ -16,6 +18,7 @@ pub use self::{
     export::{Ask, ExportOptions, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts, export},
     import::{ImportOptions, Imported, import},
     join::JoinMedia,
+    label::{Sheet, SheetVolume, sheet},
     media::MediumReport,
     missing::{Missing, missing, read_missing},
     statements::{Carried, Source, Taken, carry},

@@ -18,8 +18,8 @@ mod tests;
 
 pub use index::{DataFile, Index, IndexError, OtherVolume, SetId, label};
 pub use medium::{Medium, open_regular};
-pub use read::{ReadChunks, Trouble, Volume};
-pub use write::{Paper, VolumeWriter, Written, begun};
+pub use read::{ReadChunks, ShardReader, Trouble, Volume};
+pub use write::{Paper, ShardWriter, VolumeWriter, Written, begun};
 
 /// The index's name on a volume.
 pub const INDEX_NAME: &str = "index.bin";
@@ -35,10 +35,17 @@ pub const EVIDENCE_NAMES: [&str; 3] = ["issue.bin", "twofaced.bin", "revoked.bin
 pub const SHA256_LIST_NAME: &str = "sha256.txt";
 /// BLAKE3 of every other file of the volume, as b3sum writes and checks it.
 pub const BLAKE3_LIST_NAME: &str = "b3sum.txt";
+/// What a volume with parity says of itself and of its set, beside its index.
+pub const PARITY_NAME: &str = "parity.bin";
 /// The name of a plan of a volume that is not complete.
 const PLAN_NAME: &str = "index.new";
 
 /// The name of a volume's data file with that number, in eight characters and three: also the oldest FAT keeps it as it is.
 pub fn data_name(number: usize) -> String {
     format!("data{number:04}.bin")
+}
+
+/// The name of a file with shards of parity.
+pub fn shards_name(number: usize) -> String {
+    format!("pari{number:04}.bin")
 }

@@ -3,9 +3,14 @@
 use std::{fs::File, os::unix::fs::FileExt};
 
 pub use super::medium::Trouble;
-use super::{INDEX_COPY_NAME, INDEX_NAME, Index, Medium, data_name, index::DataFile};
+use super::{
+    INDEX_COPY_NAME, INDEX_NAME, Index, Medium, PARITY_NAME, data_name,
+    index::DataFile,
+    parity::{ParityIndex, ShardFiles},
+    shards_name,
+};
 use crate::{
-    base::{Error, Result, limits, task::CancellationToken},
+    base::{Context, Error, Result, limits, task::CancellationToken},
     store::Contents,
 };
 
@@ -58,6 +63,23 @@ impl Volume {
     /// The medium.
     pub fn medium(&self) -> &Medium {
         &self.medium
+    }
+
+    /// What the volume says of its parity; `None` where it has none.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn parity(&self) -> Result<Option<ParityIndex>, Trouble> {
+        let bytes = self.medium.read(PARITY_NAME, limits::PARITY_INDEX_SIZE_BYTES_MAX)?;
+        let decode = |bytes: Vec<u8>| ParityIndex::decode(&bytes).map_err(|e| Trouble(format!("{PARITY_NAME}: {e}")));
+        bytes.map(decode).transpose()
+    }
+
+    /// The volume's files of shards, as far as they are there.
+    pub fn shards(&self, files: ShardFiles) -> ShardReader {
+        let open =
+            (0..files.sizes().len()).map(|number| self.medium.file(&shards_name(number)).ok().flatten()).collect();
+        ShardReader { files, open }
     }
 
     /// Reads the chunks that are wanted, in the order in which they lie there; `contents` says how long each one is, and
@@ -140,4 +162,23 @@ fn require_length(file: &File, size_bytes: u64, name: &str) -> Result<Option<Tou
         return Err(Trouble(format!("{name} has {} bytes, not {size_bytes} as its index says", data.len())));
     }
     Ok(data.modified().ok())
+}
+
+/// The shards of a volume with parity, as they are found: nothing is proved.
+#[derive(Debug)]
+pub struct ShardReader {
+    files: ShardFiles,
+    open: Vec<Option<File>>,
+}
+
+impl ShardReader {
+    /// Fills `into` with the bytes from `at` on of the shard of a stripe.
+    ///
+    /// # Errors
+    /// When they are not there, or cannot be read.
+    pub fn read(&self, stripe: u32, at: usize, into: &mut [u8]) -> Result<()> {
+        let there = self.files.place(stripe).and_then(|(file, offset)| Some((self.open.get(file)?.as_ref()?, offset)));
+        let (file, offset) = there.ok_or_else(|| Error::failed("a file of shards is missing"))?;
+        file.read_exact_at(into, offset + at as u64).or_failed(|| "a shard cannot be read")
+    }
 }

@@ -1,6 +1,8 @@
 //! Makes a volume: data files first, each under its final name only when it is whole, synced and read back; its index last.
 //! An interrupted one goes on: what is there already is proved chunk by chunk and kept.
 
+mod shards;
+
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
@@ -20,6 +22,8 @@ use crate::{
     manifest::chunk_id,
     store::Store,
 };
+
+pub use shards::ShardWriter;
 
 const READ_BACK_BYTES: usize = 1 << 20;
 
@@ -125,17 +129,29 @@ impl VolumeWriter<'_> {
     /// When the medium is full, cannot be written, or does not give back what was written; when a chunk is not what was signed.
     /// What was written stays and is kept by the next run.
     pub fn write(&self) -> Result<Written> {
-        let index = self.index.to_bytes();
-        durable::write_on_medium(&self.path(PLAN_NAME), &index).map_err(|e| self.explain(e))?;
+        self.begin()?;
         let (mut written, mut lists) = (Written::default(), Lists::default());
         for (number, file) in self.index.files.iter().enumerate() {
             let sums = self.write_data(&data_name(number), file, &mut written)?;
             lists.add(&data_name(number), sums);
         }
+        self.finish(lists, &[])?;
+        Ok(written)
+    }
+
+    /// Says on the medium what it is to become.
+    fn begin(&self) -> Result<()> {
+        durable::write_on_medium(&self.path(PLAN_NAME), &self.index.to_bytes()).map_err(|e| self.explain(e))
+    }
+
+    /// Writes all but the data, whose hashes are in `lists`, with these papers more; then it is a volume.
+    fn finish(&self, mut lists: Lists, more: &[Paper]) -> Result<()> {
+        let index = self.index.to_bytes();
         let copies = [INDEX_COPY_NAME, INDEX_NAME];
-        self.papers.iter().for_each(|paper| lists.add(&paper.name, Sums::of(&paper.bytes)));
+        let papers = || self.papers.iter().chain(more);
+        papers().for_each(|paper| lists.add(&paper.name, Sums::of(&paper.bytes)));
         copies.iter().for_each(|name| lists.add(name, Sums::of(&index)));
-        let papers = self.papers.iter().map(|paper| (paper.name.as_str(), paper.bytes.as_slice()));
+        let papers = papers().map(|paper| (paper.name.as_str(), paper.bytes.as_slice()));
         let small = papers.chain([
             (SHA256_LIST_NAME, lists.sha256.as_bytes()),
             (BLAKE3_LIST_NAME, lists.blake3.as_bytes()),
@@ -149,8 +165,7 @@ impl VolumeWriter<'_> {
         let path = self.path(PLAN_NAME);
         self.read_back(&open_for_reading(&path)?, &path, &blake3::hash(&index))?;
         // From now on it is a volume.
-        durable::rename(&path, &self.path(INDEX_NAME)).map_err(|e| self.explain(e))?;
-        Ok(written)
+        durable::rename(&path, &self.path(INDEX_NAME)).map_err(|e| self.explain(e))
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -1,5 +1,6 @@
 //! `bundle`: a migration on removable media, for places where no wire goes, and the small way back.
 
+mod label;
 mod missing;
 mod statements;
 
@@ -38,6 +39,8 @@ pub(crate) enum BundleCommand {
     Import(ImportArgs),
     /// Read every byte of media and compare it with what was signed
     Verify(VerifyArgs),
+    /// Print a sheet for the courier: which volume holds what, the six words, and what is done at the other end
+    Label(label::LabelArgs),
     /// Write what a directory lacks: as a small file, as lines to type or read out, or as a code to photograph
     Missing(missing::MissingArgs),
     /// Carry what validators have signed out of a directory and into one, so that it is known where nobody hears the others
@@ -64,6 +67,10 @@ pub(crate) struct ExportArgs {
     /// Bytes that one volume may take, such as 64G [default: what is free]
     #[arg(long, value_name = "SIZE")]
     volume_size: Option<Size>,
+    /// Make the last K directories volumes with parity: any K of all volumes may then be lost, broken or late. All media have to be
+    /// mounted at the same time
+    #[arg(long, value_name = "K", default_value_t = 0, hide_default_value = true)]
+    parity: usize,
     /// Write only what this list lacks, which `bundle missing` made on the other side: a file, or its lines as they were typed; - reads
     /// it from stdin
     #[arg(long, value_name = "FILE")]
@@ -137,6 +144,7 @@ impl BundleCommand {
             BundleCommand::Export(args) => args.run(session).await,
             BundleCommand::Import(args) => args.run(session).await,
             BundleCommand::Verify(args) => args.run(session).await,
+            BundleCommand::Label(args) => args.run(session),
             BundleCommand::Missing(args) => args.run(session),
             BundleCommand::Statements(args) => args.run(session),
         }
@@ -148,6 +156,7 @@ impl ExportArgs {
         let missing = self.missing_from.map(|path| read_list(&path)).transpose()?;
         let options = ExportOptions {
             missing,
+            parity: self.parity,
             directory: self.dir,
             to: self.to,
             volume_bytes: self.volume_size.map(|size| size.0),

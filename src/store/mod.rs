@@ -305,6 +305,33 @@ impl Store {
         })
     }
 
+    /// Fills `into` with bytes of a chunk from `at` on. The chunk is made sure of when its first bytes are read, as
+    /// [`Store::read_into`] does it; `scratch` is used for that.
+    ///
+    /// # Errors
+    /// As [`Store::read_into`].
+    pub fn read_part(
+        &self,
+        chunk: u32,
+        at: usize,
+        into: &mut [u8],
+        scratch: &mut Vec<u8>,
+    ) -> std::result::Result<(), ReadError> {
+        let len = self.contents.chunk_len(chunk);
+        let beyond = || ReadError::Chunk(Error::failed(format!("chunk {chunk} has {len} bytes")));
+        if at == 0 {
+            self.read_into(chunk, scratch)?;
+            into.copy_from_slice(scratch.get(..into.len()).ok_or_else(beyond)?);
+            return Ok(());
+        }
+        let located = self.contents.locate(chunk).and_then(|(a, index)| Some((a, index, self.slots.get(a)?)));
+        let Some((artifact, index, slot)) = located.filter(|_| at + into.len() <= len) else { return Err(beyond()) };
+        let offset = self.contents.files()[artifact].layout.offset(index) + at as u64;
+        let read = slot.disk.read_at(into, offset);
+        self.notice_change(slot, artifact)?;
+        read.or_failed(|| format!("cannot read {}", slot.final_path.display())).map_err(ReadError::Chunk)
+    }
+
     /// Looks whether a complete file was touched since it was last looked at: then every chunk of it is in doubt.
     fn notice_change(&self, slot: &Slot, artifact: usize) -> std::result::Result<(), ReadError> {
         let mut sealed = slot.sealed();

@@ -278,6 +278,26 @@ fn complete_files_are_checked_chunk_by_chunk_as_they_are_read() {
 }
 
 #[test]
+fn a_chunk_is_read_in_parts_and_made_sure_of_at_its_beginning() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &f.snapshot).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
+    let (chunk, mut scratch) = (f.chunk(1), Vec::new());
+    let mut read = |at: usize, len: usize| {
+        let mut part = vec![0; len];
+        store.read_part(1, at, &mut part, &mut scratch).map(|()| part)
+    };
+    for (at, len) in [(0, 100), (100, 1000), (chunk.len() - 1, 1), (0, chunk.len())] {
+        assert_eq!(read(at, len).unwrap(), chunk[at..at + len]);
+    }
+    assert!(read(0, chunk.len() + 1).is_err() && read(chunk.len() - 1, 2).is_err());
+    write_at(&f.dir.path().join("snapshot.sql.gz"), 500, &[chunk[500] ^ 1]);
+    store.doubt(1);
+    assert!(matches!(read(0, 10), Err(ReadError::Chunk(_))));
+}
+
+#[test]
 fn a_planted_link_is_not_written_through() {
     let f = Fixture::new();
     let victim = f.dir.path().join("victim");

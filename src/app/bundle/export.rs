@@ -1,5 +1,7 @@
 //! A directory onto media: what is there of it, checked chunk by chunk while it is read.
 
+mod parity;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -30,6 +32,7 @@ use crate::{
     bundle::{
         self, CERTIFICATE_NAME, EVIDENCE_NAMES, Index, OtherVolume, Paper, STATEMENTS_NAME, SetId, VolumeWriter,
         Written, label,
+        parity::ShardFiles,
         plan::{self, DATA_FILE_SIZE_BYTES_MAX, Room},
     },
     manifest::{
@@ -54,6 +57,8 @@ pub struct ExportOptions {
     pub to: Vec<PathBuf>,
     /// Bytes that a volume may take; `None`: what is free.
     pub volume_bytes: Option<u64>,
+    /// So many of the directories, the last ones, become volumes with parity; as many of all may be lost then.
+    pub parity: usize,
     /// Only what this list names of what is missing on the other side: its name and its bytes.
     pub missing: Option<(String, Vec<u8>)>,
     /// The swarm's secret goes with it: whoever holds the medium may enter the swarm.
@@ -117,6 +122,8 @@ pub struct ExportedVolume {
     pub bytes: u64,
     /// Bytes that earlier runs had written.
     pub kept_bytes: u64,
+    /// It holds parity, and no chunks.
+    pub parity: bool,
 }
 
 /// What became of an export.
@@ -187,8 +194,20 @@ pub fn export(
         progress,
         cancel,
     };
-    let (planned, unused, left) = exporting.plan(&present)?;
+    let (planned, unused, left, parity) = match options.parity {
+        0 => {
+            let (planned, unused, left) = exporting.plan(&present)?;
+            (planned, unused, left, None)
+        }
+        count => {
+            let (planned, parity) = exporting.plan_with_parity(&present, count)?;
+            (planned, Vec::new(), ChunkSet::empty(present.len()), Some(parity))
+        }
+    };
     let mut exported = exporting.write_all(&planned)?;
+    if let Some(parity) = parity {
+        exported.extend(exporting.write_parity(&parity)?);
+    }
     let left = match ask {
         Some(ask) if !left.is_empty() => exporting.ask_for_more(left, ask, &mut exported)?,
         _ => left,
@@ -274,6 +293,9 @@ fn carried(options: &ExportOptions, manifest: &VerifiedManifest) -> Result<Vec<P
     Ok(papers)
 }
 
+/// A medium's directory, and the index of what was begun there and whether that is complete.
+type Place = (PathBuf, Option<(Index, bool)>);
+
 /// A volume that is to be written.
 struct Planned {
     directory: PathBuf,
@@ -307,21 +329,14 @@ impl Exporting<'_> {
     fn plan(&mut self, present: &ChunkSet) -> Result<(Vec<Planned>, Vec<PathBuf>, ChunkSet)> {
         let mut left = present.clone();
         let (mut planned, mut free) = (Vec::new(), Vec::new());
-        let mut places = BTreeSet::new();
-        for directory in &self.options.to {
-            durable::create_directory(directory, 0o755)?;
-            let place = fs::canonicalize(directory).or_failed(|| format!("cannot look at {}", directory.display()))?;
-            if !places.insert(place) {
-                return Err(Error::usage(format!("{} is named twice", directory.display()))
-                    .hint("each volume needs a directory of its own"));
-            }
-            match bundle::begun(directory)? {
+        for (directory, begun) in self.directories()? {
+            match begun {
                 Some((index, complete)) => {
-                    self.adopt(directory, &index)?;
+                    self.adopt(&directory, &index)?;
                     left.remove_all(&index.chunks(present.len()));
-                    planned.push(Planned { directory: directory.clone(), index, complete });
+                    planned.push(Planned { directory, index, complete });
                 }
-                None => free.push(directory.clone()),
+                None => free.push(directory),
             }
         }
         let rooms = free.iter().map(|directory| self.room(directory, present)).collect::<Result<Vec<_>>>()?;
@@ -336,6 +351,21 @@ impl Exporting<'_> {
         }
         planned.extend(self.begin(new)?);
         Ok((planned, unused, left))
+    }
+
+    /// The directories of the media, which are made where they are not there, and what was begun in each.
+    fn directories(&self) -> Result<Vec<Place>> {
+        let mut places = BTreeSet::new();
+        let open = |directory: &PathBuf| {
+            durable::create_directory(directory, 0o755)?;
+            let place = fs::canonicalize(directory).or_failed(|| format!("cannot look at {}", directory.display()))?;
+            if !places.insert(place) {
+                return Err(Error::usage(format!("{} is named twice", directory.display()))
+                    .hint("each volume needs a directory of its own"));
+            }
+            Ok((directory.clone(), bundle::begun(directory)?))
+        };
+        self.options.to.iter().map(open).collect()
     }
 
     /// Takes a volume of an earlier run into this one's set.
@@ -370,14 +400,7 @@ impl Exporting<'_> {
 
     /// The indexes of new volumes, each of which names all others.
     fn begin(&mut self, new: Vec<(PathBuf, ChunkSet)>) -> Result<Vec<Planned>> {
-        let set = match self.set {
-            Some(set) => set,
-            None => {
-                let mut set = SetId::default();
-                rand::rngs::OsRng.try_fill_bytes(&mut set).or_failed(|| "the system gives no randomness")?;
-                *self.set.insert(set)
-            }
-        };
+        self.new_set()?;
         let mut numbered = Vec::new();
         for (directory, chunks) in new {
             // One that an earlier run planned and did not begin keeps its number.
@@ -392,20 +415,32 @@ impl Exporting<'_> {
             self.volumes.sort_by_key(|v| v.number);
             numbered.push((directory, chunks, number));
         }
-        Ok(numbered
-            .into_iter()
-            .map(|(directory, chunks, number)| Planned {
-                directory,
-                index: Index {
-                    manifest_id: self.signed.id(),
-                    set,
-                    number,
-                    files: plan::files(self.store.contents(), &chunks, DATA_FILE_SIZE_BYTES_MAX),
-                    others: self.volumes.iter().filter(|v| v.number != number).cloned().collect(),
-                },
-                complete: false,
-            })
-            .collect())
+        let index = |number| self.volumes.iter().find(|v| v.number == number).map(|volume| self.index_of(volume));
+        let planned = |(directory, _, number)| Some(Planned { directory, index: index(number)?, complete: false });
+        Ok(numbered.into_iter().filter_map(planned).collect())
+    }
+
+    /// The set has an id, if it had none.
+    fn new_set(&mut self) -> Result<()> {
+        if self.set.is_none() {
+            let mut set = SetId::default();
+            rand::rngs::OsRng.try_fill_bytes(&mut set).or_failed(|| "the system gives no randomness")?;
+            self.set = Some(set);
+        }
+        Ok(())
+    }
+
+    /// The index of a volume that is planned.
+    fn index_of(&self, volume: &OtherVolume) -> Index {
+        let mut chunks = ChunkSet::empty(self.count());
+        volume.chunks.iter().cloned().for_each(|range| chunks.insert_range(range));
+        Index {
+            manifest_id: self.signed.id(),
+            set: self.set.unwrap_or_default(),
+            number: volume.number,
+            files: plan::files(self.store.contents(), &chunks, DATA_FILE_SIZE_BYTES_MAX),
+            others: self.volumes.iter().filter(|v| v.number != volume.number).cloned().collect(),
+        }
     }
 
     /// What a medium has room for beside what is no data.
@@ -449,7 +484,7 @@ impl Exporting<'_> {
         let written = if *complete {
             Written { written_bytes: 0, kept_bytes: index.size_bytes() }
         } else {
-            let papers: Vec<Paper> = self.carried.iter().cloned().chain((self.words)(&self.facts(index))).collect();
+            let papers = self.papers_of(index, None);
             let told = |bytes| {
                 let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
                 self.progress.bytes("export", done, Some(total), "");
@@ -469,7 +504,20 @@ impl Exporting<'_> {
             chunks: index.chunks(self.count()).count(),
             bytes: index.size_bytes(),
             kept_bytes: written.kept_bytes,
+            parity: false,
         })
+    }
+
+    /// The small files of a volume, which has these files of parity.
+    fn papers_of(&self, index: &Index, parity: Option<&ShardFiles>) -> Vec<Paper> {
+        let mut facts = self.facts(index);
+        let shards = 0..parity.map_or(0, |files| files.sizes().len());
+        facts.files.extend(shards.map(|number| FileFacts {
+            name: bundle::shards_name(number),
+            artifact: "the parity of all volumes, with which some of them may be lost".to_owned(),
+            bytes: None,
+        }));
+        self.carried.iter().cloned().chain((self.words)(&facts)).collect()
     }
 
     fn facts(&self, index: &Index) -> VolumeFacts {

@@ -67,8 +67,12 @@ pub struct Imported {
     pub resumed_chunks: u32,
     /// Bytes that are still lacking.
     pub lacking_bytes: u64,
-    /// Labels of the volumes that hold what is lacking.
+    /// Chunks that were made from parity.
+    pub restored_chunks: u32,
+    /// Labels of the volumes that complete it.
     pub needed: Vec<String>,
+    /// So many of those suffice, whichever they are; `None`: all are needed.
+    pub needed_any: Option<usize>,
     /// Chunks that are lacking and on no volume that is known.
     pub unknown_chunks: u32,
     /// The media, as they were given.
@@ -111,11 +115,15 @@ pub async fn import(options: ImportOptions, progress: &Progress, cancel: &Cancel
     let (sender, outcomes) = mpsc::channel::<Outcome>(256);
     let writer = Writer::start(opened, sender)?;
     let mut taking = Taking::new(&store, &writer, outcomes, have, progress);
-    let read = tokio::task::block_in_place(|| media.seen.iter_mut().try_for_each(|seen| taking.medium(seen, cancel)));
+    let read = tokio::task::block_in_place(|| {
+        media.seen.iter_mut().try_for_each(|seen| taking.medium(seen, cancel))?;
+        media.restore(&mut taking, progress, cancel)
+    });
     progress.done("import");
     let have = taking.have.clone();
     drop(taking);
     let complete = read.is_ok() && have.is_full();
+    let restored_chunks = read.as_ref().copied().unwrap_or_default();
     match complete {
         true => finish(checked, writer, progress, cancel).await?,
         false => {
@@ -124,7 +132,7 @@ pub async fn import(options: ImportOptions, progress: &Progress, cancel: &Cancel
             ended.and(read.map(drop))?;
         }
     }
-    let (needed, unknown_chunks) = media.still_needed(&have);
+    let needed = media.still_needed(&have);
     let artifact = |name| {
         let name = node::artifact_name(name, manifest.manifest().network.family, false);
         complete.then(|| directory.join(name))
@@ -140,8 +148,10 @@ pub async fn import(options: ImportOptions, progress: &Progress, cancel: &Cancel
         have_chunks: have.count(),
         resumed_chunks,
         lacking_bytes: lacking.map(|chunk| store.contents().chunk_len(chunk) as u64).sum(),
-        needed,
-        unknown_chunks,
+        restored_chunks,
+        needed_any: needed.any,
+        needed: needed.labels,
+        unknown_chunks: needed.unknown,
         media: media.seen.into_iter().map(|seen| seen.report).collect(),
         genesis: artifact(ArtifactName::Genesis),
         snapshot: artifact(ArtifactName::Snapshot),

@@ -95,7 +95,11 @@ impl JoinMedia {
         let (sender, outcomes) = mpsc::channel::<Outcome>(256);
         let writer = Writer::start(opened, sender)?;
         let mut taking = Taking::new(&store, &writer, outcomes, have, progress);
-        let read = media.seen.iter_mut().try_for_each(|seen| taking.medium(seen, cancel));
+        let read = media
+            .seen
+            .iter_mut()
+            .try_for_each(|seen| taking.medium(seen, cancel))
+            .and_then(|()| media.restore(&mut taking, progress, cancel));
         progress.done("import");
         let have = taking.have.clone();
         drop(taking);
@@ -106,9 +110,11 @@ impl JoinMedia {
         }
         let lacking = (0..have.len()).filter(|chunk| !have.contains(*chunk));
         let bytes = text::bytes(lacking.map(|chunk| store.contents().chunk_len(chunk) as u64).sum());
-        let needed = match media.still_needed(&have).0.as_slice() {
-            [] => String::new(),
-            needed => format!("; still needed are the volumes {}", needed.join(", ")),
+        let needed = media.still_needed(&have);
+        let needed = match (needed.labels.as_slice(), needed.any) {
+            ([], _) => String::new(),
+            (labels, None) => format!("; still needed are the volumes {}", labels.join(", ")),
+            (labels, Some(any)) => format!("; still needed are any {any} of the volumes {}", labels.join(", ")),
         };
         Err(Error::new(Kind::GaveUp, format!("the media lack {bytes}{needed}")).hint(Next::JoinWithMoreMedia))
     }

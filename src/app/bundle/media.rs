@@ -1,14 +1,17 @@
 //! The media of one command: what each says of itself, which manifest is meant, what validators said on them, and what they lack.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
 };
 
 use kwil_formats::formats::{GENESIS_FILE_NAME, key::PublicKey};
 use serde::Serialize;
 
-use super::lead_itself;
+use super::{
+    lead_itself,
+    restore::{ParitySet, StillNeeded},
+};
 use crate::{
     app::{
         fetch::{Signed, read_manifest},
@@ -89,6 +92,8 @@ pub(super) struct Media {
     pub(super) signed: Signed,
     /// Somebody's word was given for the manifest.
     pub(super) trusted: bool,
+    /// The sets whose parity was used.
+    pub(super) sets: Vec<ParitySet>,
 }
 
 impl Media {
@@ -106,7 +111,7 @@ impl Media {
         let manifest = choose(directory, trust, &seen, state)?;
         take_evidence(&seen, &manifest, state)?;
         let genesis = genesis_of(directory, &seen, &manifest)?;
-        Ok(Media { seen, signed: Signed::of(manifest, genesis)?, trusted: trust.is_some() })
+        Ok(Media { seen, signed: Signed::of(manifest, genesis)?, trusted: trust.is_some(), sets: Vec::new() })
     }
 
     /// Keeps what is not chunks in the directory that is filled: manifest, genesis, what validators said. Says of each medium whether it is
@@ -119,35 +124,54 @@ impl Media {
         progress: &Progress,
     ) -> Result<()> {
         self.signed.keep(directory)?;
-        let manifest = &self.signed.manifest;
-        self.seen.iter_mut().for_each(|seen| seen.judge(manifest, contents, progress));
-        keep_statements(&self.seen, manifest, directory, private)
+        self.judge(contents, progress);
+        keep_statements(&self.seen, &self.signed.manifest, directory, private)
     }
 
-    /// Labels of the volumes that hold what is lacking, and how many chunks no known volume holds. What was read now and gave
-    /// nothing is no help.
-    pub(super) fn still_needed(&self, have: &ChunkSet) -> (Vec<String>, u32) {
+    /// Says of each medium whether it is used.
+    pub(super) fn judge(&mut self, contents: &Contents, progress: &Progress) {
+        let manifest = &self.signed.manifest;
+        self.seen.iter_mut().for_each(|seen| seen.judge(manifest, contents, progress));
+    }
+
+    /// Which volumes complete what is there. What was read now and gave nothing is no help.
+    pub(super) fn still_needed(&self, have: &ChunkSet) -> StillNeeded {
         let chain_id = &self.signed.manifest.manifest().network.new_chain_id;
         let mut lacking = ChunkSet::full(have.len());
         lacking.remove_all(have);
+        let mut unknown = lacking.clone();
+        let (known_sets, mut needed) = self.needed_with_parity(have, &mut unknown);
         let used =
             || self.seen.iter().filter(|seen| seen.report.refused.is_none()).filter_map(|seen| seen.volume.as_ref());
         let is_here = |set: &SetId, number: u32| used().any(|v| v.index.set == *set && v.index.number == number);
-        let mut unknown = lacking.clone();
-        let mut needed: BTreeMap<(SetId, u32), String> = BTreeMap::new();
-        for Index { set, others, .. } in used().map(|volume| &volume.index) {
+        let (mut with_data, mut with_parity) = (BTreeMap::new(), BTreeMap::new());
+        for Index { set, others, .. } in used().map(|v| &v.index).filter(|index| !known_sets.contains(&index.set)) {
             for other in others.iter().filter(|other| !is_here(set, other.number)) {
+                let label = || label(chain_id, set, other.number);
+                if other.chunks.is_empty() {
+                    with_parity.insert((*set, other.number), label());
+                }
                 let mut helps = false;
                 for chunk in other.chunks.iter().cloned().flatten().filter(|chunk| lacking.contains(*chunk)) {
                     helps = true;
                     unknown.remove(chunk);
                 }
                 if helps {
-                    needed.insert((*set, other.number), label(chain_id, set, other.number));
+                    with_data.insert((*set, other.number), label());
                 }
             }
         }
-        (needed.into_values().collect(), unknown.count())
+        // Volumes with parity do as well, each for one of those with data, where nothing else is lacking.
+        let sets: BTreeSet<SetId> = with_data.keys().map(|(set, _)| *set).collect();
+        if needed.labels.is_empty() && sets.len() == 1 && unknown.is_empty() {
+            with_parity.retain(|(set, _), _| sets.contains(set));
+            needed.any = (!with_parity.is_empty()).then_some(with_data.len());
+            needed.labels = with_data.into_values().chain(with_parity.into_values()).collect();
+        } else {
+            needed.any = needed.any.filter(|_| with_data.is_empty());
+            needed.labels.extend(with_data.into_values());
+        }
+        StillNeeded { unknown: unknown.count(), ..needed }
     }
 }
 

@@ -89,6 +89,11 @@ impl<'a> Taking<'a> {
         Ok(())
     }
 
+    /// Where the chunks go.
+    pub(super) fn store(&self) -> Arc<Store> {
+        self.store.clone()
+    }
+
     /// Begins with another medium.
     pub(in crate::app) fn begin(&mut self, chunk_count: u32) {
         self.tried = ChunkSet::empty(chunk_count);

@@ -21,10 +21,12 @@ use crate::{
 const COLUMNS: u16 = 80;
 
 #[derive(Debug, Args)]
-#[command(after_help = "Whoever has the chunks gives it to `regenesis bundle export --missing-from`.\n\n\
+#[command(
+    after_help = "Whoever has the chunks gives it to `regenesis bundle export --missing-from FILE --dir DIR --to MEDIUM`.\n\n\
     Examples:\n  regenesis bundle missing --dir ./new -o missing.bin\n  \
     regenesis bundle missing --dir ./new\n  \
-    regenesis bundle missing --dir ./new --svg -o missing.svg")]
+    regenesis bundle missing --dir ./new --svg -o missing.svg"
+)]
 pub(crate) struct MissingArgs {
     /// The directory that is incomplete
     #[arg(long, value_name = "DIR")]

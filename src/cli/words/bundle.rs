@@ -135,7 +135,13 @@ impl fmt::Display for ExportResult {
                 0 => String::new(),
                 kept => format!(" ({} were there)", text::bytes(kept)),
             };
-            writeln!(f, "  {}  {}{kept} at {}", volume.label, text::bytes(volume.bytes), volume.directory.display())?;
+            let what = if volume.parity { " of parity" } else { "" };
+            let at = volume.directory.display();
+            writeln!(f, "  {}  {}{what}{kept} at {at}", volume.label, text::bytes(volume.bytes))?;
+        }
+        match exported.volumes.iter().filter(|volume| volume.parity).count() {
+            0 => {}
+            parity => writeln!(f, "  any {parity} of these {volumes} may be lost, broken or late")?,
         }
         for unused in &exported.unused {
             writeln!(f, "  not needed: {}", unused.display())?;
@@ -164,11 +170,12 @@ impl ImportResult {
             return None;
         }
         let lacks = text::bytes(imported.lacking_bytes);
+        let any = imported.needed_any.map_or_else(String::new, |any| format!("any {any} of "));
         let words = match (imported.needed.as_slice(), imported.unknown_chunks) {
             ([], _) => format!("{lacks} are lacking, and no volume that is known holds them"),
-            (needed, 0) => format!("{lacks} are lacking: still needed are the volumes {}", needed.join(", ")),
+            (needed, 0) => format!("{lacks} are lacking: still needed are {any}the volumes {}", needed.join(", ")),
             (needed, unknown) => format!(
-                "{lacks} are lacking: still needed are the volumes {}, and no known one holds {}",
+                "{lacks} are lacking: still needed are {any}the volumes {}, and no known one holds {}",
                 needed.join(", "),
                 text::count(unknown.into(), "other chunk")
             ),
@@ -206,6 +213,10 @@ impl fmt::Display for ImportResult {
             for trouble in &medium.troubles {
                 writeln!(f, "    {trouble}")?;
             }
+        }
+        if imported.restored_chunks > 0 {
+            let made = text::count(imported.restored_chunks.into(), "chunk");
+            writeln!(f, "  parity made {made} that no medium gave")?;
         }
         writeln!(f, "  six words   {}", imported.words)?;
         writeln!(f, "  manifest    {}", imported.manifest_id)?;

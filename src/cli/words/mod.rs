@@ -18,6 +18,7 @@ pub(crate) mod media;
 pub(crate) mod plan;
 pub(crate) mod root;
 pub(crate) mod service;
+pub(crate) mod sheet;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 

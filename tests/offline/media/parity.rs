@@ -1,0 +1,191 @@
+//! Parity over volumes: any so many of all may be lost, broken or late, and bad blocks may be scattered over all of them.
+
+use std::{
+    fs::{self, OpenOptions},
+    os::unix::fs::FileExt,
+};
+
+use serde_json::Value;
+
+use super::{failed, import, medium};
+use crate::common::Party;
+
+const ALL: [&str; 5] = ["d1", "d2", "d3", "p1", "p2"];
+
+/// A signed snapshot of a dozen chunks on three volumes, and two of parity.
+fn carrier() -> (Party, Value) {
+    let party = Party::new();
+    party.take_large("snaps", 3000);
+    party.run(&["manifest", "sign", "--snapdir", "snaps", "--key", "lead.key", "--state-dir", "lead"]).done();
+    let exported = export(&party, &ALL, "2").result();
+    (party, exported)
+}
+
+fn export(party: &Party, to: &[&str], parity: &str) -> crate::common::Run {
+    let first = ["bundle", "export", "--dir", "snaps", "--state-dir", "lead", "--output", "json", "--parity", parity];
+    party.run(&[&first[..], &["--to"], to].concat())
+}
+
+fn is_complete(party: &Party, directory: &str) {
+    for name in ["genesis.json", "snapshot.sql.gz", "manifest.regenesis"] {
+        let (out, snaps) = (format!("{directory}/{name}"), format!("snaps/{name}"));
+        assert!(party.read(&out) == party.read(&snaps), "{directory}: {name} is another one");
+    }
+}
+
+/// Changes a byte in the middle of each stretch of a file.
+fn scratch(party: &Party, file: &str, places: &[u64]) {
+    let path = party.path(file);
+    let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
+    for place in places {
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, *place).unwrap();
+        file.write_all_at(&[byte[0] ^ 0x5a], *place).unwrap();
+    }
+}
+
+#[test]
+fn any_two_of_five_volumes_may_be_lost() {
+    let (party, exported) = carrier();
+    let volumes = exported["volumes"].as_array().unwrap();
+    assert_eq!(volumes.iter().filter(|v| v["parity"] == true).count(), 2, "{exported}");
+    assert!(volumes.iter().take(3).all(|v| v["chunks"].as_u64() > Some(1)), "{exported}");
+    for (first, lost) in ALL.iter().enumerate() {
+        for also in &ALL[first + 1..] {
+            let rest: Vec<&str> = ALL.iter().copied().filter(|name| name != lost && name != also).collect();
+            let into = format!("without-{lost}-{also}");
+            let result = import(&party, &rest, &into, &[]).result();
+            assert_eq!(result["complete"], true, "{result}");
+            let lost_chunks = [lost, also].iter().filter(|name| name.starts_with('d')).count();
+            assert_eq!(result["restored_chunks"].as_u64() > Some(0), lost_chunks > 0, "{result}");
+            is_complete(&party, &into);
+        }
+    }
+    let verified = party.run(&[&["bundle", "verify"], &ALL[..], &["--output", "json"]].concat()).result();
+    assert_eq!((&verified["ok"], &verified["lacking_chunks"]), (&true.into(), &0.into()), "{verified}");
+}
+
+#[test]
+fn a_couriers_sheet_says_which_volume_holds_what() {
+    let (party, exported) = carrier();
+    let args = ["bundle", "label", "d1", "p2", "--state-dir", "relay"];
+    let sheet = party.run(&[&args[..], &["--output", "json"]].concat()).result();
+    assert_eq!((&sheet["parity"], &sheet["words"]), (&2.into(), &exported["words"]), "{sheet}");
+    let text = party.run(&args).done().stdout;
+    party.run(&[&args[..], &["--html", "-o", "sheet.html"]].concat()).done();
+    let page = String::from_utf8(party.read("sheet.html")).unwrap();
+    for shown in [&text, &page] {
+        for volume in exported["volumes"].as_array().unwrap() {
+            assert!(shown.contains(volume["label"].as_str().unwrap()), "{shown}");
+        }
+        assert!(shown.contains("Any 2 of these 5 volumes may be lost") && shown.contains("parity"), "{shown}");
+        assert!(shown.contains(exported["words"].as_str().unwrap()), "{shown}");
+    }
+    // A medium of no migration is no reason to print one.
+    fs::create_dir(party.path("empty")).unwrap();
+    party.run(&["bundle", "label", "empty", "--state-dir", "relay"]).failed(3, &["no medium has a manifest"]);
+}
+
+#[test]
+fn what_is_still_needed_is_said_as_any_so_many_of_them() {
+    let (party, exported) = carrier();
+    let labels: Vec<&str> =
+        exported["volumes"].as_array().unwrap().iter().map(|v| v["label"].as_str().unwrap()).collect();
+    // Of data alone, and of parity alone.
+    let result = failed(&import(&party, &["d1", "d2"], "one", &[]), 5, &["any 1 of the volumes"]);
+    assert_eq!((&result["needed"], &result["needed_any"]), (&labels[2..].into(), &1.into()), "{result}");
+    let result = failed(&import(&party, &["p1", "d3"], "two", &[]), 5, &["any 1 of the volumes"]);
+    assert_eq!(result["needed"], serde_json::json!([labels[0], labels[1], labels[4]]), "{result}");
+    assert!(!party.path("two/snapshot.sql.gz").exists(), "nothing unverified under a final name");
+    import(&party, &["p2"], "one", &[]).result();
+    is_complete(&party, "one");
+    // What an earlier import took counts, although its medium is not there any more.
+    let result = import(&party, &["p1", "p2"], "two", &[]).result();
+    assert!(result["restored_chunks"].as_u64() > Some(0), "{result}");
+    is_complete(&party, "two");
+}
+
+#[test]
+fn bad_blocks_on_all_media_are_made_up_for_and_said() {
+    let (party, _) = carrier();
+    // Of one stripe two chunks are bad, of the next one a chunk and a shard. The first file of the first volume is the genesis.
+    scratch(&party, "d1/data0001.bin", &[(256 << 10) + 9]);
+    scratch(&party, "d2/data0000.bin", &[(256 << 10) + 9]);
+    scratch(&party, "d3/data0000.bin", &[(256 << 10) + 9]);
+    scratch(&party, "p1/pari0000.bin", &[(2 << 18) + 9]);
+    let bad = party.run(&[&["bundle", "verify"], &ALL[..], &["--output", "json"]].concat());
+    let verified = failed(&bad, 3, &["4 media are not what was signed"]);
+    let parity = medium(&verified, "p1")["troubles"][0].as_str().unwrap();
+    assert!(parity.contains("shard of parity 2"), "{parity}");
+    let result = import(&party, &ALL, "out", &[]).result();
+    assert_eq!(result["restored_chunks"], 3, "{result}");
+    assert_eq!(medium(&result, "d2")["bad_chunks"], 1, "{result}");
+    is_complete(&party, "out");
+}
+
+#[test]
+fn hostile_parity_is_refused_by_name_and_costs_nothing_that_was_good() {
+    let (party, _) = carrier();
+    let good = party.read("p1/parity.bin");
+    // Rotten, huge, of another volume, cut, a link, none at all.
+    let cases: [(&str, Vec<u8>, &str); 4] = [
+        ("rotten", [&good[..40], &[good[40] ^ 1], &good[41..]].concat(), "parity.bin"),
+        ("huge", vec![0; (10 << 20) + 1], "parity.bin is larger than"),
+        ("sister", party.read("p2/parity.bin"), "its parity is that of another volume"),
+        ("cut", good[..good.len() / 2].to_vec(), "parity.bin"),
+    ];
+    for (name, bytes, says) in cases {
+        party.write("p1/parity.bin", bytes);
+        // p2 alone makes up for the one that is lost.
+        let result = import(&party, &["p1", "d1", "p2", "d2"], name, &[]).result();
+        let trouble = medium(&result, "p1")["troubles"][0].as_str().unwrap_or_default().to_owned();
+        assert!(trouble.contains(says), "{name}: {result}");
+        is_complete(&party, name);
+    }
+    fs::remove_file(party.path("p1/parity.bin")).unwrap();
+    std::os::unix::fs::symlink("../p2/parity.bin", party.path("p1/parity.bin")).unwrap();
+    let result = import(&party, &["p1", "d1", "p2", "d2"], "link", &[]).result();
+    assert!(medium(&result, "p1")["troubles"][0].as_str().unwrap().contains("a link"), "{result}");
+    party.write("p1/again", &good);
+    fs::remove_file(party.path("p1/parity.bin")).unwrap();
+    party.write("p1/parity.bin", &good);
+    // Shards that are gone, or short: nothing false is ever written, and what is lacking is said.
+    fs::OpenOptions::new().write(true).open(party.path("p1/pari0000.bin")).unwrap().set_len(77).unwrap();
+    fs::remove_file(party.path("p2/pari0000.bin")).unwrap();
+    let result = failed(&import(&party, &["p1", "d1", "p2", "d2"], "gone", &[]), 5, &["lacking"]);
+    assert!(result["restored_chunks"] == 0 && result["complete"] == false, "{result}");
+    assert!(!party.path("gone/snapshot.sql.gz").exists());
+    import(&party, &["d3"], "gone", &[]).result();
+    is_complete(&party, "gone");
+}
+
+#[test]
+fn an_export_with_parity_goes_on_and_refuses_what_does_not_fit_it() {
+    let (party, _) = carrier();
+    let whole = party.read("p1/pari0000.bin");
+    // As a run that was killed leaves them.
+    for name in ["d2", "p1"] {
+        fs::rename(party.path(&format!("{name}/index.bin")), party.path(&format!("{name}/index.new"))).unwrap();
+    }
+    fs::remove_file(party.path("p1/parity.bin")).unwrap();
+    party.write("p1/pari0000.bin", &whole[..100]);
+    // One whose medium was lost before anything was on it.
+    fs::remove_dir_all(party.path("d3")).unwrap();
+    let exported = export(&party, &ALL, "2").result();
+    let volumes = exported["volumes"].as_array().unwrap();
+    assert!(
+        volumes[0]["kept_bytes"] == volumes[0]["bytes"] && volumes[4]["kept_bytes"] == volumes[4]["bytes"],
+        "{exported}"
+    );
+    assert!(party.read("p1/pari0000.bin") == whole, "parity is the same");
+    import(&party, &["d3", "p1", "p2"], "out", &[]).result();
+    is_complete(&party, "out");
+    for (to, parity, says) in [
+        (&ALL[..4], "2", "other numbers of volumes"),
+        (&ALL[..], "1", "other numbers of volumes"),
+        (&["x1", "x2"][..], "2", "parity takes at least one volume of data"),
+    ] {
+        let run = export(&party, to, parity);
+        assert!(run.code != 0 && run.stdout.contains(says), "{run:?}");
+    }
+}
