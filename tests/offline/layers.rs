@@ -115,8 +115,9 @@ const IMPURE_NAMES: [&str; 6] = ["elapsed", "OsRng", "ThreadRng", "thread_rng", 
 const WORDS: &str = "cli";
 
 /// Files that start other programs, or this one as another process: a text in them may be nothing but a flag.
-const STARTS_PROGRAMS: [&str; 10] = [
+const STARTS_PROGRAMS: [&str; 11] = [
     "app/check.rs",                 // kwild, pg_dump, psql
+    "app/demo/gap.rs",              // this program
     "app/demo/kwild.rs",            // kwild
     "app/demo/member.rs",           // this program
     "app/demo/migrate.rs",          // this program
