@@ -7,6 +7,7 @@
 //! would tell everyone which network migrates, and everyone could fill its cache.
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     time::Duration,
@@ -18,6 +19,7 @@ use subtle::ConstantTimeEq;
 use tokio::net::UdpSocket;
 
 use super::{book, handshake::Membership};
+use crate::base::clock;
 
 /// Of the range that no router passes on beyond a site.
 const GROUP: Ipv4Addr = Ipv4Addr::new(239, 255, 66, 90);
@@ -32,6 +34,10 @@ const DATAGRAM_BYTES_MAX: usize = MAGIC.len() + 4 + PEER_BYTES_MAX + TAG_LEN;
 const INTERFACES_MAX: usize = 32;
 /// How often we say where we are.
 const INTERVAL: Duration = Duration::from_secs(5);
+/// A member is listened to so often; whoever sends its words again and again keeps nobody busy.
+const HEARD_INTERVAL: Duration = Duration::from_secs(1);
+/// Members and addresses of whom is remembered that they were heard.
+const HEARD_MAX: usize = 1024;
 /// How soon again, when somebody new has come.
 const ANSWER_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -116,6 +122,24 @@ fn ports_at(ip: Ipv4Addr, listening: &[Multiaddr]) -> Ports {
     ports
 }
 
+/// Who was heard lately, and from where.
+#[derive(Debug, Default)]
+struct Heard(HashMap<(PeerId, IpAddr), Duration>);
+
+impl Heard {
+    fn is_due(&mut self, peer: PeerId, from: IpAddr, now: Duration) -> bool {
+        if self.0.len() >= HEARD_MAX {
+            self.0.retain(|_, at| now < *at + HEARD_INTERVAL);
+        }
+        let last = self.0.get(&(peer, from)).copied();
+        if last.is_some_and(|at| now < at + HEARD_INTERVAL) || self.0.len() >= HEARD_MAX {
+            return false;
+        }
+        self.0.insert((peer, from), now);
+        true
+    }
+}
+
 /// Speaks and hears on the local network.
 #[derive(Debug)]
 pub(super) struct Lan {
@@ -126,6 +150,7 @@ pub(super) struct Lan {
     interfaces: Vec<Ipv4Addr>,
     next_at: Duration,
     said_at: Duration,
+    heard: Heard,
     buffer: [u8; DATAGRAM_BYTES_MAX + 1],
 }
 
@@ -143,7 +168,8 @@ impl Lan {
         socket.bind(&SocketAddr::from((GROUP, PORT)).into())?;
         let hears = UdpSocket::from_std(socket.into())?;
         let (interfaces, next_at, said_at) = (Vec::new(), Duration::ZERO, Duration::ZERO);
-        Ok(Lan { key, us, hears, interfaces, next_at, said_at, buffer: [0; DATAGRAM_BYTES_MAX + 1] })
+        let (heard, buffer) = (Heard::default(), [0; DATAGRAM_BYTES_MAX + 1]);
+        Ok(Lan { key, us, hears, interfaces, next_at, said_at, heard, buffer })
     }
 
     /// The next member that has said where it is, with its addresses; none of ourselves.
@@ -153,6 +179,7 @@ impl Lan {
                 Ok((len, from)) => {
                     if let Some((peer, ports)) = self.key.decode(&self.buffer[..len])
                         && peer != self.us
+                        && self.heard.is_due(peer, from.ip(), clock::since_start())
                     {
                         return (peer, addresses(from.ip(), ports));
                     }
@@ -243,6 +270,18 @@ mod tests {
             assert_eq!(key(1).decode(&said[..len]), None, "cut at {len}");
         }
         assert_eq!(key(1).decode(&[said, vec![0]].concat()), None);
+    }
+
+    #[test]
+    fn words_that_are_said_again_and_again_are_heard_once_a_second() {
+        let mut heard = Heard::default();
+        let (peer, at) = (PeerId::random(), |ms| Duration::from_millis(ms));
+        let from = |n: u16| IpAddr::from([10, 0, n.to_be_bytes()[0], n.to_be_bytes()[1]]);
+        assert!(heard.is_due(peer, from(1), at(0)) && heard.is_due(peer, from(2), at(1)));
+        assert!(!heard.is_due(peer, from(1), at(999)) && heard.is_due(peer, from(1), at(1000)));
+        let taken = (0..5000).filter(|n| heard.is_due(peer, from(*n), at(1500))).count();
+        assert!(taken < HEARD_MAX && heard.0.len() <= HEARD_MAX);
+        assert!(heard.is_due(peer, from(7), at(60_000)));
     }
 
     #[test]
