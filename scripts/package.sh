@@ -3,7 +3,7 @@
 #
 #   scripts/package.sh [--out DIR]     builds both into DIR [default: target/package/out]
 #   scripts/package.sh --check         looks at them as well: units, manual pages, completions; installs the package in a clean
-#                                      root (debootstrap) and removes it again, which must leave nothing
+#                                      root (debootstrap) and removes it again, which must leave nothing; and runs the services there
 #   scripts/package.sh --twice         builds a second time, from a copy at another place, and compares: one commit, one hash
 #   scripts/package.sh --image         builds the container image, with podman or buildah
 #
@@ -122,6 +122,65 @@ listing() {
         -o -path ./tmp \) -prune -o -print | sort)
 }
 
+# Boots systemd in the root in which the package is installed, and runs its services there: the ticket of regenesis-seed, which only
+# root can read, brings regenesis-relay everything; what is stopped ends well; publish does not sign a second time.
+check_services() {
+    local root=$1 recorded=tests/data/v0.10/worlds/quartet/kwild-snapshot files=/var/lib/private/regenesis/files said
+    command -v systemd-nspawn >/dev/null 2>&1 || { say "systemd-nspawn is not installed: the services are not run"; return; }
+    say "== the services, under a systemd of their own"
+    mkdir -p "$root/srv" && cp "$recorded/genesis.json" "$recorded/snapshot.sql.gz" "$root/srv/"
+    install -d -m 0700 "$root/var/lib/private" "$root/var/lib/private/regenesis"
+    {
+        chroot "$root" regenesis snapshot guard /srv/snapshot.sql.gz --genesis /srv/genesis.json -o "$files"
+        chroot "$root" regenesis key gen ed25519 -o /etc/regenesis/lead.key
+        chroot "$root" regenesis manifest sign --snapdir "$files" --key /etc/regenesis/lead.key --state-dir /srv/state
+    } >"$base/sign.log" 2>&1 || die "the files of the services cannot be made: $(tail -n 2 "$base/sign.log")"
+    ln -s private/regenesis "$root/var/lib/regenesis"
+    cat >"$root/look.sh" <<'LOOK'
+exec >/look.txt 2>&1
+show() { systemctl show "$1" --property=ActiveState,StatusText,Result,ConditionResult | sed "s/^/$1 /"; }
+# Until its line says so, a minute at the most.
+until_status() { for _ in $(seq 60); do systemctl show "$1" --property=StatusText | grep -q "$2" && return; sleep 1; done; }
+systemctl start regenesis-seed
+until_status regenesis-seed serving
+show regenesis-seed
+stat --format='ticket %a %U' /run/regenesis-seed.ticket
+install -m 600 /run/regenesis-seed.ticket /etc/regenesis/ticket.txt
+systemctl start regenesis-relay
+until_status regenesis-relay serving
+show regenesis-relay
+cmp /var/lib/regenesis/files/snapshot.sql.gz /var/lib/regenesis/relay/snapshot.sql.gz && echo relay has all
+journalctl --unit regenesis-relay --output cat | grep -q 'everything is here' && echo relay tells the journal
+systemctl stop regenesis-relay regenesis-seed
+for unit in seed relay; do systemctl show regenesis-$unit --property=ActiveState,Result | sed "s/^/stopped $unit /"; done
+systemctl start regenesis-publish
+show regenesis-publish
+LOOK
+    cat >"$root/etc/systemd/system/look.service" <<'UNIT'
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /look.sh
+ExecStopPost=/bin/systemctl poweroff --force
+TimeoutStartSec=300
+[Install]
+WantedBy=multi-user.target
+UNIT
+    chroot "$root" systemctl enable look.service >/dev/null 2>&1
+    timeout 400 systemd-nspawn --quiet -D "$root" --boot --private-network --register=no --keep-unit </dev/null >"$base/boot.log" 2>&1 || true
+    if [ ! -s "$root/look.txt" ]; then
+        say "systemd cannot be started in a container here: the services are not run"
+        return
+    fi
+    for said in 'regenesis-seed ActiveState=active' 'regenesis-seed StatusText=serving' 'ticket 600 root' 'regenesis-relay ActiveState=active' \
+        'regenesis-relay StatusText=serving' 'relay has all' 'relay tells the journal' 'stopped seed ActiveState=inactive' \
+        'stopped seed Result=success' 'stopped relay ActiveState=inactive' 'stopped relay Result=success' \
+        'regenesis-publish ActiveState=inactive' 'regenesis-publish ConditionResult=no'; do
+        grep -q "^$said" "$root/look.txt" || die "the services do not do what they should: not \"$said\" in
+$(cat "$root/look.txt")"
+    done
+    say "started, ready, used and stopped"
+}
+
 # Installs the package in a clean root of Debian's, runs it there, and removes it.
 check_installed() {
     local deb=$1 root=$base/root
@@ -130,7 +189,7 @@ check_installed() {
     say "== a clean root"
     rm -rf "$root"
     # shellcheck source=/dev/null
-    debootstrap --variant=minbase "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" >"$base/debootstrap.log" 2>&1 \
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus "$(. /etc/os-release && echo "$VERSION_CODENAME")" "$root" >"$base/debootstrap.log" 2>&1 \
         || die "debootstrap cannot make a root: $(tail -n 1 "$base/debootstrap.log")"
     listing "$root" >"$base/before.txt"
     cp "$deb" "$root/tmp/regenesis.deb"
@@ -141,12 +200,14 @@ check_installed() {
     mkdir -p "$root/var/lib/private/regenesis/files"
     ln -s private/regenesis "$root/var/lib/regenesis"
     chroot "$root" dpkg --purge regenesis >"$base/purge.log" 2>&1 || die "it cannot be removed: $(cat "$base/purge.log")"
-    rmdir "$root/var/lib/private" 2>/dev/null || true
     rm "$root/tmp/regenesis.deb"
     listing "$root" >"$base/after.txt"
     diff "$base/before.txt" "$base/after.txt" >&2 || die "the package leaves something behind when it is removed"
-    rm -rf "$root"
     say "installed, run and removed without a trace"
+    cp "$deb" "$root/tmp/regenesis.deb"
+    chroot "$root" dpkg --install /tmp/regenesis.deb >"$base/install.log" 2>&1 || die "it cannot be installed again: $(cat "$base/install.log")"
+    check_services "$root"
+    rm -rf "$root"
 }
 
 need_cargo_deb

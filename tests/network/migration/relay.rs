@@ -3,7 +3,11 @@
 use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 
-use crate::common::{Party, change};
+use super::outside::KEEP_EVENTS;
+use crate::{
+    common::{Party, change},
+    wait::wait_for,
+};
 
 const FOREVER: [&str; 4] = ["relay", "--dir", "relay", "--ticket-file"];
 
@@ -15,9 +19,13 @@ fn validators_who_cannot_reach_the_lead_have_everything_from_a_relay() {
     let ticket = publish.ticket();
     let machine = Party::new();
     machine.write("ticket.txt", &ticket);
-    let relay = machine.swarm(&[&FOREVER[..], &["ticket.txt"]].concat());
+    let relay = machine.swarm(&[&FOREVER[..], &["ticket.txt"], &KEEP_EVENTS].concat());
     let its_ticket = relay.ticket();
     relay.wait_for_words("everything is here, as it was signed");
+    // Also those who ask, or are told, hear that it is.
+    let is_told =
+        || String::from_utf8_lossy(&std::fs::read(machine.path("events")).unwrap_or_default()).contains("\"complete\"");
+    wait_for("the event", is_told);
     // The lead's addresses stand behind the relay's own.
     let (first, second) = (ticket_addresses(&its_ticket), ticket_addresses(&ticket));
     assert!(first.len() > second.len() && first.ends_with(&second), "{first:?} {second:?}");
