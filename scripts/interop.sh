@@ -420,9 +420,13 @@ network_test() {
     done
     [ -s "$work/$family-net/ticket" ] || die "publish gives no ticket"
 
-    step="$family network: four joins at once, no peer flag"
+    step="$family network: four joins at once, no peer flag, one of them from media"
     say "== $step"
+    "$REGENESIS" bundle export --dir "$work/$family-net/snap" --to "$work/$family-net/medium" --state-dir "$work/$family-net/state" \
+        >/dev/null 2>"$work/$family-net/export.err" || { cat "$work/$family-net/export.err" >&2; die "bundle export failed"; }
     for number in 0 1 2 3; do
+        local media=()
+        [ "$number" != 3 ] || media=(--media "$work/$family-net/medium")
         root=$work/$family-net/root$number
         databases+=("${name}_new$number")
         install -m 0600 "${keys[$number]}" "$work/$family-net/key$number"
@@ -431,12 +435,17 @@ network_test() {
         "$REGENESIS" join --ticket-file "$work/$family-net/ticket" --root-dir "$root" --key-file "$work/$family-net/key$number" \
             --old-dbname "${name}_old" --old-host "$PGHOST" --old-port "$PGPORT" --old-user "$PGUSER" --create-db --wait everyone \
             --linger none --timeout "${limit}s" --state-dir "$work/$family-net/state$number" --listen /ip4/127.0.0.1/tcp/0 \
-            "${flags[@]}" >"$root.out" 2>"$root.err" &
+            "${media[@]}" "${flags[@]}" >"$root.out" 2>"$root.err" &
         joins+=($!)
     done
     for number in 0 1 2 3; do
         wait "${joins[$number]}" || { cat "$work/$family-net/root$number.err" >&2; die "join $number failed"; }
         grep -h 'peers ' "$work/$family-net/root$number.out" >&2
+    done
+    grep -q 'reading interop-net' "$work/$family-net/root3.err" || die "the fourth did not read its medium"
+    local file
+    for file in genesis.json genesis-state.sql.gz; do
+        cmp "$work/$family-net/root0/$file" "$work/$family-net/root3/$file" || die "the root from media is another one"
     done
     stop_lead
 
