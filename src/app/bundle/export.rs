@@ -1,5 +1,7 @@
 //! A directory onto media: what is there of it, checked chunk by chunk while it is read.
 
+mod carried;
+mod facts;
 mod parity;
 
 use std::{
@@ -9,40 +11,33 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use kwil_formats::formats::GENESIS_FILE_NAME;
 use rand::TryRngCore;
-use serde::Serialize;
 
+use self::carried::carried;
+pub use self::facts::{Ask, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts};
 use super::{lead_itself, missing::read_missing, words_of};
 use crate::{
     app::{
         fetch::{read_manifest, require_directory},
-        kept::KeptStatements,
-        meet, node,
+        node,
         state::StateDirectory,
     },
     base::{
-        Blake3Hash, Context, Error, Next, Progress, Result, clock,
-        durable::{self, PRIVATE_DIRECTORY_NAME},
-        files::read_bounded,
+        Context, Error, Next, Progress, Result, clock,
+        durable::{self},
         limits,
         task::CancellationToken,
         text,
     },
     bundle::{
-        self, CERTIFICATE_NAME, EVIDENCE_NAMES, Index, OtherVolume, Paper, STATEMENTS_NAME, SetId, VolumeWriter,
-        Written, label,
+        self, Index, OtherVolume, Paper, SetId, VolumeWriter, Written, label,
         parity::ShardFiles,
         plan::{self, DATA_FILE_SIZE_BYTES_MAX, Room},
     },
-    manifest::{
-        ArtifactName, ChunkSet, Evidence, MANIFEST_FILE_NAME, SignedManifest, VerifiedManifest, VerifyError, statement,
-    },
+    manifest::{ArtifactName, ChunkSet, MANIFEST_FILE_NAME, SignedManifest, VerifyError},
     store::Store,
 };
 
-/// The name on a medium of the ticket with the swarm's secret, which is there only where it was asked for.
-const TICKET_NAME: &str = "ticket.txt";
 /// Small files of a volume, and what a file system may take for its own names.
 const SMALL_FILES: u64 = 16;
 /// Bytes of words and lists of hashes on a volume, at most.
@@ -65,90 +60,6 @@ pub struct ExportOptions {
     pub with_secret: bool,
     /// What is known of the network's manifests, which goes with it.
     pub state: StateDirectory,
-}
-
-/// What whoever finds a volume is told of it.
-#[derive(Debug, Clone)]
-pub struct VolumeFacts {
-    /// Its label.
-    pub label: String,
-    /// The new network.
-    pub chain_id: String,
-    /// The manifest.
-    pub manifest_id: Blake3Hash,
-    /// The manifest's six words.
-    pub words: String,
-    /// Its data files.
-    pub files: Vec<FileFacts>,
-    /// Labels of the other volumes that were known.
-    pub others: Vec<String>,
-}
-
-/// What is said of one data file.
-#[derive(Debug, Clone)]
-pub struct FileFacts {
-    /// Its name.
-    pub name: String,
-    /// The artifact's file that it is a part of.
-    pub artifact: String,
-    /// The bytes of that file in it, from and to; `None` where they have gaps.
-    pub bytes: Option<(u64, u64)>,
-}
-
-/// A medium that is still needed.
-#[derive(Debug, Clone)]
-pub struct NextMedium<'a> {
-    /// Where it is looked for.
-    pub directory: &'a Path,
-    /// Bytes that found no room yet.
-    pub left_bytes: u64,
-    /// What was wrong with the one that is there now.
-    pub problem: Option<String>,
-}
-
-/// Asks for the next medium; false: there is none.
-pub type Ask<'a> = &'a dyn Fn(&NextMedium<'_>) -> Result<bool>;
-
-/// One volume that was made.
-#[derive(Debug, Clone, Serialize)]
-pub struct ExportedVolume {
-    /// Its label.
-    pub label: String,
-    /// Where it was written.
-    pub directory: PathBuf,
-    /// Chunks on it.
-    pub chunks: u32,
-    /// Bytes of data on it.
-    pub bytes: u64,
-    /// Bytes that earlier runs had written.
-    pub kept_bytes: u64,
-    /// It holds parity, and no chunks.
-    pub parity: bool,
-}
-
-/// What became of an export.
-#[derive(Debug, Clone, Serialize)]
-pub struct Exported {
-    /// The manifest.
-    pub manifest_id: Blake3Hash,
-    /// The new network.
-    pub chain_id: String,
-    /// The manifest's six words.
-    pub words: String,
-    /// The volumes that are whole, in order.
-    pub volumes: Vec<ExportedVolume>,
-    /// Directories that were not needed.
-    pub unused: Vec<PathBuf>,
-    /// Chunks that the directory itself does not have.
-    pub absent_chunks: u32,
-    /// Chunks that found no room.
-    pub left_chunks: u32,
-    /// Bytes of them.
-    pub left_bytes: u64,
-    /// The swarm's secret is on the media.
-    pub with_secret: bool,
-    /// How long it took.
-    pub seconds: f64,
 }
 
 /// Writes what a directory has onto media. What an earlier run wrote is kept.
@@ -254,43 +165,6 @@ fn present(store: &Store, maybe: ChunkSet, progress: &Progress, cancel: &Cancell
             .hint("name the one that was published, fetched, imported or joined into"));
     }
     Ok(present)
-}
-
-/// What goes with the chunks: the manifest and its genesis, what validators signed, what is known against manifests, and the ticket with
-/// its secret only where that is asked for.
-fn carried(options: &ExportOptions, manifest: &VerifiedManifest) -> Result<Vec<Paper>> {
-    let directory = &options.directory;
-    let private = directory.join(PRIVATE_DIRECTORY_NAME);
-    let paper = |name: &str, bytes| Paper { name: name.to_owned(), bytes };
-    let genesis = read_bounded(&directory.join(GENESIS_FILE_NAME), limits::GENESIS_SIZE_BYTES_MAX, "genesis")?;
-    manifest.check_genesis(&genesis)?;
-    let mut papers = vec![paper(MANIFEST_FILE_NAME, manifest.bytes().to_vec()), paper(GENESIS_FILE_NAME, genesis)];
-    let (chain_id, lead) = (&manifest.manifest().network.new_chain_id, &manifest.manifest().trust.lead);
-    for evidence in options.state.evidence(chain_id, lead)? {
-        let name = match &evidence {
-            Evidence::Issue(_) => EVIDENCE_NAMES[0],
-            Evidence::Equivocation(_) => EVIDENCE_NAMES[1],
-            Evidence::Revocation(_) => EVIDENCE_NAMES[2],
-            Evidence::Certificate(_) => continue,
-        };
-        papers.push(paper(name, evidence.to_bytes()));
-    }
-    let statements = KeptStatements::new(private.join(node::STATEMENTS_NAME)).read();
-    if !statements.is_empty() {
-        papers.push(paper(STATEMENTS_NAME, statement::to_file(&statements)));
-    }
-    let certificate = meet::certificate_path(directory);
-    if certificate.is_file() {
-        papers
-            .push(paper(CERTIFICATE_NAME, read_bounded(&certificate, limits::EVIDENCE_SIZE_BYTES_MAX, "certificate")?));
-    }
-    if options.with_secret {
-        let ticket = private.join(node::TICKET_NAME);
-        let bytes = read_bounded(&ticket, limits::TICKET_SIZE_BYTES_MAX, "ticket")
-            .map_err(|e| e.hint("the directory has no ticket yet: serve it once, or leave the secret out"))?;
-        papers.push(paper(TICKET_NAME, bytes));
-    }
-    Ok(papers)
 }
 
 /// A medium's directory, and the index of what was begun there and whether that is complete.
