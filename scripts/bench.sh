@@ -3,8 +3,11 @@
 #
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
 #   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
+#   scripts/bench.sh transfer --dir DIR [--rounds 3] [--peers]   # DIR: complete and signed, as publish leaves it
 #
-# Makes a throw-away PostgreSQL with a plausible network of that much snapshot text; PGHOST, PGPORT, PGUSER and PGPASSWORD
+# transfer needs nginx and curl, and with --peers it takes those of libtorrent, rqbit and sendme that are installed.
+#
+# snapshot makes a throw-away PostgreSQL with a plausible network of that much snapshot text; PGHOST, PGPORT, PGUSER and PGPASSWORD
 # name another server, where the databases regenesis_bench_* are made and left. KWIL_ADMIN=/path/to/kwil-admin (v0.9) adds Kwil's
 # own tool. BENCH_DIR says where the files go (default: a temporary directory); about the size's one and a half is needed,
 # and as much again for the databases.
@@ -13,7 +16,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], or scripts/bench.sh swarm [--size 500M]"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], scripts/bench.sh swarm [--size 500M], or scripts/bench.sh transfer --dir DIR"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -40,6 +43,10 @@ if [ "${1:-}" = swarm ]; then
     target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
     cargo build --release --locked --quiet --target-dir "$target"
     exec python3 scripts/bench/swarm.py "$target/release/regenesis" "$size"
+fi
+if [ "${1:-}" = transfer ]; then
+    shift
+    exec bash scripts/bench/transfer.sh "$@"
 fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift

@@ -1,26 +1,29 @@
 #!/usr/bin/env bash
 # Real processes on lines of declared speed: each node in a network namespace of its own, its uplink shaped by tc tbf.
 #
-#   scripts/netns.sh --dir DIR [--rounds N] [ROW ...]
+#   scripts/netns.sh --dir DIR [--rounds N] [--as relay|fetch] [ROW ...]
 #
 # DIR is a directory that is complete and signed, as publish leaves it. A ROW is the lead's uplink and those of the others in
 # Mbit/s, such as 100:25,100,400; without one, five are run. For each row it prints how long it took until everyone had everything,
 # verified, over the bound that the lines allow, and what left the lead's line over the files' size. One plain TCP stream
 # through the same shaping takes 1.046 times its bound: that is the floor of these figures.
+# The others are relays, which prove every chunk; as fetch, each of them checks the whole text as well, and a dozen of those on
+# one machine are as slow as its processors.
 # REGENESIS names the program (default: the release build). Needs root, ip, tc with tbf, and a kernel with veth and bridges.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/netns.sh --dir DIR [--rounds N] [ROW ...], a ROW such as 100:25,100,400"
+    die "$1" "usage: scripts/netns.sh --dir DIR [--rounds N] [--as relay|fetch] [ROW ...], a ROW such as 100:25,100,400"
 }
 
-source_dir='' rounds=1 rows=()
+source_dir='' rounds=1 role=relay rows=()
 while [ $# -gt 0 ]; do
     case $1 in
         --dir) source_dir=${2:-}; shift 2 || usage "--dir wants a directory" ;;
         --rounds) rounds=${2:-}; shift 2 || usage "--rounds wants a number" ;;
+        --as) role=${2:-}; shift 2 || usage "--as wants relay or fetch" ;;
         -*) usage "no such flag: $1" ;;
         *) rows+=("$1"); shift ;;
     esac
@@ -35,6 +38,11 @@ done
 for row in "${rows[@]}"; do
     [[ $row =~ ^[1-9][0-9]*:[1-9][0-9]*(,[1-9][0-9]*)*$ ]] || usage "$row is no row"
 done
+case $role in
+    relay) linger=() ;;
+    fetch) linger=(--linger 1h) ;;
+    *) usage "--as wants relay or fetch" ;;
+esac
 [[ $rounds =~ ^[1-9][0-9]*$ ]] || usage "--rounds wants a number"
 [ -n "$source_dir" ] && [ -f "$source_dir/manifest.regenesis" ] || usage "--dir wants a directory that is complete and signed"
 [ "$(id -u)" = 0 ] || die "network namespaces need root" "run it as root"
@@ -113,8 +121,8 @@ run_row() { # row
     sent=$(ip netns exec "$tag-1" cat /sys/class/net/eth0/statistics/tx_bytes)
     began=$(date +%s.%N)
     for number in $(seq 2 $((${#ups[@]} + 1))); do
-        in_node "$number" "$program" fetch "$(cat "$work/ticket")" --dir "$work/node$number" --state-dir "$work/node$number.state" \
-            --listen "/ip4/10.77.0.$number/tcp/6690" --linger 1h --progress none >"$work/node$number.out" 2>"$work/node$number.err" &
+        in_node "$number" "$program" "$role" "$(cat "$work/ticket")" --dir "$work/node$number" --state-dir "$work/node$number.state" \
+            --listen "/ip4/10.77.0.$number/tcp/6690" "${linger[@]}" --progress none >"$work/node$number.out" 2>"$work/node$number.err" &
         pids+=($!)
     done
     python3 - "$began" "$size" "$up" "$work" "$tag" "$sent" "$1" "${ups[@]}" <<'PY'

@@ -1,7 +1,8 @@
 //! Which chunk is suggested next, and to whom.
 //!
-//! A seed deals first copies: to whom would soonest have passed on what it holds alone and nobody else has, and to nobody who holds more
-//! than its part of what our line carries. How fast each passes on is seen by what others announce (`passing.rs`), in the time only in
+//! A seed deals first copies: to whom would soonest have passed on what it holds alone and nobody else has. Those that pass on much may hold
+//! any number alone: a second copy, sent before, would be of what they are just passing on, and their lines would have less to do. Nobody
+//! else may hold more than its part of what our line carries. How fast each passes on is seen by what others announce (`passing.rs`), in the time only in
 //! which it had something to pass on; it is believed for four copies, and nobody counts for so little that it is never tried again.
 //! Where nobody may be dealt to, our line is ahead of the peers': it sends what has waited longest; and where nothing of that is left for
 //! those that take something, they are dealt to all the same.
@@ -10,6 +11,8 @@ use super::{PeerId, Scheduler, Time, peer::Peer};
 
 /// Nobody counts for less than so much of who passes on most.
 const PASSES_MIN: f64 = 0.125;
+/// So much of who passes on most is much.
+const PASSES_MUCH: f64 = 0.5;
 /// First copies that a peer may hold alone, at the least.
 const SOLE_MIN: u32 = 2;
 /// Places looked at for the rarest chunk that a peer lacks.
@@ -101,8 +104,9 @@ impl Scheduler {
         };
         // Its share of what our line holds and is suggested, twice, so that it never waits for us.
         let at_most = f64::from(SOLE_MIN) + 2.0 * f64::from(self.width.limit() + self.ahead()) * passes / all;
+        let passes_on_much = self.passing > 0.0 && passes >= self.passing_best * PASSES_MUCH;
         // Where there is nobody else, there is nobody that it could pass them on to.
-        let may = self.fetchers <= 1 || f64::from(peer.sole) < at_most;
+        let may = self.fetchers <= 1 || passes_on_much || f64::from(peer.sole) < at_most;
         // Who passes on next to nothing is still given something now and then, so that it is seen when its line gets better.
         let passes = passes.max(self.passing_best * PASSES_MIN).max(1e-9);
         may.then(|| (f64::from(peer.sole / 2 + 1) / passes).to_bits())

@@ -11,7 +11,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     task::{Context, Poll, ready},
     time::Duration,
@@ -29,7 +29,7 @@ use libp2p::{
 
 use tokio::time::{Sleep, sleep};
 
-use super::book;
+use super::{book, outlet::Line};
 use crate::base::{
     clock,
     limits::{STRANGERS_MAX, STRANGERS_PER_ADDRESS_MAX, STRANGERS_PER_RANGE_MAX},
@@ -175,7 +175,7 @@ impl Watches {
     }
 
     /// A raw connection with its watch, if it is an incoming one.
-    pub(super) fn watch<S>(&self, stream: S, point: &ConnectedPoint, line: Arc<AtomicU64>) -> Watched<S> {
+    pub(super) fn watch<S>(&self, stream: S, point: &ConnectedPoint, line: Arc<Line>) -> Watched<S> {
         let watch = match point {
             ConnectedPoint::Dialer { .. } => None,
             ConnectedPoint::Listener { local_addr, send_back_addr } => {
@@ -193,7 +193,7 @@ impl Watches {
 pub(super) struct Watched<S> {
     stream: S,
     /// Counts the bytes that come.
-    line: Arc<AtomicU64>,
+    line: Arc<Line>,
     watch: Option<Arc<Watch>>,
     end: End,
     closing: Arc<AtomicUsize>,
@@ -242,7 +242,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         ready!(self.look(cx))?;
         let read = Pin::new(&mut self.stream).poll_read(cx, buffer);
         if let Poll::Ready(Ok(n @ 1..)) = &read {
-            self.line.fetch_add(*n as u64, Ordering::Relaxed);
+            self.line.came.fetch_add(*n as u64, Ordering::Relaxed);
             if let Some(watch) = &self.watch {
                 watch.spoke.store(true, Ordering::Relaxed);
             }

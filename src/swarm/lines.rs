@@ -3,19 +3,18 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak, atomic::Ordering},
 };
 
 use libp2p::{PeerId, core::ConnectedPoint};
 
+use super::outlet::Line;
+
 /// Lines whose peer is not known yet, and those of each peer.
 #[derive(Debug, Default)]
 struct Known {
-    new: HashMap<ConnectedPoint, Weak<AtomicU64>>,
-    of_peer: HashMap<PeerId, Vec<Weak<AtomicU64>>>,
+    new: HashMap<ConnectedPoint, Weak<Line>>,
+    of_peer: HashMap<PeerId, Vec<Weak<Line>>>,
 }
 
 /// The counters; as many as there are connections.
@@ -28,8 +27,8 @@ impl Lines {
     }
 
     /// The counter of a new connection.
-    pub(super) fn begin(&self, point: &ConnectedPoint) -> Arc<AtomicU64> {
-        let line = Arc::<AtomicU64>::default();
+    pub(super) fn begin(&self, point: &ConnectedPoint) -> Arc<Line> {
+        let line = Arc::<Line>::default();
         let mut known = self.known();
         known.new.retain(|_, line| line.strong_count() > 0);
         known.new.insert(point.clone(), Arc::downgrade(&line));
@@ -51,7 +50,14 @@ impl Lines {
     pub(super) fn bytes(&self, peer: &PeerId) -> u64 {
         let known = self.known();
         let lines = known.of_peer.get(peer).into_iter().flatten().filter_map(Weak::upgrade);
-        lines.map(|line| line.load(Ordering::Relaxed)).sum()
+        lines.map(|line| line.came.load(Ordering::Relaxed)).sum()
+    }
+
+    /// How many bytes of chunks are best given to the lines of a peer at once; none where its transport has no frames.
+    pub(super) fn frame_bytes(&self, peer: &PeerId) -> Option<usize> {
+        let known = self.known();
+        let lines = known.of_peer.get(peer).into_iter().flatten().filter_map(Weak::upgrade);
+        lines.map(|line| line.frame_bytes()).min()
     }
 }
 
@@ -68,11 +74,11 @@ mod tests {
         };
         let peer = PeerId::random();
         let (first, second) = (lines.begin(&point(2)), lines.begin(&point(3)));
-        first.fetch_add(5, Ordering::Relaxed);
+        first.came.fetch_add(5, Ordering::Relaxed);
         assert_eq!(lines.bytes(&peer), 0);
         lines.belongs_to(&point(2), peer);
         lines.belongs_to(&point(3), peer);
-        second.fetch_add(7, Ordering::Relaxed);
+        second.came.fetch_add(7, Ordering::Relaxed);
         assert_eq!(lines.bytes(&peer), 12);
         drop(first);
         assert_eq!(lines.bytes(&peer), 7);

@@ -15,6 +15,7 @@ mod lines;
 mod muxer;
 mod names;
 mod ours;
+mod outlet;
 mod session;
 mod throttle;
 mod tls;

@@ -21,6 +21,7 @@ use super::{
     door::{Door, Watches},
     lines::Lines,
     muxer::{LargeFrames, STREAMS_MAX},
+    outlet::Outlet,
     tls::Tls,
 };
 use crate::base::{Result, limits};
@@ -35,20 +36,6 @@ const NEGOTIATING_STREAMS_MAX: usize = 4;
 const QUIC_STREAM_WINDOW_BYTES: u32 = 4 << 20;
 /// See [`QUIC_STREAM_WINDOW_BYTES`].
 const QUIC_WINDOW_BYTES: u32 = 6 << 20;
-
-/// What a socket keeps of bytes that have not left yet: what is said goes out behind them, and on a slow line they are seconds.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT_BYTES: u32 = 128 << 10;
-
-/// Where the system cannot do it, or refuses, everything works, and words take longer on slow lines.
-fn keep_little_unsent(socket: &tokio::net::TcpStream) {
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    if let Err(e) = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES) {
-        tracing::debug!("the socket may keep much unsent: {e}");
-    }
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    let _ = socket;
-}
 
 /// What runs on each connection.
 #[derive(NetworkBehaviour)]
@@ -75,8 +62,8 @@ fn without_names(key: &identity::Keypair, watches: &Watches, lines: &Lines) -> R
     let (watches, new_lines, lines) = (watches.clone(), lines.clone(), lines.clone());
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .map(move |stream, point| {
-            keep_little_unsent(&stream.0);
-            watches.watch(stream, &point, new_lines.begin(&point))
+            let line = new_lines.begin(&point);
+            watches.watch(Outlet::new(stream, line.clone()), &point, line)
         })
         .upgrade(Version::V1Lazy)
         .authenticate(Tls::new(key)?)

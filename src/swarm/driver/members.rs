@@ -206,7 +206,7 @@ impl Driver {
         total.0 = address.to_string();
         let control = self.swarm.behaviour().streams.new_control();
         let member = Member { peer, dialler, instance };
-        let bulk = Bulk { counters: total.1.clone(), throttles: self.throttles.clone() };
+        let bulk = Bulk { counters: total.1.clone(), throttles: self.throttles.clone(), lines: self.lines.clone() };
         let session = Session::start(id, &member, stream, control, bulk, self.reports.0.clone(), now);
         self.known_members.insert(peer);
         self.book.reached(&peer);

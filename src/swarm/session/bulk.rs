@@ -13,7 +13,7 @@ use libp2p::{PeerId, Stream};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    super::{BULK_PROTOCOL, throttle::Throttles, wire},
+    super::{BULK_PROTOCOL, lines::Lines, throttle::Throttles, wire},
     Counters, Report, SendJob, Signs, Verdict,
 };
 use crate::store::{ReadError, Untrusted};
@@ -24,6 +24,8 @@ pub(in crate::swarm) struct Bulk {
     pub(in crate::swarm) counters: Arc<Counters>,
     /// This node's, of all members together.
     pub(in crate::swarm) throttles: Arc<Throttles>,
+    /// How much their lines take at once.
+    pub(in crate::swarm) lines: Lines,
 }
 
 pub(super) async fn send_chunks(
@@ -57,7 +59,8 @@ pub(super) async fn send_chunks(
             none => none.insert(control.open_stream(peer, BULK_PROTOCOL).await.map_err(io::Error::other)?),
         };
         wire::write_offer(stream, offer).await?;
-        for slice in data.chunks(upload.slice_size_bytes()) {
+        let slice_size = upload.slice_size_bytes().min(bulk.lines.frame_bytes(&peer).unwrap_or(usize::MAX));
+        for slice in data.chunks(slice_size) {
             upload.pass(slice.len()).await;
             stream.write_all(slice).await?;
             if upload.is_limited() {
