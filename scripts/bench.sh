@@ -3,6 +3,7 @@
 #
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
 #   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
+#   scripts/bench.sh media --dir DIR [--rounds 3]   # DIR: a signed snapshot, as publish leaves it; needs b3sum
 #
 # Makes a throw-away PostgreSQL with a plausible network of that much snapshot text; PGHOST, PGPORT, PGUSER and PGPASSWORD
 # name another server, where the databases regenesis_bench_* are made and left. KWIL_ADMIN=/path/to/kwil-admin (v0.9) adds Kwil's
@@ -13,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], or scripts/bench.sh swarm [--size 500M]"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], swarm [--size 500M], or media --dir DIR [--rounds 3]"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -40,6 +41,10 @@ if [ "${1:-}" = swarm ]; then
     target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
     cargo build --release --locked --quiet --target-dir "$target"
     exec python3 scripts/bench/swarm.py "$target/release/regenesis" "$size"
+fi
+if [ "${1:-}" = media ]; then
+    shift
+    exec bash scripts/bench/media.sh "$@"
 fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift
