@@ -4,6 +4,7 @@
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
 #   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
 #   scripts/bench.sh transfer --dir DIR [--rounds 3] [--peers]   # DIR: complete and signed, as publish leaves it
+#   scripts/bench.sh media --dir DIR [--rounds 3]   # DIR: a signed snapshot, as publish leaves it; needs b3sum
 #
 # transfer needs nginx and curl, and with --peers it takes those of libtorrent, rqbit and sendme that are installed.
 #
@@ -16,7 +17,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], scripts/bench.sh swarm [--size 500M], or scripts/bench.sh transfer --dir DIR"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], swarm [--size 500M], transfer --dir DIR, or media --dir DIR"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -44,9 +45,10 @@ if [ "${1:-}" = swarm ]; then
     cargo build --release --locked --quiet --target-dir "$target"
     exec python3 scripts/bench/swarm.py "$target/release/regenesis" "$size"
 fi
-if [ "${1:-}" = transfer ]; then
+if [ "${1:-}" = transfer ] || [ "${1:-}" = media ]; then
+    what=$1
     shift
-    exec bash scripts/bench/transfer.sh "$@"
+    exec bash "scripts/bench/$what.sh" "$@"
 fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift

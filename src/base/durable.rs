@@ -4,6 +4,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
+    ops::Range,
     os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::mpsc::{SyncSender, sync_channel},
@@ -140,16 +141,18 @@ impl EarlySync {
     }
 }
 
-/// Lets the system forget what it has in memory of a file that was synced, so that the next reading asks the disk.
-pub fn forget_cached(file: &File) {
+/// Lets the system forget what it has in memory of a part of a file that was synced, so that the next reading asks the disk. An empty
+/// part is the whole file.
+pub fn forget_cached(file: &File, part: &Range<u64>) {
     #[cfg(target_os = "linux")]
     {
         let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        let place = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
         // Where the system does not take the advice, its memory is read, which is no less than others do.
-        let _ = nix::fcntl::posix_fadvise(file, 0, 0, advice);
+        let _ = nix::fcntl::posix_fadvise(file, place(part.start), place(part.end - part.start), advice);
     }
     #[cfg(not(target_os = "linux"))]
-    let _ = file;
+    let _ = (file, part);
 }
 
 /// Makes the names in a directory durable, by syncing the directory.

@@ -1,6 +1,8 @@
-//! Makes a volume: data files first, each under its final name only when it is whole, synced and read back; its index last.
+//! Makes a volume: data files first, each under its final name only when it is whole, synced and read back, which is done while the
+//! rest of it is still written; its index last.
 //! An interrupted one goes on: what is there already is proved chunk by chunk and kept.
 
+mod read_back;
 mod shards;
 
 use std::{
@@ -23,9 +25,8 @@ use crate::{
     store::Store,
 };
 
+use read_back::ReadBack;
 pub use shards::ShardWriter;
-
-const READ_BACK_BYTES: usize = 1 << 20;
 
 /// A small file of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,10 +161,10 @@ impl VolumeWriter<'_> {
         for (name, bytes) in small {
             let path = self.path(name);
             durable::write_on_medium(&path, bytes).map_err(|e| self.explain(e))?;
-            self.read_back(&open_for_reading(&path)?, &path, &blake3::hash(bytes))?;
+            self.read_back(&path, bytes)?;
         }
         let path = self.path(PLAN_NAME);
-        self.read_back(&open_for_reading(&path)?, &path, &blake3::hash(&index))?;
+        self.read_back(&path, &index)?;
         // From now on it is a volume.
         durable::rename(&path, &self.path(INDEX_NAME)).map_err(|e| self.explain(e))
     }
@@ -181,24 +182,26 @@ impl VolumeWriter<'_> {
             durable::rename(&whole, &path)?;
         }
         let mut file = open_part(&path).map_err(|e| cannot("open", e))?;
+        // What an earlier run wrote is looked for on the medium itself, too.
+        durable::sync_file(&file, &path).map_err(|e| self.explain(e))?;
+        durable::forget_cached(&file, &(0..0));
         let mut sums = Sums::default();
         let mut chunks = planned.iter().peekable();
         let kept = self.keep(&mut file, &mut chunks, &mut sums)?;
         file.set_len(kept).and_then(|()| file.seek(SeekFrom::Start(kept))).map_err(|e| cannot("write", e))?;
         written.kept_bytes += kept;
-        let mut early = durable::EarlySync::of(&file).map_err(|e| cannot("write", e))?;
+        let begun = ReadBack::begin(&file, &path, kept, sums, self.cancel);
+        let mut read_back = begun.map_err(|e| cannot("read back", e))?;
         let mut data = Vec::new();
         for chunk in chunks {
-            self.go_on()?;
+            go_on(self.cancel)?;
             self.store.read_into(chunk, &mut data).map_err(Error::from)?;
             file.write_all(&data).map_err(|e| cannot("write", e))?;
-            sums.update(&data);
-            early.written(data.len());
+            read_back.written(&data).map_err(|e| self.explain(e))?;
             written.written_bytes += data.len() as u64;
             (self.told)(data.len() as u64);
         }
-        durable::sync_file(&file, &path).map_err(|e| self.explain(e))?;
-        self.read_back(&file, &path, &sums.blake3.finalize())?;
+        let sums = read_back.end().map_err(|e| self.explain(e))?;
         durable::rename(&path, &whole).map_err(|e| self.explain(e))?;
         Ok(sums)
     }
@@ -213,7 +216,7 @@ impl VolumeWriter<'_> {
         let contents = self.store.contents();
         let (mut kept, mut data) = (0, Vec::new());
         while let Some((artifact, index)) = chunks.peek().and_then(|chunk| contents.locate(*chunk)) {
-            self.go_on()?;
+            go_on(self.cancel)?;
             let layout = &contents.files()[artifact].layout;
             data.resize(layout.len(index), 0);
             let is_there = file.read_exact(&mut data).is_ok()
@@ -229,33 +232,17 @@ impl VolumeWriter<'_> {
         Ok(kept)
     }
 
-    /// Reads a synced file from the medium itself, as far as the system lets.
-    fn read_back(&self, file: &File, path: &Path, expected: &blake3::Hash) -> Result<()> {
-        durable::forget_cached(file);
-        let mut reader = file;
-        let mut hasher = blake3::Hasher::new();
-        let mut buffer = vec![0; READ_BACK_BYTES];
-        let read = || format!("cannot read {} back", path.display());
-        reader.seek(SeekFrom::Start(0)).or_failed(read)?;
-        loop {
-            self.go_on()?;
-            match reader.read(&mut buffer).or_failed(read)? {
-                0 => break,
-                n => drop(hasher.update(&buffer[..n])),
-            }
+    /// Reads a small synced file from the medium itself, as far as the system lets.
+    fn read_back(&self, path: &Path, expected: &[u8]) -> Result<()> {
+        let cannot = |e| Error::failed(format!("cannot read {} back", path.display())).because(e);
+        let file = open_for_reading(path)?;
+        durable::forget_cached(&file, &(0..0));
+        let mut found = Vec::with_capacity(expected.len());
+        file.take(expected.len() as u64 + 1).read_to_end(&mut found).map_err(cannot)?;
+        match found == expected {
+            true => Ok(()),
+            false => Err(not_given_back(path)),
         }
-        if hasher.finalize() == *expected {
-            return Ok(());
-        }
-        Err(Error::failed(format!("{} does not give back what was written to it", path.display()))
-            .hint("the medium is worn or lies about its size: use another one"))
-    }
-
-    fn go_on(&self) -> Result<()> {
-        if self.cancel.is_cancelled() {
-            return Err(Error::interrupted("while media were written").hint("run the same command again: it goes on"));
-        }
-        Ok(())
     }
 
     /// What the system says of a medium, in words of its own where there is something to do.
@@ -278,6 +265,18 @@ impl VolumeWriter<'_> {
             _ => error,
         }
     }
+}
+
+fn go_on(cancel: &CancellationToken) -> Result<()> {
+    if cancel.is_cancelled() {
+        return Err(Error::interrupted("while media were written").hint("run the same command again: it goes on"));
+    }
+    Ok(())
+}
+
+fn not_given_back(path: &Path) -> Error {
+    Error::failed(format!("{} does not give back what was written to it", path.display()))
+        .hint("the medium is worn or lies about its size: use another one")
 }
 
 /// Opens a part for going on with it; whatever else stands under its name is taken away.

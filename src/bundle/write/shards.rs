@@ -3,7 +3,7 @@
 
 use std::{fs::File, io::Write, path::PathBuf};
 
-use super::{Lists, Paper, Sums, VolumeWriter, open_part};
+use super::{Lists, Paper, ReadBack, Sums, VolumeWriter, open_part};
 use crate::{
     base::{Blake3Hash, Error, Result, durable},
     bundle::{
@@ -28,10 +28,9 @@ pub struct ShardWriter<'a> {
 #[derive(Debug)]
 struct Open {
     file: File,
-    early: durable::EarlySync,
+    read_back: ReadBack,
     part: PathBuf,
     name: String,
-    sums: Sums,
     left: u64,
 }
 
@@ -57,8 +56,7 @@ impl<'a> ShardWriter<'a> {
         };
         let cannot = |e| Error::failed(format!("cannot write {}", open.part.display())).because(e);
         open.file.write_all(bytes).map_err(|e| self.volume.explain(cannot(e)))?;
-        open.sums.update(bytes);
-        open.early.written(bytes.len());
+        open.read_back.written(bytes).map_err(|e| self.volume.explain(e))?;
         (self.volume.told)(bytes.len() as u64);
         open.left = open.left.saturating_sub(bytes.len() as u64);
         match open.left {
@@ -92,15 +90,14 @@ impl<'a> ShardWriter<'a> {
         let cannot = |e| self.volume.explain(Error::failed(format!("cannot write {}", part.display())).because(e));
         let file = open_part(&part).map_err(cannot)?;
         file.set_len(0).map_err(cannot)?;
-        let early = durable::EarlySync::of(&file).map_err(cannot)?;
-        Ok(Open { file, early, part, name, sums: Sums::default(), left })
+        let read_back = ReadBack::begin(&file, &part, 0, Sums::default(), self.volume.cancel).map_err(cannot)?;
+        Ok(Open { file, read_back, part, name, left })
     }
 
     fn close(&mut self, open: Open) -> Result<()> {
-        durable::sync_file(&open.file, &open.part).map_err(|e| self.volume.explain(e))?;
-        self.volume.read_back(&open.file, &open.part, &open.sums.blake3.finalize())?;
+        let sums = open.read_back.end().map_err(|e| self.volume.explain(e))?;
         durable::rename(&open.part, &self.volume.path(&open.name)).map_err(|e| self.volume.explain(e))?;
-        self.lists.add(&open.name, open.sums);
+        self.lists.add(&open.name, sums);
         Ok(())
     }
 }
