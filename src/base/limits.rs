@@ -15,6 +15,8 @@ pub const CHAIN_ID_SIZE_BYTES_MAX: usize = 128;
 pub const COSIGNERS_MAX: usize = 64;
 /// Bytes of an attestation or a readiness statement. Enforced by `manifest`.
 pub const STATEMENT_SIZE_BYTES_MAX: usize = 1 << 10;
+/// Bindings that a node shows of whose it is: of an old key and a new one, and some to spare. Enforced by `swarm`.
+pub const BINDINGS_SHOWN_MAX: usize = 4;
 /// Parts that an attestation names as differing. Enforced by `manifest`.
 pub const DIFFERING_PARTS_MAX: usize = 6;
 /// Bytes of the name of such a part. Enforced by `manifest`.

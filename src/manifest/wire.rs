@@ -20,8 +20,10 @@ use super::{
 };
 use crate::base::{Blake3Hash, Sha256Hash, limits::DIFFERING_PARTS_MAX};
 
+mod binding;
 mod evidence;
 
+pub(super) use binding::{decode_binding, encode_binding};
 pub(super) use evidence::{
     RawEvidence, decode_evidence, decode_readiness, encode_evidence, encode_head, encode_readiness,
 };
