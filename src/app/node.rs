@@ -140,7 +140,7 @@ pub struct Node {
     names: BTreeMap<String, String>,
     /// Members that have shown whose they are.
     bound: BTreeMap<String, PublicKey>,
-    /// What the swarm is still to be told of validators.
+    /// What the swarm was told of validators.
     standing: Option<Standing>,
     board: Board,
     reporter: Reporter,

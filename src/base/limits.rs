@@ -104,8 +104,10 @@ pub const EVIDENCE_SIZE_BYTES_MAX: usize = 4 << 20;
 pub const CERTIFICATE_STATEMENTS_MAX: usize = 4096;
 /// Bytes of evidence that goes through a swarm: of a head that a lead and all co-signers have signed. Enforced by `swarm`.
 pub const EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX: usize = 8 << 10;
-/// Pieces of evidence that one session may tell. Enforced by `swarm`.
-pub const EVIDENCE_OF_SESSION_MAX: u32 = 8;
+/// Validators of one manifest whose access was taken back, that are remembered. Enforced by `app`.
+pub const EXCLUSIONS_MAX: usize = 32;
+/// Pieces of evidence that one session may tell: of each kind some, and one for each validator that is kept out. Enforced by `swarm`.
+pub const EVIDENCE_OF_SESSION_MAX: u32 = 8 + EXCLUSIONS_MAX as u32;
 /// The last second that has a date as RFC 3339 writes it: 9999-12-31T23:59:59Z. Enforced by `manifest`.
 pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
 /// Characters of a kwild's version in a statement. Enforced by `manifest`.

@@ -127,6 +127,12 @@ mod tests {
     }
 
     #[test]
+    fn golden_bytes_do_not_change() {
+        let bytes = binding().sign(&key(KeyType::Secp256k1, 9)).unwrap();
+        assert_eq!(hex::encode(bytes), hex::encode(include_bytes!("../../tests/vectors/evidence/node.binding")));
+    }
+
+    #[test]
     fn a_node_is_whose_the_binding_says_with_either_curve_and_no_byte_can_change() {
         for kind in [KeyType::Ed25519, KeyType::Secp256k1] {
             let validator = key(kind, 9);

@@ -25,7 +25,8 @@ mod evidence;
 
 pub(super) use binding::{decode_binding, encode_binding};
 pub(super) use evidence::{
-    RawEvidence, decode_evidence, decode_readiness, encode_evidence, encode_head, encode_readiness,
+    RawEvidence, decode_evidence, decode_readiness, encode_evidence, encode_exclusion_head, encode_head,
+    encode_readiness,
 };
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]

@@ -8,8 +8,8 @@ use super::{Node, SwarmOptions};
 use crate::{
     app::short,
     base::{Error, Next, Result, clock, limits, text},
-    manifest::{Binding, BindingError, Manifest, Ticket},
-    swarm::{Identity, Standing},
+    manifest::{Binding, BindingError, Ticket},
+    swarm::Identity,
 };
 
 /// How long the word of a node that holds its validator's key counts; it gives another one whenever it is started.
@@ -81,21 +81,24 @@ impl Node {
         bound.chain(said).collect()
     }
 
-    /// The manifest is known, and so is who its validators are.
-    pub(super) fn validators_known(&mut self, manifest: &Manifest) {
-        let all = manifest.old_validators.iter().chain(&manifest.new_validators);
-        self.standing = Some(Standing { listed: all.map(|validator| validator.key).collect(), ..Standing::default() });
-    }
-
     /// Tells the swarm who its validators are, and by what names their nodes are known.
     ///
     /// # Errors
     /// When the node ended.
     pub(super) async fn tell_whose(&mut self) -> Result<()> {
-        if let Some(standing) = &self.standing {
+        for validator in self.against.take_excluded() {
+            let words = format!(
+                "the access of validator {} to this swarm was taken back: its nodes are not let in any more; what it has signed of the \
+                 state counts on",
+                short::key(&validator)
+            );
+            self.progress.warning(words);
+        }
+        let standing = self.against.standing();
+        if let Some(new) = standing.filter(|standing| self.standing.as_ref() != Some(standing)) {
             // Whoever waits for something else beside this may drop it here: then it stays untold.
-            self.handle.stand(standing.clone()).await?;
-            self.standing = None;
+            self.handle.stand(new.clone()).await?;
+            self.standing = Some(new);
         }
         for (peer, validator) in self.nodes() {
             let name = format!("validator {}", short::key(&validator));

@@ -35,7 +35,6 @@ impl Node {
         self.untold.extend(voices.take(&before, &self.progress));
         self.untold.extend(roster.take(before));
         self.roster = Some(roster);
-        self.validators_known(manifest.manifest());
         self.looked_aside = None;
         let given = std::mem::take(&mut self.given);
         let kept = voices.take(&given, &self.progress);

@@ -115,3 +115,69 @@ fn one_validator_or_peer_can_be_named_and_a_root_is_known_before_it_is_made() {
     let run = lead.spawn(&[&["seed", "--dir", "snaps", "--allow", "nobody"], &LOOPBACK[..]].concat()).finish();
     assert_eq!(run.code, 2, "{run:?}");
 }
+
+#[test]
+fn a_validator_that_is_revoked_loses_access_in_a_running_swarm_under_every_identity() {
+    let family = Family::V010;
+    let numbers = quartet(family);
+    let lead = Party::new();
+    lead.take_recording(family, "snaps");
+    let publish = lead.swarm(&["publish", "--dir", "snaps", "--key", "lead.key", "--allow", "validators"]);
+    let ticket = publish.ticket();
+    let relay_of = |number: usize| {
+        let machine = Party::new();
+        let peer = peer_id(&machine, &["--dir", "relay"]);
+        machine.write("node.binding", bind(family, number, &peer, &[]));
+        let relay = machine.swarm(&["relay", &ticket, "--dir", "relay", "--binding", "node.binding"]);
+        relay.wait_for_words("everything is here, as it was signed");
+        (machine, relay)
+    };
+    let (_stolen_at, stolen) = relay_of(numbers[1]);
+    let (_other_at, other) = relay_of(numbers[2]);
+
+    let validator = |number: usize| {
+        let party = Party::new();
+        party.take_key(family, number, "node.key");
+        let info = party.run(&["key", "info", "--key-file", "node.key", "--output", "json"]).result();
+        info["validator_id"].as_str().unwrap().to_owned()
+    };
+    let (key, named) = (validator(numbers[1]), ["manifest", "revoke", "snaps", "--state-dir", "state"]);
+    let revoke = |more: &[&str]| lead.run(&[&named[..], more].concat());
+    let not_listed = format!("{}#ed25519", "03a107bff3ce10be1d70dd18e74bc09967e4d6309ba50d5f1ddc8664125531b8");
+    revoke(&["--key", "lead.key", "--validator", &not_listed]).failed(4, &["no validator of the manifest"]);
+    lead.take_key(family, numbers[2], "stranger.key");
+    revoke(&["--key", "stranger.key", "--validator", &key]).failed(4, &["neither as its lead nor as a co-signer"]);
+    let run = revoke(&["--key", "lead.key", "--validator", &key, "-o", "excluded"]).done();
+    assert!(run.stdout.contains("its access is taken back"), "{run:?}");
+
+    // The running lead finds it, and everyone hears it.
+    let words = format!("the access of validator {} to this swarm was taken back", &key[..8]);
+    publish.wait_for_words(&words);
+    other.wait_for_words(&words);
+    let refused = format!("the lead has taken the access of validator {} back", &key[..8]);
+    stolen.wait_for_words(&format!("session with validator {}", &validator(numbers[0])[..8]));
+    stolen.wait_for_words(&refused);
+    // A fresh machine of whoever has the key, which shows it.
+    let fresh = Party::new();
+    fresh.take_key(family, numbers[1], "node.key");
+    let args = ["join", ticket.as_str(), "--root-dir", "root", "--key-file", "node.key", "--timeout", "4s"];
+    fresh.swarm(&args).finish().failed(5, &[&refused]);
+    // The others go on, and the manifest counts as before.
+    let last = Party::new();
+    last.take_key(family, numbers[3], "node.key");
+    last.join(&ticket, "root", &["--key-file", "node.key"]).finish().done();
+    other.stop(Signal::SIGTERM).done();
+    publish.stop(Signal::SIGTERM).done();
+
+    let verify = ["evidence", "verify", "excluded", "--manifest", "snaps"];
+    let shown = lead.run(&[&verify[..], &["--output", "json"]].concat()).result();
+    assert_eq!((&shown["kind"], &shown["validator"]), (&"exclusion".into(), &key.as_str().into()));
+    let mut forged = lead.read("excluded");
+    *forged.last_mut().unwrap() ^= 1;
+    lead.write("excluded", forged);
+    assert_eq!(lead.run(&verify).code, 3);
+    // What is remembered holds after a new start, too.
+    let seed = lead.spawn(&[&["seed", "--dir", "snaps", "--state-dir", "state"], &LOOPBACK[..]].concat());
+    seed.wait_for_words(&words);
+    seed.stop(Signal::SIGTERM).done();
+}
