@@ -2,6 +2,7 @@
 
 mod agree;
 mod next;
+mod own_keys;
 mod preflight;
 mod then;
 
@@ -252,15 +253,17 @@ impl Joining {
 ///
 /// # Errors
 /// As [`join`], before its first chunk.
-pub async fn preflight(options: JoinOptions, progress: &Progress, cancel: &CancellationToken) -> Result<MachineReport> {
+pub async fn preflight(
+    mut options: JoinOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<MachineReport> {
     let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
     if is_finished(&root) {
         return Err(Error::refused(format!("{} is complete: there is nothing to fetch", root.display()))
             .hint(Next::CheckRoot { root: setup::shell_path(&root) }));
     }
-    if let KeySource::File(path) = &options.key {
-        read_private_key(path)?;
-    }
+    own_keys::take(&mut options, &root)?;
     setup::staging_directory(&root)?;
     let (ticket, swarm) = (&options.ticket, &options.swarm);
     let signed = fetch::ask_for_manifest(ticket, swarm, &options.state, progress, cancel).await?;
@@ -278,13 +281,14 @@ pub async fn preflight(options: JoinOptions, progress: &Progress, cancel: &Cance
 ///
 /// # Errors
 /// As [`fetch::fetch`] and [`setup::init`]; resumable until the root stands under its name.
-pub async fn join(options: JoinOptions, progress: &Progress, cancel: &CancellationToken) -> Result<(Joined, Joining)> {
+pub async fn join(
+    mut options: JoinOptions,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<(Joined, Joining)> {
     let began = clock::now();
     let root = std::path::absolute(&options.root).or_failed(|| "cannot find the current directory")?;
-    // What cannot be used is said before hours of fetching.
-    if let KeySource::File(path) = &options.key {
-        read_private_key(path)?;
-    }
+    own_keys::take(&mut options, &root)?;
     if is_finished(&root) {
         return on_finished_root(root, options, progress, cancel).await;
     }

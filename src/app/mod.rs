@@ -1,6 +1,7 @@
 //! The use cases: each joins rooms into what one command does; prints nothing.
 
 pub mod attest;
+pub mod bind;
 pub mod bundle;
 pub mod check;
 pub mod clean;
@@ -12,6 +13,7 @@ pub mod events;
 pub mod fetch;
 pub mod files;
 pub mod genesis;
+pub mod identity;
 pub mod join;
 mod kept;
 pub mod manifest;

@@ -1,20 +1,26 @@
 //! A node of ours in a swarm: its identity and port, kept with the data; what happens to it, told as progress.
 
 mod against;
+mod bindings;
 mod said;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     net::{IpAddr, TcpListener, UdpSocket},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use kwil_formats::formats::{Family, GENESIS_STATE_FILE_NAME};
+use kwil_formats::formats::{
+    Family, GENESIS_STATE_FILE_NAME,
+    key::{PrivateKey, PublicKey},
+};
 use tokio::time::timeout;
 
 use self::against::Against;
 use super::{
+    identity,
     kept::KeptStatements,
     page::{Page, PageOptions},
     state::StateDirectory,
@@ -23,12 +29,11 @@ use super::{
 };
 use crate::{
     base::{
-        Context, Error, Kind, Next, Notice, Progress, Result, clock, durable, files::read_bounded, limits,
-        task::CancellationToken, text,
+        Context, Error, Kind, Next, Notice, Progress, Result, clock, durable, limits, task::CancellationToken, text,
     },
     manifest::{ArtifactName, Manifest, Roster, Ticket, VerifiedManifest},
     store::{ArtifactFile, Contents, PrivateDirectory},
-    swarm::{self, Charter, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, RateLimits, Status},
+    swarm::{self, Allow, Charter, DEFAULT_PORT, Event, Handle, Identity, PeerTotal, RateLimits, Standing, Status},
 };
 
 pub(super) const IDENTITY_NAME: &str = "identity";
@@ -59,8 +64,12 @@ pub struct SwarmOptions {
     pub public: bool,
     /// Find members on the local network, and be found there.
     pub lan: bool,
-    /// Only these peers may come in; empty: every member.
-    pub allow: Vec<String>,
+    /// Who may come in.
+    pub allow: Allow,
+    /// Signed bindings that say whose this node is, as files held them.
+    pub bindings: Vec<Vec<u8>>,
+    /// Keys of validators whose this node is, too, because it holds them.
+    pub own_keys: Vec<Arc<PrivateKey>>,
     /// Members connected at once.
     pub peers_max: usize,
     /// How fast chunks may go out and come in.
@@ -84,7 +93,9 @@ impl Default for SwarmOptions {
             identity: None,
             public: false,
             lan: false,
-            allow: Vec::new(),
+            allow: Allow::default(),
+            bindings: Vec::new(),
+            own_keys: Vec::new(),
             peers_max: limits::PEERS_MAX,
             rate_limits: RateLimits::default(),
             timeout: None,
@@ -127,6 +138,10 @@ pub struct Node {
     identity: Identity,
     /// Validators' nodes, by their peer ids, and what they are called.
     names: BTreeMap<String, String>,
+    /// Members that have shown whose they are.
+    bound: BTreeMap<String, PublicKey>,
+    /// What the swarm was told of validators.
+    standing: Option<Standing>,
     board: Board,
     reporter: Reporter,
     _page: Option<Page>,
@@ -169,7 +184,7 @@ impl Node {
             swarm::check_address(address, true)?;
         }
         let (listen, optional_listen) = listen_addresses(private, options, progress)?;
-        let identity = identity(private, options)?;
+        let identity = own_identity(private, options)?;
         let config = swarm::Config {
             identity: identity.clone(),
             manifest_id: ticket.manifest_id,
@@ -180,6 +195,8 @@ impl Node {
             connect: ticket.addresses.iter().chain(&options.connect).cloned().collect(),
             lan: options.lan,
             allow: options.allow.clone(),
+            bindings: bindings::shown(&identity, ticket, options)?,
+            new_chain_id: ticket.new_chain_id.clone(),
             peers_max: options.peers_max,
             rate_limits: options.rate_limits,
         };
@@ -215,6 +232,8 @@ impl Node {
             seen: BTreeMap::new(),
             identity,
             names: BTreeMap::new(),
+            bound: BTreeMap::new(),
+            standing: None,
         })
     }
 
@@ -316,6 +335,7 @@ impl Node {
             }
             Event::Failed(error) => return Err(error),
             Event::Statements(all) => self.take_statements(all),
+            Event::Bound { peer, validators } => self.bound(peer, &validators),
             Event::Evidence(bytes) => self.against.hear(&bytes),
             Event::Seen { peer, ip } => {
                 // Each member's last word; an address that nobody sees any more is none.
@@ -481,22 +501,11 @@ pub fn tell_progress(progress: &Progress, status: &Status) {
     progress.bytes("fetch", status.have_bytes, Some(status.total_bytes), detail);
 }
 
-fn identity(private: &PrivateDirectory, options: &SwarmOptions) -> Result<Identity> {
-    if let Some(path) = &options.identity {
-        let bytes = read_bounded(path, limits::KEY_FILE_SIZE_BYTES_MAX, "swarm identity")?;
-        return Identity::from_bytes(&bytes);
+fn own_identity(private: &PrivateDirectory, options: &SwarmOptions) -> Result<Identity> {
+    match &options.identity {
+        Some(path) => identity::from_file(path),
+        None => identity::kept(private),
     }
-    if let Some(bytes) = private.read(IDENTITY_NAME)? {
-        return Identity::from_bytes(&bytes).map_err(|e| {
-            e.hint(format!(
-                "remove {} to get a new one; tickets that name this node are then no longer good",
-                private.file(IDENTITY_NAME).display()
-            ))
-        });
-    }
-    let identity = Identity::generate();
-    private.write(IDENTITY_NAME, &identity.to_bytes()?)?;
-    Ok(identity)
 }
 
 /// Where to listen: what the operator says, or the port this directory had before, or the documented one; another only

@@ -2,10 +2,7 @@
 
 use kwil_formats::formats::key::PublicKey;
 
-/// Characters of a key that tell it from others.
-const KEY_CHARS: usize = 8;
-
 /// A validator's key, shortened.
 pub(super) fn key(key: &PublicKey) -> String {
-    key.to_string().chars().take(KEY_CHARS).collect()
+    key.short()
 }

@@ -25,6 +25,8 @@ use crate::{
     manifest::{Equivocation, Evidence, SignedManifest, TrustPolicy, VerifiedManifest, VerifyError, verify},
 };
 
+mod exclusions;
+
 const NEWEST: &str = "newest.regenesis";
 const KINDS: [&str; 3] = ["issue.evidence", "equivocation.evidence", "revocation.evidence"];
 
@@ -184,7 +186,7 @@ impl StateDirectory {
     }
 
     /// Keeps evidence against manifests, unless what is there says as much; gives where it is. `None`: a certificate is against
-    /// nothing. Whether the signers of a revocation may revoke must have been found out before.
+    /// nothing. Whether the signers of a revocation or an exclusion may sign it must have been found out before.
     ///
     /// # Errors
     /// When the state cannot be read or written.
@@ -192,6 +194,7 @@ impl StateDirectory {
         let Some((chain_id, lead)) = evidence.subject() else { return Ok(None) };
         let (directory, _lock) = self.open(chain_id, lead)?;
         let path = directory.join(match evidence {
+            Evidence::Exclusion(exclusion) => return exclusions::keep(&directory, exclusion),
             Evidence::Issue(_) | Evidence::Certificate(_) => KINDS[0],
             Evidence::Equivocation(_) => KINDS[1],
             Evidence::Revocation(_) => KINDS[2],

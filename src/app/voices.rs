@@ -1,6 +1,8 @@
 //! What the old network's validators say while a node runs: their statements are judged, told to the operator by name, and
 //! passed on; this node's own is one of them.
 
+use kwil_formats::formats::key::PublicKey;
+
 use super::{
     attest::{Attesting, Compared},
     short,
@@ -48,6 +50,11 @@ impl Voices {
     /// What each old validator says.
     pub(super) fn voices(&self) -> Vec<Voice> {
         self.ballot.voices()
+    }
+
+    /// Whether this key's word counts.
+    pub(super) fn is_elector(&self, key: &PublicKey) -> bool {
+        self.ballot.is_elector(key)
     }
 
     /// What is needed, in words.

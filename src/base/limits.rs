@@ -15,6 +15,8 @@ pub const CHAIN_ID_SIZE_BYTES_MAX: usize = 128;
 pub const COSIGNERS_MAX: usize = 64;
 /// Bytes of an attestation or a readiness statement. Enforced by `manifest`.
 pub const STATEMENT_SIZE_BYTES_MAX: usize = 1 << 10;
+/// Bindings that a node shows of whose it is: of an old key and a new one, and some to spare. Enforced by `swarm`.
+pub const BINDINGS_SHOWN_MAX: usize = 4;
 /// Parts that an attestation names as differing. Enforced by `manifest`.
 pub const DIFFERING_PARTS_MAX: usize = 6;
 /// Bytes of the name of such a part. Enforced by `manifest`.
@@ -102,8 +104,10 @@ pub const EVIDENCE_SIZE_BYTES_MAX: usize = 4 << 20;
 pub const CERTIFICATE_STATEMENTS_MAX: usize = 4096;
 /// Bytes of evidence that goes through a swarm: of a head that a lead and all co-signers have signed. Enforced by `swarm`.
 pub const EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX: usize = 8 << 10;
-/// Pieces of evidence that one session may tell. Enforced by `swarm`.
-pub const EVIDENCE_OF_SESSION_MAX: u32 = 8;
+/// Validators of one manifest whose access was taken back, that are remembered. Enforced by `app`.
+pub const EXCLUSIONS_MAX: usize = 32;
+/// Pieces of evidence that one session may tell: of each kind some, and one for each validator that is kept out. Enforced by `swarm`.
+pub const EVIDENCE_OF_SESSION_MAX: u32 = 8 + EXCLUSIONS_MAX as u32;
 /// The last second that has a date as RFC 3339 writes it: 9999-12-31T23:59:59Z. Enforced by `manifest`.
 pub const UNIX_SECONDS_MAX: u64 = 253_402_300_799;
 /// Characters of a kwild's version in a statement. Enforced by `manifest`.

@@ -19,7 +19,8 @@ use crate::{
 /// Commands about evidence.
 #[derive(Debug, Subcommand)]
 pub(crate) enum EvidenceCommand {
-    /// Say what a file of evidence proves: that a network is ready, a lead two-faced, a manifest revoked or old; works offline
+    /// Say what a file of evidence proves: that a network is ready, a lead two-faced, a manifest or a validator's access revoked, a
+    /// manifest old; works offline
     Verify(VerifyArgs),
 }
 
@@ -52,41 +53,18 @@ impl EvidenceCommand {
         let EvidenceCommand::Verify(args) = self;
         let bytes = read_bounded(&args.file, limits::EVIDENCE_SIZE_BYTES_MAX, "evidence")?;
         let evidence = Evidence::decode(&bytes)?;
-        let kept = |evidence: &Evidence| match args.keep {
-            true => args.state.open()?.keep(evidence),
-            false => Ok(None),
-        };
         match &evidence {
             Evidence::Equivocation(equivocation) => {
-                let kept = kept(&evidence)?;
+                let kept = args.kept(&evidence)?;
                 session.output.result(&TwoFaced::new(equivocation, kept))
             }
             Evidence::Issue(head) => {
-                let kept = kept(&evidence)?;
+                let kept = args.kept(&evidence)?;
                 session.output.result(&OfHead::issue(head, kept))
             }
-            Evidence::Revocation(head) => {
-                let Some(path) = &args.manifest else {
-                    return Err(Error::usage(
-                        "a revocation says nothing without the manifest, which names who may revoke it",
-                    )
-                    .hint("give the manifest with --manifest FILE"));
-                };
-                let (_, signed) = read_signed(path)?;
-                if signed.id() != head.manifest_id() {
-                    let (about, got) = (head.manifest_id(), signed.id());
-                    return Err(Error::verify(format!("it revokes manifest {about}, not {got}"))
-                        .hint("give the manifest that it is about"));
-                }
-                let rules = &signed.manifest().trust;
-                let shown = |kept| OfHead::revocation(head, head.count_under(rules), rules.threshold, kept);
-                if evidence.ends(signed.manifest(), signed.id()) {
-                    return session.output.result(&shown(kept(&evidence)?));
-                }
-                let (has, needed) = (head.count_under(rules), rules.threshold);
-                let error = Error::verify(format!("it has {has} of the {needed} signatures that it needs"))
-                    .hint("the others run `regenesis manifest revoke` with this file");
-                session.output.result_with_error(&shown(None), error)
+            Evidence::Revocation(head) => args.verify_signed(head, None, &evidence, session),
+            Evidence::Exclusion(exclusion) => {
+                args.verify_signed(exclusion.head(), Some(exclusion.validator()), &evidence, session)
             }
             Evidence::Certificate(certificate) => {
                 let Some(path) = &args.genesis else {
@@ -105,6 +83,49 @@ impl EvidenceCommand {
                 }
             }
         }
+    }
+}
+
+impl VerifyArgs {
+    /// Where the evidence is kept from now on, if that is wanted.
+    fn kept(&self, evidence: &Evidence) -> Result<Option<PathBuf>> {
+        match self.keep {
+            true => self.state.open()?.keep(evidence),
+            false => Ok(None),
+        }
+    }
+
+    /// What counts only where enough have signed whom the manifest names: that it is taken back, or a validator's access.
+    fn verify_signed(
+        &self,
+        head: &HeadSignatures,
+        validator: Option<&PublicKey>,
+        evidence: &Evidence,
+        session: &Session,
+    ) -> Result<()> {
+        let Some(path) = &self.manifest else {
+            return Err(Error::usage("a revocation says nothing without the manifest, which names who may revoke")
+                .hint("give the manifest with --manifest FILE"));
+        };
+        let (_, signed) = read_signed(path)?;
+        if signed.id() != head.manifest_id() {
+            let (about, got) = (head.manifest_id(), signed.id());
+            return Err(Error::verify(format!("it is about manifest {about}, not {got}"))
+                .hint("give the manifest that it is about"));
+        }
+        let rules = &signed.manifest().trust;
+        let (has, needed) = (head.count_under(rules), rules.threshold);
+        let counts = match evidence {
+            Evidence::Exclusion(exclusion) => exclusion.counts(signed.manifest(), signed.id()),
+            _ => evidence.ends(signed.manifest(), signed.id()),
+        };
+        let shown = |kept| OfHead::revocation(head, validator, (counts, has, needed), kept);
+        if counts {
+            return session.output.result(&shown(self.kept(evidence)?));
+        }
+        let error = Error::verify(format!("it has {has} of the {needed} signatures that it needs"))
+            .hint("the others run `regenesis manifest revoke` with this file");
+        session.output.result_with_error(&shown(None), error)
     }
 }
 
@@ -250,6 +271,8 @@ struct OfHead {
     chain_id: String,
     sequence: u64,
     manifest_id: Blake3Hash,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    validator: Option<PublicKey>,
     signers: Vec<PublicKey>,
     kept: Option<PathBuf>,
     #[serde(skip)]
@@ -265,6 +288,7 @@ impl OfHead {
             chain_id: text::escape(head.new_chain_id()),
             sequence: head.sequence(),
             manifest_id: head.manifest_id(),
+            validator: None,
             signers: head.signers().copied().collect(),
             kept,
             words,
@@ -276,13 +300,22 @@ impl OfHead {
         Self::of(head, "issue", true, words, kept)
     }
 
-    fn revocation(head: &HeadSignatures, has: usize, needed: u32, kept: Option<PathBuf>) -> Self {
-        let ok = has >= needed as usize;
-        let words = match ok {
-            true => format!("proved: {} was revoked", head.words()),
-            false => format!("NOT revoked yet: {}, by {has} of {needed} keys", head.words()),
+    fn revocation(
+        head: &HeadSignatures,
+        validator: Option<&PublicKey>,
+        (counts, has, needed): (bool, usize, u32),
+        kept: Option<PathBuf>,
+    ) -> Self {
+        let what = match validator {
+            None => "it".to_owned(),
+            Some(validator) => format!("the access of validator {validator} to its swarm"),
         };
-        Self::of(head, "revocation", ok, words, kept)
+        let words = match counts {
+            true => format!("proved: of {}: {what} was revoked", head.words()),
+            false => format!("NOT revoked yet: of {}, {what}, by {has} of {needed} keys", head.words()),
+        };
+        let kind = if validator.is_some() { "exclusion" } else { "revocation" };
+        OfHead { validator: validator.copied(), ..Self::of(head, kind, counts, words, kept) }
     }
 }
 

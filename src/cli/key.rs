@@ -15,7 +15,11 @@ use rand::{TryRngCore, rngs::OsRng};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use zeroize::Zeroizing;
 
-use super::{Session, values::Secret};
+use super::{
+    Session,
+    bind::{BindArgs, BindingArgs, PeerArgs},
+    values::Secret,
+};
 use crate::{
     base::{Error, Result, durable},
     setup::{self, read_key_file},
@@ -28,6 +32,12 @@ pub(crate) enum KeyCommand {
     Gen(GenArgs),
     /// Shows a private key in every form, and who its node is
     Info(InfoArgs),
+    /// Prints the peer id that a directory's node has in the swarm
+    Peer(PeerArgs),
+    /// Signs, where the validator's key is, that a node of the swarm is this validator's
+    Bind(BindArgs),
+    /// Shows what a binding says
+    Binding(BindingArgs),
 }
 
 impl KeyCommand {
@@ -35,6 +45,9 @@ impl KeyCommand {
         match self {
             KeyCommand::Gen(args) => args.run(session),
             KeyCommand::Info(args) => args.run(session),
+            KeyCommand::Peer(args) => args.run(session),
+            KeyCommand::Bind(args) => args.run(session),
+            KeyCommand::Binding(args) => args.run(session),
         }
     }
 }

@@ -2,6 +2,7 @@
 //! The only place that names clap and prints.
 
 mod attest;
+mod bind;
 mod bundle;
 mod clean;
 mod completions;

@@ -1,6 +1,6 @@
 //! `publish`: snapshot, sign and serve; with `--dir`: sign and serve files that are there already.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 
@@ -97,7 +97,9 @@ impl PublishArgs {
             }
         };
         let known = Some(&signed.snapshot);
-        let serving = fetch::seed(&directory, known, &self.swarm.options(session)?, &state, progress, cancel).await?;
+        let mut swarm = self.swarm.options(session)?;
+        swarm.own_keys.push(Arc::new(key));
+        let serving = fetch::seed(&directory, known, &swarm, &state, progress, cancel).await?;
         swarm::serve(serving, self.until, session).await
     }
 }

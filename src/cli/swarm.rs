@@ -5,7 +5,13 @@ use std::{ffi::OsString, fmt, net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
-use super::{Session, manifest::StateArgs, ticket::TicketArgs, values::Rate, words};
+use super::{
+    Session,
+    manifest::StateArgs,
+    ticket::TicketArgs,
+    values::{Allowed, Rate},
+    words,
+};
 use crate::{
     app::{
         fetch::{self, Complete, FetchOptions},
@@ -42,9 +48,13 @@ pub(crate) struct SwarmArgs {
     /// Find members on the local network, whatever their addresses, and let them find this node (IPv4)
     #[arg(long)]
     lan: bool,
-    /// Let only these peer ids in (repeatable) [default: every member]
-    #[arg(long, value_name = "PEER")]
-    allow: Vec<String>,
+    /// Let only these in: a peer id, nodes that show to be a validator's with this public key (HEX or HEX#TYPE), or `validators`, those of
+    /// everyone whom the manifest lists; the ticket's own peers always (repeatable) [default: every member]
+    #[arg(long, value_name = "PEER|VALIDATOR|validators")]
+    allow: Vec<Allowed>,
+    /// Signed word of a validator that this node is its own, as `key bind` wrote it, for members that let only such in (repeatable)
+    #[arg(long, value_name = "FILE")]
+    binding: Vec<PathBuf>,
     /// Members connected at once
     #[arg(long, value_name = "N", default_value_t = limits::PEERS_MAX)]
     max_peers: usize,
@@ -76,6 +86,7 @@ impl SwarmArgs {
     pub(crate) fn options(self, session: &Session) -> Result<SwarmOptions> {
         session.tell_events(self.on_event)?;
         let read = |path: &PathBuf| read_bounded(path, limits::STATEMENT_SIZE_BYTES_MAX, "statement");
+        let read_binding = |path: &PathBuf| read_bounded(path, limits::STATEMENT_SIZE_BYTES_MAX, "binding");
         Ok(SwarmOptions {
             statements: self.statements.iter().map(read).collect::<Result<_>>()?,
             listen: self.listen,
@@ -84,7 +95,9 @@ impl SwarmArgs {
             identity: self.identity,
             public: self.public,
             lan: self.lan,
-            allow: self.allow,
+            allow: Allowed::together(self.allow),
+            bindings: self.binding.iter().map(read_binding).collect::<Result<_>>()?,
+            own_keys: Vec::new(),
             peers_max: self.max_peers.max(1),
             rate_limits: RateLimits {
                 upload: self.upload_limit.map(Rate::bytes_per_second),

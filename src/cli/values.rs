@@ -6,8 +6,10 @@ use clap::{
     Command,
     builder::{PathBufValueParser, TypedValueParser},
 };
-use kwil_formats::formats::Family;
+use kwil_formats::formats::{Family, key::PublicKey};
 use zeroize::Zeroizing;
+
+use crate::swarm::Allow;
 
 /// A value of `--family`: v0.9 or v0.10, or `None` for `auto`, which is whichever is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +84,45 @@ impl FromStr for Rate {
         let number: f64 = number.parse().map_err(|_| bad())?;
         let rate = number * factor;
         if (1e3..=1e12).contains(&rate) { Ok(Rate(rate)) } else { Err("expected between 1K and 1000G".to_owned()) }
+    }
+}
+
+/// Whom a node lets in, as `--allow` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Allowed {
+    Peer(String),
+    Validator(PublicKey),
+    Listed,
+}
+
+impl Allowed {
+    /// All that several flags name.
+    pub(crate) fn together(all: Vec<Allowed>) -> Allow {
+        let mut allow = Allow::default();
+        for one in all {
+            match one {
+                Allowed::Peer(peer) => allow.peers.push(peer),
+                Allowed::Validator(key) => _ = allow.validators.insert(key),
+                Allowed::Listed => allow.listed = true,
+            }
+        }
+        allow
+    }
+}
+
+impl FromStr for Allowed {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "validators" {
+            return Ok(Allowed::Listed);
+        }
+        if PublicKey::from_peer_id(text).is_ok() {
+            return Ok(Allowed::Peer(text.to_owned()));
+        }
+        PublicKey::from_name(text).map(Allowed::Validator).map_err(|_| {
+            "expected a peer id (12D3KooW…), a validator's public key in hex, or the word validators".to_owned()
+        })
     }
 }
 

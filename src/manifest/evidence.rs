@@ -1,11 +1,15 @@
 //! What proves itself to anyone, offline and without trust in whoever gave it: that a network is ready, that a lead is
 //! two-faced, that there is a newer manifest, that a manifest was taken back.
 
+mod exclusion;
 mod head;
 
 use kwil_formats::formats::key::{PrivateKey, PublicKey};
 
-pub use self::head::{HeadSignatures, Said};
+pub use self::{
+    exclusion::Exclusion,
+    head::{HeadSignatures, Said},
+};
 use super::{
     Certificate, DecodeError, Manifest, SignedManifest, check_chain_id,
     signed::Head,
@@ -28,6 +32,8 @@ pub enum Evidence {
     Issue(HeadSignatures),
     /// A manifest is taken back.
     Revocation(HeadSignatures),
+    /// A validator's access to a manifest's swarm is taken back.
+    Exclusion(Exclusion),
 }
 
 /// Why bytes are no evidence.
@@ -79,6 +85,7 @@ impl Evidence {
             }
             RawEvidence::Issue(head) => head.check(Said::Issued).map(Evidence::Issue),
             RawEvidence::Revocation(head) => head.check(Said::Revoked).map(Evidence::Revocation),
+            RawEvidence::Exclusion(head, validator) => Exclusion::check(head, validator).map(Evidence::Exclusion),
         }
     }
 
@@ -102,7 +109,7 @@ impl Evidence {
         if before.is_some_and(|before| before.manifest_id != signed.id()) {
             return Err(DecodeError::Rule { field: "signatures", problem: "about another manifest" });
         }
-        Ok(HeadSignatures::revocation(&signed.head(), key, before))
+        Ok(HeadSignatures::with(&signed.head(), Said::Revoked, key, before))
     }
 
     /// Of which lead's manifests for which new network it speaks; `None` for a certificate.
@@ -111,13 +118,14 @@ impl Evidence {
             Evidence::Certificate(_) => None,
             Evidence::Equivocation(proof) => Some((&proof.new_chain_id, &proof.lead)),
             Evidence::Issue(head) | Evidence::Revocation(head) => Some((&head.new_chain_id, &head.lead)),
+            Evidence::Exclusion(exclusion) => Some((&exclusion.head.new_chain_id, &exclusion.head.lead)),
         }
     }
 
-    /// The sequence of the manifests of which it speaks; `None` for a certificate.
+    /// The sequence of the manifests against which it speaks; `None` for a certificate or an exclusion.
     pub fn sequence(&self) -> Option<u64> {
         match self {
-            Evidence::Certificate(_) => None,
+            Evidence::Certificate(_) | Evidence::Exclusion(_) => None,
             Evidence::Equivocation(proof) => Some(proof.sequence),
             Evidence::Issue(head) | Evidence::Revocation(head) => Some(head.sequence),
         }
@@ -135,7 +143,7 @@ impl Evidence {
     /// Whether a manifest counts no more because of this.
     pub fn ends(&self, manifest: &Manifest, id: Blake3Hash) -> bool {
         match self {
-            Evidence::Certificate(_) => false,
+            Evidence::Certificate(_) | Evidence::Exclusion(_) => false,
             Evidence::Equivocation(proof) => {
                 proof.lead == manifest.trust.lead
                     && proof.new_chain_id == manifest.network.new_chain_id

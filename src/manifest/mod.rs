@@ -5,6 +5,7 @@
 //! protobuf types do not leave `wire.rs`.
 
 mod ballot;
+mod binding;
 pub mod certificate;
 pub mod chunk;
 mod chunk_set;
@@ -22,6 +23,7 @@ mod wire;
 use std::{cmp::Ordering, fmt};
 
 pub use ballot::{Ballot, Tally, Verdict, Voice, Vote};
+pub use binding::{Binding, BindingError};
 pub use certificate::Certificate;
 pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
 pub use chunk_set::{ChunkSet, ranges};

@@ -70,7 +70,8 @@ impl Roster {
         self.leader.as_ref()
     }
 
-    fn is_validator(&self, key: &PublicKey) -> bool {
+    /// Whether the new genesis names this key.
+    pub fn is_validator(&self, key: &PublicKey) -> bool {
         self.validators.iter().any(|validator| validator.key == *key)
     }
 

@@ -15,6 +15,9 @@ const HEAD_DOMAIN: &[u8] = b"regenesis/manifest-head/v1\0";
 /// The same for the signature that takes a manifest back.
 const REVOCATION_DOMAIN: &[u8] = b"regenesis/revocation/v1\0";
 
+/// The same for the signature that takes a validator's access back.
+const EXCLUSION_DOMAIN: &[u8] = b"regenesis/exclusion/v1\0";
+
 /// What is signed of a manifest: so little that two signatures prove a lead's two faces to anyone, without the manifests.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Head<'a> {
@@ -33,6 +36,11 @@ impl Head<'_> {
     /// The bytes that are signed to take the manifest back.
     pub(super) fn revocation(&self) -> Vec<u8> {
         [REVOCATION_DOMAIN, &wire::encode_head(self)].concat()
+    }
+
+    /// The bytes that are signed to take a validator's access back.
+    pub(super) fn exclusion(&self, validator: &PublicKey) -> Vec<u8> {
+        [EXCLUSION_DOMAIN, &wire::encode_exclusion_head(self, validator)].concat()
     }
 }
 

@@ -220,11 +220,11 @@ pub fn from_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, DecodeError> {
     wire::decode_statements(bytes)
 }
 
-fn sign(domain: &[u8], payload: &[u8], key: &PrivateKey) -> Vec<u8> {
+pub(super) fn sign(domain: &[u8], payload: &[u8], key: &PrivateKey) -> Vec<u8> {
     wire::encode_statement(payload, &Signature::new(key, &[domain, payload].concat()))
 }
 
-fn verify(domain: &[u8], bytes: &[u8]) -> Result<(Vec<u8>, PublicKey), StatementError> {
+pub(super) fn verify(domain: &[u8], bytes: &[u8]) -> Result<(Vec<u8>, PublicKey), StatementError> {
     if bytes.len() > limits::STATEMENT_SIZE_BYTES_MAX {
         return Err(DecodeError::TooLarge { size: bytes.len(), max: limits::STATEMENT_SIZE_BYTES_MAX }.into());
     }

@@ -443,7 +443,7 @@ pub fn check_evidence(
         Evidence::Issue(newer) => {
             Err(VerifyError::Superseded { newer: newer.manifest_id(), sequence: newer.sequence(), got })
         }
-        Evidence::Certificate(_) => Ok(()),
+        Evidence::Certificate(_) | Evidence::Exclusion(_) => Ok(()),
     }
 }
 

@@ -20,10 +20,13 @@ use super::{
 };
 use crate::base::{Blake3Hash, Sha256Hash, limits::DIFFERING_PARTS_MAX};
 
+mod binding;
 mod evidence;
 
+pub(super) use binding::{decode_binding, encode_binding};
 pub(super) use evidence::{
-    RawEvidence, decode_evidence, decode_readiness, encode_evidence, encode_head, encode_readiness,
+    RawEvidence, decode_evidence, decode_readiness, encode_evidence, encode_exclusion_head, encode_head,
+    encode_readiness,
 };
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]

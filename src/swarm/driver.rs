@@ -1,5 +1,6 @@
 //! The task that owns the swarm: `select` waits, `apply` changes state and waits for nobody.
 
+mod access;
 mod chunks;
 mod connections;
 mod evidence;
@@ -16,6 +17,7 @@ use std::{
 };
 
 use futures::StreamExt;
+use kwil_formats::formats::key::PublicKey;
 use libp2p::{
     Multiaddr, PeerId, Stream, Swarm,
     multiaddr::Protocol,
@@ -31,18 +33,25 @@ use tokio::{
 use self::watch::Quiet;
 use super::{
     BULK_PROTOCOL, Command, Config, Content, Event, PeerTotal, SESSION_PROTOCOL, Sink, Status, ToldEvidence,
+    access::Access,
     book::{self, Book},
     handshake::{Instance, Membership, Role},
+    introduction::{Introducer, Shown},
     lan::{self, Lan},
     lines::Lines,
     names::Names,
     session::{Counters, Report, Session},
     throttle::Throttles,
     transport::{self, Behaviour},
-    wire::Message,
+    wire::{Message, Parting},
 };
 use crate::{
-    base::{Context, Error, Next, Result, clock, limits::STRANGERS_MAX, task::Tasks, text},
+    base::{
+        Context, Error, Next, Result, clock,
+        limits::{REMEMBERED_PEERS_MAX, STRANGERS_MAX},
+        task::Tasks,
+        text,
+    },
     schedule::Scheduler,
     store::Outcome,
 };
@@ -50,6 +59,8 @@ use crate::{
 const TICK: Duration = Duration::from_millis(100);
 /// How long peers have to hear a goodbye.
 const GOODBYE_TIME: Duration = Duration::from_millis(300);
+/// Peers of whom is remembered whose they are.
+const SHOWN_BEFORE_MAX: usize = REMEMBERED_PEERS_MAX;
 /// Events that wait for the application beside those it must hear.
 const WAITING_WORDS_MAX: usize = 256;
 
@@ -59,7 +70,7 @@ struct Met {
     role: Role,
     /// Where the peer was when it began: it may be gone by the end.
     address: Multiaddr,
-    result: std::result::Result<(Stream, Instance), String>,
+    result: std::result::Result<(Stream, Instance, Shown), String>,
     /// The peer may be trying secrets.
     suspicious: bool,
     /// The other side broke off, which is its own affair.
@@ -111,7 +122,8 @@ pub(super) struct Driver {
     lines: Lines,
     us: PeerId,
     membership: Arc<Membership>,
-    allow: HashSet<PeerId>,
+    introducer: Arc<Introducer>,
+    access: Access,
     peers_max: usize,
     throttles: Arc<Throttles>,
     began: Instant,
@@ -131,6 +143,8 @@ pub(super) struct Driver {
     meeting: HashSet<PeerId>,
     listening_to: HashSet<PeerId>,
     banned: HashMap<PeerId, Ban>,
+    /// Whose peers are, or were, as they have shown.
+    shown_before: HashMap<PeerId, Vec<PublicKey>>,
     /// Peers that have been members; not for ever.
     known_members: HashSet<PeerId>,
     /// Peers of the ticket that serve another manifest now.
@@ -227,7 +241,8 @@ impl Driver {
         Ok(Driver {
             us,
             membership: Arc::new(membership),
-            allow: config.allow.iter().filter_map(|p| p.parse().ok()).collect(),
+            introducer: Arc::new(Introducer { bindings: config.bindings, new_chain_id: config.new_chain_id }),
+            access: Access::new(config.allow),
             peers_max: config.peers_max,
             throttles: Arc::new(Throttles::new(config.rate_limits)),
             began: clock::now(),
@@ -244,6 +259,7 @@ impl Driver {
             meeting: HashSet::new(),
             listening_to: HashSet::new(),
             banned: HashMap::new(),
+            shown_before: HashMap::new(),
             known_members: HashSet::new(),
             stale: HashSet::new(),
             failures: HashMap::new(),
@@ -370,6 +386,7 @@ impl Driver {
             Happening::Command(Some(Command::Tell { all, new })) => self.tell_statements(all, new),
             Happening::Command(Some(Command::TellEvidence(told))) => self.tell_evidence(told),
             Happening::Command(Some(Command::Name(peer, name))) => self.name(peer, name),
+            Happening::Command(Some(Command::Stand(standing))) => self.stand(standing),
             Happening::Command(Some(Command::Look(reply))) => {
                 let _ = reply.send(self.view());
             }
@@ -428,7 +445,7 @@ impl Driver {
     async fn say_goodbye(&mut self) {
         for session in self.sessions.values() {
             let reason = "the operator stopped it".to_owned();
-            session.say(Message::Goodbye { reason, identity_in_use: false });
+            session.say(Message::Goodbye { reason, why: Parting::Other });
         }
         // Whoever hears it hangs up; who does not is not waited for.
         let until = tokio::time::Instant::from_std(clock::now() + GOODBYE_TIME);

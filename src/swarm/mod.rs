@@ -5,11 +5,13 @@
 //! stranger until its handshake holds; a stranger hears nothing (`handshake.rs`). Every byte that comes in is
 //! [`crate::store::Untrusted`] until the store's writer has proved its chunk id.
 
+mod access;
 mod book;
 mod budget;
 mod door;
 mod driver;
 mod handshake;
+mod introduction;
 mod lan;
 mod lines;
 mod muxer;
@@ -25,11 +27,13 @@ mod wire;
 
 use std::sync::Arc;
 
+use kwil_formats::formats::key::PublicKey;
 use libp2p::{Multiaddr, PeerId, StreamProtocol, identity::Keypair};
 use tokio::sync::{mpsc, oneshot, watch};
 use zeroize::Zeroizing;
 
 pub use self::{
+    access::{Allow, Standing},
     names::{short_peer, short_place},
     throttle::RateLimits,
     view::{MemberView, View, Viewer},
@@ -103,8 +107,12 @@ pub struct Config {
     pub connect: Vec<String>,
     /// Find members on the local network, and be found there.
     pub lan: bool,
-    /// Only these peers may come in; empty: every member.
-    pub allow: Vec<String>,
+    /// Who may come in.
+    pub allow: Allow,
+    /// Signed bindings that say whose this node is, which every member is shown.
+    pub bindings: Vec<Vec<u8>>,
+    /// The chain id of the new network, for which a binding may be.
+    pub new_chain_id: String,
     /// Members connected at once.
     pub peers_max: usize,
     /// How fast chunks may go out and come in.
@@ -186,6 +194,13 @@ pub enum Event {
     Statements(Vec<Vec<u8>>),
     /// A member tells what it knows against a manifest; nothing of it is checked.
     Evidence(Vec<u8>),
+    /// A member has shown whose it is, by bindings that hold.
+    Bound {
+        /// The member.
+        peer: String,
+        /// Whose it is.
+        validators: Vec<PublicKey>,
+    },
     /// A member says where it sees us.
     Seen {
         /// Who says so.
@@ -245,6 +260,7 @@ enum Command {
     Tell { all: Vec<Vec<u8>>, new: Vec<Vec<u8>> },
     TellEvidence(ToldEvidence),
     Name(PeerId, String),
+    Stand(Standing),
     Look(oneshot::Sender<View>),
     Stop(oneshot::Sender<Vec<PeerTotal>>),
 }
@@ -321,6 +337,11 @@ impl Handle {
         }
     }
 
+    /// Judges from now on by this who may be here; who may not any more has to go.
+    pub async fn stand(&self, standing: Standing) -> Result<()> {
+        self.command(Command::Stand(standing)).await
+    }
+
     /// Says goodbye, ends the node and tells what went to and came from whom.
     pub async fn stop(self) -> Vec<PeerTotal> {
         let (reply, totals) = oneshot::channel();
@@ -344,6 +365,7 @@ impl std::fmt::Debug for Command {
             Command::Tell { .. } => "Tell",
             Command::TellEvidence(_) => "TellEvidence",
             Command::Name(..) => "Name",
+            Command::Stand(_) => "Stand",
             Command::Look(_) => "Look",
             Command::Stop(_) => "Stop",
         })

@@ -29,6 +29,7 @@ use super::Charter;
 use super::{
     budget::{self, Budget},
     handshake::Instance,
+    introduction::Shown,
     wire::{self, Message, Offer},
 };
 use crate::{
@@ -163,6 +164,8 @@ pub(super) struct Session {
     pub(super) dialler: PeerId,
     /// Which run of the peer's node it is.
     pub(super) instance: Instance,
+    /// Whose it is, as it has shown.
+    pub(super) shown: Shown,
     bulk: Bulk,
     pub(super) signs: Arc<Signs>,
     /// What was counted when it last was heard, and when that was.
@@ -201,13 +204,14 @@ pub(super) struct Member {
     pub(super) peer: PeerId,
     pub(super) dialler: PeerId,
     pub(super) instance: Instance,
+    pub(super) shown: Shown,
 }
 
 impl Session {
     /// Starts the tasks on a stream whose handshake is done.
     pub(super) fn start(
         id: u64,
-        member: &Member,
+        member: Member,
         stream: Stream,
         streams: libp2p_stream::Control,
         bulk: Bulk,
@@ -250,6 +254,7 @@ impl Session {
             peer,
             dialler: member.dialler,
             instance: member.instance,
+            shown: member.shown,
             bulk,
             signs,
             last_heard: (0, now),

@@ -16,7 +16,7 @@ use prost::Message as _;
 
 use super::Charter;
 use crate::base::limits::{
-    CONTROL_MESSAGE_SIZE_BYTES_MAX, EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX, GENESIS_SIZE_BYTES_MAX,
+    BINDINGS_SHOWN_MAX, CONTROL_MESSAGE_SIZE_BYTES_MAX, EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX, GENESIS_SIZE_BYTES_MAX,
     MANIFEST_SIZE_BYTES_MAX, PEERS_MESSAGE_ADDRESSES_MAX, RANGES_MAX, STATEMENT_SIZE_BYTES_MAX,
     STATEMENTS_IN_MESSAGE_MAX,
 };
@@ -37,6 +37,17 @@ pub(super) struct Proof {
     pub(super) membership: [u8; 32],
     pub(super) manifest: [u8; 32],
     pub(super) instance: [u8; 16],
+}
+
+/// Why a session ends, as far as the receiver does something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Parting {
+    /// For the reason in words.
+    Other,
+    /// Another node with the receiver's key is here and alive.
+    IdentityInUse,
+    /// The receiver is a member, but one that is not let in.
+    NotLetIn,
 }
 
 /// What members say on the session stream.
@@ -77,8 +88,7 @@ pub(super) enum Message {
     },
     Goodbye {
         reason: String,
-        /// Another node with the receiver's key is here and alive.
-        identity_in_use: bool,
+        why: Parting,
     },
     /// A sign of life, or what a newer version says: understood by nobody here and harmless.
     Nothing,
@@ -185,6 +195,25 @@ pub(super) async fn read_proof(stream: &mut (impl AsyncRead + Unpin)) -> io::Res
     }))
 }
 
+/// Sends the bindings that say whose we are.
+pub(super) async fn write_introduction(stream: &mut (impl AsyncWrite + Unpin), bindings: &[Vec<u8>]) -> io::Result<()> {
+    write_frame(stream, &generated::Introduction { bindings: bindings.to_vec() }).await?;
+    stream.flush().await
+}
+
+/// Reads what the other side shows of whose it is, unjudged; `None` at the end of the stream.
+pub(super) async fn read_introduction(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Vec<Vec<u8>>>> {
+    const LIMIT: usize = BINDINGS_SHOWN_MAX * (STATEMENT_SIZE_BYTES_MAX + 8);
+    let Some(frame) = read_frame(stream, |_| LIMIT, &AtomicU64::new(0)).await? else { return Ok(None) };
+    let introduction =
+        generated::Introduction::decode(&frame[..]).map_err(|_| invalid("the third message is no introduction"))?;
+    let all = introduction.bindings;
+    if all.len() > BINDINGS_SHOWN_MAX || all.iter().any(|one| one.len() > STATEMENT_SIZE_BYTES_MAX) {
+        return Err(invalid("it shows more bindings than the protocol allows"));
+    }
+    Ok(Some(all))
+}
+
 fn to_ranges(ranges: Vec<ArtifactRange>) -> Vec<generated::ChunkRange> {
     ranges
         .into_iter()
@@ -235,9 +264,11 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
         }
         Message::Peers(addresses) => Some(Kind::Peers(generated::Peers { addresses })),
         Message::Complaint { artifact, index } => Some(Kind::Complaint(generated::Complaint { artifact, index })),
-        Message::Goodbye { reason, identity_in_use } => {
-            Some(Kind::Goodbye(generated::Goodbye { reason, identity_in_use }))
-        }
+        Message::Goodbye { reason, why } => Some(Kind::Goodbye(generated::Goodbye {
+            reason,
+            identity_in_use: why == Parting::IdentityInUse,
+            not_let_in: why == Parting::NotLetIn,
+        })),
         Message::Statements(signed_statements) => Some(Kind::Statements(generated::Statements { signed_statements })),
         Message::Evidence(evidence) => Some(Kind::Evidence(generated::Evidence { evidence })),
         Message::Seen(ip) => Some(Kind::Seen(generated::Seen {
@@ -331,7 +362,14 @@ pub(super) async fn read_message(
             _ => return Err(invalid("a peer sees us at what is no address")),
         },
         Some(Kind::Complaint(m)) => Message::Complaint { artifact: m.artifact, index: m.index },
-        Some(Kind::Goodbye(m)) => Message::Goodbye { reason: m.reason, identity_in_use: m.identity_in_use },
+        Some(Kind::Goodbye(m)) => Message::Goodbye {
+            reason: m.reason,
+            why: match (m.identity_in_use, m.not_let_in) {
+                (true, _) => Parting::IdentityInUse,
+                (false, true) => Parting::NotLetIn,
+                (false, false) => Parting::Other,
+            },
+        },
         None => Message::Nothing,
     };
     Ok(Some((message, size)))
@@ -408,7 +446,8 @@ mod tests {
             Message::Refusal { request: 9, ranges: vec![(1, 3..9)], lost: true },
             Message::Peers(vec!["/ip4/127.0.0.1/tcp/1".into()]),
             Message::Complaint { artifact: 1, index: 7 },
-            Message::Goodbye { reason: "done".into(), identity_in_use: true },
+            Message::Goodbye { reason: "done".into(), why: Parting::IdentityInUse },
+            Message::Goodbye { reason: "done".into(), why: Parting::NotLetIn },
             Message::Nothing,
             Message::Statements(vec![vec![1; 200]; STATEMENTS_IN_MESSAGE_MAX]),
             Message::Seen("10.0.0.5".parse().unwrap()),
@@ -503,6 +542,22 @@ mod tests {
     }
 
     #[test]
+    fn an_introduction_is_short() {
+        let read = |bindings: &[Vec<u8>]| {
+            let mut bytes = Vec::new();
+            block_on(write_introduction(&mut bytes, bindings)).unwrap();
+            block_on(read_introduction(&mut Cursor::new(bytes)))
+        };
+        let most = vec![vec![7; STATEMENT_SIZE_BYTES_MAX]; BINDINGS_SHOWN_MAX];
+        assert_eq!(read(&most).unwrap(), Some(most));
+        assert!(read(&vec![vec![]; BINDINGS_SHOWN_MAX + 1]).is_err());
+        assert!(read(&[vec![7; STATEMENT_SIZE_BYTES_MAX + 1]]).is_err());
+        assert!(read(&vec![vec![7; STATEMENT_SIZE_BYTES_MAX]; 1000]).is_err());
+        assert_eq!(read(&[]).unwrap(), Some(vec![]));
+        assert_eq!(block_on(read_introduction(&mut Cursor::new(vec![]))).unwrap(), None);
+    }
+
+    #[test]
     fn an_overflowing_range_is_refused() {
         let range = generated::ChunkRange { artifact: 0, first: u32::MAX, count: 2 };
         let control =
@@ -517,7 +572,8 @@ mod tests {
             let _ = read(bytes.clone(), true);
             let _ = block_on(read_offer(&mut Cursor::new(bytes.clone())));
             let _ = block_on(read_proof(&mut Cursor::new(bytes.clone())));
-            let _ = block_on(read_hello(&mut Cursor::new(bytes)));
+            let _ = block_on(read_hello(&mut Cursor::new(bytes.clone())));
+            let _ = block_on(read_introduction(&mut Cursor::new(bytes)));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{
     process::{Command, Stdio},
 };
 
+use kwil_formats::formats::key::PublicKey;
 use serde_json::Value;
 
 use crate::common::Party;
@@ -110,6 +111,16 @@ fn another_reader_finds_the_same_ids_signatures_and_sums() {
         }
         assert_eq!(Some(ours["signers"].as_array().unwrap().len() as u64), theirs["signers"].as_u64());
     }
+    let (exclusion, bound) = (vector("evidence/exclusion.evidence"), vector("evidence/node.binding"));
+    let (ours, theirs) =
+        (json(&[&verify(&[&exclusion])[..], &about].concat()), python(&["exclusion", &exclusion]).unwrap().unwrap());
+    assert_eq!((&ours["kind"], &ours["manifest_id"]), (&"exclusion".into(), &theirs["manifest_id"]));
+    assert!(ours["validator"].as_str().unwrap().starts_with(theirs["validator"].as_str().unwrap()));
+    let (ours, theirs) = (json(&["key", "binding", &bound]), python(&["binding", &bound]).unwrap().unwrap());
+    assert!(ours["validator"].as_str().unwrap().starts_with(theirs["validator"].as_str().unwrap()));
+    assert_eq!(ours["new_chain_id"], theirs["new_chain_id"]);
+    let node = PublicKey::from_peer_id(ours["peer_id"].as_str().unwrap()).unwrap();
+    assert_eq!(theirs["node"], node.to_hex());
     let (ours, theirs) = (json(&["manifest", "show", &manifest]), python(&["manifest", &manifest]).unwrap().unwrap());
     assert_eq!(ours["id"], theirs["id"]);
     assert_eq!(ours["signatures"].as_array().unwrap().len(), theirs["signers"].as_array().unwrap().len());
@@ -120,6 +131,7 @@ fn another_reader_finds_the_same_ids_signatures_and_sums() {
         ("equivocation", &proof, None),
         ("issue", &issue, None),
         ("revocation", &revocation, None),
+        ("binding", &bound, None),
         ("manifest", &manifest, None),
     ] {
         let mut bytes = std::fs::read(file).unwrap();

@@ -1,6 +1,7 @@
 //! What needs neither a server nor a swarm: rules of the sources, digests and filters of recorded texts, and the real program on
 //! files.
 
+mod bind;
 mod bundle;
 #[path = "../common/mod.rs"]
 #[allow(dead_code, reason = "the other test binaries use the rest")]

@@ -2,13 +2,20 @@
 //! or that it was revoked. It comes from members and from what this machine remembers, which other processes add to; whatever ends
 //! the manifest is remembered, told to the members, and ends the work.
 
-use std::path::PathBuf;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
+
+use kwil_formats::formats::key::PublicKey;
 
 use crate::{
     app::state::StateDirectory,
     base::{Blake3Hash, Error, clock, limits},
-    manifest::{Equivocation, Evidence, SignedManifest, Ticket, VerifyError, verify::check_evidence},
-    swarm::ToldEvidence,
+    manifest::{
+        Equivocation, Evidence, SignedManifest, Ticket, VerifyError, evidence::Exclusion, verify::check_evidence,
+    },
+    swarm::{Standing, ToldEvidence},
 };
 
 /// Evidence that is kept until the manifest is known that it may be about.
@@ -21,13 +28,17 @@ pub(super) struct Against {
     /// The manifest, once it is known.
     used: Option<(SignedManifest, Blake3Hash)>,
     chain_id: String,
-    lead: kwil_formats::formats::key::PublicKey,
+    lead: PublicKey,
     /// Evidence about this lead and network, heard before the manifest was known.
     early: Vec<Evidence>,
     /// That the manifest was issued, for members that speak of another one.
     issue: Option<Vec<u8>>,
     /// What ends the manifest, at most one of each kind, and where it is kept.
     ending: Vec<(Evidence, Option<PathBuf>)>,
+    /// Whose access to the swarm was taken back.
+    excluded: BTreeMap<PublicKey, Exclusion>,
+    /// Those of them of whom the operator and the swarm have not heard.
+    new_excluded: Vec<PublicKey>,
     /// The members have not been told all of it.
     untold: bool,
 }
@@ -42,6 +53,8 @@ impl Against {
             early: Vec::new(),
             issue: None,
             ending: Vec::new(),
+            excluded: BTreeMap::new(),
+            new_excluded: Vec::new(),
             untold: false,
         }
     }
@@ -72,6 +85,37 @@ impl Against {
             // Verification has read it before, and says what is wrong with it.
             Err(e) => tracing::debug!("what is remembered cannot be read: {}", e.chain()),
         }
+        match self.state.exclusions(&self.chain_id, &self.lead) {
+            Ok(known) => known.into_iter().for_each(|exclusion| self.exclude(exclusion)),
+            Err(e) => tracing::debug!("who was excluded cannot be read: {}", e.chain()),
+        }
+    }
+
+    /// Keeps a validator out, where enough of those have said so who may.
+    fn exclude(&mut self, exclusion: Exclusion) {
+        let counts = self.used.as_ref().is_some_and(|(signed, id)| exclusion.counts(signed.manifest(), *id));
+        let (validator, has_place) = (*exclusion.validator(), self.excluded.len() < limits::EXCLUSIONS_MAX);
+        if !counts || !has_place || self.excluded.contains_key(&validator) {
+            return;
+        }
+        if let Err(e) = self.state.keep(&Evidence::Exclusion(exclusion.clone())) {
+            tracing::warn!("that a validator was excluded is not kept: {}", e.chain());
+        }
+        self.excluded.insert(validator, exclusion);
+        self.new_excluded.push(validator);
+        self.untold = true;
+    }
+
+    /// Whose access was taken back since this was last asked.
+    pub(super) fn take_excluded(&mut self) -> Vec<PublicKey> {
+        std::mem::take(&mut self.new_excluded)
+    }
+
+    /// Who the manifest's validators are, and who of them is not let in; `None` before it is known.
+    pub(super) fn standing(&self) -> Option<Standing> {
+        let manifest = self.used.as_ref()?.0.manifest();
+        let listed = manifest.old_validators.iter().chain(&manifest.new_validators).map(|validator| validator.key);
+        Some(Standing { listed: listed.collect(), barred: self.excluded.keys().copied().collect::<BTreeSet<_>>() })
     }
 
     fn weigh(&mut self, evidence: Evidence) {
@@ -84,6 +128,9 @@ impl Against {
             }
             return;
         };
+        if let Evidence::Exclusion(exclusion) = evidence {
+            return self.exclude(exclusion);
+        }
         if !evidence.ends(signed.manifest(), *id) {
             return;
         }
@@ -108,8 +155,9 @@ impl Against {
     /// What the members are still to be told: that the manifest was issued, and what ends it. Not what the operator passes over: others
     /// may be meant to do so, too.
     pub(super) fn untold(&self) -> Option<ToldEvidence> {
-        let ending = self.ending.iter().map(|(evidence, _)| evidence);
-        let all = || ending.filter(|one| self.check_one(one).is_err()).map(Evidence::to_bytes).collect();
+        let ending = self.ending.iter().map(|(evidence, _)| evidence).filter(|one| self.check_one(one).is_err());
+        let excluded = self.excluded.values().map(|exclusion| Evidence::Exclusion(exclusion.clone()).to_bytes());
+        let all = || ending.map(Evidence::to_bytes).chain(excluded).collect();
         self.untold.then(|| ToldEvidence { issue: self.issue.clone(), against: all() })
     }
 

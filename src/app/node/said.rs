@@ -51,7 +51,7 @@ impl Node {
     /// What was heard is written down for those who ask how it stands.
     pub(super) fn write_down(&self) {
         if let (Some(roster), Some(voices)) = (&self.roster, &self.voices) {
-            self.board.heard(roster, voices);
+            self.board.heard(roster, voices, &self.nodes());
         }
     }
 
@@ -232,17 +232,11 @@ impl Node {
     /// When the node ended.
     pub async fn pass_on(&mut self) -> Result<()> {
         self.say_own();
+        self.tell_whose().await?;
         let Some(roster) = self.roster.as_ref().filter(|_| !self.untold.is_empty()) else {
             self.kept.write_if_due();
             return Ok(());
         };
-        for (peer, validator) in roster.nodes() {
-            let name = format!("validator {}", short::key(validator));
-            if self.names.get(&peer) != Some(&name) {
-                self.handle.name(&peer, name.clone()).await?;
-                self.names.insert(peer, name);
-            }
-        }
         let attested = self.voices.iter().flat_map(Voices::statements);
         let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
         self.kept.write_soon(&all);

@@ -9,6 +9,7 @@ use std::{
     time::Instant,
 };
 
+use kwil_formats::formats::key::PublicKey;
 use zeroize::Zeroizing;
 
 use super::{
@@ -152,11 +153,11 @@ impl Board {
     }
 
     /// What validators have said so far.
-    pub(in crate::app) fn heard(&self, roster: &Roster, voices: &Voices) {
+    pub(in crate::app) fn heard(&self, roster: &Roster, voices: &Voices, nodes: &BTreeMap<String, PublicKey>) {
         let (readiness, attestations) = (Readiness::of(roster), Attestations::of(voices));
-        let names = roster
-            .nodes()
-            .map(|(peer, key)| (peer, (format!("validator {}", short::key(key)), key.to_string())))
+        let names = nodes
+            .iter()
+            .map(|(peer, key)| (peer.clone(), (format!("validator {}", short::key(key)), key.to_string())))
             .collect();
         let mut known = self.known();
         known.names = names;

@@ -115,7 +115,8 @@ fn tell(status: &mut Status, directory: &Path, private: &Path, manifest: &Verifi
     let mut roster = Roster::new(manifest.id(), manifest.manifest());
     roster.take(statements);
     let board = Board::default();
-    board.heard(&roster, &voices);
+    let nodes = roster.nodes().map(|(peer, key)| (peer, *key)).collect();
+    board.heard(&roster, &voices, &nodes);
     let known = board.read();
     (status.attestations, status.readiness) = (known.attestations, known.readiness);
 }

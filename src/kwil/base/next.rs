@@ -25,6 +25,8 @@ pub enum Next {
     CopyFromKeyInfo,
     /// Copy the public key from what the program tells of a key file, or from the genesis.
     CopyPublicKey,
+    /// Let the program print the peer id of a directory.
+    PrintPeerId,
     /// Give the node's own key file, or make a key.
     NodeKeyFile,
     /// Write the private key as text is taken, or better give a file.
@@ -218,6 +220,13 @@ pub enum Next {
     OtherIdentityThere,
     /// Stop one of two nodes with one identity, or give this one another.
     OtherIdentityHere,
+    /// Show whose this node is, with a binding that a validator has signed of its peer id.
+    ShowWhoseNode,
+    /// Have a validator bind this node's own peer id.
+    BindThisNode {
+        /// This node's peer id.
+        peer: String,
+    },
     /// Show the status page on another address.
     ChooseStatusAddress,
     /// Give the ticket to those who are to come, who must reach this node.

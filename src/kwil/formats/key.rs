@@ -9,6 +9,7 @@
 
 mod error;
 mod file;
+mod peer;
 mod text;
 
 use std::{fmt, str::FromStr};
@@ -213,21 +214,6 @@ impl PublicKey {
                 signature.normalize_s().is_none() && key.verify(message, &signature).is_ok()
             }
         }
-    }
-
-    /// How libp2p names a peer with this key, as Kwil's v0.10 does in its log: the multihash of the encoded key, which is so
-    /// short that it stands there itself, in base 58.
-    pub fn peer_id(&self) -> String {
-        let kind = match self.key_type() {
-            KeyType::Ed25519 => 1,
-            KeyType::Secp256k1 => 2,
-        };
-        let key = self.bytes();
-        let length = u8::try_from(key.len()).expect("33 at most");
-        // Multihash "identity", its length; the message PublicKey of libp2p: field 1 the type, field 2 the bytes.
-        let mut bytes = vec![0x00, length + 4, 0x08, kind, 0x12, length];
-        bytes.extend_from_slice(key);
-        bs58::encode(&bytes).into_string()
     }
 
     /// The `kwild_voting.voters.id` of a validator with this key, written as a UUID.

@@ -20,6 +20,19 @@ pub enum Said {
     Issued,
     /// This manifest counts no more.
     Revoked,
+    /// Nodes of this validator are not let into the manifest's swarm.
+    Excluded(PublicKey),
+}
+
+impl Said {
+    /// The bytes that are signed.
+    fn message(self, head: &Head<'_>) -> Vec<u8> {
+        match self {
+            Said::Issued => head.message(),
+            Said::Revoked => head.revocation(),
+            Said::Excluded(validator) => head.exclusion(&validator),
+        }
+    }
 }
 
 /// A manifest's head, and signatures over it that all hold. Whether their keys may say it is for a manifest's trust rules to tell.
@@ -39,9 +52,9 @@ impl HeadSignatures {
         Self::over(&signed.head(), signed.signatures().to_vec())
     }
 
-    /// The revocation of this manifest by this key, beside those who have signed it in `before`.
-    pub(super) fn revocation(head: &Head<'_>, key: &PrivateKey, before: Option<&Self>) -> Self {
-        let own = Signature::new(key, &head.revocation());
+    /// What this key says of the manifest, beside those who have signed the same in `before`.
+    pub(super) fn with(head: &Head<'_>, said: Said, key: &PrivateKey, before: Option<&Self>) -> Self {
+        let own = Signature::new(key, &said.message(head));
         let mut signatures = before.map(|before| before.signatures.clone()).unwrap_or_default();
         signatures.retain(|signature| signature.key != own.key);
         signatures.push(own);
@@ -71,10 +84,7 @@ impl HeadSignatures {
         if !strictly_sorted(&self.signatures, |a, b| a.key.cmp(&b.key)) {
             return Err(DecodeError::NotSorted("evidence's signatures").into());
         }
-        let message = match said {
-            Said::Issued => self.head().message(),
-            Said::Revoked => self.head().revocation(),
-        };
+        let message = said.message(&self.head());
         for Signature { key, signature } in &self.signatures {
             if !key.verify(&message, signature) {
                 return Err(EvidenceError::Signature { signer: *key, manifest_id: self.manifest_id });

@@ -148,7 +148,7 @@ fn golden_bytes_of_heads_do_not_change() {
     // The largest that can be: the longest chain id, and every co-signer there may be.
     let head = Head { new_chain_id: &"x".repeat(limits::CHAIN_ID_SIZE_BYTES_MAX), ..signed.head() };
     let all = (0..=limits::COSIGNERS_MAX).fold(None, |before: Option<HeadSignatures>, seed| {
-        Some(HeadSignatures::revocation(&head, &secp(1 + seed as u8), before.as_ref()))
+        Some(HeadSignatures::with(&head, Said::Revoked, &secp(1 + seed as u8), before.as_ref()))
     });
     let largest = Evidence::Revocation(all.unwrap()).to_bytes().len();
     assert!(largest <= limits::EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX, "{largest}");
@@ -197,7 +197,7 @@ fn a_revocation_counts_when_as_many_have_signed_as_the_manifest_needed() {
     assert!(Evidence::revocation(&other, &ed(1), Some(&before)).is_err(), "about another manifest");
     assert!(Evidence::revocation(&signed, &ed(99), None).is_err(), "a stranger");
     // A stranger's signature may stand there, and does not count.
-    let foreign = HeadSignatures::revocation(&signed.head(), &ed(99), Some(&before));
+    let foreign = HeadSignatures::with(&signed.head(), Said::Revoked, &ed(99), Some(&before));
     assert_eq!(foreign.count_under(&signed.manifest().trust), 1);
     // Over other bytes, in another domain, not sorted, none at all.
     let changed = |change: fn(&mut HeadSignatures)| {
@@ -221,7 +221,7 @@ fn a_revocation_counts_when_as_many_have_signed_as_the_manifest_needed() {
     let many: Vec<PrivateKey> = (0..=limits::COSIGNERS_MAX + 1).map(|seed| ed(seed as u8)).collect();
     let head = signed.head();
     let many = many.iter().fold(None, |before: Option<HeadSignatures>, key| {
-        Some(HeadSignatures::revocation(&head, key, before.as_ref()))
+        Some(HeadSignatures::with(&head, Said::Revoked, key, before.as_ref()))
     });
     let error = Evidence::decode(&Evidence::Revocation(many.unwrap()).to_bytes()).unwrap_err();
     assert!(error.to_string().contains("too many"), "{error}");

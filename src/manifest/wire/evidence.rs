@@ -9,8 +9,8 @@ use super::{
         signed::Head,
         statement::{Readiness, Stage, SwarmIdentity},
     },
-    DecodeError, Result, array, blake3, check_format, decode_cosigner, decode_parts, decode_signature, decode_strictly,
-    encode, encode_cosigner, encode_parts, encode_signature, proto, required, sha256,
+    DecodeError, PublicKey, Result, array, blake3, check_format, decode_cosigner, decode_parts, decode_signature,
+    decode_strictly, encode, encode_cosigner, encode_parts, encode_signature, proto, required, sha256,
 };
 use crate::base::limits;
 
@@ -18,12 +18,21 @@ use crate::base::limits;
 const EVIDENCE_FORMAT: u32 = 1;
 
 pub(in super::super) fn encode_head(head: &Head<'_>) -> Vec<u8> {
-    encode(&proto::ManifestHead {
+    encode(&head_message(head))
+}
+
+/// What is signed to take a validator's access to a manifest's swarm back.
+pub(in super::super) fn encode_exclusion_head(head: &Head<'_>, validator: &PublicKey) -> Vec<u8> {
+    encode(&proto::ExclusionHead { manifest: Some(head_message(head)), validator: Some(encode_cosigner(validator)) })
+}
+
+fn head_message(head: &Head<'_>) -> proto::ManifestHead {
+    proto::ManifestHead {
         manifest_id: head.manifest_id.as_bytes().to_vec(),
         sequence: head.sequence,
         new_chain_id: head.new_chain_id.to_owned(),
         lead: Some(encode_cosigner(head.lead)),
-    })
+    }
 }
 
 pub(in super::super) fn encode_readiness(readiness: &Readiness) -> Vec<u8> {
@@ -134,6 +143,10 @@ pub(in super::super) fn encode_evidence(evidence: &Evidence) -> Vec<u8> {
         }
         Evidence::Issue(head) => What::Issue(head_signatures(head)),
         Evidence::Revocation(head) => What::Revocation(head_signatures(head)),
+        Evidence::Exclusion(exclusion) => What::Exclusion(proto::Exclusion {
+            head: Some(head_signatures(exclusion.head())),
+            validator: Some(encode_cosigner(exclusion.validator())),
+        }),
     };
     encode(&proto::Evidence { format: EVIDENCE_FORMAT, what: Some(what) })
 }
@@ -141,9 +154,10 @@ pub(in super::super) fn encode_evidence(evidence: &Evidence) -> Vec<u8> {
 /// What the fields of a file of evidence are; what they prove is looked at by whoever makes its type of them.
 pub(in super::super) enum RawEvidence {
     Certificate(Certificate),
-    Equivocation { new_chain_id: String, lead: super::PublicKey, sequence: u64, heads: [SignedHead; 2] },
+    Equivocation { new_chain_id: String, lead: PublicKey, sequence: u64, heads: [SignedHead; 2] },
     Issue(HeadSignatures),
     Revocation(HeadSignatures),
+    Exclusion(HeadSignatures, PublicKey),
 }
 
 pub(in super::super) fn decode_evidence(bytes: &[u8]) -> Result<RawEvidence> {
@@ -171,5 +185,9 @@ pub(in super::super) fn decode_evidence(bytes: &[u8]) -> Result<RawEvidence> {
         }
         What::Issue(raw) => decode_head_signatures(raw).map(RawEvidence::Issue),
         What::Revocation(raw) => decode_head_signatures(raw).map(RawEvidence::Revocation),
+        What::Exclusion(raw) => {
+            let head = decode_head_signatures(required("exclusion.head", raw.head)?)?;
+            Ok(RawEvidence::Exclusion(head, decode_cosigner("exclusion.validator", raw.validator)?))
+        }
     }
 }

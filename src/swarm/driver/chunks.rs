@@ -8,7 +8,7 @@ use super::{
     super::{
         Content, Event,
         session::{Report, SendJob, Verdict},
-        wire::{ArtifactRange, Message, Offer},
+        wire::{ArtifactRange, Message, Offer, Parting},
     },
     Active, Driver,
 };
@@ -118,7 +118,8 @@ impl Driver {
                 self.tell_newcomer(id);
             }
             Message::Peers(addresses) => self.peers_told(id, &addresses),
-            Message::Goodbye { identity_in_use: true, .. } => self.is_clone(id),
+            Message::Goodbye { why: Parting::IdentityInUse, .. } => self.is_clone(id),
+            Message::Goodbye { why: Parting::NotLetIn, reason } => self.not_let_in(id, &reason),
             Message::Goodbye { reason, .. } => self.hung_up(id, &reason),
             Message::Seen(ip) => self.seen_told(id, ip),
             Message::Nothing => {}

@@ -71,9 +71,7 @@ impl Driver {
         let now = self.now();
         let address = endpoint.get_remote_address().clone();
         let listener = endpoint.is_listener();
-        let unwelcome = self.is_banned(&peer)
-            || (!self.allow.is_empty() && listener && !self.allow.contains(&peer))
-            || (listener && self.kept_out(&peer));
+        let unwelcome = self.is_banned(&peer) || (listener && self.kept_out(&peer));
         if unwelcome {
             self.early_streams.retain(|(p, ..)| *p != peer);
             let _ = self.swarm.disconnect_peer_id(peer);

@@ -10,9 +10,10 @@ use super::{
     super::{
         Event, SESSION_PROTOCOL, book, door,
         handshake::{HandshakeError, Instance, Role},
+        introduction::Shown,
         names::short_place,
         session::{self, Bulk, Member, Session},
-        wire::{self, Message},
+        wire::{self, Message, Parting},
     },
     Ban, Driver, Met, evidence,
 };
@@ -48,6 +49,7 @@ impl Driver {
         let mut control = self.swarm.behaviour().streams.new_control();
         let address = self.connected.get(&peer).map_or_else(Multiaddr::empty, |c| c.address.clone());
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
+        let introducer = self.introducer.clone();
         let issue = self.evidence.issue.clone();
         tokio::spawn(async move {
             let work = async {
@@ -56,7 +58,10 @@ impl Driver {
                     .await
                     .map_err(|e| (session::open_failure(&e), None, None))?;
                 match membership.run(&mut stream, Role::Dialler, us, peer, nonce).await {
-                    Ok(instance) => Ok((stream, instance)),
+                    Ok(instance) => match introducer.exchange(&mut stream, &peer).await {
+                        Ok(shown) => Ok((stream, instance, shown)),
+                        Err(e) => Err((dialler_words(&e), Some(e), None)),
+                    },
                     Err(e @ HandshakeError::OtherManifest) => {
                         let told = evidence::swap(&mut stream, issue).await;
                         Err((dialler_words(&e), Some(e), told))
@@ -94,10 +99,14 @@ impl Driver {
         }
         self.swarm.behaviour_mut().door.meeting(&peer);
         let (membership, us, met, nonce) = (self.membership.clone(), self.us, self.met.0.clone(), nonce());
+        let introducer = self.introducer.clone();
         let issue = self.evidence.issue.clone();
         tokio::spawn(async move {
             let work = async {
-                let proved = membership.run(&mut stream, Role::Listener, us, peer, nonce).await;
+                let proved = match membership.run(&mut stream, Role::Listener, us, peer, nonce).await {
+                    Ok(instance) => introducer.exchange(&mut stream, &peer).await.map(|shown| (instance, shown)),
+                    Err(e) => Err(e),
+                };
                 let evidence = match &proved {
                     Err(HandshakeError::OtherManifest) => evidence::swap(&mut stream, issue).await,
                     _ => None,
@@ -109,7 +118,7 @@ impl Driver {
                 Err(late) => (Err(late), None),
             };
             let (result, suspicious, quiet) = match proved {
-                Ok(Ok(instance)) => (Ok((stream, instance)), false, false),
+                Ok(Ok((instance, shown))) => (Ok((stream, instance, shown)), false, false),
                 Ok(Err(e)) => {
                     let suspicious = matches!(e, HandshakeError::WrongSecret);
                     let quiet = matches!(e, HandshakeError::Broken(_));
@@ -135,13 +144,12 @@ impl Driver {
             Role::Listener => self.listening_to.remove(&peer),
         };
         let why = match result {
-            Ok((stream, instance)) => return self.begin_session(peer, role, stream, instance),
+            Ok((stream, instance, shown)) => return self.begin_session(peer, role, stream, instance, shown),
             Err(why) => why,
         };
         let now = self.now();
-        if suspicious && self.failures.len() < STRANGERS_MAX * 16 {
-            let entry = self.failures.entry(peer).or_insert((0, now));
-            *entry = if now > entry.1 + HANDSHAKE_FAILURE_PENALTY { (1, now) } else { (entry.0 + 1, now) };
+        if suspicious {
+            self.count_failure(peer);
         }
         if role == Role::Dialler {
             self.book.failed(&peer, &address, why.clone(), now);
@@ -168,11 +176,23 @@ impl Driver {
         }
     }
 
-    fn begin_session(&mut self, peer: PeerId, role: Role, stream: Stream, instance: Instance) {
+    /// Whoever fails too often is not listened to for a while.
+    pub(super) fn count_failure(&mut self, peer: PeerId) {
+        let now = self.now();
+        if self.failures.len() < STRANGERS_MAX * 16 {
+            let entry = self.failures.entry(peer).or_insert((0, now));
+            *entry = if now > entry.1 + HANDSHAKE_FAILURE_PENALTY { (1, now) } else { (entry.0 + 1, now) };
+        }
+    }
+
+    fn begin_session(&mut self, peer: PeerId, role: Role, stream: Stream, instance: Instance, shown: Shown) {
         let now = self.now();
         let dialler = if role == Role::Dialler { self.us } else { peer };
         if self.is_banned(&peer) {
             return;
+        }
+        if let Err(why) = self.judge(&peer, &shown) {
+            return self.refuse_seat(peer, stream, &why);
         }
         if let Some(old) = self.by_peer.get(&peer).copied()
             && let Some(session) = self.sessions.get_mut(&old)
@@ -194,7 +214,7 @@ impl Driver {
             let words = format!("{called} at {at} was turned away: as many peers as allowed are here");
             self.warn("full", Some(&address), words);
             let reason = "as many peers as allowed are here".to_owned();
-            return self.say_last(peer, stream, Message::Goodbye { reason, identity_in_use: false });
+            return self.say_last(peer, stream, Message::Goodbye { reason, why: Parting::Other });
         }
         if let Some(connected) = self.connected.get_mut(&peer) {
             connected.deadline = None;
@@ -205,9 +225,9 @@ impl Driver {
         let total = self.totals.entry(peer).or_default();
         total.0 = address.to_string();
         let control = self.swarm.behaviour().streams.new_control();
-        let member = Member { peer, dialler, instance };
+        let member = Member { peer, dialler, instance, shown };
         let bulk = Bulk { counters: total.1.clone(), throttles: self.throttles.clone(), lines: self.lines.clone() };
-        let session = Session::start(id, &member, stream, control, bulk, self.reports.0.clone(), now);
+        let session = Session::start(id, member, stream, control, bulk, self.reports.0.clone(), now);
         self.known_members.insert(peer);
         self.book.reached(&peer);
         self.unreachable_since = None;
@@ -234,6 +254,7 @@ impl Driver {
         }
         self.sessions.insert(id, session);
         self.by_peer.insert(peer, id);
+        self.tell_whose(id);
         let (called, at) = (self.names.of(&peer), short_place(&address.to_string()));
         self.tell(Event::Note(format!("connected to {called} at {at}")));
         self.ask_for_manifest();
@@ -250,7 +271,7 @@ impl Driver {
         );
         self.warn("two with one identity", at.as_ref(), Notice::from(words).next(Next::OtherIdentityThere));
         let reason = "another node with the same identity is here".to_owned();
-        let tasks = last_message(stream, Message::Goodbye { reason, identity_in_use: true });
+        let tasks = last_message(stream, Message::Goodbye { reason, why: Parting::IdentityInUse });
         // Its connection is the youngest one, and the session that is here has an older one.
         if links.len() > 1
             && let Some((id, _)) = links.last()
@@ -262,7 +283,7 @@ impl Driver {
     }
 
     /// Says one thing to a peer that gets no session.
-    fn say_last(&mut self, peer: PeerId, stream: Stream, message: Message) {
+    pub(super) fn say_last(&mut self, peer: PeerId, stream: Stream, message: Message) {
         self.leaving.push((peer, last_message(stream, message), self.now() + LAST_WORDS_TIME));
     }
 
@@ -282,12 +303,12 @@ impl Driver {
                 .map_or(0, |(_, c)| c.sent.load(Ordering::Relaxed) + c.received.load(Ordering::Relaxed));
             moved > 0
         };
-        let favoured = self.book.is_pinned(peer) || self.allow.contains(peer) || useful(self, peer);
+        let favoured = self.book.is_pinned(peer) || self.access.names(peer) || useful(self, peer);
         let ours = seats.get(&range(address)).copied().unwrap_or(0);
         let candidates = self
             .sessions
             .iter()
-            .filter(|(_, s)| !self.book.is_pinned(&s.peer) && !self.allow.contains(&s.peer) && !useful(self, &s.peer));
+            .filter(|(_, s)| !self.book.is_pinned(&s.peer) && !self.access.names(&s.peer) && !useful(self, &s.peer));
         let fullest = candidates.max_by_key(|(id, s)| (seats[&place(self, &s.peer)], **id));
         let Some((id, of_range)) = fullest.map(|(id, s)| (*id, seats[&place(self, &s.peer)])) else { return false };
         if !favoured && of_range <= ours + 1 {
@@ -320,11 +341,11 @@ impl Driver {
 
     /// Ends a session and its connection, and says why.
     pub(super) fn drop_peer(&mut self, id: u64, why: &str) {
-        self.drop_with(id, why, Vec::new());
+        self.drop_with(id, why, Vec::new(), Parting::Other);
     }
 
-    fn drop_with(&mut self, id: u64, why: &str, mut words: Vec<Message>) {
-        words.push(Message::Goodbye { reason: why.to_owned(), identity_in_use: false });
+    pub(super) fn drop_with(&mut self, id: u64, why: &str, mut words: Vec<Message>, parting: Parting) {
+        words.push(Message::Goodbye { reason: why.to_owned(), why: parting });
         if let Some((peer, tasks)) = self.part(id, why, words) {
             self.leaving.push((peer, tasks, self.now() + LAST_WORDS_TIME));
         }
@@ -381,6 +402,7 @@ impl Driver {
             return;
         }
         let until = self.keep_out(peer, FIRST_BAN);
+        self.ban_validators_of(&peer, until);
         let at = self.totals.get(&peer).map_or("an unknown address".to_owned(), |t| short_place(&t.0));
         let called = self.names.of(&peer);
         self.tell(Event::Warning(format!("{called} at {at} was dropped and banned: {reason}").into()));
@@ -390,7 +412,7 @@ impl Driver {
         );
         self.book.set_aside(&peer, why, until);
         match self.by_peer.get(&peer).copied() {
-            Some(id) => self.drop_with(id, reason, words),
+            Some(id) => self.drop_with(id, reason, words, Parting::Other),
             None => {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }

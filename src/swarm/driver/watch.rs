@@ -288,6 +288,10 @@ impl Driver {
             let here = &self.by_peer;
             self.known_members.retain(|peer| here.contains_key(peer));
         }
+        if self.shown_before.len() >= super::SHOWN_BEFORE_MAX {
+            let here = &self.by_peer;
+            self.shown_before.retain(|peer, _| here.contains_key(peer));
+        }
         if self.banned.len() > REMEMBERED_PEERS_MAX {
             self.banned.retain(|_, ban| now < ban.until);
             while self.banned.len() > REMEMBERED_PEERS_MAX {

@@ -1,6 +1,7 @@
 //! The whole way with real processes, real Postgres and real sockets, and what bad input gets on it.
 
 mod attest;
+mod bindings;
 mod browser;
 mod edits;
 mod faces;

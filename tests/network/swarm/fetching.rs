@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use regenesis::{
     store::{PrivateDirectory, Writer},
-    swarm::{self, Config, Event, Identity, short_peer},
+    swarm::{self, Allow, Config, Event, Identity, short_peer},
 };
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
@@ -162,7 +162,8 @@ async fn a_public_swarm_needs_no_secret() {
 async fn only_allowed_peers_come_in() {
     let world = World::new(3);
     let friend = Identity::generate();
-    let config = Config { allow: vec![friend.peer_id()], ..world.config(TCP, &[]) };
+    let allow = Allow { peers: vec![friend.peer_id()], ..Allow::default() };
+    let config = Config { allow, ..world.config(TCP, &[]) };
     let seed = seed(&world, config).await;
     let dir = tempfile::tempdir().unwrap();
     let config = Config { identity: friend, ..world.config(TCP, std::slice::from_ref(&seed.address)) };

@@ -177,7 +177,7 @@ async fn who_sends_a_manifest_that_nobody_asked_for_is_dropped() {
 async fn who_sends_a_message_longer_than_allowed_is_dropped() {
     is_dropped("longer than the protocol allows", async |hostile| {
         let reason = "x".repeat(100_000);
-        let _ = hostile.say(Say::Goodbye(wire::Goodbye { reason, identity_in_use: false })).await;
+        let _ = hostile.say(Say::Goodbye(wire::Goodbye { reason, identity_in_use: false, not_let_in: false })).await;
     })
     .await;
 }

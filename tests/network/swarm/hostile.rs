@@ -96,9 +96,15 @@ impl Hostile {
     }
 
     pub(crate) async fn enter_as(address: &str, world: &World, key: Keypair) -> Self {
+        Self::enter_with(address, world, key, Vec::new()).await
+    }
+
+    /// [`Hostile::enter_as`], and it shows these bindings.
+    pub(crate) async fn enter_with(address: &str, world: &World, key: Keypair, bindings: Vec<Vec<u8>>) -> Self {
         let mut visitor = Visitor::connect(address, key).await.unwrap();
         let mut session = visitor.open_session().await.unwrap();
         prove(&mut session, world, SECRET, visitor.us, visitor.them).await.unwrap();
+        introduce(&mut session, bindings).await.unwrap();
         Hostile { visitor, session }
     }
 
@@ -116,6 +122,12 @@ impl Hostile {
 
     pub(crate) async fn say(&mut self, message: Say) -> io::Result<()> {
         write(&mut self.session, &wire::Control { message: Some(message) }).await
+    }
+
+    /// It gets the manifest: it is let in, and stays so.
+    pub(crate) async fn gets_the_manifest(mut self) {
+        self.say(Say::ManifestRequest(wire::ManifestRequest {})).await.unwrap();
+        self.hears(|said| matches!(said, Say::ManifestReply(_))).await;
     }
 
     /// Says that it has every chunk of the snapshot, artifact 1.
@@ -196,6 +208,12 @@ pub(crate) async fn prove(
     let (membership, manifest) = (proof(b"membership", &[]), proof(b"manifest", world.id().as_bytes()));
     write(session, &wire::Proof { membership, manifest, instance: vec![9; 16] }).await?;
     read::<wire::Proof>(session).await.map(drop)
+}
+
+/// What both sides say after the handshake: whose they are.
+pub(crate) async fn introduce(session: &mut Stream, bindings: Vec<Vec<u8>>) -> io::Result<wire::Introduction> {
+    write(session, &wire::Introduction { bindings }).await?;
+    read(session).await
 }
 
 pub(crate) async fn write(stream: &mut Stream, message: &impl prost::Message) -> io::Result<()> {

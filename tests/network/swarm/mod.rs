@@ -1,5 +1,6 @@
 //! Real nodes on loopback, and members and strangers that do what they must not. No fixed ports, one outer time limit.
 
+mod access;
 mod faults;
 mod fetching;
 mod floods;

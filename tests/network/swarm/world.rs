@@ -16,7 +16,7 @@ use regenesis::{
     store::{
         ArtifactFile, Contents, Disk, FileSystem, OpenDisk, Opened, Outcome, PrivateDirectory, Stamp, Store, Writer,
     },
-    swarm::{self, Charter, Config, Content, Event, Handle, Identity, PeerTotal, RateLimits, Sink},
+    swarm::{self, Allow, Charter, Config, Content, Event, Handle, Identity, PeerTotal, RateLimits, Sink},
 };
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
@@ -26,6 +26,7 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const CHUNK: usize = limits::CHUNK_SIZE_BYTES_MIN as usize;
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
 pub(crate) const QUIC: &str = "/ip4/127.0.0.1/udp/0/quic-v1";
+pub(crate) const CHAIN_ID: &str = "kwil-2";
 pub(crate) const SECRET: [u8; 32] = [42; 32];
 
 /// A snapshot that is no snapshot, but has chunks.
@@ -92,7 +93,9 @@ impl World {
             optional_listen: Vec::new(),
             external: Vec::new(),
             connect: connect.to_vec(),
-            allow: Vec::new(),
+            allow: Allow::default(),
+            bindings: Vec::new(),
+            new_chain_id: CHAIN_ID.to_owned(),
             peers_max: 16,
             lan: false,
             rate_limits: RateLimits::default(),

@@ -6,6 +6,8 @@ python3 check.py certificate FILE GENESIS      checks every statement, and adds 
 python3 check.py equivocation FILE             checks both signatures of the lead
 python3 check.py issue FILE                    checks that the lead has signed a manifest of this number
 python3 check.py revocation FILE               checks who has taken a manifest back
+python3 check.py exclusion FILE                checks who has taken a validator's access back
+python3 check.py binding FILE                  checks which validator says that a node is its own
 Prints one line of JSON; fails with the reason where something does not hold.
 """
 
@@ -275,9 +277,12 @@ def equivocation(data):
 def signed_head(data, number, domain):
     evidence = fields(data)
     assert one(evidence, 1) == 1, "a newer format"
-    parts = fields(one(evidence, number))
+    return signatures(fields(one(evidence, number)), lambda said: domain + said)
+
+
+def signatures(parts, message_of):
     manifest_id, sequence, chain_id, lead = one(parts, 1), one(parts, 2, 0), one(parts, 3), one(parts, 4)
-    message, signers = head(manifest_id, sequence, chain_id, lead, domain), []
+    message, signers = message_of(head(manifest_id, sequence, chain_id, lead, b"")), []
     for n, signature in parts:
         if n == 5:
             kind, public = key_of(signature)
@@ -298,7 +303,26 @@ def revocation(data):
     return signed_head(data, 5, b"regenesis/revocation/v1\0")
 
 
-KINDS = {f.__name__: f for f in (manifest, certificate, equivocation, issue, revocation)}
+def exclusion(data):
+    evidence = fields(data)
+    assert one(evidence, 1) == 1, "a newer format"
+    parts = fields(one(evidence, 6))
+    validator = one(parts, 2)
+    said = signatures(fields(one(parts, 1)), lambda h: b"regenesis/exclusion/v1\0" + encode(1, h) + encode(2, validator))
+    return said | {"validator": key_of(validator)[1].hex()}
+
+
+def binding(data):
+    said = fields(data)
+    payload, signature = one(said, 1), one(said, 2)
+    kind, public = key_of(signature)
+    verify(kind, public, b"regenesis/binding/v1\0" + payload, one(fields(signature), 3))
+    words = fields(payload)
+    assert len(one(words, 1)) == 32 and one(words, 2, 0) <= one(words, 3, 0), "no node, or an end before its beginning"
+    return {"validator": public.hex(), "node": one(words, 1).hex(), "new_chain_id": one(words, 4).decode()}
+
+
+KINDS = {f.__name__: f for f in (manifest, certificate, equivocation, issue, revocation, exclusion, binding)}
 
 
 def main(kind, *paths):

@@ -28,7 +28,8 @@ pub(super) fn carried(options: &ExportOptions, manifest: &VerifiedManifest) -> R
             Evidence::Issue(_) => EVIDENCE_NAMES[0],
             Evidence::Equivocation(_) => EVIDENCE_NAMES[1],
             Evidence::Revocation(_) => EVIDENCE_NAMES[2],
-            Evidence::Certificate(_) => continue,
+            // Who is let into a swarm is of no meaning on a medium.
+            Evidence::Certificate(_) | Evidence::Exclusion(_) => continue,
         };
         papers.push(paper(name, evidence.to_bytes()));
     }

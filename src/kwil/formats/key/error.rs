@@ -29,6 +29,9 @@ pub enum KeyError {
     /// A public key's text that is not `HEX#TYPE`.
     #[error("a public key is written HEX#TYPE, such as 03a1…#ed25519")]
     PublicText,
+    /// A text that is no peer id of an ed25519 or secp256k1 key.
+    #[error("this is no peer id: one of a swarm begins with 12D3KooW and has 52 characters")]
+    PeerId,
     /// A key file that is empty, or only blanks.
     #[error("the key file is empty")]
     FileEmpty,
@@ -99,6 +102,7 @@ impl From<KeyError> for Error {
             KeyError::FileJson(_) => Next::CompareKeyFile.into(),
             KeyError::UnknownType(_) | KeyError::FamilyCannotHold(_) => Next::MakeEd25519Key.into(),
             KeyError::PublicText => Next::CopyPublicKey.into(),
+            KeyError::PeerId => Next::PrintPeerId.into(),
             _ => "the file or the database that this key came from is damaged, or of the other family".into(),
         };
         Error::verify(error.to_string()).hint(advice)
