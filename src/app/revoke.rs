@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::{files::read_signed, state::StateDirectory};
 use crate::{
     base::{Blake3Hash, Error, Next, Result, durable, files::read_bounded, limits},
-    manifest::{Evidence, HeadSignatures},
+    manifest::{Evidence, HeadSignatures, Threshold, Weight},
 };
 
 /// The name of a revocation beside the manifest that it takes back.
@@ -25,14 +25,17 @@ pub struct Revoked {
     pub signer: PublicKey,
     /// Distinct keys of lead and co-signers that have revoked it.
     pub signatures: usize,
-    /// How many of them are needed.
-    pub needed: u32,
+    /// How many of them are needed, or what part of the old network's power.
+    pub needed: Threshold,
+    /// What the signatures come to.
+    #[serde(skip)]
+    pub weight: Weight,
 }
 
 impl Revoked {
     /// Whether the manifest counts no more.
     pub fn is_enough(&self) -> bool {
-        self.signatures >= self.needed as usize
+        self.weight.is_enough()
     }
 }
 
@@ -45,7 +48,7 @@ impl Revoked {
 pub fn revoke(manifest: &Path, key: &PrivateKey, out: Option<&Path>, state: &StateDirectory) -> Result<Revoked> {
     let (path, signed) = read_signed(manifest)?;
     let signer = key.public();
-    if !signed.manifest().trust.may_sign(&signer) {
+    if !signed.manifest().may_sign(&signer) {
         return Err(Error::refused(format!(
             "{} names the key {signer} neither as its lead nor as a co-signer",
             path.display()
@@ -58,11 +61,13 @@ pub fn revoke(manifest: &Path, key: &PrivateKey, out: Option<&Path>, state: &Sta
         Error::refused(format!("{} cannot take this signature: {e}", out.display()))
             .hint("write the revocation of this manifest into another file")
     })?;
+    let weight = revocation.weight_under(signed.manifest());
     let made = Revoked {
         manifest_id: signed.id(),
         signer,
-        signatures: revocation.count_under(&signed.manifest().trust),
-        needed: signed.manifest().trust.threshold,
+        signatures: weight.signatures,
+        needed: weight.needed,
+        weight,
         revocation: out,
     };
     let evidence = Evidence::Revocation(revocation);

@@ -13,7 +13,7 @@ use super::{Session, manifest::StateArgs};
 use crate::{
     app::files::read_signed,
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{Equivocation, Evidence, HeadSignatures, certificate::Certified},
+    manifest::{Equivocation, Evidence, HeadSignatures, Weight, certificate::Certified},
 };
 
 /// Commands about evidence.
@@ -78,13 +78,12 @@ impl EvidenceCommand {
                     return Err(Error::verify(format!("it revokes manifest {about}, not {got}"))
                         .hint("give the manifest that it is about"));
                 }
-                let rules = &signed.manifest().trust;
-                let shown = |kept| OfHead::revocation(head, head.count_under(rules), rules.threshold, kept);
+                let weight = head.weight_under(signed.manifest());
+                let shown = |kept| OfHead::revocation(head, weight, kept);
                 if evidence.ends(signed.manifest(), signed.id()) {
                     return session.output.result(&shown(kept(&evidence)?));
                 }
-                let (has, needed) = (head.count_under(rules), rules.threshold);
-                let error = Error::verify(format!("it has {has} of the {needed} signatures that it needs"))
+                let error = Error::verify(format!("it lacks signatures: it has {weight}"))
                     .hint("the others run `regenesis manifest revoke` with this file");
                 session.output.result_with_error(&shown(None), error)
             }
@@ -276,11 +275,11 @@ impl OfHead {
         Self::of(head, "issue", true, words, kept)
     }
 
-    fn revocation(head: &HeadSignatures, has: usize, needed: u32, kept: Option<PathBuf>) -> Self {
-        let ok = has >= needed as usize;
+    fn revocation(head: &HeadSignatures, weight: Weight, kept: Option<PathBuf>) -> Self {
+        let ok = weight.is_enough();
         let words = match ok {
             true => format!("proved: {} was revoked", head.words()),
-            false => format!("NOT revoked yet: {}, by {has} of {needed} keys", head.words()),
+            false => format!("NOT revoked yet: {}, which has {weight}", head.words()),
         };
         Self::of(head, "revocation", ok, words, kept)
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use super::{Session, cosign::SignerArgs, manifest::StateArgs};
 use crate::{
     app::revoke::{self, Revoked},
-    base::{Result, text},
+    base::Result,
 };
 
 /// Flags of `manifest revoke`.
@@ -42,10 +42,10 @@ impl fmt::Display for Revoked {
         writeln!(f, "written: {}", self.revocation.display())?;
         writeln!(f, "manifest  {}", self.manifest_id)?;
         writeln!(f, "by        {}", self.signer)?;
-        write!(f, "has       {} of {} signatures", self.signatures, self.needed)?;
-        match usize::try_from(self.needed).unwrap_or(usize::MAX).saturating_sub(self.signatures) {
-            0 => write!(f, ": the manifest is revoked; nodes of this machine that use it end and tell their swarm"),
-            missing => write!(f, ": not revoked yet, {} more needed", text::count(missing as u64, "signature")),
+        write!(f, "has       {}", self.weight)?;
+        match self.is_enough() {
+            true => write!(f, ": the manifest is revoked; nodes of this machine that use it end and tell their swarm"),
+            false => write!(f, ": not revoked yet, more are needed"),
         }
     }
 }

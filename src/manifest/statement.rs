@@ -220,7 +220,7 @@ pub fn from_file(bytes: &[u8]) -> Result<Vec<Vec<u8>>, DecodeError> {
     wire::decode_statements(bytes)
 }
 
-fn sign(domain: &[u8], payload: &[u8], key: &PrivateKey) -> Vec<u8> {
+pub(super) fn sign(domain: &[u8], payload: &[u8], key: &PrivateKey) -> Vec<u8> {
     wire::encode_statement(payload, &Signature::new(key, &[domain, payload].concat()))
 }
 
