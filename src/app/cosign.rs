@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     app::files::read_signed,
     base::{Blake3Hash, Error, Next, Result, durable},
-    manifest::VerifyError,
+    manifest::{Threshold, VerifyError, Weight},
 };
 
 /// A manifest with one signature more.
@@ -22,15 +22,11 @@ pub struct Cosigned {
     pub signer: PublicKey,
     /// Distinct keys of lead and co-signers that have signed.
     pub signatures: usize,
-    /// How many of them are needed.
-    pub needed: u32,
-}
-
-impl Cosigned {
-    /// Signatures that are still needed.
-    pub fn missing(&self) -> u32 {
-        self.needed.saturating_sub(u32::try_from(self.signatures).unwrap_or(u32::MAX))
-    }
+    /// How many of them are needed, or what part of the old network's power.
+    pub needed: Threshold,
+    /// What the signatures come to.
+    #[serde(skip)]
+    pub weight: Weight,
 }
 
 /// Adds the signature of a co-signer, or of the lead once more, to a manifest or to the one in a directory.
@@ -41,14 +37,14 @@ impl Cosigned {
 pub fn cosign(manifest: &Path, key: &PrivateKey, out: Option<&Path>) -> Result<Cosigned> {
     let (path, mut signed) = read_signed(manifest)?;
     let signer = key.public();
-    if !signed.manifest().trust.may_sign(&signer) {
+    if !signed.manifest().may_sign(&signer) {
         return Err(Error::refused(format!("{} does not name the key {signer} among its co-signers", path.display()))
             .hint(Next::NameCosigner));
     }
     signed.add_signature(key).map_err(VerifyError::Decode)?;
     let out = out.unwrap_or(&path);
     durable::write_atomically(out, &signed.to_bytes(), 0o644)?;
-    let signatures = signed.signers().map_err(VerifyError::from)?.count();
-    let needed = signed.manifest().trust.threshold;
-    Ok(Cosigned { manifest: out.to_owned(), id: signed.id(), signer, signatures, needed })
+    let weight = signed.signers().map_err(VerifyError::from)?.weight();
+    let Weight { signatures, needed, .. } = weight;
+    Ok(Cosigned { manifest: out.to_owned(), id: signed.id(), signer, signatures, needed, weight })
 }

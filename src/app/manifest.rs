@@ -26,7 +26,7 @@ use crate::{
     },
     manifest::{
         Artifact, ArtifactDescription, ArtifactHasher, ArtifactName, Attestations, Layout, MANIFEST_FILE_NAME,
-        Manifest, Network, SignedManifest, StateDigest, Ticket, TrustPolicy, TrustRules, VerifiedManifest,
+        Manifest, Network, SignedManifest, StateDigest, Threshold, Ticket, TrustPolicy, TrustRules, VerifiedManifest,
         genesis_validators,
     },
     setup,
@@ -45,9 +45,9 @@ pub struct SignOptions {
     pub sequence: Option<u64>,
     /// After this time the manifest is refused; `None`: never.
     pub expires: Option<Duration>,
-    /// How many distinct keys must have signed.
-    pub threshold: u32,
-    /// Who may sign beside the lead.
+    /// Whose signatures make the manifest count.
+    pub threshold: Threshold,
+    /// Who may sign beside the lead, where not the old network's power counts.
     pub cosigners: Vec<PublicKey>,
     /// What the old network must have said; `None`: what it itself needed to go on, where it had more than one validator.
     pub attestations: Option<Attestations>,
@@ -80,7 +80,7 @@ impl Default for SignOptions {
         SignOptions {
             sequence: None,
             expires: None,
-            threshold: 1,
+            threshold: Threshold::Count(1),
             cosigners: Vec::new(),
             attestations: None,
             supersede: false,
@@ -179,12 +179,6 @@ pub fn sign(
     let genesis_file = describe(&genesis_bytes)?;
     let mut candidate = candidate(&genesis, genesis_file, &snapshot, height, key.public(), options, now)?;
     candidate.node_addresses = node_addresses(&genesis, options, progress)?;
-    if options.threshold > 1 {
-        let needed = options.threshold;
-        let text = format!("the lead's is 1 of the {needed} signatures needed: co-signers must sign, too");
-        progress.warning(Notice::from(text).next(Next::Cosign));
-    }
-
     let path = dir.join(MANIFEST_FILE_NAME);
     let seen = state.seen(&candidate.network.new_chain_id, &key.public())?;
     let there = manifest_there(&path, &candidate, progress)?;
@@ -207,6 +201,7 @@ pub fn sign(
     {
         swarm_secret(&private)?;
         state.remember(&existing.to_bytes())?;
+        tell_lacking(existing, progress);
         return Ok(SignedDirectory { path, manifest: existing.clone(), reused: true, snapshot });
     }
     let last = existing.as_ref().map(|e| e.manifest().sequence).max(seen.highest());
@@ -219,7 +214,17 @@ pub fn sign(
     let bytes = signed.to_bytes();
     durable::write_atomically(&path, &bytes, 0o644)?;
     state.remember(&bytes)?;
+    tell_lacking(&signed, progress);
     Ok(SignedDirectory { path, manifest: signed, reused: false, snapshot })
+}
+
+/// Says that others must sign, too, where they must.
+fn tell_lacking(signed: &SignedManifest, progress: &Progress) {
+    let weight = signed.signers().ok().map(|signers| signers.weight());
+    if let Some(weight) = weight.filter(|weight| !weight.is_enough()) {
+        let text = format!("the manifest has {weight}: co-signers must sign it, too");
+        progress.warning(Notice::from(text).next(Next::Cosign));
+    }
 }
 
 /// What an earlier manifest of the same text knew of the old network and is not told now, as with `publish --dir` after a

@@ -10,7 +10,7 @@ use super::{files::read_signed, short, state::StateDirectory};
 use crate::{
     base::{Blake3Hash, Error, Next, Result, durable, files::read_bounded, limits},
     manifest::{
-        Evidence,
+        Evidence, Threshold, Weight,
         evidence::{EVIDENCE_EXTENSION, Exclusion},
     },
 };
@@ -31,14 +31,17 @@ pub struct Revoked {
     pub signer: PublicKey,
     /// Distinct keys of lead and co-signers that have signed it.
     pub signatures: usize,
-    /// How many of them are needed.
-    pub needed: u32,
+    /// How many of them are needed, or what part of the old network's power.
+    pub needed: Threshold,
+    /// What the signatures come to.
+    #[serde(skip)]
+    pub weight: Weight,
 }
 
 impl Revoked {
     /// Whether it counts.
     pub fn is_enough(&self) -> bool {
-        self.signatures >= self.needed as usize
+        self.weight.is_enough()
     }
 }
 
@@ -57,7 +60,7 @@ pub fn revoke(
 ) -> Result<Revoked> {
     let (path, signed) = read_signed(manifest)?;
     let signer = key.public();
-    if !signed.manifest().trust.may_sign(&signer) {
+    if !signed.manifest().may_sign(&signer) {
         return Err(Error::refused(format!(
             "{} names the key {signer} neither as its lead nor as a co-signer",
             path.display()
@@ -94,12 +97,14 @@ pub fn revoke(
         Evidence::Revocation(head) => head,
         _ => return is_other(),
     };
+    let weight = head.weight_under(signed.manifest());
     let made = Revoked {
         manifest_id: signed.id(),
         validator,
         signer,
-        signatures: head.count_under(&signed.manifest().trust),
-        needed: signed.manifest().trust.threshold,
+        signatures: weight.signatures,
+        needed: weight.needed,
+        weight,
         revocation: out,
     };
     durable::write_atomically(&made.revocation, &evidence.to_bytes(), 0o644)?;

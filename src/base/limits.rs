@@ -13,6 +13,8 @@ pub const CONFIG_SIZE_BYTES_MAX: usize = 1 << 20;
 pub const CHAIN_ID_SIZE_BYTES_MAX: usize = 128;
 /// Keys that may sign a manifest beside its lead. Enforced by `manifest`.
 pub const COSIGNERS_MAX: usize = 64;
+/// Signatures of one manifest: its lead's, and of each co-signer or old validator. Enforced by `manifest`.
+pub const SIGNATURES_MAX: usize = 257;
 /// Bytes of an attestation or a readiness statement. Enforced by `manifest`.
 pub const STATEMENT_SIZE_BYTES_MAX: usize = 1 << 10;
 /// Bindings that a node shows of whose it is: of an old key and a new one, and some to spare. Enforced by `swarm`.
@@ -102,8 +104,8 @@ pub const DIGEST_FILE_SIZE_BYTES_MAX: usize = 64 << 20;
 pub const EVIDENCE_SIZE_BYTES_MAX: usize = 4 << 20;
 /// Statements of a certificate: far more than any network has validators. Enforced by `manifest`.
 pub const CERTIFICATE_STATEMENTS_MAX: usize = 4096;
-/// Bytes of evidence that goes through a swarm: of a head that a lead and all co-signers have signed. Enforced by `swarm`.
-pub const EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX: usize = 8 << 10;
+/// Bytes of evidence that goes through a swarm: of a head that a lead and all who may sign beside it have signed. Enforced by `swarm`.
+pub const EVIDENCE_IN_MESSAGE_SIZE_BYTES_MAX: usize = 32 << 10;
 /// Validators of one manifest whose access was taken back, that are remembered. Enforced by `app`.
 pub const EXCLUSIONS_MAX: usize = 32;
 /// Pieces of evidence that one session may tell: of each kind some, and one for each validator that is kept out. Enforced by `swarm`.

@@ -11,7 +11,7 @@ use crate::{
         cosign::{self, Cosigned},
         files::read_private_key,
     },
-    base::{Result, text},
+    base::Result,
 };
 
 /// Flags of `manifest cosign`.
@@ -54,10 +54,7 @@ impl fmt::Display for Cosigned {
         writeln!(f, "signed: {}", self.manifest.display())?;
         writeln!(f, "id        {}", self.id)?;
         writeln!(f, "by        {}", self.signer)?;
-        write!(f, "has       {} of {} signatures", self.signatures, self.needed)?;
-        match self.missing() {
-            0 => write!(f, ": it can be served"),
-            missing => write!(f, ": {} more needed", text::count(u64::from(missing), "signature")),
-        }
+        let more = if self.weight.is_enough() { "it can be served" } else { "more are needed" };
+        write!(f, "has       {}: {more}", self.weight)
     }
 }

@@ -13,7 +13,7 @@ use super::{Session, manifest::StateArgs};
 use crate::{
     app::files::read_signed,
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{Equivocation, Evidence, HeadSignatures, certificate::Certified},
+    manifest::{Equivocation, Evidence, HeadSignatures, Weight, certificate::Certified},
 };
 
 /// Commands about evidence.
@@ -113,17 +113,16 @@ impl VerifyArgs {
             return Err(Error::verify(format!("it is about manifest {about}, not {got}"))
                 .hint("give the manifest that it is about"));
         }
-        let rules = &signed.manifest().trust;
-        let (has, needed) = (head.count_under(rules), rules.threshold);
+        let weight = head.weight_under(signed.manifest());
         let counts = match evidence {
             Evidence::Exclusion(exclusion) => exclusion.counts(signed.manifest(), signed.id()),
             _ => evidence.ends(signed.manifest(), signed.id()),
         };
-        let shown = |kept| OfHead::revocation(head, validator, (counts, has, needed), kept);
+        let shown = |kept| OfHead::revocation(head, validator, counts, weight, kept);
         if counts {
             return session.output.result(&shown(self.kept(evidence)?));
         }
-        let error = Error::verify(format!("it has {has} of the {needed} signatures that it needs"))
+        let error = Error::verify(format!("it lacks signatures: it has {weight}"))
             .hint("the others run `regenesis manifest revoke` with this file");
         session.output.result_with_error(&shown(None), error)
     }
@@ -303,7 +302,8 @@ impl OfHead {
     fn revocation(
         head: &HeadSignatures,
         validator: Option<&PublicKey>,
-        (counts, has, needed): (bool, usize, u32),
+        counts: bool,
+        weight: Weight,
         kept: Option<PathBuf>,
     ) -> Self {
         let what = match validator {
@@ -312,7 +312,7 @@ impl OfHead {
         };
         let words = match counts {
             true => format!("proved: of {}: {what} was revoked", head.words()),
-            false => format!("NOT revoked yet: of {}, {what}, by {has} of {needed} keys", head.words()),
+            false => format!("NOT revoked yet: of {}, {what}: it has {weight}", head.words()),
         };
         let kind = if validator.is_some() { "exclusion" } else { "revocation" };
         OfHead { validator: validator.copied(), ..Self::of(head, kind, counts, words, kept) }

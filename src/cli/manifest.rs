@@ -22,7 +22,7 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Result, Sha256Hash, files::read_bounded, limits, text},
-    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, TrustPolicy},
+    manifest::{ArtifactName, Attestations, MANIFEST_FILE_NAME, SignedManifest, Step, Threshold, TrustPolicy},
 };
 
 /// Commands about the manifest.
@@ -74,9 +74,10 @@ pub(crate) struct SignFlags {
     /// Refused after this time, such as 30d
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     expires: Option<Duration>,
-    /// How many distinct keys of lead and co-signers must have signed
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    threshold: u32,
+    /// How many distinct keys of lead and co-signers must have signed; or as a fraction: validators of the old network with more
+    /// than that part of its power, and no co-signers are named
+    #[arg(long, value_name = "N|2/3", default_value = "1")]
+    threshold: Threshold,
     /// Key that may sign beside the lead, as HEX#TYPE (repeatable)
     #[arg(long = "cosigner", value_name = "PUB")]
     cosigners: Vec<PublicKey>,
@@ -279,7 +280,7 @@ struct ShowResult {
     node_addresses: Vec<PeerAddress>,
     collation: Option<Collation>,
     lead: PublicKey,
-    threshold: u32,
+    threshold: Threshold,
     cosigners: Vec<PublicKey>,
     attestations: String,
     signatures: Vec<SignatureShown>,
@@ -301,7 +302,7 @@ impl ShowResult {
         };
         let role = |key: &PublicKey| match key {
             key if *key == manifest.trust.lead => "lead",
-            key if manifest.trust.may_sign(key) => "co-signer",
+            key if manifest.may_sign(key) => "co-signer",
             _ => "stranger",
         };
         ShowResult {
@@ -405,7 +406,7 @@ impl fmt::Display for ShowResult {
         for key in &self.cosigners {
             writeln!(f, "  co-signer   {key}")?;
         }
-        writeln!(f, "  needs       {} of lead and co-signers", text::count(u64::from(self.threshold), "signature"))?;
+        writeln!(f, "  needs       {}", self.threshold.words())?;
         for s in &self.signatures {
             writeln!(f, "  signed by   {} ({})", s.key, s.role)?;
         }

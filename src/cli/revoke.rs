@@ -8,7 +8,7 @@ use kwil_formats::formats::key::PublicKey;
 use super::{Session, cosign::SignerArgs, manifest::StateArgs};
 use crate::{
     app::revoke::{self, Revoked},
-    base::{Result, text},
+    base::Result,
 };
 
 /// Flags of `manifest revoke`.
@@ -57,13 +57,13 @@ impl fmt::Display for Revoked {
             writeln!(f, "validator {validator}")?;
         }
         writeln!(f, "by        {}", self.signer)?;
-        write!(f, "has       {} of {} signatures", self.signatures, self.needed)?;
-        match usize::try_from(self.needed).unwrap_or(usize::MAX).saturating_sub(self.signatures) {
-            0 if self.validator.is_some() => {
+        write!(f, "has       {}", self.weight)?;
+        match self.is_enough() {
+            true if self.validator.is_some() => {
                 write!(f, ": its access is taken back; nodes of this machine let it in no more and tell their swarm")
             }
-            0 => write!(f, ": the manifest is revoked; nodes of this machine that use it end and tell their swarm"),
-            missing => write!(f, ": nothing is revoked yet, {} more needed", text::count(missing as u64, "signature")),
+            true => write!(f, ": the manifest is revoked; nodes of this machine that use it end and tell their swarm"),
+            false => write!(f, ": nothing is revoked yet, more are needed"),
         }
     }
 }

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::Session;
 use crate::{
     base::{Blake3Hash, Context, Error, Result, files::read_bounded, limits, text},
-    manifest::{Ticket, phrase, ticket::TicketError},
+    manifest::{Threshold, Ticket, phrase, ticket::TicketError},
 };
 
 /// Bytes that are read of a ticket at most, with room for the line breaks that a mail program adds.
@@ -101,7 +101,7 @@ struct Shown {
     chain_id: String,
     manifest_id: Blake3Hash,
     lead: PublicKey,
-    threshold: u32,
+    threshold: Threshold,
     cosigners: Vec<PublicKey>,
     attestations: String,
     has_secret: bool,
@@ -132,7 +132,7 @@ impl fmt::Display for Shown {
         writeln!(f, "network       {}", self.chain_id)?;
         writeln!(f, "manifest      {}", self.manifest_id)?;
         writeln!(f, "lead          {}", self.lead)?;
-        writeln!(f, "needs         {} of lead and co-signers", text::count(u64::from(self.threshold), "signature"))?;
+        writeln!(f, "needs         {}", self.threshold.words())?;
         for key in &self.cosigners {
             writeln!(f, "co-signer     {key}")?;
         }

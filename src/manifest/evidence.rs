@@ -103,7 +103,7 @@ impl Evidence {
         key: &PrivateKey,
         before: Option<&HeadSignatures>,
     ) -> Result<HeadSignatures, DecodeError> {
-        if !signed.manifest().trust.may_sign(&key.public()) {
+        if !signed.manifest().may_sign(&key.public()) {
             return Err(DecodeError::Rule { field: "signatures", problem: "a key that is neither lead nor co-signer" });
         }
         if before.is_some_and(|before| before.manifest_id != signed.id()) {
@@ -152,11 +152,11 @@ impl Evidence {
             Evidence::Issue(head) => {
                 // With our number it is the lead's second face; with a higher one it counts as much as the signatures that ours needs.
                 let is_second = head.sequence == manifest.sequence && head.manifest_id != id;
-                let is_newer = head.sequence > manifest.sequence && head.suffices_under(&manifest.trust);
+                let is_newer = head.sequence > manifest.sequence && head.suffices_under(manifest);
                 head.is_beside(manifest) && (is_second || is_newer)
             }
             Evidence::Revocation(head) => {
-                head.is_beside(manifest) && head.manifest_id == id && head.suffices_under(&manifest.trust)
+                head.is_beside(manifest) && head.manifest_id == id && head.suffices_under(manifest)
             }
         }
     }

@@ -14,6 +14,7 @@ pub mod layout;
 pub mod phrase;
 mod roster;
 mod signed;
+mod signing;
 pub mod statement;
 pub mod ticket;
 mod trust;
@@ -41,8 +42,9 @@ pub use layout::{ChunkIndex, Layout, LayoutError};
 pub use roster::{Roster, Word};
 use serde::Serialize;
 pub use signed::{Signature, SignedManifest, SignerError, Signers};
+pub use signing::{Refusal, Signing, Standing, Taken};
 pub use ticket::Ticket;
-pub use trust::{Attestations, TrustRules};
+pub use trust::{Attestations, Threshold, TrustRules, Weight};
 pub use verify::{Step, TrustPolicy, VerifiedManifest, VerifyError};
 pub use wire::DecodeError;
 

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use kwil_formats::formats::key::{PrivateKey, PublicKey};
 
-use super::{DecodeError, Manifest, TrustRules, strictly_sorted, wire};
+use super::{DecodeError, Manifest, Weight, strictly_sorted, wire};
 use crate::base::{Blake3Hash, limits};
 
 /// What is put before the payload, so that a manifest's id is never one of something else.
@@ -93,7 +93,7 @@ impl SignedManifest {
         if signatures.is_empty() {
             return Err(DecodeError::Missing("signatures"));
         }
-        if signatures.len() > 1 + limits::COSIGNERS_MAX {
+        if signatures.len() > limits::SIGNATURES_MAX {
             return Err(DecodeError::Rule { field: "signatures", problem: "too many" });
         }
         if !strictly_sorted(&signatures, |a, b| a.key.cmp(&b.key)) {
@@ -136,13 +136,18 @@ impl SignedManifest {
     /// When the manifest does not name this key.
     pub fn add_signature(&mut self, key: &PrivateKey) -> Result<(), DecodeError> {
         let signature = Signature::new(key, &self.head().message());
-        if !self.manifest.trust.may_sign(&signature.key) {
+        if !self.manifest.may_sign(&signature.key) {
             return Err(DecodeError::Rule { field: "signatures", problem: "a key that is neither lead nor co-signer" });
         }
+        self.put(signature);
+        Ok(())
+    }
+
+    /// Adds or replaces a signature of a key that may sign.
+    pub(super) fn put(&mut self, signature: Signature) {
         self.signatures.retain(|s| s.key != signature.key);
         self.signatures.push(signature);
         self.signatures.sort_by_key(|s| s.key);
-        Ok(())
     }
 
     /// Who signed: every signature must hold and be of a key that may sign; each key counts once.
@@ -150,7 +155,7 @@ impl SignedManifest {
     /// # Errors
     /// The first signature that does not hold.
     pub fn signers(&self) -> Result<Signers, SignerError> {
-        Signers::check(&self.manifest.trust, &self.head().message(), &self.signatures)
+        Signers::check(&self.manifest, &self.head().message(), &self.signatures)
     }
 }
 
@@ -165,15 +170,18 @@ pub enum SignerError {
 
 /// Distinct keys of lead and co-signers whose signatures hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Signers(BTreeSet<PublicKey>);
+pub struct Signers {
+    keys: BTreeSet<PublicKey>,
+    weight: Weight,
+}
 
 impl Signers {
     /// The only place that counts signatures: each must hold and be of a key that may sign; a key counts once,
     /// however often it signed.
-    fn check(rules: &TrustRules, message: &[u8], signatures: &[Signature]) -> Result<Self, SignerError> {
+    fn check(manifest: &Manifest, message: &[u8], signatures: &[Signature]) -> Result<Self, SignerError> {
         let mut keys = BTreeSet::new();
         for Signature { key, signature } in signatures {
-            if !rules.may_sign(key) {
+            if !manifest.may_sign(key) {
                 return Err(SignerError::Foreign(*key));
             }
             if !key.verify(message, signature) {
@@ -181,44 +189,22 @@ impl Signers {
             }
             keys.insert(*key);
         }
-        Ok(Signers(keys))
+        let weight = manifest.weigh(keys.iter());
+        Ok(Signers { keys, weight })
     }
 
     /// The number of distinct keys.
     pub fn count(&self) -> usize {
-        self.0.len()
+        self.keys.len()
+    }
+
+    /// What their signatures come to under the manifest's rules.
+    pub fn weight(&self) -> Weight {
+        self.weight
     }
 
     /// The keys, sorted.
     pub fn keys(&self) -> impl Iterator<Item = &PublicKey> {
-        self.0.iter()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::manifest::Attestations;
-    use kwil_formats::formats::key::KeyType;
-
-    #[test]
-    fn a_key_that_signed_twice_counts_once() {
-        let lead = PrivateKey::from_seed(KeyType::Ed25519, &[1; 32]).unwrap();
-        let second = PrivateKey::from_seed(KeyType::Secp256k1, &[2; 32]).unwrap();
-        let rules = TrustRules {
-            lead: lead.public(),
-            threshold: 2,
-            cosigners: vec![second.public()],
-            attestations: Attestations::None,
-        };
-        let signature = |key| Signature::new(key, b"words");
-        let twice = [signature(&lead), signature(&lead)];
-        assert_eq!(Signers::check(&rules, b"words", &twice).unwrap().count(), 1);
-        let both = [signature(&lead), signature(&second)];
-        assert_eq!(Signers::check(&rules, b"words", &both).unwrap().count(), 2);
-        assert_eq!(Signers::check(&rules, b"other", &both), Err(SignerError::Bad(lead.public())));
-        let stranger = PrivateKey::from_seed(KeyType::Ed25519, &[3; 32]).unwrap();
-        let foreign = [signature(&stranger)];
-        assert_eq!(Signers::check(&rules, b"words", &foreign), Err(SignerError::Foreign(stranger.public())));
+        self.keys.iter()
     }
 }

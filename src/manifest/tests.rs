@@ -71,7 +71,7 @@ fn manifest() -> Manifest {
         new_validators: genesis_validators(&genesis).unwrap(),
         trust: TrustRules {
             lead: key(1).public(),
-            threshold: 2,
+            threshold: Threshold::Count(2),
             cosigners,
             attestations: Attestations::LeaderAndMajority { leader: secp(21).public() },
         },
@@ -279,7 +279,7 @@ fn a_signature_over_other_bytes() {
 #[test]
 fn too_few_distinct_keys() {
     let one = manifest().sign(&key(1)).unwrap().to_bytes();
-    fails(Step::Threshold, "1 of the 2 distinct keys", plain(verified(&one)));
+    fails(Step::Threshold, "1 of 2 signatures", plain(verified(&one)));
 }
 
 #[test]
@@ -386,8 +386,8 @@ fn fields_that_cannot_be() {
         ("state_digest.tables are not sorted", Box::new(|m| m.state_digest.as_mut().unwrap().tables.reverse())),
         ("cosigners are not sorted", Box::new(|m| m.trust.cosigners.reverse())),
         ("the lead is among them", Box::new(|m| m.trust.cosigners = vec![m.trust.lead])),
-        ("threshold", Box::new(|m| m.trust.threshold = 0)),
-        ("threshold", Box::new(|m| m.trust.threshold = 4)),
+        ("threshold", Box::new(|m| m.trust.threshold = Threshold::Count(0))),
+        ("threshold", Box::new(|m| m.trust.threshold = Threshold::Count(4))),
         ("names no validators of the old", Box::new(|m| m.old_validators.clear())),
         (
             "the old leader is not",

@@ -332,7 +332,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::manifest::Attestations;
+    use crate::manifest::{Attestations, Threshold};
     use kwil_formats::formats::key::{KeyType, PrivateKey};
 
     fn key(seed: u8, kind: KeyType) -> PublicKey {
@@ -347,7 +347,7 @@ mod tests {
             lead,
             policy: TrustRules {
                 lead,
-                threshold: 2,
+                threshold: Threshold::Count(2),
                 cosigners: vec![key(2, KeyType::Secp256k1)],
                 attestations: Attestations::PowerOver { numerator: 2, denominator: 3 },
             },
@@ -447,7 +447,7 @@ mod tests {
         assert!(refused(|t| t.addresses = vec!["/a".into(); 33]).contains("too many"));
         assert!(refused(|t| t.addresses = vec![format!("/{}", "a".repeat(255)); 32]).contains("characters"));
         assert!(refused(|t| t.new_chain_id.clear()).contains("new_chain_id"));
-        assert!(refused(|t| t.policy.threshold = 3).contains("threshold"));
+        assert!(refused(|t| t.policy.threshold = Threshold::Count(3)).contains("threshold"));
     }
 
     #[test]

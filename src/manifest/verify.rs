@@ -8,7 +8,9 @@ use kwil_formats::formats::{
     key::PublicKey,
 };
 
-use super::{ArtifactName, DecodeError, Evidence, Manifest, SignedManifest, Signers, chunk, signed::SignerError};
+use super::{
+    ArtifactName, DecodeError, Evidence, Manifest, SignedManifest, Signers, Weight, chunk, signed::SignerError,
+};
 use crate::base::{
     Advice, Blake3Hash, Error, Next, Sha256Hash, limits,
     text::{self, escape},
@@ -23,7 +25,7 @@ pub enum Step {
     Decode,
     /// 3. Every signature holds, and one is by a pinned key.
     Signature,
-    /// 4. As many distinct keys as the manifest's own rules ask for.
+    /// 4. As many distinct keys, or as much of the old power, as the manifest's own rules ask for.
     Threshold,
     /// 5. The manifest and network that were asked for.
     Network,
@@ -129,13 +131,8 @@ pub enum VerifyError {
         signers: Vec<PublicKey>,
     },
     /// Step 4: too few distinct keys have signed it.
-    #[error("{got} of the {needed} distinct keys that it needs have signed it")]
-    Threshold {
-        /// How many distinct keys its rules ask for.
-        needed: u32,
-        /// How many distinct keys signed.
-        got: usize,
-    },
+    #[error("it lacks signatures of distinct keys: it has {0}")]
+    Threshold(Weight),
     /// Step 5: another manifest.
     #[error("it is manifest {got}, not {expected}")]
     OtherManifest {
@@ -270,7 +267,7 @@ impl VerifyError {
             Self::TooLarge { .. } => Step::Size,
             Self::Decode(_) => Step::Decode,
             Self::ForeignSigner(_) | Self::BadSignature(_) | Self::NotPinned { .. } => Step::Signature,
-            Self::Threshold { .. } => Step::Threshold,
+            Self::Threshold(_) => Step::Threshold,
             Self::OtherManifest { .. } | Self::OtherNetwork { .. } => Step::Network,
             Self::Rollback { .. } | Self::FarFuture { .. } => Step::Sequence,
             Self::Equivocation { .. } | Self::KnownEquivocation { .. } => Step::Sequence,
@@ -289,7 +286,7 @@ impl VerifyError {
             Self::Decode(_) => "the file is damaged or something else: fetch manifest.regenesis again",
             Self::ForeignSigner(_) | Self::BadSignature(_) => "do not use it; get the manifest from the lead again",
             Self::NotPinned { .. } => return Next::PinLead.into(),
-            Self::Threshold { .. } => return Next::Cosign.into(),
+            Self::Threshold(_) => return Next::Cosign.into(),
             Self::OtherManifest { .. } => "use the newest ticket of the lead",
             Self::OtherNetwork { .. } => "check which network this manifest is meant for",
             Self::Rollback { got, .. } => return Next::AllowRollback { sequence: *got }.into(),
@@ -363,9 +360,8 @@ pub fn verify(bytes: &[u8], policy: &TrustPolicy, now_unix_seconds: u64) -> Resu
         return Err(VerifyError::NotPinned { pinned: policy.keys.clone(), signers });
     }
     // 4. Threshold of distinct keys.
-    let needed = manifest.trust.threshold;
-    if signers.count() < needed as usize {
-        return Err(VerifyError::Threshold { needed, got: signers.count() });
+    if !signers.weight().is_enough() {
+        return Err(VerifyError::Threshold(signers.weight()));
     }
     // 5. Network.
     check_network(manifest, id, policy)?;

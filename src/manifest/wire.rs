@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Artifact, ArtifactName, Attestations, Layout, LayoutError, Manifest, Network, Signature, StateDigest, TableDigest,
-    Ticket, TrustRules,
+    Threshold, Ticket, TrustRules,
     statement::{Attestation, DifferingPart},
 };
 use crate::base::{Blake3Hash, Sha256Hash, limits::DIFFERING_PARTS_MAX};
@@ -25,8 +25,8 @@ mod evidence;
 
 pub(super) use binding::{decode_binding, encode_binding};
 pub(super) use evidence::{
-    RawEvidence, decode_evidence, decode_readiness, encode_evidence, encode_exclusion_head, encode_head,
-    encode_readiness,
+    RawEvidence, decode_evidence, decode_readiness, decode_refusal, encode_evidence, encode_exclusion_head, encode_head,
+    encode_readiness, encode_refusal,
 };
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -453,7 +453,14 @@ fn encode_trust(rules: &TrustRules, with_lead: bool) -> proto::TrustRules {
         }
     };
     proto::TrustRules {
-        threshold: rules.threshold,
+        threshold: match rules.threshold {
+            Threshold::Count(n) => n,
+            Threshold::PowerOver { .. } => 0,
+        },
+        threshold_of_power: match rules.threshold {
+            Threshold::Count(_) => None,
+            Threshold::PowerOver { numerator, denominator } => Some(proto::Fraction { numerator, denominator }),
+        },
         cosigners: rules.cosigners.iter().map(encode_cosigner).collect(),
         attestations: Some(proto::Attestations { rule: Some(rule) }),
         lead: with_lead.then(|| encode_cosigner(&rules.lead)),
@@ -472,7 +479,11 @@ fn decode_trust(raw: proto::TrustRules, lead: Option<PublicKey>) -> Result<Trust
     let cosigners = raw.cosigners.into_iter().map(|key| decode_cosigner("trust.cosigners", Some(key)));
     Ok(TrustRules {
         lead,
-        threshold: raw.threshold,
+        threshold: match (raw.threshold, raw.threshold_of_power) {
+            (n, None) => Threshold::Count(n),
+            (0, Some(f)) => Threshold::PowerOver { numerator: f.numerator, denominator: f.denominator },
+            _ => return Err(DecodeError::Rule { field: "trust.threshold", problem: "a number and a fraction" }),
+        },
         cosigners: cosigners.collect::<Result<_>>()?,
         attestations: match rule {
             Rule::None(_) => Attestations::None,

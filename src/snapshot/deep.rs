@@ -138,8 +138,8 @@ mod tests {
     use crate::{
         base::{Blake3Hash, Kind, Progress},
         manifest::{
-            Artifact, ArtifactHasher, ArtifactName, Attestations, Layout, Manifest, Network, StateDigest, TrustRules,
-            genesis_validators,
+            Artifact, ArtifactHasher, ArtifactName, Attestations, Layout, Manifest, Network, StateDigest, Threshold,
+            TrustRules, genesis_validators,
         },
         snapshot::{Verified, VerifyOptions, read_genesis, verify},
     };
@@ -226,7 +226,7 @@ mod tests {
                 new_validators: genesis_validators(&genesis).unwrap(),
                 trust: TrustRules {
                     lead: key.public(),
-                    threshold: 1,
+                    threshold: Threshold::Count(1),
                     cosigners: Vec::new(),
                     attestations: Attestations::None,
                 },

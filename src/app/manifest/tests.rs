@@ -275,11 +275,11 @@ fn rules_that_can_never_be_met_are_not_signed() {
     let needs = SignOptions { attestations: Some("2/3".parse().unwrap()), ..SignOptions::default() };
     let error = world.sign(&needs).unwrap_err();
     assert!(error.kind() == Kind::Usage && error.chain().contains("names no validators"), "{}", error.chain());
-    let threshold = SignOptions { threshold: 2, ..SignOptions::default() };
+    let threshold = SignOptions { threshold: Threshold::Count(2), ..SignOptions::default() };
     assert_eq!(world.sign(&threshold).unwrap_err().kind(), Kind::Usage);
     let cosigners = vec![PrivateKey::from_seed(KeyType::Ed25519, &[8; 32]).unwrap().public()];
     world.sign(&SignOptions { cosigners, ..threshold }).unwrap();
-    assert!(world.said.lock().unwrap().iter().any(|t| t.contains("1 of the 2 signatures")));
+    assert!(world.said.lock().unwrap().iter().any(|t| t.contains("1 of 2 signatures")));
     let old = SignOptions { old_validators: vec![Validator { key: world.key.public(), power: 3 }], ..needs };
     assert_eq!(world.sign(&old).unwrap().manifest.manifest().old_validators.len(), 1);
 }

@@ -34,7 +34,7 @@ impl Exclusion {
         before: Option<&Self>,
     ) -> Result<Self, DecodeError> {
         let rule = |field, problem| Err(DecodeError::Rule { field, problem });
-        if !signed.manifest().trust.may_sign(&key.public()) {
+        if !signed.manifest().may_sign(&key.public()) {
             return rule("signatures", "a key that is neither lead nor co-signer");
         }
         if !is_listed(signed.manifest(), &validator) {
@@ -64,7 +64,7 @@ impl Exclusion {
         head.is_beside(manifest)
             && head.manifest_id == id
             && is_listed(manifest, validator)
-            && head.suffices_under(&manifest.trust)
+            && head.suffices_under(manifest)
     }
 }
 

@@ -7,7 +7,7 @@ use super::EvidenceError;
 use crate::{
     base::{Blake3Hash, limits, text::escape},
     manifest::{
-        DecodeError, Manifest, SignedManifest, TrustRules, check_chain_id,
+        DecodeError, Manifest, SignedManifest, Weight, check_chain_id,
         signed::{Head, Signature},
         strictly_sorted,
     },
@@ -78,7 +78,7 @@ impl HeadSignatures {
         if self.signatures.is_empty() {
             return Err(DecodeError::Missing("evidence's signatures").into());
         }
-        if self.signatures.len() > 1 + limits::COSIGNERS_MAX {
+        if self.signatures.len() > limits::SIGNATURES_MAX {
             return Err(DecodeError::Rule { field: "evidence's signatures", problem: "too many" }.into());
         }
         if !strictly_sorted(&self.signatures, |a, b| a.key.cmp(&b.key)) {
@@ -136,14 +136,14 @@ impl HeadSignatures {
         self.lead == manifest.trust.lead && self.new_chain_id == manifest.network.new_chain_id
     }
 
-    /// How many of those whom these rules name have signed.
-    pub fn count_under(&self, rules: &TrustRules) -> usize {
-        self.signers().filter(|key| rules.may_sign(key)).count()
+    /// What the signatures come to under this manifest's rules.
+    pub fn weight_under(&self, manifest: &Manifest) -> Weight {
+        manifest.weigh(self.signers())
     }
 
-    /// Whether as many have signed as these rules ask for.
-    pub(super) fn suffices_under(&self, rules: &TrustRules) -> bool {
-        self.count_under(rules) >= rules.threshold as usize
+    /// Whether they are enough under these rules.
+    pub(super) fn suffices_under(&self, manifest: &Manifest) -> bool {
+        self.weight_under(manifest).is_enough()
     }
 
     /// Which manifest, in words.

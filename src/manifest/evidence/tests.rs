@@ -10,7 +10,7 @@ use super::*;
 use crate::{
     base::{Kind, Sha256Hash},
     manifest::{
-        MANIFEST_FILE_NAME, Manifest,
+        MANIFEST_FILE_NAME, Manifest, Threshold,
         certificate::{CERTIFICATE_FILE_NAME, CertificateError, Certified},
         statement::{Attestation, DifferingPart, Readiness, Stage, StatementError},
     },
@@ -159,7 +159,7 @@ fn a_newer_manifest_ends_older_ones_of_its_lead_and_network_alone() {
     let (old, _) = two();
     let ends = |signed: &SignedManifest| Evidence::issue_of(signed).unwrap().ends(old.manifest(), old.id());
     let sequence = old.manifest().sequence;
-    assert_eq!(old.manifest().trust.threshold, 2, "the lead alone does not suffice");
+    assert_eq!(old.manifest().trust.threshold, Threshold::Count(2), "the lead alone does not suffice");
     let mut newer = with_sequence(sequence + 1);
     assert!(!ends(&newer), "by one of the two keys that the old one needs");
     newer.add_signature(&secp(2)).unwrap();
@@ -198,7 +198,7 @@ fn a_revocation_counts_when_as_many_have_signed_as_the_manifest_needed() {
     assert!(Evidence::revocation(&signed, &ed(99), None).is_err(), "a stranger");
     // A stranger's signature may stand there, and does not count.
     let foreign = HeadSignatures::with(&signed.head(), Said::Revoked, &ed(99), Some(&before));
-    assert_eq!(foreign.count_under(&signed.manifest().trust), 1);
+    assert_eq!(foreign.weight_under(signed.manifest()).signatures, 1);
     // Over other bytes, in another domain, not sorted, none at all.
     let changed = |change: fn(&mut HeadSignatures)| {
         let mut other = revocation_by(&[secp(2), ed(1)]);
@@ -218,7 +218,10 @@ fn a_revocation_counts_when_as_many_have_signed_as_the_manifest_needed() {
         let error = changed(change);
         assert!(error.contains(words), "{words}: {error}");
     }
-    let many: Vec<PrivateKey> = (0..=limits::COSIGNERS_MAX + 1).map(|seed| ed(seed as u8)).collect();
+    let seed = |n: usize| [&n.to_le_bytes()[..], &[0; 24]].concat();
+    let many: Vec<PrivateKey> = (0..=limits::SIGNATURES_MAX)
+        .map(|n| PrivateKey::from_seed(KeyType::Ed25519, &seed(n).try_into().unwrap()).unwrap())
+        .collect();
     let head = signed.head();
     let many = many.iter().fold(None, |before: Option<HeadSignatures>, key| {
         Some(HeadSignatures::with(&head, Said::Revoked, key, before.as_ref()))

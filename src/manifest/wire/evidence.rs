@@ -7,6 +7,7 @@ use super::{
         certificate::Certificate,
         evidence::{Evidence, HeadSignatures, SignedHead},
         signed::Head,
+        signing::Refusal,
         statement::{Readiness, Stage, SwarmIdentity},
     },
     DecodeError, PublicKey, Result, array, blake3, check_format, decode_cosigner, decode_parts, decode_signature,
@@ -92,6 +93,29 @@ pub(in super::super) fn decode_readiness(payload: &[u8]) -> Result<Readiness> {
             Some(swarm) => Some(SwarmIdentity { key: array("swarm.key", &swarm.key)?, signature: swarm.signature }),
             None => None,
         },
+    })
+}
+
+pub(in super::super) fn encode_refusal(refusal: &Refusal) -> Vec<u8> {
+    encode(&proto::Refusal {
+        manifest_id: refusal.manifest_id.as_bytes().to_vec(),
+        created_unix_seconds: refusal.created_unix_seconds,
+        reason: refusal.reason.clone(),
+    })
+}
+
+pub(in super::super) fn decode_refusal(payload: &[u8]) -> Result<Refusal> {
+    let raw: proto::Refusal = decode_strictly(payload, "refusal")?;
+    if raw.created_unix_seconds > limits::UNIX_SECONDS_MAX {
+        return Err(DecodeError::Rule { field: "created_unix_seconds", problem: "after the year 9999" });
+    }
+    if raw.reason.is_empty() || raw.reason != Refusal::harmless(&raw.reason) {
+        return Err(DecodeError::Rule { field: "reason", problem: "empty, too long, or with control characters" });
+    }
+    Ok(Refusal {
+        manifest_id: blake3("manifest_id", &raw.manifest_id)?,
+        created_unix_seconds: raw.created_unix_seconds,
+        reason: raw.reason,
     })
 }
 

@@ -182,7 +182,7 @@ fn a_manifest_is_revoked_by_as_many_as_signed_it() {
     // A stolen lead's key alone takes nothing back.
     assert_eq!((&revoke("lead.key")["signatures"], &revoke("lead.key")["needed"]), (&1.into(), &2.into()));
     let short = lead.0.run(&verify);
-    assert!(short.code == 3 && short.stderr.contains("1 of the 2 signatures"), "{short:?}");
+    assert!(short.code == 3 && short.stderr.contains("1 of 2 signatures"), "{short:?}");
     assert!(short.stdout.contains("NOT revoked yet"), "{short:?}");
     lead.0.run(&verify[..3]).failed(2, &["--manifest FILE"]);
     assert_eq!(revoke("cosigner.key")["signatures"], 2);
