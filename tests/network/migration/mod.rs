@@ -2,6 +2,7 @@
 
 mod attest;
 mod browser;
+mod cosign;
 mod edits;
 mod faces;
 mod gap;
