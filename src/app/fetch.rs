@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kwil_formats::formats::genesis::Genesis;
+use kwil_formats::formats::{genesis::Genesis, key::PrivateKey};
 use tokio::task::JoinHandle;
 
 pub(super) use self::{
@@ -26,6 +26,7 @@ pub use self::{
 use super::{
     attest::Attesting,
     manifest::NO_ATTESTATIONS,
+    meet,
     node::{self, Heard, Node, Patience, SwarmOptions, TICKET_NAME},
     reuse,
     state::StateDirectory,
@@ -62,6 +63,8 @@ pub struct FetchOptions {
     pub swarm: SwarmOptions,
     /// Where the highest sequence seen is kept.
     pub state: StateDirectory,
+    /// Keys of this machine: where the manifest names one, what is found to be wrong with it is told as the refusal to sign.
+    pub signing_keys: Vec<PrivateKey>,
 }
 
 /// A fetch that is complete and checked; its node still serves.
@@ -94,6 +97,25 @@ impl Complete {
     /// Path of an artifact.
     pub fn artifact(&self, name: ArtifactName, in_root: bool) -> PathBuf {
         self.directory.join(node::artifact_name(name, self.manifest.manifest().network.family, in_root))
+    }
+
+    /// Waits until enough have signed the manifest, and serves meanwhile; where that fails, the node ends.
+    ///
+    /// # Errors
+    /// [`Kind::GaveUp`], [`Kind::Interrupted`]; what was fetched stays.
+    pub async fn signed(
+        mut self,
+        give_up: Option<Duration>,
+        progress: &Progress,
+        cancel: &CancellationToken,
+    ) -> Result<Self> {
+        match meet::wait_signed(&mut self.node, give_up, progress, cancel).await {
+            Ok(()) => Ok(self),
+            Err(error) => {
+                self.abandon().await;
+                Err(error)
+            }
+        }
     }
 
     /// Serves for `linger` (`None`: until a signal), then ends the node.
@@ -174,6 +196,7 @@ pub async fn fetch_onto(
             })
         }
         Err(error) => {
+            entered.node.refuse_manifest(&options.signing_keys, &error).await;
             entered.node.stop().await;
             Err(error)
         }
@@ -198,6 +221,7 @@ async fn enter(
     match ask((&mut node, &private), options, accept, progress, cancel).await {
         Ok(signed) => Ok(Entered { node, signed, private }),
         Err(error) => {
+            node.refuse_manifest(&options.signing_keys, &error).await;
             node.stop().await;
             Err(error)
         }

@@ -14,13 +14,14 @@ use super::{
     fetch::{self, Signed},
     node::{Node, SwarmOptions},
     short,
+    signatures::Signatures,
     state::StateDirectory,
     visit::visit,
     voices::Voices,
 };
 use crate::{
     base::{
-        Advice, Blake3Hash, Error, Kind, Next, Progress, Result, clock,
+        Advice, Blake3Hash, Error, Kind, Next, Notice, Progress, Result, clock,
         durable::{self, PRIVATE_DIRECTORY_NAME},
         task::CancellationToken,
         text,
@@ -37,6 +38,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 pub enum WaitFor {
     /// Every chunk is with two other members: any one node may leave.
     Distinct,
+    /// Enough have signed the manifest, so that roots may be set up from it.
+    Signed,
     /// Enough validators of the old network have found the signed state in their own databases.
     Attested,
     /// So many validators are ready that they make blocks: more than two thirds of the power, and the leader.
@@ -50,6 +53,7 @@ impl WaitFor {
     pub fn is_met(self, node: &Node) -> bool {
         match (self, node.roster()) {
             (WaitFor::Distinct, _) => node.is_every_chunk_out(),
+            (WaitFor::Signed, _) => node.is_signed(),
             (WaitFor::Attested, _) => node.voices().is_some_and(|voices| voices.verdict() == Verdict::Met),
             (WaitFor::Quorum, Some(roster)) => roster.is_quorum(),
             (WaitFor::Everyone, Some(roster)) => roster.missing().next().is_none(),
@@ -63,6 +67,10 @@ impl WaitFor {
             (WaitFor::Distinct, _) => {
                 let members = text::count(node.status().peers as u64, "member");
                 format!("waiting until every chunk is with two others; {members} here")
+            }
+            (WaitFor::Signed, _) => {
+                let words = node.signatures().map_or_else(|| "none is known yet".to_owned(), Signatures::words);
+                format!("waiting until the co-signers have signed the manifest: {words}")
             }
             (WaitFor::Attested, _) => {
                 let words = node.voices().map_or_else(|| "none is known yet".to_owned(), Voices::words);
@@ -102,6 +110,7 @@ pub(super) async fn wait_until(
     let again = "run the same command again: it goes on waiting";
     let advice = match wait {
         WaitFor::Attested => Advice::from(Next::WaitForAttestations),
+        WaitFor::Signed => Advice::from(Next::CosignInSwarm),
         WaitFor::Distinct | WaitFor::Quorum | WaitFor::Everyone => again.into(),
     };
     let mut told = None;
@@ -127,6 +136,19 @@ pub(super) async fn wait_until(
     }
     // Whoever hears it only through this node hears it before it goes.
     node.pass_on().await
+}
+
+/// Waits until enough have signed the manifest, while the node serves.
+///
+/// # Errors
+/// As [`wait_until`].
+pub(super) async fn wait_signed(
+    node: &mut Node,
+    give_up: Option<Duration>,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<()> {
+    wait_until(node, WaitFor::Signed, (clock::now(), give_up), progress, cancel, async |_| Ok(())).await
 }
 
 /// Refuses a state that so many old validators deny that nobody may set a root up: also where others are ready, nothing may be
@@ -270,20 +292,30 @@ async fn is_free(directory: &Path) {
     }
 }
 
-/// Serves until it is so or a signal comes, which are both good ends; without `until`, until a signal comes. Says who is
-/// ready, and keeps the certificate in `directory` once there is a quorum.
+/// Serves until it is so or a signal comes, which are both good ends; without `until`, until a signal comes. Says who has still to
+/// sign the manifest and who is ready, and keeps the certificate in `directory` once there is a quorum.
 ///
 /// # Errors
-/// Refused, where something is waited for, when so many old validators dissent that nobody may set a root up; when the node
+/// [`Kind::GaveUp`] when the manifest still lacks signatures after `give_up`. Refused, where something is waited for, when so many old validators dissent that nobody may set a root up; when the node
 /// ended or the certificate cannot be written.
 pub(super) async fn serve_until(
     node: &mut Node,
-    until: Option<WaitFor>,
+    (until, give_up): (Option<WaitFor>, Option<Duration>),
     directory: &Path,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<()> {
     node.tell_where();
+    if !node.is_signed() {
+        let words = node.signatures().map(Signatures::words).unwrap_or_default();
+        let text = format!("this manifest is a PROPOSAL: nobody sets a root up before it has its signatures; {words}");
+        progress.warning(Notice::from(text).next(Next::CosignInSwarm));
+        match wait_signed(node, give_up, progress, cancel).await {
+            Err(error) if matches!(error.kind(), Kind::Interrupted(_)) => return Ok(()),
+            signed => signed?,
+        }
+        node.tell_where();
+    }
     let mut told = None;
     loop {
         let words = node.roster().filter(|roster| roster.ready().next().is_some()).map(ready_words);

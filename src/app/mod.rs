@@ -28,6 +28,7 @@ mod reuse;
 pub mod revoke;
 pub mod setup;
 mod short;
+mod signatures;
 pub mod source;
 pub mod state;
 pub mod status;

@@ -3,6 +3,7 @@
 mod against;
 mod bindings;
 mod said;
+mod signed;
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -127,6 +128,8 @@ pub struct Node {
     /// Statements that the members are still to be told.
     untold: Vec<Vec<u8>>,
     kept: KeptStatements,
+    /// Who has signed the manifest.
+    known: signed::Known,
     /// What is known against the manifest.
     against: Against,
     /// Where what this root's validator signs beside this process is found, and when that was last looked for.
@@ -226,6 +229,7 @@ impl Node {
             is_every_chunk_out: false,
             untold: Vec::new(),
             kept,
+            known: signed::Known::default(),
             against: Against::new(ticket, state),
             private: private.path().to_owned(),
             looked_aside: None,
@@ -300,6 +304,7 @@ impl Node {
     /// # Errors
     /// When the manifest counts no more, our disk failed, or the node ended.
     pub async fn next(&mut self) -> Result<Heard> {
+        self.blame_liars().await?;
         self.pass_on().await?;
         self.look_aside();
         self.check_manifest().await?;
@@ -334,7 +339,7 @@ impl Node {
                 return Ok(Heard::EveryChunkOut(out));
             }
             Event::Failed(error) => return Err(error),
-            Event::Statements(all) => self.take_statements(all),
+            Event::Statements { peer, all } => self.take_statements(Some(&peer), all),
             Event::Bound { peer, validators } => self.bound(peer, &validators),
             Event::Evidence(bytes) => self.against.hear(&bytes),
             Event::Seen { peer, ip } => {

@@ -4,6 +4,7 @@
 //! ```text
 //! STATE/networks/<hash of new chain id and lead>/newest.regenesis
 //!                                                issue.evidence, equivocation.evidence, revocation.evidence
+//!                                                proposal.evidence: of a manifest that lacked signatures; it raises no mark
 //! ```
 //!
 //! Of each kind of evidence the one with the highest sequence is kept: it says what those before it said.
@@ -28,7 +29,7 @@ use crate::{
 mod exclusions;
 
 const NEWEST: &str = "newest.regenesis";
-const KINDS: [&str; 3] = ["issue.evidence", "equivocation.evidence", "revocation.evidence"];
+const KINDS: [&str; 4] = ["issue.evidence", "equivocation.evidence", "revocation.evidence", "proposal.evidence"];
 
 /// The directory in which this machine remembers manifests (`--state-dir`).
 #[derive(Debug, Clone)]
@@ -132,7 +133,11 @@ impl StateDirectory {
         }
         match verify::verify(bytes, &policy, now_unix_seconds) {
             Ok(verified) => {
-                self.remember(verified.bytes())?;
+                match verified.is_proposal() {
+                    // One key alone must not keep anyone from what all of them have signed.
+                    true => self.note_proposal(verified.signed())?,
+                    false => self.remember(verified.bytes())?,
+                }
                 Ok(verified)
             }
             Err(error @ VerifyError::Equivocation { .. }) => {
@@ -163,6 +168,39 @@ impl StateDirectory {
             self.keep(&issue)?;
         }
         Ok(())
+    }
+
+    /// Keeps that a manifest was proposed, so that a second one with its number is found out.
+    fn note_proposal(&self, signed: &SignedManifest) -> Result<()> {
+        let Some(issue) = Evidence::issue_of(signed) else { return Ok(()) };
+        let manifest = signed.manifest();
+        let (directory, _lock) = self.open(&manifest.network.new_chain_id, &manifest.trust.lead)?;
+        let path = directory.join(KINDS[3]);
+        let there = read_evidence(&path)?;
+        if there.is_none_or(|there| issue.says_more_than(&there)) {
+            durable::write_atomically(&path, &issue.to_bytes(), 0o600)?;
+        }
+        Ok(())
+    }
+
+    /// Remembers a manifest that a key of this machine is about to sign.
+    ///
+    /// # Errors
+    /// `Kind::Verify` where one of its number was signed before, refused where a newer one was; when the state cannot be read or
+    /// written.
+    pub fn remember_signing(&self, signed: &SignedManifest) -> Result<()> {
+        let manifest = signed.manifest();
+        let (lead, got) = (manifest.trust.lead, manifest.sequence);
+        let newest = self.seen(&manifest.network.new_chain_id, &lead)?.newest;
+        match newest {
+            Some((sequence, first)) if sequence == got && first != signed.id() => {
+                Err(VerifyError::Equivocation { lead, sequence, first, second: signed.id() }.into())
+            }
+            Some((seen, _)) if seen > got && self.allowed_rollback != Some(got) => {
+                Err(VerifyError::Rollback { seen, got }.into())
+            }
+            _ => self.remember(&signed.to_bytes()),
+        }
     }
 
     /// Keeps the proof that the newest manifest and this other one have one sequence. `None`: there is nothing to prove.
@@ -239,3 +277,6 @@ fn read_newest(directory: &Path) -> Result<Option<SignedManifest>> {
         )
     })
 }
+
+#[cfg(test)]
+mod tests;

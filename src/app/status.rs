@@ -51,6 +51,8 @@ pub struct Status {
     pub members: Vec<Member>,
     /// Who is kept out for having sent wrong bytes or broken the protocol.
     pub kept_out: Vec<String>,
+    /// Who has signed the manifest; null before it is known.
+    pub signatures: Option<Signatures>,
     /// What validators of the old network say; null before the manifest is known.
     pub attestations: Option<Attestations>,
     /// Which validators of the new network are ready; null before the manifest is known.
@@ -210,6 +212,40 @@ pub struct Member {
     pub seconds: Option<u64>,
     /// It has verified everything and its root is ready, as its validator signed.
     pub ready: bool,
+}
+
+/// Who has signed the manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Signatures {
+    /// What is needed, as `--threshold` takes it: a number of signatures, or a part of the old network's power.
+    pub needed: String,
+    /// Enough have signed; before, nobody sets a root up.
+    pub enough: bool,
+    /// Signatures that are there.
+    pub signatures: usize,
+    /// The old power of those who signed.
+    pub power: u64,
+    /// The old power of all.
+    pub power_of_all: u64,
+    /// How it stands, in words.
+    pub words: String,
+    /// The lead, and each who may sign beside it, up to a number.
+    pub signers: Vec<Signer>,
+}
+
+/// One who may sign the manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Signer {
+    /// Its key, shortened.
+    pub name: String,
+    /// Its key.
+    pub key: String,
+    /// `signed`, `refuses`, or `silent`.
+    pub said: String,
+    /// Why it refuses; null where it does not.
+    pub reason: Option<String>,
 }
 
 /// What the old network's validators say of the state that was signed.

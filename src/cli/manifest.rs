@@ -31,7 +31,7 @@ pub(crate) enum ManifestCommand {
     /// Sign the genesis and snapshot of a directory
     Sign(Box<SignArgs>),
     /// Add a co-signer's signature to a manifest that its lead has signed
-    Cosign(CosignArgs),
+    Cosign(Box<CosignArgs>),
     /// Take a manifest back: it counts no more once as many have signed that as it needed
     Revoke(RevokeArgs),
     /// Say in words what a manifest says; nothing is verified
@@ -170,7 +170,7 @@ impl ManifestCommand {
         // Hashing a snapshot takes long: the signal handlers run on.
         match self {
             ManifestCommand::Sign(args) => tokio::task::block_in_place(|| sign(&args, session)),
-            ManifestCommand::Cosign(args) => args.run(session),
+            ManifestCommand::Cosign(args) => args.run(session).await,
             ManifestCommand::Revoke(args) => args.run(session),
             ManifestCommand::Show(args) => show_manifest(args, session),
             ManifestCommand::Verify(args) => tokio::task::block_in_place(|| verify(args, session)),

@@ -64,7 +64,7 @@ pub(crate) struct SwarmArgs {
     /// Read chunks no faster than this, from all members together, in bits a second, such as 100M (megabits) [default: no limit]
     #[arg(long, value_name = "RATE")]
     download_limit: Option<Rate>,
-    /// Give up (exit 5) when no byte has come for this long, such as 30m [default: never]
+    /// Give up (exit 5) when no byte has come for this long, or when others were waited for so long, such as 30m [default: never]
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     timeout: Option<Duration>,
     /// Show a live page of how it stands, and numbers for machines (/metrics, /api/v1/status), on this address; on another one
@@ -156,9 +156,9 @@ pub(crate) struct SeedArgs {
 /// When a command that serves ends by itself.
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct UntilArgs {
-    /// End when every chunk is with two others, when enough old validators have confirmed the state, when enough validators
+    /// End when every chunk is with two others, when the manifest has its signatures, when enough old validators have confirmed the state, when enough validators
     /// are ready to make blocks, or when all are [default: when it is stopped]
-    #[arg(long, value_enum, value_name = "distinct|attested|quorum|everyone", hide_possible_values = true)]
+    #[arg(long, value_enum, value_name = "distinct|signed|attested|quorum|everyone", hide_possible_values = true)]
     until: Option<Until>,
 }
 
@@ -166,6 +166,7 @@ pub(crate) struct UntilArgs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Until {
     Distinct,
+    Signed,
     Attested,
     Quorum,
     Everyone,
@@ -175,6 +176,7 @@ impl From<Until> for WaitFor {
     fn from(until: Until) -> Self {
         match until {
             Until::Distinct => WaitFor::Distinct,
+            Until::Signed => WaitFor::Signed,
             Until::Attested => WaitFor::Attested,
             Until::Quorum => WaitFor::Quorum,
             Until::Everyone => WaitFor::Everyone,
@@ -321,8 +323,11 @@ impl FetchArgs {
             reuse: self.source.reuse(),
             swarm: self.source.swarm(session)?,
             state: self.source.state()?,
+            signing_keys: Vec::new(),
         };
-        let complete = fetch::fetch(options, &|_, _| Ok(None), &session.progress, &session.cancel).await?;
+        let (progress, cancel, give_up) = (&session.progress, &session.cancel, options.swarm.timeout);
+        let complete = fetch::fetch(options, &|_, _| Ok(None), progress, cancel).await?;
+        let complete = complete.signed(give_up, progress, cancel).await?;
         session.output.result(&FetchResult::new(&complete))?;
         complete.linger(Some(self.source.linger(session)), &session.cancel).await
     }
@@ -363,6 +368,7 @@ impl RelayArgs {
             reuse: self.reuse,
             swarm: self.swarm.options(session)?,
             state: self.seen.state()?,
+            signing_keys: Vec::new(),
         };
         let tell = |ticket: &Ticket, manifest: &VerifiedManifest| {
             session.output.result(&TicketResult::new(ticket, manifest.id())?)?;

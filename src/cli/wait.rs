@@ -30,9 +30,14 @@ pub(crate) struct WaitArgs {
     /// process that does
     #[arg(long, value_name = "DIR", conflicts_with = "ticket_file")]
     dir: Option<PathBuf>,
-    /// What to wait for: every chunk is with two members, so that any one may leave; enough old validators have confirmed the
+    /// What to wait for: every chunk is with two members, so that any one may leave; the manifest has its signatures; enough old validators have confirmed the
     /// state; enough validators are ready to make blocks; all are
-    #[arg(long = "for", value_enum, value_name = "distinct|attested|quorum|everyone", hide_possible_values = true)]
+    #[arg(
+        long = "for",
+        value_enum,
+        value_name = "distinct|signed|attested|quorum|everyone",
+        hide_possible_values = true
+    )]
     wait: Until,
     /// Where the certificate goes, once enough validators are ready [default of --for quorum: certificate.evidence]
     #[arg(short, long, value_name = "FILE")]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use kwil_formats::formats::key::{PrivateKey, PublicKey};
 
 use super::{
-    Manifest, SignedManifest, SignerError, Weight,
+    Manifest, SignedManifest, SignerError, VerifiedManifest, Weight,
     signed::Signature,
     statement::{self, DifferingPart},
     wire,
@@ -93,12 +93,17 @@ impl Signing {
     /// When one of them does not hold, or is of a key that may not sign.
     pub fn new(signed: &SignedManifest) -> Result<Self, SignerError> {
         signed.signers()?;
-        Ok(Signing {
-            id: signed.id(),
-            head: wire::encode_head(&signed.head()),
-            signed: signed.clone(),
-            refused: BTreeMap::new(),
-        })
+        Ok(Self::with(signed))
+    }
+
+    /// The signatures that a manifest came with, which were verified.
+    pub fn of(manifest: &VerifiedManifest) -> Self {
+        Self::with(manifest.signed())
+    }
+
+    fn with(signed: &SignedManifest) -> Self {
+        let head = wire::encode_head(&signed.head());
+        Signing { id: signed.id(), head, signed: signed.clone(), refused: BTreeMap::new() }
     }
 
     fn manifest(&self) -> &Manifest {

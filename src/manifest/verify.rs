@@ -99,6 +99,8 @@ pub struct TrustPolicy {
     pub evidence: Vec<Evidence>,
     /// The operator takes the manifest of this sequence although a newer one was seen.
     pub allowed_rollback: Option<u64>,
+    /// A manifest that still lacks signatures is taken, as a proposal: step 4 is looked at again before anything is set up.
+    pub proposals: bool,
 }
 
 /// Why a manifest is not to be trusted.
@@ -332,7 +334,7 @@ impl From<VerifyError> for Error {
     }
 }
 
-/// A manifest that passed steps 1 to 8.
+/// A manifest that passed steps 1 to 8; step 4 may have been put off, see [`VerifiedManifest::is_proposal`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedManifest {
     signed: SignedManifest,
@@ -360,7 +362,7 @@ pub fn verify(bytes: &[u8], policy: &TrustPolicy, now_unix_seconds: u64) -> Resu
         return Err(VerifyError::NotPinned { pinned: policy.keys.clone(), signers });
     }
     // 4. Threshold of distinct keys.
-    if !signers.weight().is_enough() {
+    if !signers.weight().is_enough() && !policy.proposals {
         return Err(VerifyError::Threshold(signers.weight()));
     }
     // 5. Network.
@@ -447,6 +449,11 @@ impl VerifiedManifest {
     /// What the manifest says.
     pub fn manifest(&self) -> &Manifest {
         self.signed.manifest()
+    }
+
+    /// Whether it lacks signatures that its rules ask for, and was taken all the same.
+    pub fn is_proposal(&self) -> bool {
+        !self.signers.weight().is_enough()
     }
 
     /// The manifest with its signatures.

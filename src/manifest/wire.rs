@@ -25,8 +25,8 @@ mod evidence;
 
 pub(super) use binding::{decode_binding, encode_binding};
 pub(super) use evidence::{
-    RawEvidence, decode_evidence, decode_readiness, decode_refusal, encode_evidence, encode_exclusion_head, encode_head,
-    encode_readiness, encode_refusal,
+    RawEvidence, decode_evidence, decode_readiness, decode_refusal, encode_evidence, encode_exclusion_head,
+    encode_head, encode_readiness, encode_refusal,
 };
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]

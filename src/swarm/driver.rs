@@ -378,8 +378,8 @@ impl Driver {
                 let _ = done.send(());
             }
             Happening::Command(Some(Command::Blame(peer, reason))) => {
-                self.manifest_judged = None;
                 if let Ok(peer) = peer.parse() {
+                    self.manifest_judged.take_if(|judged| *judged == peer);
                     self.ban(peer, &reason, Vec::new());
                 }
             }

@@ -191,7 +191,12 @@ pub enum Event {
     /// Our disk failed; nothing more is fetched.
     Failed(Error),
     /// Members pass on what validators are said to have signed; nothing of it is checked.
-    Statements(Vec<Vec<u8>>),
+    Statements {
+        /// Who passed them on.
+        peer: String,
+        /// The statements.
+        all: Vec<Vec<u8>>,
+    },
     /// A member tells what it knows against a manifest; nothing of it is checked.
     Evidence(Vec<u8>),
     /// A member has shown whose it is, by bindings that hold.

@@ -37,7 +37,7 @@ pub async fn relay(
         let unread = |_: &_, _| Check { task: tokio::spawn(async { Ok(()) }), words: None };
         fetching.run(&mut node, unread).await?;
         progress.note("everything is here, as it was signed: serving others");
-        meet::serve_until(&mut node, until, &options.directory, progress, cancel).await
+        meet::serve_until(&mut node, (until, options.swarm.timeout), &options.directory, progress, cancel).await
     };
     let relayed = relayed.await;
     node.stop().await;

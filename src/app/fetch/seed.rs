@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use kwil_formats::formats::GENESIS_FILE_NAME;
@@ -35,6 +36,8 @@ pub struct Serving {
     /// What is served.
     pub manifest: VerifiedManifest,
     directory: PathBuf,
+    /// How long missing signatures are waited for.
+    give_up: Option<Duration>,
     /// The check of the files, which goes on while they are served; none where it is done.
     proof: Option<JoinHandle<Result<()>>>,
     /// Ends that check.
@@ -61,7 +64,8 @@ pub async fn seed(
     let bytes = read_manifest(&directory.join(MANIFEST_FILE_NAME)).map_err(|e| e.hint(Next::SignDirectory))?;
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
     // Our own files: pinned is whoever signed them; a validator pins the lead by the ticket.
-    let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
+    let keys = vec![signed.manifest().trust.lead];
+    let trust = TrustPolicy { keys, proposals: true, ..TrustPolicy::default() };
     let manifest = state.verify(&bytes, &trust, clock::unix_seconds())?;
     let in_root = node::is_root(directory);
     let contents = node::contents(&manifest, in_root);
@@ -91,7 +95,8 @@ pub async fn seed(
         let (progress, ends) = (progress.clone(), ends.clone());
         tokio::task::spawn_blocking(move || store.prove(&progress, &ends))
     });
-    Ok(Serving { node, ticket, manifest, directory: directory.to_owned(), proof, ends, _private: private })
+    let (directory, give_up) = (directory.to_owned(), swarm.timeout);
+    Ok(Serving { node, ticket, manifest, directory, give_up, proof, ends, _private: private })
 }
 
 /// Nothing is made where a directory with files is meant.
@@ -121,9 +126,9 @@ impl Serving {
     /// # Errors
     /// When the files are not what was signed, or cannot be read any more.
     pub async fn run(self, until: Option<WaitFor>, progress: &Progress, cancel: &CancellationToken) -> Result<()> {
-        let directory = self.directory.clone();
+        let (directory, give_up) = (self.directory.clone(), self.give_up);
         self.serve_while(async |node: &mut Node, _: &VerifiedManifest| {
-            meet::serve_until(node, until, &directory, progress, cancel).await
+            meet::serve_until(node, (until, give_up), &directory, progress, cancel).await
         })
         .await
     }

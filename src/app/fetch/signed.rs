@@ -68,6 +68,11 @@ pub(in crate::app) fn policy(ticket: &Ticket) -> TrustPolicy {
     }
 }
 
+/// The same of a reader who waits for the signatures that are missing: what they are needed for comes later.
+fn policy_of_member(ticket: &Ticket) -> TrustPolicy {
+    TrustPolicy { proposals: true, ..policy(ticket) }
+}
+
 /// The manifest that a ticket names and its genesis, from whoever has them; nothing is kept but the highest sequence seen.
 ///
 /// # Errors
@@ -101,7 +106,7 @@ pub(in crate::app) fn known_manifest(
         return Ok(None);
     }
     // It was verified before it was kept, but time has passed: a newer one may have been seen.
-    let manifest = state.verify(&bytes, &policy(ticket), clock::unix_seconds())?;
+    let manifest = state.verify(&bytes, &policy_of_member(ticket), clock::unix_seconds())?;
     let genesis_bytes = Arc::new(read_bounded(&genesis, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?);
     // Where it is another one, the right one is asked for, and the store says so.
     let genesis = manifest.check_genesis(&genesis_bytes).ok();
@@ -158,7 +163,7 @@ fn judged(charter: Charter, ticket: &Ticket, state: &StateDirectory, now: u64) -
     if !is_it {
         return Ok(Err("it sent another manifest than the ticket names"));
     }
-    let manifest = state.verify(&bytes, &policy(ticket), now)?;
+    let manifest = state.verify(&bytes, &policy_of_member(ticket), now)?;
     match manifest.check_genesis(&genesis_bytes) {
         Ok(genesis) => Ok(Ok(Signed { manifest, genesis, genesis_bytes, is_new: true })),
         Err(VerifyError::OtherGenesis { .. }) => Ok(Err("it sent another genesis than the manifest names")),

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use kwil_formats::formats::genesis::Genesis;
+use kwil_formats::formats::{genesis::Genesis, key::PrivateKey};
 
 use crate::{
     app::{
@@ -59,13 +59,15 @@ pub(super) struct Agreeing<'a> {
     /// The genesis that was signed, where what the lead changed in it was not judged before the fetch.
     pub(super) genesis: Option<&'a Genesis>,
     pub(super) give_up: Option<Duration>,
+    /// Keys of this machine, which sign the manifest where it names them and nothing speaks against it.
+    pub(super) signing_keys: &'a [PrivateKey],
     pub(super) progress: &'a Progress,
     pub(super) cancel: &'a CancellationToken,
 }
 
 impl Agreeing<'_> {
-    /// Waits until this node has compared its old database, and enough validators have said that they agree. The node serves
-    /// meanwhile.
+    /// Waits until this node has compared its old database, enough have signed the manifest, and enough validators have said that they
+    /// agree. Where nothing speaks against it, this node's own keys sign. The node serves meanwhile.
     ///
     /// # Errors
     /// Refused when the rule cannot be met any more or the genesis has changes that nobody accepted; `Kind::Verify` when this
@@ -75,6 +77,13 @@ impl Agreeing<'_> {
         let dissents = own.as_ref().is_some_and(|own| !own.agrees);
         if let (Some(own), Some(genesis)) = (own.as_ref().filter(|own| own.agrees), self.genesis) {
             attest::check_genesis(genesis, &own.network, self.old.accept_genesis_change, self.progress)?;
+        }
+        match dissents {
+            false => node.sign_manifest(self.signing_keys).await?,
+            true => node.say_refusal(self.signing_keys, "its own old database holds another state").await,
+        }
+        if !dissents || self.old.despite_dissent {
+            meet::wait_signed(node, self.give_up, self.progress, self.cancel).await?;
         }
         // Who counts is then the lead's invention, and nobody has to be waited for.
         let is_false = |own: &Compared| own.parts.iter().any(|part| part.name == DifferingPart::VALIDATORS);

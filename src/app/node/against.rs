@@ -70,6 +70,22 @@ impl Against {
         }
     }
 
+    /// Enough have signed the manifest that is used: it is remembered, and whoever uses an older one is told of it.
+    pub(super) fn counts(&mut self, signed: &SignedManifest) {
+        if let Err(e) = self.state.remember(&signed.to_bytes()) {
+            tracing::warn!("the manifest is not remembered: {}", e.chain());
+        }
+        self.uses(signed.clone());
+    }
+
+    /// Keys of this machine are about to sign the manifest.
+    ///
+    /// # Errors
+    /// Where they have signed another one of its number, or a newer one; when the state cannot be read or written.
+    pub(super) fn signs(&self, signed: &SignedManifest) -> Result<(), Error> {
+        self.state.remember_signing(signed)
+    }
+
     /// A member tells this; most of what strangers to the truth can say does not even decode.
     pub(super) fn hear(&mut self, bytes: &[u8]) {
         match Evidence::decode(bytes) {

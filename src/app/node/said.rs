@@ -11,6 +11,7 @@ use crate::{
         attest::{Attesting, Compared},
         fetch::Signed,
         kept, short,
+        signatures::Signatures,
         status::Shown,
         tell,
         voices::Voices,
@@ -33,6 +34,7 @@ impl Node {
         // What this node heard before it was stopped the last time; others may come who have heard nothing.
         let before = self.kept.read();
         self.untold.extend(voices.take(&before, &self.progress));
+        self.begin_signatures(manifest, &before);
         self.untold.extend(roster.take(before));
         self.roster = Some(roster);
         self.looked_aside = None;
@@ -50,8 +52,8 @@ impl Node {
 
     /// What was heard is written down for those who ask how it stands.
     pub(super) fn write_down(&self) {
-        if let (Some(roster), Some(voices)) = (&self.roster, &self.voices) {
-            self.board.heard(roster, voices, &self.nodes());
+        if let (Some(roster), Some(voices), Some(signatures)) = (&self.roster, &self.voices, self.signatures()) {
+            self.board.heard(roster, voices, signatures, &self.nodes());
         }
     }
 
@@ -97,12 +99,14 @@ impl Node {
         if self.roster.is_some() {
             let mut aside = kept::carried(&self.private);
             aside.extend(tell::own_statement(&self.private));
-            self.take_statements(aside);
+            self.take_statements(None, aside);
+            self.look_at_manifest_file();
         }
     }
 
-    /// Takes what validators of both networks say.
-    pub(super) fn take_statements(&mut self, all: Vec<Vec<u8>>) {
+    /// Takes what validators of both networks and those who sign the manifest say, as this member passes it on.
+    pub(super) fn take_statements(&mut self, from: Option<&str>, all: Vec<Vec<u8>>) {
+        self.take_signatures(from, &all);
         let attested = self.voices.as_mut().map(|voices| voices.take(&all, &self.progress)).unwrap_or_default();
         if !attested.is_empty() {
             self.untold.extend(attested);
@@ -238,7 +242,8 @@ impl Node {
             return Ok(());
         };
         let attested = self.voices.iter().flat_map(Voices::statements);
-        let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).collect();
+        let signed = self.signatures().map(Signatures::statements).unwrap_or_default();
+        let all: Vec<Vec<u8>> = roster.statements().into_iter().chain(attested).chain(signed).collect();
         self.kept.write_soon(&all);
         // Whoever waits for something else beside this may drop it at any await: what was not handed over stays untold.
         self.handle.tell(all, self.untold.clone()).await?;

@@ -110,6 +110,14 @@ function showReady() {
     + (seat.differs.length ? ": does NOT hold what was signed: " + seat.differs.join(", ") : ""), seat.ready ? "yes" : seat.stage ? "dissents" : "")));
 }
 
+function showSigned() {
+  const all = state.signatures;
+  if (!all || all.signers.length < 2) return;
+  const refused = all.signers.filter((signer) => signer.said === "refuses");
+  say("signed", "manifest: " + all.words + (all.enough ? "" : "; nobody sets a root up before it has its signatures")
+    + refused.map((signer) => "; " + signer.name + " REFUSES: " + (signer.reason || "it does not say why")).join(""));
+}
+
 function showAttested() {
   const all = state.attestations;
   if (!all) return;
@@ -157,7 +165,7 @@ function showLog() {
 
 function show() {
   if (!state) return;
-  for (const part of [showHead, showNow, showOwn, showChunks, showReady, showAttested, showMembers, showLog]) part();
+  for (const part of [showHead, showNow, showOwn, showChunks, showReady, showSigned, showAttested, showMembers, showLog]) part();
 }
 
 function live() {

@@ -13,13 +13,13 @@ use kwil_formats::formats::key::PublicKey;
 use zeroize::Zeroizing;
 
 use super::{
-    Attestations, Elector, Network, Readiness, Role, Seat, VALIDATORS_LISTED_MAX, Work,
+    Attestations, Elector, Network, Readiness, Role, Seat, Signatures, Signer, VALIDATORS_LISTED_MAX, Work,
     watchers::{Shown, Watchers},
 };
 use crate::{
-    app::{short, voices::Voices},
+    app::{short, signatures, voices::Voices},
     base::{Progress, clock, progress::Item, text},
-    manifest::{Manifest, Roster, Verdict, VerifiedManifest, Vote, statement::Stage},
+    manifest::{Manifest, Roster, Standing, Verdict, VerifiedManifest, Vote, statement::Stage},
 };
 
 /// Lines of the log that are kept.
@@ -47,6 +47,7 @@ pub(super) struct Known {
     pub(super) directory: Option<PathBuf>,
     pub(super) network: Option<Network>,
     pub(super) text_bytes: u64,
+    pub(super) signatures: Option<Signatures>,
     pub(super) attestations: Option<Attestations>,
     pub(super) readiness: Option<Readiness>,
     /// Nodes of validators by their peer ids: what they are called, and their keys.
@@ -152,8 +153,15 @@ impl Board {
         known.text_bytes = manifest.manifest().text_size_bytes;
     }
 
-    /// What validators have said so far.
-    pub(in crate::app) fn heard(&self, roster: &Roster, voices: &Voices, nodes: &BTreeMap<String, PublicKey>) {
+    /// What validators, and those who sign the manifest, have said so far.
+    pub(in crate::app) fn heard(
+        &self,
+        roster: &Roster,
+        voices: &Voices,
+        signed: &signatures::Signatures,
+        nodes: &BTreeMap<String, PublicKey>,
+    ) {
+        let signed = Signatures::of(signed);
         let (readiness, attestations) = (Readiness::of(roster), Attestations::of(voices));
         let names = nodes
             .iter()
@@ -161,6 +169,7 @@ impl Board {
             .collect();
         let mut known = self.known();
         known.names = names;
+        known.signatures = Some(signed);
         (known.readiness, known.attestations) = (Some(readiness.clone()), Some(attestations.clone()));
         let (network, role) = (known.network.clone(), known.role);
         drop(known);
@@ -211,6 +220,37 @@ impl Network {
             sequence: manifest.sequence,
             bytes: manifest.size_bytes(),
         }
+    }
+}
+
+impl Signatures {
+    fn of(all: &signatures::Signatures) -> Self {
+        let Standing { weight, signed, missing, refused } = all.standing();
+        let signer = |key: &PublicKey, said: &str, reason: Option<&String>| Signer {
+            name: short::key(key),
+            key: key.to_string(),
+            said: said.to_owned(),
+            reason: reason.map(|reason| text::escape(reason)),
+        };
+        // Those that are waited for are told first, so that none of them is left out of a long list.
+        let refused = refused.iter().map(|(key, reason)| signer(key, "refuses", Some(reason)));
+        let missing = missing.iter().map(|key| signer(key, "silent", None));
+        let signers = refused.chain(missing).chain(signed.iter().map(|key| signer(key, "signed", None)));
+        Signatures {
+            needed: weight.needed.to_string(),
+            enough: weight.is_enough(),
+            signatures: weight.signatures,
+            power: weight.power,
+            power_of_all: weight.power_of_all,
+            words: all.words(),
+            signers: signers.take(VALIDATORS_LISTED_MAX).collect(),
+        }
+    }
+
+    /// Those who have not signed, where more must.
+    pub(super) fn lacking(&self) -> Vec<String> {
+        let lacking = self.signers.iter().filter(|signer| !self.enough && signer.said != "signed");
+        lacking.map(|signer| signer.name.clone()).collect()
     }
 }
 

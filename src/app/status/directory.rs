@@ -11,6 +11,7 @@ use crate::{
         kept::KeptStatements,
         meet::certificate_path,
         node::{self, STATEMENTS_NAME},
+        signatures::Signatures,
         voices::Voices,
     },
     base::{
@@ -70,7 +71,8 @@ pub(super) fn status_of(directory: &Path, stale: bool) -> Result<Status> {
             .map_err(VerifyError::Decode)
             .map_err(|e| Error::from(e).hint(Next::WholeManifest))?;
         // The operator's own file: whoever signed it is taken for its lead.
-        let trust = TrustPolicy { keys: vec![signed.manifest().trust.lead], ..TrustPolicy::default() };
+        let keys = vec![signed.manifest().trust.lead];
+        let trust = TrustPolicy { keys, proposals: true, ..TrustPolicy::default() };
         let manifest = crate::manifest::verify::verify(&bytes, &trust, clock::unix_seconds())?;
         tell(&mut status, directory, &private, &manifest);
     }
@@ -112,11 +114,14 @@ fn tell(status: &mut Status, directory: &Path, private: &Path, manifest: &Verifi
     let statements = KeptStatements::new(private.join(STATEMENTS_NAME)).read();
     let mut voices = Voices::new(manifest.id(), manifest.manifest());
     voices.take(&statements, &Progress::silent());
+    let mut signatures = Signatures::of(manifest);
+    signatures.take(&statements, &Progress::silent());
     let mut roster = Roster::new(manifest.id(), manifest.manifest());
     roster.take(statements);
     let board = Board::default();
     let nodes = roster.nodes().map(|(peer, key)| (peer, *key)).collect();
-    board.heard(&roster, &voices, &nodes);
+    board.heard(&roster, &voices, &signatures, &nodes);
     let known = board.read();
+    status.signatures = known.signatures;
     (status.attestations, status.readiness) = (known.attestations, known.readiness);
 }

@@ -69,6 +69,8 @@ pub enum By {
     Lines,
     /// The check on this machine.
     Check,
+    /// Co-signers who have not signed the manifest.
+    Signature,
     /// Old validators that have said nothing yet.
     Attestation,
     /// Old validators that hold another state.
@@ -127,6 +129,8 @@ pub(super) struct Seen {
     pub(super) out_best: f64,
     /// The check of what was fetched goes on.
     pub(super) checks: bool,
+    /// Co-signers who have not signed the manifest, where more must.
+    pub(super) unsigned: Vec<String>,
     /// Old validators that have not spoken, where more must; and those that dissent, where the rule cannot be met any more.
     pub(super) silent: Vec<String>,
     pub(super) lost: Vec<String>,
@@ -194,6 +198,9 @@ impl Seen {
         }
         if self.checks {
             return (By::Check, Vec::new());
+        }
+        if !self.unsigned.is_empty() {
+            return (By::Signature, self.unsigned.clone());
         }
         if !self.silent.is_empty() {
             return (By::Attestation, self.silent.clone());
@@ -268,6 +275,9 @@ fn words(by: By, who: &[String], quorum: bool) -> String {
         By::Still => format!("{names}: {} nothing at present", if who.len() == 1 { "it gains" } else { "they gain" }),
         By::Lines => "all lines together: nobody's is idle".to_owned(),
         By::Check => "the check on this machine".to_owned(),
+        By::Signature => {
+            format!("the signature of {} under the manifest: {names}", text::count(who.len() as u64, "co-signer"))
+        }
         By::Attestation => format!("{} about the old state: {names}", theirs("word")),
         By::Dissent => format!("{}, so that nobody may set a root up: {names}", theirs("DISSENT")),
         By::Alarm => format!("ALARM: what was signed is not what the started node of {names} holds"),

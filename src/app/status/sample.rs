@@ -187,6 +187,7 @@ impl Sampler {
             kept_out: view.kept_out.clone(),
             node: self.own(now, view, &known),
             network: known.network,
+            signatures: known.signatures,
             attestations: known.attestations,
             readiness: known.readiness,
             log: known.log.into(),
@@ -307,6 +308,7 @@ impl Sampler {
             out_rate: self.sent.rate(),
             out_best: self.sent.best,
             checks: known.checks(),
+            unsigned: known.signatures.as_ref().map(super::Signatures::lacking).unwrap_or_default(),
             silent: known.attestations.as_ref().map(super::Attestations::silent).unwrap_or_default(),
             lost: known.attestations.as_ref().map(super::Attestations::lost).unwrap_or_default(),
             differing: (known.readiness.iter().flat_map(|readiness| readiness.differing()))

@@ -30,6 +30,7 @@ impl Status {
             (By::NoMember, _) => Next::CheckReach,
             (By::NobodyHasIt | By::Silence, _) => Next::AskWhetherLeadServes,
             (_, Some(Role::Publish | Role::Seed)) if !out => Next::KeepServing,
+            (By::Signature, _) => Next::CosignInSwarm,
             (By::Attestation, _) => Next::WaitForAttestations,
             (By::Still | By::Line, Some(Role::Publish | Role::Seed)) => {
                 Next::AskThem { who: self.estimate.limit.who.clone() }

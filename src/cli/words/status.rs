@@ -2,7 +2,7 @@
 
 use super::drill::duration;
 use crate::{
-    app::status::{Attestations, By, Chunks, Member, Own, Readiness, Role, Status},
+    app::status::{Attestations, By, Chunks, Member, Own, Readiness, Role, Signatures, Status},
     base::text::{self, count},
 };
 
@@ -30,6 +30,9 @@ pub(crate) fn lines(status: &Status, next: &str, columns: usize) -> Vec<String> 
     }
     if status.running {
         page.members(status);
+    }
+    if let Some(signatures) = status.signatures.as_ref().filter(|signatures| signatures.signers.len() > 1) {
+        page.signatures(signatures);
     }
     if let Some(attestations) = &status.attestations {
         page.attestations(attestations);
@@ -226,6 +229,15 @@ impl Page {
         }
         if !status.kept_out.is_empty() {
             self.row("KEPT OUT", &text::first_few(&status.kept_out, 8));
+        }
+    }
+
+    fn signatures(&mut self, all: &Signatures) {
+        let enough = if all.enough { "enough" } else { "not enough yet: a PROPOSAL" };
+        self.row("signed", &format!("{}: {enough}", all.words));
+        for signer in all.signers.iter().filter(|signer| signer.said == "refuses").take(LISTED_MAX) {
+            let reason = signer.reason.as_deref().unwrap_or("it does not say why");
+            self.row("  REFUSES", &format!("{}: {reason}", signer.name));
         }
     }
 

@@ -114,6 +114,10 @@ pub enum Next {
     NameCosigner,
     /// Have the co-signers sign, too.
     Cosign,
+    /// Have the co-signers sign through the swarm that goes on.
+    CosignInSwarm,
+    /// Find out why a co-signer does not sign, before anyone goes on.
+    SettleRefusal,
     /// Take the manifest as the lead signed it.
     WholeManifest,
     /// Check the role and its password.

@@ -36,8 +36,9 @@ impl Driver {
     /// A member passes statements on. The application judges them; a member that only floods is dropped.
     pub(super) fn statements_told(&mut self, id: u64, all: Vec<Vec<u8>>) {
         let bytes = all.iter().map(|one| one.len() + MESSAGE_BYTES).sum::<usize>() + MESSAGE_BYTES;
-        if self.may_say(id, bytes) {
-            self.tell(Event::Statements(all));
+        let peer = self.sessions.get(&id).map(|session| session.peer.to_string());
+        if let Some(peer) = peer.filter(|_| self.may_say(id, bytes)) {
+            self.tell(Event::Statements { peer, all });
         }
     }
 

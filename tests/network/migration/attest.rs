@@ -423,7 +423,7 @@ fn a_lead_may_say_aloud_that_nobody_has_to_confirm_anything() {
 }
 
 #[test]
-fn nothing_is_served_before_the_cosigners_have_signed_and_the_lead_serves_it_then() {
+fn a_signature_by_file_reaches_the_process_that_serves_the_proposal() {
     let lead = Party::new();
     lead.take_recording(Family::V010, "snaps");
     let second = Party::new();
@@ -431,7 +431,10 @@ fn nothing_is_served_before_the_cosigners_have_signed_and_the_lead_serves_it_the
     let key = second.run(&["key", "info", "-o", "second.key", "--output", "json"]).result();
     let public = key["validator_id"].as_str().unwrap();
     let flags = ["publish", "--dir", "snaps", "--key", "lead.key", "--threshold", "2", "--cosigner", public];
-    lead.swarm(&flags).finish().failed(3, &["1 of 2 signatures", "manifest cosign"]);
+    let publish = lead.swarm(&flags);
+    let validator = Party::new();
+    let fetch = validator.fetch(&publish.ticket(), "files");
+    fetch.wait_for_words("waiting until the co-signers have signed the manifest: 1 of 2 signatures; waiting for");
 
     // The file goes to the co-signer and comes back.
     second.write("manifest", lead.read("snaps/manifest.regenesis"));
@@ -440,12 +443,10 @@ fn nothing_is_served_before_the_cosigners_have_signed_and_the_lead_serves_it_the
     second.take_key(Family::V010, 2, "stranger.key");
     second.run(&["manifest", "cosign", "manifest", "--key", "stranger.key"]).failed(4, &["does not name the key"]);
     let signed = second.run(&["manifest", "cosign", "manifest", "--key", "second.key"]).done();
-    assert!(signed.stdout.contains("2 of 2 signatures: it can be served"), "{signed:?}");
+    assert!(signed.stdout.contains("2 of 2 signatures: the manifest counts"), "{signed:?}");
     lead.write("snaps/manifest.regenesis", second.read("manifest"));
 
-    let publish = lead.swarm(&flags);
-    let validator = Party::new();
-    validator.fetch(&publish.ticket(), "files").finish().done();
+    fetch.finish().done();
     assert_eq!(validator.read("files/manifest.regenesis"), second.read("manifest"));
     publish.stop(Signal::SIGTERM).done();
 }

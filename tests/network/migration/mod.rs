@@ -3,6 +3,7 @@
 mod attest;
 mod bindings;
 mod browser;
+mod cosign;
 mod edits;
 mod faces;
 mod gap;
