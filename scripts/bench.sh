@@ -2,6 +2,7 @@
 # Measures against other ways of doing the same, in turn, and prints tables with ratios.
 #
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
+#   scripts/bench.sh manifest                   # what it costs to judge 100,000 chunks and 200 validators
 #   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
 #
 # Makes a throw-away PostgreSQL with a plausible network of that much snapshot text; PGHOST, PGPORT, PGUSER and PGPASSWORD
@@ -13,7 +14,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], or scripts/bench.sh swarm [--size 500M]"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], scripts/bench.sh manifest, or scripts/bench.sh swarm [--size 500M]"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -40,6 +41,13 @@ if [ "${1:-}" = swarm ]; then
     target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
     cargo build --release --locked --quiet --target-dir "$target"
     exec python3 scripts/bench/swarm.py "$target/release/regenesis" "$size"
+fi
+if [ "${1:-}" = manifest ]; then
+    shift
+    [ $# -eq 0 ] || usage "no such flag: $1"
+    need_rust
+    install_packages
+    exec cargo bench --locked --quiet --bench manifest
 fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift
