@@ -2,6 +2,7 @@
 # Measures against other ways of doing the same, in turn, and prints tables with ratios.
 #
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
+#   scripts/bench.sh manifest                   # what it costs to judge 100,000 chunks and 200 validators
 #   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
 #   scripts/bench.sh transfer --dir DIR [--rounds 3] [--peers]   # DIR: complete and signed, as publish leaves it
 #   scripts/bench.sh media --dir DIR [--rounds 3]   # DIR: a signed snapshot, as publish leaves it; needs b3sum
@@ -17,7 +18,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], swarm [--size 500M], transfer --dir DIR, or media --dir DIR"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], manifest, swarm [--size 500M], transfer --dir DIR, or media --dir DIR"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -49,6 +50,13 @@ if [ "${1:-}" = transfer ] || [ "${1:-}" = media ]; then
     what=$1
     shift
     exec bash "scripts/bench/$what.sh" "$@"
+fi
+if [ "${1:-}" = manifest ]; then
+    shift
+    [ $# -eq 0 ] || usage "no such flag: $1"
+    need_rust
+    install_packages
+    exec cargo bench --locked --quiet --bench manifest
 fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift

@@ -175,16 +175,26 @@ pub fn check_elector(manifest: &Manifest, key: &PublicKey) -> Result<()> {
     .hint(Next::OldKey))
 }
 
+/// What a validator's own database says, before it is signed: what the validator said last, which the date must be later than,
+/// is for those to know who hear it.
+#[derive(Debug)]
+pub struct OwnWord {
+    /// What is to be signed, but for its date.
+    pub statement: Attestation,
+    /// By this key.
+    pub key: Arc<PrivateKey>,
+}
+
 /// A comparison that goes on while other work does.
 #[derive(Debug)]
 pub struct Attesting {
     task: JoinHandle<Result<Compared>>,
-    /// The signed statement, as soon as it is there; `None` once it was taken, or where there will be none.
-    said: Option<oneshot::Receiver<Vec<u8>>>,
+    /// What there is to say, as soon as it is known; `None` once it was taken, or where there will be nothing.
+    said: Option<oneshot::Receiver<OwnWord>>,
 }
 
 impl Attesting {
-    /// Begins to compare, and signs what comes of it where the manifest names the key as an old validator's. Of a database that
+    /// Begins to compare, and has something to say of what comes of it where the manifest names the key as an old validator's. Of a database that
     /// nobody named, a difference is no statement unless the key votes in it: it may be another network's.
     pub fn start(
         old: OldNode,
@@ -199,17 +209,17 @@ impl Attesting {
             let compared = compare(&old, &manifest, &progress, &cancel).await?;
             let elector = old.key.as_ref().filter(|key| check_elector(&manifest, &key.public()).is_ok());
             if let Some(key) = elector.filter(|_| compared.agrees || !old.found || compared.is_ours) {
-                let statement = compared.statement(id, clock::unix_seconds());
+                let own = OwnWord { statement: compared.statement(id, clock::unix_seconds()), key: key.clone() };
                 // Nobody waits for it any more where the node has ended.
-                let _ = sender.send(statement.sign(key));
+                let _ = sender.send(own);
             }
             Ok(compared)
         });
         Attesting { task, said: Some(said) }
     }
 
-    /// The signed statement, once, as soon as it is there.
-    pub fn take_statement(&mut self) -> Option<Vec<u8>> {
+    /// What there is to say, once, as soon as it is known.
+    pub fn take_word(&mut self) -> Option<OwnWord> {
         let taken = self.said.as_mut()?.try_recv();
         if !matches!(taken, Err(oneshot::error::TryRecvError::Empty)) {
             self.said = None;

@@ -4,7 +4,7 @@
 use kwil_formats::formats::key::PublicKey;
 
 use super::{
-    attest::{Attesting, Compared},
+    attest::{Attesting, Compared, OwnWord},
     short,
 };
 use crate::{
@@ -27,6 +27,8 @@ pub struct Voices {
     told: Vec<Voice>,
     /// This node's own comparison, as long as nobody has taken its end.
     own: Option<Attesting>,
+    /// What came of it, as long as this node runs.
+    own_word: Option<OwnWord>,
 }
 
 impl Voices {
@@ -39,6 +41,7 @@ impl Voices {
             signed_rows: tables.map(|table| (table.name.clone(), table.rows)).collect(),
             ballot,
             own: None,
+            own_word: None,
         }
     }
 
@@ -81,9 +84,18 @@ impl Voices {
         self.own = Some(own);
     }
 
-    /// This node's own statement, once, as soon as it is there.
-    pub fn own_statement(&mut self) -> Option<Vec<u8>> {
-        self.own.as_mut().and_then(Attesting::take_statement)
+    /// This node's own statement, as soon as it is there, where it has not said that already. Later on another word of the same
+    /// validator stands, for its operator may have compared a better database elsewhere; but not one from the future: a clock was
+    /// wrong, and the word would stand for ever.
+    pub fn own_statement(&mut self, now_unix_seconds: u64) -> Option<Vec<u8>> {
+        let new = self.own.as_mut().and_then(Attesting::take_word);
+        let is_new = new.is_some();
+        self.own_word = new.or(self.own_word.take());
+        let OwnWord { statement, key } = self.own_word.as_ref()?;
+        if !is_new && !self.ballot.is_ahead(&key.public(), now_unix_seconds) {
+            return None;
+        }
+        self.ballot.sign(statement, key, now_unix_seconds)
     }
 
     /// Whether this node's own comparison has ended, or there is none.
@@ -239,6 +251,18 @@ mod tests {
         let words = format!("{} ({} there, {} signed)", table.name, table.rows + 1, table.rows);
         assert!(told[1].starts_with("DISSENT") && told[1].contains(&words), "{}", told[1]);
         assert_eq!(voices.verdict(), Verdict::Lost);
+        // The second one's clock goes right again, and so does its database.
+        let statement = Attestation {
+            manifest_id: id,
+            state_digest: digest.digest,
+            height: 7,
+            created_unix_seconds: 0,
+            differs: vec![],
+        };
+        voices.own_word = Some(OwnWord { statement, key: Arc::new(keys[1].clone()) });
+        assert_eq!(voices.own_statement(1), None, "who said the other word may know better");
+        let taken_back = voices.own_statement(0).expect("a word from the future does not stand");
+        assert_eq!(Voices::new(id, &manifest).take(&[taken_back], &Progress::silent()).len(), 1);
         assert!(voices.lost().chain().contains(&words), "{}", voices.lost().chain());
     }
 }

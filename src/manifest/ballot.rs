@@ -3,14 +3,21 @@
 
 use std::{collections::BTreeMap, fmt};
 
-use kwil_formats::formats::{Validator, key::PublicKey};
+use kwil_formats::formats::{
+    Validator,
+    key::{PrivateKey, PublicKey},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
     Attestations, Manifest,
     statement::{Attestation, DifferingPart},
 };
-use crate::base::{Blake3Hash, limits::STATEMENTS_OF_VALIDATOR_MAX, text};
+use crate::base::{
+    Blake3Hash,
+    limits::{STATEMENTS_OF_VALIDATOR_MAX, UNIX_SECONDS_MAX},
+    text,
+};
 
 /// What the statements come to under the manifest's rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -181,12 +188,11 @@ impl Ballot {
             return false;
         }
         let Ok(signed) = Attestation::verify(bytes) else { return false };
-        let Attestation { manifest_id, state_digest, height, created_unix_seconds, differs } = signed.statement;
-        if manifest_id != self.manifest_id || !self.is_elector(&signed.signer) {
+        let statement = signed.statement;
+        if statement.manifest_id != self.manifest_id || !self.is_elector(&signed.signer) {
             return false;
         }
-        let agrees = Some(state_digest) == self.state_digest && differs.is_empty();
-        let vote = if agrees { Vote::Agrees { height } } else { Vote::Dissents { height, differs } };
+        let (created_unix_seconds, vote) = (statement.created_unix_seconds, self.vote_in(&statement));
         let mut new = Said { created_unix_seconds, bytes: bytes.to_vec(), vote, taken: 1 };
         if let Some(before) = self.said.get(&signed.signer) {
             if before.rank() >= new.rank() || before.taken >= STATEMENTS_OF_VALIDATOR_MAX {
@@ -198,10 +204,32 @@ impl Ballot {
         true
     }
 
-    /// The time that a new statement of this key must have at least, so that it counts before its last one.
-    pub fn next_time(&self, key: &PublicKey, now_unix_seconds: u64) -> u64 {
-        let before = self.said.get(key).map_or(0, |said| said.created_unix_seconds.saturating_add(1));
-        now_unix_seconds.max(before)
+    fn vote_in(&self, statement: &Attestation) -> Vote {
+        let Attestation { state_digest, height, differs, .. } = statement;
+        match Some(*state_digest) == self.state_digest && differs.is_empty() {
+            true => Vote::Agrees { height: *height },
+            false => Vote::Dissents { height: *height, differs: differs.clone() },
+        }
+    }
+
+    /// What this key says, signed so that it counts before what it said last: that may have been dated by a clock that was
+    /// ahead. None: the key has no voice, has said just that already, or would not be heard any more.
+    pub fn sign(&self, own: &Attestation, key: &PrivateKey, now_unix_seconds: u64) -> Option<Vec<u8>> {
+        let public = key.public();
+        let before = self.said.get(&public);
+        let is_said = |said: &Said| said.vote == self.vote_in(own) || said.taken >= STATEMENTS_OF_VALIDATOR_MAX;
+        if !self.is_elector(&public) || before.is_some_and(is_said) {
+            return None;
+        }
+        let earliest = before.map_or(0, |said| said.created_unix_seconds + 1);
+        let created_unix_seconds = now_unix_seconds.min(UNIX_SECONDS_MAX).max(earliest);
+        let said = Attestation { created_unix_seconds, ..own.clone() };
+        (created_unix_seconds <= UNIX_SECONDS_MAX).then(|| said.sign(key))
+    }
+
+    /// Whether this key's last word is dated later than now.
+    pub fn is_ahead(&self, key: &PublicKey, now_unix_seconds: u64) -> bool {
+        self.said.get(key).is_some_and(|said| said.created_unix_seconds > now_unix_seconds)
     }
 
     /// Every statement that is known, the last one of each validator.
@@ -259,7 +287,7 @@ impl Ballot {
 
 #[cfg(test)]
 mod tests {
-    use kwil_formats::formats::key::{KeyType, PrivateKey};
+    use kwil_formats::formats::key::KeyType;
 
     use super::*;
 
@@ -375,6 +403,55 @@ mod tests {
         let mut ballot = ballot(two_thirds());
         let taken = (0..10_000).filter(|n| ballot.take(&[said(1, DIGEST, *n)]).len() == 1).count();
         assert_eq!(taken, STATEMENTS_OF_VALIDATOR_MAX as usize);
-        assert!(ballot.next_time(&key(1).public(), 0) > 31);
+        let own = own(OTHER);
+        assert_eq!(ballot.sign(&own, &key(1), 20_000), None, "it would not be heard");
+        assert!(ballot.sign(&own, &key(2), 20_000).is_some(), "the others are");
+    }
+
+    fn own(state_digest: Blake3Hash) -> Attestation {
+        Attestation { manifest_id: ID, state_digest, height: 5, created_unix_seconds: 0, differs: vec![] }
+    }
+
+    #[test]
+    fn a_dissent_that_a_clock_a_year_ahead_has_dated_can_be_taken_back() {
+        const NOW: u64 = 1_800_000_000;
+        for ahead in [3600, 365 * 86_400, UNIX_SECONDS_MAX - NOW - 1] {
+            let early = said(1, OTHER, NOW + ahead);
+            let mut here = ballot(two_thirds());
+            assert_eq!(here.take(std::slice::from_ref(&early)).len(), 1);
+            assert!(here.is_ahead(&key(1).public(), NOW) && !here.is_ahead(&key(2).public(), NOW));
+            assert!(
+                here.take(&[said(1, DIGEST, NOW)]).is_empty(),
+                "dated by the right clock it would be the older word"
+            );
+            let late = here.sign(&own(DIGEST), &key(1), NOW).unwrap();
+            assert_eq!(here.take(std::slice::from_ref(&late)).len(), 1);
+            // In whatever order others hear the two.
+            for all in [[early.clone(), late.clone()], [late.clone(), early.clone()]] {
+                let mut there = ballot(two_thirds());
+                there.take(&all);
+                assert_eq!(there.statements(), std::slice::from_ref(&late));
+                assert_eq!((there.tally().agree, there.tally().dissent), (1, 0));
+            }
+        }
+        // A clock that was set back by a year says nothing that is older than its last word.
+        let mut here = ballot(two_thirds());
+        here.take(&[said(1, OTHER, NOW)]);
+        let late = here.sign(&own(DIGEST), &key(1), NOW - 365 * 86_400).unwrap();
+        assert_eq!(here.take(&[late]).len(), 1);
+        assert!(ballot(two_thirds()).take(&[said(1, DIGEST, UNIX_SECONDS_MAX + 1)]).is_empty(), "no date");
+        here = ballot(two_thirds());
+        here.take(&[said(1, OTHER, UNIX_SECONDS_MAX)]);
+        assert_eq!(here.sign(&own(DIGEST), &key(1), NOW), None, "there is no later date");
+    }
+
+    #[test]
+    fn what_was_said_is_not_said_again_and_strangers_say_nothing() {
+        let mut ballot = ballot(two_thirds());
+        assert_eq!(ballot.sign(&own(DIGEST), &key(9), 10), None, "it has no voice");
+        let first = ballot.sign(&own(DIGEST), &key(1), 10).unwrap();
+        assert_eq!(ballot.take(&[first]).len(), 1);
+        assert_eq!(ballot.sign(&own(DIGEST), &key(1), 20), None);
+        assert!(ballot.sign(&own(OTHER), &key(1), 20).is_some(), "another state is another word");
     }
 }

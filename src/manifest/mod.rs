@@ -324,4 +324,6 @@ fn strictly_sorted<T>(items: &[T], compare: impl Fn(&T, &T) -> Ordering) -> bool
 }
 
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
 mod tests;

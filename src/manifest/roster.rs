@@ -81,8 +81,8 @@ impl Roster {
     }
 
     fn take_one(&mut self, bytes: &[u8]) -> bool {
-        // What is known already costs no signature's check.
-        if self.said.values().any(|said| said.bytes == bytes) {
+        // What is known already, and what is said of something else, costs no signature's check.
+        if self.said.values().any(|said| said.bytes == bytes) || !Readiness::is_one(bytes) {
             return false;
         }
         let Ok(signed) = Readiness::verify(bytes) else { return false };

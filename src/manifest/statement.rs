@@ -185,6 +185,12 @@ impl Readiness {
         text.len() <= limits::KWILD_VERSION_CHARS_MAX && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     }
 
+    /// Whether bytes read as a readiness statement, whoever signed them: cheaper than [`Readiness::verify`].
+    pub fn is_one(bytes: &[u8]) -> bool {
+        bytes.len() <= limits::STATEMENT_SIZE_BYTES_MAX
+            && wire::decode_statement(bytes).is_ok_and(|(payload, _)| wire::decode_readiness(&payload).is_ok())
+    }
+
     /// Reads a signed readiness statement.
     ///
     /// # Errors
@@ -201,10 +207,7 @@ impl Readiness {
 
 /// Whether bytes read as a statement of a validator, whoever signed it and whether or not that holds.
 pub fn is_one(bytes: &[u8]) -> bool {
-    bytes.len() <= limits::STATEMENT_SIZE_BYTES_MAX
-        && wire::decode_statement(bytes).is_ok_and(|(payload, _)| {
-            wire::decode_attestation(&payload).is_ok() || wire::decode_readiness(&payload).is_ok()
-        })
+    Attestation::is_one(bytes) || Readiness::is_one(bytes)
 }
 
 /// Statements as one file keeps them. Nothing is said about whether they hold.

@@ -18,7 +18,10 @@ use super::{
     Threshold, Ticket, TrustRules,
     statement::{Attestation, DifferingPart},
 };
-use crate::base::{Blake3Hash, Sha256Hash, limits::DIFFERING_PARTS_MAX};
+use crate::base::{
+    Blake3Hash, Sha256Hash,
+    limits::{DIFFERING_PARTS_MAX, UNIX_SECONDS_MAX},
+};
 
 mod binding;
 mod evidence;
@@ -540,6 +543,9 @@ pub(super) fn encode_attestation(attestation: &Attestation) -> Vec<u8> {
 
 pub(super) fn decode_attestation(payload: &[u8]) -> Result<Attestation> {
     let raw: proto::Attestation = decode_strictly(payload, "attestation")?;
+    if raw.created_unix_seconds > UNIX_SECONDS_MAX {
+        return Err(DecodeError::Rule { field: "created_unix_seconds", problem: "after the year 9999" });
+    }
     Ok(Attestation {
         manifest_id: blake3("manifest_id", &raw.manifest_id)?,
         state_digest: blake3("state_digest", &raw.state_digest)?,

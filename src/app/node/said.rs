@@ -193,7 +193,7 @@ impl Node {
 
     fn say_own(&mut self) {
         let Some(voices) = &mut self.voices else { return };
-        let own: Vec<Vec<u8>> = voices.own_statement().into_iter().collect();
+        let own: Vec<Vec<u8>> = voices.own_statement(clock::unix_seconds()).into_iter().collect();
         self.untold.extend(voices.take(&own, &self.progress));
         if !own.is_empty() {
             self.write_down();
