@@ -587,10 +587,10 @@ pub fn manifest_words(manifest: &Manifest, now_unix_seconds: u64) -> Vec<String>
         manifest.chunk_count()
     );
     let signed = text::time(manifest.created_unix_seconds);
-    let age = text::about(now_unix_seconds.saturating_sub(manifest.created_unix_seconds));
+    let ago = text::about(now_unix_seconds.saturating_sub(manifest.created_unix_seconds));
     let end = manifest.not_after_unix_seconds.map_or_else(
         || "does not expire".to_owned(),
         |end| format!("expires in {}, at {}", text::about(end.saturating_sub(now_unix_seconds)), text::time(end)),
     );
-    vec![what, format!("signed {age} ago, at {signed}; {end}")]
+    vec![what, format!("signed {ago} ago, at {signed}; {end}")]
 }

@@ -5,6 +5,7 @@
 //! STATE/networks/<hash of new chain id and lead>/newest.regenesis
 //!                                                issue.evidence, equivocation.evidence, revocation.evidence
 //!                                                proposal.evidence: of a manifest that lacked signatures; it raises no mark
+//! STATE/media.secret                             what the keys of encrypted media are made of
 //! ```
 //!
 //! Of each kind of evidence the one with the highest sequence is kept: it says what those before it said.
@@ -15,6 +16,8 @@ use std::{
 };
 
 use kwil_formats::formats::key::PublicKey;
+use rand::TryRngCore;
+use zeroize::Zeroizing;
 
 use crate::{
     base::{
@@ -28,6 +31,7 @@ use crate::{
 
 mod exclusions;
 
+const MEDIA_SECRET: &str = "media.secret";
 const NEWEST: &str = "newest.regenesis";
 const KINDS: [&str; 4] = ["issue.evidence", "equivocation.evidence", "revocation.evidence", "proposal.evidence"];
 
@@ -242,6 +246,30 @@ impl StateDirectory {
             durable::write_atomically(&path, &evidence.to_bytes(), 0o600)?;
         }
         Ok(Some(path))
+    }
+
+    /// The secret of this machine from which the keys of encrypted media follow, so that an export that was interrupted goes on with its own
+    /// key. It is made when it is first asked for.
+    ///
+    /// # Errors
+    /// When it cannot be read or written, or is damaged.
+    pub fn media_secret(&self) -> Result<Zeroizing<[u8; 32]>> {
+        durable::create_directory(&self.path, 0o700)?;
+        let _lock = Lock::wait(&self.path.join(durable::LOCK_FILE_NAME))?;
+        let path = self.path.join(MEDIA_SECRET);
+        let mut secret = Zeroizing::new([0; 32]);
+        if path.exists() {
+            let bytes = Zeroizing::new(read_bounded(&path, 64, "secret of media")?);
+            let whole = (bytes.len() == secret.len()).then(|| secret.copy_from_slice(&bytes));
+            whole.ok_or_else(|| {
+                Error::failed(format!("{} is damaged", path.display()))
+                    .hint("remove it, and begin exports that are encrypted and not complete anew, on empty media")
+            })?;
+        } else {
+            rand::rngs::OsRng.try_fill_bytes(&mut secret[..]).or_failed(|| "the system gives no randomness")?;
+            durable::write_atomically(&path, &secret[..], 0o600)?;
+        }
+        Ok(secret)
     }
 
     fn open(&self, chain_id: &str, lead: &PublicKey) -> Result<(PathBuf, Lock)> {

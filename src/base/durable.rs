@@ -155,6 +155,18 @@ pub fn forget_cached(file: &File, part: &Range<u64>) {
     let _ = (file, part);
 }
 
+/// Tells the system that a part of a file is read next, so that the disk gives it while something else is done.
+pub fn read_ahead(file: &File, part: &Range<u64>) {
+    #[cfg(target_os = "linux")]
+    {
+        let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_WILLNEED;
+        let place = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+        let _ = nix::fcntl::posix_fadvise(file, place(part.start), place(part.end - part.start), advice);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (file, part);
+}
+
 /// Makes the names in a directory durable, by syncing the directory.
 pub fn sync_directory(path: &Path) -> Result<()> {
     File::open(path).and_then(|d| d.sync_all()).or_failed(|| format!("cannot sync directory {}", path.display()))

@@ -130,6 +130,11 @@ pub const PARITY_ATTEMPTS_MAX: usize = 16;
 pub const PARITY_INDEX_SIZE_BYTES_MAX: usize = 10 << 20;
 /// Bytes of the index of a volume, which has [`SET_RANGES_MAX`] ranges at most. Enforced by `bundle`.
 pub const BUNDLE_INDEX_SIZE_BYTES_MAX: usize = 2 << 20;
+/// Bytes of what is sealed on an encrypted volume: a manifest, a genesis, what validators signed and evidence, of the largest. Enforced by
+/// `bundle`.
+pub const BUNDLE_SEALED_SIZE_BYTES_MAX: usize = 48 << 20;
+/// Bytes of a file with identities of age, or with a passphrase. Enforced by `cli`.
+pub const MEDIA_KEY_FILE_SIZE_BYTES_MAX: usize = 64 << 10;
 /// Volumes of one export. Enforced by `bundle`.
 pub const BUNDLE_VOLUMES_MAX: u32 = 9999;
 /// Data files of one volume, which have four digits. Enforced by `bundle`.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::wire;
+use super::{seal::KeyMark, wire};
 use crate::{
     base::{Blake3Hash, limits},
     manifest::{ChunkSet, DecodeError},
@@ -50,6 +50,8 @@ pub struct Index {
     pub files: Vec<DataFile>,
     /// Its sisters.
     pub others: Vec<OtherVolume>,
+    /// Which key its chunks are encrypted with, as all of its set; `None`: they are not.
+    pub key_mark: Option<KeyMark>,
 }
 
 /// Why an index cannot be one of its manifest.

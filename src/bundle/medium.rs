@@ -7,12 +7,13 @@ use std::{
     io::{self, Read},
     os::unix::fs::{FileTypeExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
 };
 
 use nix::fcntl::OFlag;
 
-use crate::base::text;
+use super::seal::{self, DataKey, SEALED_NAME, Unseal};
+use crate::base::{limits, text};
 
 /// Names of a directory that are looked through for one in other letters.
 const NAMES_MAX: usize = 1 << 20;
@@ -30,9 +31,12 @@ impl fmt::Display for Trouble {
 }
 
 /// A directory that is read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Medium {
     directory: PathBuf,
+    /// What was sealed on it, by name.
+    sealed: Arc<BTreeMap<String, Vec<u8>>>,
+    key: Option<DataKey>,
     /// Our names in other letters, as FAT may give them; looked for once, when one is not found as it is written.
     in_other_letters: OnceLock<BTreeMap<String, Vec<PathBuf>>>,
 }
@@ -47,8 +51,29 @@ impl Medium {
         match fs::metadata(directory) {
             Err(e) => Err(Trouble(format!("cannot look at {shown}: {e}"))),
             Ok(data) if !data.is_dir() => Err(Trouble(format!("{shown} is not a directory"))),
-            Ok(_) => Ok(Medium { directory: directory.to_owned(), in_other_letters: OnceLock::new() }),
+            Ok(_) => Ok(Medium {
+                directory: directory.to_owned(),
+                sealed: Arc::default(),
+                key: None,
+                in_other_letters: OnceLock::new(),
+            }),
         }
+    }
+
+    /// [`Medium::open`], and what is encrypted on it is opened with these keys.
+    ///
+    /// # Errors
+    /// Also when they are none of its keys, or what is sealed was damaged.
+    pub fn open_with(directory: &Path, keys: &Unseal) -> Result<Self, Trouble> {
+        let medium = Medium::open(directory)?;
+        let Some(sealed) = medium.read(SEALED_NAME, limits::BUNDLE_SEALED_SIZE_BYTES_MAX)? else { return Ok(medium) };
+        let (key, files) = seal::unseal(&sealed, keys).map_err(|e| Trouble(e.to_string()))?;
+        Ok(Medium { sealed: Arc::new(files), key: Some(key), ..medium })
+    }
+
+    /// The key of its chunks, where it is encrypted.
+    pub fn key(&self) -> Option<&DataKey> {
+        self.key.as_ref()
     }
 
     /// Where it is.
@@ -73,11 +98,17 @@ impl Medium {
         open_regular(&path, name).map(Some)
     }
 
-    /// A whole small file; `None` where there is none.
+    /// A whole small file; `None` where there is none. What is sealed goes before what stands beside it.
     ///
     /// # Errors
     /// As [`Medium::file`]; when it is larger than `max` or cannot be read.
     pub fn read(&self, name: &str, max: usize) -> Result<Option<Vec<u8>>, Trouble> {
+        if let Some(bytes) = self.sealed.get(name) {
+            return match bytes.len() <= max {
+                true => Ok(Some(bytes.clone())),
+                false => Err(Trouble(format!("{name} is larger than {}", text::bytes(max as u64)))),
+            };
+        }
         let Some(file) = self.file(name)? else { return Ok(None) };
         let mut bytes = Vec::new();
         file.take(max as u64 + 1)

@@ -2,7 +2,8 @@
 //!
 //! Pure are [`index`] (what a volume says it holds, and its bytes) and [`plan`] (which chunk goes where). [`medium`] reads a
 //! directory that a stranger filled, [`Volume`] the chunks in it, and [`VolumeWriter`] makes one. What a chunk is says the
-//! manifest alone: an index only says where to look, and the store proves what was found there.
+//! manifest alone: an index only says where to look, and the store proves what was found there. [`seal`] makes volumes that only some can
+//! read.
 
 pub mod index;
 pub mod medium;
@@ -10,6 +11,7 @@ pub mod missing;
 pub mod parity;
 pub mod plan;
 mod read;
+pub mod seal;
 mod wire;
 mod write;
 
@@ -19,6 +21,7 @@ mod tests;
 pub use index::{DataFile, Index, IndexError, OtherVolume, SetId, label};
 pub use medium::{Medium, open_regular};
 pub use read::{ReadChunks, ShardReader, Trouble, Volume};
+pub use seal::{AgeKey, DataKey, KeyMark, SealTo, Unseal};
 pub use write::{Paper, ShardWriter, VolumeWriter, Written, begun};
 
 /// The index's name on a volume.

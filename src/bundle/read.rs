@@ -7,6 +7,7 @@ use super::{
     INDEX_COPY_NAME, INDEX_NAME, Index, Medium, PARITY_NAME, data_name,
     index::DataFile,
     parity::{ParityIndex, ShardFiles},
+    seal::{self, DataKey, SEALED_NAME},
     shards_name,
 };
 use crate::{
@@ -53,6 +54,13 @@ impl Volume {
                 None => Err(Trouble(format!("there is no {name}: it is no complete volume of this program"))),
             });
             match read {
+                Ok(index) if index.key_mark != medium.key().map(DataKey::mark) => {
+                    let what = match medium.key() {
+                        None => format!("it is encrypted, and {SEALED_NAME}, which has its key, is missing"),
+                        Some(_) => format!("its chunks are encrypted with another key than the one in {SEALED_NAME}"),
+                    };
+                    return Err(Trouble(what));
+                }
                 Ok(index) => return Ok(Volume { medium, index, troubles }),
                 Err(trouble) => troubles.push(trouble),
             }
@@ -131,7 +139,10 @@ impl Volume {
                 let mut data = reader.buffer(len);
                 data.resize(len, 0);
                 match file.read_exact_at(&mut data, at) {
-                    Ok(()) => reader.take(chunk, data)?,
+                    Ok(()) => {
+                        seal::apply(self.medium.key(), chunk, 0, &mut data);
+                        reader.take(chunk, data)?;
+                    }
                     Err(e) => {
                         bad += 1;
                         first_bad.get_or_insert(Trouble(format!("{name} cannot be read at byte {at}: {e}")));

@@ -39,6 +39,7 @@ fn index(contents: &Contents, chunks: &ChunkSet) -> Index {
             OtherVolume { number: 1, chunks: ranges([0, 1, 5]) },
             OtherVolume { number: 9, chunks: Vec::new() },
         ],
+        key_mark: chunks.contains(3).then_some([8; 8]),
     }
 }
 

@@ -1,10 +1,14 @@
 //! The bytes of `proto/bundle.proto`, strictly. The only place of this room that names the generated types.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range};
 
 use prost::Message;
+use zeroize::Zeroizing;
 
-use super::index::{DataFile, Index, OtherVolume};
+use super::{
+    Paper,
+    index::{DataFile, Index, OtherVolume},
+};
 use crate::{base::Blake3Hash, manifest::DecodeError};
 
 #[allow(missing_docs, unreachable_pub, clippy::all)]
@@ -15,7 +19,8 @@ mod proto {
 /// The number of the format; a newer regenesis writes a higher one.
 const FORMAT: u32 = 1;
 const DOMAIN: &[u8] = b"regenesis/bundle-index/v1\0";
-const WHAT: &str = "index of a volume";
+const INDEX: &str = "index of a volume";
+const SEALED: &str = "sealed part of a volume";
 
 fn checksum(payload: &[u8]) -> Vec<u8> {
     blake3::Hasher::new().update(DOMAIN).update(payload).finalize().as_bytes().to_vec()
@@ -40,6 +45,7 @@ pub(super) fn encode(index: &Index) -> Vec<u8> {
             .iter()
             .map(|other| proto::OtherVolume { number: other.number, chunks: ranges(&other.chunks) })
             .collect(),
+        key_mark: index.key_mark.map(|mark| mark.to_vec()).unwrap_or_default(),
     }
     .encode_to_vec();
     proto::SealedIndex { checksum: checksum(&payload), payload }.encode_to_vec()
@@ -49,16 +55,16 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Index, DecodeError> {
     if bytes.is_empty() {
         return Err(DecodeError::Empty);
     }
-    let sealed: proto::SealedIndex = decode_strictly(bytes)?;
+    let sealed: proto::SealedIndex = decode_strictly(bytes, INDEX)?;
     if sealed.checksum != checksum(&sealed.payload) {
         return Err(DecodeError::Rule { field: "checksum", problem: "its bytes were damaged" });
     }
     // A newer one may have fields that this one does not know: its number is said first.
-    let loose = proto::Index::decode(&sealed.payload[..]).map_err(not_protobuf)?;
+    let loose = proto::Index::decode(&sealed.payload[..]).map_err(|e| not_protobuf(INDEX, &e))?;
     if loose.format > FORMAT {
         return Err(DecodeError::Newer(loose.format));
     }
-    let raw: proto::Index = decode_strictly(&sealed.payload)?;
+    let raw: proto::Index = decode_strictly(&sealed.payload, INDEX)?;
     if raw.format != FORMAT {
         return Err(DecodeError::Missing("format"));
     }
@@ -76,19 +82,45 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Index, DecodeError> {
             .iter()
             .map(|other| Ok(OtherVolume { number: other.number, chunks: ranges(&other.chunks)? }))
             .collect::<Result<_, _>>()?,
+        key_mark: match raw.key_mark.as_slice() {
+            [] => None,
+            mark => Some(array("key_mark", mark)?),
+        },
     })
 }
 
-fn decode_strictly<M: Message + Default>(bytes: &[u8]) -> Result<M, DecodeError> {
-    let message = M::decode(bytes).map_err(not_protobuf)?;
+/// The bytes that are sealed: the key, and the small files by name.
+pub(super) fn encode_sealed(key: &[u8; 32], files: &[Paper]) -> Zeroizing<Vec<u8>> {
+    let mut files: Vec<proto::SealedFile> =
+        files.iter().map(|file| proto::SealedFile { name: file.name.clone(), content: file.bytes.clone() }).collect();
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Zeroizing::new(proto::Sealed { key: key.to_vec(), files }.encode_to_vec())
+}
+
+/// A key, and small files by name.
+pub(super) type Unsealed = (Zeroizing<[u8; 32]>, BTreeMap<String, Vec<u8>>);
+
+/// What [`encode_sealed`] has written.
+pub(super) fn decode_sealed(bytes: &[u8]) -> Result<Unsealed, DecodeError> {
+    let mut raw: proto::Sealed = decode_strictly(bytes, SEALED)?;
+    let key = Zeroizing::new(std::mem::take(&mut raw.key));
+    if raw.files.windows(2).any(|pair| pair[0].name >= pair[1].name) {
+        return Err(DecodeError::Rule { field: "files", problem: "their names do not ascend" });
+    }
+    let files = raw.files.into_iter().map(|file| (file.name, file.content)).collect();
+    Ok((Zeroizing::new(array("key", &key)?), files))
+}
+
+fn decode_strictly<M: Message + Default>(bytes: &[u8], what: &'static str) -> Result<M, DecodeError> {
+    let message = M::decode(bytes).map_err(|e| not_protobuf(what, &e))?;
     if message.encode_to_vec() != bytes {
-        return Err(DecodeError::NotCanonical { what: WHAT });
+        return Err(DecodeError::NotCanonical { what });
     }
     Ok(message)
 }
 
-fn not_protobuf(error: prost::DecodeError) -> DecodeError {
-    DecodeError::NotProtobuf { what: WHAT, problem: error.to_string() }
+fn not_protobuf(what: &'static str, error: &prost::DecodeError) -> DecodeError {
+    DecodeError::NotProtobuf { what, problem: error.to_string() }
 }
 
 fn array<const N: usize>(field: &'static str, bytes: &[u8]) -> Result<[u8; N], DecodeError> {

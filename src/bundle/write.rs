@@ -18,6 +18,7 @@ use sha2::{Digest, Sha256};
 use super::{
     BLAKE3_LIST_NAME, INDEX_COPY_NAME, INDEX_NAME, Index, Medium, PLAN_NAME, SHA256_LIST_NAME, data_name,
     index::DataFile,
+    seal::{self, DataKey},
 };
 use crate::{
     base::{Context, Error, Result, durable, limits, task::CancellationToken},
@@ -45,6 +46,8 @@ pub struct VolumeWriter<'a> {
     pub index: &'a Index,
     /// Where the chunks are.
     pub store: &'a Store,
+    /// What its chunks are encrypted with, where they are.
+    pub key: Option<&'a DataKey>,
     /// What stands beside the data.
     pub papers: &'a [Paper],
     /// Is told how many bytes more are done: written, or proved to be there.
@@ -196,6 +199,7 @@ impl VolumeWriter<'_> {
         for chunk in chunks {
             go_on(self.cancel)?;
             self.store.read_into(chunk, &mut data).map_err(Error::from)?;
+            seal::apply(self.key, chunk, 0, &mut data);
             file.write_all(&data).map_err(|e| cannot("write", e))?;
             read_back.written(&data).map_err(|e| self.explain(e))?;
             written.written_bytes += data.len() as u64;
@@ -215,16 +219,21 @@ impl VolumeWriter<'_> {
     ) -> Result<u64> {
         let contents = self.store.contents();
         let (mut kept, mut data) = (0, Vec::new());
-        while let Some((artifact, index)) = chunks.peek().and_then(|chunk| contents.locate(*chunk)) {
+        while let Some(chunk) = chunks.peek().copied() {
+            let Some((artifact, index)) = contents.locate(chunk) else { break };
             go_on(self.cancel)?;
             let layout = &contents.files()[artifact].layout;
             data.resize(layout.len(index), 0);
-            let is_there = file.read_exact(&mut data).is_ok()
-                && chunk_id(layout, index, &data) == *contents.chunk_id(artifact, index);
-            if !is_there {
+            if file.read_exact(&mut data).is_err() {
                 break;
             }
-            sums.update(&data);
+            let mut found = sums.clone();
+            found.update(&data);
+            seal::apply(self.key, chunk, 0, &mut data);
+            if chunk_id(layout, index, &data) != *contents.chunk_id(artifact, index) {
+                break;
+            }
+            *sums = found;
             kept += data.len() as u64;
             (self.told)(data.len() as u64);
             chunks.next();

@@ -1,5 +1,6 @@
 //! `bundle`: a migration on removable media, for places where no wire goes, and the small way back.
 
+mod keys;
 mod label;
 mod missing;
 mod statements;
@@ -13,7 +14,9 @@ use std::{
 
 use clap::{Args, Subcommand};
 use kwil_formats::formats::key::PublicKey;
+use zeroize::Zeroizing;
 
+pub(crate) use self::keys::MediaKeyArgs;
 use super::{
     Session,
     swarm::SeenArgs,
@@ -24,6 +27,7 @@ use super::{
 use crate::{
     app::bundle::{self, ExportOptions, ImportOptions, NextMedium},
     base::{Context, Error, Kind, Next, Progress, Result, files::read_bounded, limits, task::CancellationToken, text},
+    bundle::AgeKey,
     manifest::TrustPolicy,
 };
 
@@ -54,7 +58,8 @@ pub(crate) enum BundleCommand {
     whoever finds it and verify.sh, which checks it without this program. A run that was interrupted goes on when the same command is \
     given again. No medium has the swarm's secret unless --with-secret says so.\n\n\
     Examples:\n  regenesis bundle export --dir ./network_snapshot --to /media/stick1 /media/stick2\n  \
-    regenesis bundle export --dir ./network_snapshot --to /media/stick --volume-size 64G"
+    regenesis bundle export --dir ./network_snapshot --to /media/stick --volume-size 64G\n  \
+    regenesis bundle export --dir ./network_snapshot --to /media/stick --passphrase-file -"
 )]
 pub(crate) struct ExportArgs {
     /// Directory of a publish, a fetch, an import or a join; one that is still being filled gives what is there
@@ -75,6 +80,13 @@ pub(crate) struct ExportArgs {
     /// it from stdin
     #[arg(long, value_name = "FILE")]
     missing_from: Option<PathBuf>,
+    /// Encrypt for the holder of this key of age (repeatable): chunks, manifest, genesis and what validators signed are for nobody else. The
+    /// label, the manifest's id and its six words stay readable
+    #[arg(long, value_name = "AGE1…")]
+    encrypt_to: Vec<AgeKey>,
+    /// Encrypt with the passphrase in the first line of this file; - asks for it on the terminal or reads it from stdin
+    #[arg(long, value_name = "FILE", conflicts_with = "encrypt_to")]
+    passphrase_file: Option<PathBuf>,
     /// Write the ticket with the swarm's secret, too: whoever has the medium may enter the swarm
     #[arg(long)]
     with_secret: bool,
@@ -101,6 +113,8 @@ pub(crate) struct ImportArgs {
     #[command(flatten)]
     word: WordArgs,
     #[command(flatten)]
+    keys: MediaKeyArgs,
+    #[command(flatten)]
     seen: SeenArgs,
 }
 
@@ -112,6 +126,8 @@ pub(crate) struct VerifyArgs {
     from: Vec<PathBuf>,
     #[command(flatten)]
     word: WordArgs,
+    #[command(flatten)]
+    keys: MediaKeyArgs,
 }
 
 /// Whose word is taken for a manifest that lies on a medium.
@@ -156,6 +172,7 @@ impl ExportArgs {
         let missing = self.missing_from.map(|path| read_list(&path)).transpose()?;
         let options = ExportOptions {
             missing,
+            seal: keys::seal_to(self.encrypt_to, self.passphrase_file.as_deref(), session)?,
             parity: self.parity,
             directory: self.dir,
             to: self.to,
@@ -198,21 +215,25 @@ fn read_list(path: &Path) -> Result<(String, Vec<u8>)> {
 /// Asks on the terminal for the next medium; an answer that begins with q, and the end of the input, are a no.
 fn ask_for_medium(next: &NextMedium<'_>, progress: &Progress, cancel: &CancellationToken) -> Result<bool> {
     progress.note(words::next_medium(next));
-    let (sender, answers) = channel();
+    let line = typed_line(limits::MEDIA_KEY_FILE_SIZE_BYTES_MAX, cancel).ok_or_else(|| {
+        Error::interrupted("while a medium was asked for").hint("run the same command again: it goes on")
+    })?;
+    Ok(!line.is_empty() && !line.trim_start().starts_with(['q', 'Q']))
+}
+
+/// A line from stdin, with what ends it; nothing at the end of the input, `None` after a signal.
+fn typed_line(max: usize, cancel: &CancellationToken) -> Option<Zeroizing<String>> {
+    let (sender, lines) = channel();
     std::thread::spawn(move || {
-        let mut line = String::new();
-        let read = io::stdin().lock().read_line(&mut line);
-        let _ = sender.send(matches!(read, Ok(1..)) && !line.trim_start().starts_with(['q', 'Q']));
+        let mut line = Zeroizing::new(String::new());
+        let read = io::stdin().lock().take(max as u64).read_line(&mut line);
+        let _ = sender.send(read.map(|_| line).unwrap_or_default());
     });
     loop {
-        match answers.recv_timeout(LOOK_INTERVAL) {
-            Ok(answer) => return Ok(answer),
-            Err(RecvTimeoutError::Disconnected) => return Ok(false),
-            Err(RecvTimeoutError::Timeout) if cancel.is_cancelled() => {
-                return Err(
-                    Error::interrupted("while a medium was asked for").hint("run the same command again: it goes on")
-                );
-            }
+        match lines.recv_timeout(LOOK_INTERVAL) {
+            Ok(line) => return Some(line),
+            Err(RecvTimeoutError::Disconnected) => return Some(Zeroizing::default()),
+            Err(RecvTimeoutError::Timeout) if cancel.is_cancelled() => return None,
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
@@ -224,6 +245,7 @@ impl ImportArgs {
             from: self.from,
             directory: self.dir,
             trust: self.word.policy()?,
+            keys: self.keys.read(session)?,
             state: self.seen.state()?,
         };
         let imported = bundle::import(options, &session.progress, &session.cancel).await?;
@@ -237,9 +259,10 @@ impl ImportArgs {
 
 impl VerifyArgs {
     async fn run(self, session: &Session) -> Result<()> {
-        let (trust, from) = (self.word.policy()?, self.from);
+        let (trust, from, keys) = (self.word.policy()?, self.from, self.keys.read(session)?);
         let (progress, cancel) = (session.progress.clone(), session.cancel.clone());
-        let work = tokio::task::spawn_blocking(move || bundle::verify(&from, trust.as_ref(), &progress, &cancel));
+        let work =
+            tokio::task::spawn_blocking(move || bundle::verify(&from, trust.as_ref(), &keys, &progress, &cancel));
         let verified = work.await.or_failed(|| "the check panicked")??;
         let bad = verified.media.iter().filter(|medium| !medium.ok).count();
         let result = VerifyResult(verified);

@@ -11,6 +11,7 @@ use kwil_formats::formats::{Family, key::PublicKey};
 
 use super::{
     Session,
+    bundle::MediaKeyArgs,
     config_flags::ConfigFlags,
     database::OldDatabaseArgs,
     setup_init::OldConfig,
@@ -103,6 +104,8 @@ pub(crate) struct JoinArgs {
     #[arg(long, value_name = "PUB", requires = "media", conflicts_with_all = ["TicketArgs", "check"])]
     trust: Vec<PublicKey>,
     #[command(flatten)]
+    media_keys: MediaKeyArgs,
+    #[command(flatten)]
     source: SourceArgs,
     #[command(flatten)]
     config: ConfigFlags,
@@ -147,7 +150,7 @@ impl JoinArgs {
             true => None,
             false => {
                 let given = if self.trust.is_empty() { Some(self.source.any_ticket()?) } else { None };
-                Some(JoinMedia::look(&self.media, given, self.trust, &state)?)
+                Some(JoinMedia::look(&self.media, given, self.trust, &self.media_keys.read(session)?, &state)?)
             }
         };
         let options = JoinOptions {

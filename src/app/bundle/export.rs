@@ -3,6 +3,7 @@
 mod carried;
 mod facts;
 mod parity;
+mod sealed;
 
 use std::{
     collections::BTreeSet,
@@ -13,8 +14,8 @@ use std::{
 
 use rand::TryRngCore;
 
-use self::carried::carried;
 pub use self::facts::{Ask, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts};
+use self::{carried::carried, parity::ParityPlan};
 use super::{lead_itself, missing::read_missing, words_of};
 use crate::{
     app::{
@@ -30,7 +31,7 @@ use crate::{
         text,
     },
     bundle::{
-        self, Index, OtherVolume, Paper, SetId, VolumeWriter, Written, label,
+        self, DataKey, Index, OtherVolume, Paper, SealTo, SetId, VolumeWriter, Written, label,
         parity::ShardFiles,
         plan::{self, DATA_FILE_SIZE_BYTES_MAX, Room},
     },
@@ -56,6 +57,8 @@ pub struct ExportOptions {
     pub parity: usize,
     /// Only what this list names of what is missing on the other side: its name and its bytes.
     pub missing: Option<(String, Vec<u8>)>,
+    /// Who can read the media; `None`: whoever has them.
+    pub seal: Option<SealTo>,
     /// The swarm's secret goes with it: whoever holds the medium may enter the swarm.
     pub with_secret: bool,
     /// What is known of the network's manifests, which goes with it.
@@ -99,6 +102,7 @@ pub fn export(
         phrase: words_of(&manifest),
         signed: &signed,
         carried: carried(options, &manifest)?,
+        sealed: None,
         set: None,
         volumes: Vec::new(),
         done: AtomicU64::new(0),
@@ -115,6 +119,7 @@ pub fn export(
             (planned, Vec::new(), ChunkSet::empty(present.len()), Some(parity))
         }
     };
+    exporting.check_keys(planned.iter().chain(parity.iter().flat_map(ParityPlan::volumes)))?;
     let mut exported = exporting.write_all(&planned)?;
     if let Some(parity) = parity {
         exported.extend(exporting.write_parity(&parity)?);
@@ -134,6 +139,7 @@ pub fn export(
         left_chunks: left.count(),
         left_bytes: exporting.bytes_of(&left),
         with_secret: options.with_secret,
+        encrypted: exporting.sealed.is_some(),
         seconds: clock::now().duration_since(began).as_secs_f64(),
     })
 }
@@ -185,6 +191,8 @@ struct Exporting<'a> {
     chain_id: &'a str,
     phrase: String,
     carried: Vec<Paper>,
+    /// The key of the chunks, and what is sealed with it; once the set is known, where media are encrypted.
+    sealed: Option<(DataKey, Paper)>,
     set: Option<SetId>,
     /// All of the set that are known.
     volumes: Vec<OtherVolume>,
@@ -258,6 +266,7 @@ impl Exporting<'_> {
             );
         }
         self.set = Some(index.set);
+        self.seal()?;
         let own = OtherVolume { number: index.number, chunks: index.chunks(self.count()).ranges() };
         for known in index.others.iter().cloned().chain([own]) {
             if !self.volumes.iter().any(|v| v.number == known.number) {
@@ -301,7 +310,7 @@ impl Exporting<'_> {
             rand::rngs::OsRng.try_fill_bytes(&mut set).or_failed(|| "the system gives no randomness")?;
             self.set = Some(set);
         }
-        Ok(())
+        self.seal()
     }
 
     /// The index of a volume that is planned.
@@ -314,6 +323,7 @@ impl Exporting<'_> {
             number: volume.number,
             files: plan::files(self.store.contents(), &chunks, DATA_FILE_SIZE_BYTES_MAX),
             others: self.volumes.iter().filter(|v| v.number != volume.number).cloned().collect(),
+            key_mark: self.key().map(DataKey::mark),
         }
     }
 
@@ -363,8 +373,15 @@ impl Exporting<'_> {
                 let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
                 self.progress.bytes("export", done, Some(total), "");
             };
-            let writer =
-                VolumeWriter { directory, index, store: self.store, papers: &papers, told: &told, cancel: self.cancel };
+            let writer = VolumeWriter {
+                directory,
+                index,
+                store: self.store,
+                key: self.key(),
+                papers: &papers,
+                told: &told,
+                cancel: self.cancel,
+            };
             let written = writer.write()?;
             self.progress.note(format!(
                 "{label} is whole, and was read back from {}: it is safe to unmount and pull this medium",
@@ -391,7 +408,11 @@ impl Exporting<'_> {
             artifact: "the parity of all volumes, with which some of them may be lost".to_owned(),
             bytes: None,
         }));
-        self.carried.iter().cloned().chain((self.words)(&facts)).collect()
+        let carried = match &self.sealed {
+            Some((_, sealed)) => std::slice::from_ref(sealed),
+            None => self.carried.as_slice(),
+        };
+        carried.iter().cloned().chain((self.words)(&facts)).collect()
     }
 
     fn facts(&self, index: &Index) -> VolumeFacts {
@@ -410,6 +431,7 @@ impl Exporting<'_> {
             chain_id: self.chain_id.to_owned(),
             manifest_id: self.signed.id(),
             words: self.phrase.clone(),
+            encrypted: self.sealed.is_some(),
             files: index.files.iter().enumerate().map(file).collect(),
             others: index.others.iter().map(|other| label(self.chain_id, &index.set, other.number)).collect(),
         }
@@ -445,6 +467,7 @@ impl Exporting<'_> {
     fn one_more(&mut self, directory: &Path, left: &ChunkSet) -> Result<(Planned, ChunkSet)> {
         if let Some((index, complete)) = bundle::begun(directory)? {
             self.adopt(directory, &index)?;
+            self.check_key(directory, &index)?;
             if complete {
                 let label = label(self.chain_id, &index.set, index.number);
                 return Err(Error::refused(format!("{label} is still there, which is whole")));

@@ -19,6 +19,7 @@ use crate::{
         status::Board,
     },
     base::{Blake3Hash, Context, Next, Notice, Progress, Result, clock, task::CancellationToken},
+    bundle::Unseal,
     manifest::{ArtifactName, Ticket, TrustPolicy},
     snapshot::Verified,
     store::{FileSystem, Outcome, PrivateDirectory, Store, Writer},
@@ -33,6 +34,8 @@ pub struct ImportOptions {
     pub directory: PathBuf,
     /// What the reader trusts; `None`: whoever carries only takes the lead that the manifest itself names.
     pub trust: Option<TrustPolicy>,
+    /// What opens media that are encrypted.
+    pub keys: Unseal,
     /// Where the highest sequence seen is kept.
     pub state: StateDirectory,
 }
@@ -91,8 +94,8 @@ pub struct Imported {
 /// When no manifest can be used, the directory fails, or what is complete is not what was signed; what was taken stays.
 pub async fn import(options: ImportOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Imported> {
     let began = clock::now();
-    let ImportOptions { from, directory, trust, state } = options;
-    let mut media = Media::look(&from, Some(&directory), trust.as_ref(), &state)?;
+    let ImportOptions { from, directory, trust, keys, state } = options;
+    let mut media = Media::look(&from, Some(&directory), trust.as_ref(), &keys, &state)?;
     let private = PrivateDirectory::lock(&directory)?;
     let manifest = media.signed.manifest.clone();
     let words = words_of(&manifest);

@@ -15,6 +15,7 @@ use super::{import::ImportOptions, media::Media, taking::Taking};
 use crate::{
     app::{manifest as manifests, node, state::StateDirectory},
     base::{Context, Error, Kind, Next, Progress, Result, task::CancellationToken, text},
+    bundle::Unseal,
     manifest::{Ticket, TrustPolicy},
     store::{FileSystem, Outcome, PrivateDirectory, Store, Writer},
 };
@@ -40,13 +41,14 @@ impl JoinMedia {
         from: &[PathBuf],
         ticket: Option<Ticket>,
         keys: Vec<PublicKey>,
+        unseal: &Unseal,
         state: &StateDirectory,
     ) -> Result<Self> {
         let trust = match &ticket {
             Some(ticket) => ImportOptions::trust_of(ticket),
             None => TrustPolicy { keys, ..TrustPolicy::default() },
         };
-        let media = Media::look(from, None, Some(&trust), state)?;
+        let media = Media::look(from, None, Some(&trust), unseal, state)?;
         let mut ticket = ticket.unwrap_or_else(|| manifests::ticket(media.signed.manifest.signed()));
         if ticket.secret.is_none() && ticket.addresses.is_empty() {
             // Without a secret the swarm would be open to everyone: it is one of this node alone.

@@ -8,7 +8,7 @@ use super::{media::Media, words_of};
 use crate::{
     app::{node, state::StateDirectory},
     base::{Blake3Hash, Progress, Result},
-    bundle::{OtherVolume, SetId, label},
+    bundle::{OtherVolume, SetId, Unseal, label},
     manifest::TrustPolicy,
 };
 
@@ -51,10 +51,11 @@ pub struct SheetVolume {
 pub fn sheet(
     from: &[PathBuf],
     trust: Option<&TrustPolicy>,
+    keys: &Unseal,
     state: &StateDirectory,
     progress: &Progress,
 ) -> Result<Sheet> {
-    let mut media = Media::look(from, None, trust, state)?;
+    let mut media = Media::look(from, None, trust, keys, state)?;
     let manifest = media.signed.manifest.clone();
     let contents = node::contents(&manifest, false);
     media.judge(&contents, progress);

@@ -20,7 +20,7 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Next, Progress, Result, clock, durable, files::read_bounded, limits, text},
-    bundle::{CERTIFICATE_NAME, EVIDENCE_NAMES, Index, Medium, STATEMENTS_NAME, SetId, Trouble, Volume, label},
+    bundle::{CERTIFICATE_NAME, EVIDENCE_NAMES, Index, Medium, STATEMENTS_NAME, SetId, Trouble, Unseal, Volume, label},
     manifest::{
         Ballot, ChunkSet, Evidence, MANIFEST_FILE_NAME, Roster, SignedManifest, TrustPolicy, VerifiedManifest,
         VerifyError, statement, verify::check_evidence,
@@ -105,9 +105,10 @@ impl Media {
         from: &[PathBuf],
         directory: Option<&Path>,
         trust: Option<&TrustPolicy>,
+        keys: &Unseal,
         state: &StateDirectory,
     ) -> Result<Self> {
-        let seen: Vec<Seen> = from.iter().map(|directory| look(directory)).collect();
+        let seen: Vec<Seen> = from.iter().map(|directory| look(directory, keys)).collect();
         let manifest = choose(directory, trust, &seen, state)?;
         take_evidence(&seen, &manifest, state)?;
         let genesis = genesis_of(directory, &seen, &manifest)?;
@@ -176,9 +177,9 @@ impl Media {
 }
 
 /// Looks what a medium says of itself.
-fn look(directory: &Path) -> Seen {
+fn look(directory: &Path, keys: &Unseal) -> Seen {
     let mut report = MediumReport { directory: directory.to_owned(), ..MediumReport::default() };
-    let medium = match Medium::open(directory) {
+    let medium = match Medium::open_with(directory, keys) {
         Ok(medium) => medium,
         Err(trouble) => {
             report.refused = Some(trouble.0);
@@ -202,7 +203,7 @@ fn look(directory: &Path) -> Seen {
             None
         }
     };
-    let volume = match Medium::open(directory).and_then(Volume::open) {
+    let volume = match Volume::open(medium.clone()) {
         Ok(volume) => {
             report.troubles.extend(volume.troubles.iter().map(Trouble::to_string));
             Some(volume)
@@ -250,7 +251,7 @@ fn choose(
             })
             .collect();
         return Err(Error::verify(format!("no medium has a manifest that can be used: {}", why.join("; ")))
-            .hint(Next::TicketOfMedia));
+            .hint(if media.iter().any(Seen::is_locked) { Next::KeyOfMedia } else { Next::TicketOfMedia }));
     };
     if trust.is_none() && candidates.iter().any(|(named, _)| !named.is_of_network(newest)) {
         return Err(Error::usage("these media are of different networks").hint(Next::TicketOfMedia));
@@ -301,6 +302,11 @@ fn genesis_of(directory: Option<&Path>, media: &[Seen], manifest: &VerifiedManif
 }
 
 impl Seen {
+    /// It is encrypted, and could not be opened.
+    fn is_locked(&self) -> bool {
+        self.medium.is_none() && Medium::open(&self.report.directory).is_ok()
+    }
+
     /// Refuses what does not belong to the manifest.
     fn judge(&mut self, manifest: &VerifiedManifest, contents: &crate::store::Contents, progress: &Progress) {
         let chain_id = &manifest.manifest().network.new_chain_id;

@@ -9,9 +9,10 @@ use super::{
 use crate::{
     base::{Error, Progress, Result, task::CancellationToken, text},
     bundle::{
-        ReadChunks, SetId, ShardReader, Volume, label,
+        DataKey, ReadChunks, SetId, ShardReader, Volume, label,
         parity::{Members, Need, ParityIndex, Shape, ShardFiles, Stripes, Take, Volumes, need, restore},
         plan::DATA_FILE_SIZE_BYTES_MAX,
+        seal,
     },
     manifest::{ChunkSet, chunk_id},
     store::{Contents, Store},
@@ -41,6 +42,8 @@ pub(super) struct ParitySet {
 struct ParityVolume {
     index: ParityIndex,
     shards: ShardReader,
+    /// What the set is encrypted with.
+    key: Option<DataKey>,
     directory: PathBuf,
 }
 
@@ -117,7 +120,8 @@ fn add(
 ) -> std::result::Result<(), String> {
     let files = ShardFiles::new(&stripes, &|chunk| contents.chunk_len(chunk), DATA_FILE_SIZE_BYTES_MAX);
     let number = index.parity_number;
-    let found = ParityVolume { shards: volume.shards(files), directory: directory.to_owned(), index };
+    let key = volume.medium().key().cloned();
+    let found = ParityVolume { shards: volume.shards(files), key, directory: directory.to_owned(), index };
     let at = match sets.iter().position(|set| set.set == found.index.set) {
         Some(at) => at,
         None => {
@@ -133,7 +137,7 @@ fn add(
     };
     let set = &mut sets[at];
     let first = set.volumes.iter().flatten().next();
-    if first.is_some_and(|first| !first.index.is_of_one_set(&found.index)) {
+    if first.is_some_and(|first| !first.index.is_of_one_set(&found.index) || first.key != found.key) {
         return Err("its parity says otherwise what the set holds than another volume does".to_owned());
     }
     // A second one with the same number is the same, or a liar: one is enough to find that out.
@@ -190,8 +194,9 @@ impl Media {
         let volumes = &set.volumes;
         let shard_id =
             |volume: usize, stripe: u32| volumes[volume].as_ref()?.index.shard_ids.get(stripe as usize).copied();
-        let mut members = OfSet { store, volumes, scratch: Vec::new() };
-        let mut take = Proved { contents, taking };
+        let key = volumes.iter().flatten().next().and_then(|volume| volume.key.as_ref());
+        let mut members = OfSet { store, volumes, key, scratch: Vec::new() };
+        let mut take = Proved { contents, key, taking };
         let outcome = restore(set.shape, &set.stripes, &have, &chunk_len, &shard_id, &mut members, &mut take, cancel);
         // Also after a signal: what was made is counted.
         taking.settle()?;
@@ -239,12 +244,16 @@ impl Media {
 struct OfSet<'a> {
     store: &'a Store,
     volumes: &'a [Option<ParityVolume>],
+    /// Parity is made of chunks as they lie on the media.
+    key: Option<&'a DataKey>,
     scratch: Vec<u8>,
 }
 
 impl Members for OfSet<'_> {
     fn chunk(&mut self, chunk: u32, at: usize, into: &mut [u8]) -> Result<()> {
-        Ok(self.store.read_part(chunk, at, into, &mut self.scratch)?)
+        self.store.read_part(chunk, at, into, &mut self.scratch)?;
+        seal::apply(self.key, chunk, at, into);
+        Ok(())
     }
 
     fn shard(&mut self, volume: usize, stripe: u32, at: usize, into: &mut [u8]) -> Result<()> {
@@ -258,11 +267,13 @@ impl Members for OfSet<'_> {
 /// Gives the store what the manifest's id has proved.
 struct Proved<'a, 'b> {
     contents: &'a Contents,
+    key: Option<&'a DataKey>,
     taking: &'a mut Taking<'b>,
 }
 
 impl Take for Proved<'_, '_> {
-    fn chunk(&mut self, chunk: u32, data: Vec<u8>) -> Result<bool> {
+    fn chunk(&mut self, chunk: u32, mut data: Vec<u8>) -> Result<bool> {
+        seal::apply(self.key, chunk, 0, &mut data);
         let Some((artifact, index)) = self.contents.locate(chunk) else { return Ok(false) };
         let layout = &self.contents.files()[artifact].layout;
         if data.len() != layout.len(index) || chunk_id(layout, index, &data) != *self.contents.chunk_id(artifact, index)

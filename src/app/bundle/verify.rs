@@ -9,7 +9,7 @@ use crate::{
     app::node,
     base::{Blake3Hash, Error, Progress, Result, clock, limits, task::CancellationToken, text},
     bundle::{
-        Medium, ReadChunks, ShardReader, Trouble, Volume, label,
+        Medium, ReadChunks, ShardReader, Trouble, Unseal, Volume, label,
         parity::{ParityIndex, Stripes},
     },
     manifest::{ChunkSet, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, ranges, verify_chunk},
@@ -60,6 +60,7 @@ pub struct VerifiedMedia {
 pub fn verify(
     from: &[PathBuf],
     trust: Option<&TrustPolicy>,
+    keys: &Unseal,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<VerifiedMedia> {
@@ -67,7 +68,7 @@ pub fn verify(
     let mut covered: Option<ChunkSet> = None;
     for directory in from {
         let mut checked = CheckedMedium { directory: directory.clone(), ..CheckedMedium::default() };
-        match check(directory, trust, &mut checked, progress, cancel)? {
+        match check(directory, trust, keys, &mut checked, progress, cancel)? {
             Ok(good) => match covered.as_mut().filter(|covered| covered.len() == good.len()) {
                 Some(covered) => covered.insert_all(&good),
                 None => covered = Some(good),
@@ -86,12 +87,13 @@ pub fn verify(
 fn check(
     directory: &Path,
     trust: Option<&TrustPolicy>,
+    keys: &Unseal,
     checked: &mut CheckedMedium,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Result<ChunkSet, Trouble>> {
     let opened = (|| {
-        let medium = Medium::open(directory)?;
+        let medium = Medium::open_with(directory, keys)?;
         let missing = || Trouble(format!("{MANIFEST_FILE_NAME} is missing"));
         let bytes = medium.read(MANIFEST_FILE_NAME, limits::MANIFEST_SIZE_BYTES_MAX)?.ok_or_else(missing)?;
         let manifest =

@@ -1,5 +1,5 @@
-//! A file read back from its medium while it is still written: what was written is synced, and looked at on the medium itself, a window
-//! behind.
+//! A file read back from its medium while it is still written: one thread syncs what was written, a window behind, and another looks at it
+//! on the medium itself, a window behind that.
 
 use std::{
     fs::File,
@@ -19,18 +19,22 @@ use crate::base::{Context, Error, Result, durable, task::CancellationToken};
 const WINDOW_BYTES: u64 = 16 << 20;
 const PIECE_BYTES: usize = 256 << 10;
 
-/// Reads a file back on a thread of its own.
+/// The one that syncs, and the one that reads.
+type Threads = (JoinHandle<Result<()>>, JoinHandle<Result<Sums>>);
+
+/// Reads a file back on threads of its own.
 #[derive(Debug)]
 pub(super) struct ReadBack {
     /// Gone once everything was written.
     written: Option<SyncSender<Window>>,
-    thread: Option<JoinHandle<Result<Sums>>>,
-    /// Of the window that is filled.
+    threads: Option<Threads>,
+    /// Of all that was written.
     hasher: blake3::Hasher,
+    /// What is filled.
     window: Range<u64>,
 }
 
-/// Bytes that were written, and their BLAKE3.
+/// Bytes that were written, and the BLAKE3 of the file up to their end.
 #[derive(Debug)]
 struct Window {
     place: Range<u64>,
@@ -49,11 +53,15 @@ impl ReadBack {
         sums: Sums,
         cancel: &CancellationToken,
     ) -> io::Result<Self> {
+        let hasher = sums.blake3.clone();
+        let syncer = Syncer { file: file.try_clone()?, path: path.to_owned(), cancel: cancel.clone() };
         let reader = Reader { file: file.try_clone()?, path: path.to_owned(), sums, cancel: cancel.clone() };
-        // One window waits while another is read back: the writer is never further ahead.
-        let (written, windows) = sync_channel(1);
-        let thread = thread::Builder::new().name("read-back".to_owned()).spawn(move || reader.run(&windows))?;
-        Ok(ReadBack { written: Some(written), thread: Some(thread), hasher: blake3::Hasher::new(), window: kept..kept })
+        // One window waits for each thread: the writer is never further ahead.
+        let (written, to_sync) = sync_channel(1);
+        let (synced, to_read) = sync_channel(1);
+        let sync = thread::Builder::new().name("sync".to_owned()).spawn(move || syncer.run(&to_sync, &synced))?;
+        let read = thread::Builder::new().name("read-back".to_owned()).spawn(move || reader.run(&to_read))?;
+        Ok(ReadBack { written: Some(written), threads: Some((sync, read)), hasher, window: kept..kept })
     }
 
     /// Says that these bytes more were written.
@@ -78,9 +86,9 @@ impl ReadBack {
         self.join()
     }
 
-    /// False when the thread has ended, which it does before the last window only where something is wrong.
+    /// False when a thread has ended, which it does before the last window only where something is wrong.
     fn send(&mut self) -> bool {
-        let hash = std::mem::take(&mut self.hasher).finalize();
+        let hash = self.hasher.finalize();
         let place = self.window.clone();
         self.window.start = self.window.end;
         self.written.as_ref().is_some_and(|written| written.send(Window { place, hash }).is_ok())
@@ -88,18 +96,39 @@ impl ReadBack {
 
     fn join(&mut self) -> Result<Sums> {
         self.written = None;
-        let ended = self.thread.take().map(JoinHandle::join);
-        ended.and_then(std::result::Result::ok).unwrap_or_else(|| Err(Error::failed("the reading thread panicked")))
+        let panicked = || Error::failed("a thread that reads a medium back panicked");
+        let (sync, read) = self.threads.take().ok_or_else(panicked)?;
+        let (synced, read) = (sync.join().map_err(|_| panicked())?, read.join().map_err(|_| panicked())?);
+        synced.and(read)
     }
 }
 
 impl Drop for ReadBack {
     /// Nothing of the medium is open when its writer is gone: it can be unmounted.
     fn drop(&mut self) {
-        self.written = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
+        let _ = self.join();
+    }
+}
+
+struct Syncer {
+    file: File,
+    path: PathBuf,
+    cancel: CancellationToken,
+}
+
+impl Syncer {
+    fn run(self, windows: &Receiver<Window>, synced: &SyncSender<Window>) -> Result<()> {
+        for window in windows {
+            go_on(&self.cancel)?;
+            durable::sync_file(&self.file, &self.path)?;
+            durable::forget_cached(&self.file, &window.place);
+            durable::read_ahead(&self.file, &window.place);
+            if synced.send(window).is_err() {
+                // What is wrong says the reader.
+                break;
+            }
         }
+        Ok(())
     }
 }
 
@@ -120,21 +149,16 @@ impl Reader {
     }
 
     fn window(&mut self, Window { place, hash }: &Window, buffer: &mut [u8]) -> Result<()> {
-        go_on(&self.cancel)?;
-        durable::sync_file(&self.file, &self.path)?;
-        durable::forget_cached(&self.file, place);
-        let mut hasher = blake3::Hasher::new();
         let mut at = place.start;
         while at < place.end {
             go_on(&self.cancel)?;
             let piece = usize::try_from(place.end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
             let piece = &mut buffer[..piece];
             self.file.read_exact_at(piece, at).or_failed(|| format!("cannot read {} back", self.path.display()))?;
-            hasher.update(piece);
             self.sums.update(piece);
             at += piece.len() as u64;
         }
-        if hasher.finalize() == *hash {
+        if self.sums.blake3.finalize() == *hash {
             return Ok(());
         }
         Err(not_given_back(&self.path))
@@ -180,8 +204,8 @@ mod tests {
         told[1 << 20] = 8;
         file.write_all(&window).unwrap();
         read_back.written(&told).unwrap();
-        // The thread has ended or is about to: at the third window at the latest nobody takes it.
-        let error = (0..3).find_map(|_| {
+        // The threads have ended or are about to: some windows later at the latest nobody takes one.
+        let error = (0..5).find_map(|_| {
             file.write_all(&window).unwrap();
             read_back.written(&window).err()
         });

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use super::WordArgs;
+use super::{MediaKeyArgs, WordArgs};
 use crate::{
     app::bundle::{self, Sheet},
     base::{Result, durable},
@@ -28,6 +28,8 @@ pub(crate) struct LabelArgs {
     out: Option<PathBuf>,
     #[command(flatten)]
     word: WordArgs,
+    #[command(flatten)]
+    keys: MediaKeyArgs,
     #[command(flatten)]
     seen: SeenArgs,
 }
@@ -53,7 +55,8 @@ impl std::fmt::Display for Shown {
 
 impl LabelArgs {
     pub(crate) fn run(self, session: &Session) -> Result<()> {
-        let sheet = bundle::sheet(&self.from, self.word.policy()?.as_ref(), &self.seen.state()?, &session.progress)?;
+        let (trust, keys) = (self.word.policy()?, self.keys.read(session)?);
+        let sheet = bundle::sheet(&self.from, trust.as_ref(), &keys, &self.seen.state()?, &session.progress)?;
         let body = if self.html { sheet::html(&sheet) } else { sheet::text(&sheet) };
         if let Some(path) = &self.out {
             durable::write_atomically(path, body.as_bytes(), 0o644)?;

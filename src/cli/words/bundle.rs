@@ -20,7 +20,7 @@ pub(crate) fn papers(facts: &VolumeFacts) -> Vec<Paper> {
 }
 
 fn readme(facts: &VolumeFacts) -> String {
-    let VolumeFacts { label, chain_id, manifest_id, words, files, others } = facts;
+    let VolumeFacts { label, chain_id, manifest_id, words, encrypted, files, others } = facts;
     let chain_id = text::escape(chain_id);
     let parts: Vec<String> = files
         .iter()
@@ -33,13 +33,20 @@ fn readme(facts: &VolumeFacts) -> String {
         [] => "It is the only volume that was planned.".to_owned(),
         others => format!("Other volumes that were planned with it: {}.", others.join(", ")),
     };
+    let (secrecy, opening) = match encrypted {
+        true => (
+            "It is encrypted: only whoever has the key or the passphrase it was made for can read it.",
+            " --age-identity FILE",
+        ),
+        false => ("It holds no secret, unless ticket.txt is on it.", ""),
+    };
     let lines = format!(
         "This is volume {label}.\n\nIt carries a part of the new genesis of the Kwil network {chain_id} to machines that have no wire to \
-         the others. It holds no secret, unless ticket.txt is on it. Nobody has to trust it: every byte is proved by the manifest, \
+         the others. {secrecy} Nobody has to trust it: every byte is proved by the manifest, \
          which the network's lead has signed.\n\nManifest: {manifest_id}\nIts six words, to compare with the lead over the phone: \
-         {words}\n\nAt the other end, with all volumes mounted:\n\n    regenesis bundle import DIR... --dir relay --ticket-file ticket.txt\n\n\
+         {words}\n\nAt the other end, with all volumes mounted:\n\n    regenesis bundle import DIR... --dir relay --ticket-file ticket.txt{opening}\n\n\
          or, to set a validator's node up straight from them:\n\n    regenesis join --media DIR... --ticket-file ticket.txt --root-dir \
-         ~/.kwild-new --key-file KEY\n\nWithout that program, verify.sh tells whether the medium is worn: sh verify.sh\n\nWhat is on it:\n\
+         ~/.kwild-new --key-file KEY{opening}\n\nWithout that program, verify.sh tells whether the medium is worn: sh verify.sh\n\nWhat is on it:\n\
          {parts}\n  {INDEX_NAME}, {INDEX_COPY_NAME}  which chunks these are, twice\n  {SHA256_LIST_NAME}, {BLAKE3_LIST_NAME}  the hashes of all files\n\n\
          {others}\n",
         parts = parts.join("\n"),

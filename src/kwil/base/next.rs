@@ -422,6 +422,8 @@ pub enum Next {
     // Media.
     /// Say which migration is meant, by its ticket or its lead's key.
     TicketOfMedia,
+    /// Give what opens encrypted media.
+    KeyOfMedia,
     /// Whoever sets a node up from this compares the lead's key or the six words first.
     TrustWhenJoining,
     /// Put further media in, and run the same export again.

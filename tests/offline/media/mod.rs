@@ -3,6 +3,7 @@
 mod hostile;
 mod parity;
 mod round;
+mod sealed;
 
 use std::path::PathBuf;
 

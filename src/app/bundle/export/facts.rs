@@ -17,6 +17,8 @@ pub struct VolumeFacts {
     pub manifest_id: Blake3Hash,
     /// The manifest's six words.
     pub words: String,
+    /// Only some can read it.
+    pub encrypted: bool,
     /// Its data files.
     pub files: Vec<FileFacts>,
     /// Labels of the other volumes that were known.
@@ -86,6 +88,8 @@ pub struct Exported {
     pub left_bytes: u64,
     /// The swarm's secret is on the media.
     pub with_secret: bool,
+    /// The media are encrypted.
+    pub encrypted: bool,
     /// How long it took.
     pub seconds: f64,
 }

@@ -6,9 +6,10 @@ use super::{ExportedVolume, Exporting, Place, Planned};
 use crate::{
     base::{Blake3Hash, Error, Result, limits, text},
     bundle::{
-        Index, OtherVolume, Paper, ShardWriter, VolumeWriter, label,
+        DataKey, Index, OtherVolume, Paper, ShardWriter, VolumeWriter, label,
         parity::{Members, ParityIndex, Shape, ShardFiles, ShardSink, Stripes, cost, make},
         plan::{self, DATA_FILE_SIZE_BYTES_MAX, Room},
+        seal,
     },
     manifest::ChunkSet,
     store::Store,
@@ -25,6 +26,13 @@ pub(super) struct ParityPlan {
     stripes: Stripes,
     data: Vec<Vec<Range<u32>>>,
     volumes: Vec<Planned>,
+}
+
+impl ParityPlan {
+    /// The volumes with parity.
+    pub(super) fn volumes(&self) -> &[Planned] {
+        &self.volumes
+    }
 }
 
 impl Exporting<'_> {
@@ -156,6 +164,7 @@ impl Exporting<'_> {
                 directory,
                 index,
                 store: self.store,
+                key: self.key(),
                 papers: &papers[*at],
                 told: &told,
                 cancel: self.cancel,
@@ -163,7 +172,7 @@ impl Exporting<'_> {
             sink.keep(*at, ShardWriter::begin(volume, &files));
         }
         if sink.is_needed() {
-            let mut members = FromStore { store: self.store, scratch: Vec::new() };
+            let mut members = FromStore { store: self.store, key: self.key(), scratch: Vec::new() };
             make(plan.shape, &plan.stripes, 0, &chunk_len, &mut members, &mut sink, self.cancel)?;
         }
         for at in open {
@@ -209,12 +218,16 @@ impl Exporting<'_> {
 /// The data that parity is made of.
 struct FromStore<'a> {
     store: &'a Store,
+    /// It is made of chunks as they lie on the media.
+    key: Option<&'a DataKey>,
     scratch: Vec<u8>,
 }
 
 impl Members for FromStore<'_> {
     fn chunk(&mut self, chunk: u32, at: usize, into: &mut [u8]) -> Result<()> {
-        Ok(self.store.read_part(chunk, at, into, &mut self.scratch)?)
+        self.store.read_part(chunk, at, into, &mut self.scratch)?;
+        seal::apply(self.key, chunk, at, into);
+        Ok(())
     }
 
     fn shard(&mut self, _volume: usize, _stripe: u32, _at: usize, _into: &mut [u8]) -> Result<()> {
