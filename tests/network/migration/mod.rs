@@ -14,6 +14,7 @@ mod peers;
 mod preflight;
 mod ready;
 mod relay;
+mod report;
 mod resume;
 mod reuse;
 mod roots;
