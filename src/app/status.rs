@@ -4,6 +4,7 @@
 //! Everything in it is bounded, and every text that a stranger could have chosen has been made harmless to show. Nothing in it is secret:
 //! no ticket, key or password ever enters.
 
+pub mod address;
 pub mod ask;
 mod board;
 mod directory;
