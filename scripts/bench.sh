@@ -2,6 +2,8 @@
 # Measures against other ways of doing the same, in turn, and prints tables with ratios.
 #
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
+#   scripts/bench.sh page --dir DIR [--rounds 5]  # the status page: its first paint, and what open pages cost a transfer of DIR,
+#                                               # which is complete and signed, as publish leaves it
 #   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
 #
 # Makes a throw-away PostgreSQL with a plausible network of that much snapshot text; PGHOST, PGPORT, PGUSER and PGPASSWORD
@@ -13,7 +15,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], or scripts/bench.sh swarm [--size 500M]"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], scripts/bench.sh page --dir DIR [--rounds 5], or scripts/bench.sh swarm [--size 500M]"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -40,6 +42,24 @@ if [ "${1:-}" = swarm ]; then
     target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
     cargo build --release --locked --quiet --target-dir "$target"
     exec python3 scripts/bench/swarm.py "$target/release/regenesis" "$size"
+fi
+if [ "${1:-}" = page ]; then
+    shift
+    files='' rounds=5
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --dir) files=${2:-}; shift 2 || usage "--dir wants a directory" ;;
+            --rounds) rounds=${2:-}; shift 2 || usage "--rounds wants a value" ;;
+            *) usage "no such flag: $1" ;;
+        esac
+    done
+    [ -f "$files/manifest.regenesis" ] || usage "--dir wants a directory that is complete and signed"
+    need_rust
+    install_packages
+    install_browser || die "no browser can be installed" "install chromium, then run this script again"
+    target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+    cargo build --release --locked --quiet --target-dir "$target"
+    exec python3 scripts/bench/page.py "$target/release/regenesis" "$files" "$rounds"
 fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift

@@ -8,6 +8,7 @@ mod gap;
 mod lan;
 mod lead;
 mod media;
+mod monitor;
 mod outside;
 mod page;
 mod peers;
