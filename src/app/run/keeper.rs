@@ -1,17 +1,20 @@
 //! Writes the run log as it goes: a few lines each second that something changed in, appended, and from time to time all of it anew. What
 //! cannot be written is only not told later; the transfer goes on.
 
+mod seen;
+
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     fs::{self, File, OpenOptions},
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
 };
 
+use self::seen::Seen;
 use super::{
     Happened, LOG_NAME, OLD_LOG_NAME, What,
-    log::{Head, Log, Moment, Record, SIZE_BYTES_MAX, harmless},
+    log::{Head, Log, Moment, Record, SIZE_BYTES_MAX},
 };
 use crate::{
     app::status::Status,
@@ -24,43 +27,6 @@ const APPENDED_BYTES_MAX: usize = 1 << 20;
 pub(super) const FILE_SIZE_BYTES_MAX: usize = SIZE_BYTES_MAX + 2 * APPENDED_BYTES_MAX;
 /// Milliseconds between two moments of a short run.
 const STRIDE_MS: u64 = 1000;
-
-/// A counter of a member or of the node, which begins anew where it comes back or is started again.
-#[derive(Debug, Clone, Copy, Default)]
-struct Counter {
-    before: u64,
-    last: u64,
-}
-
-impl Counter {
-    fn going_on_from(total: u64) -> Self {
-        Counter { before: total, last: 0 }
-    }
-
-    fn total(&mut self, value: u64) -> u64 {
-        if value < self.last {
-            self.before = self.before.saturating_add(self.last);
-        }
-        self.last = value;
-        self.before.saturating_add(value)
-    }
-}
-
-/// What was seen last, to tell what has changed since.
-#[derive(Debug, Default)]
-struct Seen {
-    members: BTreeMap<u16, (u32, u64, u64)>,
-    counters: BTreeMap<u16, (Counter, Counter)>,
-    sent: Counter,
-    received: Counter,
-    /// The last moment that was written down, and one after it in which nothing had changed.
-    last: Option<Moment>,
-    idle_ms: Option<u64>,
-    here: BTreeMap<String, String>,
-    kept_out: BTreeSet<String>,
-    told: BTreeSet<(What, String)>,
-    stalled: bool,
-}
 
 /// Keeps the log of one node.
 #[derive(Debug)]
@@ -272,90 +238,6 @@ fn head_of(status: &Status) -> Option<Head> {
         stride_ms: STRIDE_MS,
         ..Head::default()
     })
-}
-
-impl Seen {
-    /// What a log ends with: the counters of a node that is started again begin at nothing.
-    fn after(log: &Log) -> Self {
-        let mut seen = Seen::default();
-        for moment in &log.moments {
-            seen.members.extend(moment.members.iter().map(|(n, state)| (*n, *state)));
-        }
-        let counters =
-            |(_, sent, received): &(u32, u64, u64)| (Counter::going_on_from(*sent), Counter::going_on_from(*received));
-        seen.counters = seen.members.iter().map(|(n, state)| (*n, counters(state))).collect();
-        if let Some(last) = log.moments.last() {
-            (seen.sent, seen.received) = (Counter::going_on_from(last.sent), Counter::going_on_from(last.received));
-            seen.last = Some(Moment { members: BTreeMap::new(), ..last.clone() });
-        }
-        for happened in &log.happened {
-            // What is true for good is told once.
-            if !matches!(happened.what, What::Began | What::Ended | What::Joined | What::Left) {
-                seen.told.insert((happened.what, happened.who.clone()));
-            }
-        }
-        seen
-    }
-
-    /// What has happened since it was last asked.
-    fn events(&mut self, ms: u64, status: &Status) -> Vec<Happened> {
-        let mut events = Vec::new();
-        let mut tell = |what, who: &str, text: &str| {
-            events.push(Happened { ms, what, who: who.to_owned(), text: text.to_owned() });
-        };
-        let here: BTreeMap<String, String> =
-            status.members.iter().map(|member| (member.peer.clone(), member.name.clone())).collect();
-        here.iter().filter(|(peer, _)| !self.here.contains_key(*peer)).for_each(|(_, n)| tell(What::Joined, n, ""));
-        self.here.iter().filter(|(peer, _)| !here.contains_key(*peer)).for_each(|(_, n)| tell(What::Left, n, ""));
-        self.here = here;
-        let kept_out: BTreeSet<String> = status.kept_out.iter().cloned().collect();
-        kept_out.difference(&self.kept_out).for_each(|name| tell(What::KeptOut, name, ""));
-        self.kept_out = kept_out;
-        let stalled = status.node.stalled_seconds.is_some();
-        match (std::mem::replace(&mut self.stalled, stalled), stalled) {
-            (false, true) => tell(What::Stalled, "", &status.estimate.limit.words),
-            (true, false) => tell(What::Moved, "", ""),
-            _ => {}
-        }
-        let told = &mut self.told;
-        let mut once = |what, who: String, text: &str| {
-            if told.insert((what, harmless(&who))) {
-                events.push(Happened { ms, what, who, text: text.to_owned() });
-            }
-        };
-        if status.node.complete {
-            once(What::Complete, String::new(), "");
-        }
-        if status.chunks.as_ref().is_some_and(|chunks| chunks.out) {
-            once(What::Out, String::new(), "");
-        }
-        for voice in status.attestations.iter().flat_map(|all| &all.voices) {
-            let who = format!("validator {}", voice.name);
-            match voice.vote.as_str() {
-                "agrees" | "signed" => once(What::Agrees, who, ""),
-                "dissents" => once(What::Dissents, who, &voice.differs.join(", ")),
-                _ => {}
-            }
-        }
-        match status.attestations.as_ref().map(|all| all.verdict.as_str()) {
-            Some("met") => once(What::Attested, String::new(), ""),
-            Some("lost") => once(What::Lost, String::new(), ""),
-            _ => {}
-        }
-        for seat in status.readiness.iter().flat_map(|all| &all.seats) {
-            let who = format!("validator {}", seat.name);
-            match seat.stage.as_deref() {
-                Some("root-ready") => once(What::Ready, who, ""),
-                Some("confirmed") => once(What::Confirmed, who, ""),
-                Some("differs") => once(What::Differs, who, &seat.differs.join(", ")),
-                _ => {}
-            }
-        }
-        if status.readiness.as_ref().is_some_and(|all| all.quorum) {
-            once(What::Quorum, String::new(), "");
-        }
-        events
-    }
 }
 
 #[cfg(test)]
