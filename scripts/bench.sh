@@ -3,6 +3,8 @@
 #
 #   scripts/bench.sh snapshot [--size 3G] [--rounds 3]
 #   scripts/bench.sh manifest                   # what it costs to judge 100,000 chunks and 200 validators
+#   scripts/bench.sh page --dir DIR [--rounds 5]  # the status page: its first paint, and what open pages cost a transfer of DIR,
+#                                               # which is complete and signed, as publish leaves it
 #   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
 #   scripts/bench.sh transfer --dir DIR [--rounds 3] [--peers]   # DIR: complete and signed, as publish leaves it
 #   scripts/bench.sh media --dir DIR [--rounds 3]   # DIR: a signed snapshot, as publish leaves it; needs b3sum
@@ -18,7 +20,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], manifest, swarm [--size 500M], transfer --dir DIR, or media --dir DIR"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], manifest, page --dir DIR, swarm [--size 500M], transfer --dir DIR, or media --dir DIR"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -57,6 +59,24 @@ if [ "${1:-}" = manifest ]; then
     need_rust
     install_packages
     exec cargo bench --locked --quiet --bench manifest
+fi
+if [ "${1:-}" = page ]; then
+    shift
+    files='' rounds=5
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --dir) files=${2:-}; shift 2 || usage "--dir wants a directory" ;;
+            --rounds) rounds=${2:-}; shift 2 || usage "--rounds wants a value" ;;
+            *) usage "no such flag: $1" ;;
+        esac
+    done
+    [ -f "$files/manifest.regenesis" ] || usage "--dir wants a directory that is complete and signed"
+    need_rust
+    install_packages
+    install_browser || die "no browser can be installed" "install chromium, then run this script again"
+    target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+    cargo build --release --locked --quiet --target-dir "$target"
+    exec python3 scripts/bench/page.py "$target/release/regenesis" "$files" "$rounds"
 fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift

@@ -136,6 +136,19 @@ install_browser() {
     have_browser
 }
 
+# Prometheus and its checker of numbers, with which a test looks at a run. Its package need not start a server of its own.
+have_prometheus() {
+    command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1
+}
+install_prometheus() {
+    local as_root=()
+    have_prometheus && return 0
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    say "installing prometheus"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install --yes --no-install-recommends --quiet prometheus >&2 || true
+    have_prometheus
+}
+
 # Fetches axe-core, which judges whether everyone can use a page, and names its file; without npm or a registry it is not asked.
 fetch_axe() {
     local place=$1

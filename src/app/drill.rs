@@ -189,14 +189,30 @@ pub fn predict(plan: &Plan, cancel: &CancellationToken) -> Result<Prediction> {
         seed_copies_in_all: of_seeds(|n| n.sent) / chunks,
         seed_copies_needed: bound.seed_copies,
         out_s: run.out_at.map(|at| at.as_secs_f64()),
-        limited_by: match bound.limit {
-            Limit::Seeds => LimitedBy::Seeds(links[..seeds].iter().map(|l| l.name.clone()).collect()),
-            Limit::Downlink(node) => LimitedBy::Downlink(links[node].name.clone()),
-            Limit::Uplinks | Limit::Machine => LimitedBy::Uplinks,
-        },
+        limited_by: limited_by(&links, &bound),
         what_if: what_if(&links, plan.size_bytes, &bound),
         peers,
     })
+}
+
+/// When it ends at the earliest, in seconds, and why no earlier; without a run.
+///
+/// # Errors
+/// When the plan has no seed or nobody who fetches, or a line that carries nothing.
+pub fn bound(plan: &Plan) -> Result<(f64, LimitedBy)> {
+    let mut links = plan.links.clone();
+    links.sort_by_key(|link| !link.seed);
+    check(&links, plan.size_bytes)?;
+    let bound = Bound::of(&world(&links, plan.size_bytes, plan.rng_seed));
+    Ok((bound.seconds, limited_by(&links, &bound)))
+}
+
+fn limited_by(links: &[Link], bound: &Bound) -> LimitedBy {
+    match bound.limit {
+        Limit::Seeds => LimitedBy::Seeds(links.iter().filter(|l| l.seed).map(|l| l.name.clone()).collect()),
+        Limit::Downlink(node) => LimitedBy::Downlink(links[node].name.clone()),
+        Limit::Uplinks | Limit::Machine => LimitedBy::Uplinks,
+    }
 }
 
 fn check(links: &[Link], size_bytes: u64) -> Result<()> {

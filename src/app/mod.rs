@@ -26,6 +26,7 @@ pub mod publish;
 pub mod rehearse;
 mod reuse;
 pub mod revoke;
+pub mod run;
 pub mod setup;
 mod short;
 mod signatures;

@@ -412,6 +412,7 @@ impl Node {
     pub async fn stop(mut self) -> Vec<PeerTotal> {
         self.progress.done("serve");
         self.kept.write_now();
+        self.reporter.finish().await;
         let totals = self.handle.stop().await;
         for total in totals.iter().filter(|t| t.sent_bytes + t.received_bytes > 0) {
             self.progress.note(format!(

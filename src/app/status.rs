@@ -4,6 +4,7 @@
 //! Everything in it is bounded, and every text that a stranger could have chosen has been made harmless to show. Nothing in it is secret:
 //! no ticket, key or password ever enters.
 
+pub mod address;
 pub mod ask;
 mod board;
 mod directory;
@@ -92,6 +93,10 @@ pub struct Own {
     pub pid: Option<u32>,
     /// Its id in the swarm.
     pub peer: Option<String>,
+    /// The validator whose node it is, as both have signed; null where it is none, or nothing was signed yet.
+    pub name: Option<String>,
+    /// That validator's key.
+    pub validator: Option<String>,
     /// Its files; null for one that has none.
     pub directory: Option<PathBuf>,
     /// What it is doing, in words.

@@ -1,6 +1,9 @@
 //! `drill`: predicts a swarm's run from declared lines.
 
-use std::{path::PathBuf, str::FromStr};
+use std::{
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use clap::Args;
 
@@ -84,11 +87,7 @@ impl LinkArgs {
     /// What is to be predicted; so many validators and bytes where nothing else is said.
     pub(crate) fn plan(&self, peers: u16, size_bytes: u64) -> Result<Plan> {
         let links = match &self.links {
-            Some(path) => {
-                let bytes = files::read_bounded(path, LINKS_FILE_SIZE_BYTES_MAX, "a file with links")?;
-                let text = String::from_utf8(bytes).map_err(|_| Error::usage("the file with links is no text"))?;
-                read_links(&text).with_context_of(path)?
-            }
+            Some(path) => read_links_of(path)?,
             None => self.equal_links(peers),
         };
         Ok(Plan { links, size_bytes: self.size.map_or(size_bytes, |size| size.0), rng_seed: self.seed_rng })
@@ -105,13 +104,20 @@ impl LinkArgs {
 
 /// Says in which file it is.
 trait OfFile<T> {
-    fn with_context_of(self, path: &std::path::Path) -> Result<T>;
+    fn with_context_of(self, path: &Path) -> Result<T>;
 }
 
 impl<T> OfFile<T> for std::result::Result<T, String> {
-    fn with_context_of(self, path: &std::path::Path) -> Result<T> {
+    fn with_context_of(self, path: &Path) -> Result<T> {
         self.map_err(|why| Error::usage(format!("{}: {why}", path.display())))
     }
+}
+
+/// The nodes and lines that a file declares.
+pub(crate) fn read_links_of(path: &Path) -> Result<Vec<Link>> {
+    let bytes = files::read_bounded(path, LINKS_FILE_SIZE_BYTES_MAX, "a file with links")?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::usage("the file with links is no text"))?;
+    read_links(&text).with_context_of(path)
 }
 
 fn read_links(text: &str) -> std::result::Result<Vec<Link>, String> {

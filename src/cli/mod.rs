@@ -28,6 +28,7 @@ mod output;
 mod plan;
 mod progress;
 mod publish;
+mod report;
 mod revoke;
 mod screen;
 mod service;
@@ -253,6 +254,8 @@ enum Command {
     Clean(clean::CleanArgs),
     /// Predict how long a swarm takes on declared lines, and what holds it up
     Drill(drill::DrillArgs),
+    /// Tell what a run was like, from the logs that its nodes keep: who had what when, from whom, who was last, and why
+    Report(report::ReportArgs),
     /// Write what the lead posts to the validators: times, six words, who must attest, everyone's commands, the way back
     Plan(plan::PlanArgs),
     /// The steps of a part in a migration, with commands to copy: guide lead, guide validator, guide relay
@@ -300,6 +303,7 @@ impl Command {
             Command::Key(command) => command.run(session).await,
             Command::Clean(args) => args.run(session).await,
             Command::Drill(args) => args.run(session).await,
+            Command::Report(args) => args.run(session).await,
             Command::Plan(args) => args.run(session).await,
             Command::Guide(args) => args.run(session).await,
             Command::Demo(args) => args.run(session).await,

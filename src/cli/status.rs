@@ -20,6 +20,7 @@ use super::{
 use crate::{
     app::status::{
         Status, Told,
+        address::Address,
         ask::{self, ObserveOptions},
     },
     base::{Context, Error, Progress, Result},
@@ -38,6 +39,7 @@ const SIZE: (usize, usize) = (80, usize::MAX);
     minute (--timeout).\n\n\
     Examples:\n  regenesis status --dir ./network_snapshot --watch\n  \
     regenesis status --dir ~/.kwild-new --output json\n  \
+    regenesis status --addr http://192.0.2.1:9184/?token=0123456789abcdef0123456789abcdef\n  \
     regenesis status --ticket-file ticket.txt"
 )]
 pub(crate) struct StatusArgs {
@@ -46,6 +48,10 @@ pub(crate) struct StatusArgs {
     /// Directory of a publish, a seed or a fetch, or the root of a join, also while that is being made
     #[arg(long, value_name = "DIR", conflicts_with_all = ["ticket", "ticket_file"])]
     dir: Option<PathBuf>,
+    /// Address of a node's status page, as the node told it, with its token: for a node on another machine. REGENESIS_ADDR keeps
+    /// the token out of the list of processes
+    #[arg(long, value_name = "URL", conflicts_with_all = ["dir", "ticket", "ticket_file"])]
+    addr: Option<Address>,
     /// Go on looking, each second, until Ctrl-C: drawn anew on a terminal, otherwise a block of lines whenever something has
     /// changed; with --output json one object a line
     #[arg(short, long)]
@@ -62,14 +68,20 @@ impl StatusArgs {
         let mut show = |status: &Status| shown.show(status);
         if let Some(directory) = &self.dir {
             return match self.watch {
-                true => ask::watch_directory(directory, &session.cancel, &mut show).await,
+                true => ask::watch(async || ask::of_directory(directory).await, &session.cancel, &mut show).await,
                 false => show(&ask::of_directory(directory).await?).map(drop),
+            };
+        }
+        if let Some(address) = &self.addr {
+            return match self.watch {
+                true => ask::watch(async || ask::of_address(address).await, &session.cancel, &mut show).await,
+                false => show(&ask::of_address(address).await?).map(drop),
             };
         }
         let ticket = read_ticket(&self.ticket, &self.swarm).map_err(|e| match self.ticket.is_given() {
             true => e,
             false => Error::usage("nothing is named to look at")
-                .hint("name the directory with --dir DIR, or the swarm with --ticket-file FILE"),
+                .hint("name the directory with --dir DIR, a node's status address with --addr URL, or the swarm with --ticket-file FILE"),
         })?;
         let mut swarm = self.swarm.options(session)?;
         swarm.timeout = swarm.timeout.or(Some(SEARCH_TIME));

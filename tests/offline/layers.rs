@@ -132,9 +132,9 @@ const STARTS_PROGRAMS: [&str; 11] = [
 ];
 
 /// The first words of our commands.
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "bundle", "clean", "demo", "drill", "evidence", "fetch", "genesis", "guide", "join", "key", "manifest", "publish",
-    "relay", "seed", "setup", "snapshot", "status", "ticket", "wait",
+    "relay", "report", "seed", "setup", "snapshot", "status", "ticket", "wait",
 ];
 
 /// A rule that is broken, and where.

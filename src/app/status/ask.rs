@@ -7,6 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     Status,
+    address::{self, Address},
     directory::{place_of, status_of},
     socket::{self, Answer},
 };
@@ -43,16 +44,24 @@ pub async fn of_directory(directory: &Path) -> Result<Status> {
     }
 }
 
+/// How the node with this status address stands.
+///
+/// # Errors
+/// When it cannot be reached, or does not answer as a node does.
+pub async fn of_address(address: &Address) -> Result<Status> {
+    address::ask(address).await
+}
+
 /// The same again and again, over restarts of the node, until it is enough or a signal comes.
 ///
 /// # Errors
-/// As [`of_directory`], at the first look; what fails later is told by the next look.
-pub async fn watch_directory(directory: &Path, cancel: &CancellationToken, show: Show<'_>) -> Result<()> {
-    let mut status = of_directory(directory).await?;
+/// As `look`, such as [`of_directory`], at the first look; what fails later is told by the next look.
+pub async fn watch(look: impl AsyncFn() -> Result<Status>, cancel: &CancellationToken, show: Show<'_>) -> Result<()> {
+    let mut status = look().await?;
     while show(&status)? {
         let next = async {
             sleep(INTERVAL).await;
-            of_directory(directory).await
+            look().await
         };
         status = tokio::select! {
             () = cancel.cancelled() => return Ok(()),

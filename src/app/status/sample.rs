@@ -3,7 +3,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use super::{
     watchers::Shown,
 };
 use crate::{
+    app::run::Keeper,
     base::{
         Progress, clock,
         task::{CancellationToken, Tasks},
@@ -38,6 +39,9 @@ const STALLED_AFTER: Duration = Duration::from_secs(5);
 pub struct Reporter {
     latest: watch::Receiver<Arc<Status>>,
     socket: Option<Socket>,
+    board: Board,
+    viewer: Viewer,
+    keeper: Option<Arc<Mutex<Keeper>>>,
     _tasks: Tasks,
 }
 
@@ -47,7 +51,9 @@ impl Reporter {
         let mut tasks = Tasks::new(CancellationToken::new());
         let first = Arc::new(Sampler::default().status(Duration::ZERO, &View::default(), board.read()));
         let (sender, latest) = watch::channel(first);
-        let board = board.clone();
+        let keeper = private.clone().map(|private| Arc::new(Mutex::new(Keeper::new(private))));
+        let (board, kept) = (board.clone(), keeper.clone());
+        let (looked_at, looking) = (board.clone(), viewer.clone());
         tasks.spawn("status", async move {
             let (mut sampler, began) = (Sampler::default(), clock::now());
             while let Some(view) = viewer.view().await {
@@ -55,6 +61,7 @@ impl Reporter {
                 let status = Arc::new(sampler.status(now, &view, board.read()));
                 sender.send_replace(status.clone());
                 board.show(&Shown::Sample(&status));
+                keep(kept.as_ref(), move |keeper| keeper.take(&status)).await;
                 sleep(INTERVAL).await;
             }
             Ok(())
@@ -70,7 +77,15 @@ impl Reporter {
                 None
             }
         });
-        Reporter { latest, socket, _tasks: tasks }
+        Reporter { latest, socket, board: looked_at, viewer: looking, keeper, _tasks: tasks }
+    }
+
+    /// Writes down how the node stands at its end, for a report.
+    pub(in crate::app) async fn finish(&self) {
+        if let Some(view) = self.viewer.view().await {
+            let status = Sampler::default().status(Duration::ZERO, &view, self.board.read());
+            keep(self.keeper.as_ref(), move |keeper| keeper.finish(&status)).await;
+        }
     }
 
     /// How it stands, as it was sampled last.
@@ -85,9 +100,21 @@ impl Reporter {
 
     /// The private directory stands under another name now.
     pub(in crate::app) fn moved(&mut self, private: PathBuf) {
+        if let Some(keeper) = &self.keeper {
+            keeper.lock().unwrap_or_else(PoisonError::into_inner).moved(private.clone());
+        }
         if let Some(socket) = &mut self.socket {
             socket.moved(private);
         }
+    }
+}
+
+/// Lets the run log be written where a slow disk holds up nobody.
+async fn keep(keeper: Option<&Arc<Mutex<Keeper>>>, write: impl FnOnce(&mut Keeper) + Send + 'static) {
+    if let Some(keeper) = keeper.cloned() {
+        let work = move || write(&mut keeper.lock().unwrap_or_else(PoisonError::into_inner));
+        // A write that panicked has left nothing to be told to anybody here.
+        let _ = tokio::task::spawn_blocking(work).await;
     }
 }
 
@@ -237,10 +264,13 @@ impl Sampler {
     fn own(&self, now: Duration, view: &View, known: &Known) -> Own {
         let growth = self.own_growth(now, view);
         let still = growth.still_seconds;
+        let validator = known.peer.as_ref().and_then(|peer| known.names.get(peer));
         Own {
             role: known.role,
             pid: Some(std::process::id()),
             peer: known.peer.clone(),
+            name: validator.map(|(name, _)| name.clone()),
+            validator: validator.map(|(_, key)| key.clone()),
             directory: known.directory.clone(),
             doing: known.doing.clone(),
             seconds: known.began.map_or(0, |began| clock::now().duration_since(began).as_secs()),

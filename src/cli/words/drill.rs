@@ -58,7 +58,8 @@ impl fmt::Display for Prediction {
     }
 }
 
-fn limit(limit: &LimitedBy) -> String {
+/// Why it ends no earlier.
+pub(super) fn limit(limit: &LimitedBy) -> String {
     match limit {
         LimitedBy::Seeds(names) => {
             format!(
@@ -112,7 +113,7 @@ pub(crate) fn duration(seconds: f64) -> String {
 }
 
 /// Bits a second as people say them.
-fn rate(bits: f64) -> String {
+pub(super) fn rate(bits: f64) -> String {
     match () {
         () if bits >= 1e9 => format!("{} Gbit/s", bits / 1e9),
         () if bits >= 1e6 => format!("{} Mbit/s", bits / 1e6),

@@ -16,6 +16,7 @@ pub(crate) mod drill;
 pub(crate) mod finding;
 pub(crate) mod media;
 pub(crate) mod plan;
+pub(crate) mod report;
 pub(crate) mod root;
 pub(crate) mod service;
 pub(crate) mod sheet;

@@ -110,8 +110,12 @@ impl Browser {
 
     /// Opens the page, to the last of what stands in it.
     fn open(&mut self, site: &Site) {
+        self.open_at(&format!("http://{}/", site.at));
+    }
+
+    fn open_at(&mut self, url: &str) {
         self.look(1280, "light");
-        self.call("Page.navigate", json!({"url": format!("http://{}/", site.at)}));
+        self.call("Page.navigate", json!({"url": url}));
         self.wait_until("the page", |told| told["method"] == "Page.loadEventFired");
     }
 
@@ -302,4 +306,34 @@ fn a_page_shows_who_holds_another_state_and_when_enough_are_ready() {
         process.stop(Signal::SIGTERM).done();
     }
     publish.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn a_report_is_a_page_that_needs_nothing_and_fits_every_screen() {
+    let (lead, publish, ticket) = large();
+    let parties = [(); 3].map(|()| Party::new());
+    let limits = ["200M", "150M", "100M"];
+    let fetches: Vec<Process> = (parties.iter().zip(limits))
+        .map(|(party, limit)| {
+            party.swarm(&["fetch", &ticket, "--dir", "into", "--linger", "none", "--download-limit", limit])
+        })
+        .collect();
+    fetches.into_iter().for_each(|fetch| _ = fetch.finish().done());
+    publish.stop(Signal::SIGTERM).done();
+    let dirs = parties.each_ref().map(|party| party.path("into").to_str().unwrap().to_owned());
+    let report = ["report", "--dir", "snaps", &dirs[0], &dirs[1], &dirs[2], "--drill", "-o", "report.html"];
+    lead.run(&report).done();
+    let mut browser = Browser::start();
+    browser.open_at(&format!("file://{}", lead.path("report.html").display()));
+    // Its style is the one that its policy names, and everyone has a row.
+    let have = "getComputedStyle(document.querySelector('.have')).fill !== getComputedStyle(document.querySelector('.row')).fill";
+    assert_eq!(browser.eval(have), true);
+    assert_eq!(browser.eval("document.querySelectorAll('svg .row').length"), 4);
+    assert_eq!(browser.eval("document.querySelectorAll('svg .done').length"), 3);
+    assert_eq!(browser.eval("document.querySelectorAll('svg .predicted').length"), 3);
+    browser.picture("report-light", 1000, "light");
+    browser.is_for_everyone();
+    let ((wide, light), (narrow, dark)) = (browser.look(1280, "light"), browser.look(390, "dark"));
+    assert!(wide && narrow && light != dark, "{wide} {light} {narrow} {dark}");
+    assert!(browser.wrong.is_empty(), "{:?}", browser.wrong);
 }

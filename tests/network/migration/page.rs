@@ -11,7 +11,7 @@ use kwil_formats::formats::Family;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
-use crate::common::{LOOPBACK, Party, Process};
+use crate::common::{LOOPBACK, Party, Process, gzip};
 
 /// Longer than anything takes on a busy machine; only a hang gets here.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -40,6 +40,11 @@ impl Site {
         Site { at: place.parse().unwrap(), query: query.to_owned() }
     }
 
+    /// Another program's, which speaks HTTP as well.
+    pub(super) fn at(at: SocketAddr) -> Self {
+        Site { at, query: String::new() }
+    }
+
     fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.at).unwrap();
         stream.set_read_timeout(Some(LIMIT)).unwrap();
@@ -60,7 +65,7 @@ impl Site {
     }
 
     fn get_as(&self, path: &str, host: &str, more: &str) -> Answer {
-        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n"))
+        self.send(&format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{more}\r\n"))
     }
 
     /// With the token of its address, where there is one.
@@ -109,6 +114,7 @@ fn a_page_its_numbers_and_its_events_are_told_to_this_machine_and_to_no_other_si
     let (ticket, site) = (publish.ticket(), Site::of(&publish));
     let page = site.get("/");
     assert!(page.code == 200 && page.body.contains("<title>regenesis</title>"), "{}", page.head);
+    assert!(gzip(page.body.as_bytes()).len() < 60_000, "a page is loaded at once, also over a telephone");
     // Nothing runs in it but what its policy names, and everything is in it.
     for words in ["default-src 'none'", "script-src 'sha256-", "style-src 'sha256-", "frame-ancestors 'none'"] {
         assert!(page.head.contains(words), "{}", page.head);
@@ -187,6 +193,15 @@ fn on_an_address_for_others_only_those_who_have_the_token_see_anything() {
     }
     assert_eq!(site.get_as("/", "lead.example", &format!("Authorization: Bearer {token}\r\n")).code, 200);
     assert_eq!(site.get_as("/healthz", "lead.example", "").code, 200);
+    // As the program itself asks from another machine: with the whole address.
+    let elsewhere = Party::new();
+    let address = format!("http://{}/", site.at);
+    let asked = ["status", "--output", "json", "--addr"];
+    let told = elsewhere.run(&[&asked[..], &[&format!("{address}?token={token}")]].concat()).result();
+    assert_eq!((&told["node"]["role"], &told["running"]), (&"seed".into(), &true.into()), "{told}");
+    let refused = elsewhere.run(&["status", "--addr", &address]);
+    refused.failed(1, &["it wants its token"]);
+    assert!(!refused.stderr.contains(&token));
     let mut events = site.events();
     loop {
         let (_, told) = events.next();
