@@ -4,6 +4,7 @@
 use std::{
     path::{Path, PathBuf},
     slice,
+    sync::Arc,
 };
 
 use kwil_formats::formats::key::{PrivateKey, PublicKey};
@@ -80,14 +81,17 @@ fn cosigned(signed: &SignedManifest, key: &PrivateKey, manifest: Option<&Path>) 
 /// the time that `swarm` allows.
 pub async fn cosign_in_swarm(
     ticket: &Ticket,
-    key: &PrivateKey,
+    key: &Arc<PrivateKey>,
     out: Option<&Path>,
     (swarm, state): (&SwarmOptions, &StateDirectory),
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Cosigned> {
     let began = clock::now();
-    visit(ticket, (swarm, state), progress, cancel, async |node: &mut Node, signed: Signed| {
+    // A swarm may let only validators in.
+    let mut swarm = swarm.clone();
+    swarm.own_keys.push(key.clone());
+    visit(ticket, (&swarm, state), progress, cancel, async |node: &mut Node, signed: Signed| {
         fetch::tell_manifest(&signed.manifest, progress);
         require_named(signed.manifest.signed(), key, || "the manifest".to_owned())?;
         node.watch(&signed).await?;

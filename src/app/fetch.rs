@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use kwil_formats::formats::{genesis::Genesis, key::PrivateKey};
+use kwil_formats::formats::genesis::Genesis;
 use tokio::task::JoinHandle;
 
 pub(super) use self::{
@@ -63,8 +63,6 @@ pub struct FetchOptions {
     pub swarm: SwarmOptions,
     /// Where the highest sequence seen is kept.
     pub state: StateDirectory,
-    /// Keys of this machine: where the manifest names one, what is found to be wrong with it is told as the refusal to sign.
-    pub signing_keys: Vec<PrivateKey>,
 }
 
 /// A fetch that is complete and checked; its node still serves.
@@ -196,7 +194,7 @@ pub async fn fetch_onto(
             })
         }
         Err(error) => {
-            entered.node.refuse_manifest(&options.signing_keys, &error).await;
+            entered.node.refuse_manifest(&options.swarm.own_keys, &error).await;
             entered.node.stop().await;
             Err(error)
         }
@@ -221,7 +219,7 @@ async fn enter(
     match ask((&mut node, &private), options, accept, progress, cancel).await {
         Ok(signed) => Ok(Entered { node, signed, private }),
         Err(error) => {
-            node.refuse_manifest(&options.signing_keys, &error).await;
+            node.refuse_manifest(&options.swarm.own_keys, &error).await;
             node.stop().await;
             Err(error)
         }

@@ -16,7 +16,7 @@ use std::{
 use kwil_formats::formats::{
     Family, GENESIS_FILE_NAME,
     config::{CONFIG_FILE_NAME, DatabaseSettings, Difference, Setting},
-    key::{PrivateKey, PublicKey},
+    key::PublicKey,
 };
 use serde::Serialize;
 use tokio::runtime::Handle;
@@ -315,7 +315,6 @@ pub async fn join(
     if let Some(media) = &options.media {
         media.begin(&staging, progress)?;
     }
-    let signing_keys = signing_keys(&options, &root)?;
     let fetch = FetchOptions {
         directory: staging.clone(),
         in_root: true,
@@ -323,7 +322,6 @@ pub async fn join(
         reuse: options.reuse.clone(),
         swarm: options.swarm.clone(),
         state: options.state.clone(),
-        signing_keys: signing_keys.clone(),
     };
     let mut complete = fetch::fetch(fetch, &accept, progress, cancel).await?;
     let genesis = complete.genesis.clone();
@@ -331,12 +329,12 @@ pub async fn join(
         old: &options.old,
         genesis: (!genesis_judged.load(Ordering::Relaxed)).then_some(&genesis),
         give_up: options.swarm.timeout,
-        signing_keys: &signing_keys,
+        own_keys: &options.swarm.own_keys,
         progress,
         cancel,
     };
     if let Err(error) = agreeing.agree(&mut complete.node).await {
-        complete.node.refuse_manifest(&signing_keys, &error).await;
+        complete.node.refuse_manifest(&options.swarm.own_keys, &error).await;
         complete.abandon().await;
         return Err(error);
     }
@@ -390,20 +388,6 @@ pub async fn join(
     }
     let joined = result_of(&joining, initialised, options.follow, began, progress).await;
     Ok((joined, joining))
-}
-
-/// The keys of this machine by which a manifest may be signed: the new node's, where it has one already, and the old node's.
-fn signing_keys(options: &JoinOptions, root: &Path) -> Result<Vec<PrivateKey>> {
-    let new = match &options.key {
-        KeySource::File(path) => Some(read_private_key(path)?),
-        KeySource::InRoot => {
-            let there = [Family::V09, Family::V010].map(|family| root.join(setup::key_file_name(family)));
-            there.iter().find(|path| path.is_file()).map(|path| read_private_key(path)).transpose()?
-        }
-        KeySource::New => None,
-    };
-    let old = options.old.node.as_ref().and_then(|node| node.key.as_deref().cloned());
-    Ok(new.into_iter().chain(old).collect())
 }
 
 /// Names what other joins have left beside the root.

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use clap::Args;
@@ -87,7 +88,7 @@ impl CosignArgs {
                 let (swarm, state) = (self.swarm.options(session)?, self.seen.state()?);
                 let out = self.out.as_deref();
                 let (progress, cancel) = (&session.progress, &session.cancel);
-                cosign::cosign_in_swarm(&ticket, &key, out, (&swarm, &state), progress, cancel).await?
+                cosign::cosign_in_swarm(&ticket, &Arc::new(key), out, (&swarm, &state), progress, cancel).await?
             }
         };
         session.output.result(&cosigned)

@@ -323,7 +323,6 @@ impl FetchArgs {
             reuse: self.source.reuse(),
             swarm: self.source.swarm(session)?,
             state: self.source.state()?,
-            signing_keys: Vec::new(),
         };
         let (progress, cancel, give_up) = (&session.progress, &session.cancel, options.swarm.timeout);
         let complete = fetch::fetch(options, &|_, _| Ok(None), progress, cancel).await?;
@@ -368,7 +367,6 @@ impl RelayArgs {
             reuse: self.reuse,
             swarm: self.swarm.options(session)?,
             state: self.seen.state()?,
-            signing_keys: Vec::new(),
         };
         let tell = |ticket: &Ticket, manifest: &VerifiedManifest| {
             session.output.result(&TicketResult::new(ticket, manifest.id())?)?;

@@ -1,7 +1,7 @@
 //! Nobody has to believe the lead: before a root is set up, enough validators of the old network must have found the signed
 //! state in their own databases, and this node's own one must not hold another.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kwil_formats::formats::{genesis::Genesis, key::PrivateKey};
 
@@ -60,7 +60,7 @@ pub(super) struct Agreeing<'a> {
     pub(super) genesis: Option<&'a Genesis>,
     pub(super) give_up: Option<Duration>,
     /// Keys of this machine, which sign the manifest where it names them and nothing speaks against it.
-    pub(super) signing_keys: &'a [PrivateKey],
+    pub(super) own_keys: &'a [Arc<PrivateKey>],
     pub(super) progress: &'a Progress,
     pub(super) cancel: &'a CancellationToken,
 }
@@ -79,8 +79,8 @@ impl Agreeing<'_> {
             attest::check_genesis(genesis, &own.network, self.old.accept_genesis_change, self.progress)?;
         }
         match dissents {
-            false => node.sign_manifest(self.signing_keys).await?,
-            true => node.say_refusal(self.signing_keys, "its own old database holds another state").await,
+            false => node.sign_manifest(self.own_keys).await?,
+            true => node.say_refusal(self.own_keys, "its own old database holds another state").await,
         }
         if !dissents || self.old.despite_dissent {
             meet::wait_signed(node, self.give_up, self.progress, self.cancel).await?;

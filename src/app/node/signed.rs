@@ -1,7 +1,7 @@
 //! The manifest's signatures while a node runs: they come from members and from the manifest's file, this machine's own keys add
 //! theirs, and all of them are kept in that file and passed on.
 
-use std::{fs, time::SystemTime};
+use std::{fs, sync::Arc, time::SystemTime};
 
 use kwil_formats::formats::key::PrivateKey;
 
@@ -122,14 +122,15 @@ impl Node {
     ///
     /// # Errors
     /// When that cannot be remembered, or something is known against the manifest.
-    pub async fn sign_manifest(&mut self, keys: &[PrivateKey]) -> Result<()> {
+    pub async fn sign_manifest(&mut self, keys: &[Arc<PrivateKey>]) -> Result<()> {
         let Some(signatures) = &self.known.signatures else { return Ok(()) };
-        let has_signed = |key: &PrivateKey| {
+        let has_signed = |key: &Arc<PrivateKey>| {
             let own = key.public();
             signatures.signed().signatures().iter().any(|signature| signature.key == own)
         };
-        let may_sign = |key: &&PrivateKey| signatures.signed().manifest().may_sign(&key.public()) && !has_signed(key);
-        let keys: Vec<PrivateKey> = keys.iter().filter(may_sign).cloned().collect();
+        let may_sign =
+            |key: &&Arc<PrivateKey>| signatures.signed().manifest().may_sign(&key.public()) && !has_signed(key);
+        let keys: Vec<Arc<PrivateKey>> = keys.iter().filter(may_sign).cloned().collect();
         if keys.is_empty() {
             return Ok(());
         }
@@ -147,7 +148,7 @@ impl Node {
 
     /// Tells the members that those of the keys that might have signed do not, where what was found out is wrong with what the lead
     /// signed and not with this machine.
-    pub async fn refuse_manifest(&mut self, keys: &[PrivateKey], why: &Error) {
+    pub async fn refuse_manifest(&mut self, keys: &[Arc<PrivateKey>], why: &Error) {
         let is_the_leads =
             why.kind() == Kind::Verify || why.advice().is_some_and(|advice| advice.names(&Next::AcceptGenesisChange));
         if is_the_leads {
@@ -156,7 +157,7 @@ impl Node {
     }
 
     /// Tells the members that those of the keys that might have signed do not, and why.
-    pub async fn say_refusal(&mut self, keys: &[PrivateKey], reason: &str) {
+    pub async fn say_refusal(&mut self, keys: &[Arc<PrivateKey>], reason: &str) {
         let Some(signatures) = &mut self.known.signatures else { return };
         let said: Vec<Vec<u8>> = signatures.change(&self.progress, |signing| {
             keys.iter().filter_map(|key| signing.refuse(key, reason, clock::unix_seconds())).collect()

@@ -173,7 +173,8 @@ fn lead_key(lead: &Party) -> String {
 #[test]
 fn old_validators_sign_by_their_power() {
     let quartet = Quartet::new(Family::V010, "power");
-    let (lead, publish, ticket) = quartet.publish(&["--attestations", "none", "--threshold", "2/3"]);
+    let (lead, publish, ticket) =
+        quartet.publish(&["--attestations", "none", "--threshold", "2/3", "--allow", "validators"]);
     publish.wait_for_words("power 1 of 4, more than 2/3 needed; waiting for ");
     let verify = ["manifest", "verify", "snaps", &ticket];
     lead.run(&verify).failed(3, &["step 4", "1 signature with power 1 of 4, more than 2/3 needed"]);
