@@ -63,6 +63,12 @@ pub fn bind(
         return Err(Error::usage(format!("{peer_id} is the peer id of no node of a swarm: their keys are ed25519"))
             .hint(Next::PrintPeerId));
     }
+    if node == key.public() {
+        return Err(Error::usage(
+            "this is the peer id of the validator's own key, by which kwild is known; a node of the swarm has another",
+        )
+        .hint(Next::PrintPeerId));
+    }
     let now = clock::unix_seconds();
     let end = now.saturating_add(lasts.as_secs()).min(limits::UNIX_SECONDS_MAX);
     let binding = Binding { node, created_unix_seconds: now, not_after_unix_seconds: end, new_chain_id };

@@ -50,6 +50,12 @@ fn what_is_no_peer_of_a_swarm_is_not_bound() {
         run.failed(2, &["peer id", "key peer --dir"]);
         assert!(!party.path("b").exists());
     }
+    // That of the key itself is kwild's.
+    party.take_key(Family::V09, 1, "node.key");
+    let info = party.run(&["key", "info", "--key-file", "node.key", "--output", "json"]).result();
+    let own = info["peer_id"].as_str().unwrap();
+    let run = party.run(&["key", "bind", "--key-file", "node.key", "--peer", own, "-o", "b"]);
+    run.failed(2, &["the validator's own key", "key peer --dir"]);
     // A root is known by the place where the join works, and moves with it; one that cannot be made has none.
     let first = party.run(&["key", "peer", "--root-dir", "root"]).done().stdout;
     assert_eq!(party.run(&["key", "peer", "--root-dir", "root"]).done().stdout, first);
