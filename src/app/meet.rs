@@ -116,6 +116,10 @@ pub(super) async fn wait_until(
     let mut told = None;
     loop {
         each_turn(node).await?;
+        // Who only serves a manifest that has its signatures serves it to those as well who are to see the dissent.
+        if wait == WaitFor::Signed && wait.is_met(node) {
+            break;
+        }
         check_not_denied(node).await?;
         if wait.is_met(node) {
             break;
@@ -296,8 +300,8 @@ async fn is_free(directory: &Path) {
 /// sign the manifest and who is ready, and keeps the certificate in `directory` once there is a quorum.
 ///
 /// # Errors
-/// [`Kind::GaveUp`] when the manifest still lacks signatures after `give_up`. Refused, where something is waited for, when so many old validators dissent that nobody may set a root up; when the node
-/// ended or the certificate cannot be written.
+/// [`Kind::GaveUp`] when the manifest still lacks signatures after `give_up`. Refused, where something is waited for, when so many old
+/// validators dissent that nobody may set a root up; when the node ended or the certificate cannot be written.
 pub(super) async fn serve_until(
     node: &mut Node,
     (until, give_up): (Option<WaitFor>, Option<Duration>),

@@ -268,7 +268,7 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
     browser.wait_for("document.getElementById('live').textContent.startsWith('stale since ')");
     let (process, _) = fetch(&validator, &ticket, &site.at.to_string());
     browser.wait_for("document.getElementById('live').textContent === 'live'");
-    browser.wait_for("document.querySelector('#members td')?.textContent.startsWith('peer ')");
+    browser.wait_for("document.querySelector('#members td')?.textContent.startsWith('validator ')");
     process.stop(Signal::SIGTERM);
     publish.stop(Signal::SIGTERM).done();
 }
