@@ -10,6 +10,7 @@ use std::{
 
 use futures::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use libp2p::{PeerId, Stream};
+use libp2p_stream::OpenStreamError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -17,6 +18,9 @@ use super::{
     Counters, Report, SendJob, Signs, Verdict,
 };
 use crate::store::{ReadError, Untrusted};
+
+/// Times that a stream for chunks is tried to be opened.
+const OPENINGS_MAX: u32 = 6;
 
 /// What the chunks of a member go through.
 #[derive(Debug, Clone)]
@@ -28,10 +32,27 @@ pub(in crate::swarm) struct Bulk {
     pub(in crate::swarm) lines: Lines,
 }
 
+/// Opens a stream, again where it was not agreed on in the ten seconds that libp2p waits: a line that is full and loses much is slow for
+/// longer, and whether it is dead is judged by the bytes that come.
+async fn while_slow<T, F>(mut open: impl FnMut() -> F) -> io::Result<T>
+where
+    F: Future<Output = Result<T, OpenStreamError>>,
+{
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match open().await {
+            Ok(stream) => return Ok(stream),
+            Err(OpenStreamError::Io(e)) if e.kind() == io::ErrorKind::TimedOut && tries < OPENINGS_MAX => {}
+            Err(e) => return Err(io::Error::other(e)),
+        }
+    }
+}
+
 pub(super) async fn send_chunks(
     id: u64,
     peer: PeerId,
-    mut control: libp2p_stream::Control,
+    control: libp2p_stream::Control,
     bulk: &Bulk,
     mut jobs: mpsc::Receiver<SendJob>,
     reports: &mpsc::Sender<Report>,
@@ -56,7 +77,13 @@ pub(super) async fn send_chunks(
         };
         let stream = match &mut stream {
             Some(open) => open,
-            none => none.insert(control.open_stream(peer, BULK_PROTOCOL).await.map_err(io::Error::other)?),
+            none => {
+                let open = || {
+                    let mut control = control.clone();
+                    async move { control.open_stream(peer, BULK_PROTOCOL).await }
+                };
+                none.insert(while_slow(open).await?)
+            }
         };
         wire::write_offer(stream, offer).await?;
         let slice_size = upload.slice_size_bytes().min(bulk.lines.frame_bytes(&peer).unwrap_or(usize::MAX));
@@ -164,5 +191,34 @@ impl<'a> HeldUp<'a> {
 impl Drop for HeldUp<'_> {
     fn drop(&mut self) {
         self.0.held_up.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of openings that end like that, one after the other, and how many there were.
+    async fn opened(mut ends: Vec<Result<(), io::ErrorKind>>) -> (io::Result<()>, usize) {
+        let mut tries = 0;
+        ends.reverse();
+        let result = while_slow(|| {
+            tries += 1;
+            let end = ends.pop().unwrap_or(Err(io::ErrorKind::TimedOut));
+            std::future::ready(end.map_err(|kind| OpenStreamError::Io(kind.into())))
+        });
+        (result.await, tries)
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_a_slow_line_has_no_time_for_is_opened_again_and_one_that_is_refused_is_not() {
+        const SLOW: Result<(), io::ErrorKind> = Err(io::ErrorKind::TimedOut);
+        let (result, tries) = opened(vec![SLOW, SLOW, Ok(())]).await;
+        assert!(result.is_ok() && tries == 3);
+        let (result, tries) = opened(vec![SLOW, Err(io::ErrorKind::ConnectionReset), Ok(())]).await;
+        assert!(result.is_err() && tries == 2);
+        // Not for ever.
+        let (result, tries) = opened(Vec::new()).await;
+        assert!(result.is_err() && tries == OPENINGS_MAX as usize);
     }
 }
