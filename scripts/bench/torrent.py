@@ -9,6 +9,7 @@ import libtorrent as lt
 role, path, meta, port = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 settings = {
     "enable_dht": False,
+    "min_reconnect_time": 1,
     "enable_lsd": False,
     "enable_upnp": False,
     "enable_natpmp": False,
@@ -32,7 +33,10 @@ if role == "seed":
     params = lt.add_torrent_params()
     params.ti, params.save_path = lt.torrent_info(meta), os.path.dirname(path)
     params.flags |= lt.torrent_flags.seed_mode
-    session.add_torrent(params)
+    handle = session.add_torrent(params)
+    # Before that it turns away whoever comes, who then waits for a minute.
+    while not handle.status().is_seeding:
+        time.sleep(0.01)
     print("ready", flush=True)
     while True:
         time.sleep(3600)

@@ -183,23 +183,30 @@ class Bench:
         serve.wait_for(lambda: os.path.exists(f"{root}/pid") and os.path.getsize(f"{root}/pid") > 0, "nginx")
         here = self.fresh("curl")
         get = Running(["curl", "-sS", "--fail", "-o", f"{here}/file", f"http://127.0.0.1:{port}/{self.names[0]}"], self.path("curl.log"))
+        return self.ended(get, f"{here}/file", serve, 0)
+
+    def ended(self, get, path, seed, before):
+        """Waits for one who fetches and then ends by itself; what both sides took."""
         _, status, usage = os.wait4(get.pid, 0)
         seconds = time.monotonic() - get.started
         get.child.returncode = status
-        if status != 0 or os.path.getsize(f"{here}/file") != self.size:
-            sys.exit(f"error: curl failed\n{get.said()}")
-        served = cost(serve.pid)
-        serve.end()
-        shutil.rmtree(here)
-        return seconds, served[0], usage.ru_utime + usage.ru_stime, served[1], usage.ru_maxrss / 1024, 1
+        if status != 0 or os.path.getsize(path) != self.size:
+            sys.exit(f"error: {' '.join(get.child.args)} failed\n{get.said()}")
+        served = cost(seed.pid)
+        seed.end()
+        shutil.rmtree(os.path.dirname(path))
+        return seconds, served[0] - before, usage.ru_utime + usage.ru_stime, served[1], usage.ru_maxrss / 1024, 1
 
-    def libtorrent(self):
-        here = self.fresh("torrent")
+    def torrent(self, meta, port):
+        """A libtorrent node that serves the file; it makes the .torrent file."""
         script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "torrent.py")
-        port = free_port()
-        meta = self.path("release.torrent")
         seed = Running([sys.executable, script, "seed", self.file, meta, str(port)], self.path("torrent-seed.log"))
         seed.wait_for(lambda: "ready" in seed.said(), "the torrent")
+        return script, seed
+
+    def libtorrent(self):
+        here, port, meta = self.fresh("torrent"), free_port(), self.path("release.torrent")
+        script, seed = self.torrent(meta, port)
         before = cost(seed.pid)[0]
         get = Running([sys.executable, script, "get", here, meta, str(port)], self.path("torrent-get.log"))
         seconds = get.wait_for(lambda: "flushed" in get.said(), "the file")
@@ -228,39 +235,26 @@ class Bench:
         get = Running(
             ["sh", "-c", 'cd "$0" && exec "$@"', here, "sendme", "receive", *common, ticket[-1]], self.path("sendme-get.log"), plain
         )
-        _, status, usage = os.wait4(get.pid, 0)
-        seconds = time.monotonic() - get.started
-        get.child.returncode = status
-        if status != 0 or os.path.getsize(f"{here}/{self.names[0]}") != self.size:
-            sys.exit(f"error: sendme failed\n{get.said()}")
-        served = cost(seed.pid)
-        seed.end()
-        shutil.rmtree(here)
-        shutil.rmtree(seed_dir)
-        return seconds, served[0] - before, usage.ru_utime + usage.ru_stime, served[1], usage.ru_maxrss / 1024, 1
+        return self.ended(get, f"{here}/{self.names[0]}", seed, before)
 
     def rqbit(self):
-        port, here = free_port(), self.fresh("rqbit")
+        port, here, serves = free_port(), self.fresh("rqbit"), self.fresh("rqbit-seed")
         meta = self.path("release.torrent")
+        if not os.path.exists(meta):
+            self.torrent(meta, free_port())[1].end()
+        # It opens what it serves for writing: not the files of whoever measures.
+        shutil.copyfile(self.file, f"{serves}/{self.names[0]}")
         plain = {"RUST_LOG": "error", "HOME": self.path("home")}
         common = ["rqbit", "--disable-dht", "--disable-lsd", "--disable-upnp-port-forward", "--disable-trackers"]
         only = ["download", "--disable-http-api", meta, "--overwrite", "-o"]
-        seed = Running([*common, "--listen-port", str(port), *only, os.path.dirname(self.file)], self.path("rqbit-seed.log"), plain)
+        seed = Running([*common, "--listen-port", str(port), *only, serves], self.path("rqbit-seed.log"), plain)
         seed.wait_for(lambda: cost(seed.pid)[0] > 0.2, "rqbit")
         # It reads and hashes the file before it serves it.
         self.idle(seed)
         before = cost(seed.pid)[0]
         from_seed = ["-e", "--initial-peers", f"127.0.0.1:{port}"]
         get = Running([*common, "--disable-tcp-listen", *only, here, *from_seed], self.path("rqbit-get.log"), plain)
-        _, status, usage = os.wait4(get.pid, 0)
-        seconds = time.monotonic() - get.started
-        get.child.returncode = status
-        if status != 0 or os.path.getsize(f"{here}/{self.names[0]}") != self.size:
-            sys.exit(f"error: rqbit failed\n{get.said()}")
-        served = cost(seed.pid)
-        seed.end()
-        shutil.rmtree(here)
-        return seconds, served[0] - before, usage.ru_utime + usage.ru_stime, served[1], usage.ru_maxrss / 1024, 1
+        return self.ended(get, f"{here}/{self.names[0]}", seed, before)
 
     def contenders(self):
         program = self.args.program
