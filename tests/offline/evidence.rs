@@ -125,6 +125,16 @@ fn another_reader_finds_the_same_ids_signatures_and_sums() {
     assert_eq!(ours["id"], theirs["id"]);
     assert_eq!(ours["signatures"].as_array().unwrap().len(), theirs["signers"].as_array().unwrap().len());
 
+    // One that counts by the old network's power, a signature of it on its own, and one who refuses.
+    let by_power = vector("manifest/power.regenesis");
+    let (ours, theirs) = (json(&["manifest", "show", &by_power]), python(&["manifest", &by_power]).unwrap().unwrap());
+    assert_eq!((&ours["id"], &ours["threshold"]), (&theirs["id"], &"2/3".into()));
+    assert_eq!((&theirs["signed"], &theirs["of"], &theirs["enough"]), (&12.into(), &16.into(), &true.into()));
+    let (signature, refusal) = (vector("evidence/manifest.signature"), vector("evidence/manifest.refusal"));
+    for (kind, file) in [("signature", &signature), ("refusal", &refusal)] {
+        assert_eq!(python(&[kind, file]).unwrap().unwrap()["manifest_id"], ours["id"], "{kind}");
+    }
+
     // It does check: of each file, a byte of a signature changed.
     for (kind, file, genesis) in [
         ("certificate", &file, Some(&genesis)),
@@ -133,6 +143,9 @@ fn another_reader_finds_the_same_ids_signatures_and_sums() {
         ("revocation", &revocation, None),
         ("binding", &bound, None),
         ("manifest", &manifest, None),
+        ("manifest", &by_power, None),
+        ("signature", &signature, None),
+        ("refusal", &refusal, None),
     ] {
         let mut bytes = std::fs::read(file).unwrap();
         *bytes.last_mut().unwrap() ^= 1;

@@ -185,3 +185,32 @@ fn a_lead_alone_has_nothing_to_tell() {
     let node = signing(&proposal(Threshold::Count(1), &[], &[]));
     assert!(node.is_enough() && node.statements().is_empty());
 }
+
+/// A manifest that counts by power, what one of its validators signs of it, and how another one refuses: as an independent reader in
+/// another language gets them.
+#[test]
+fn golden_statements_do_not_change() {
+    let second = PrivateKey::from_seed(KeyType::Secp256k1, &[3; 32]).unwrap();
+    let mut by_power = proposal(Threshold::PowerOver { numerator: 2, denominator: 3 }, &[], &[(2, 5), (4, 4)]);
+    let mut manifest = by_power.manifest().clone();
+    manifest.old_validators.push(Validator { key: second.public(), power: 7 });
+    manifest.old_validators.sort_by_key(|validator| validator.key);
+    by_power = manifest.sign(&key(1)).unwrap();
+    let mut node = signing(&by_power);
+    let signature = node.sign(&second).unwrap();
+    assert_eq!((node.standing().weight.power, node.standing().weight.power_of_all, node.is_enough()), (7, 16, false));
+    node.sign(&key(2)).unwrap();
+    assert!(node.is_enough());
+    let refusal = signing(&by_power).refuse(&key(4), "rows are missing", 1_800_000_000).unwrap();
+    let golden = |name: &str| {
+        std::fs::read(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors").join(name)).unwrap()
+    };
+    let files = [
+        ("manifest/power.regenesis", node.signed().to_bytes()),
+        ("evidence/manifest.signature", signature),
+        ("evidence/manifest.refusal", refusal),
+    ];
+    for (name, bytes) in files {
+        assert_eq!(hex::encode(bytes), hex::encode(golden(name)), "{name}");
+    }
+}

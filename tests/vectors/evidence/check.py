@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
 """Reads manifests and evidence by proto/manifest.proto alone, in plain python: no library, no code of the program.
 
-python3 check.py manifest FILE                 prints its id, and checks every signature over its head
+python3 check.py manifest FILE                 prints its id, checks every signature over its head, and adds up what they come to
 python3 check.py certificate FILE GENESIS      checks every statement, and adds up the power of those that are ready
 python3 check.py equivocation FILE             checks both signatures of the lead
 python3 check.py issue FILE                    checks that the lead has signed a manifest of this number
 python3 check.py revocation FILE               checks who has taken a manifest back
 python3 check.py exclusion FILE                checks who has taken a validator's access back
 python3 check.py binding FILE                  checks which validator says that a node is its own
+python3 check.py signature FILE                checks one signature of a manifest, as members of a swarm pass it on
+python3 check.py refusal FILE                  checks who refuses to sign a manifest, and why
 Prints one line of JSON; fails with the reason where something does not hold.
 """
 
@@ -228,8 +230,22 @@ def manifest(data):
         if number == 2:
             kind, public = key_of(signature)
             verify(kind, public, message, one(fields(signature), 3))
-            signers.append(public.hex())
-    return {"id": manifest_id.hex(), "signers": signers}
+            signers.append((kind, public))
+    assert signers == sorted(set(signers)), "one signs twice, or they are not sorted"
+    rules = fields(one(parts, 12))
+    fraction, allowed = fields(one(rules, 5)), {key_of(lead)}
+    if fraction:
+        old = {key_of(v): one(fields(v), 3, 0) for n, v in parts if n == 10}
+        allowed |= set(old)
+        signed, total = sum(old.get(signer, 0) for signer in signers), sum(old.values())
+        enough = signed * one(fraction, 2, 0) > total * one(fraction, 1, 0)
+    else:
+        allowed |= {key_of(cosigner) for n, cosigner in rules if n == 2}
+        signed, total = len(signers), one(rules, 1, 0)
+        enough = signed >= total
+    assert set(signers) <= allowed, "one signs who may not"
+    found = {"id": manifest_id.hex(), "signers": [public.hex() for _, public in signers]}
+    return found | {"signed": signed, "of": total, "enough": enough}
 
 
 def certificate(data, genesis):
@@ -322,7 +338,31 @@ def binding(data):
     return {"validator": public.hex(), "node": one(words, 1).hex(), "new_chain_id": one(words, 4).decode()}
 
 
-KINDS = {f.__name__: f for f in (manifest, certificate, equivocation, issue, revocation, exclusion, binding)}
+def signature(data):
+    said = fields(data)
+    parts = fields(one(said, 1))
+    manifest_id, sequence, chain_id, lead = one(parts, 1), one(parts, 2, 0), one(parts, 3), one(parts, 4)
+    signed = one(said, 2)
+    kind, public = key_of(signed)
+    verify(kind, public, head(manifest_id, sequence, chain_id, lead), one(fields(signed), 3))
+    return {"manifest_id": manifest_id.hex(), "sequence": sequence, "signer": public.hex()}
+
+
+def refusal(data):
+    said = fields(data)
+    payload, signed = one(said, 1), one(said, 2)
+    kind, public = key_of(signed)
+    verify(kind, public, b"regenesis/refusal/v1\0" + payload, one(fields(signed), 3))
+    words = fields(payload)
+    reason = one(words, 5).decode()
+    assert len(one(words, 1)) == 32 and 0 < len(reason.encode()) <= 100 and reason.isprintable(), "no words"
+    return {"manifest_id": one(words, 1).hex(), "signer": public.hex(), "reason": reason}
+
+
+KINDS = {
+    f.__name__: f
+    for f in (manifest, certificate, equivocation, issue, revocation, exclusion, binding, signature, refusal)
+}
 
 
 def main(kind, *paths):
