@@ -23,6 +23,9 @@ const STEPS: u32 = 32;
 /// Chunks that are suggested together.
 const PAIR: u32 = 2;
 
+/// Chunks that are suggested at the least where there are several to take them.
+const AHEAD_FIRST: u32 = 8;
+
 /// Of suggestions no fewer are counted on than this part.
 const ACCEPTED_MIN: f64 = 0.5;
 /// What a new answer counts for against the old ones.
@@ -129,9 +132,11 @@ impl Scheduler {
     }
 
     /// Suggestions and requests that wait for our line, so that it never waits for them: the way to a peer and back is no longer than
-    /// that of a chunk and of the word that it is there, so as many as are on the line are enough.
+    /// that of a chunk and of the word that it is there, so as many as are on the line are enough. At the beginning, when nothing is known of
+    /// the line, each of a few peers is suggested a pair.
     pub(super) fn ahead(&self) -> u32 {
-        self.width.limit()
+        let pairs = (PAIR * self.fetchers as u32).min(AHEAD_FIRST);
+        self.width.limit().max(self.width.under_way() + PAIR).max(pairs)
     }
 
     /// How many chunks will soon have been asked for, of the suggestions as many as lately were.

@@ -13,7 +13,8 @@
 //! 4. What a seed's line carries beyond that goes to what has waited longest to be passed on, and everyone else's line to what is
 //!    rarest, in turn to all who lack it.
 //! 5. What does not come from where it was to come from is asked for elsewhere. A node to which nobody suggests anything asks by itself.
-//!    When nothing is left to be sent, a chunk that is late is asked for once more, elsewhere.
+//!    When nothing is left to be asked for, what waits at slow peers is asked of those who have nothing to do (`relief.rs`), and a chunk that
+//!    is late once more, elsewhere.
 //!
 //! Every suggestion is answered by a request or a decline. Every request has an id, and every chunk of it gets exactly one answer: the
 //! chunk, or a refusal; what was taken back before it left is refused, too. So an answer that comes late is known as such, however
@@ -32,6 +33,7 @@ mod overtaken;
 mod passing;
 mod peer;
 mod rarity;
+mod relief;
 mod take;
 mod view;
 mod width;
@@ -88,8 +90,8 @@ const WIDTH: (u32, u32) = (4, 256);
 const UNANSWERED: Duration = Duration::from_millis(500);
 /// See [`UNANSWERED`].
 const UNSEEN: Duration = Duration::from_secs(2);
-/// Chunks in flight to us at once, at first: one from each of some slow lines.
-const INTAKE_FIRST: u32 = 24;
+/// Chunks in flight to us at once, at first: some from each of several lines, over ways on which each takes long.
+const INTAKE_FIRST: u32 = 64;
 /// Answers that a peer may owe us before it is asked for more.
 const OWED_MAX: usize = 1024;
 

@@ -459,7 +459,8 @@ impl Run {
         }
         let awake = self.nodes[to].line.awake(self.now);
         if awake > self.now {
-            return self.send(awake, from as usize, PeerId::from(event.to), event.what);
+            // What came before it stays before it, also before what comes just when it awakes.
+            return self.queue.push(Event { at: awake, ..event });
         }
         let peer = PeerId::from(from);
         match event.what {

@@ -113,7 +113,7 @@ impl Scheduler {
     }
 
     /// Notes that the chunk comes from the peer.
-    fn book(&mut self, now: Time, id: PeerId, chunk: u32) {
+    pub(super) fn book(&mut self, now: Time, id: PeerId, chunk: u32) {
         let request = self.next_request;
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.asked.is_empty() {
@@ -133,7 +133,7 @@ impl Scheduler {
     }
 
     /// Asks for what was booked.
-    fn request(&mut self, id: PeerId, chunks: Vec<u32>) {
+    pub(super) fn request(&mut self, id: PeerId, chunks: Vec<u32>) {
         if !chunks.is_empty() {
             let request = self.next_request;
             self.next_request += 1;
@@ -150,6 +150,7 @@ impl Scheduler {
         self.pull_orphans(now);
         if self.all_in_flight() {
             if ticks {
+                self.relieve(now);
                 self.pull_late(now);
             }
             return;
