@@ -6,6 +6,7 @@ mod join;
 mod label;
 mod media;
 mod missing;
+mod needed;
 mod restore;
 mod statements;
 mod taking;

@@ -120,6 +120,12 @@ pub(crate) struct ImportArgs {
 
 /// Flags of `bundle verify`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Where all media are of one manifest it is also said what they lack together, and whether parity on them makes that good or \
+    which volumes do: as an import of them would say it. A medium that is not what was signed is exit 3, also where parity suffices; media that \
+    are sound and not all of their set are no failure.\n\n\
+    Examples:\n  regenesis bundle verify /media/stick1 /media/stick2"
+)]
 pub(crate) struct VerifyArgs {
     /// Directories of the mounted media
     #[arg(value_name = "FROM", required = true)]
@@ -265,6 +271,7 @@ impl VerifyArgs {
             tokio::task::spawn_blocking(move || bundle::verify(&from, trust.as_ref(), &keys, &progress, &cancel));
         let verified = work.await.or_failed(|| "the check panicked")??;
         let bad = verified.media.iter().filter(|medium| !medium.ok).count();
+        let next = if verified.suffice() { Next::ImportAllTheSame } else { Next::ExportAgain };
         let result = VerifyResult(verified);
         match bad {
             0 => session.output.result(&result),
@@ -273,7 +280,7 @@ impl VerifyArgs {
                     "{} not what was signed",
                     if bad == 1 { "1 medium is".to_owned() } else { format!("{bad} media are") }
                 );
-                session.output.result_with_error(&result, Error::new(Kind::Verify, text).hint(Next::ExportAgain))
+                session.output.result_with_error(&result, Error::new(Kind::Verify, text).hint(next))
             }
         }
     }

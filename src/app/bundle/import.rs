@@ -76,6 +76,8 @@ pub struct Imported {
     pub needed: Vec<String>,
     /// So many of those suffice, whichever they are; `None`: all are needed.
     pub needed_any: Option<usize>,
+    /// Labels of volumes that were read and are so damaged that no others make up for it: they are made anew, or read elsewhere.
+    pub needed_anew: Vec<String>,
     /// Chunks that are lacking and on no volume that is known.
     pub unknown_chunks: u32,
     /// The media, as they were given.
@@ -154,6 +156,7 @@ pub async fn import(options: ImportOptions, progress: &Progress, cancel: &Cancel
         restored_chunks,
         needed_any: needed.any,
         needed: needed.labels,
+        needed_anew: needed.anew,
         unknown_chunks: needed.unknown,
         media: media.seen.into_iter().map(|seen| seen.report).collect(),
         genesis: artifact(ArtifactName::Genesis),

@@ -434,6 +434,8 @@ pub enum Next {
     ImportOther,
     /// Export the volume again, onto another medium.
     ExportAgain,
+    /// Import these media as they are: parity makes up for what is wrong.
+    ImportAllTheSame,
     /// Import the volumes that are still needed.
     ImportMore,
     /// Make the list of what is missing anew where it is missing.

@@ -99,6 +99,22 @@ fn what_is_still_needed_is_said_as_any_so_many_of_them() {
     assert!(!party.path("two/snapshot.sql.gz").exists(), "nothing unverified under a final name");
     import(&party, &["p2"], "one", &[]).result();
     is_complete(&party, "one");
+    // Looked at before anything is imported, they are judged by the same rule; sound media are no failure.
+    let verify = |from: &[&str]| party.run(&[&["bundle", "verify"], from, &["--output", "json"]].concat());
+    let verified = verify(&["d1", "d2"]).result();
+    assert_eq!((&verified["needed"], &verified["needed_any"]), (&labels[2..].into(), &1.into()), "{verified}");
+    assert!(verified["lacking_chunks"].as_u64() > Some(0) && verified["made_good_chunks"] == 0, "{verified}");
+    let verified = verify(&["p1", "d3"]).result();
+    assert_eq!(verified["needed"], serde_json::json!([labels[0], labels[1], labels[4]]), "{verified}");
+    let text = party.run(&["bundle", "verify", "p1", "d3"]).done().stdout;
+    assert!(text.contains("still needed are any 1 of the volumes"), "{text}");
+    let verified = verify(&["p1", "d3", "p2"]).result();
+    assert_eq!(
+        (&verified["made_good_chunks"], &verified["needed"]),
+        (&verified["lacking_chunks"], &serde_json::json!([]))
+    );
+    let text = party.run(&["bundle", "verify", "p1", "d3", "p2"]).done().stdout;
+    assert!(text.contains("parity suffices"), "{text}");
     // What an earlier import took counts, although its medium is not there any more.
     let result = import(&party, &["p1", "p2"], "two", &[]).result();
     assert!(result["restored_chunks"].as_u64() > Some(0), "{result}");
@@ -117,6 +133,21 @@ fn bad_blocks_on_all_media_are_made_up_for_and_said() {
     let verified = failed(&bad, 3, &["4 media are not what was signed"]);
     let parity = medium(&verified, "p1")["troubles"][0].as_str().unwrap();
     assert!(parity.contains("shard of parity 2"), "{parity}");
+    assert_eq!((&verified["lacking_chunks"], &verified["made_good_chunks"]), (&3.into(), &3.into()), "{verified}");
+    assert!(bad.stderr.contains("import them as they are"), "{bad:?}");
+    // Without parity at hand: any one that has it makes the bad chunk of each stripe good.
+    let data = party.run(&["bundle", "verify", "d1", "d2", "d3"]);
+    assert!(data.code == 3 && data.stdout.contains("still needed are the volumes"), "{data:?}");
+    // With all of it at hand one more bad chunk is too much, and it is said which volumes are to blame.
+    let sound = party.read("d2/data0000.bin");
+    scratch(&party, "d2/data0000.bin", &[(2 << 18) + 9]);
+    let bad = party.run(&[&["bundle", "verify"], &ALL[..], &["--output", "json"]].concat());
+    let verified = failed(&bad, 3, &["media are not what was signed"]);
+    assert!(
+        verified["needed_anew"].as_array().unwrap().len() > 1 && verified["needed"] == serde_json::json!([]),
+        "{verified}"
+    );
+    party.write("d2/data0000.bin", sound);
     let result = import(&party, &ALL, "out", &[]).result();
     assert_eq!(result["restored_chunks"], 3, "{result}");
     assert_eq!(medium(&result, "d2")["bad_chunks"], 1, "{result}");
