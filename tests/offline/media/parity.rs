@@ -5,10 +5,17 @@ use std::{
     os::unix::fs::FileExt,
 };
 
+use regenesis::{
+    app::{
+        bundle::{self, ExportOptions},
+        state::StateDirectory,
+    },
+    base::{Error, Kind, Progress, progress::Item, task::CancellationToken},
+};
 use serde_json::Value;
 
 use super::{failed, import, medium};
-use crate::common::Party;
+use crate::common::{Party, names};
 
 const ALL: [&str; 5] = ["d1", "d2", "d3", "p1", "p2"];
 
@@ -188,6 +195,94 @@ fn hostile_parity_is_refused_by_name_and_costs_nothing_that_was_good() {
     assert!(!party.path("gone/snapshot.sql.gz").exists());
     import(&party, &["d3"], "gone", &[]).result();
     is_complete(&party, "gone");
+}
+
+/// Exports in this process, until so many bytes of parity are done; gives what each volume of parity kept of an earlier run, if it ended.
+fn export_until(party: &Party, to: &[&str], stop: u64) -> Result<Vec<u64>, Error> {
+    let options = ExportOptions {
+        directory: party.path("snaps"),
+        to: to.iter().map(|name| party.path(name)).collect(),
+        volume_bytes: None,
+        parity: 2,
+        missing: None,
+        seal: None,
+        with_secret: false,
+        state: StateDirectory::new(Some(&party.path("lead"))).unwrap(),
+    };
+    let cancel = CancellationToken::new();
+    let stopping = cancel.clone();
+    let progress = Progress::new(move |item| {
+        if matches!(item, Item::Bytes { task: "parity", done, .. } if done >= stop) {
+            stopping.cancel();
+        }
+    });
+    let exported = bundle::export(&options, &|_| Vec::new(), None, &progress, &cancel)?;
+    Ok(exported.volumes.iter().filter(|volume| volume.parity).map(|volume| volume.kept_bytes).collect())
+}
+
+fn copy(party: &Party, from: &[&str], to: &[&str]) {
+    for (from, to) in from.iter().zip(to) {
+        fs::create_dir(party.path(to)).unwrap();
+        for name in names(&party.path(from)) {
+            fs::copy(party.path(&format!("{from}/{name}")), party.path(&format!("{to}/{name}"))).unwrap();
+        }
+    }
+}
+
+#[test]
+fn parity_that_was_interrupted_goes_on_and_is_what_it_would_have_been() {
+    let party = Party::new();
+    party.take_large("snaps", 3000);
+    party.run(&["manifest", "sign", "--snapdir", "snaps", "--key", "lead.key", "--state-dir", "lead"]).done();
+    let stopped = |to: &[&str], stop: u64| {
+        let error = export_until(&party, to, stop).unwrap_err();
+        assert!(matches!(error.kind(), Kind::Interrupted(_)) && error.advice().is_some(), "{}", error.chain());
+    };
+    // All data are there, and nearly nothing of parity: the same set is made in one go and in several.
+    stopped(&ALL, 1);
+    let often = ["e1", "e2", "e3", "q1", "q2"];
+    copy(&party, &ALL, &often);
+    export_until(&party, &ALL, u64::MAX).unwrap();
+    let bytes = fs::metadata(party.path("p1/pari0000.bin")).unwrap().len();
+    stopped(&often, bytes);
+    let parts = ["q1", "q2"].map(|name| party.path(&format!("{name}/pari0000.bin.part")));
+    assert!(parts.iter().all(|part| fs::metadata(part).unwrap().len() > 0), "each has its first half");
+    assert!(!party.path("q1/pari0000.bin").exists(), "nothing that is not whole under a final name");
+    // One of them lost its last bytes, and the record of the other one speaks of more than there is.
+    let half = fs::metadata(&parts[0]).unwrap().len();
+    OpenOptions::new().write(true).open(&parts[1]).unwrap().set_len(half - 5).unwrap();
+    stopped(&often, 2 * bytes - 1);
+    let kept = export_until(&party, &often, u64::MAX).unwrap();
+    assert!(kept.iter().all(|kept| (1..=bytes).contains(kept)), "{kept:?} of {bytes} were not made anew");
+    for (once, often) in ALL.iter().zip(&often) {
+        assert_eq!(names(&party.path(once)), names(&party.path(often)));
+        for name in names(&party.path(once)) {
+            let (once, often) = (format!("{once}/{name}"), format!("{often}/{name}"));
+            assert!(party.read(&once) == party.read(&often), "{once} is another one");
+        }
+    }
+    import(&party, &["e2", "q1", "q2"], "out", &[]).result();
+    is_complete(&party, "out");
+}
+
+#[test]
+fn parity_of_something_else_is_not_gone_on_with() {
+    let party = Party::new();
+    party.take_large("snaps", 3000);
+    party.run(&["manifest", "sign", "--snapdir", "snaps", "--key", "lead.key", "--state-dir", "lead"]).done();
+    let unfinished = |to: &[&str]| assert!(export_until(&party, to, 600_000).is_err());
+    unfinished(&ALL);
+    let others = ["f1", "f2", "f3", "r1", "r2"];
+    unfinished(&others);
+    // Both belong together, and not to this set; and a record whose ids are not those of the bytes.
+    for name in ["parity.new", "pari0000.bin.part"] {
+        party.write(&format!("p1/{name}"), party.read(&format!("r2/{name}")));
+    }
+    let record = party.read("p2/parity.new");
+    party.write("p2/parity.new", [&record[..32], &[7; 64]].concat());
+    assert_eq!(export_until(&party, &ALL, u64::MAX).unwrap(), [0, 0]);
+    import(&party, &["d2", "p1", "p2"], "out", &[]).result();
+    is_complete(&party, "out");
 }
 
 #[test]
