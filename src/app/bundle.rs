@@ -2,6 +2,7 @@
 
 mod export;
 mod import;
+mod in_place;
 mod join;
 mod label;
 mod media;
@@ -14,7 +15,6 @@ mod taking;
 mod tests;
 mod verify;
 
-pub(super) use self::taking::Taking;
 pub use self::{
     export::{Ask, ExportOptions, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts, export},
     import::{ImportOptions, Imported, import},
@@ -25,6 +25,7 @@ pub use self::{
     statements::{Carried, Source, Taken, carry},
     verify::{CheckedMedium, VerifiedMedia, verify},
 };
+pub(super) use self::{in_place::lent, taking::Taking};
 
 use std::path::Path;
 

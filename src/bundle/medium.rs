@@ -86,16 +86,20 @@ impl Medium {
     /// # Errors
     /// When something else stands under the name, or it stands there twice in other letters.
     pub fn file(&self, name: &str) -> Result<Option<File>, Trouble> {
+        self.path(name)?.map(|path| open_regular(&path, name)).transpose()
+    }
+
+    /// Where a file of this name is, whatever it is; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it stands there twice in other letters, or cannot be looked at.
+    pub fn path(&self, name: &str) -> Result<Option<PathBuf>, Trouble> {
         let path = self.directory.join(name);
-        let path = match fs::symlink_metadata(&path) {
-            Ok(_) => path,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => match self.other_letters(name)? {
-                Some(path) => path,
-                None => return Ok(None),
-            },
-            Err(e) => return Err(Trouble(format!("cannot look at {name}: {e}"))),
-        };
-        open_regular(&path, name).map(Some)
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(Some(path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.other_letters(name),
+            Err(e) => Err(Trouble(format!("cannot look at {name}: {e}"))),
+        }
     }
 
     /// A whole small file; `None` where there is none. What is sealed goes before what stands beside it.

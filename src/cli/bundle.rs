@@ -101,7 +101,8 @@ pub(crate) struct ExportArgs {
     afterwards is said by the labels of the volumes that hold it (exit 5); the same command with those goes on, and so does \
     `regenesis fetch` with the same directory.\n\n\
     Examples:\n  regenesis bundle import /media/stick1 /media/stick2 --dir ./relay\n  \
-    regenesis bundle import /media/stick1 --dir ./relay --ticket-file ticket.txt"
+    regenesis bundle import /media/stick1 --dir ./relay --ticket-file ticket.txt\n  \
+    regenesis bundle import /media/stick1 /media/stick2 --dir ./island --in-place"
 )]
 pub(crate) struct ImportArgs {
     /// Directories of the mounted media
@@ -110,6 +111,10 @@ pub(crate) struct ImportArgs {
     /// Where the files go
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// Leave the chunks on the media, which have to hold all of them: `regenesis seed` then serves them from there, as long as the media
+    /// stay mounted where they are
+    #[arg(long)]
+    in_place: bool,
     #[command(flatten)]
     word: WordArgs,
     #[command(flatten)]
@@ -253,6 +258,7 @@ impl ImportArgs {
             trust: self.word.policy()?,
             keys: self.keys.read(session)?,
             state: self.seen.state()?,
+            in_place: self.in_place,
         };
         let imported = bundle::import(options, &session.progress, &session.cancel).await?;
         let result = ImportResult(imported);

@@ -9,6 +9,7 @@ mod contents;
 mod disk;
 mod frontier;
 mod journal;
+mod lent;
 mod look;
 mod private;
 mod reading;
@@ -30,6 +31,8 @@ pub use buffers::Buffers;
 pub use contents::{ArtifactFile, Contents};
 pub use disk::{Disk, FileSystem, OpenDisk, Stamp};
 pub use frontier::{ArtifactReader, Frontier};
+pub use lent::Piece;
+use lent::Pieces;
 pub use look::look;
 pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
@@ -47,6 +50,8 @@ struct Slot {
     final_path: PathBuf,
     /// How the file looked when it was last known to be whole; set once it has its final name.
     sealed: Mutex<Option<Stamp>>,
+    /// Where its bytes lie, where that is in files of others.
+    lent: Option<Arc<Pieces>>,
 }
 
 impl Slot {
@@ -166,7 +171,7 @@ impl Store {
                 }
                 disks.create(&part, size).or_failed(|| format!("cannot create {}", part.display()))?
             };
-            slots.push(Slot { disk, final_path, sealed: Mutex::new(None) });
+            slots.push(Slot { disk, final_path, sealed: Mutex::new(None), lent: None });
         }
         // What the journal vouches for is looked at when it is first read.
         let store = Store::new(contents, slots, have.clone());
@@ -197,9 +202,7 @@ impl Store {
     /// # Errors
     /// [`crate::base::Kind::Verify`] when a file is missing or has another length than the one that was signed.
     pub fn open_complete(directory: &Path, contents: Contents) -> Result<Store> {
-        let store = Self::open_sealed(directory, contents)?;
-        *store.doubted() = ChunkSet::full(store.contents.chunk_count());
-        Ok(store)
+        Self::open_lent(directory, contents, Vec::new())
     }
 
     /// Checks every chunk of complete files that is in doubt, while others may be read.
@@ -237,10 +240,17 @@ impl Store {
     }
 
     /// Opens complete files, none of which may change from now on.
-    fn open_sealed(directory: &Path, contents: Contents) -> Result<Store> {
+    fn open_sealed(directory: &Path, contents: Contents, lent: Vec<Option<Vec<Piece>>>) -> Result<Store> {
         let mut slots = Vec::with_capacity(contents.files().len());
-        for file in contents.files() {
+        let lent = lent.into_iter().chain(std::iter::repeat(None));
+        for (file, pieces) in contents.files().iter().zip(lent) {
             let final_path = directory.join(&file.name);
+            if let Some(pieces) = pieces {
+                let pieces = Arc::new(Pieces::look(pieces)?);
+                let disk = Box::new(pieces.clone());
+                slots.push(Slot { disk, final_path, sealed: Mutex::new(None), lent: Some(pieces) });
+                continue;
+            }
             let disk = match FileSystem.open(&final_path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     return Err(Error::verify(format!(
@@ -251,7 +261,7 @@ impl Store {
                 }
                 opened => opened.or_failed(|| format!("cannot open {}", final_path.display()))?,
             };
-            slots.push(Slot { disk, final_path, sealed: Mutex::new(None) });
+            slots.push(Slot { disk, final_path, sealed: Mutex::new(None), lent: None });
         }
         let nothing = ChunkSet::empty(contents.chunk_count());
         let store = Store::new(contents, slots, nothing);
@@ -298,6 +308,7 @@ impl Store {
         // After the reading: what was written to the file before it shows now.
         self.notice_change(slot, artifact)?;
         let read = read.or_failed(|| format!("cannot read {}", slot.final_path.display()));
+        let read = read.map_err(|e| if slot.lent.is_some() { e.hint(Next::MediumBack) } else { e });
         let checked = read.and_then(|()| self.check(slot, artifact, index, chunk, data));
         checked.map_err(|e| {
             self.damaged.store(true, Ordering::Relaxed);
@@ -358,14 +369,18 @@ impl Store {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// Checks a chunk that is in doubt, once.
+    /// Checks a chunk that is in doubt, once; one in a file of others whenever it is read.
     fn check(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, data: &[u8]) -> Result<()> {
-        if !self.is_doubted(chunk) {
+        if slot.lent.is_none() && !self.is_doubted(chunk) {
             return Ok(());
         }
         let layout = &self.contents.files()[artifact].layout;
         if chunk_id(layout, index, data) != *self.contents.chunk_id(artifact, index) {
-            return Err(edited_file(slot, format!("chunk {} differs", index.get())));
+            let detail = format!("chunk {} differs", index.get());
+            return Err(match &slot.lent {
+                Some(pieces) => pieces.is_not_signed(layout.offset(index), &detail),
+                None => edited_file(slot, detail),
+            });
         }
         self.doubted().remove(chunk);
         Ok(())

@@ -40,7 +40,7 @@ impl Store {
                 opened => opened.or_failed(|| format!("cannot open {}", path.display()))?,
             };
             let found = disk.stamp().ok().map(|stamp| stamp.size_bytes);
-            let slot = Slot { disk, final_path: path.clone(), sealed: Mutex::new(None) };
+            let slot = Slot { disk, final_path: path.clone(), sealed: Mutex::new(None), lent: None };
             let expected = file.layout.size_bytes();
             match found {
                 Some(found) if is_final && found != expected => {

@@ -136,12 +136,17 @@ impl Media {
     pub(super) fn parity_sets(&mut self, contents: &Contents, progress: &Progress) -> Vec<ParitySet> {
         let (sets, problems) = ParitySet::find(&used(&self.seen), contents);
         for (directory, problem) in problems {
-            progress.warning(format!("{}: {problem}", directory.display()));
-            if let Some(seen) = self.seen.iter_mut().find(|seen| seen.report.directory == directory) {
-                seen.report.troubles.push(problem);
-            }
+            self.trouble(&directory, problem, progress);
         }
         sets
+    }
+
+    /// Says what is wrong with a medium, and keeps it in its report.
+    pub(super) fn trouble(&mut self, directory: &Path, problem: String, progress: &Progress) {
+        progress.warning(format!("{}: {problem}", directory.display()));
+        if let Some(seen) = self.seen.iter_mut().find(|seen| seen.report.directory == directory) {
+            seen.report.troubles.push(problem);
+        }
     }
 
     /// Which volumes complete what is there. What was read now and gave nothing is no help.
@@ -153,7 +158,7 @@ impl Media {
 }
 
 /// The volumes that are used, and where each is.
-fn used(seen: &[Seen]) -> Vec<(&Path, &Volume)> {
+pub(super) fn used(seen: &[Seen]) -> Vec<(&Path, &Volume)> {
     let used = seen.iter().filter(|seen| seen.report.refused.is_none());
     used.filter_map(|seen| Some((seen.report.directory.as_path(), seen.volume.as_ref()?))).collect()
 }

@@ -80,10 +80,7 @@ impl Media {
                 (bad, false) => format!("{} of its parity damaged", text::count(bad.into(), "shard")),
             };
             spoilt.push(volume);
-            progress.warning(format!("{}: {problem}", found.directory.display()));
-            if let Some(seen) = self.seen.iter_mut().find(|seen| seen.report.directory == found.directory) {
-                seen.report.troubles.push(problem);
-            }
+            self.trouble(&found.directory, problem, progress);
         }
         spoilt.into_iter().for_each(|volume| set.is_bad(volume, &outcome.incomplete));
         if set.need(&taking.have) == Need::Restoring {

@@ -183,16 +183,8 @@ fn check(
     let index = &volume.index;
     let chain_id = manifest.manifest().network.new_chain_id.clone();
     checked.label = Some(label(&chain_id, &index.set, index.number));
-    let good = ChunkSet::empty(contents.chunk_count());
-    let mut checking = Checking {
-        contents: &contents,
-        good,
-        bad: Vec::new(),
-        bytes: 0,
-        total: index.size_bytes(),
-        progress,
-        spare: Vec::new(),
-    };
+    let nothing = ChunkSet::empty(contents.chunk_count());
+    let mut checking = Checking::new(&contents, &nothing, index.size_bytes(), progress);
     let troubles = volume.read_chunks(&contents, &mut checking, cancel)?;
     checked.troubles.extend(troubles.into_iter().map(|trouble| trouble.0));
     checked.good_chunks = checking.good.count();
@@ -206,10 +198,7 @@ fn check(
             Vec::new()
         }
     };
-    if !checking.bad.is_empty() {
-        let words = text::first_few(ranges(checking.bad.iter().copied()).into_iter().map(words_of_range), 6);
-        checked.troubles.push(format!("not what was signed: chunk {words}"));
-    }
+    checked.troubles.extend(checking.trouble());
     let good = checking.good;
     Ok(Ok((Found { chain_id, volume, good, bad_stripes }, contents)))
 }
@@ -259,19 +248,35 @@ fn manifest_of(bytes: &[u8], trust: Option<&TrustPolicy>) -> Result<(VerifiedMan
     Ok((verified, words))
 }
 
-struct Checking<'a> {
+/// Proves the chunks of one medium.
+pub(super) struct Checking<'a> {
     contents: &'a Contents,
-    good: ChunkSet,
-    bad: Vec<u32>,
+    /// Chunks that need not be read.
+    known: &'a ChunkSet,
+    pub(super) good: ChunkSet,
+    pub(super) bad: Vec<u32>,
     bytes: u64,
     total: u64,
     progress: &'a Progress,
     spare: Vec<u8>,
 }
 
+impl<'a> Checking<'a> {
+    pub(super) fn new(contents: &'a Contents, known: &'a ChunkSet, total: u64, progress: &'a Progress) -> Self {
+        let good = ChunkSet::empty(contents.chunk_count());
+        Checking { contents, known, good, bad: Vec::new(), bytes: 0, total, progress, spare: Vec::new() }
+    }
+
+    /// What is wrong with the chunks, in words.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let words = || text::first_few(ranges(self.bad.iter().copied()).into_iter().map(words_of_range), 6);
+        (!self.bad.is_empty()).then(|| format!("not what was signed: chunk {}", words()))
+    }
+}
+
 impl ReadChunks for Checking<'_> {
-    fn is_wanted(&mut self, _chunk: u32) -> bool {
-        true
+    fn is_wanted(&mut self, chunk: u32) -> bool {
+        !self.known.contains(chunk)
     }
 
     fn buffer(&mut self, _len: usize) -> Vec<u8> {

@@ -216,6 +216,10 @@ impl ImportResult {
             unknown: imported.unknown_chunks,
         };
         let words = format!("{lacks} are lacking: {needed}");
+        if imported.in_place && imported.made_good_chunks > 0 {
+            let words = format!("{lacks} are lacking on the media, which only an import with a copy makes from parity");
+            return Some(Error::new(Kind::GaveUp, words).hint(Next::ImportWithCopy));
+        }
         Some(Error::new(Kind::GaveUp, words).hint(Next::ImportMore))
     }
 }
@@ -244,11 +248,21 @@ impl fmt::Display for ImportResult {
             let at = medium.directory.display();
             match &medium.refused {
                 Some(refused) => writeln!(f, "  {label} at {at}: not used: {refused}")?,
-                None => writeln!(f, "  {label} at {at}: {} taken", text::bytes(medium.taken_bytes))?,
+                None => {
+                    let verb = if imported.in_place { "used" } else { "taken" };
+                    writeln!(f, "  {label} at {at}: {} {verb}", text::bytes(medium.taken_bytes))?;
+                }
             }
             for trouble in &medium.troubles {
                 writeln!(f, "    {trouble}")?;
             }
+        }
+        if imported.in_place && imported.complete {
+            let at = imported.directory.display();
+            writeln!(
+                f,
+                "  the chunks stay on the media: as long as these are mounted, regenesis seed --dir {at} serves them"
+            )?;
         }
         if imported.restored_chunks > 0 {
             let made = text::count(imported.restored_chunks.into(), "chunk");

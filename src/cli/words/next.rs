@@ -200,6 +200,8 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::ImportOther => "run the same `regenesis bundle import` with another volume beside: each of them has it".into(),
         Next::ExportAgain => "export again onto another medium; import takes what is good on this one all the same".into(),
         Next::ImportAllTheSame => "import them as they are: together they hold everything, or parity makes it. Export the damaged ones again where they are to be carried further".into(),
+        Next::MediumBack => "mount the medium again where it was, and run the same command again. Where one is worn or was changed, run the same `regenesis bundle import` anew: it looks for its chunks on the others, and without --in-place it makes them from parity, too".into(),
+        Next::ImportWithCopy => "import without --in-place: a copy is made, what is encrypted is opened, and parity makes what is lacking".into(),
         Next::ImportMore => "run the same `regenesis bundle import` with those volumes: what is here is kept. Or `regenesis fetch` into the same directory gets the rest from a swarm".into(),
         Next::ListWhatIsMissing => "whoever lacks something writes it anew: `regenesis bundle missing --dir DIR -o FILE`, or without -o as lines to type".into(),
         Next::CompareLine => "compare that line with the other side's, letter by letter, and give the lines again".into(),

@@ -436,6 +436,10 @@ pub enum Next {
     ExportAgain,
     /// Import these media as they are: parity makes up for what is wrong.
     ImportAllTheSame,
+    /// Put the medium back from which chunks are served.
+    MediumBack,
+    /// Import with a copy, which reads what cannot be served in place.
+    ImportWithCopy,
     /// Import the volumes that are still needed.
     ImportMore,
     /// Make the list of what is missing anew where it is missing.

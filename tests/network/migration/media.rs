@@ -2,7 +2,7 @@
 
 use nix::sys::signal::Signal;
 
-use crate::common::{Party, Process, change, names};
+use crate::common::{LOOPBACK, Party, Process, change, names};
 
 /// A lead that serves a dozen chunks, and has three volumes of them in `m1`, `m2`, `m3`.
 fn lead() -> (Party, Process, String, Vec<String>) {
@@ -84,4 +84,47 @@ fn media_are_read_only_once_the_machine_is_right() {
     let run = party.swarm(&[&given[..], &[media[0].as_str()]].concat()).finish();
     run.failed(2, &["--app.pg-db-name is no flag of v0.10"]);
     assert!(!run.stderr.contains("reading kwil-testnet"), "{}", run.stderr);
+}
+
+#[test]
+fn an_island_is_served_from_the_media_themselves() {
+    let (_lead, publish, _, media) = lead();
+    publish.stop(Signal::SIGTERM).done();
+    let island = Party::new();
+    let from: Vec<&str> = media.iter().map(String::as_str).collect();
+    let given = ["--dir", "served", "--state-dir", "state", "--in-place", "--output", "json"];
+    let result = island.run(&[&["bundle", "import"], &from[..], &given].concat()).result();
+    assert_eq!((&result["complete"], &result["in_place"]), (&true.into(), &true.into()), "{result}");
+    let seed = || island.spawn(&[&["seed", "--dir", "served", "--progress", "json"], &LOOPBACK[..]].concat());
+    let checked = |seed: &Process| {
+        seed.wait_for("all files were checked", |_, stderr| {
+            stderr.lines().any(|line| line.contains("\"check\"") && line.contains("finished")).then_some(())
+        });
+    };
+    let serving = seed();
+    checked(&serving);
+    let reader = Party::new();
+    reader.fetch(&serving.ticket(), "files").finish().done();
+    assert!(!island.path("served/snapshot.sql.gz").exists(), "nothing is copied");
+    // A medium is taken away: its chunks are not served, which is said here, and nobody is given anything false.
+    let away = format!("{}.away", media[1]);
+    std::fs::rename(&media[1], &away).unwrap();
+    let late = Party::new();
+    let run = late.fetch(&serving.ticket(), "files").finish();
+    assert_eq!(run.code, 5, "{run:?}");
+    assert!(!run.stderr.contains("banned") && !late.path("files/snapshot.sql.gz").exists(), "{run:?}");
+    serving.wait_for("the medium's path", |_, stderr| {
+        stderr.lines().any(|line| line.contains("cannot read") && line.contains(&media[1])).then_some(())
+    });
+    let run = serving.stop(Signal::SIGTERM).done();
+    assert!(
+        run.stderr.contains("the rest is still served") && run.stderr.contains("mount the medium again"),
+        "{run:?}"
+    );
+    seed().finish().failed(1, &["cannot read", &media[1], "mount the medium again where it was"]);
+    std::fs::rename(&away, &media[1]).unwrap();
+    let serving = seed();
+    late.fetch(&serving.ticket(), "files").finish().done();
+    assert!(late.read("files/snapshot.sql.gz") == reader.read("files/snapshot.sql.gz"));
+    serving.stop(Signal::SIGTERM).done();
 }

@@ -1,6 +1,7 @@
 //! Removable media: what is written there is what comes back, and what is wrong with a medium costs that medium only.
 
 mod hostile;
+mod in_place;
 mod parity;
 mod round;
 mod sealed;
