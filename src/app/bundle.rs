@@ -8,6 +8,7 @@ mod label;
 mod media;
 mod missing;
 mod needed;
+mod noted;
 mod restore;
 mod statements;
 mod taking;
@@ -25,7 +26,11 @@ pub use self::{
     statements::{Carried, Source, Taken, carry},
     verify::{CheckedMedium, VerifiedMedia, verify},
 };
-pub(super) use self::{in_place::lent, taking::Taking};
+pub(super) use self::{
+    in_place::{lent, lent_chunks},
+    noted::{is_noted, on_media},
+    taking::Taking,
+};
 
 use std::path::Path;
 

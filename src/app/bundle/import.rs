@@ -163,6 +163,7 @@ impl Imported {
         let manifest = &media.signed.manifest;
         let complete = have.is_full();
         let needed = media.still_needed(have);
+        media.note(&directory);
         let artifact = |name| {
             let path = directory.join(node::artifact_name(name, manifest.manifest().network.family, false));
             Some(path).filter(|path| complete && path.exists())

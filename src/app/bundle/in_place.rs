@@ -17,7 +17,10 @@ use crate::{
         fetch::{Checking, interrupted},
         status::Board,
     },
-    base::{Context, Error, Kind, Next, Progress, Result, files::read_bounded, task::CancellationToken},
+    base::{
+        Context, Error, Kind, Next, Progress, Result, durable::PRIVATE_DIRECTORY_NAME, files::read_bounded,
+        task::CancellationToken,
+    },
     bundle::{Volume, data_name},
     manifest::ChunkSet,
     store::{Contents, Frontier, Piece, PrivateDirectory, Store},
@@ -51,12 +54,8 @@ struct RecordedPiece(String, u64, u64);
 ///
 /// # Errors
 /// When what is kept of that cannot be read.
-pub(in crate::app) fn lent(
-    directory: &Path,
-    private: &PrivateDirectory,
-    contents: &Contents,
-) -> Result<Vec<Option<Vec<Piece>>>> {
-    let path = private.file(RECORD_NAME);
+pub(in crate::app) fn lent(directory: &Path, contents: &Contents) -> Result<Vec<Option<Vec<Piece>>>> {
+    let path = directory.join(PRIVATE_DIRECTORY_NAME).join(RECORD_NAME);
     if !path.exists() {
         return Ok(Vec::new());
     }
@@ -76,6 +75,27 @@ pub(in crate::app) fn lent(
         }
     }
     Ok(lent)
+}
+
+/// The chunks among those that a directory has on media whose files are there now, as names and sizes tell.
+pub(in crate::app) fn lent_chunks(directory: &Path, contents: &Contents) -> ChunkSet {
+    let mut there = ChunkSet::empty(contents.chunk_count());
+    let lent = lent(directory, contents).unwrap_or_default();
+    for (artifact, pieces) in lent.into_iter().enumerate().filter_map(|(artifact, pieces)| Some((artifact, pieces?))) {
+        let mut chunks = contents.chunks_of(artifact);
+        for piece in pieces {
+            let is_there = std::fs::metadata(&piece.path).is_ok_and(|data| data.len() >= piece.at + piece.bytes);
+            let mut left = piece.bytes;
+            while left > 0 {
+                let Some(chunk) = chunks.next() else { break };
+                left = left.saturating_sub(contents.chunk_len(chunk) as u64);
+                if is_there {
+                    there.insert(chunk);
+                }
+            }
+        }
+    }
+    there
 }
 
 /// Keeps where the chunks of the media lie, once all of them were checked as those of a fetch are; gives those that are there.

@@ -107,6 +107,7 @@ impl JoinMedia {
         drop(taking);
         // The writer's own error is the cause.
         writer.stop().and(read.map(drop))?;
+        media.note(directory);
         if have.is_full() || !alone {
             return Ok(());
         }

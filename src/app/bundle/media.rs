@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{
     lead_itself,
     needed::{ParitySet, StillNeeded},
+    noted,
 };
 use crate::{
     app::{
@@ -147,6 +148,13 @@ impl Media {
         if let Some(seen) = self.seen.iter_mut().find(|seen| seen.report.directory == directory) {
             seen.report.troubles.push(problem);
         }
+    }
+
+    /// Notes in the directory that is filled which other volumes there are.
+    pub(super) fn note(&self, directory: &Path) {
+        let manifest = &self.signed.manifest;
+        let indexes = used(&self.seen).into_iter().map(|(_, volume)| &volume.index);
+        noted::named(directory, manifest.id(), &manifest.manifest().network.new_chain_id, indexes);
     }
 
     /// Which volumes complete what is there. What was read now and gave nothing is no help.

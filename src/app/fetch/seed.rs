@@ -72,7 +72,7 @@ pub async fn seed(
     let signed_root = manifest.manifest().artifact(ArtifactName::Snapshot).root;
     let is_known = known.is_some_and(|known| known.description.root == signed_root);
     // Chunks that were imported in place are on their media.
-    let lent = bundle::lent(directory, &private, &contents)?;
+    let lent = bundle::lent(directory, &contents)?;
     let store = Arc::new(Store::open_lent(directory, contents, lent)?);
     let place = manifest.manifest().artifacts.iter().position(|a| a.name == ArtifactName::Genesis).unwrap_or_default();
     // It is small, and everything else hangs on it: an edited one is said before anyone is served.

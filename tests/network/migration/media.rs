@@ -116,6 +116,9 @@ fn an_island_is_served_from_the_media_themselves() {
     serving.wait_for("the medium's path", |_, stderr| {
         stderr.lines().any(|line| line.contains("cannot read") && line.contains(&media[1])).then_some(())
     });
+    let status = island.run(&["status", "--dir", "served", "--output", "json"]).result();
+    let coming = status["on_media"]["coming"].as_array().unwrap();
+    assert!(status["running"] == true && coming.len() == 1, "{status}");
     let run = serving.stop(Signal::SIGTERM).done();
     assert!(
         run.stderr.contains("the rest is still served") && run.stderr.contains("mount the medium again"),

@@ -26,6 +26,15 @@ fn nothing_is_copied_and_all_of_it_is_checked() {
     );
     assert!(!carrier.path("out/snapshot.sql.gz").exists() && !carrier.path("out/snapshot.sql.gz.part").exists());
     assert!(["m1", "m2", "m3"].iter().all(|name| medium(&result, name)["taken_chunks"].as_u64() > Some(1)), "{result}");
+    // As long as the media are there the directory lacks nothing.
+    let status = || carrier.party.run(&["status", "--dir", "out", "--output", "json"]).result();
+    let shown = status();
+    assert_eq!((&shown["node"]["complete"], &shown["on_media"]["coming_chunks"]), (&true.into(), &0.into()), "{shown}");
+    fs::rename(carrier.path("m2"), carrier.path("away")).unwrap();
+    let shown = status();
+    assert_eq!(shown["on_media"]["coming"], serde_json::json!([carrier.labels[1]]), "{shown}");
+    assert_eq!(shown["on_media"]["coming_chunks"], medium(&result, "m2")["taken_chunks"], "{shown}");
+    fs::rename(carrier.path("away"), carrier.path("m2")).unwrap();
     // A fetch or an import may still fill it.
     import(&carrier.party, &["m3", "m1", "m2"], "out", &[]).result();
     carrier.is_complete("out");
