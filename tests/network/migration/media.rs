@@ -1,5 +1,6 @@
 //! A validator that joins from media: with no wire at all, and with a swarm that has what they lack.
 
+use age::secrecy::ExposeSecret;
 use nix::sys::signal::Signal;
 
 use crate::common::{LOOPBACK, Party, Process, change, names};
@@ -84,6 +85,37 @@ fn media_are_read_only_once_the_machine_is_right() {
     let run = party.swarm(&[&given[..], &[media[0].as_str()]].concat()).finish();
     run.failed(2, &["--app.pg-db-name is no flag of v0.10"]);
     assert!(!run.stderr.contains("reading kwil-testnet"), "{}", run.stderr);
+}
+
+#[test]
+fn a_validator_joins_from_media_that_only_some_can_read() {
+    let lead = Party::new();
+    lead.take_large("snaps", 1000);
+    lead.run(&["manifest", "sign", "--snapdir", "snaps", "--key", "lead.key", "--attestations", "none"]).done();
+    let shown = lead.run(&["manifest", "show", "snaps", "--output", "json"]).result();
+    let lead_key = shown["lead"].as_str().unwrap();
+    let identity = age::x25519::Identity::generate();
+    lead.write("passphrase", "four words that nobody guesses\n");
+    let export = ["bundle", "export", "--dir", "snaps", "--to"];
+    lead.run(&[&export[..], &["keyed", "--encrypt-to", &identity.to_public().to_string()]].concat()).done();
+    lead.run(&[&export[..], &["said", "--passphrase-file", "passphrase"]].concat()).done();
+    for (medium, key) in [("keyed", ["--age-identity", "mine"]), ("said", ["--passphrase-file", "words"])] {
+        let party = Party::new();
+        let medium = lead.path(medium).to_str().unwrap().to_owned();
+        let join = |flags: &[&str]| {
+            let given = ["join", "--root-dir", "root", "--trust", lead_key, "--new-key", "--linger", "none", "--media"];
+            party.swarm(&[&given[..], &[&medium], flags].concat()).finish()
+        };
+        // Without what opens it nothing is known of it, and nothing is made.
+        join(&[]).failed(3, &["it is encrypted", "--age-identity FILE", "--passphrase-file FILE"]);
+        assert!(!party.path("root").exists());
+        party.write("mine", identity.to_string().expose_secret());
+        party.write("words", lead.read("passphrase"));
+        let run = join(&key).done();
+        assert!(run.stdout.contains("root ready"), "{run:?}");
+        assert_eq!(party.read("root/genesis.json"), lead.read("snaps/genesis.json"));
+        assert!(party.read("root/genesis-state.sql.gz") == lead.read("snaps/snapshot.sql.gz"), "{key:?}");
+    }
 }
 
 #[test]

@@ -5,16 +5,10 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use regenesis::{
-    app::{
-        bundle::{self, ExportOptions},
-        state::StateDirectory,
-    },
-    base::{Error, Kind, Progress, progress::Item, task::CancellationToken},
-};
+use regenesis::base::{Error, Kind, progress::Item, task::CancellationToken};
 use serde_json::Value;
 
-use super::{failed, import, medium};
+use super::{export_here_until, failed, import, medium};
 use crate::common::{Party, names};
 
 const ALL: [&str; 5] = ["d1", "d2", "d3", "p1", "p2"];
@@ -199,24 +193,15 @@ fn hostile_parity_is_refused_by_name_and_costs_nothing_that_was_good() {
 
 /// Exports in this process, until so many bytes of parity are done; gives what each volume of parity kept of an earlier run, if it ended.
 fn export_until(party: &Party, to: &[&str], stop: u64) -> Result<Vec<u64>, Error> {
-    let options = ExportOptions {
-        directory: party.path("snaps"),
-        to: to.iter().map(|name| party.path(name)).collect(),
-        volume_bytes: None,
-        parity: 2,
-        missing: None,
-        seal: None,
-        with_secret: false,
-        state: StateDirectory::new(Some(&party.path("lead"))).unwrap(),
-    };
+    let to: Vec<_> = to.iter().map(|name| party.path(name)).collect();
     let cancel = CancellationToken::new();
     let stopping = cancel.clone();
-    let progress = Progress::new(move |item| {
-        if matches!(item, Item::Bytes { task: "parity", done, .. } if done >= stop) {
+    let look = move |item: &Item| {
+        if matches!(item, Item::Bytes { task: "parity", done, .. } if *done >= stop) {
             stopping.cancel();
         }
-    });
-    let exported = bundle::export(&options, &|_| Vec::new(), None, &progress, &cancel)?;
+    };
+    let exported = export_here_until(party, &to, 2, None, look, &cancel)?;
     Ok(exported.volumes.iter().filter(|volume| volume.parity).map(|volume| volume.kept_bytes).collect())
 }
 
