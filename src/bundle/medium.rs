@@ -12,7 +12,7 @@ use std::{
 
 use nix::fcntl::OFlag;
 
-use super::seal::{self, DataKey, SEALED_NAME, Unseal};
+use super::seal::{DataKey, SEALED_NAME, Unseal};
 use crate::base::{limits, text};
 
 /// Names of a directory that are looked through for one in other letters.
@@ -67,8 +67,8 @@ impl Medium {
     pub fn open_with(directory: &Path, keys: &Unseal) -> Result<Self, Trouble> {
         let medium = Medium::open(directory)?;
         let Some(sealed) = medium.read(SEALED_NAME, limits::BUNDLE_SEALED_SIZE_BYTES_MAX)? else { return Ok(medium) };
-        let (key, files) = seal::unseal(&sealed, keys).map_err(|e| Trouble(e.to_string()))?;
-        Ok(Medium { sealed: Arc::new(files), key: Some(key), ..medium })
+        let (key, files) = keys.open(&sealed).map_err(|e| Trouble(e.to_string()))?;
+        Ok(Medium { sealed: files, key: Some(key), ..medium })
     }
 
     /// The key of its chunks, where it is encrypted.
