@@ -71,18 +71,20 @@ impl Media {
         // Also after a signal: what was made is counted.
         taking.settle()?;
         let outcome = outcome?;
-        let mut spoilt = Vec::new();
+        let (mut spoilt, mut problems) = (Vec::new(), Vec::new());
         for (volume, found) in set.volumes.iter().enumerate() {
             let Some(found) = found else { continue };
-            let problem = match (outcome.bad_shards[volume], outcome.false_volumes.contains(&volume)) {
-                (_, true) => "its parity is not that of these chunks".to_owned(),
-                (0, false) => continue,
-                (bad, false) => format!("{} of its parity damaged", text::count(bad.into(), "shard")),
+            let (bad, is_false) = (&outcome.bad_shards[volume], outcome.false_volumes.contains(&volume));
+            let problem = match bad.len() {
+                _ if is_false => "its parity is not that of these chunks".to_owned(),
+                0 => continue,
+                bad => format!("{} of its parity damaged", text::count(bad as u64, "shard")),
             };
-            spoilt.push(volume);
-            self.trouble(&found.directory, problem, progress);
+            spoilt.push((volume, if is_false { &outcome.incomplete } else { bad }));
+            problems.push((found.directory.clone(), problem));
         }
-        spoilt.into_iter().for_each(|volume| set.is_bad(volume, &outcome.incomplete));
+        spoilt.into_iter().for_each(|(volume, stripes)| set.is_bad(volume, stripes));
+        problems.into_iter().for_each(|(directory, problem)| self.trouble(&directory, problem, progress));
         if set.need(&taking.have) == Need::Restoring {
             // It was tried, and which of several volumes lies cannot be told.
             (0..set.volumes.len()).for_each(|volume| set.is_bad(volume, &outcome.incomplete));

@@ -136,6 +136,15 @@ fn bad_blocks_on_all_media_are_made_up_for_and_said() {
     assert!(parity.contains("shard of parity 2"), "{parity}");
     assert_eq!((&verified["lacking_chunks"], &verified["made_good_chunks"]), (&3.into(), &3.into()), "{verified}");
     assert!(bad.stderr.contains("import them as they are"), "{bad:?}");
+    // Whatever was worn, an import says of the same media what the look at them said.
+    for from in [&["d1", "p1"][..], &["d2", "d3", "p1"], &["d1", "d2", "p2"]] {
+        let look = party.run(&[&["bundle", "verify"], from, &["--output", "json"]].concat());
+        let (look, into) = (serde_json::from_str::<Value>(&look.stdout).unwrap(), from.concat());
+        let taken: Value = serde_json::from_str(&import(&party, from, &into, &[]).stdout).unwrap();
+        for what in ["needed", "needed_any", "needed_anew"] {
+            assert_eq!(look["result"][what], taken["result"][what], "{from:?}: {what} of {look} and {taken}");
+        }
+    }
     // Without parity at hand: any one that has it makes the bad chunk of each stripe good.
     let data = party.run(&["bundle", "verify", "d1", "d2", "d3"]);
     assert!(data.code == 3 && data.stdout.contains("still needed are the volumes"), "{data:?}");
