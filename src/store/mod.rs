@@ -55,6 +55,12 @@ struct Slot {
 }
 
 impl Slot {
+    /// An artifact that would be there, and lies in pieces of other files.
+    fn lent(final_path: PathBuf, pieces: Vec<Piece>) -> Result<Self> {
+        let pieces = Arc::new(Pieces::look(pieces)?);
+        Ok(Slot { disk: Box::new(pieces.clone()), final_path, sealed: Mutex::new(None), lent: Some(pieces) })
+    }
+
     fn sealed(&self) -> MutexGuard<'_, Option<Stamp>> {
         self.sealed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -246,9 +252,7 @@ impl Store {
         for (file, pieces) in contents.files().iter().zip(lent) {
             let final_path = directory.join(&file.name);
             if let Some(pieces) = pieces {
-                let pieces = Arc::new(Pieces::look(pieces)?);
-                let disk = Box::new(pieces.clone());
-                slots.push(Slot { disk, final_path, sealed: Mutex::new(None), lent: Some(pieces) });
+                slots.push(Slot::lent(final_path, pieces)?);
                 continue;
             }
             let disk = match FileSystem.open(&final_path) {
@@ -317,7 +321,7 @@ impl Store {
     }
 
     /// Fills `into` with bytes of a chunk from `at` on. The chunk is made sure of when its first bytes are read, as
-    /// [`Store::read_into`] does it; `scratch` is used for that.
+    /// [`Store::read_into`] does it, and one in a file of others each time; `scratch` is used for that.
     ///
     /// # Errors
     /// As [`Store::read_into`].
@@ -330,12 +334,12 @@ impl Store {
     ) -> std::result::Result<(), ReadError> {
         let len = self.contents.chunk_len(chunk);
         let beyond = || ReadError::Chunk(Error::failed(format!("chunk {chunk} has {len} bytes")));
-        if at == 0 {
+        let located = self.contents.locate(chunk).and_then(|(a, index)| Some((a, index, self.slots.get(a)?)));
+        if at == 0 || located.is_some_and(|(_, _, slot)| slot.lent.is_some()) {
             self.read_into(chunk, scratch)?;
-            into.copy_from_slice(scratch.get(..into.len()).ok_or_else(beyond)?);
+            into.copy_from_slice(scratch.get(at..at + into.len()).ok_or_else(beyond)?);
             return Ok(());
         }
-        let located = self.contents.locate(chunk).and_then(|(a, index)| Some((a, index, self.slots.get(a)?)));
         let Some((artifact, index, slot)) = located.filter(|_| at + into.len() <= len) else { return Err(beyond()) };
         let offset = self.contents.files()[artifact].layout.offset(index) + at as u64;
         let read = slot.disk.read_at(into, offset);

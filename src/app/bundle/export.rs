@@ -17,7 +17,7 @@ use rand::TryRngCore;
 pub use self::facts::{Ask, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts};
 use self::{carried::carried, parity::ParityPlan};
 use super::{
-    lead_itself,
+    in_place, lead_itself,
     missing::read_missing,
     noted::{self, Known},
     words_of,
@@ -87,7 +87,8 @@ pub fn export(
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
     let manifest = options.state.verify(&bytes, &lead_itself(&signed), clock::unix_seconds())?;
     let contents = node::contents(&manifest, node::is_root(&options.directory));
-    let (store, maybe) = Store::open_reading(&options.directory, contents)?;
+    let lent = in_place::lent(&options.directory, &contents)?;
+    let (store, maybe) = Store::open_reading(&options.directory, contents, lent)?;
     let mut present = present(&store, maybe, progress, cancel)?;
     let absent_chunks = present.len() - present.count();
     if let Some((name, bytes)) = &options.missing {

@@ -35,6 +35,22 @@ fn nothing_is_copied_and_all_of_it_is_checked() {
     assert_eq!(shown["on_media"]["coming"], serde_json::json!([carrier.labels[1]]), "{shown}");
     assert_eq!(shown["on_media"]["coming_chunks"], medium(&result, "m2")["taken_chunks"], "{shown}");
     fs::rename(carrier.path("away"), carrier.path("m2")).unwrap();
+    // It may be written onto other media, also with parity, as a directory that has the files.
+    let relay = |to: &[&str], more: &[&str]| {
+        let args = ["bundle", "export", "--dir", "out", "--state-dir", "relay", "--output", "json"];
+        carrier.party.run(&[&args[..], more, &["--to"], to].concat())
+    };
+    let exported = relay(&["r1", "r2", "p1"], &["--parity", "1"]).result();
+    assert_eq!(exported["absent_chunks"], 0, "{exported}");
+    import(&carrier.party, &["r2", "p1"], "relayed", &[]).result();
+    carrier.is_complete("relayed");
+    fs::rename(carrier.path("m2"), carrier.path("away")).unwrap();
+    let run = relay(&["r3"], &[]);
+    assert!(
+        run.code == 1 && run.stdout.contains("m2/data") && run.stderr.contains("mount the medium again"),
+        "{run:?}"
+    );
+    fs::rename(carrier.path("away"), carrier.path("m2")).unwrap();
     // A fetch or an import may still fill it.
     import(&carrier.party, &["m3", "m1", "m2"], "out", &[]).result();
     carrier.is_complete("out");
