@@ -34,9 +34,10 @@ pub type KeyMark = [u8; 8];
 const KEY_CONTEXT: &str = "regenesis 2026 media v1, key of the chunks of a set";
 const MARK_CONTEXT: &str = "regenesis 2026 media v1, mark of a key";
 
-/// What scrypt takes for a passphrase, as a power of two: 32 MiB of memory and a tenth of a second. Each step more doubles both, and 64 MiB are
-/// what all of this program may have, however large the media; so a passphrase is guarded by its length more than by this.
-const PASSPHRASE_WORK: u8 = 15;
+/// What scrypt takes for a passphrase, as a power of two: 16 MiB of memory, and 50 ms. Each step more doubles both. 64 MiB are what all of this
+/// program may have, however large the media: an import takes 40, and the allocator gives what scrypt had back to the system only a second
+/// later. So a passphrase is guarded by its length more than by this.
+const PASSPHRASE_WORK: u8 = 14;
 /// Bytes that scrypt takes for each of its steps, as age calls it.
 const PASSPHRASE_STEP_BYTES: u64 = 1 << 10;
 
