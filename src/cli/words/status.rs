@@ -209,7 +209,8 @@ impl Page {
         }
         if let Some(written) = media.written_unix_seconds {
             let (volumes, bytes) = (count(media.written_volumes.into(), "volume"), size(media.written_bytes));
-            let (when, labels) = (text::time(written), labels(&media.written));
+            let newest: Vec<String> = media.written.iter().rev().cloned().collect();
+            let (when, labels) = (text::time(written), labels(&newest));
             self.row("on media", &format!("{volumes} from here with {bytes}, the last of {when}: {labels}"));
         }
     }

@@ -78,9 +78,14 @@ impl Stick {
 
     fn mount(&self, flags: &[&str]) -> bool {
         let Some((device, file_system)) = &self.device else { return true };
-        let mut mount = Command::new("mount");
-        mount.args(["-t", file_system]).args(flags).arg(device).arg(self.path());
-        mount.output().is_ok_and(|output| output.status.success())
+        // By the kernel, or by a program that is beside it where the kernel cannot.
+        let [by_kernel, by_fuse] = [&["mount", "-t", file_system][..], &["mount.exfat-fuse"]];
+        let ways = if *file_system == "exfat" { &[by_kernel, by_fuse][..] } else { &[by_kernel] };
+        ways.iter().any(|way| {
+            let mut mount = Command::new(way[0]);
+            mount.args(&way[1..]).args(flags).arg(device).arg(self.path());
+            mount.output().is_ok_and(|output| output.status.success())
+        })
     }
 
     /// Unmounts it, and mounts it so that it can only be read.
