@@ -204,7 +204,13 @@ impl ExportArgs {
         match left {
             0 => session.output.result(&result),
             left => {
-                let text = format!("the media are full: {} found no room", text::bytes(left));
+                // One that was whole before takes nothing more.
+                let is_whole = |volume: &bundle::ExportedVolume| volume.kept_bytes == volume.bytes;
+                let why = match result.0.volumes.iter().all(is_whole) {
+                    true => "the directories hold whole volumes already",
+                    false => "the media are full",
+                };
+                let text = format!("{why}: {} found no room", text::bytes(left));
                 session.output.result_with_error(&result, Error::failed(text).hint(Next::MoreMedia))
             }
         }

@@ -195,7 +195,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::TicketOfMedia => "say which migration is meant: --ticket-file FILE with the lead's ticket (one that only identifies will do), or --trust HEX#TYPE with the lead's key".into(),
         Next::KeyOfMedia => "give the age identity that the media are encrypted to with --age-identity FILE, or their passphrase with --passphrase-file FILE (- asks for it)".into(),
         Next::TrustWhenJoining => "whoever only carries it need not care; whoever sets a node up from it compares the six words with the lead over another channel, or gives --ticket-file or --trust".into(),
-        Next::MoreMedia => "run the same command again with further media behind --to: what is written is kept".into(),
+        Next::MoreMedia => "run the same command again with further media behind --to, or with another directory on one that has room: what is written is kept".into(),
         Next::JoinWithMoreMedia => "run the same command again with those behind --media: what was taken is kept".into(),
         Next::ImportOther => "run the same `regenesis bundle import` with another volume beside: each of them has it".into(),
         Next::ExportAgain => "export again onto another medium; import takes what is good on this one all the same".into(),

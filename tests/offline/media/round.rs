@@ -169,6 +169,34 @@ fn what_is_on_media_is_counted_as_on_its_way() {
     assert!(!shown.contains("on its way") && !shown.contains("asked for"), "{shown}");
 }
 
+/// Two islands that each have half, and one stick that is carried to the other one and back.
+#[test]
+fn two_islands_complete_each_other_through_one_stick() {
+    let carrier = Carrier::new();
+    let party = &carrier.party;
+    failed(&import(party, &["m1"], "east", &[]), 5, &["still needed"]);
+    failed(&import(party, &["m2", "m3"], "west", &[]), 5, &["still needed"]);
+    let from = |island: &str, more: &[&str]| {
+        let args = ["bundle", "export", "--dir", island, "--state-dir", island, "--output", "json"];
+        party.run(&[&args[..], more].concat())
+    };
+    // There: what the east has, and a list of what it lacks.
+    from("east", &["--to", "stick"]).result();
+    party.run(&["bundle", "missing", "--dir", "east", "-o", "stick/missing.bin"]).done();
+    import(party, &["stick"], "west", &[]).result();
+    carrier.is_complete("west");
+    // And back, in another directory: a volume is never written over.
+    let back = ["--missing-from", "stick/missing.bin", "--to"];
+    let run = from("west", &[&back[..], &["stick"]].concat());
+    failed(&run, 1, &["the directories hold whole volumes already"]);
+    assert!(run.stderr.contains("another directory on one that has room"), "{run:?}");
+    let exported = from("west", &[&back[..], &["stick/back"]].concat()).result();
+    import(party, &["stick/back"], "east", &[]).result();
+    carrier.is_complete("east");
+    let (all, half) = (party.read("snaps/snapshot.sql.gz").len() as u64, exported["volumes"][0]["bytes"].as_u64());
+    assert!(half < Some(all), "only what was lacking: {exported}");
+}
+
 #[test]
 fn the_secret_stays_at_home_unless_it_is_asked_for() {
     let carrier = Carrier::new();
