@@ -2,10 +2,13 @@
 
 mod export;
 mod import;
+mod in_place;
 mod join;
 mod label;
 mod media;
 mod missing;
+mod needed;
+mod noted;
 mod restore;
 mod statements;
 mod taking;
@@ -13,7 +16,6 @@ mod taking;
 mod tests;
 mod verify;
 
-pub(super) use self::taking::Taking;
 pub use self::{
     export::{Ask, ExportOptions, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts, export},
     import::{ImportOptions, Imported, import},
@@ -23,6 +25,11 @@ pub use self::{
     missing::{Missing, missing, read_missing},
     statements::{Carried, Source, Taken, carry},
     verify::{CheckedMedium, VerifiedMedia, verify},
+};
+pub(super) use self::{
+    in_place::{lent, lent_chunks},
+    noted::{is_noted, on_media},
+    taking::Taking,
 };
 
 use std::path::Path;

@@ -169,7 +169,7 @@ pub async fn fetch_onto(
         cancel,
     };
     let check = |opened: &Opened, complete| Check {
-        task: checking.start(opened, complete),
+        task: checking.start(&opened.store, &opened.frontier, complete),
         words: Some("checking the snapshot: its hash, and every statement"),
     };
     let fetching = Fetching::of(&options, &entered.signed, &entered.private, disks, progress, cancel);

@@ -48,6 +48,8 @@ pub struct Status {
     pub network: Option<Network>,
     /// How the chunks are spread; null before the manifest is known.
     pub chunks: Option<Chunks>,
+    /// What is on its way on media, as far as the directory knows of any; told to whoever names the directory.
+    pub on_media: OnMedia,
     /// Who is here.
     pub members: Vec<Member>,
     /// Who is kept out for having sent wrong bytes or broken the protocol.
@@ -183,6 +185,32 @@ pub struct Chunks {
     pub own_map: String,
     /// The same, with how many other nodes have the one that fewest have; 9 is nine or more.
     pub others_map: String,
+}
+
+/// What media carry, as the commands that wrote, read or asked for them noted it in the directory.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct OnMedia {
+    /// Chunks that are lacking here and are on volumes that are known.
+    pub coming_chunks: u32,
+    /// Bytes of them.
+    pub coming_bytes: u64,
+    /// Labels of those volumes, up to a number.
+    pub coming: Vec<String>,
+    /// Chunks that are lacking here and were in the last list of what is missing.
+    pub asked_chunks: u32,
+    /// Bytes of them.
+    pub asked_bytes: u64,
+    /// When that list was made, in UNIX seconds; null where nothing of it is lacking any more.
+    pub asked_unix_seconds: Option<u64>,
+    /// Volumes that were written from here.
+    pub written_volumes: u32,
+    /// Bytes of chunks on them.
+    pub written_bytes: u64,
+    /// When the last of them was written, in UNIX seconds; null where none was.
+    pub written_unix_seconds: Option<u64>,
+    /// Their labels, up to a number.
+    pub written: Vec<String>,
 }
 
 /// One member that is here.

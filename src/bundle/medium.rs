@@ -12,7 +12,7 @@ use std::{
 
 use nix::fcntl::OFlag;
 
-use super::seal::{self, DataKey, SEALED_NAME, Unseal};
+use super::seal::{DataKey, SEALED_NAME, Unseal};
 use crate::base::{limits, text};
 
 /// Names of a directory that are looked through for one in other letters.
@@ -67,8 +67,8 @@ impl Medium {
     pub fn open_with(directory: &Path, keys: &Unseal) -> Result<Self, Trouble> {
         let medium = Medium::open(directory)?;
         let Some(sealed) = medium.read(SEALED_NAME, limits::BUNDLE_SEALED_SIZE_BYTES_MAX)? else { return Ok(medium) };
-        let (key, files) = seal::unseal(&sealed, keys).map_err(|e| Trouble(e.to_string()))?;
-        Ok(Medium { sealed: Arc::new(files), key: Some(key), ..medium })
+        let (key, files) = keys.open(&sealed).map_err(|e| Trouble(e.to_string()))?;
+        Ok(Medium { sealed: files, key: Some(key), ..medium })
     }
 
     /// The key of its chunks, where it is encrypted.
@@ -86,16 +86,20 @@ impl Medium {
     /// # Errors
     /// When something else stands under the name, or it stands there twice in other letters.
     pub fn file(&self, name: &str) -> Result<Option<File>, Trouble> {
+        self.path(name)?.map(|path| open_regular(&path, name)).transpose()
+    }
+
+    /// Where a file of this name is, whatever it is; `None` where there is none.
+    ///
+    /// # Errors
+    /// When it stands there twice in other letters, or cannot be looked at.
+    pub fn path(&self, name: &str) -> Result<Option<PathBuf>, Trouble> {
         let path = self.directory.join(name);
-        let path = match fs::symlink_metadata(&path) {
-            Ok(_) => path,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => match self.other_letters(name)? {
-                Some(path) => path,
-                None => return Ok(None),
-            },
-            Err(e) => return Err(Trouble(format!("cannot look at {name}: {e}"))),
-        };
-        open_regular(&path, name).map(Some)
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(Some(path)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.other_letters(name),
+            Err(e) => Err(Trouble(format!("cannot look at {name}: {e}"))),
+        }
     }
 
     /// A whole small file; `None` where there is none. What is sealed goes before what stands beside it.

@@ -15,10 +15,12 @@
 mod code;
 mod letters;
 mod lines;
+mod pixels;
 mod qr;
 
 pub use letters::Slip;
 pub use lines::{LinesError, from_lines, to_lines};
+pub use pixels::as_png;
 pub use qr::{Fit, Picture, QrError, pictures, svg};
 
 use crate::{

@@ -40,6 +40,8 @@ pub const SHA256_LIST_NAME: &str = "sha256.txt";
 pub const BLAKE3_LIST_NAME: &str = "b3sum.txt";
 /// What a volume with parity says of itself and of its set, beside its index.
 pub const PARITY_NAME: &str = "parity.bin";
+/// The name of the record of what is there of parity that is not complete.
+const PARITY_RECORD_NAME: &str = "parity.new";
 /// The name of a plan of a volume that is not complete.
 const PLAN_NAME: &str = "index.new";
 

@@ -6,7 +6,14 @@
 //! another set, and a chunk's bytes are always the same: no stretch of the stream covers two texts. It has no seal of its own: what a chunk is
 //! proves the id that the lead has signed, as everywhere.
 
-use std::{collections::BTreeMap, fmt, io, io::Read, iter, str::FromStr};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, io,
+    io::Read,
+    iter,
+    str::FromStr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use age::{DecryptError, Decryptor, Encryptor, scrypt, secrecy::SecretString, x25519};
 use chacha20::{
@@ -16,7 +23,7 @@ use chacha20::{
 use zeroize::Zeroizing;
 
 use super::{Paper, SetId, wire};
-use crate::base::{Blake3Hash, Context, Error, Result, limits};
+use crate::base::{Blake3Hash, Context, Error, Result, limits, text};
 
 /// The name on a volume of what is sealed.
 pub const SEALED_NAME: &str = "sealed.age";
@@ -27,10 +34,12 @@ pub type KeyMark = [u8; 8];
 const KEY_CONTEXT: &str = "regenesis 2026 media v1, key of the chunks of a set";
 const MARK_CONTEXT: &str = "regenesis 2026 media v1, mark of a key";
 
-/// What scrypt takes for a passphrase, as a power of two: 64 MiB of memory, a fifth of a second.
-const PASSPHRASE_WORK: u8 = 16;
-/// What a medium may ask for: a stranger's could ask for hours and terabytes.
-const PASSPHRASE_WORK_MAX: u8 = 18;
+/// What scrypt takes for a passphrase, as a power of two: 16 MiB of memory, and 50 ms. Each step more doubles both. 64 MiB are what all of this
+/// program may have, however large the media: an import takes 40, and the allocator gives what scrypt had back to the system only a second
+/// later. So a passphrase is guarded by its length more than by this.
+const PASSPHRASE_WORK: u8 = 14;
+/// Bytes that scrypt takes for each of its steps, as age calls it.
+const PASSPHRASE_STEP_BYTES: u64 = 1 << 10;
 
 /// For whom media are encrypted.
 #[derive(Clone)]
@@ -73,7 +82,15 @@ impl FromStr for AgeKey {
 pub struct Unseal {
     identities: Vec<x25519::Identity>,
     passphrase: Option<SecretString>,
+    /// What was opened last, by the hash of its sealed bytes.
+    known: Arc<Mutex<VecDeque<(blake3::Hash, Shared)>>>,
 }
+
+/// What all media with the same sealed bytes share.
+type Shared = (DataKey, Arc<BTreeMap<String, Vec<u8>>>);
+
+/// How many different ones are kept: media of one export mostly have the same.
+const SHARED_MAX: usize = 4;
 
 impl fmt::Debug for Unseal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -95,6 +112,23 @@ impl Unseal {
             }
         }
         Ok(count)
+    }
+
+    /// [`unseal`], once for all media that have the same: the work of a passphrase is done once, and what is sealed is in memory once.
+    ///
+    /// # Errors
+    /// As [`unseal`].
+    pub fn open(&self, sealed: &[u8]) -> std::result::Result<Shared, UnsealError> {
+        let hash = blake3::hash(sealed);
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, shared)) = known.iter().find(|(of, _)| *of == hash) {
+            return Ok(shared.clone());
+        }
+        let (key, files) = unseal(sealed, self)?;
+        let shared = (key, Arc::new(files));
+        known.truncate(SHARED_MAX - 1);
+        known.push_front((hash, shared.clone()));
+        Ok(shared)
     }
 
     /// Takes a passphrase.
@@ -181,9 +215,25 @@ pub enum UnsealError {
     /// The passphrase is another one.
     #[error("it is encrypted with another passphrase")]
     OtherPassphrase,
+    /// Its passphrase takes more memory and time than this program gives it: a stranger's medium could ask for hours and terabytes.
+    #[error(
+        "its passphrase is said to take 2^{work} steps of scrypt, which is {memory} of memory; this program takes no more than the \
+         2^{PASSPHRASE_WORK} that it writes",
+        work = .0,
+        memory = scrypt_memory(*.0)
+    )]
+    Work(u8),
     /// The bytes are not what was written.
     #[error("{SEALED_NAME} is damaged: {0}")]
     Damaged(String),
+}
+
+/// The memory that so many steps of scrypt take, a power of two, in words.
+fn scrypt_memory(work: u8) -> String {
+    match PASSPHRASE_STEP_BYTES.checked_shl(work.into()).filter(|bytes| *bytes >= PASSPHRASE_STEP_BYTES) {
+        Some(bytes) => text::bytes(bytes),
+        None => "more than any machine has".to_owned(),
+    }
 }
 
 /// What sealed bytes hold: the key of the chunks, and small files by name.
@@ -199,7 +249,7 @@ pub fn unseal(sealed: &[u8], with: &Unseal) -> std::result::Result<Opened, Unsea
     let by_passphrase = decryptor.is_scrypt();
     let passphrase = with.passphrase.clone().filter(|_| by_passphrase).map(|passphrase| {
         let mut identity = scrypt::Identity::new(passphrase);
-        identity.set_max_work_factor(PASSPHRASE_WORK_MAX);
+        identity.set_max_work_factor(PASSPHRASE_WORK);
         identity
     });
     let keys = with.identities.iter().filter(|_| !by_passphrase).map(|identity| identity as &dyn age::Identity);
@@ -213,9 +263,7 @@ pub fn unseal(sealed: &[u8], with: &Unseal) -> std::result::Result<Opened, Unsea
         DecryptError::KeyDecryptionFailed | DecryptError::DecryptionFailed if by_passphrase => {
             UnsealError::OtherPassphrase
         }
-        DecryptError::ExcessiveWork { required, .. } => {
-            damaged(&format!("its passphrase is said to take 2^{required} steps, more than this program ever asks for"))
-        }
+        DecryptError::ExcessiveWork { required, .. } => UnsealError::Work(required),
         e => damaged(&e),
     })?;
     let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));

@@ -101,7 +101,8 @@ pub(crate) struct ExportArgs {
     afterwards is said by the labels of the volumes that hold it (exit 5); the same command with those goes on, and so does \
     `regenesis fetch` with the same directory.\n\n\
     Examples:\n  regenesis bundle import /media/stick1 /media/stick2 --dir ./relay\n  \
-    regenesis bundle import /media/stick1 --dir ./relay --ticket-file ticket.txt"
+    regenesis bundle import /media/stick1 --dir ./relay --ticket-file ticket.txt\n  \
+    regenesis bundle import /media/stick1 /media/stick2 --dir ./island --in-place"
 )]
 pub(crate) struct ImportArgs {
     /// Directories of the mounted media
@@ -110,6 +111,10 @@ pub(crate) struct ImportArgs {
     /// Where the files go
     #[arg(long, value_name = "DIR")]
     dir: PathBuf,
+    /// Leave the chunks on the media, which have to hold all of them: `regenesis seed` then serves them from there, as long as the media
+    /// stay mounted where they are
+    #[arg(long)]
+    in_place: bool,
     #[command(flatten)]
     word: WordArgs,
     #[command(flatten)]
@@ -120,6 +125,12 @@ pub(crate) struct ImportArgs {
 
 /// Flags of `bundle verify`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Where all media are of one manifest it is also said what they lack together, and whether parity on them makes that good or \
+    which volumes do: as an import of them would say it. A medium that is not what was signed is exit 3, also where parity suffices; media that \
+    are sound and not all of their set are no failure.\n\n\
+    Examples:\n  regenesis bundle verify /media/stick1 /media/stick2"
+)]
 pub(crate) struct VerifyArgs {
     /// Directories of the mounted media
     #[arg(value_name = "FROM", required = true)]
@@ -193,7 +204,13 @@ impl ExportArgs {
         match left {
             0 => session.output.result(&result),
             left => {
-                let text = format!("the media are full: {} found no room", text::bytes(left));
+                // One that was whole before takes nothing more.
+                let is_whole = |volume: &bundle::ExportedVolume| volume.kept_bytes == volume.bytes;
+                let why = match result.0.volumes.iter().all(is_whole) {
+                    true => "the directories hold whole volumes already",
+                    false => "the media are full",
+                };
+                let text = format!("{why}: {} found no room", text::bytes(left));
                 session.output.result_with_error(&result, Error::failed(text).hint(Next::MoreMedia))
             }
         }
@@ -247,6 +264,7 @@ impl ImportArgs {
             trust: self.word.policy()?,
             keys: self.keys.read(session)?,
             state: self.seen.state()?,
+            in_place: self.in_place,
         };
         let imported = bundle::import(options, &session.progress, &session.cancel).await?;
         let result = ImportResult(imported);
@@ -265,6 +283,7 @@ impl VerifyArgs {
             tokio::task::spawn_blocking(move || bundle::verify(&from, trust.as_ref(), &keys, &progress, &cancel));
         let verified = work.await.or_failed(|| "the check panicked")??;
         let bad = verified.media.iter().filter(|medium| !medium.ok).count();
+        let next = if verified.suffice() { Next::ImportAllTheSame } else { Next::ExportAgain };
         let result = VerifyResult(verified);
         match bad {
             0 => session.output.result(&result),
@@ -273,7 +292,7 @@ impl VerifyArgs {
                     "{} not what was signed",
                     if bad == 1 { "1 medium is".to_owned() } else { format!("{bad} media are") }
                 );
-                session.output.result_with_error(&result, Error::new(Kind::Verify, text).hint(Next::ExportAgain))
+                session.output.result_with_error(&result, Error::new(Kind::Verify, text).hint(next))
             }
         }
     }

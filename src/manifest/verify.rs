@@ -160,7 +160,7 @@ pub enum VerifyError {
         got: u64,
     },
     /// Step 6: from the future.
-    #[error("its sequence {sequence} is more than a day ahead of this machine's clock ({now})")]
+    #[error("its sequence {sequence} is more than a day ahead of this machine's clock, which says {}", text::time(*.now))]
     FarFuture {
         /// The manifest's sequence.
         sequence: u64,
@@ -292,7 +292,7 @@ impl VerifyError {
             Self::OtherManifest { .. } => "use the newest ticket of the lead",
             Self::OtherNetwork { .. } => "check which network this manifest is meant for",
             Self::Rollback { got, .. } => return Next::AllowRollback { sequence: *got }.into(),
-            Self::FarFuture { .. } => "compare this machine's clock with the lead's",
+            Self::FarFuture { .. } => "set this machine's clock: compare it with the lead's",
             Self::Equivocation { .. } | Self::KnownEquivocation { .. } => {
                 "warn the other validators; the lead must sign again with a higher sequence and explain"
             }

@@ -32,6 +32,11 @@ impl Stamp {
         }
     }
 
+    /// The stamp of what is of that size and cannot be seen to change.
+    pub(super) fn of_nothing_that_changes(size_bytes: u64) -> Self {
+        Stamp { size_bytes, inode: 0, modified: (0, 0), changed: (0, 0) }
+    }
+
     /// The stamp as bytes, for a digest over several stamps.
     pub(super) fn to_bytes(self) -> [u8; 48] {
         let mut out = [0; 48];

@@ -28,6 +28,11 @@ impl Frontier {
         Frontier { state: Mutex::new(State { have, ended }), changed: Condvar::new() }
     }
 
+    /// All chunks, of which there are so many, are there.
+    pub fn complete(chunk_count: u32) -> Self {
+        Self::new(ChunkSet::full(chunk_count))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -9,6 +9,7 @@ mod contents;
 mod disk;
 mod frontier;
 mod journal;
+mod lent;
 mod look;
 mod private;
 mod reading;
@@ -30,6 +31,8 @@ pub use buffers::Buffers;
 pub use contents::{ArtifactFile, Contents};
 pub use disk::{Disk, FileSystem, OpenDisk, Stamp};
 pub use frontier::{ArtifactReader, Frontier};
+pub use lent::Piece;
+use lent::Pieces;
 pub use look::look;
 pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
@@ -47,9 +50,17 @@ struct Slot {
     final_path: PathBuf,
     /// How the file looked when it was last known to be whole; set once it has its final name.
     sealed: Mutex<Option<Stamp>>,
+    /// Where its bytes lie, where that is in files of others.
+    lent: Option<Arc<Pieces>>,
 }
 
 impl Slot {
+    /// An artifact that would be there, and lies in pieces of other files.
+    fn lent(final_path: PathBuf, pieces: Vec<Piece>) -> Result<Self> {
+        let pieces = Arc::new(Pieces::look(pieces)?);
+        Ok(Slot { disk: Box::new(pieces.clone()), final_path, sealed: Mutex::new(None), lent: Some(pieces) })
+    }
+
     fn sealed(&self) -> MutexGuard<'_, Option<Stamp>> {
         self.sealed.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -166,7 +177,7 @@ impl Store {
                 }
                 disks.create(&part, size).or_failed(|| format!("cannot create {}", part.display()))?
             };
-            slots.push(Slot { disk, final_path, sealed: Mutex::new(None) });
+            slots.push(Slot { disk, final_path, sealed: Mutex::new(None), lent: None });
         }
         // What the journal vouches for is looked at when it is first read.
         let store = Store::new(contents, slots, have.clone());
@@ -197,9 +208,7 @@ impl Store {
     /// # Errors
     /// [`crate::base::Kind::Verify`] when a file is missing or has another length than the one that was signed.
     pub fn open_complete(directory: &Path, contents: Contents) -> Result<Store> {
-        let store = Self::open_sealed(directory, contents)?;
-        *store.doubted() = ChunkSet::full(store.contents.chunk_count());
-        Ok(store)
+        Self::open_lent(directory, contents, Vec::new())
     }
 
     /// Checks every chunk of complete files that is in doubt, while others may be read.
@@ -237,10 +246,15 @@ impl Store {
     }
 
     /// Opens complete files, none of which may change from now on.
-    fn open_sealed(directory: &Path, contents: Contents) -> Result<Store> {
+    fn open_sealed(directory: &Path, contents: Contents, lent: Vec<Option<Vec<Piece>>>) -> Result<Store> {
         let mut slots = Vec::with_capacity(contents.files().len());
-        for file in contents.files() {
+        let lent = lent.into_iter().chain(std::iter::repeat(None));
+        for (file, pieces) in contents.files().iter().zip(lent) {
             let final_path = directory.join(&file.name);
+            if let Some(pieces) = pieces {
+                slots.push(Slot::lent(final_path, pieces)?);
+                continue;
+            }
             let disk = match FileSystem.open(&final_path) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {
                     return Err(Error::verify(format!(
@@ -251,7 +265,7 @@ impl Store {
                 }
                 opened => opened.or_failed(|| format!("cannot open {}", final_path.display()))?,
             };
-            slots.push(Slot { disk, final_path, sealed: Mutex::new(None) });
+            slots.push(Slot { disk, final_path, sealed: Mutex::new(None), lent: None });
         }
         let nothing = ChunkSet::empty(contents.chunk_count());
         let store = Store::new(contents, slots, nothing);
@@ -298,6 +312,7 @@ impl Store {
         // After the reading: what was written to the file before it shows now.
         self.notice_change(slot, artifact)?;
         let read = read.or_failed(|| format!("cannot read {}", slot.final_path.display()));
+        let read = read.map_err(|e| if slot.lent.is_some() { e.hint(Next::MediumBack) } else { e });
         let checked = read.and_then(|()| self.check(slot, artifact, index, chunk, data));
         checked.map_err(|e| {
             self.damaged.store(true, Ordering::Relaxed);
@@ -306,7 +321,7 @@ impl Store {
     }
 
     /// Fills `into` with bytes of a chunk from `at` on. The chunk is made sure of when its first bytes are read, as
-    /// [`Store::read_into`] does it; `scratch` is used for that.
+    /// [`Store::read_into`] does it, and one in a file of others each time; `scratch` is used for that.
     ///
     /// # Errors
     /// As [`Store::read_into`].
@@ -319,12 +334,12 @@ impl Store {
     ) -> std::result::Result<(), ReadError> {
         let len = self.contents.chunk_len(chunk);
         let beyond = || ReadError::Chunk(Error::failed(format!("chunk {chunk} has {len} bytes")));
-        if at == 0 {
+        let located = self.contents.locate(chunk).and_then(|(a, index)| Some((a, index, self.slots.get(a)?)));
+        if at == 0 || located.is_some_and(|(_, _, slot)| slot.lent.is_some()) {
             self.read_into(chunk, scratch)?;
-            into.copy_from_slice(scratch.get(..into.len()).ok_or_else(beyond)?);
+            into.copy_from_slice(scratch.get(at..at + into.len()).ok_or_else(beyond)?);
             return Ok(());
         }
-        let located = self.contents.locate(chunk).and_then(|(a, index)| Some((a, index, self.slots.get(a)?)));
         let Some((artifact, index, slot)) = located.filter(|_| at + into.len() <= len) else { return Err(beyond()) };
         let offset = self.contents.files()[artifact].layout.offset(index) + at as u64;
         let read = slot.disk.read_at(into, offset);
@@ -358,14 +373,18 @@ impl Store {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// Checks a chunk that is in doubt, once.
+    /// Checks a chunk that is in doubt, once; one in a file of others whenever it is read.
     fn check(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, data: &[u8]) -> Result<()> {
-        if !self.is_doubted(chunk) {
+        if slot.lent.is_none() && !self.is_doubted(chunk) {
             return Ok(());
         }
         let layout = &self.contents.files()[artifact].layout;
         if chunk_id(layout, index, data) != *self.contents.chunk_id(artifact, index) {
-            return Err(edited_file(slot, format!("chunk {} differs", index.get())));
+            let detail = format!("chunk {} differs", index.get());
+            return Err(match &slot.lent {
+                Some(pieces) => pieces.is_not_signed(layout.offset(index), &detail),
+                None => edited_file(slot, detail),
+            });
         }
         self.doubted().remove(chunk);
         Ok(())

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Mutex};
 
-use super::{Contents, Disk, FileSystem, JOURNAL_NAME, OpenDisk, Slot, Stamp, Store, edited_file, journal};
+use super::{Contents, Disk, FileSystem, JOURNAL_NAME, OpenDisk, Piece, Slot, Stamp, Store, edited_file, journal};
 use crate::{
     base::{
         Context, Result,
@@ -16,11 +16,16 @@ use crate::{
 const JOURNAL_SIZE_BYTES_MAX: usize = 64 << 20;
 
 impl Store {
-    /// Opens what is there of the files, and gives the chunks that may be there. Every chunk is checked when it is read.
+    /// Opens what is there of the files, and gives the chunks that may be there. Every chunk is checked when it is read. `lent`: pieces of
+    /// artifacts that the directory itself has not, as [`Store::open_lent`] takes them.
     ///
     /// # Errors
     /// When a file of a final name has another length than the one that was signed, or what is there cannot be opened.
-    pub fn open_reading(directory: &Path, contents: Contents) -> Result<(Store, ChunkSet)> {
+    pub fn open_reading(
+        directory: &Path,
+        contents: Contents,
+        lent: Vec<Option<Vec<Piece>>>,
+    ) -> Result<(Store, ChunkSet)> {
         let count = contents.chunk_count();
         let journal = directory.join(PRIVATE_DIRECTORY_NAME).join(JOURNAL_NAME);
         let entries = read_bounded(&journal, JOURNAL_SIZE_BYTES_MAX, "journal")
@@ -28,8 +33,14 @@ impl Store {
             .and_then(|bytes| journal::read(&bytes, &contents.manifest_id(), count));
         let mut maybe = ChunkSet::empty(count);
         let mut slots = Vec::with_capacity(contents.files().len());
-        for (artifact, file) in contents.files().iter().enumerate() {
+        let lent = lent.into_iter().chain(std::iter::repeat(None));
+        for ((artifact, file), pieces) in contents.files().iter().enumerate().zip(lent) {
             let final_path = directory.join(&file.name);
+            if let Some(pieces) = pieces {
+                slots.push(Slot::lent(final_path, pieces)?);
+                contents.chunks_of(artifact).for_each(|chunk| _ = maybe.insert(chunk));
+                continue;
+            }
             let part = durable::part_path(&final_path);
             let (path, is_final) = match final_path.symlink_metadata() {
                 Ok(_) => (&final_path, true),
@@ -40,7 +51,7 @@ impl Store {
                 opened => opened.or_failed(|| format!("cannot open {}", path.display()))?,
             };
             let found = disk.stamp().ok().map(|stamp| stamp.size_bytes);
-            let slot = Slot { disk, final_path: path.clone(), sealed: Mutex::new(None) };
+            let slot = Slot { disk, final_path: path.clone(), sealed: Mutex::new(None), lent: None };
             let expected = file.layout.size_bytes();
             match found {
                 Some(found) if is_final && found != expected => {

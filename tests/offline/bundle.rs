@@ -52,6 +52,19 @@ fn what_is_missing_is_written_printed_and_drawn() {
     let svg = fs::read_to_string(&svg).unwrap();
     assert!(svg.starts_with("<svg ") && svg.contains("lines 1 to 2</text>"), "{svg}");
 
+    let picture = world.path("missing.png");
+    missing(&["--png", "-o", &picture]);
+    let mut reader = png::Decoder::new(std::io::BufReader::new(fs::File::open(&picture).unwrap())).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let shown = reader.next_frame(&mut pixels).unwrap();
+    assert!(shown.width == shown.height && shown.width >= 8 * 29, "{shown:?}");
+    // A light border of four, and then the dark corner of the code.
+    let is_light = |x: usize, y: usize| pixels[y * shown.line_size + x / 8] & (0x80 >> (x % 8)) != 0;
+    assert!(
+        is_light(31, 31) && !is_light(32, 32) && !is_light(39, 32) && !is_light(32, 8 * 11 - 1) && is_light(40, 40)
+    );
+    assert_eq!(world.run(&["bundle", "missing", "--dir", &island, "--png"]).code, 2, "it is for no terminal");
+
     let whole = world.run(&["bundle", "missing", "--dir", &world.path("")]);
     assert!(whole.code == 0 && whole.stdout.contains("Nothing is missing: all 2 chunks of"), "{}", whole.stdout);
     let nowhere = world.run(&["bundle", "missing", "--dir", &world.path("nowhere")]);

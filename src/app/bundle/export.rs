@@ -16,7 +16,12 @@ use rand::TryRngCore;
 
 pub use self::facts::{Ask, Exported, ExportedVolume, FileFacts, NextMedium, VolumeFacts};
 use self::{carried::carried, parity::ParityPlan};
-use super::{lead_itself, missing::read_missing, words_of};
+use super::{
+    in_place, lead_itself,
+    missing::read_missing,
+    noted::{self, Known},
+    words_of,
+};
 use crate::{
     app::{
         fetch::{read_manifest, require_directory},
@@ -82,7 +87,8 @@ pub fn export(
     let signed = SignedManifest::decode(&bytes).map_err(VerifyError::Decode)?;
     let manifest = options.state.verify(&bytes, &lead_itself(&signed), clock::unix_seconds())?;
     let contents = node::contents(&manifest, node::is_root(&options.directory));
-    let (store, maybe) = Store::open_reading(&options.directory, contents)?;
+    let lent = in_place::lent(&options.directory, &contents)?;
+    let (store, maybe) = Store::open_reading(&options.directory, contents, lent)?;
     let mut present = present(&store, maybe, progress, cancel)?;
     let absent_chunks = present.len() - present.count();
     if let Some((name, bytes)) = &options.missing {
@@ -128,6 +134,7 @@ pub fn export(
         Some(ask) if !left.is_empty() => exporting.ask_for_more(left, ask, &mut exported)?,
         _ => left,
     };
+    exporting.note(&exported);
     progress.done("export");
     Ok(Exported {
         manifest_id: signed.id(),
@@ -204,6 +211,15 @@ struct Exporting<'a> {
 impl Exporting<'_> {
     fn bytes_of(&self, chunks: &ChunkSet) -> u64 {
         chunks.iter().map(|chunk| self.store.contents().chunk_len(chunk) as u64).sum()
+    }
+
+    /// Notes in the directory what was written from it.
+    fn note(&self, exported: &[ExportedVolume]) {
+        let set = self.set.unwrap_or_default();
+        let is_written = |v: &&OtherVolume| exported.iter().any(|e| e.label == label(self.chain_id, &set, v.number));
+        let known = |v: &OtherVolume| Known { set, number: v.number, chunks: v.chunks.clone() };
+        let volumes = self.volumes.iter().filter(is_written).map(known).collect();
+        noted::written(&self.options.directory, self.signed.id(), self.chain_id, volumes);
     }
 
     /// Which chunks go where: volumes that were begun stay as they are, the rest is dealt out to the others. Gives the volumes,

@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
+    in_place,
     media::{Media, MediumReport},
     taking::Taking,
     words_of,
@@ -20,9 +21,9 @@ use crate::{
     },
     base::{Blake3Hash, Context, Next, Notice, Progress, Result, clock, task::CancellationToken},
     bundle::Unseal,
-    manifest::{ArtifactName, Ticket, TrustPolicy},
+    manifest::{ArtifactName, ChunkSet, Ticket, TrustPolicy},
     snapshot::Verified,
-    store::{FileSystem, Outcome, PrivateDirectory, Store, Writer},
+    store::{Contents, FileSystem, Outcome, PrivateDirectory, Store, Writer},
 };
 
 /// What is imported, and whose word is taken for it.
@@ -38,6 +39,8 @@ pub struct ImportOptions {
     pub keys: Unseal,
     /// Where the highest sequence seen is kept.
     pub state: StateDirectory,
+    /// The chunks stay on the media, from where they are served.
+    pub in_place: bool,
 }
 
 impl ImportOptions {
@@ -54,6 +57,8 @@ pub struct Imported {
     pub complete: bool,
     /// Where the files are.
     pub directory: PathBuf,
+    /// The chunks stay on the media.
+    pub in_place: bool,
     /// What they belong to.
     pub manifest_id: Blake3Hash,
     /// The new network.
@@ -72,10 +77,14 @@ pub struct Imported {
     pub lacking_bytes: u64,
     /// Chunks that were made from parity.
     pub restored_chunks: u32,
+    /// Chunks that are lacking and that an import with a copy would make from parity at hand.
+    pub made_good_chunks: u32,
     /// Labels of the volumes that complete it.
     pub needed: Vec<String>,
     /// So many of those suffice, whichever they are; `None`: all are needed.
     pub needed_any: Option<usize>,
+    /// Labels of volumes that were read and are so damaged that no others make up for it: they are made anew, or read elsewhere.
+    pub needed_anew: Vec<String>,
     /// Chunks that are lacking and on no volume that is known.
     pub unknown_chunks: u32,
     /// The media, as they were given.
@@ -94,12 +103,11 @@ pub struct Imported {
 /// When no manifest can be used, the directory fails, or what is complete is not what was signed; what was taken stays.
 pub async fn import(options: ImportOptions, progress: &Progress, cancel: &CancellationToken) -> Result<Imported> {
     let began = clock::now();
-    let ImportOptions { from, directory, trust, keys, state } = options;
+    let ImportOptions { from, directory, trust, keys, state, in_place } = options;
     let mut media = Media::look(&from, Some(&directory), trust.as_ref(), &keys, &state)?;
     let private = PrivateDirectory::lock(&directory)?;
     let manifest = media.signed.manifest.clone();
-    let words = words_of(&manifest);
-    progress.note(format!("the manifest's six words, as the lead has them: {words}"));
+    progress.note(format!("the manifest's six words, as the lead has them: {}", words_of(&manifest)));
     if !media.trusted {
         let text = "nobody's word was given for this manifest: only its own lead's signature was checked";
         progress.warning(Notice::from(text).next(Next::TrustWhenJoining));
@@ -107,6 +115,11 @@ pub async fn import(options: ImportOptions, progress: &Progress, cancel: &Cancel
     tell_manifest(&manifest, progress);
     let contents = node::contents(&manifest, false);
     media.keep(&directory, &private, &contents, progress)?;
+    if in_place {
+        let have = in_place::take(&mut media, &directory, &private, &contents, progress, cancel).await?;
+        let seconds = clock::now().duration_since(began).as_secs_f64();
+        return Ok(Imported { in_place, seconds, ..Imported::of(media, directory, &contents, &have) });
+    }
     let opened =
         tokio::task::block_in_place(|| Store::open(&directory, &private, contents, &FileSystem, progress, cancel))?;
     let (store, have) = (opened.store.clone(), opened.have.clone());
@@ -114,7 +127,7 @@ pub async fn import(options: ImportOptions, progress: &Progress, cancel: &Cancel
     let (board, signed) = (Board::default(), media.signed.clone());
     let checking =
         Checking { signed: &signed, directory: &directory, guarded_only: false, board: &board, progress, cancel };
-    let checked = checking.start(&opened, have.is_full());
+    let checked = checking.start(&opened.store, &opened.frontier, have.is_full());
     let (sender, outcomes) = mpsc::channel::<Outcome>(256);
     let writer = Writer::start(opened, sender)?;
     let mut taking = Taking::new(&store, &writer, outcomes, have, progress);
@@ -135,32 +148,51 @@ pub async fn import(options: ImportOptions, progress: &Progress, cancel: &Cancel
             ended.and(read.map(drop))?;
         }
     }
-    let needed = media.still_needed(&have);
-    let artifact = |name| {
-        let name = node::artifact_name(name, manifest.manifest().network.family, false);
-        complete.then(|| directory.join(name))
-    };
-    let lacking = (0..have.len()).filter(|chunk| !have.contains(*chunk));
+    let seconds = clock::now().duration_since(began).as_secs_f64();
     Ok(Imported {
-        complete,
-        manifest_id: manifest.id(),
-        chain_id: manifest.manifest().network.new_chain_id.clone(),
-        words,
-        trusted: media.trusted,
-        chunks: have.len(),
-        have_chunks: have.count(),
         resumed_chunks,
-        lacking_bytes: lacking.map(|chunk| store.contents().chunk_len(chunk) as u64).sum(),
         restored_chunks,
-        needed_any: needed.any,
-        needed: needed.labels,
-        unknown_chunks: needed.unknown,
-        media: media.seen.into_iter().map(|seen| seen.report).collect(),
-        genesis: artifact(ArtifactName::Genesis),
-        snapshot: artifact(ArtifactName::Snapshot),
-        directory,
-        seconds: clock::now().duration_since(began).as_secs_f64(),
+        seconds,
+        ..Imported::of(media, directory.clone(), store.contents(), &have)
     })
+}
+
+impl Imported {
+    /// What is there now; what the work itself knows is left open.
+    fn of(media: Media, directory: PathBuf, contents: &Contents, have: &ChunkSet) -> Self {
+        let manifest = &media.signed.manifest;
+        let complete = have.is_full();
+        let needed = media.still_needed(have);
+        media.note(&directory);
+        let artifact = |name| {
+            let path = directory.join(node::artifact_name(name, manifest.manifest().network.family, false));
+            Some(path).filter(|path| complete && path.exists())
+        };
+        let lacking = (0..have.len()).filter(|chunk| !have.contains(*chunk));
+        Imported {
+            complete,
+            in_place: false,
+            manifest_id: manifest.id(),
+            chain_id: manifest.manifest().network.new_chain_id.clone(),
+            words: words_of(manifest),
+            trusted: media.trusted,
+            chunks: have.len(),
+            have_chunks: have.count(),
+            resumed_chunks: 0,
+            lacking_bytes: lacking.map(|chunk| contents.chunk_len(chunk) as u64).sum(),
+            restored_chunks: 0,
+            made_good_chunks: needed.made_good,
+            needed_any: needed.any,
+            needed: needed.labels,
+            needed_anew: needed.anew,
+            unknown_chunks: needed.unknown,
+            genesis: artifact(ArtifactName::Genesis),
+            snapshot: artifact(ArtifactName::Snapshot),
+            media: media.seen.into_iter().map(|seen| seen.report).collect(),
+            directory,
+            seconds: 0.0,
+        }
+    }
 }
 
 /// Waits for the check of a complete set; only what passes it gets final names.

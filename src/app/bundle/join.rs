@@ -107,17 +107,21 @@ impl JoinMedia {
         drop(taking);
         // The writer's own error is the cause.
         writer.stop().and(read.map(drop))?;
+        media.note(directory);
         if have.is_full() || !alone {
             return Ok(());
         }
         let lacking = (0..have.len()).filter(|chunk| !have.contains(*chunk));
         let bytes = text::bytes(lacking.map(|chunk| store.contents().chunk_len(chunk) as u64).sum());
         let needed = media.still_needed(&have);
-        let needed = match (needed.labels.as_slice(), needed.any) {
+        let mut words = match (needed.labels.as_slice(), needed.any) {
             ([], _) => String::new(),
             (labels, None) => format!("; still needed are the volumes {}", labels.join(", ")),
             (labels, Some(any)) => format!("; still needed are any {any} of the volumes {}", labels.join(", ")),
         };
-        Err(Error::new(Kind::GaveUp, format!("the media lack {bytes}{needed}")).hint(Next::JoinWithMoreMedia))
+        if !needed.anew.is_empty() {
+            words += &format!("; too damaged, and to be made anew, are {}", needed.anew.join(", "));
+        }
+        Err(Error::new(Kind::GaveUp, format!("the media lack {bytes}{words}")).hint(Next::JoinWithMoreMedia))
     }
 }

@@ -1,16 +1,14 @@
 //! The media of one command: what each says of itself, which manifest is meant, what validators said on them, and what they lack.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use kwil_formats::formats::{GENESIS_FILE_NAME, key::PublicKey};
 use serde::Serialize;
 
 use super::{
     lead_itself,
-    restore::{ParitySet, StillNeeded},
+    needed::{ParitySet, StillNeeded},
+    noted,
 };
 use crate::{
     app::{
@@ -20,7 +18,7 @@ use crate::{
         state::StateDirectory,
     },
     base::{Blake3Hash, Error, Next, Progress, Result, clock, durable, files::read_bounded, limits, text},
-    bundle::{CERTIFICATE_NAME, EVIDENCE_NAMES, Index, Medium, STATEMENTS_NAME, SetId, Trouble, Unseal, Volume, label},
+    bundle::{CERTIFICATE_NAME, EVIDENCE_NAMES, Index, Medium, STATEMENTS_NAME, Trouble, Unseal, Volume, label},
     manifest::{
         Ballot, ChunkSet, Evidence, MANIFEST_FILE_NAME, Roster, SignedManifest, TrustPolicy, VerifiedManifest,
         VerifyError, statement, verify::check_evidence,
@@ -92,7 +90,7 @@ pub(super) struct Media {
     pub(super) signed: Signed,
     /// Somebody's word was given for the manifest.
     pub(super) trusted: bool,
-    /// The sets whose parity was used.
+    /// The sets with parity, once it was looked what of it is at hand.
     pub(super) sets: Vec<ParitySet>,
 }
 
@@ -135,45 +133,42 @@ impl Media {
         self.seen.iter_mut().for_each(|seen| seen.judge(manifest, contents, progress));
     }
 
+    /// The sets with parity that the media belong to; what is wrong with parity that is at hand is said in the report of its medium.
+    pub(super) fn parity_sets(&mut self, contents: &Contents, progress: &Progress) -> Vec<ParitySet> {
+        let (sets, problems) = ParitySet::find(&used(&self.seen), contents);
+        for (directory, problem) in problems {
+            self.trouble(&directory, problem, progress);
+        }
+        sets
+    }
+
+    /// Says what is wrong with a medium, and keeps it in its report.
+    pub(super) fn trouble(&mut self, directory: &Path, problem: String, progress: &Progress) {
+        progress.warning(format!("{}: {problem}", directory.display()));
+        if let Some(seen) = self.seen.iter_mut().find(|seen| seen.report.directory == directory) {
+            seen.report.troubles.push(problem);
+        }
+    }
+
+    /// Notes in the directory that is filled which other volumes there are.
+    pub(super) fn note(&self, directory: &Path) {
+        let manifest = &self.signed.manifest;
+        let indexes = used(&self.seen).into_iter().map(|(_, volume)| &volume.index);
+        noted::named(directory, manifest.id(), &manifest.manifest().network.new_chain_id, indexes);
+    }
+
     /// Which volumes complete what is there. What was read now and gave nothing is no help.
     pub(super) fn still_needed(&self, have: &ChunkSet) -> StillNeeded {
         let chain_id = &self.signed.manifest.manifest().network.new_chain_id;
-        let mut lacking = ChunkSet::full(have.len());
-        lacking.remove_all(have);
-        let mut unknown = lacking.clone();
-        let (known_sets, mut needed) = self.needed_with_parity(have, &mut unknown);
-        let used =
-            || self.seen.iter().filter(|seen| seen.report.refused.is_none()).filter_map(|seen| seen.volume.as_ref());
-        let is_here = |set: &SetId, number: u32| used().any(|v| v.index.set == *set && v.index.number == number);
-        let (mut with_data, mut with_parity) = (BTreeMap::new(), BTreeMap::new());
-        for Index { set, others, .. } in used().map(|v| &v.index).filter(|index| !known_sets.contains(&index.set)) {
-            for other in others.iter().filter(|other| !is_here(set, other.number)) {
-                let label = || label(chain_id, set, other.number);
-                if other.chunks.is_empty() {
-                    with_parity.insert((*set, other.number), label());
-                }
-                let mut helps = false;
-                for chunk in other.chunks.iter().cloned().flatten().filter(|chunk| lacking.contains(*chunk)) {
-                    helps = true;
-                    unknown.remove(chunk);
-                }
-                if helps {
-                    with_data.insert((*set, other.number), label());
-                }
-            }
-        }
-        // Volumes with parity do as well, each for one of those with data, where nothing else is lacking.
-        let sets: BTreeSet<SetId> = with_data.keys().map(|(set, _)| *set).collect();
-        if needed.labels.is_empty() && sets.len() == 1 && unknown.is_empty() {
-            with_parity.retain(|(set, _), _| sets.contains(set));
-            needed.any = (!with_parity.is_empty()).then_some(with_data.len());
-            needed.labels = with_data.into_values().chain(with_parity.into_values()).collect();
-        } else {
-            needed.any = needed.any.filter(|_| with_data.is_empty());
-            needed.labels.extend(with_data.into_values());
-        }
-        StillNeeded { unknown: unknown.count(), ..needed }
+        let indexes: Vec<&Index> = used(&self.seen).into_iter().map(|(_, volume)| &volume.index).collect();
+        StillNeeded::of(chain_id, have, &indexes, &self.sets)
     }
+}
+
+/// The volumes that are used, and where each is.
+pub(super) fn used(seen: &[Seen]) -> Vec<(&Path, &Volume)> {
+    let used = seen.iter().filter(|seen| seen.report.refused.is_none());
+    used.filter_map(|seen| Some((seen.report.directory.as_path(), seen.volume.as_ref()?))).collect()
 }
 
 /// Looks what a medium says of itself.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{own_manifest, place_of, what_is_there, words_of};
+use super::{noted, own_manifest, place_of, what_is_there, words_of};
 use crate::{
     base::{Blake3Hash, Error, Next, Result},
     bundle::missing::{self, LinesError, MissingError},
@@ -34,7 +34,8 @@ pub struct Missing {
     pub file: Vec<u8>,
 }
 
-/// Looks what a directory lacks, as its names, its sizes and its journal tell; a process that fills it is not disturbed.
+/// Looks what a directory lacks, as its names, its sizes and its journal tell; a process that fills it is not disturbed. That it was asked for
+/// is noted there.
 ///
 /// # Errors
 /// When it has no manifest that can be read.
@@ -47,6 +48,7 @@ pub fn missing(directory: &Path) -> Result<Missing> {
         lacking.insert(chunk);
     }
     let file = missing::encode(&manifest.id(), &lacking);
+    noted::asked(&directory, manifest.id(), &lacking);
     Ok(Missing {
         manifest_id: manifest.id(),
         chain_id: manifest.manifest().network.new_chain_id.clone(),

@@ -4,12 +4,17 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::{lead_itself, restore::shards_of, taking::words_of_range, words_of};
+use super::{
+    lead_itself,
+    needed::{ParitySet, StillNeeded, shards_of},
+    taking::words_of_range,
+    words_of,
+};
 use crate::{
     app::node,
     base::{Blake3Hash, Error, Progress, Result, clock, limits, task::CancellationToken, text},
     bundle::{
-        Medium, ReadChunks, ShardReader, Trouble, Unseal, Volume, label,
+        Index, Medium, ReadChunks, ShardReader, Trouble, Unseal, Volume, label,
         parity::{ParityIndex, Stripes},
     },
     manifest::{ChunkSet, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, ranges, verify_chunk},
@@ -51,6 +56,32 @@ pub struct VerifiedMedia {
     pub media: Vec<CheckedMedium>,
     /// Chunks of the manifest that none of them has, where all are of one manifest.
     pub lacking_chunks: Option<u32>,
+    /// Chunks among those that an import makes from the parity on them.
+    pub made_good_chunks: u32,
+    /// Labels of volumes that hold the rest.
+    pub needed: Vec<String>,
+    /// So many of those suffice, whichever they are; `None`: all are needed.
+    pub needed_any: Option<usize>,
+    /// Labels of volumes that are so damaged that no others make up for it: they are made anew, or read elsewhere.
+    pub needed_anew: Vec<String>,
+    /// Chunks that are lacking and on no volume that is known.
+    pub unknown_chunks: u32,
+}
+
+impl VerifiedMedia {
+    /// An import of these media would be complete, whatever is wrong with some of them.
+    pub fn suffice(&self) -> bool {
+        self.lacking_chunks.is_some_and(|lacking| lacking == self.made_good_chunks)
+    }
+}
+
+/// What was found on a medium.
+struct Found {
+    chain_id: String,
+    volume: Volume,
+    good: ChunkSet,
+    /// Stripes whose shard on it is of no use.
+    bad_stripes: Vec<u32>,
 }
 
 /// Reads every byte of media and compares it with the manifest that lies on each of them.
@@ -65,23 +96,57 @@ pub fn verify(
     cancel: &CancellationToken,
 ) -> Result<VerifiedMedia> {
     let mut media = Vec::with_capacity(from.len());
-    let mut covered: Option<ChunkSet> = None;
+    let (mut all_found, mut contents) = (Vec::new(), None);
     for directory in from {
         let mut checked = CheckedMedium { directory: directory.clone(), ..CheckedMedium::default() };
         match check(directory, trust, keys, &mut checked, progress, cancel)? {
-            Ok(good) => match covered.as_mut().filter(|covered| covered.len() == good.len()) {
-                Some(covered) => covered.insert_all(&good),
-                None => covered = Some(good),
-            },
+            Ok((found, of)) => {
+                all_found.push(found);
+                // Megabytes, which all media of one manifest have in common.
+                contents.get_or_insert(of);
+            }
             Err(trouble) => checked.troubles.push(trouble.0),
         }
         checked.ok = checked.troubles.is_empty();
         media.push(checked);
     }
     progress.done("verify");
-    let one = media.iter().all(|m| m.manifest_id.is_some() && m.manifest_id == media[0].manifest_id);
-    let lacking_chunks = covered.filter(|_| one).map(|covered| covered.len() - covered.count());
-    Ok(VerifiedMedia { ok: media.iter().all(|m| m.ok), media, lacking_chunks })
+    let is_one = media.iter().all(|m| m.manifest_id.is_some() && m.manifest_id == media[0].manifest_id);
+    let (lacking_chunks, needed) = match contents.filter(|_| is_one) {
+        Some(contents) => {
+            let (lacking, needed) = together(&all_found, &contents);
+            (Some(lacking), needed)
+        }
+        None => (None, StillNeeded::default()),
+    };
+    Ok(VerifiedMedia {
+        ok: media.iter().all(|m| m.ok),
+        media,
+        lacking_chunks,
+        made_good_chunks: needed.made_good,
+        needed: needed.labels,
+        needed_any: needed.any,
+        needed_anew: needed.anew,
+        unknown_chunks: needed.unknown,
+    })
+}
+
+/// How many chunks media of one manifest lack, and what makes up for that: by the same rule as an import's.
+fn together(all: &[Found], contents: &Contents) -> (u32, StillNeeded) {
+    let chain_id = all.first().map_or("", |found| &found.chain_id);
+    let mut have = ChunkSet::empty(contents.chunk_count());
+    all.iter().for_each(|found| have.insert_all(&found.good));
+    let volumes: Vec<(&Path, &Volume)> =
+        all.iter().map(|found| (found.volume.medium().directory(), &found.volume)).collect();
+    // What is wrong with parity was said of its medium.
+    let (mut sets, _) = ParitySet::find(&volumes, contents);
+    for Found { volume, bad_stripes, .. } in all {
+        for set in sets.iter_mut().filter(|set| set.set == volume.index.set) {
+            set.number_of_parity(&volume.index).into_iter().for_each(|number| set.is_bad(number, bad_stripes));
+        }
+    }
+    let indexes: Vec<&Index> = all.iter().map(|found| &found.volume.index).collect();
+    (have.len() - have.count(), StillNeeded::of(chain_id, &have, &indexes, &sets))
 }
 
 fn check(
@@ -91,7 +156,7 @@ fn check(
     checked: &mut CheckedMedium,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<Result<ChunkSet, Trouble>> {
+) -> Result<Result<(Found, Contents), Trouble>> {
     let opened = (|| {
         let medium = Medium::open_with(directory, keys)?;
         let missing = || Trouble(format!("{MANIFEST_FILE_NAME} is missing"));
@@ -116,42 +181,37 @@ fn check(
         return Ok(Err(Trouble(e.to_string())));
     }
     let index = &volume.index;
-    checked.label = Some(label(&manifest.manifest().network.new_chain_id, &index.set, index.number));
-    let good = ChunkSet::empty(contents.chunk_count());
-    let mut checking = Checking {
-        contents: &contents,
-        good,
-        bad: Vec::new(),
-        bytes: 0,
-        total: index.size_bytes(),
-        progress,
-        spare: Vec::new(),
-    };
+    let chain_id = manifest.manifest().network.new_chain_id.clone();
+    checked.label = Some(label(&chain_id, &index.set, index.number));
+    let nothing = ChunkSet::empty(contents.chunk_count());
+    let mut checking = Checking::new(&contents, &nothing, index.size_bytes(), progress);
     let troubles = volume.read_chunks(&contents, &mut checking, cancel)?;
     checked.troubles.extend(troubles.into_iter().map(|trouble| trouble.0));
     checked.good_chunks = checking.good.count();
     checked.good_bytes = checking.good.iter().map(|chunk| contents.chunk_len(chunk) as u64).sum();
     checked.bad_chunks = u32::try_from(checking.bad.len()).unwrap_or(u32::MAX);
-    match shards_of(&volume, &contents) {
+    let bad_stripes = match shards_of(&volume, &contents) {
         Ok(Some(parity)) => check_shards(&parity, &contents, checked, progress, cancel)?,
-        Ok(None) => {}
-        Err(problem) => checked.troubles.push(problem),
-    }
-    if !checking.bad.is_empty() {
-        let words = text::first_few(ranges(checking.bad.iter().copied()).into_iter().map(words_of_range), 6);
-        checked.troubles.push(format!("not what was signed: chunk {words}"));
-    }
-    Ok(Ok(checking.good))
+        Ok(None) => Vec::new(),
+        Err(problem) => {
+            checked.troubles.push(problem);
+            Vec::new()
+        }
+    };
+    checked.troubles.extend(checking.trouble());
+    let good = checking.good;
+    Ok(Ok((Found { chain_id, volume, good, bad_stripes }, contents)))
 }
 
-/// Reads every shard of a volume with parity and compares it with the id that the volume itself says: nothing else proves one.
+/// Reads every shard of a volume with parity and compares it with the id that the volume itself says: nothing else proves one. Gives
+/// the stripes whose shard is of no use.
 fn check_shards(
     (index, stripes, shards): &(ParityIndex, Stripes, ShardReader),
     contents: &Contents,
     checked: &mut CheckedMedium,
     progress: &Progress,
     cancel: &CancellationToken,
-) -> Result<()> {
+) -> Result<Vec<u32>> {
     let (mut bad, mut buffer) = (Vec::new(), vec![0; SHARD_PIECE_BYTES]);
     for (stripe, id) in (0..stripes.count()).zip(&index.shard_ids) {
         let len = stripes.shard_len(stripe, &|chunk| contents.chunk_len(chunk));
@@ -176,7 +236,7 @@ fn check_shards(
         let words = text::first_few(ranges(bad.iter().copied()).into_iter().map(words_of_range), 6);
         checked.troubles.push(format!("not as it was written: shard of parity {words}"));
     }
-    Ok(())
+    Ok(bad)
 }
 
 /// The manifest of a medium by the trust that was given, or by its own lead's.
@@ -188,19 +248,35 @@ fn manifest_of(bytes: &[u8], trust: Option<&TrustPolicy>) -> Result<(VerifiedMan
     Ok((verified, words))
 }
 
-struct Checking<'a> {
+/// Proves the chunks of one medium.
+pub(super) struct Checking<'a> {
     contents: &'a Contents,
-    good: ChunkSet,
-    bad: Vec<u32>,
+    /// Chunks that need not be read.
+    known: &'a ChunkSet,
+    pub(super) good: ChunkSet,
+    pub(super) bad: Vec<u32>,
     bytes: u64,
     total: u64,
     progress: &'a Progress,
     spare: Vec<u8>,
 }
 
+impl<'a> Checking<'a> {
+    pub(super) fn new(contents: &'a Contents, known: &'a ChunkSet, total: u64, progress: &'a Progress) -> Self {
+        let good = ChunkSet::empty(contents.chunk_count());
+        Checking { contents, known, good, bad: Vec::new(), bytes: 0, total, progress, spare: Vec::new() }
+    }
+
+    /// What is wrong with the chunks, in words.
+    pub(super) fn trouble(&self) -> Option<String> {
+        let words = || text::first_few(ranges(self.bad.iter().copied()).into_iter().map(words_of_range), 6);
+        (!self.bad.is_empty()).then(|| format!("not what was signed: chunk {}", words()))
+    }
+}
+
 impl ReadChunks for Checking<'_> {
-    fn is_wanted(&mut self, _chunk: u32) -> bool {
-        true
+    fn is_wanted(&mut self, chunk: u32) -> bool {
+        !self.known.contains(chunk)
     }
 
     fn buffer(&mut self, _len: usize) -> Vec<u8> {

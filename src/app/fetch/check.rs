@@ -1,6 +1,6 @@
 //! The check of the snapshot's text, while its chunks still come.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use tokio::task::JoinHandle;
 
@@ -10,7 +10,7 @@ use crate::{
     base::{Notice, Progress, Result, task::CancellationToken},
     manifest::ArtifactName,
     snapshot::{self, ReadOptions, Verified, VerifyOptions, digest::check_signed},
-    store::{ArtifactReader, Opened},
+    store::{ArtifactReader, Frontier, Store},
 };
 
 /// What is checked, and for what.
@@ -26,8 +26,13 @@ pub(in crate::app) struct Checking<'a> {
 
 impl Checking<'_> {
     /// The snapshot's text against the genesis, on a thread of its own; `complete`: all chunks are there already.
-    pub(in crate::app) fn start(&self, opened: &Opened, complete: bool) -> JoinHandle<Result<Verified>> {
-        let reader = |artifact| ArtifactReader::new(opened.store.clone(), opened.frontier.clone(), artifact);
+    pub(in crate::app) fn start(
+        &self,
+        store: &Arc<Store>,
+        frontier: &Arc<Frontier>,
+        complete: bool,
+    ) -> JoinHandle<Result<Verified>> {
+        let reader = |artifact| ArtifactReader::new(store.clone(), frontier.clone(), artifact);
         let manifest = self.signed.manifest.manifest().clone();
         let place = manifest.artifacts.iter().position(|artifact| artifact.name == ArtifactName::Snapshot);
         let snapshot = reader(place.unwrap_or_default());

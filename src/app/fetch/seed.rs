@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::{keep_ticket, signed::read_manifest, tell_manifest, tell_rule};
 use crate::{
     app::{
-        manifest as manifests,
+        bundle, manifest as manifests,
         meet::{self, WaitFor},
         node::{self, Node, SwarmOptions},
         state::StateDirectory,
@@ -71,7 +71,9 @@ pub async fn seed(
     let contents = node::contents(&manifest, in_root);
     let signed_root = manifest.manifest().artifact(ArtifactName::Snapshot).root;
     let is_known = known.is_some_and(|known| known.description.root == signed_root);
-    let store = Arc::new(Store::open_complete(directory, contents)?);
+    // Chunks that were imported in place are on their media.
+    let lent = bundle::lent(directory, &contents)?;
+    let store = Arc::new(Store::open_lent(directory, contents, lent)?);
     let place = manifest.manifest().artifacts.iter().position(|a| a.name == ArtifactName::Genesis).unwrap_or_default();
     // It is small, and everything else hangs on it: an edited one is said before anyone is served.
     store.contents().chunks_of(place).try_for_each(|chunk| store.read(chunk).map(drop))?;

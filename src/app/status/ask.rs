@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::{
     Status,
     address::{self, Address},
-    directory::{place_of, status_of},
+    directory::{on_media, place_of, status_of},
     socket::{self, Answer},
 };
 use crate::{
@@ -39,7 +39,7 @@ pub type Show<'a> = &'a mut (dyn FnMut(&Status) -> Result<bool> + Send);
 pub async fn of_directory(directory: &Path) -> Result<Status> {
     let place = place_of(directory);
     match socket::ask(&place.join(PRIVATE_DIRECTORY_NAME)).await? {
-        Answer::Status(status) => Ok(*status),
+        Answer::Status(status) => Ok(Status { on_media: on_media(&place), ..*status }),
         Answer::Nobody { stale } => status_of(&place, stale),
     }
 }

@@ -5,9 +5,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Chunks, Network, Own, Status, VERSION, board::Board};
+use super::{Chunks, Network, OnMedia, Own, Status, VERSION, board::Board};
 use crate::{
     app::{
+        bundle,
         kept::KeptStatements,
         meet::certificate_path,
         node::{self, STATEMENTS_NAME},
@@ -82,12 +83,33 @@ pub(super) fn status_of(directory: &Path, stale: bool) -> Result<Status> {
     Ok(status)
 }
 
+/// What media carry for a directory in which a process works, which itself does not know of it.
+pub(super) fn on_media(directory: &Path) -> OnMedia {
+    let read = || -> Option<OnMedia> {
+        let bytes =
+            read_bounded(&directory.join(MANIFEST_FILE_NAME), limits::MANIFEST_SIZE_BYTES_MAX, "manifest").ok()?;
+        let signed = SignedManifest::decode(&bytes).ok()?;
+        let keys = vec![signed.manifest().trust.lead];
+        let trust = TrustPolicy { keys, proposals: true, ..TrustPolicy::default() };
+        let manifest = crate::manifest::verify::verify(&bytes, &trust, clock::unix_seconds()).ok()?;
+        let (contents, have) = what_is_there(directory, &manifest);
+        Some(bundle::on_media(directory, &contents, &have))
+    };
+    match bundle::is_noted(directory) {
+        true => read().unwrap_or_default(),
+        false => OnMedia::default(),
+    }
+}
+
 /// What is there of the files of a manifest, as names, sizes and the journal tell.
 pub(in crate::app) fn what_is_there(directory: &Path, manifest: &VerifiedManifest) -> (Contents, ChunkSet) {
     // While a root is put together, its files have the names of a root and little else tells that it will be one.
     let [data, root] = [false, true].map(|in_root| {
         let contents = node::contents(manifest, in_root);
-        let have = store::look(directory, &contents);
+        let mut have = store::look(directory, &contents);
+        if !in_root {
+            have.insert_all(&bundle::lent_chunks(directory, &contents));
+        }
         (contents, have)
     });
     let bytes = |(contents, have): &(Contents, ChunkSet)| {
@@ -103,6 +125,7 @@ fn tell(status: &mut Status, directory: &Path, private: &Path, manifest: &Verifi
     status.network = Some(Network::new(manifest.id().to_string(), manifest.manifest()));
     (status.node.have_bytes, status.node.total_bytes) = (have_bytes, total_bytes);
     status.node.complete = have.is_full();
+    status.on_media = bundle::on_media(directory, &contents, &have);
     status.chunks = Some(Chunks {
         count: have.len(),
         single: have.count(),

@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::watch, time::sleep};
 
 use super::{
-    Board, Chunks, Member, Own, Status, Tried, VERSION,
+    Board, Chunks, Member, OnMedia, Own, Status, Tried, VERSION,
     board::Known,
     estimate::{Growth, Seen},
     socket::Socket,
@@ -210,6 +210,8 @@ impl Sampler {
                 own_map: map(|cell| cell.own),
                 others_map: map(|cell| cell.others),
             }),
+            // A node in a swarm knows of no media: whoever asks its directory is told of them.
+            on_media: OnMedia::default(),
             members,
             kept_out: view.kept_out.clone(),
             node: self.own(now, view, &known),

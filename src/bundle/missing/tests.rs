@@ -362,3 +362,28 @@ fn an_svg_draws_the_pixels_of_the_code_and_words_are_no_markup() {
     let svg = svg(&pictures, |_, _| "<script>&".to_owned());
     assert!(svg.contains("&lt;script&gt;&amp;") && !svg.contains("<script"), "{svg}");
 }
+
+#[test]
+fn a_png_has_the_pixels_of_all_codes() {
+    let lines = to_lines(&encode(&ID, &random_holes(9000, 400, 5)));
+    let pictures = pictures(&lines, Fit::Columns(70)).unwrap();
+    assert!(pictures.len() > 1, "{} codes", pictures.len());
+    let bytes = as_png(&pictures).unwrap();
+    let mut reader = png::Decoder::new(std::io::Cursor::new(&bytes)).read_info().unwrap();
+    let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+    let shown = reader.next_frame(&mut pixels).unwrap();
+    let mut top = 0;
+    for picture in &pictures {
+        for y in 0..picture.side() {
+            for x in 0..picture.side() {
+                // The first and the last pixel of each square.
+                for (x_at, y_at) in [(8 * x, 8 * (top + y)), (8 * x + 7, 8 * (top + y) + 7)] {
+                    let is_dark = pixels[y_at * shown.line_size + x_at / 8] & (0x80 >> (x_at % 8)) == 0;
+                    assert_eq!(is_dark, picture.is_dark(x, y), "{x} {y}");
+                }
+            }
+        }
+        top += picture.side();
+    }
+    assert_eq!(shown.height as usize, 8 * top);
+}

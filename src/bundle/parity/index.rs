@@ -133,6 +133,20 @@ impl ShardFiles {
         self.files.iter().map(|(_, size)| *size)
     }
 
+    /// The stripes whose shards lie in a file.
+    pub fn stripes(&self, file: usize) -> std::ops::Range<u32> {
+        let all = self.offsets.len() as u32;
+        let first = |file: usize| self.files.get(file).map_or(all, |(first, _)| *first);
+        first(file)..first(file + 1)
+    }
+
+    /// The length of a stripe's shard.
+    pub fn shard_bytes(&self, stripe: u32) -> u64 {
+        let Some((file, offset)) = self.place(stripe) else { return 0 };
+        let end = self.place(stripe + 1).filter(|(next, _)| *next == file).map(|(_, offset)| offset);
+        end.unwrap_or(self.files[file].1) - offset
+    }
+
     /// The file that holds a stripe's shard, and where it begins there.
     pub fn place(&self, stripe: u32) -> Option<(usize, u64)> {
         let offset = *self.offsets.get(stripe as usize)?;

@@ -40,7 +40,7 @@ pub fn make(
         let mut hashers = vec![blake3::Hasher::new(); shape.parity];
         for piece in pieces(shard_len, shape.piece()) {
             if cancel.is_cancelled() {
-                return Err(Error::interrupted("while parity was made"));
+                return Err(Error::interrupted("while parity was made").hint("run the same command again: it goes on"));
             }
             for (member, buffer) in stripes.members(stripe).zip(&mut data) {
                 fill(member, piece.start, piece.len(), chunk_len, members, buffer)?;

@@ -27,8 +27,8 @@ pub struct Outcome {
     pub restored: u32,
     /// Stripes in which a chunk is still lost.
     pub incomplete: Vec<u32>,
-    /// Shards of each parity volume that could not be read, or are not what its index says.
-    pub bad_shards: Vec<u32>,
+    /// For each parity volume the stripes whose shard could not be read, or is not what its index says.
+    pub bad_shards: Vec<Vec<u32>>,
     /// Parity volumes whose shards are as their index says, and are not the parity of these chunks.
     pub false_volumes: Vec<usize>,
 }
@@ -53,7 +53,7 @@ pub fn restore(
     cancel: &CancellationToken,
 ) -> Result<Outcome> {
     debug_assert_eq!(stripes.volume_count(), shape.data);
-    let outcome = Outcome { bad_shards: vec![0; shape.parity], ..Outcome::default() };
+    let outcome = Outcome { bad_shards: vec![Vec::new(); shape.parity], ..Outcome::default() };
     let mut work =
         Work { shape, stripes, chunk_len, shard_id, members, take, cancel, outcome, decoder: Decoder::new(shape) };
     for stripe in stripes.incomplete(have) {
@@ -138,7 +138,7 @@ impl Work<'_> {
             if self.is_sound(volume, stripe, shard_len, &id)? {
                 return Ok(Some(volume));
             }
-            self.outcome.bad_shards[volume] += 1;
+            self.outcome.bad_shards[volume].push(stripe);
         }
         Ok(None)
     }

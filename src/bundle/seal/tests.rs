@@ -18,11 +18,11 @@ fn identity() -> (x25519::Identity, AgeKey) {
 }
 
 fn with(identities: Vec<x25519::Identity>) -> Unseal {
-    Unseal { identities, passphrase: None }
+    Unseal { identities, ..Unseal::default() }
 }
 
 fn with_passphrase(text: &str) -> Unseal {
-    Unseal { identities: Vec::new(), passphrase: Some(passphrase(text).unwrap()) }
+    Unseal { passphrase: Some(passphrase(text).unwrap()), ..Unseal::default() }
 }
 
 #[test]
@@ -51,11 +51,32 @@ fn a_passphrase_opens_it_and_no_other() {
     assert!(passphrase("\nx").is_err() && passphrase("").is_err());
     // A stranger's medium does not make this machine work for hours.
     let text = String::from_utf8_lossy(&sealed[..200]).into_owned();
-    let at = text.find(" 16\n").unwrap();
-    let mut hostile = sealed.clone();
-    hostile[at + 1..at + 3].copy_from_slice(b"40");
-    let error = unseal(&hostile, &with_passphrase("right one")).unwrap_err().to_string();
-    assert!(error.contains("2^40"), "{error}");
+    let at = text.find(" 14\n").unwrap();
+    for (work, takes) in [(16_u8, "2^16 steps of scrypt, which is 64.0 MiB"), (40, "2^40"), (60, "than any machine")] {
+        let mut hostile = sealed.clone();
+        hostile[at + 1..at + 3].copy_from_slice(work.to_string().as_bytes());
+        let error = unseal(&hostile, &with_passphrase("right one")).unwrap_err();
+        assert_eq!(error, UnsealError::Work(work));
+        assert!(error.to_string().contains(takes), "{error}");
+    }
+}
+
+#[test]
+fn media_with_the_same_under_seal_have_it_once_and_others_have_their_own() {
+    let (mine, to_me) = identity();
+    let to_me = SealTo::Keys(vec![to_me]);
+    let keys = with(vec![mine]);
+    let sealed: Vec<Vec<u8>> = (0..SHARED_MAX + 2).map(|_| seal(&to_me, &key(), &papers()).unwrap()).collect();
+    let first = keys.open(&sealed[0]).unwrap();
+    assert!(Arc::ptr_eq(&first.1, &keys.open(&sealed[0]).unwrap().1));
+    for sealed in &sealed[1..] {
+        let other = keys.open(sealed).unwrap();
+        assert!(!Arc::ptr_eq(&first.1, &other.1) && first.1 == other.1 && first.0 == other.0);
+    }
+    assert!(keys.known.lock().unwrap().len() == SHARED_MAX, "and not all there ever were");
+    assert!(!Arc::ptr_eq(&first.1, &keys.open(&sealed[0]).unwrap().1));
+    // What one set of keys has opened is closed to another one.
+    assert_eq!(Unseal::default().open(&sealed[0]).map(|_| ()), Err(UnsealError::NoKey));
 }
 
 #[test]

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::{
     app::bundle,
     base::{Error, Result, durable},
-    bundle::missing::{Fit, Picture, pictures},
+    bundle::missing::{Fit, Picture, as_png, pictures},
     cli::{
         Session,
         words::media::{self, ShownMissing},
@@ -25,7 +25,8 @@ const COLUMNS: u16 = 80;
     after_help = "Whoever has the chunks gives it to `regenesis bundle export --missing-from FILE --dir DIR --to MEDIUM`.\n\n\
     Examples:\n  regenesis bundle missing --dir ./new -o missing.bin\n  \
     regenesis bundle missing --dir ./new\n  \
-    regenesis bundle missing --dir ./new --svg -o missing.svg"
+    regenesis bundle missing --dir ./new --svg -o missing.svg\n  \
+    regenesis bundle missing --dir ./new --png -o missing.png"
 )]
 pub(crate) struct MissingArgs {
     /// The directory that is incomplete
@@ -35,14 +36,17 @@ pub(crate) struct MissingArgs {
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// As lines that can be typed or read over the telephone; a wrong letter is found by whoever reads them in
-    #[arg(long, conflicts_with_all = ["qr", "svg"])]
+    #[arg(long, conflicts_with_all = ["qr", "svg", "png"])]
     text: bool,
     /// As codes of pixels on the terminal, to photograph
-    #[arg(long, conflicts_with = "svg")]
+    #[arg(long, conflicts_with_all = ["svg", "png"])]
     qr: bool,
     /// As codes of pixels in a picture, to print
-    #[arg(long)]
+    #[arg(long, conflicts_with = "png")]
     svg: bool,
+    /// As codes of pixels in a picture, to send or to show
+    #[arg(long = "png", id = "png", requires = "out")]
+    pixels: bool,
 }
 
 impl MissingArgs {
@@ -53,6 +57,10 @@ impl MissingArgs {
                 Error::failed(e.to_string()).hint("write a file instead: -o FILE, or print the codes: --svg -o FILE")
             })
         };
+        if let (true, Some(path)) = (self.pixels, &self.out) {
+            durable::write_atomically(path, &as_png(&draw(Fit::Paper)?)?, 0o644)?;
+            return session.output.result(&ShownMissing { missing, file: self.out, body: None });
+        }
         let body = if self.qr {
             on_screen(&draw(Fit::Columns(columns()))?, self.out.is_none() && io::stdout().is_terminal())
         } else if self.svg {

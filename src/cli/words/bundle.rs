@@ -164,6 +164,38 @@ impl fmt::Display for ExportResult {
     }
 }
 
+/// What completes media, in words.
+struct Needed<'a> {
+    labels: &'a [String],
+    any: Option<usize>,
+    anew: &'a [String],
+    unknown: u32,
+}
+
+impl fmt::Display for Needed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut parts = Vec::new();
+        match (self.labels, self.any) {
+            ([], _) => {}
+            (labels, Some(any)) => {
+                parts.push(format!("still needed are any {any} of the volumes {}", labels.join(", ")))
+            }
+            ([label], None) => parts.push(format!("still needed is the volume {label}")),
+            (labels, None) => parts.push(format!("still needed are the volumes {}", labels.join(", "))),
+        }
+        match self.anew {
+            [] => {}
+            anew => parts.push(format!("too damaged, and to be made anew or read elsewhere, are {}", anew.join(", "))),
+        }
+        match self.unknown {
+            0 if parts.is_empty() => parts.push("no volume that is known holds them".to_owned()),
+            0 => {}
+            unknown => parts.push(format!("no volume that is known holds {}", text::count(unknown.into(), "chunk"))),
+        }
+        f.write_str(&parts.join(", and "))
+    }
+}
+
 /// The result of `bundle import`.
 #[derive(Debug, Serialize)]
 #[serde(transparent)]
@@ -177,16 +209,17 @@ impl ImportResult {
             return None;
         }
         let lacks = text::bytes(imported.lacking_bytes);
-        let any = imported.needed_any.map_or_else(String::new, |any| format!("any {any} of "));
-        let words = match (imported.needed.as_slice(), imported.unknown_chunks) {
-            ([], _) => format!("{lacks} are lacking, and no volume that is known holds them"),
-            (needed, 0) => format!("{lacks} are lacking: still needed are {any}the volumes {}", needed.join(", ")),
-            (needed, unknown) => format!(
-                "{lacks} are lacking: still needed are {any}the volumes {}, and no known one holds {}",
-                needed.join(", "),
-                text::count(unknown.into(), "other chunk")
-            ),
+        let needed = Needed {
+            labels: &imported.needed,
+            any: imported.needed_any,
+            anew: &imported.needed_anew,
+            unknown: imported.unknown_chunks,
         };
+        let words = format!("{lacks} are lacking: {needed}");
+        if imported.in_place && imported.made_good_chunks > 0 {
+            let words = format!("{lacks} are lacking on the media, which only an import with a copy makes from parity");
+            return Some(Error::new(Kind::GaveUp, words).hint(Next::ImportWithCopy));
+        }
         Some(Error::new(Kind::GaveUp, words).hint(Next::ImportMore))
     }
 }
@@ -215,11 +248,21 @@ impl fmt::Display for ImportResult {
             let at = medium.directory.display();
             match &medium.refused {
                 Some(refused) => writeln!(f, "  {label} at {at}: not used: {refused}")?,
-                None => writeln!(f, "  {label} at {at}: {} taken", text::bytes(medium.taken_bytes))?,
+                None => {
+                    let verb = if imported.in_place { "used" } else { "taken" };
+                    writeln!(f, "  {label} at {at}: {} {verb}", text::bytes(medium.taken_bytes))?;
+                }
             }
             for trouble in &medium.troubles {
                 writeln!(f, "    {trouble}")?;
             }
+        }
+        if imported.in_place && imported.complete {
+            let at = imported.directory.display();
+            writeln!(
+                f,
+                "  the chunks stay on the media: as long as these are mounted, regenesis seed --dir {at} serves them"
+            )?;
         }
         if imported.restored_chunks > 0 {
             let made = text::count(imported.restored_chunks.into(), "chunk");
@@ -259,10 +302,24 @@ impl fmt::Display for VerifyResult {
                 writeln!(f, "     {trouble}")?;
             }
         }
-        match self.0.lacking_chunks {
-            Some(0) => writeln!(f, "together they hold everything"),
-            Some(lacking) => writeln!(f, "together they lack {}", text::count(lacking.into(), "chunk")),
-            None => Ok(()),
+        let media = &self.0;
+        let needed = Needed {
+            labels: &media.needed,
+            any: media.needed_any,
+            anew: &media.needed_anew,
+            unknown: media.unknown_chunks,
+        };
+        match (media.lacking_chunks, media.made_good_chunks) {
+            (None, _) => Ok(()),
+            (Some(0), _) => writeln!(f, "together they hold everything"),
+            (Some(lacking), made_good) => {
+                write!(f, "together they lack {}", text::count(lacking.into(), "chunk"))?;
+                match made_good {
+                    made_good if made_good == lacking => writeln!(f, ": parity suffices, which makes that good"),
+                    0 => writeln!(f, ": {needed}"),
+                    made_good => writeln!(f, ", of which parity makes {made_good} good; {needed}"),
+                }
+            }
         }
     }
 }

@@ -117,8 +117,16 @@ impl fmt::Display for ShownStatements {
         if let Some(certificate) = &carried.certificate {
             write!(f, ": a quorum; certificate: {}", certificate.display())?;
         }
-        if let Some(file) = &self.file {
-            write!(f, "\nwritten: {}\non the other side: regenesis bundle statements FILE --dir DIR", file.display())?;
+        match &self.file {
+            None => {}
+            Some(file) if carried.statements == 0 => {
+                write!(f, "\nwritten: {}, with nothing in it: no validator has signed anything yet", file.display())?;
+            }
+            Some(file) => write!(
+                f,
+                "\nwritten: {}\non the other side: regenesis bundle statements FILE --dir DIR",
+                file.display()
+            )?,
         }
         Ok(())
     }

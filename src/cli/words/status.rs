@@ -2,7 +2,7 @@
 
 use super::drill::duration;
 use crate::{
-    app::status::{Attestations, By, Chunks, Member, Own, Readiness, Role, Signatures, Status},
+    app::status::{Attestations, By, Chunks, Member, OnMedia, Own, Readiness, Role, Signatures, Status},
     base::text::{self, count},
 };
 
@@ -28,6 +28,7 @@ pub(crate) fn lines(status: &Status, next: &str, columns: usize) -> Vec<String> 
     if let Some(chunks) = &status.chunks {
         page.chunks(status, chunks);
     }
+    page.on_media(&status.on_media);
     if status.running {
         page.members(status);
     }
@@ -192,6 +193,26 @@ impl Page {
             _ => "copies",
         };
         self.row(label, &words);
+    }
+
+    fn on_media(&mut self, media: &OnMedia) {
+        const LABELS_SHOWN: usize = 6;
+        let labels = |labels: &[String]| text::first_few(labels, LABELS_SHOWN);
+        if media.coming_chunks > 0 {
+            let (chunks, bytes) = (count(media.coming_chunks.into(), "chunk"), size(media.coming_bytes));
+            self.row("on its way", &format!("{chunks} that are lacking, {bytes}, on media: {}", labels(&media.coming)));
+        }
+        if let Some(asked) = media.asked_unix_seconds {
+            let (chunks, bytes) = (count(media.asked_chunks.into(), "chunk"), size(media.asked_bytes));
+            let when = text::time(asked);
+            self.row("asked for", &format!("{chunks} that are lacking, {bytes}, with the list of {when}"));
+        }
+        if let Some(written) = media.written_unix_seconds {
+            let (volumes, bytes) = (count(media.written_volumes.into(), "volume"), size(media.written_bytes));
+            let newest: Vec<String> = media.written.iter().rev().cloned().collect();
+            let (when, labels) = (text::time(written), labels(&newest));
+            self.row("on media", &format!("{volumes} from here with {bytes}, the last of {when}: {labels}"));
+        }
     }
 
     fn members(&mut self, status: &Status) {

@@ -434,6 +434,12 @@ pub enum Next {
     ImportOther,
     /// Export the volume again, onto another medium.
     ExportAgain,
+    /// Import these media as they are: parity makes up for what is wrong.
+    ImportAllTheSame,
+    /// Put the medium back from which chunks are served.
+    MediumBack,
+    /// Import with a copy, which reads what cannot be served in place.
+    ImportWithCopy,
     /// Import the volumes that are still needed.
     ImportMore,
     /// Make the list of what is missing anew where it is missing.

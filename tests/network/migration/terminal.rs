@@ -13,7 +13,10 @@ use std::{
 use kwil_formats::formats::Family;
 use nix::{
     pty::{Winsize, openpty},
-    sys::signal::Signal,
+    sys::{
+        signal::Signal,
+        termios::{LocalFlags, tcgetattr},
+    },
 };
 use vt100::{Parser, Screen};
 
@@ -193,4 +196,44 @@ fn no_bar_hides_what_is_said_on_a_terminal_of_any_width() {
         assert!(!left.contains("fetch: ") && !left.contains("serve: "), "a bar is still there: {left}");
     }
     publish.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn a_passphrase_is_asked_for_on_the_terminal_and_not_shown() {
+    let party = Party::new();
+    party.take_recording(Family::V010, "snaps");
+    party.run(&["manifest", "sign", "--snapdir", "snaps", "--key", "lead.key", "--state-dir", "state"]).done();
+    let typed = |args: &[&str], passphrase: &str| {
+        let args = [args, &["--passphrase-file", "-", "--state-dir", "state"]].concat();
+        let terminal = Terminal::start(&party.command(&args), 80);
+        terminal.wait_for("the question", |screen| {
+            screen.contents().contains("type the passphrase of the media").then_some(())
+        });
+        (&terminal.keyboard).write_all(format!("{passphrase}\r").as_bytes()).unwrap();
+        let (code, screen) = terminal.finish();
+        assert!(!passphrase.split(' ').any(|word| screen.contains(word)), "{screen}");
+        (code, screen)
+    };
+    let export = ["bundle", "export", "--dir", "snaps", "--to", "stick"];
+    let (code, screen) = typed(&export, "mumble fumble tumble");
+    assert!(code == 0 && screen.contains("safe to unmount"), "{screen}");
+    let import = ["bundle", "import", "stick", "--dir", "out"];
+    let (code, screen) = typed(&import, "mumble rumble tumble");
+    assert!(code == 3 && screen.contains("another passphrase"), "{screen}");
+    let (code, screen) = typed(&import, "mumble fumble tumble");
+    assert!(code == 0 && party.read("out/snapshot.sql.gz") == party.read("snaps/snapshot.sql.gz"), "{screen}");
+    // Ctrl-C ends the question, and the terminal shows again what is typed.
+    let args = [&import[..], &["--passphrase-file", "-", "--state-dir", "state"]].concat();
+    let terminal = Terminal::start(&party.command(&args), 80);
+    terminal.wait_for("the question", |screen| {
+        screen.contents().contains("type the passphrase of the media").then_some(())
+    });
+    let shows = || tcgetattr(&terminal.keyboard).unwrap().local_flags.contains(LocalFlags::ECHO);
+    assert!(!shows());
+    (&terminal.keyboard).write_all(CTRL_C).unwrap();
+    terminal.wait_for("what to do next", |screen| screen.contents().contains("next: ").then_some(()));
+    let keyboard = terminal.keyboard.try_clone().unwrap();
+    let (code, screen) = terminal.finish();
+    assert_eq!(code, 130, "{screen}");
+    assert!(tcgetattr(&keyboard).unwrap().local_flags.contains(LocalFlags::ECHO), "{screen}");
 }

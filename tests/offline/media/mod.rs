@@ -1,12 +1,22 @@
 //! Removable media: what is written there is what comes back, and what is wrong with a medium costs that medium only.
 
+mod clock;
 mod hostile;
+mod in_place;
 mod parity;
 mod round;
 mod sealed;
+mod stick;
 
 use std::path::PathBuf;
 
+use regenesis::{
+    app::{
+        bundle::{self, ExportOptions, Exported},
+        state::StateDirectory,
+    },
+    base::{Error, Progress, progress::Item, task::CancellationToken},
+};
 use serde_json::Value;
 
 use crate::common::{Party, Run};
@@ -56,6 +66,39 @@ fn export(party: &Party, to: &[&str], more: &[&str]) -> Run {
 fn import(party: &Party, from: &[&str], into: &str, more: &[&str]) -> Run {
     let last = ["--dir", into, "--state-dir", "relay", "--output", "json"];
     party.run(&[&["bundle", "import"], from, &last, more].concat())
+}
+
+/// Exports in this process; `look` sees the progress, and nobody goes on writing while it does.
+fn export_here(
+    party: &Party,
+    to: &[PathBuf],
+    parity: usize,
+    volume_bytes: Option<u64>,
+    look: impl Fn(&Item) + Send + Sync + 'static,
+) -> Result<Exported, Error> {
+    export_here_until(party, to, parity, volume_bytes, look, &CancellationToken::new())
+}
+
+/// [`export_here`], until it is cancelled.
+fn export_here_until(
+    party: &Party,
+    to: &[PathBuf],
+    parity: usize,
+    volume_bytes: Option<u64>,
+    look: impl Fn(&Item) + Send + Sync + 'static,
+    cancel: &CancellationToken,
+) -> Result<Exported, Error> {
+    let options = ExportOptions {
+        directory: party.path("snaps"),
+        to: to.to_vec(),
+        volume_bytes,
+        parity,
+        missing: None,
+        seal: None,
+        with_secret: false,
+        state: StateDirectory::new(Some(&party.path("lead"))).unwrap(),
+    };
+    bundle::export(&options, &|_| Vec::new(), None, &Progress::new(move |item| look(&item)), cancel)
 }
 
 /// What a command says whose result is there, and which fails all the same.

@@ -136,6 +136,68 @@ fn what_is_missing_is_told_on_paper_and_comes_on_a_medium_of_its_own() {
 }
 
 #[test]
+fn what_is_on_media_is_counted_as_on_its_way() {
+    let carrier = Carrier::new();
+    let status = |directory: &str| {
+        let status = carrier.party.run(&["status", "--dir", directory, "--output", "json"]).result();
+        (status["on_media"].clone(), carrier.party.run(&["status", "--dir", directory]).done().stdout)
+    };
+    let (lead, shown) = status("snaps");
+    assert_eq!((&lead["written_volumes"], &lead["written"]), (&3.into(), &serde_json::json!(carrier.labels)), "{lead}");
+    assert!(lead["written_unix_seconds"].as_u64() > Some(1_700_000_000) && lead["coming_chunks"] == 0, "{lead}");
+    assert!(shown.contains("on media     3 volumes from here with"), "{shown}");
+    // The relay knows of the volumes that the first one names, until it has what they hold.
+    let result = failed(&carrier.import(&["m1"]), 5, &["still needed"]);
+    let (relay, shown) = status("out");
+    assert_eq!((&relay["coming"], &relay["coming_bytes"]), (&result["needed"], &result["lacking_bytes"]), "{relay}");
+    assert!(shown.contains("on its way   ") && shown.contains(&carrier.labels[2]), "{shown}");
+    assert!(relay["asked_unix_seconds"].is_null() && relay["written_volumes"] == 0, "{relay}");
+    // What it asks for is said from then on.
+    let missing = carrier.party.run(&["bundle", "missing", "--dir", "out", "-o", "list", "--output", "json"]).result();
+    let (relay, shown) = status("out");
+    assert_eq!(
+        (&relay["asked_chunks"], &relay["asked_bytes"]),
+        (&missing["missing_chunks"], &missing["missing_bytes"])
+    );
+    assert!(shown.contains("asked for    ") && relay["asked_unix_seconds"].as_u64() > Some(1_700_000_000), "{shown}");
+    export(&carrier.party, &["back"], &["--missing-from", "list"]).result();
+    let (lead, _) = status("snaps");
+    assert_eq!((&lead["written_volumes"], lead["written"].as_array().unwrap().len()), (&4.into(), 4), "{lead}");
+    carrier.import(&["back"]).result();
+    let (relay, shown) = status("out");
+    assert_eq!((&relay["coming_chunks"], &relay["asked_chunks"]), (&0.into(), &0.into()), "{relay}");
+    assert!(!shown.contains("on its way") && !shown.contains("asked for"), "{shown}");
+}
+
+/// Two islands that each have half, and one stick that is carried to the other one and back.
+#[test]
+fn two_islands_complete_each_other_through_one_stick() {
+    let carrier = Carrier::new();
+    let party = &carrier.party;
+    failed(&import(party, &["m1"], "east", &[]), 5, &["still needed"]);
+    failed(&import(party, &["m2", "m3"], "west", &[]), 5, &["still needed"]);
+    let from = |island: &str, more: &[&str]| {
+        let args = ["bundle", "export", "--dir", island, "--state-dir", island, "--output", "json"];
+        party.run(&[&args[..], more].concat())
+    };
+    // There: what the east has, and a list of what it lacks.
+    from("east", &["--to", "stick"]).result();
+    party.run(&["bundle", "missing", "--dir", "east", "-o", "stick/missing.bin"]).done();
+    import(party, &["stick"], "west", &[]).result();
+    carrier.is_complete("west");
+    // And back, in another directory: a volume is never written over.
+    let back = ["--missing-from", "stick/missing.bin", "--to"];
+    let run = from("west", &[&back[..], &["stick"]].concat());
+    failed(&run, 1, &["the directories hold whole volumes already"]);
+    assert!(run.stderr.contains("another directory on one that has room"), "{run:?}");
+    let exported = from("west", &[&back[..], &["stick/back"]].concat()).result();
+    import(party, &["stick/back"], "east", &[]).result();
+    carrier.is_complete("east");
+    let (all, half) = (party.read("snaps/snapshot.sql.gz").len() as u64, exported["volumes"][0]["bytes"].as_u64());
+    assert!(half < Some(all), "only what was lacking: {exported}");
+}
+
+#[test]
 fn the_secret_stays_at_home_unless_it_is_asked_for() {
     let carrier = Carrier::new();
     let party = &carrier.party;

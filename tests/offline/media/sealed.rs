@@ -136,6 +136,13 @@ fn a_passphrase_does_as_well_and_a_wrong_one_is_said() {
     assert!(run.code == 3 && run.stdout.contains("another passphrase"), "{run:?}");
     import(&party, &["m"], "out", &["--passphrase-file", "right"]).result();
     is_complete(&party, "out");
+    // A medium that asks for more work than any of this program's is refused before anything is done for it.
+    let sealed = party.read("m/sealed.age");
+    let at = sealed.windows(4).position(|four| four == b" 14\n").unwrap();
+    party.write("m/sealed.age", [&sealed[..at], b" 22\n", &sealed[at + 4..]].concat());
+    let run = import(&party, &["m"], "greedy", &["--passphrase-file", "right"]);
+    assert!(run.code == 3 && run.stdout.contains("2^22 steps of scrypt, which is 4.0 GiB of memory"), "{run:?}");
+    party.write("m/sealed.age", sealed);
     // What was imported is plain, and goes onto plain media.
     let run = party.run(&["bundle", "export", "--dir", "out", "--to", "plain", "--state-dir", "relay"]);
     run.done();

@@ -125,7 +125,8 @@ impl Exporting<'_> {
             text::about(seconds.max(1)),
         ));
         for planned in volumes.iter().filter(|planned| !planned.complete) {
-            let ids = stripes.count() as u64 * 33
+            // Its ids stand in a record, too, as long as it is made.
+            let ids = stripes.count() as u64 * (33 + 32)
                 + (limits::SET_RANGES_MAX as u64).min(1024 + 16 * present.ranges().len() as u64);
             let needed = cost.volume_bytes + ids;
             if self.room(&planned.directory, present)?.bytes < needed {
@@ -158,6 +159,7 @@ impl Exporting<'_> {
             self.progress.bytes("parity", done, Some(total), "");
         };
         let mut sink = Writers { writers: (0..plan.volumes.len()).map(|_| None).collect(), failed: None };
+        let mut kept_bytes: Vec<u64> = plan.volumes.iter().map(|p| if p.complete { volume_bytes } else { 0 }).collect();
         for at in &open {
             let Planned { directory, index, .. } = &plan.volumes[*at];
             let volume = VolumeWriter {
@@ -169,11 +171,18 @@ impl Exporting<'_> {
                 told: &told,
                 cancel: self.cancel,
             };
-            sink.keep(*at, ShardWriter::begin(volume, &files));
+            match ShardWriter::begin(volume, &files) {
+                Ok(writer) => {
+                    kept_bytes[*at] = writer.kept_bytes();
+                    sink.writers[*at] = Some(writer);
+                }
+                Err(error) if self.cancel.is_cancelled() => return Err(error),
+                Err(error) => sink.fail(error),
+            }
         }
         if sink.is_needed() {
             let mut members = FromStore { store: self.store, key: self.key(), scratch: Vec::new() };
-            make(plan.shape, &plan.stripes, 0, &chunk_len, &mut members, &mut sink, self.cancel)?;
+            make(plan.shape, &plan.stripes, sink.first(), &chunk_len, &mut members, &mut sink, self.cancel)?;
         }
         for at in open {
             let Some(writer) = sink.writers[at].take() else { continue };
@@ -195,15 +204,15 @@ impl Exporting<'_> {
         if let Some(error) = sink.failed {
             return Err(error);
         }
-        let exported = |planned: &Planned| ExportedVolume {
+        let exported = |(planned, kept_bytes): (&Planned, u64)| ExportedVolume {
             label: label(self.chain_id, &planned.index.set, planned.index.number),
             directory: planned.directory.clone(),
             chunks: 0,
             bytes: volume_bytes,
-            kept_bytes: if planned.complete { volume_bytes } else { 0 },
+            kept_bytes,
             parity: true,
         };
-        Ok(plan.volumes.iter().map(exported).collect())
+        Ok(plan.volumes.iter().zip(kept_bytes).map(exported).collect())
     }
 
     fn tell_whole(&self, index: &Index, directory: &Path) {
@@ -241,12 +250,10 @@ struct Writers<'a> {
     failed: Option<Error>,
 }
 
-impl<'a> Writers<'a> {
-    fn keep(&mut self, at: usize, begun: Result<ShardWriter<'a>>) {
-        match begun {
-            Ok(writer) => self.writers[at] = Some(writer),
-            Err(error) => self.fail(error),
-        }
+impl Writers<'_> {
+    /// The first stripe that a volume lacks.
+    fn first(&self) -> u32 {
+        self.writers.iter().flatten().map(ShardWriter::kept_stripes).min().unwrap_or_default()
     }
 
     fn fail(&mut self, error: Error) {
@@ -259,8 +266,8 @@ impl<'a> Writers<'a> {
 }
 
 impl ShardSink for Writers<'_> {
-    fn piece(&mut self, volume: usize, _stripe: u32, _at: usize, bytes: &[u8]) -> Result<()> {
-        let written = self.writers[volume].as_mut().map_or(Ok(()), |writer| writer.piece(bytes));
+    fn piece(&mut self, volume: usize, stripe: u32, _at: usize, bytes: &[u8]) -> Result<()> {
+        let written = self.writers[volume].as_mut().map_or(Ok(()), |writer| writer.piece(stripe, bytes));
         if let Err(error) = written {
             self.writers[volume] = None;
             self.fail(error);
@@ -268,10 +275,12 @@ impl ShardSink for Writers<'_> {
         Ok(())
     }
 
-    fn stripe(&mut self, _stripe: u32, ids: &[Blake3Hash]) -> Result<()> {
-        for (writer, id) in self.writers.iter_mut().zip(ids) {
-            if let Some(writer) = writer {
-                writer.stripe(*id);
+    fn stripe(&mut self, stripe: u32, ids: &[Blake3Hash]) -> Result<()> {
+        for (volume, id) in ids.iter().enumerate() {
+            let noted = self.writers[volume].as_mut().map_or(Ok(()), |writer| writer.stripe(stripe, *id));
+            if let Err(error) = noted {
+                self.writers[volume] = None;
+                self.fail(error);
             }
         }
         match (&self.failed, self.is_needed()) {
