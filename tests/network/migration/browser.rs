@@ -328,7 +328,10 @@ fn a_report_is_a_page_that_needs_nothing_and_fits_every_screen() {
     // Its style is the one that its policy names, and everyone has a row.
     let have = "getComputedStyle(document.querySelector('.have')).fill !== getComputedStyle(document.querySelector('.row')).fill";
     assert_eq!(browser.eval(have), true);
-    assert_eq!(browser.eval("document.querySelectorAll('svg .row').length"), 4);
+    assert_eq!(browser.eval("document.querySelectorAll('svg .row').length"), 4 + 3);
+    let sources =
+        "[...document.querySelectorAll('svg [class^=s] title')].filter(t => t.textContent.startsWith('from ')).length";
+    assert!(browser.eval(sources).as_u64() >= Some(3));
     assert_eq!(browser.eval("document.querySelectorAll('svg .done').length"), 3);
     assert_eq!(browser.eval("document.querySelectorAll('svg .predicted').length"), 3);
     browser.picture("report-light", 1000, "light");
