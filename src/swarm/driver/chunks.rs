@@ -42,6 +42,12 @@ impl Driver {
             }
             Report::Sent(id, chunk) => self.input(Input::Sent(id, chunk)),
             Report::Skipped(id, chunk) => self.input(Input::Duplicate(id, chunk)),
+            Report::Spare(id, chunk) => {
+                // Where the disk has failed it is not there, and that is told in its own words.
+                if self.active.as_ref().is_some_and(|a| a.scheduler.have().contains(chunk)) {
+                    self.input(Input::Stored(id, chunk));
+                }
+            }
             Report::Damaged(to, chunk, error) => self.damaged(to, chunk, error),
             Report::Broken(error) => self.tell(Event::Failed(error)),
             Report::Ended(id, why) => self.drop_peer(id, &why),
