@@ -61,6 +61,11 @@ pub fn staging_directory(root: &Path) -> Result<PathBuf> {
     Ok(plan(root, look(root)?)?.staging)
 }
 
+/// Whether a root is still being made in this directory.
+pub fn is_staging(directory: &Path) -> bool {
+    directory.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(STAGING_SUFFIX.as_bytes()))
+}
+
 /// Decides from what was found in the root's place; an error where that must not be touched.
 pub(super) fn plan(root: &Path, found: Found) -> Result<Plan> {
     let shown = root.display();

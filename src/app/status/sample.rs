@@ -431,7 +431,7 @@ mod tests {
             }
         }
         assert_eq!(last.node.stalled_seconds, Some(15));
-        assert_eq!(last.estimate.limit.words, "nothing comes from peer a");
+        assert_eq!(last.estimate.limit.words, "peer a: nothing comes from there");
         assert_eq!(last.estimate.own_seconds, None);
     }
 }
