@@ -246,7 +246,7 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
          state.attestations.voices = [{{ name: evil, power: 1, vote: 'dissents', differs: [evil] }}]; show(); \
          const text = (where) => document.querySelector(where).textContent.includes(evil); \
          return [document.querySelectorAll('main script, main img, header img').length, text('#members td'), text('#log li'), \
-         text('#kept-out'), text('#next'), text('#network'), text('#voices li')]; }})()"
+         text('#watch'), text('#next'), text('#network'), text('#voices li')]; }})()"
     ));
     assert_eq!(shown, json!([0, true, true, true, true, true, true]));
     assert_eq!(browser.eval("typeof window.hit"), "undefined");
