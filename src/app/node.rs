@@ -143,6 +143,8 @@ pub struct Node {
     names: BTreeMap<String, String>,
     /// Members that have shown whose they are.
     bound: BTreeMap<String, PublicKey>,
+    /// Whose node this one shows to be.
+    own: Vec<PublicKey>,
     /// What the swarm was told of validators.
     standing: Option<Standing>,
     board: Board,
@@ -188,6 +190,7 @@ impl Node {
         }
         let (listen, optional_listen) = listen_addresses(private, options, progress)?;
         let identity = own_identity(private, options)?;
+        let shown = bindings::shown(&identity, ticket, options)?;
         let config = swarm::Config {
             identity: identity.clone(),
             manifest_id: ticket.manifest_id,
@@ -198,7 +201,7 @@ impl Node {
             connect: ticket.addresses.iter().chain(&options.connect).cloned().collect(),
             lan: options.lan,
             allow: options.allow.clone(),
-            bindings: bindings::shown(&identity, ticket, options)?,
+            bindings: shown.clone(),
             new_chain_id: ticket.new_chain_id.clone(),
             peers_max: options.peers_max,
             rate_limits: options.rate_limits,
@@ -237,6 +240,7 @@ impl Node {
             identity,
             names: BTreeMap::new(),
             bound: BTreeMap::new(),
+            own: bindings::validators(&shown),
             standing: None,
         })
     }

@@ -62,7 +62,12 @@ impl Voices {
 
     /// What is needed, in words.
     pub(super) fn rule(&self) -> String {
-        self.ballot.rule().to_string()
+        match self.ballot.rule() {
+            Attestations::LeaderAndMajority { leader } => {
+                format!("the old leader {} and more than half of the old power", short::key(leader))
+            }
+            rule => rule.to_string(),
+        }
     }
 
     /// Every statement that is known.
@@ -124,7 +129,7 @@ impl Voices {
         if *self.ballot.rule() == Attestations::None {
             return None;
         }
-        Some(format!("attestations needed before a root is set up: {}; {}", self.ballot.rule(), self.words()))
+        Some(format!("attestations needed before a root is set up: {}; {}", self.rule(), self.words()))
     }
 
     /// Where it stands, in words.

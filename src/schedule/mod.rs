@@ -54,7 +54,7 @@ pub use facts::{Effect, Expect, Input};
 use overtaken::Overtaken;
 use peer::Peer;
 use rarity::Rarity;
-pub use view::{Cell, PeerSpread, Spread, cells, ninths};
+pub use view::{Cell, Parts, PeerSpread, Spread, cells, ninths};
 use width::Width;
 
 /// A peer's place in the scheduler: the number of its session.

@@ -51,6 +51,28 @@ pub fn cells(chunks: u32) -> impl Iterator<Item = Range<u32>> {
     (0..cells).map(move |cell| begin(cell)..begin(cell + 1))
 }
 
+/// How many chunks of each cell came from somebody: as small for many chunks as for few.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Parts(Vec<u32>);
+
+impl Parts {
+    /// One of so many chunks came.
+    pub fn add(&mut self, chunks: u32, chunk: u32) {
+        let cells = u64::from(chunks.min(CELLS_MAX));
+        self.0.resize(cells as usize, 0);
+        // The last cell that does not begin behind it.
+        let cell = ((u64::from(chunk) + 1) * cells).saturating_sub(1) / u64::from(chunks.max(1));
+        if let Some(count) = self.0.get_mut(cell as usize) {
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// The chunks of each cell, in the order of [`cells`]; nothing where none came.
+    pub fn counts(&self) -> &[u32] {
+        &self.0
+    }
+}
+
 /// How many ninths of some chunks are there.
 pub fn ninths(have: &ChunkSet, range: Range<u32>) -> u8 {
     let count = range.clone().filter(|chunk| have.contains(*chunk)).count();
@@ -115,6 +137,20 @@ mod tests {
         assert_eq!(seed.peer_spread(2), Some(PeerSpread { chunks: 300, flight: None }));
         seed.handle(at(201), Input::Gone(2));
         assert_eq!((seed.spread().thin, seed.peer_spread(2)), (300, None));
+    }
+
+    #[test]
+    fn a_chunk_counts_in_the_cell_that_holds_it() {
+        for chunks in [1, 2, 127, 128, 129, 629, 100_000] {
+            let mut parts = Parts::default();
+            (0..chunks).for_each(|chunk| parts.add(chunks, chunk));
+            let sizes: Vec<u32> = cells(chunks).map(|range| range.len() as u32).collect();
+            assert_eq!(parts.counts(), sizes, "{chunks}");
+        }
+        let mut none = Parts::default();
+        none.add(0, 0);
+        none.add(5, 9);
+        assert_eq!(none.counts(), [0; 5]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use kwil_formats::formats::{
 pub use look::{Looked, holds_blocks, look};
 pub use node_config::NodeConfig;
 pub use peers::{PeersInRoot, addresses_in_root, change_config, merge_peers};
-pub use plan::{STAGING_SUFFIX, staging_directory};
+pub use plan::{STAGING_SUFFIX, is_staging, root_of, staging_directory};
 
 use crate::{
     base::{Error, Progress, Result, Sha256Hash, files::read_bounded, limits, task::CancellationToken},

@@ -61,6 +61,21 @@ pub fn staging_directory(root: &Path) -> Result<PathBuf> {
     Ok(plan(root, look(root)?)?.staging)
 }
 
+/// Whether a root is still being made in this directory.
+pub fn is_staging(directory: &Path) -> bool {
+    directory.file_name().is_some_and(|name| name.as_encoded_bytes().ends_with(STAGING_SUFFIX.as_bytes()))
+}
+
+/// The root that is being made in a directory; where none is, the directory itself.
+pub fn root_of(directory: &Path) -> PathBuf {
+    let Some(name) = directory.file_name().and_then(|name| name.to_str()) else { return directory.to_owned() };
+    match name.strip_suffix(STAGING_SUFFIX) {
+        Some("") => durable::parent(directory).to_owned(),
+        Some(root) => directory.with_file_name(root.strip_prefix('.').unwrap_or(root)),
+        None => directory.to_owned(),
+    }
+}
+
 /// Decides from what was found in the root's place; an error where that must not be touched.
 pub(super) fn plan(root: &Path, found: Found) -> Result<Plan> {
     let shown = root.display();
@@ -134,4 +149,18 @@ pub(super) fn look(root: &Path) -> Result<Found> {
     }
     debug_assert!(!leftovers.iter().any(|name| name == GENESIS_FILE_NAME));
     Ok(Found::Usable { leftovers })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_in_which_a_root_is_made_is_known_by_the_name_of_that_root() {
+        let root = |directory: &str| root_of(Path::new(directory)).to_str().unwrap().to_owned();
+        assert_eq!(root("/a/.new.regenesis-part"), "/a/new");
+        assert_eq!(root("/a/new/.regenesis-part"), "/a/new");
+        assert_eq!(root("/a/new"), "/a/new");
+        assert!(is_staging(Path::new("/a/.new.regenesis-part")) && !is_staging(Path::new("/a/.new")));
+    }
 }

@@ -52,7 +52,7 @@ use crate::{
         task::Tasks,
         text,
     },
-    schedule::Scheduler,
+    schedule::{Parts, Scheduler},
     store::Outcome,
 };
 
@@ -160,6 +160,8 @@ pub(super) struct Driver {
     ended: VecDeque<(u64, PeerId)>,
     /// What went to and came from peers that are no longer remembered.
     forgotten: Counters,
+    /// Which chunks came from whom, as far as there is room.
+    parts: BTreeMap<PeerId, Parts>,
     /// Session streams that were seen before the event of their connection, and when.
     early_streams: Vec<(PeerId, Stream, Duration)>,
     /// Members that were asked for the manifest, and when.
@@ -268,6 +270,7 @@ impl Driver {
             closing: Vec::new(),
             ended: VecDeque::new(),
             forgotten: Counters::default(),
+            parts: BTreeMap::new(),
             early_streams: Vec::new(),
             manifest_asked: BTreeMap::new(),
             manifest_last: 0,

@@ -83,6 +83,8 @@ pub(super) enum Report {
     Sent(u64, u32),
     /// A chunk was read and dropped.
     Skipped(u64, u32),
+    /// A chunk came when nothing was to be written any more.
+    Spare(u64, u32),
     /// A chunk of ours is not what was signed, or cannot be read; where it was to go to.
     Damaged(Option<u64>, u32, Error),
     /// Our own files cannot be read any more.
@@ -239,14 +241,14 @@ impl Session {
         let (tell, queued) = (reports.clone(), backlog.clone());
         writing.spawn("session-write", async move {
             if let Err(e) = write_messages(write, control_queue, &queued).await {
-                let _ = tell.send(Report::Ended(id, e.to_string())).await;
+                let _ = tell.send(Report::Ended(id, in_words(&e))).await;
             }
             Ok(())
         });
         let (tell, sending) = (reports.clone(), bulk.clone());
         tasks.spawn("bulk-send", async move {
             if let Err(e) = bulk::send_chunks(id, peer, streams, &sending, send_queue, &tell).await {
-                let _ = tell.send(Report::Ended(id, e.to_string())).await;
+                let _ = tell.send(Report::Ended(id, in_words(&e))).await;
             }
             Ok(())
         });
@@ -389,8 +391,19 @@ impl Session {
 fn ended(id: u64, error: &io::Error) -> Report {
     match error.kind() {
         io::ErrorKind::InvalidData => Report::Fault(id, error.to_string()),
-        _ => Report::Ended(id, error.to_string()),
+        _ => Report::Ended(id, in_words(error)),
     }
+}
+
+/// An error of a stream, without the numbers by which the multiplexer knows connection and stream.
+fn in_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    let words = text.split_once(": ").filter(|(numbers, _)| {
+        numbers
+            .split_once('/')
+            .is_some_and(|(of, n)| [of, n].iter().all(|part| part.bytes().all(|b| b.is_ascii_hexdigit())))
+    });
+    words.map_or(text.clone(), |(_, words)| format!("the {words}"))
 }
 
 async fn read_messages(
@@ -463,7 +476,17 @@ pub(super) fn open_failure(error: &libp2p_stream::OpenStreamError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::ManifestRequest;
+    use std::io;
+
+    use super::{ManifestRequest, in_words};
+
+    #[test]
+    fn an_operator_is_not_told_the_numbers_of_streams() {
+        let words = |text: &str| in_words(&io::Error::new(io::ErrorKind::WriteZero, text.to_owned()));
+        assert_eq!(words("00000001/2: connection is closed"), "the connection is closed");
+        assert_eq!(words("it sent 1/2: no number"), "it sent 1/2: no number");
+        assert_eq!(words("deadline has elapsed"), "deadline has elapsed");
+    }
 
     #[test]
     fn a_member_owes_one_answer_however_often_it_is_asked() {

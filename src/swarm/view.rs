@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::Command;
-use crate::schedule::Spread;
+use crate::schedule::{Parts, Spread};
 
 /// The swarm as one node sees it at one moment.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,8 @@ pub struct View {
     pub spread: Spread,
     /// Who is here, the oldest session first.
     pub members: Vec<MemberView>,
+    /// Which chunks came from whom since the node began, each proved and stored; also from those who are gone.
+    pub parts: Vec<(String, Parts)>,
     /// Who is kept out for a while, by the names that people know them by.
     pub kept_out: Vec<String>,
     /// While nobody is here: the first places that were tried, and why each failed.

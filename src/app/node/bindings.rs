@@ -49,6 +49,11 @@ pub(super) fn shown(identity: &Identity, ticket: &Ticket, options: &SwarmOptions
     Ok(all)
 }
 
+/// Whose node it is that shows these.
+pub(super) fn validators(shown: &[Vec<u8>]) -> Vec<PublicKey> {
+    shown.iter().filter_map(|bytes| Binding::verify(bytes).ok()).map(|signed| signed.signer).collect()
+}
+
 fn unfit(error: &BindingError, peer: &str) -> Error {
     let told = Error::verify(format!("the binding that is given does not say whose this node is: {error}"));
     match error {

@@ -47,6 +47,8 @@ impl Node {
         }
         self.untold.extend(kept);
         self.voices = Some(voices);
+        let (peer, own) = (self.identity.peer_id(), self.own.clone());
+        self.bound(peer, &own);
         self.write_down();
     }
 
@@ -145,6 +147,7 @@ impl Node {
     /// # Errors
     /// When the node ended.
     pub async fn watch(&mut self, signed: &Signed) -> Result<()> {
+        self.board.doing("looking on");
         self.hear_validators(&signed.manifest);
         let contents = super::contents(&signed.manifest, false);
         self.handle.activate(Content::watching(contents, signed.charter())).await

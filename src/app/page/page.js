@@ -25,7 +25,9 @@ const bar = (element, part, all) => {
   element.firstElementChild.style.width = now + "%";
   if (element.hasAttribute("role")) element.setAttribute("aria-valuenow", String(now));
 };
-const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString();
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hourCycle: "h23" });
+// The end of a peer's id, by which it is told from others.
+const short = (peer) => peer.slice(-8);
 
 let state = null;
 let heard = 0;
@@ -46,24 +48,83 @@ function showHead() {
   if (!network) return;
   say("network", (network.old_chain_id ? network.old_chain_id + " → " : "") + network.chain_id);
   say("manifest", network.family + ", height " + network.height + ", manifest " + network.sequence + ", " + size(network.bytes));
-  document.title = network.chain_id + " – regenesis";
+}
+
+// How much of everything somebody has whose validator this is: the most of its nodes; undefined where none is here.
+function has(key) {
+  const { node, chunks } = state;
+  const parts = Object.values(state.members || {}).filter((m) => m.validator === key).map((m) => percent(m.chunks, chunks ? chunks.count : 0));
+  if (node.validator === key && node.total_bytes) parts.push(percent(node.have_bytes, node.total_bytes));
+  return parts.length ? Math.max(...parts) : undefined;
+}
+
+function soFar() {
+  const { chunks, attestations, readiness } = state;
+  const members = Object.values(state.members || {});
+  const all = chunks ? chunks.count : 0;
+  const on = members.filter((m) => m.chunks > 0 && m.chunks < all).map((m) => m.chunks);
+  const full = members.filter((m) => all && m.chunks >= all).length;
+  const how = [];
+  if (full) how.push(full + " with everything");
+  if (on.length) how.push(on.length + " on the way, the last at " + percent(Math.min(...on), all) + "%");
+  // Who has just come has not told yet, and who only looks on never has any.
+  if (members.length - full - on.length) how.push(members.length - full - on.length + " with nothing so far");
+  const parts = [members.length ? count(members.length, "member") + " here: " + how.join(", ") : "nobody else is here"];
+  if (attestations && attestations.validators) parts.push(attestations.agree + " of " + count(attestations.validators, "old validator") + " agree");
+  if (readiness) parts.push(readiness.ready + " of " + count(readiness.validators, "validator") + (readiness.validators === 1 ? " is" : " are") + " ready");
+  return parts.join("; ");
+}
+
+// What somebody has to look at, though all may go on.
+function watchOut() {
+  const { attestations, readiness, signatures, node } = state;
+  const found = [];
+  for (const voice of attestations ? attestations.voices : []) {
+    if (voice.vote !== "dissents") continue;
+    found.push((voice.key === node.validator ? "this node's own validator" : "validator " + voice.name) + " holds ANOTHER state"
+      + (voice.differs.length ? ", in " + voice.differs.join(", ") : ""));
+  }
+  if (found.length && attestations.verdict === "met") found.push("as many agree as are needed, so the others go on");
+  for (const seat of readiness ? readiness.seats : []) {
+    if (seat.differs.length) found.push("the started node of " + seat.name + " does NOT hold what was signed");
+  }
+  for (const signer of signatures ? signatures.signers : []) {
+    if (signer.said === "refuses") found.push(signer.name + " REFUSES to sign the manifest");
+  }
+  if (state.kept_out.length) found.push("kept out for wrong bytes or breaking the protocol: " + state.kept_out.join(", "));
+  if (node.stalled_seconds !== undefined) found.push("no byte has come for " + time(node.stalled_seconds));
+  return found.join("; ");
 }
 
 function showNow() {
-  const { estimate } = state;
+  const { estimate, node, chunks } = state;
+  const quorum = Boolean(state.readiness && state.readiness.quorum);
   const parts = [];
-  if (estimate.own_seconds !== undefined) parts.push("this node in " + time(estimate.own_seconds));
-  if (estimate.everyone_seconds !== undefined) parts.push("everyone here in " + time(estimate.everyone_seconds));
-  if (parts.length && estimate.bound_seconds !== undefined) parts.push("the lines allow " + time(estimate.bound_seconds));
+  // A long time is looked up on a clock.
+  const when = (seconds) => time(seconds) + (seconds < 600 ? "" : " (at " + clock(state.unix_seconds + seconds).slice(0, 5) + ")");
+  if (estimate.own_seconds !== undefined) parts.push("this node done in " + when(estimate.own_seconds));
+  if (estimate.everyone_seconds !== undefined) parts.push("everyone here done in " + when(estimate.everyone_seconds));
+  if (parts.length && estimate.bound_seconds !== undefined) parts.push("the lines allow no less than " + time(estimate.bound_seconds));
+  const everyone = chunks && Object.values(state.members || {}).every((m) => m.chunks >= chunks.count) && (node.complete || node.role === "watch");
+  say("far", soFar());
   say("limit", estimate.limit.words);
-  say("ends", parts.join("; ") || "–");
+  const here = Object.keys(state.members || {}).length;
+  say("ends", parts.join("; ") || (!here ? "nobody to send to or to get from" : everyone ? "whoever is here has everything" : "not known yet when it is done"));
+  say("watch", watchOut());
+  $("watch").hidden = $("watch-name").hidden = !$("watch").textContent;
   say("next", state.next);
-  document.body.classList.toggle("bad", ["dissent", "alarm"].includes(estimate.limit.by));
+  const bad = ["dissent", "alarm"].includes(estimate.limit.by);
+  document.body.classList.toggle("bad", bad);
+  document.body.classList.toggle("good", quorum && !bad);
+  const how = bad ? "✗ " : quorum ? "✓ " : node.total_bytes && node.have_bytes < node.total_bytes ? percent(node.have_bytes, node.total_bytes) + "% "
+    : chunks && chunks.single ? percent(chunks.count - chunks.single, chunks.count) + "% " : "";
+  const title = how + (state.network ? state.network.chain_id + " – " : "") + "regenesis";
+  if (document.title !== title) document.title = title;
 }
 
 function showOwn() {
   const { node } = state;
-  say("own", (ROLES[node.role] || "a node") + (node.directory ? " in " + node.directory : "") + (node.doing ? ": " + node.doing : ""));
+  say("own", (ROLES[node.role] || "a node") + (node.directory ? ", in " + node.directory : "") + (node.doing ? ": " + node.doing : ""));
   bar($("own-bar"), node.have_bytes, node.total_bytes);
   say("own-have", node.total_bytes ? percent(node.have_bytes, node.total_bytes) + "%, " + size(node.have_bytes) + " of " + size(node.total_bytes) : "");
   say("own-rates", "in " + rate(node.in_rate) + ", out " + rate(node.out_rate) + "; received " + size(node.received_bytes) + ", sent " + size(node.sent_bytes));
@@ -78,10 +139,12 @@ function showChunks() {
   const chunks = state.chunks;
   if (!chunks) return;
   bar($("first-bar"), chunks.count - chunks.single, chunks.count);
-  say("first", chunks.single ? "first copies: " + chunks.single + " of " + count(chunks.count, "chunk") + " are with one node" : "first copies: none is with one node only");
+  say("first", chunks.single ? percent(chunks.count - chunks.single, chunks.count) + "% of the first copies are out: " + chunks.single + " of "
+    + count(chunks.count, "chunk") + (chunks.single === 1 ? " is" : " are") + " with one node only" : "all first copies are out: no chunk is with one node only");
   const leads = state.node.role === "publish" || state.node.role === "seed";
   const who = state.node.role === "publish" ? "the lead" : "this node";
-  say("leave", chunks.out ? who + " may leave: every chunk is with two others"
+  say("leave", chunks.out ? (leads ? who + " may leave: " : "") + "every chunk is with two others"
+    : state.readiness && state.readiness.quorum ? ""
     : leads ? who + " must stay: " + count(chunks.thin, "chunk") + (chunks.thin === 1 ? " is" : " are") + " with fewer than two others" : "");
   const map = $("map");
   const cells = chunks.others_map || "";
@@ -99,6 +162,16 @@ function showChunks() {
     + chunks.thin + " with fewer than two others");
 }
 
+function stage(seat) {
+  if (seat.differs.length) return "does NOT hold what was signed: " + seat.differs.join(", ");
+  if (seat.stage === "confirmed") return "started, and holds what was signed";
+  if (seat.ready) return "ready";
+  const part = has(seat.key);
+  // Any member that has not shown whose it is may be its.
+  const unknown = Object.values(state.members || {}).some((m) => m.validator === undefined);
+  return part === undefined ? unknown ? "not ready" : "not here" : part === 100 ? "has everything, not ready" : "has " + part + "%";
+}
+
 function showReady() {
   const all = state.readiness;
   if (!all) return;
@@ -106,8 +179,8 @@ function showReady() {
   say("ready", all.ready + " of " + count(all.validators, "validator") + ", power " + all.power + " of " + all.power_of_all + ": "
     + (all.quorum ? "enough to make blocks" : "more than 2/3 are needed") + (all.confirmed ? "; " + all.confirmed + " confirmed" : ""));
   $("seats").replaceChildren(...all.seats.map((seat) => make("li", (seat.ready ? "✓ " : seat.stage ? "✗ " : "… ") + seat.name
-    + " (power " + seat.power + (seat.leader ? ", leads" : "") + ") " + (seat.stage || "not ready")
-    + (seat.differs.length ? ": does NOT hold what was signed: " + seat.differs.join(", ") : ""), seat.ready ? "yes" : seat.stage ? "dissents" : "")));
+    + " (power " + seat.power + (seat.leader ? ", leads" : "") + (seat.key === state.node.validator ? ", this node" : "") + ") " + stage(seat),
+  seat.ready ? "yes" : seat.stage ? "dissents" : "")));
 }
 
 function showSigned() {
@@ -124,7 +197,7 @@ function showAttested() {
   bar($("attest-bar"), all.power, all.power_of_all);
   const verdict = { met: "enough", lost: "it cannot be enough any more" }[all.verdict] || "not enough yet";
   say("attest", all.validators ? all.agree + " of " + count(all.validators, "old validator") + " agree, power " + all.power + " of " + all.power_of_all
-    + (all.dissent ? ", " + all.dissent + " DISSENT" : "") + ": " + verdict : "the lead's word alone: no validators of the old network are named");
+    + (all.dissent ? ", " + all.dissent + " DISSENT" : "") + ": " + verdict + "; needed: " + all.rule : "the lead's word alone: no validators of the old network are named");
   const words = { signed: "✓ signed as the lead", agrees: "✓ agrees", silent: "… has said nothing", dissents: "✗ DISSENTS" };
   $("voices").replaceChildren(...all.voices.map((voice) => make("li", voice.name + " (power " + voice.power + ") " + (words[voice.vote] || voice.vote)
     + (voice.differs.length ? ": " + voice.differs.join(", ") : ""),
@@ -133,17 +206,21 @@ function showAttested() {
 
 function showMembers() {
   const all = state.chunks ? state.chunks.count : 0;
-  const members = Object.values(state.members || {}).sort((a, b) => a.chunks - b.chunks || (a.name < b.name ? -1 : 1));
+  const members = Object.entries(state.members || {}).sort(([p, a], [q, b]) => a.chunks - b.chunks || (a.name + p < b.name + q ? -1 : 1));
+  const names = members.map(([, member]) => member.name);
   say("members-head", count(members.length, "member") + " here");
-  say("kept-out", state.kept_out.length ? "kept out for sending wrong bytes or breaking the protocol: " + state.kept_out.join(", ") : "");
-  $("members").replaceChildren(...members.map((member) => {
+  $("nobody").hidden = members.length > 0;
+  $("table").hidden = !members.length;
+  $("members").replaceChildren(...members.map(([peer, member]) => {
     const row = make("tr");
     const has = make("td");
     const part = make("div", undefined, "bar");
     part.append(make("i"));
     bar(part, member.chunks, all);
     has.append(part, percent(member.chunks, all) + "%");
-    row.append(make("td", member.name), make("td", member.power === undefined ? "–" : String(member.power)), has,
+    // A validator may have two nodes here: the lead's, and its own join.
+    const twice = names.indexOf(member.name) !== names.lastIndexOf(member.name);
+    row.append(make("td", member.name + (twice ? " at " + short(peer) : "")), make("td", member.power === undefined ? "–" : String(member.power)), has,
       make("td", member.ready ? "ready" : all && member.chunks === all ? "has all" : rate(member.rate)),
       make("td", rate(member.out_rate)), make("td", rate(member.in_rate)),
       make("td", member.seconds === undefined ? "–" : time(member.seconds)));
@@ -151,16 +228,20 @@ function showMembers() {
   }));
 }
 
+const TIMED = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /;
+
 function showLog() {
-  const lines = (state.log || []).slice().reverse();
-  const now = lines.join("\n");
+  const now = (state.log || []).join("\n");
   if ($("log").dataset.now === now) return;
   $("log").dataset.now = now;
-  $("log").replaceChildren(...lines.map((line) => {
-    const timed = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ /.test(line);
-    const text = timed ? clock(Date.parse(line.slice(0, 20)) / 1000) + "  " + line.slice(21) : line;
-    return make("li", text, line.slice(21).startsWith("warning: ") ? "warning" : "");
-  }));
+  const told = [];
+  for (const line of state.log || []) {
+    const text = TIMED.test(line) ? line.slice(21) : line;
+    // What is set in belongs to the line before it.
+    if (text.startsWith("  ") && told.length) told[told.length - 1].text += "\n" + text;
+    else told.push({ text, at: TIMED.test(line) ? clock(Date.parse(line.slice(0, 20)) / 1000) + "  " : "" });
+  }
+  $("log").replaceChildren(...told.reverse().map(({ text, at }) => make("li", at + text, text.startsWith("warning: ") ? "warning" : "")));
 }
 
 function show() {
@@ -170,9 +251,9 @@ function show() {
 
 function live() {
   const stale = state && Date.now() - heard > 5000;
-  $("live").classList.toggle("stale", Boolean(stale));
+  document.body.classList.toggle("stale", Boolean(stale));
   if (!state) say("live", "connecting");
-  else say("live", stale ? "stale since " + clock(heard / 1000) : "live");
+  else say("live", stale ? "stale since " + clock(heard / 1000) + ": the node has ended, or cannot be reached" : "live");
 }
 
 function listen() {

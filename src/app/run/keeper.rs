@@ -14,11 +14,12 @@ use std::{
 use self::seen::Seen;
 use super::{
     Happened, LOG_NAME, OLD_LOG_NAME, What,
-    log::{Head, Log, Moment, Record, SIZE_BYTES_MAX},
+    log::{Gave, Head, Log, Moment, Record, SIZE_BYTES_MAX},
 };
 use crate::{
     app::status::Status,
     base::{Context, Result, clock, durable, files::read_bounded},
+    schedule::Parts,
 };
 
 /// Bytes that are appended before the log is put together anew.
@@ -27,6 +28,8 @@ const APPENDED_BYTES_MAX: usize = 1 << 20;
 pub(super) const FILE_SIZE_BYTES_MAX: usize = SIZE_BYTES_MAX + 2 * APPENDED_BYTES_MAX;
 /// Milliseconds between two moments of a short run.
 const STRIDE_MS: u64 = 1000;
+/// Milliseconds between two times that it is written down which chunks came from whom, while they come.
+const GAVE_EVERY_MS: u64 = 30_000;
 
 /// Keeps the log of one node.
 #[derive(Debug)]
@@ -60,24 +63,25 @@ impl Keeper {
         self.private = private;
     }
 
-    /// Writes down how it stands. Before the manifest is known there is nothing to be told.
-    pub(in crate::app) fn take(&mut self, status: &Status) {
+    /// Writes down how it stands, and by peer which chunks came from it. Before the manifest is known there is nothing to be told.
+    pub(in crate::app) fn take(&mut self, status: &Status, parts: &[(String, Parts)]) {
         let ms = u64::try_from(clock::since_1970().as_millis()).unwrap_or(u64::MAX);
-        self.take_at(ms, status);
+        self.take_at(ms, status, parts);
     }
 
     /// Writes down how it stands at the end.
-    pub(in crate::app) fn finish(&mut self, status: &Status) {
-        self.take(status);
+    pub(in crate::app) fn finish(&mut self, status: &Status, parts: &[(String, Parts)]) {
+        self.take(status, parts);
         if self.log.is_some() {
             let ms = u64::try_from(clock::since_1970().as_millis()).unwrap_or(u64::MAX);
+            let mut records = self.gave(parts);
             let ended = Happened { ms, what: What::Ended, who: String::new(), text: String::new() };
-            let records = self.happened(vec![ended]);
+            records.extend(self.happened(vec![ended]));
             self.write(&records);
         }
     }
 
-    fn take_at(&mut self, ms: u64, status: &Status) {
+    fn take_at(&mut self, ms: u64, status: &Status, parts: &[(String, Parts)]) {
         let mut records = Vec::new();
         if self.log.is_none() {
             let Some(head) = head_of(status) else {
@@ -93,6 +97,12 @@ impl Keeper {
             records.extend(self.beginning(began_ms, ms, status));
         }
         records.extend(self.moment(ms, status));
+        // It grows with every chunk, and is told whole: now and then, and once nothing more comes.
+        let ended = !std::mem::replace(&mut self.seen.complete, status.node.complete) && status.node.complete;
+        if ended || self.seen.gave_ms.abs_diff(ms) >= GAVE_EVERY_MS {
+            self.seen.gave_ms = ms;
+            records.extend(self.gave(parts));
+        }
         let events = self.seen.events(ms, status);
         records.extend(self.happened(events));
         self.write(&records);
@@ -180,6 +190,24 @@ impl Keeper {
         self.seen.last = Some(moment.clone());
         log.add(moment.clone());
         records.push(Record::Moment(moment));
+        records
+    }
+
+    /// The lines of those from whom chunks came since it was last told.
+    fn gave(&mut self, parts: &[(String, Parts)]) -> Vec<Record> {
+        let Some(log) = &mut self.log else { return Vec::new() };
+        let mut records = Vec::new();
+        for (peer, parts) in parts {
+            let at = log.whos.iter().position(|who| who.peer == *peer);
+            let Some(n) = at.and_then(|at| u16::try_from(at).ok()) else { continue };
+            let before = self.seen.gave_before.get(&n).map_or(&[][..], Vec::as_slice);
+            let of = |(cell, count): (usize, &u32)| before.get(cell).copied().unwrap_or(0).saturating_add(*count);
+            let cells: Vec<u32> = parts.counts().iter().enumerate().map(of).collect();
+            if log.gave.get(&n) != Some(&cells) {
+                log.gave.insert(n, cells.clone());
+                records.push(Record::Gave(Gave { n, cells }));
+            }
+        }
         records
     }
 
@@ -282,13 +310,13 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let private = dir.path().to_owned();
         let mut keeper = Keeper::new(private.clone());
-        keeper.take_at(1000, &Status::default());
+        keeper.take_at(1000, &Status::default(), &[]);
         assert!(!private.join(LOG_NAME).exists(), "nothing is known yet");
-        keeper.take_at(2000, &status(0, vec![member("a", 10, 0)]));
+        keeper.take_at(2000, &status(0, vec![member("a", 10, 0)]), &[]);
         for second in 3..9 {
-            keeper.take_at(1000 * second, &status(100, vec![member("a", 10, 100)]));
+            keeper.take_at(1000 * second, &status(100, vec![member("a", 10, 100)]), &[]);
         }
-        keeper.take_at(9000, &status(300, vec![member("a", 10, 300)]));
+        keeper.take_at(9000, &status(300, vec![member("a", 10, 300)]), &[]);
         let log = read(&private);
         let moments: Vec<(u64, u64)> = log.moments.iter().map(|moment| (moment.ms, moment.have)).collect();
         assert_eq!(moments, [(1000, 0), (2000, 0), (3000, 100), (8000, 100), (9000, 300)]);
@@ -302,13 +330,13 @@ mod tests {
         let mut keeper = Keeper::new(private.clone());
         let mut again = status(400, vec![member("a", 0, 100)]);
         again.node.received_bytes = 100;
-        keeper.take_at(20_000, &again);
+        keeper.take_at(20_000, &again, &[]);
         let log = read(&private);
         let last = log.moments.last().unwrap();
         assert_eq!((last.have, last.received, last.members[&0]), (400, 400, (10, 0, 400)));
         assert_eq!(whats(&log), [What::Began, What::Joined, What::Began, What::Joined]);
         // One that reconnects begins at nothing, too.
-        keeper.take_at(21_000, &status(450, vec![member("a", 10, 50)]));
+        keeper.take_at(21_000, &status(450, vec![member("a", 10, 50)]), &[]);
         assert_eq!(read(&private).moments.last().unwrap().members[&0].2, 450);
     }
 
@@ -317,11 +345,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (private, old) = (dir.path().to_owned(), dir.path().join(OLD_LOG_NAME));
         fs::write(private.join(LOG_NAME), "no log\n").unwrap();
-        Keeper::new(private.clone()).take_at(1000, &status(0, vec![]));
+        Keeper::new(private.clone()).take_at(1000, &status(0, vec![]), &[]);
         assert_eq!(fs::read_to_string(&old).unwrap(), "no log\n");
         let mut other = status(0, vec![]);
         other.network = Some(Network { manifest_id: "n".to_owned(), ..Network::default() });
-        Keeper::new(private.clone()).take_at(2000, &other);
+        Keeper::new(private.clone()).take_at(2000, &other, &[]);
         assert_eq!(read(&private).head.manifest_id, "n");
         assert_eq!(Log::read(&fs::read(&old).unwrap()).unwrap().head.manifest_id, "m");
     }
@@ -335,7 +363,7 @@ mod tests {
         for second in 0..1500u64 {
             let members = (0..60)
                 .map(|n| member(&format!("12D3KooWPTamXrDdzWpc5oKGHNGJmHzxhrmoh76p{n:03}"), second as u32, second));
-            keeper.take_at(1000 * second, &status(second, members.collect()));
+            keeper.take_at(1000 * second, &status(second, members.collect()), &[]);
             largest = largest.max(fs::metadata(private.join(LOG_NAME)).unwrap().len());
         }
         assert!(largest as usize <= FILE_SIZE_BYTES_MAX, "{largest}");
@@ -350,13 +378,45 @@ mod tests {
         let seat = Seat { name: "k1".to_owned(), stage: Some("root-ready".to_owned()), ..Seat::default() };
         now.readiness = Some(Readiness { quorum: true, seats: vec![seat], ..Readiness::default() });
         for ms in 1..4 {
-            keeper.take_at(1000 * ms, &now);
+            keeper.take_at(1000 * ms, &now, &[]);
         }
         let mut keeper = Keeper::new(dir.path().to_owned());
-        keeper.take_at(9000, &now);
-        keeper.finish(&now);
+        keeper.take_at(9000, &now, &[]);
+        keeper.finish(&now, &[]);
         let log = read(dir.path());
         assert_eq!(whats(&log), [What::Began, What::Ready, What::Quorum, What::Began, What::Ended]);
         assert_eq!((log.happened[1].ms, log.happened[1].who.as_str()), (1000, "validator k1"));
+    }
+
+    #[test]
+    fn which_chunks_came_from_whom_is_told_now_and_then_and_goes_on_over_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::new(dir.path().to_owned());
+        let mut from_a = Parts::default();
+        let mut take = |keeper: &mut Keeper, ms, chunk, complete| {
+            from_a.add(10, chunk);
+            let mut now = status(100, vec![member("a", 10, 100)]);
+            now.node.complete = complete;
+            // Of somebody whom nobody has met there is no name.
+            keeper.take_at(ms, &now, &[("a".to_owned(), from_a.clone()), ("nobody".to_owned(), from_a.clone())]);
+            from_a.counts().to_vec()
+        };
+        let lines = || fs::read_to_string(dir.path().join(LOG_NAME)).unwrap().matches("{\"gave\"").count();
+        let gave = || read(dir.path()).gave;
+        let began = 1_000_000;
+        let first = take(&mut keeper, began, 0, false);
+        assert_eq!(gave(), BTreeMap::from([(0, first)]));
+        take(&mut keeper, began + 1000, 1, false);
+        assert_eq!(lines(), 1, "too soon after the last time");
+        let now = take(&mut keeper, began + GAVE_EVERY_MS, 2, false);
+        assert_eq!((gave(), lines()), (BTreeMap::from([(0, now)]), 2));
+        let all = take(&mut keeper, began + GAVE_EVERY_MS + 1000, 3, true);
+        assert_eq!(gave(), BTreeMap::from([(0, all)]), "nothing more comes");
+        // The next process has its own count.
+        let (mut keeper, mut again) = (Keeper::new(dir.path().to_owned()), Parts::default());
+        [0, 4].iter().for_each(|chunk| again.add(10, *chunk));
+        let now = status(100, vec![member("a", 10, 100)]);
+        keeper.finish(&now, &[("a".to_owned(), again)]);
+        assert_eq!(gave(), BTreeMap::from([(0, vec![2, 1, 1, 1, 1, 0, 0, 0, 0, 0])]));
     }
 }

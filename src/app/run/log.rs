@@ -1,5 +1,6 @@
-//! PURE: the run log. It is lines of JSON: a head, then in turn who was met, how it stood at a moment, and what happened. Every number that
-//! grows is told whole and not as what was added, so that moments may be left out: a long run has as many as a short one, further apart.
+//! PURE: the run log. It is lines of JSON: a head, then in turn who was met, how it stood at a moment, which chunks came from
+//! whom, and what happened. Every number that grows is told whole and not as what was added, so that moments may be left out: a long
+//! run has as many as a short one, further apart.
 //!
 //! A log in memory is bounded whatever is put into it, so that a reader needs no more than who writes it.
 
@@ -10,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     app::status::Role,
     base::{Error, Result, text},
+    schedule,
 };
 
 /// The form of the log; a reader refuses one that it does not know.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// Moments that are kept; where there are more, every other one is left out.
 pub(super) const MOMENTS_MAX: usize = 512;
 /// Members that are kept apart, of validators' nodes and of others: of more their number is told.
@@ -71,6 +73,13 @@ pub(super) struct Moment {
     pub(super) single: u32,
     /// By number: chunks, bytes that went to it, bytes that came from it.
     pub(super) members: BTreeMap<u16, (u32, u64, u64)>,
+}
+
+/// Which chunks came from a member: how many of each cell of the picture into which they are cut.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Gave {
+    pub(super) n: u16,
+    pub(super) cells: Vec<u32>,
 }
 
 /// Something that happened.
@@ -135,6 +144,7 @@ pub(super) enum Record {
     Head(Head),
     Who(Who),
     Moment(Moment),
+    Gave(Gave),
     Happened(Happened),
 }
 
@@ -153,6 +163,8 @@ pub(super) struct Log {
     pub(super) whos: Vec<Who>,
     pub(super) moments: Vec<Moment>,
     pub(super) happened: Vec<Happened>,
+    /// By number: which chunks came from it.
+    pub(super) gave: BTreeMap<u16, Vec<u32>>,
     renamed: BTreeMap<u16, u32>,
     counts: BTreeMap<(What, String), u32>,
 }
@@ -206,6 +218,15 @@ impl Log {
                     return Err("its time is before that of the line above".to_owned());
                 }
                 self.add(moment);
+            }
+            Record::Gave(gave) => {
+                if usize::from(gave.n) >= self.whos.len() {
+                    return Err("it speaks of a member that was not named".to_owned());
+                }
+                if gave.cells.len() != schedule::cells(self.head.chunks).count() {
+                    return Err("it does not cut the chunks as this log's others".to_owned());
+                }
+                self.gave.insert(gave.n, gave.cells);
             }
             Record::Happened(happened) if happened.ms > MS_MAX => return Err("its time is none".to_owned()),
             Record::Happened(happened) => _ = self.happen(happened),
@@ -304,7 +325,8 @@ impl Log {
             let whos = self.whos.iter().cloned().map(Record::Who);
             let moments = self.moments.iter().cloned().map(Record::Moment);
             let happened = self.happened.iter().cloned().map(Record::Happened);
-            whos.chain(moments).chain(happened).for_each(|record| out.push_str(&record.line()));
+            let gave = self.gave.iter().map(|(n, cells)| Record::Gave(Gave { n: *n, cells: cells.clone() }));
+            whos.chain(moments).chain(gave).chain(happened).for_each(|record| out.push_str(&record.line()));
             if out.len() <= SIZE_BYTES_MAX || self.moments.len() <= 2 || self.head.stride_ms >= STRIDE_MS_MAX {
                 return out;
             }
@@ -352,18 +374,20 @@ mod tests {
         log.meet("p0", "peer 0", None).unwrap();
         log.add(moment(5000, 0, &[(0, (1, 0, 0))]));
         log.add(moment(6000, 100, &[(0, (2, 0, 100))]));
+        log.gave.insert(0, vec![1, 1, 0, 0, 0, 0, 0, 0, 0, 0]);
         let joined = Happened { ms: 5000, what: What::Joined, who: "peer 0".to_owned(), text: String::new() };
         assert!(log.happen(joined));
         let text = log.text();
         let read = Log::read(text.as_bytes()).unwrap();
         assert_eq!((&read.head, &read.whos, &read.moments), (&log.head, &log.whos, &log.moments));
+        assert_eq!(read.gave, log.gave);
         assert_eq!(read.happened, log.happened);
         // Wherever a crash cuts it, all lines before are there.
         let begin = text.find('\n').unwrap() + 1;
         for end in begin..text.len() {
             let whole = text[..end].matches('\n').count();
             let read = Log::read(&text.as_bytes()[..end]).unwrap();
-            assert_eq!(1 + read.whos.len() + read.moments.len() + read.happened.len(), whole);
+            assert_eq!(1 + read.whos.len() + read.moments.len() + read.gave.len() + read.happened.len(), whole);
         }
     }
 
@@ -416,6 +440,8 @@ mod tests {
             let members = (0..320).map(|n| (n, (u32::MAX, u64::MAX - second, u64::MAX)));
             log.add(Moment { ms: 1000 * second, members: members.collect(), ..Moment::default() });
         }
+        log.head.chunks = 1 << 20;
+        log.gave = (0..320).map(|n| (n, vec![u32::MAX; 128])).collect();
         let text = log.text();
         assert!(text.len() <= SIZE_BYTES_MAX, "{}", text.len());
         assert!(!text.contains('\u{202e}') && !text.contains('\u{1b}'));
@@ -430,9 +456,14 @@ mod tests {
         assert!(said("{\"moment\":{}}\n").contains("line 1"));
         assert!(said(&format!("{head}{head}")).contains("line 2 of the run log is none: there is a second head"));
         assert!(said(&format!("{head}nothing\n")).contains("line 2"));
-        assert!(said(&head.replace("\"version\":1", "\"version\":9")).contains("newer"));
+        assert!(said(&head.replace("\"version\":2", "\"version\":9")).contains("newer"));
+        let met = Record::Who(Who { n: 0, peer: "p".to_owned(), name: "n".to_owned(), validator: None }).line();
+        let cut = Record::Gave(Gave { n: 0, cells: vec![0; 11] }).line();
+        assert!(said(&format!("{head}{met}{cut}")).contains("does not cut"));
         let stranger = Record::Moment(moment(1, 1, &[(3, (1, 1, 1))])).line();
         assert!(said(&format!("{head}{stranger}")).contains("not named"));
+        let whose = Record::Gave(Gave { n: 0, cells: vec![0; 10] }).line();
+        assert!(said(&format!("{head}{whose}")).contains("not named"));
         let (late, early) = (Record::Moment(moment(9, 1, &[])).line(), Record::Moment(moment(8, 1, &[])).line());
         assert!(said(&format!("{head}{late}{early}")).contains("line 3"));
         // Times at both ends of what there is keep it bounded.

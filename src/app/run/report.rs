@@ -137,14 +137,38 @@ pub struct Node {
 }
 
 /// What went from one node to another.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Sent {
     /// Who sent, by name.
     pub from: String,
+    /// Its id in the swarm.
+    pub from_peer: String,
     /// To whom.
     pub to: String,
+    /// Its id in the swarm.
+    pub to_peer: String,
     /// How much.
     pub bytes: u64,
+    /// Which chunks, as the log of who got them tells, in order; nothing where that log is not there.
+    pub parts: Vec<Part>,
+}
+
+/// Chunks that follow on each other, of which some or all came from one node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Part {
+    /// The first of them.
+    pub first: u32,
+    /// The last of them.
+    pub last: u32,
+    /// How many of them came from it.
+    pub chunks: u32,
+}
+
+impl Part {
+    /// Every one of them came from it.
+    pub fn is_whole(&self) -> bool {
+        u64::from(self.chunks) > u64::from(self.last.saturating_sub(self.first))
+    }
 }
 
 /// What happened.

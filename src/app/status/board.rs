@@ -20,6 +20,7 @@ use crate::{
     app::{short, signatures, voices::Voices},
     base::{Progress, clock, progress::Item, text},
     manifest::{Manifest, Roster, Standing, Verdict, VerifiedManifest, Vote, statement::Stage},
+    setup,
 };
 
 /// Lines of the log that are kept.
@@ -138,7 +139,8 @@ impl Board {
         let mut known = self.known();
         known.began = Some(clock::now());
         known.peer = Some(peer);
-        known.directory = directory.map(Path::to_owned);
+        // By the name that people know: the root that is made there.
+        known.directory = directory.map(setup::root_of);
     }
 
     /// The node's files stand under another name now.
@@ -184,7 +186,7 @@ impl Board {
 
 impl Known {
     fn log(&mut self, words: &str) {
-        for line in words.lines().take(NOTICE_LINES_MAX) {
+        for line in words.lines().filter(|line| !line.trim().is_empty()).take(NOTICE_LINES_MAX) {
             if self.log.len() >= LOG_LINES_MAX {
                 self.log.pop_front();
             }

@@ -184,7 +184,9 @@ impl Seen {
         if !self.differing.is_empty() {
             return (By::Alarm, self.differing.clone());
         }
-        if self.members == 0 && (!self.manifest || self.own.left > 0 || self.watches || self.single_bytes > 0) {
+        // Where enough are ready, nobody waits for anybody to come.
+        let alone = self.members == 0 && !(self.quorum && self.own.left == 0 && !self.watches);
+        if alone && (!self.manifest || self.own.left > 0 || self.watches || self.single_bytes > 0) {
             return (By::NoMember, Vec::new());
         }
         if !self.manifest {
@@ -262,18 +264,18 @@ fn words(by: By, who: &[String], quorum: bool) -> String {
     let names = text::first_few(who, NAMES_SHOWN);
     let theirs = |what: &str| format!("the {what} of {}", text::count(who.len() as u64, "old validator"));
     match by {
-        By::Nothing => "nothing is waited for: everyone is ready".to_owned(),
-        By::NoMember => "nobody else is here".to_owned(),
-        By::NoManifest => "waiting for the manifest".to_owned(),
-        By::NobodyHasIt => "what is missing is with nobody who is here".to_owned(),
+        By::Nothing => "nothing: everyone is ready".to_owned(),
+        By::NoMember => "the others: nobody else is here yet".to_owned(),
+        By::NoManifest => "the manifest, which no member has given yet".to_owned(),
+        By::NobodyHasIt => "somebody who has what is missing: nobody here has it".to_owned(),
         By::OwnUplink => "this node's uplink: first copies have still to leave it".to_owned(),
         By::OwnLine => "this node's own line: others gain more".to_owned(),
         By::Uplink => format!("the uplink of {names}: what is missing is with nobody else"),
-        By::Silence if names.is_empty() => "nothing comes from those who are here".to_owned(),
-        By::Silence => format!("nothing comes from {names}"),
+        By::Silence if names.is_empty() => "those who are here: nothing comes from them".to_owned(),
+        By::Silence => format!("{names}: nothing comes from there"),
         By::Line => format!("the line of {names}"),
-        By::Still => format!("{names}: {} nothing at present", if who.len() == 1 { "it gains" } else { "they gain" }),
-        By::Lines => "all lines together: nobody's is idle".to_owned(),
+        By::Still => format!("{names}, who {} nothing at present", if who.len() == 1 { "gains" } else { "gain" }),
+        By::Lines => "all lines together: none is idle".to_owned(),
         By::Check => "the check on this machine".to_owned(),
         By::Signature => {
             format!("the signature of {} under the manifest: {names}", text::count(who.len() as u64, "co-signer"))
@@ -281,7 +283,7 @@ fn words(by: By, who: &[String], quorum: bool) -> String {
         By::Attestation => format!("{} about the old state: {names}", theirs("word")),
         By::Dissent => format!("{}, so that nobody may set a root up: {names}", theirs("DISSENT")),
         By::Alarm => format!("ALARM: what was signed is not what the started node of {names} holds"),
-        By::Readiness if quorum => format!("nothing more to make blocks; not ready yet: {names}"),
+        By::Readiness if quorum => format!("nothing: enough are ready to make blocks; not yet: {names}"),
         By::Readiness => {
             let are = if who.len() == 1 { "is" } else { "are" };
             format!("{} that {are} not ready: {names}", text::count(who.len() as u64, "validator"))
@@ -340,7 +342,7 @@ mod tests {
         let still = Growth { left: 10, rate: 0.0, best: 50.0, still_seconds: STILL_SECONDS };
         let estimate = lead(0, &[("a", growth(1000, 100.0)), ("gone", still)]).estimate();
         assert_eq!((estimate.limit.by, estimate.everyone_seconds), (By::Still, None));
-        assert_eq!(estimate.limit.words, "gone: it gains nothing at present");
+        assert_eq!(estimate.limit.words, "gone, who gains nothing at present");
         let new = Growth { left: 10, rate: 0.0, best: 0.0, still_seconds: 2 };
         let estimate = lead(0, &[("a", growth(1000, 100.0)), ("new", new)]).estimate();
         assert_eq!((estimate.limit.by, estimate.everyone_seconds), (By::Line, Some(10)));
@@ -364,7 +366,10 @@ mod tests {
         assert_eq!(fetcher(growth(1000, 95.0), 0.2).estimate().limit.by, By::Lines);
         let still = Growth { left: 10, rate: 0.0, best: 5.0, still_seconds: 40 };
         let estimate = fetcher(still, 1.0).estimate();
-        assert_eq!((estimate.limit.words.as_str(), estimate.own_seconds), ("nothing comes from validator lead", None));
+        assert_eq!(
+            (estimate.limit.words.as_str(), estimate.own_seconds),
+            ("validator lead: nothing comes from there", None)
+        );
         let nowhere = Seen { nowhere: 3, ..fetcher(still, 0.0) };
         assert_eq!(nowhere.estimate().limit.by, By::NobodyHasIt);
     }
@@ -381,7 +386,7 @@ mod tests {
         seen.silent.clear();
         assert_eq!(seen.estimate().limit.words, "2 validators that are not ready: a, b");
         seen.quorum = true;
-        assert_eq!(seen.estimate().limit.words, "nothing more to make blocks; not ready yet: a, b");
+        assert_eq!(seen.estimate().limit.words, "nothing: enough are ready to make blocks; not yet: a, b");
         seen.not_ready.clear();
         assert_eq!(seen.estimate(), Estimate { limit: seen.limit(), ..Estimate::default() });
         assert_eq!(seen.estimate().limit.by, By::Nothing);

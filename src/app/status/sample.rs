@@ -61,7 +61,7 @@ impl Reporter {
                 let status = Arc::new(sampler.status(now, &view, board.read()));
                 sender.send_replace(status.clone());
                 board.show(&Shown::Sample(&status));
-                keep(kept.as_ref(), move |keeper| keeper.take(&status)).await;
+                keep(kept.as_ref(), move |keeper| keeper.take(&status, &view.parts)).await;
                 sleep(INTERVAL).await;
             }
             Ok(())
@@ -84,7 +84,7 @@ impl Reporter {
     pub(in crate::app) async fn finish(&self) {
         if let Some(view) = self.viewer.view().await {
             let status = Sampler::default().status(Duration::ZERO, &view, self.board.read());
-            keep(self.keeper.as_ref(), move |keeper| keeper.finish(&status)).await;
+            keep(self.keeper.as_ref(), move |keeper| keeper.finish(&status, &view.parts)).await;
         }
     }
 
@@ -433,7 +433,7 @@ mod tests {
             }
         }
         assert_eq!(last.node.stalled_seconds, Some(15));
-        assert_eq!(last.estimate.limit.words, "nothing comes from peer a");
+        assert_eq!(last.estimate.limit.words, "peer a: nothing comes from there");
         assert_eq!(last.estimate.own_seconds, None);
     }
 }

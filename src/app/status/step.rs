@@ -29,33 +29,52 @@ impl Status {
             (By::NoMember, Some(Role::Publish | Role::Seed)) => Next::GiveTicket,
             (By::NoMember, _) => Next::CheckReach,
             (By::NobodyHasIt | By::Silence, _) => Next::AskWhetherLeadServes,
-            (_, Some(Role::Publish | Role::Seed)) if !out => Next::KeepServing,
+            (_, Some(Role::Join)) if self.dissents() => Next::OwnDissent,
+            (_, Some(Role::Publish | Role::Seed)) if !out && !quorum => Next::KeepServing,
             (By::Signature, _) => Next::CosignInSwarm,
             (By::Attestation, _) => Next::WaitForAttestations,
             (By::Still | By::Line, Some(Role::Publish | Role::Seed)) => {
                 Next::AskThem { who: self.estimate.limit.who.clone() }
             }
-            (_, _) if quorum => Next::StartTogether,
-            (By::Readiness, _) => Next::WaitForOthers,
+            (_, role) if quorum => {
+                let root = self.node.directory.as_deref().filter(|_| role == Some(Role::Join));
+                Next::StartTogether { root: root.map(setup::shell_path) }
+            }
+            (By::Readiness, Some(Role::Publish | Role::Seed)) => Next::WaitOrLeave,
+            (By::Readiness, _) => Next::WaitForOthers { directory: self.directory() },
             (_, Some(Role::Publish | Role::Seed)) => Next::MayLeave,
             (_, _) => Next::LetItRun,
         }
     }
 
     fn step_of_directory(&self) -> Next {
-        let directory = self.node.directory.as_deref().map_or_else(|| "DIR".to_owned(), setup::shell_path);
-        match (self.node.pid, self.node.complete) {
+        // A root that is still being made of the files is no place to serve from.
+        let unfinished = self.node.directory.as_deref().is_some_and(setup::is_staging);
+        match (self.node.pid, self.node.complete && !unfinished) {
             (Some(_), _) => Next::AskAgain,
-            (None, true) => Next::ServeAgain { directory },
+            (None, true) => Next::ServeAgain { directory: self.directory() },
             (None, false) => Next::FetchAgain,
         }
+    }
+
+    fn directory(&self) -> String {
+        self.node.directory.as_deref().map_or_else(|| "DIR".to_owned(), setup::shell_path)
+    }
+
+    /// This node's own validator has found another state, and has no root in spite of that.
+    fn dissents(&self) -> bool {
+        let own = self.node.validator.as_deref();
+        let voices = self.attestations.iter().flat_map(|all| &all.voices);
+        let seats = self.readiness.iter().flat_map(|all| &all.seats);
+        voices.into_iter().any(|voice| voice.vote == "dissents" && Some(&*voice.key) == own)
+            && !seats.into_iter().any(|seat| seat.ready && Some(&*seat.key) == own)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::status::{Attestations, Chunks, Limit, Own, Readiness};
+    use crate::app::status::{Attestations, Chunks, Elector, Limit, Own, Readiness, Seat};
 
     fn status(role: Role, by: By) -> Status {
         Status {
@@ -82,7 +101,9 @@ mod tests {
     fn a_dissent_goes_before_everything() {
         let mut node = status(Role::Join, By::Lines);
         node.readiness = Some(Readiness { quorum: true, ..Readiness::default() });
-        assert_eq!(node.step(), Next::StartTogether);
+        assert_eq!(node.step(), Next::StartTogether { root: None });
+        node.node.directory = Some("/a root".into());
+        assert_eq!(node.step(), Next::StartTogether { root: Some("'/a root'".to_owned()) });
         node.estimate.limit.by = By::Alarm;
         assert_eq!(node.step(), Next::StopDifferingNode);
         node.attestations = Some(Attestations { verdict: "lost".to_owned(), ..Attestations::default() });
@@ -90,10 +111,42 @@ mod tests {
     }
 
     #[test]
+    fn who_holds_another_state_is_told_so_while_the_others_go_on() {
+        let voice = |vote: &str| Elector { key: "k".to_owned(), vote: vote.to_owned(), ..Elector::default() };
+        let mut node = status(Role::Join, By::Lines);
+        node.attestations = Some(Attestations { voices: vec![voice("dissents")], ..Attestations::default() });
+        assert_eq!(node.step(), Next::LetItRun, "it is somebody else's");
+        node.node.validator = Some("k".to_owned());
+        assert_eq!(node.step(), Next::OwnDissent);
+        // It has taken the others' state.
+        let seat = Seat { key: "k".to_owned(), ready: true, ..Seat::default() };
+        node.readiness = Some(Readiness { seats: vec![seat], ..Readiness::default() });
+        assert_eq!(node.step(), Next::LetItRun);
+    }
+
+    #[test]
+    fn a_lead_is_not_needed_for_the_readiness_of_others_and_nobody_after_the_quorum() {
+        let chunks = |out| Some(Chunks { count: 9, out, ..Chunks::default() });
+        let mut lead = Status { chunks: chunks(true), ..status(Role::Seed, By::Readiness) };
+        assert_eq!(lead.step(), Next::WaitOrLeave);
+        lead.chunks = chunks(false);
+        assert_eq!(lead.step(), Next::KeepServing);
+        // A seed that was started again sees nobody yet.
+        lead.readiness = Some(Readiness { quorum: true, ..Readiness::default() });
+        assert_eq!(lead.step(), Next::StartTogether { root: None });
+        let join =
+            Status { node: Own { directory: Some("r".into()), ..Own::default() }, ..status(Role::Join, By::Readiness) };
+        let join = Status { node: Own { role: Some(Role::Join), ..join.node.clone() }, ..join };
+        assert_eq!(join.step(), Next::WaitForOthers { directory: "r".to_owned() });
+    }
+
+    #[test]
     fn a_directory_that_nobody_serves_says_what_serves_it() {
         let own = Own { complete: true, directory: Some("a b".into()), ..Own::default() };
         let mut at_rest = Status { node: own, ..Status::default() };
         assert_eq!(at_rest.step(), Next::ServeAgain { directory: "'a b'".to_owned() });
+        at_rest.node.directory = Some("/a/.root.regenesis-part".into());
+        assert_eq!(at_rest.step(), Next::FetchAgain, "the join goes on with it");
         at_rest.node.complete = false;
         assert_eq!(at_rest.step(), Next::FetchAgain);
         at_rest.node.pid = Some(1);

@@ -126,8 +126,12 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::KeepServing => "leave this running: the others still need it".into(),
         Next::MayLeave => "this node may be stopped (Ctrl-C): every chunk is with two others".into(),
         Next::AskThem { who } => format!("ask {} what holds them up: the line, the disk, the machine; leave this running", text::first_few(who, 4)).into(),
-        Next::StartTogether => "start kwild at the time that was agreed on; `regenesis setup check -r ROOT` says whether it would start".into(),
-        Next::WaitForOthers => "leave this running until the others are ready; `regenesis wait --dir DIR --for quorum` ends when enough are".into(),
+        Next::WaitOrLeave => "wait until the others are ready: it is shown here. This node is not needed for that and may be stopped (Ctrl-C): every chunk is with two others".into(),
+        Next::StartTogether { root } => {
+            let root = root.as_deref().unwrap_or("ROOT");
+            format!("start kwild at the time that was agreed on; `regenesis setup check -r {root}` says whether it would start").into()
+        }
+        Next::WaitForOthers { directory } => format!("leave this running until the others are ready; `regenesis wait --dir {directory} --for quorum` ends when enough are").into(),
         Next::LetItRun => "nothing: it goes on by itself".into(),
         Next::AskAgain => "ask again in a moment, or look at that process".into(),
         Next::ServeAgain { directory } => format!("`regenesis seed --dir {directory}` serves it again").into(),

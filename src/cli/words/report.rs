@@ -2,6 +2,7 @@
 
 mod page;
 mod picture;
+mod sources;
 
 use std::fmt;
 
@@ -11,7 +12,7 @@ use crate::{
     app::{
         run::{
             What,
-            report::{Event, Node, Report, Why},
+            report::{Event, Node, Report, Sent, Why},
         },
         status::Role,
     },
@@ -37,6 +38,13 @@ impl fmt::Display for Report {
         }
         if self.nodes.len() > LISTED {
             writeln!(f, "  … and {} more", self.nodes.len() - LISTED)?;
+        }
+        let had = self.nodes.iter().filter_map(|node| Some((node, had_from(self, node)?)));
+        for (n, (node, from)) in had.take(LISTED).enumerate() {
+            if n == 0 {
+                writeln!(f, "\n  {:24}  came from", "what they got")?;
+            }
+            writeln!(f, "  {:24}  {from}", text::escape(&node.name))?;
         }
         Ok(())
     }
@@ -130,6 +138,14 @@ fn had_it(report: &Report, node: &Node) -> String {
     }
 }
 
+/// From whom a node had which part of what came to it, the most first; `None` where nothing came, or nobody tells.
+fn had_from(report: &Report, node: &Node) -> Option<String> {
+    let sent: Vec<_> = report.sent.iter().filter(|sent| sent.to_peer == node.peer).collect();
+    let all: f64 = sent.iter().map(|sent| sent.bytes as f64).sum();
+    let part = |sent: &&Sent| format!("{} {:.0} %", text::escape(&sent.from), 100.0 * sent.bytes as f64 / all);
+    (all > 0.0).then(|| text::first_few(sent.iter().map(part).collect::<Vec<_>>(), 4))
+}
+
 fn stood_still(node: &Node) -> String {
     match node.stalls.iter().map(|(from, to)| to - from).sum::<f64>() {
         0.0 => "-".to_owned(),
@@ -169,7 +185,7 @@ pub(super) mod tests {
     use super::*;
     use crate::app::{
         drill::{LimitedBy, Peer, Prediction},
-        run::report::{Last, Sent, Transfer},
+        run::report::{Last, Part, Transfer},
     };
 
     pub(super) const EVIL: &str = "<script>alert(1)</script>\"'&\u{202e}\u{1b}[2J";
@@ -182,6 +198,15 @@ pub(super) mod tests {
             finish_s,
             line: vec![(1.0, if seed { 1.0 } else { 0.0 }), (6.0, if seed { 1.0 } else { 0.5 }), (40.0, 1.0)],
             ..Node::default()
+        };
+        let part = |first, last, chunks| Part { first, last, chunks };
+        let sent = |from: &str, bytes, parts| Sent {
+            from: from.to_owned(),
+            from_peer: format!("id of {from}"),
+            to: EVIL.to_owned(),
+            to_peer: format!("id of {EVIL}"),
+            bytes,
+            parts,
         };
         let event = |s, what, who: &str, text: &str| Event {
             s,
@@ -216,7 +241,10 @@ pub(super) mod tests {
             first_copies: vec![(0.0, 0.0), (30.0, 1.0)],
             out_s: Some(35.0),
             quorum_s: Some(46.0),
-            sent: vec![Sent { from: "lead".to_owned(), to: EVIL.to_owned(), bytes: 1 << 30 }],
+            sent: vec![
+                sent("lead", 1 << 30, vec![part(0, 899, 900), part(900, 999, 50)]),
+                sent("validator a", 50 << 20, vec![part(900, 999, 50)]),
+            ],
             events: vec![
                 event(1.0, What::Joined, "validator a", ""),
                 event(2.0, What::Stalled, "", EVIL),
@@ -257,6 +285,7 @@ pub(super) mod tests {
             "lead (publish)",
             "from the start",
             "15.0 s",
+            "lead 95 %, validator a 5 %",
         ] {
             assert!(said.contains(words), "{words}: {said}");
         }

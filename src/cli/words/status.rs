@@ -39,7 +39,7 @@ pub(crate) fn lines(status: &Status, next: &str, columns: usize) -> Vec<String> 
         page.attestations(attestations);
     }
     if let Some(readiness) = &status.readiness {
-        page.readiness(readiness);
+        page.readiness(status, readiness);
     }
     let skipped = status.log.len().saturating_sub(LOG_SHOWN);
     for (n, line) in status.log.iter().skip(skipped).enumerate() {
@@ -162,8 +162,10 @@ impl Page {
         parts.extend(estimate.own_seconds.map(|seconds| format!("this node in {}", time(seconds))));
         parts.extend(estimate.everyone_seconds.map(|seconds| format!("everyone here in {}", time(seconds))));
         if !parts.is_empty() {
-            parts.extend(estimate.bound_seconds.map(|seconds| format!("the lines allow {}", time(seconds))));
-            self.row("ends", &parts.join("; "));
+            parts.extend(
+                estimate.bound_seconds.map(|seconds| format!("the lines allow no less than {}", time(seconds))),
+            );
+            self.row("done in", &parts.join("; "));
         }
         if estimate.limit.by != By::Nothing || status.network.is_some() {
             self.row("waits for", &estimate.limit.words);
@@ -183,7 +185,8 @@ impl Page {
         let leads = matches!(status.node.role, Some(Role::Publish | Role::Seed));
         let words = match chunks.out {
             true if leads => "may leave: every chunk is with two others".to_owned(),
-            true => "every chunk is with two others: this node may leave".to_owned(),
+            true => "every chunk is with two others".to_owned(),
+            false if status.readiness.as_ref().is_some_and(|all| all.quorum) => return,
             false if leads => format!("must stay: {} with fewer than two others", are(chunks.thin, "chunk")),
             false => return,
         };
@@ -228,7 +231,7 @@ impl Page {
             self.lines.push(line);
         }
         for member in members.iter().take(LISTED_MAX) {
-            let name: String = member.name.chars().take(18).collect();
+            let name = name_among(&members, member);
             let has = percent(member.chunks.into(), all.into());
             let gains = match (member.ready, member.chunks == all && all > 0) {
                 (true, _) => "ready".to_owned(),
@@ -287,7 +290,7 @@ impl Page {
         }
     }
 
-    fn readiness(&mut self, all: &Readiness) {
+    fn readiness(&mut self, status: &Status, all: &Readiness) {
         let enough = if all.quorum { "enough to make blocks" } else { "more than 2/3 are needed" };
         let bar = bar(all.power, all.power_of_all);
         self.row("ready", &format!("{bar} {} of {}", all.ready, count(all.validators as u64, "validator")));
@@ -297,12 +300,51 @@ impl Page {
             let parts = text::first_few(&seat.differs, LISTED_MAX);
             self.row("  ALARM", &format!("the started node of {} does NOT hold what was signed: {parts}", seat.name));
         }
-        let missing: Vec<String> =
-            all.missing().map(|seat| format!("{}{}", seat.name, if seat.leader { " (leads)" } else { "" })).collect();
+        let missing: Vec<String> = (all.missing())
+            .map(|seat| {
+                let leads = seat.leader.then(|| "leads".to_owned());
+                let words: Vec<String> = leads.into_iter().chain(has(status, &seat.key)).collect();
+                match words.is_empty() {
+                    true => seat.name.clone(),
+                    false => format!("{} ({})", seat.name, words.join(", ").replace(' ', &TIED.to_string())),
+                }
+            })
+            .collect();
         if !missing.is_empty() {
             self.row("  not yet", &text::first_few(missing, LISTED_MAX));
         }
     }
+}
+
+/// How much of everything a validator's nodes have that are here; `None` where that is not known: any member that has not shown whose it
+/// is may be one of them.
+fn has(status: &Status, key: &str) -> Option<String> {
+    let all = status.chunks.as_ref().filter(|_| status.running)?.count.max(1);
+    let is_its = |validator: &Option<String>| validator.as_deref() == Some(key);
+    let own = Some(&status.node).filter(|own| is_its(&own.validator) && own.total_bytes > 0);
+    let own = own.map(|own| u128::from(own.have_bytes) * 100 / u128::from(own.total_bytes));
+    let theirs = status.members.iter().filter(|member| is_its(&member.validator));
+    let theirs = theirs.map(|member| u128::from(member.chunks.min(all)) * 100 / u128::from(all));
+    match own.into_iter().chain(theirs).max() {
+        None if status.members.iter().any(|member| member.validator.is_none()) => None,
+        None => Some("not here".to_owned()),
+        Some(100) => Some("has all".to_owned()),
+        Some(percent) => Some(format!("{percent}%")),
+    }
+}
+
+/// What a member is called. A validator may have two nodes here, the lead's and its own join: each is told by the end of its id, too.
+fn name_among(members: &[&Member], member: &Member) -> String {
+    let twice = members.iter().filter(|other| other.name == member.name).count() > 1;
+    let name = match twice {
+        true => {
+            let skipped = member.peer.chars().count().saturating_sub(8);
+            let end: String = member.peer.chars().skip(skipped).collect();
+            format!("{} {end}", member.name.trim_start_matches("validator "))
+        }
+        false => member.name.clone(),
+    };
+    name.chars().take(18).collect()
 }
 
 fn doing(own: &Own) -> String {
@@ -428,6 +470,25 @@ mod tests {
                 assert!(!line.chars().any(|c| c.is_control() || c == '\u{202e}'), "{line:?}");
                 assert!(line.chars().count() <= columns, "{line:?}");
             }
+        }
+    }
+
+    #[test]
+    fn who_is_not_ready_is_told_with_what_it_has_and_two_nodes_of_one_validator_are_told_apart() {
+        let mut status = recorded(include_str!("status/lead.json"));
+        let seats = status.readiness.as_ref().unwrap().seats.clone();
+        let node = |end: &str, key: &str, chunks| Member {
+            name: "validator 5235f2f8".to_owned(),
+            peer: format!("12D3KooW{end}"),
+            validator: Some(key.to_owned()),
+            chunks,
+            ..Member::default()
+        };
+        status.members = vec![node("aaaaaaaa", &seats[0].key, 654), node("bbbbbbbb", &seats[0].key, 1)];
+        status.node.validator = Some(seats[1].key.clone());
+        let screen = screen(&status, 80);
+        for words in ["5235f2f8 (50%), 588ad0f6 (has all), 035d3433 (leads, not here)", "5235f2f8 aaaaaaaa   50%"] {
+            assert!(screen.contains(words), "{words}: {screen}");
         }
     }
 

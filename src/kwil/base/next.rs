@@ -243,15 +243,23 @@ pub enum Next {
     KeepServing,
     /// The node may be stopped: others have everything.
     MayLeave,
+    /// Others are not ready yet; this node is not needed for that.
+    WaitOrLeave,
     /// Ask those whom everyone waits for what holds them up.
     AskThem {
         /// Who they are.
         who: Vec<String>,
     },
     /// Start the new network's nodes at the time that was agreed on.
-    StartTogether,
+    StartTogether {
+        /// The new root, where there is one here.
+        root: Option<String>,
+    },
     /// Leave the node running until the others are ready.
-    WaitForOthers,
+    WaitForOthers {
+        /// The node's files.
+        directory: String,
+    },
     /// Leave the node running: it goes on by itself.
     LetItRun,
     /// Ask again how it stands.

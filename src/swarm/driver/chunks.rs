@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use libp2p::PeerId;
 use rand::RngCore;
 
 use super::{
@@ -22,6 +23,9 @@ use crate::{
     store::{Contents, Outcome},
 };
 
+/// Peers of whom it is remembered which chunks came from them.
+const PARTS_MAX: usize = 512;
+
 impl Driver {
     pub(super) fn report(&mut self, report: Report) {
         match report {
@@ -38,6 +42,12 @@ impl Driver {
             }
             Report::Sent(id, chunk) => self.input(Input::Sent(id, chunk)),
             Report::Skipped(id, chunk) => self.input(Input::Duplicate(id, chunk)),
+            Report::Spare(id, chunk) => {
+                // Where the disk has failed it is not there, and that is told in its own words.
+                if self.active.as_ref().is_some_and(|a| a.scheduler.have().contains(chunk)) {
+                    self.input(Input::Stored(id, chunk));
+                }
+            }
             Report::Damaged(to, chunk, error) => self.damaged(to, chunk, error),
             Report::Broken(error) => self.tell(Event::Failed(error)),
             Report::Ended(id, why) => self.drop_peer(id, &why),
@@ -209,12 +219,13 @@ impl Driver {
 
     pub(super) fn outcome(&mut self, outcome: Outcome) {
         match outcome {
-            Outcome::Stored { source, chunk } => self.input(Input::Stored(source, chunk)),
+            Outcome::Stored { source, chunk } => {
+                self.came_from(source, chunk);
+                self.input(Input::Stored(source, chunk));
+            }
             Outcome::Bad { source, chunk, error } => {
                 // The session may be over already: that is no way out.
-                let live = self.sessions.get(&source).map(|s| s.peer);
-                let ended = || self.ended.iter().find(|(id, _)| *id == source).map(|(_, peer)| *peer);
-                let Some(peer) = live.or_else(ended) else {
+                let Some(peer) = self.peer_of(source) else {
                     return tracing::debug!("a wrong chunk {chunk} from a session that is long over: {error}");
                 };
                 let place = self.active.as_ref().and_then(|a| a.content.store.contents().locate(chunk));
@@ -224,6 +235,20 @@ impl Driver {
                 self.ban(peer, &reason, complaint.into_iter().collect());
             }
             Outcome::Failed(error) => self.tell(Event::Failed(error)),
+        }
+    }
+
+    /// Whose session this is, or was until lately.
+    fn peer_of(&self, session: u64) -> Option<PeerId> {
+        let live = self.sessions.get(&session).map(|s| s.peer);
+        live.or_else(|| self.ended.iter().find(|(id, _)| *id == session).map(|(_, peer)| *peer))
+    }
+
+    /// Remembers for people from whom a chunk came.
+    fn came_from(&mut self, session: u64, chunk: u32) {
+        let (Some(peer), Some(active)) = (self.peer_of(session), &self.active) else { return };
+        if self.parts.len() < PARTS_MAX || self.parts.contains_key(&peer) {
+            self.parts.entry(peer).or_default().add(active.scheduler.have().len(), chunk);
         }
     }
 

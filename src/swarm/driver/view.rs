@@ -48,6 +48,7 @@ impl Driver {
                 }
             })
             .collect();
+        view.parts = self.parts.iter().map(|(peer, parts)| (peer.to_string(), parts.clone())).collect();
         let kept_out = self.banned.iter().filter(|(_, ban)| now < ban.until).take(KEPT_OUT_TOLD_MAX);
         view.kept_out = kept_out.map(|(peer, _)| self.names.of(peer)).collect();
         view.kept_out.sort();

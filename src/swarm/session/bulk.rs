@@ -131,7 +131,9 @@ pub(super) async fn receive_chunks(
                     done += read_some(&mut stream, &mut data[done..], bulk, signs).await?;
                 }
                 let _held = HeldUp::begin(signs);
-                if writer.send(Untrusted { source: id, chunk, data }).await.is_err() {
+                let taken = writer.send(Untrusted { source: id, chunk, data }).await.is_ok();
+                // Everything may have come from elsewhere meanwhile. What comes after it on this stream is no less welcome for that.
+                if !taken && reports.send(Report::Spare(id, chunk)).await.is_err() {
                     return Ok(());
                 }
             }

@@ -177,6 +177,14 @@ impl Browser {
         }
     }
 
+    /// A picture of it on a wide screen in light and in dark, and one on a telephone.
+    #[track_caller]
+    fn pictures(&mut self, name: &str) {
+        for (look, width, scheme) in [("light", 1000, "light"), ("dark", 1000, "dark"), ("phone", 390, "dark")] {
+            self.picture(&format!("{name}-{look}"), width, scheme);
+        }
+    }
+
     /// What axe-core finds in the page that keeps somebody from using it; nothing where axe-core is not at hand.
     #[track_caller]
     fn is_for_everyone(&mut self) {
@@ -220,8 +228,7 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
     browser.wait_for(&format!("{bar} > 30"));
     // As it stands in the middle, where it is not over already.
     publish.signal(Signal::SIGSTOP);
-    browser.picture("fetch-light", 1000, "light");
-    browser.picture("fetch-phone", 390, "dark");
+    browser.pictures("fetch");
     browser.is_for_everyone();
     publish.signal(Signal::SIGCONT);
     browser.wait_for(&format!("{bar} === 100"));
@@ -246,7 +253,7 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
          state.attestations.voices = [{{ name: evil, power: 1, vote: 'dissents', differs: [evil] }}]; show(); \
          const text = (where) => document.querySelector(where).textContent.includes(evil); \
          return [document.querySelectorAll('main script, main img, header img').length, text('#members td'), text('#log li'), \
-         text('#kept-out'), text('#next'), text('#network'), text('#voices li')]; }})()"
+         text('#watch'), text('#next'), text('#network'), text('#voices li')]; }})()"
     ));
     assert_eq!(shown, json!([0, true, true, true, true, true, true]));
     assert_eq!(browser.eval("typeof window.hit"), "undefined");
@@ -277,7 +284,7 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
 fn a_page_shows_who_holds_another_state_and_when_enough_are_ready() {
     let quartet = Quartet::new(Family::V010, "page");
     quartet.tamper(2);
-    let (_lead, publish, ticket) = quartet.publish(&["--status-addr", "127.0.0.1:0"]);
+    let (lead, publish, ticket) = quartet.publish(&["--status-addr", "127.0.0.1:0"]);
     let site = Site::of(&publish);
     let mut browser = Browser::start();
     browser.open(&site);
@@ -293,19 +300,33 @@ fn a_page_shows_who_holds_another_state_and_when_enough_are_ready() {
         quartet.tampered()
     ));
     browser.wait_for("document.querySelectorAll('#seats .yes').length === 2");
-    browser.picture("dissent-light", 1000, "light");
+    // What has to be looked at stands on top, though the others go on.
+    browser.wait_for(&format!("document.getElementById('watch').textContent.includes('{}')", quartet.tampered()));
+    browser.pictures("dissent");
     browser.is_for_everyone();
     let last = stay(&parties[2], 0);
     browser.wait_for("document.querySelectorAll('#seats .yes').length === 3");
     browser.wait_for("Number(document.getElementById('ready-bar').getAttribute('aria-valuenow')) === 75");
     browser.wait_for("state.readiness.quorum === true");
-    browser.picture("quorum-dark", 1000, "dark");
+    browser.wait_for("document.body.classList.contains('good') && document.title.startsWith('✓ ')");
+    browser.pictures("quorum");
     browser.is_for_everyone();
     for process in first.into_iter().chain([last]) {
         process.wait_for("its end", |stdout, _| stdout.contains("\"root\"").then_some(()));
         process.stop(Signal::SIGTERM).done();
     }
     publish.stop(Signal::SIGTERM).done();
+
+    // And afterwards: who agreed, who did not, who was ready when, and when that was enough.
+    let dirs = parties.each_ref().map(|party| party.path("root").to_str().unwrap().to_owned());
+    let report = ["report", "--dir", "snaps", &dirs[0], &dirs[1], &dirs[2], &dirs[3], "-o", "report.html"];
+    lead.run(&report).done();
+    browser.open_at(&format!("file://{}", lead.path("report.html").display()));
+    // One of the three that are ready has two nodes, the lead's and its own.
+    for (class, count) in [("dissents", 1), ("ready", 3 + 1), ("quorum", 1)] {
+        assert_eq!(browser.eval(&format!("document.querySelectorAll('svg .{class}').length")), count, "{class}");
+    }
+    browser.picture("report-quorum-dark", 1000, "dark");
 }
 
 #[test]
@@ -328,7 +349,10 @@ fn a_report_is_a_page_that_needs_nothing_and_fits_every_screen() {
     // Its style is the one that its policy names, and everyone has a row.
     let have = "getComputedStyle(document.querySelector('.have')).fill !== getComputedStyle(document.querySelector('.row')).fill";
     assert_eq!(browser.eval(have), true);
-    assert_eq!(browser.eval("document.querySelectorAll('svg .row').length"), 4);
+    assert_eq!(browser.eval("document.querySelectorAll('svg .row').length"), 4 + 3);
+    let sources =
+        "[...document.querySelectorAll('svg [class^=s] title')].filter(t => t.textContent.startsWith('from ')).length";
+    assert!(browser.eval(sources).as_u64() >= Some(3));
     assert_eq!(browser.eval("document.querySelectorAll('svg .done').length"), 3);
     assert_eq!(browser.eval("document.querySelectorAll('svg .predicted').length"), 3);
     browser.picture("report-light", 1000, "light");

@@ -57,6 +57,16 @@ fn a_run_is_told_from_the_logs_of_its_nodes_on_one_line_of_time() {
     // One after the other, so that the lead sent everything twice: both ends say so.
     let sent: u64 = numbers(&report, "sent").map(|sent| sent["bytes"].as_u64().unwrap()).sum();
     assert!(sent >= 2 * (size - GENESIS_SIZE_BYTES_MAX), "{report}");
+    // Which chunks, those who got them say: all came from the lead, and each is in one range.
+    for sent in numbers(&report, "sent") {
+        let parts: Vec<[u64; 3]> = (numbers(sent, "parts"))
+            .map(|part| ["first", "last", "chunks"].map(|name| part[name].as_u64().unwrap()))
+            .collect();
+        assert!(parts.is_sorted_by(|a, b| a[1] < b[0]), "{sent}");
+        let chunks: u64 = parts.iter().map(|[first, last, chunks]| *chunks.min(&(last - first + 1))).sum();
+        // The genesis comes with the manifest.
+        assert!(chunks + 1 >= report["chunks"].as_u64().unwrap() && sent["to_peer"].is_string(), "{sent}");
+    }
     let what = |name: &str| numbers(&report, "events").filter(|event| event["what"] == name).count();
     assert_eq!((what("began"), what("ended")), (3, 3), "{report}");
     let page = fs::read_to_string(lead.path("report.html")).unwrap();

@@ -86,6 +86,48 @@ async fn is_dropped(words: &str, act: impl AsyncFnOnce(&World, &mut Hostile, u64
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chunk_that_is_under_way_when_it_and_all_others_came_from_elsewhere_costs_nobody_the_session() {
+    let world = World::new(12);
+    within(async {
+        let mut fetcher = Fetcher::start(&world, &[]).await;
+        let mut slow = Hostile::enter_ready(&fetcher.address, &world).await;
+        slow.says_it_has(0..11).await;
+        slow.say(Say::Suggestion(wire::Suggestion { ranges: vec![range(1, 0..11)] })).await.unwrap();
+        let mut asked = Vec::new();
+        while asked.len() < 2 {
+            let (request, chunks) = slow.is_asked().await;
+            asked.extend(chunks.into_iter().map(|chunk| (request, chunk)));
+        }
+        let [(request, first), (next_request, next)] = asked[..2] else { unreachable!() };
+        let mut bulk = slow.bulk().await.unwrap();
+        offer(&mut bulk, first, request).await.unwrap();
+        bulk.write_all(&chunk(&world, first)[..1000]).await.unwrap();
+        bulk.flush().await.unwrap();
+        // It is taken before the others come.
+        let from_slow = async |fetcher: &Fetcher, bytes: u64| {
+            loop {
+                let view = fetcher.handle.viewer().view().await.unwrap();
+                let member = view.members.iter().find(|member| member.peer == slow.id()).expect("its session goes on");
+                if member.received_bytes >= bytes {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        from_slow(&fetcher, 1000).await;
+        let _seed = seed(&world, world.config(TCP, std::slice::from_ref(&fetcher.address))).await;
+        assert!(fetcher.finish(&world).await.is_empty());
+        // The rest of it, and one more that was on its way when it was taken back: the same stream takes both.
+        bulk.write_all(&chunk(&world, first)[1000..]).await.unwrap();
+        offer(&mut bulk, next, next_request).await.unwrap();
+        bulk.write_all(chunk(&world, next)).await.unwrap();
+        bulk.flush().await.unwrap();
+        from_slow(&fetcher, 2 * CHUNK as u64).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_offers_a_chunk_twice_at_once_is_dropped() {
     is_dropped("it sent a chunk that was not asked for", async |world, hostile, request, chunks| {
         let (mut first, mut second) = (hostile.bulk().await.unwrap(), hostile.bulk().await.unwrap());

@@ -41,6 +41,10 @@ pub(super) struct Seen {
     /// The last moment that was written down, and one after it in which nothing had changed.
     pub(super) last: Option<Moment>,
     pub(super) idle_ms: Option<u64>,
+    /// Which chunks had come from whom before this process began, when that was last written down, and whether all was there.
+    pub(super) gave_before: BTreeMap<u16, Vec<u32>>,
+    pub(super) gave_ms: u64,
+    pub(super) complete: bool,
     here: BTreeMap<String, String>,
     kept_out: BTreeSet<String>,
     told: BTreeSet<(What, String)>,
@@ -50,7 +54,7 @@ pub(super) struct Seen {
 impl Seen {
     /// What a log ends with: the counters of a node that is started again begin at nothing.
     pub(super) fn after(log: &Log) -> Self {
-        let mut seen = Seen::default();
+        let mut seen = Seen { gave_before: log.gave.clone(), ..Seen::default() };
         for moment in &log.moments {
             seen.members.extend(moment.members.iter().map(|(n, state)| (*n, *state)));
         }

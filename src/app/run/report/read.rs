@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Event, Last, Node, Report, Sent, Transfer, Why, lines};
+use super::{Event, Last, Node, Part, Report, Sent, Transfer, Why, lines};
 use crate::{
     app::{
         drill,
@@ -13,7 +13,7 @@ use crate::{
         status::{Role, place_of},
     },
     base::{Error, Result, durable::PRIVATE_DIRECTORY_NAME, files::read_bounded},
-    swarm,
+    schedule, swarm,
 };
 
 /// Logs of one report.
@@ -92,6 +92,7 @@ fn report(logs: &[Log]) -> Report {
     let head = &logs[0].head;
     let mut nodes: BTreeMap<String, Gathered> = BTreeMap::new();
     let mut pairs: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut parts: BTreeMap<(String, String), Vec<Part>> = BTreeMap::new();
     for log in logs {
         let me = nodes.entry(log.head.peer.clone()).or_default();
         (me.role, me.own) = (log.head.role, Some(lines::own(log)));
@@ -100,6 +101,10 @@ fn report(logs: &[Log]) -> Report {
             if node.name.is_none() || who.validator.is_some() && !node.validator {
                 (node.name, node.validator) = (Some(who.name.clone()), who.validator.is_some());
             }
+        }
+        for (n, cells) in &log.gave {
+            let pair = (log.whos[usize::from(*n)].peer.clone(), log.head.peer.clone());
+            parts.insert(pair, parts_of(log.head.chunks, cells));
         }
         for (n, seen) in lines::members(log) {
             let who = &log.whos[usize::from(n)];
@@ -126,10 +131,13 @@ fn report(logs: &[Log]) -> Report {
     let names: BTreeMap<&str, String> =
         nodes.keys().map(String::as_str).zip(all.iter().map(|n| n.name.clone())).collect();
     let mut sent: Vec<Sent> = (pairs.iter().filter(|(_, bytes)| **bytes > 0))
-        .map(|((from, to), bytes)| Sent {
-            from: names[from.as_str()].clone(),
-            to: names[to.as_str()].clone(),
+        .map(|(pair, bytes)| Sent {
+            from: names[pair.0.as_str()].clone(),
+            from_peer: pair.0.clone(),
+            to: names[pair.1.as_str()].clone(),
+            to_peer: pair.1.clone(),
             bytes: *bytes,
+            parts: parts.remove(pair).unwrap_or_default(),
         })
         .collect();
     sent.sort_by_key(|sent| std::cmp::Reverse(sent.bytes));
@@ -171,6 +179,20 @@ fn report(logs: &[Log]) -> Report {
         (transfer.bound_s, transfer.limited_by) = (Some(bound_s), Some(limited_by));
     }
     report
+}
+
+/// Cells of which all chunks came are one part with those that follow on them; of any other it is told how many came.
+fn parts_of(chunks: u32, cells: &[u32]) -> Vec<Part> {
+    let mut parts: Vec<Part> = Vec::new();
+    for (range, came) in schedule::cells(chunks).zip(cells).filter(|(_, came)| **came > 0) {
+        // One that the disk lost, and that came again, is one chunk.
+        let part = Part { first: range.start, last: range.end - 1, chunks: (*came).min(range.len() as u32) };
+        match parts.last_mut().filter(|last| last.last + 1 == part.first && last.is_whole() && part.is_whole()) {
+            Some(last) => (last.last, last.chunks) = (part.last, last.chunks + part.chunks),
+            None => parts.push(part),
+        }
+    }
+    parts
 }
 
 /// The beginning, in UNIX milliseconds.
@@ -343,6 +365,7 @@ mod tests {
         let mut a = log("a", Role::Fetch, 1_010_000);
         a.meet("a", "validator aa", Some("key of aa")).unwrap();
         a.sees(1_020_000, BYTES, "L", (10, 0, BYTES));
+        a.gave.insert(1, vec![1, 1, 1, 0, 0, 1, 2, 0, 0, 0]);
         let agrees = |ms| Happened { ms, what: What::Agrees, who: "validator aa".to_owned(), text: String::new() };
         assert!(lead.happen(agrees(1_016_000)) && a.happen(agrees(1_015_000)));
         [lead, a]
@@ -359,6 +382,10 @@ mod tests {
         let sent: Vec<(&str, &str, u64)> =
             report.sent.iter().map(|s| (s.from.as_str(), s.to.as_str(), s.bytes)).collect();
         assert_eq!(sent, [("peer L", "validator aa", BYTES), ("peer L", "peer b", BYTES)]);
+        // Only who got it says which chunks came, and one that came twice is one.
+        let parts: Vec<Vec<(u32, u32, u32)>> =
+            report.sent.iter().map(|s| s.parts.iter().map(|p| (p.first, p.last, p.chunks)).collect()).collect();
+        assert_eq!(parts, [vec![(0, 2, 3), (5, 6, 2)], vec![]]);
         let transfer = &report.transfer;
         assert_eq!((transfer.begins_s, transfer.took_s, transfer.complete), (10.0, Some(35.0), 2));
         assert_eq!(transfer.last, Some(Last { name: "peer b".to_owned(), why: Why::Late { seconds: 20.0 } }));
@@ -373,6 +400,18 @@ mod tests {
         let seeds: Vec<(&str, bool)> = report.nodes.iter().map(|node| (node.name.as_str(), node.seed)).collect();
         assert_eq!(seeds, [("peer L", true), ("validator aa", false)]);
         assert!(report.first_copies.is_empty() && report.transfer.took_s == Some(10.0));
+    }
+
+    #[test]
+    fn chunks_that_came_are_told_as_ranges_and_where_some_came_from_elsewhere_as_how_many() {
+        let came = |chunks: u32, cells: &[u32]| -> Vec<(u32, u32, u32)> {
+            parts_of(chunks, cells).iter().map(|part| (part.first, part.last, part.chunks)).collect()
+        };
+        assert_eq!(came(4, &[1, 1, 0, 7]), [(0, 1, 2), (3, 3, 1)]);
+        let mut cells = vec![0; 128];
+        (cells[0], cells[1], cells[2], cells[127]) = (2, 2, 1, u32::MAX);
+        assert_eq!(came(256, &cells), [(0, 3, 4), (4, 5, 1), (254, 255, 2)]);
+        assert_eq!((came(0, &[]), came(5, &[0; 5])), (vec![], vec![]));
     }
 
     #[test]

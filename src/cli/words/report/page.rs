@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sha2::{Digest, Sha256};
 
-use super::{had_it, happened, measured, name_of, picture, stood_still, summary};
+use super::{had_it, happened, measured, name_of, picture, sources, stood_still, summary};
 use crate::{
     app::run::report::{Node, Report},
     base::text,
@@ -37,6 +37,9 @@ pub(crate) fn page(report: &Report) -> String {
     let manifest = text::markup(&text::escape(&report.manifest_id));
     let _ = writeln!(out, "<dt>manifest</dt><dd><code>{manifest}</code></dd>\n</dl>");
     section(&mut out, "Everyone's line", |out| out.push_str(&picture::picture(report)));
+    if let Some(sources) = sources::picture(report) {
+        section(&mut out, "Who brought which part", |out| out.push_str(&sources));
+    }
     section(&mut out, "Everyone in numbers", |out| nodes(out, report));
     section(&mut out, "Who sent how much to whom", |out| sent(out, report));
     section(&mut out, "What happened", |out| events(out, report));
@@ -116,9 +119,15 @@ pub(super) fn predicted(report: &Report, node: &Node) -> Option<f64> {
 fn sent(out: &mut String, report: &Report) {
     let row = |sent: &crate::app::run::report::Sent| {
         let part = 100.0 * sent.bytes as f64 / report.size_bytes.max(1) as f64;
-        vec![text::escape(&sent.from), text::escape(&sent.to), text::bytes(sent.bytes), format!("{part:.0} %")]
+        vec![
+            text::escape(&sent.from),
+            text::escape(&sent.to),
+            text::bytes(sent.bytes),
+            format!("{part:.0} %"),
+            sources::ranges(sent),
+        ]
     };
-    table(out, &["from", "to", "bytes", "of the whole"], report.sent.iter().map(row));
+    table(out, &["from", "to", "bytes", "of the whole", "which"], report.sent.iter().map(row));
 }
 
 fn events(out: &mut String, report: &Report) {

@@ -10,13 +10,13 @@ use crate::{
 };
 
 /// Rows that are drawn.
-const ROWS_MAX: usize = 128;
-const WIDTH: f64 = 960.0;
-const NAMES: f64 = 210.0;
-const RIGHT: f64 = 60.0;
-const ROW: f64 = 30.0;
-const FILL: f64 = 22.0;
-const TOP: f64 = 28.0;
+pub(super) const ROWS_MAX: usize = 128;
+pub(super) const WIDTH: f64 = 960.0;
+pub(super) const NAMES: f64 = 210.0;
+pub(super) const RIGHT: f64 = 60.0;
+pub(super) const ROW: f64 = 30.0;
+pub(super) const FILL: f64 = 22.0;
+pub(super) const TOP: f64 = 28.0;
 /// Characters of a name that fit.
 const NAME_CHARS: usize = 32;
 
@@ -72,17 +72,31 @@ pub(super) fn picture(report: &Report) -> String {
         );
     }
     out.push_str("</svg>\n");
-    let _ = writeln!(
-        out,
-        "<ul class=\"key\"><li class=\"k-have\">has</li><li class=\"k-first\">left the lead</li><li class=\"k-still\">nothing came</li>\
-         <li class=\"k-done\">has everything</li><li class=\"k-agrees\">attested</li><li class=\"k-dissents\">holds another state</li>\
-         <li class=\"k-ready\">ready</li><li class=\"k-predicted\">predicted end</li><li class=\"k-bound\">no earlier end on these lines</li>\
-         <li class=\"k-out\">lead could leave</li><li class=\"k-quorum\">quorum</li></ul>"
-    );
+    key(&mut out);
     if report.nodes.len() > ROWS_MAX {
         let _ = writeln!(out, "<p class=\"more\">and {} nodes more</p>", report.nodes.len() - ROWS_MAX);
     }
     out
+}
+
+/// What the colours and marks mean, of those that are in the picture.
+fn key(out: &mut String) {
+    const MEANINGS: [(&str, &str); 11] = [
+        ("have", "has"),
+        ("first", "left the lead"),
+        ("still", "nothing came"),
+        ("done", "has everything"),
+        ("agrees", "attested"),
+        ("dissents", "holds another state"),
+        ("ready", "ready"),
+        ("predicted", "predicted end"),
+        ("bound", "no earlier end on these lines"),
+        ("out", "lead could leave"),
+        ("quorum", "quorum"),
+    ];
+    let drawn = MEANINGS.iter().filter(|(class, _)| out.contains(&format!("class=\"{class}\"")));
+    let items: String = drawn.map(|(class, words)| format!("<li class=\"k-{class}\">{words}</li>")).collect();
+    let _ = writeln!(out, "<ul class=\"key\">{items}</ul>");
 }
 
 /// Times along the top, at steps that people count in.
@@ -107,7 +121,7 @@ fn axis(out: &mut String, paper: &Paper, rows: usize) {
     }
 }
 
-fn label(out: &mut String, row: usize, name: &str) {
+pub(super) fn label(out: &mut String, row: usize, name: &str) {
     let short: String = match name.chars().count() > NAME_CHARS {
         true => name.chars().take(NAME_CHARS - 1).chain(['…']).collect(),
         false => name.to_owned(),
@@ -186,6 +200,8 @@ mod tests {
         {
             assert_eq!(svg.matches(&format!("class=\"{class}\"")).count(), count, "{class}");
         }
+        // What is not in the picture is not explained.
+        assert!(svg.contains("k-still") && !picture(&Report { nodes: vec![], ..report.clone() }).contains("k-still"));
         // Numbers that no run has, and a run of no length, draw something within the paper.
         report.nodes[1].line = vec![(-5.0, -1.0), (1e18, 7.0)];
         (report.seconds, report.transfer.bound_s) = (0.0, None);
