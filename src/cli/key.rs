@@ -251,7 +251,7 @@ impl Shown {
         if let Some(ids) = &self.ids {
             rows.push(("Validator ID", "validator_id", ids.validator_id.clone()));
             rows.push(("Voter ID", "voter_id", ids.voter_id.clone()));
-            rows.push(("Swarm Peer ID", "peer_id", ids.peer_id.clone()));
+            rows.push(("Kwil Peer ID", "peer_id", ids.peer_id.clone()));
         }
         rows.into_iter().map(|(label, key, value)| (label, key, Zeroizing::new(value))).collect()
     }

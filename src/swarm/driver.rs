@@ -447,7 +447,7 @@ impl Driver {
 
     async fn say_goodbye(&mut self) {
         for session in self.sessions.values() {
-            let reason = "the operator stopped it".to_owned();
+            let reason = "its work is done, or it was stopped".to_owned();
             session.say(Message::Goodbye { reason, why: Parting::Other });
         }
         // Whoever hears it hangs up; who does not is not waited for.

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::common::{Party, data, mode};
 
 /// What `key info` says behind Kwil's own lines.
-const MORE: [&str; 3] = ["Validator ID: ", "Voter ID: ", "Swarm Peer ID: "];
+const MORE: [&str; 3] = ["Validator ID: ", "Voter ID: ", "Kwil Peer ID: "];
 
 /// stdout without the lines that only this program has.
 fn kwils_lines(stdout: &str) -> String {
