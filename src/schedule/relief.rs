@@ -164,7 +164,7 @@ mod tests {
         let (node, told) = ends(20);
         let requests =
             told.iter().filter_map(|e| if let Effect::Request(1, _, c) = e { Some(c.clone()) } else { None });
-        let asked = requests.last();
+        let asked = requests.next_back();
         let back = told.iter().find_map(|e| if let Effect::Cancel(2, c) = e { Some(c.clone()) } else { None });
         let (mut asked, back) = (asked.expect("the fast one is asked"), back.expect("the slow one is told"));
         asked.sort_unstable();
