@@ -162,7 +162,7 @@ mod tests {
     #[test]
     fn what_waits_at_a_slow_peer_is_asked_of_one_that_is_done_and_the_first_of_it_stays() {
         let (node, told) = ends(20);
-        let requests =
+        let mut requests =
             told.iter().filter_map(|e| if let Effect::Request(1, _, c) = e { Some(c.clone()) } else { None });
         let asked = requests.next_back();
         let back = told.iter().find_map(|e| if let Effect::Cancel(2, c) = e { Some(c.clone()) } else { None });

@@ -18,3 +18,4 @@ mod plan;
 mod setup_init;
 mod shell;
 mod spelled;
+mod tables;

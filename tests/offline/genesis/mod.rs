@@ -4,4 +4,3 @@ mod lint;
 mod set;
 mod setup;
 mod show;
-mod traps;
