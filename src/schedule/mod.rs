@@ -123,6 +123,8 @@ pub struct Scheduler {
     silent: BTreeSet<PeerId>,
     /// Chunks that were asked for elsewhere because they were late.
     late_asked: u32,
+    /// Chunks that were taken back from where they waited, to come from elsewhere.
+    relieved: ChunkSet,
     /// When something was last suggested to us or came, and the longest time between two of these.
     fed_at: Time,
     longest_unfed: Duration,
@@ -205,6 +207,7 @@ impl Scheduler {
             flight: Duration::ZERO,
             silent: BTreeSet::new(),
             late_asked: 0,
+            relieved: ChunkSet::empty(count),
             fed_at: Time::ZERO,
             longest_unfed: Duration::ZERO,
             pulls: false,

@@ -3,7 +3,8 @@
 //! Near the end everything that we lack has been asked for, and whoever is fast is done first. What a slow peer still has in its queue
 //! would then come over its line alone, while the others are idle. The last chunks of that queue are taken back and asked of the others:
 //! as many as leave every queue about equally long, by how fast chunks have come from each. The first ones of a queue stay, since they may
-//! be on the line already: they would come twice.
+//! be on the line already: they would come twice. So would those of a long way, on which nothing has come yet from whoever was asked last:
+//! each chunk is taken back once.
 
 use std::collections::BTreeMap;
 
@@ -61,6 +62,7 @@ impl Scheduler {
             let (Some((_, chunk)), Some(peer)) = (slow.queue.pop(), self.peers.get(&fast.id)) else { return };
             if peer.has.contains(chunk) && !peer.receiving.contains(&chunk) && peer.owed.len() < OWED_MAX {
                 fast.asked += 1;
+                self.relieved.insert(chunk);
                 taken_back.entry(slow.id).or_insert_with(Vec::new).push(chunk);
                 asked.entry(fast.id).or_insert_with(Vec::new).push(chunk);
             }
@@ -102,7 +104,8 @@ impl Scheduler {
         let queued = self.peers.iter().filter(|(_, p)| p.asked.len() > KEPT);
         let behind = queued.map(|(id, p)| {
             let from_it_alone = |chunk: &u32| self.in_flight.get(chunk).is_some_and(|from| from[..] == [*id]);
-            let waits = p.asked.iter().filter(|(chunk, _)| !p.receiving.contains(chunk) && from_it_alone(chunk));
+            let may_go = |chunk: &u32| !p.receiving.contains(chunk) && !self.relieved.contains(*chunk);
+            let waits = p.asked.iter().filter(|(chunk, _)| may_go(chunk) && from_it_alone(chunk));
             let mut queue: Vec<(Time, u32)> = waits.map(|(chunk, since)| (*since, *chunk)).collect();
             queue.sort_unstable();
             // Of whom nothing has come yet it is the least that is known.
