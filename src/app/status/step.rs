@@ -53,6 +53,9 @@ impl Status {
         match (self.node.pid, self.node.complete && !unfinished) {
             (Some(_), _) => Next::AskAgain,
             (None, true) => Next::ServeAgain { directory: self.directory() },
+            (None, false) if self.on_media.coming_chunks + self.on_media.asked_chunks > 0 => {
+                Next::ImportWhatComes { directory: self.directory() }
+            }
             (None, false) => Next::FetchAgain,
         }
     }
@@ -149,6 +152,9 @@ mod tests {
         assert_eq!(at_rest.step(), Next::FetchAgain, "the join goes on with it");
         at_rest.node.complete = false;
         assert_eq!(at_rest.step(), Next::FetchAgain);
+        at_rest.on_media.coming_chunks = 1;
+        at_rest.node.directory = Some("island".into());
+        assert_eq!(at_rest.step(), Next::ImportWhatComes { directory: "island".to_owned() });
         at_rest.node.pid = Some(1);
         assert_eq!(at_rest.step(), Next::AskAgain);
     }

@@ -135,6 +135,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::LetItRun => "nothing: it goes on by itself".into(),
         Next::AskAgain => "ask again in a moment, or look at that process".into(),
         Next::ServeAgain { directory } => format!("`regenesis seed --dir {directory}` serves it again").into(),
+        Next::ImportWhatComes { directory } => format!("when they are here, `regenesis bundle import MEDIUM --dir {directory}` takes what is on its way; the swarm gives the rest to the same fetch or join").into(),
         Next::FetchAgain => "give the same fetch or join again: it goes on where it stopped".into(),
         // Roots.
         Next::RightKey => "choose a new root and give the right key with --key-file".into(),

@@ -271,6 +271,11 @@ pub enum Next {
     },
     /// Give the command again that was fetching: it goes on.
     FetchAgain,
+    /// Import what media bring that are on their way.
+    ImportWhatComes {
+        /// The directory that lacks it, as it is typed.
+        directory: String,
+    },
     // Roots.
     /// Choose a new root and give the right key.
     RightKey,
