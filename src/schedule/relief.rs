@@ -70,7 +70,7 @@ impl Scheduler {
         for (id, mut chunks) in taken_back {
             chunks.sort_unstable();
             for chunk in &chunks {
-                self.taken_back(now, id, *chunk);
+                self.no_longer_from(now, id, *chunk);
             }
             self.effects.push_back(Effect::Cancel(id, chunks));
         }
@@ -79,16 +79,6 @@ impl Scheduler {
                 self.book(now, id, *chunk);
             }
             self.request(id, chunks);
-        }
-    }
-
-    /// The chunk is not to come from that peer, and is about to be asked of another one.
-    fn taken_back(&mut self, now: Time, id: PeerId, chunk: u32) {
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.asked.remove(&chunk);
-        }
-        if self.in_flight.remove(&chunk).is_some() {
-            self.intake.leave(now);
         }
     }
 

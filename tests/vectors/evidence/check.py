@@ -218,6 +218,15 @@ def head(manifest_id, sequence, chain_id, lead, domain=b"regenesis/manifest-head
     return domain + encode(1, manifest_id) + encode(2, sequence) + encode(3, chain_id) + encode(4, lead)
 
 
+def signed_statement(data, domain):
+    """Who says it, as kind of key and key, and the fields of what is said."""
+    said = fields(data)
+    payload, signature = one(said, 1), one(said, 2)
+    kind, public = key_of(signature)
+    verify(kind, public, domain + payload, one(fields(signature), 3))
+    return kind, public, fields(payload)
+
+
 def manifest(data):
     signed = fields(data)
     payload = one(signed, 1)
@@ -259,11 +268,7 @@ def certificate(data, genesis):
     for number, statement in parts:
         if number != 3:
             continue
-        said = fields(statement)
-        payload, signature = one(said, 1), one(said, 2)
-        kind, public = key_of(signature)
-        verify(kind, public, b"regenesis/readiness/v1\0" + payload, one(fields(signature), 3))
-        words = fields(payload)
+        kind, public, words = signed_statement(statement, b"regenesis/readiness/v1\0")
         assert one(words, 1) == one(parts, 1), "another manifest"
         assert one(words, 4) == one(parts, 2), "another genesis"
         key = ({1: "ed25519", 2: "secp256k1"}[kind], public.hex())
@@ -329,31 +334,19 @@ def exclusion(data):
 
 
 def binding(data):
-    said = fields(data)
-    payload, signature = one(said, 1), one(said, 2)
-    kind, public = key_of(signature)
-    verify(kind, public, b"regenesis/binding/v1\0" + payload, one(fields(signature), 3))
-    words = fields(payload)
+    _, public, words = signed_statement(data, b"regenesis/binding/v1\0")
     assert len(one(words, 1)) == 32 and one(words, 2, 0) <= one(words, 3, 0), "no node, or an end before its beginning"
     return {"validator": public.hex(), "node": one(words, 1).hex(), "new_chain_id": one(words, 4).decode()}
 
 
 def signature(data):
-    said = fields(data)
-    parts = fields(one(said, 1))
-    manifest_id, sequence, chain_id, lead = one(parts, 1), one(parts, 2, 0), one(parts, 3), one(parts, 4)
-    signed = one(said, 2)
-    kind, public = key_of(signed)
-    verify(kind, public, head(manifest_id, sequence, chain_id, lead), one(fields(signed), 3))
-    return {"manifest_id": manifest_id.hex(), "sequence": sequence, "signer": public.hex()}
+    # What is signed of a manifest is its head, and the head is what the statement says.
+    _, public, words = signed_statement(data, b"regenesis/manifest-head/v1\0")
+    return {"manifest_id": one(words, 1).hex(), "sequence": one(words, 2, 0), "signer": public.hex()}
 
 
 def refusal(data):
-    said = fields(data)
-    payload, signed = one(said, 1), one(said, 2)
-    kind, public = key_of(signed)
-    verify(kind, public, b"regenesis/refusal/v1\0" + payload, one(fields(signed), 3))
-    words = fields(payload)
+    _, public, words = signed_statement(data, b"regenesis/refusal/v1\0")
     reason = one(words, 5).decode()
     assert len(one(words, 1)) == 32 and 0 < len(reason.encode()) <= 100 and reason.isprintable(), "no words"
     return {"manifest_id": one(words, 1).hex(), "signer": public.hex(), "reason": reason}
