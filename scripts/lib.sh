@@ -136,6 +136,16 @@ install_browser() {
     have_browser
 }
 
+# What makes pictures small.
+install_pngquant() {
+    local as_root=()
+    command -v pngquant >/dev/null 2>&1 && return 0
+    [ "$(id -u)" -eq 0 ] || as_root=(sudo -n)
+    say "installing pngquant"
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends --quiet pngquant >&2 || true
+    command -v pngquant >/dev/null 2>&1
+}
+
 # Prometheus and its checker of numbers, with which a test looks at a run. Its package need not start a server of its own.
 have_prometheus() {
     command -v prometheus >/dev/null 2>&1 && command -v promtool >/dev/null 2>&1

@@ -11,10 +11,12 @@ use crate::base::Result;
 
 /// Flags of `completions`.
 #[derive(Debug, Args)]
-#[command(after_help = "Installed by hand (the Debian package brings them along):\n  \
+#[command(
+    after_help = "Installed by hand (the Debian package brings them along), once the directory is there (mkdir -p):\n  \
     regenesis completions bash > ~/.local/share/bash-completion/completions/regenesis\n  \
     regenesis completions zsh > ~/.zfunc/_regenesis      (fpath+=~/.zfunc before compinit in ~/.zshrc)\n  \
-    regenesis completions fish > ~/.config/fish/completions/regenesis.fish")]
+    regenesis completions fish > ~/.config/fish/completions/regenesis.fish"
+)]
 pub(crate) struct CompletionsArgs {
     /// Which shell: bash, zsh or fish
     #[arg(value_enum, hide_possible_values = true)]
