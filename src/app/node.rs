@@ -149,7 +149,7 @@ pub struct Node {
     standing: Option<Standing>,
     board: Board,
     reporter: Reporter,
-    _page: Option<Page>,
+    page: Option<Page>,
 }
 
 /// What a step of waiting brought.
@@ -221,7 +221,7 @@ impl Node {
             handle,
             board,
             reporter,
-            _page: page,
+            page,
             addresses: Vec::new(),
             external: options.external.clone(),
             early: VecDeque::new(),
@@ -417,7 +417,12 @@ impl Node {
         self.progress.done("serve");
         self.kept.write_now();
         self.reporter.finish().await;
-        let totals = self.handle.stop().await;
+        let told = async {
+            if let Some(page) = &self.page {
+                page.is_told().await;
+            }
+        };
+        let (totals, ()) = tokio::join!(self.handle.stop(), told);
         for total in totals.iter().filter(|t| t.sent_bytes + t.received_bytes > 0) {
             self.progress.note(format!(
                 "{} at {}: sent {}, received {}",

@@ -10,7 +10,7 @@ mod metrics;
 
 use std::{
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     task::Context as TaskContext,
     time::Duration,
 };
@@ -25,7 +25,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-use self::answer::Answering;
+use self::{answer::Answering, events::Seat};
 use super::status::{Board, Status};
 use crate::{
     base::{
@@ -45,6 +45,8 @@ const HEAD_SIZE_BYTES_MAX: usize = 16 << 10;
 const HEAD_LINES_MAX: usize = 64;
 /// How long one connection lives: one answer, or the events of a page, which comes again by itself.
 const CONNECTION_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long those who look are given to hear how the node ended; they look once a second.
+const END_TIME_MAX: Duration = Duration::from_secs(5);
 /// Where the token is kept.
 const TOKEN_NAME: &str = "page-token";
 /// Bytes of a token.
@@ -66,6 +68,7 @@ pub struct Page {
     address: String,
     /// What opens it, where others can reach it.
     token: Option<Zeroizing<String>>,
+    answering: Arc<Answering>,
     _tasks: Tasks,
 }
 
@@ -112,14 +115,22 @@ impl Page {
         let query = token.as_ref().map_or_else(String::new, |token| format!("?token={}", token.as_str()));
         let shown = format!("http://{host}:{}/{query}", address.port());
         let answering = Arc::new(Answering::new(latest, token.clone(), options.words));
+        let answers = answering.clone();
         let mut tasks = Tasks::new(CancellationToken::new());
         tasks.spawn("page", async move {
             let accept =
                 move |context: &mut TaskContext<'_>| listener.poll_accept(context).map_ok(|(stream, _)| stream);
-            serve_each(accept, CONNECTIONS_MAX, |stream| connection(stream, answering.clone())).await;
+            serve_each(accept, CONNECTIONS_MAX, |stream| connection(stream, answers.clone())).await;
             Ok(())
         });
-        Ok(Page { address: shown, token, _tasks: tasks })
+        Ok(Page { address: shown, token, answering, _tasks: tasks })
+    }
+}
+
+impl Page {
+    /// Waits until those who look have heard the end, which was told; who does not read it is not waited for.
+    pub(super) async fn is_told(&self) {
+        let _ = timeout(END_TIME_MAX, self.answering.seats.free()).await;
     }
 }
 
@@ -148,9 +159,14 @@ fn read_token(bytes: &[u8]) -> Option<Zeroizing<String>> {
 }
 
 async fn connection(stream: TcpStream, answering: Arc<Answering>) {
-    let service = service_fn(move |request| {
-        let answering = answering.clone();
-        async move { Ok::<_, std::convert::Infallible>(answering.answer(&request)) }
+    // Kept until everything is sent.
+    let seat = OnceLock::<Arc<Seat>>::new();
+    let service = service_fn(|request| {
+        let response = answering.answer(&request);
+        if let Some(taken) = response.extensions().get() {
+            let _ = seat.set(Arc::clone(taken));
+        }
+        async { Ok::<_, std::convert::Infallible>(response) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX).max_buf_size(HEAD_SIZE_BYTES_MAX);

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http_body_util::{Either, Full};
 use hyper::{
-    HeaderMap, Method, Request, Response, StatusCode,
+    Method, Request, Response, StatusCode,
     header::{self, HeaderValue},
 };
 use sha2::{Digest, Sha256};
@@ -40,7 +40,8 @@ pub(super) struct Answering {
     words: fn(&Advice) -> String,
     page: Bytes,
     policy: HeaderValue,
-    seats: Seats,
+    /// Who looks at the page.
+    pub(super) seats: Seats,
 }
 
 impl Answering {
@@ -80,7 +81,7 @@ impl Answering {
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return plain(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only looking is possible: GET\n");
         }
-        if !self.is_asked_for(request.headers()) {
+        if !self.is_asked_for(request) {
             return plain(StatusCode::MISDIRECTED_REQUEST, TEXT, "ask by an address in numbers, or as localhost\n");
         }
         let status = self.latest.borrow().clone();
@@ -106,7 +107,10 @@ impl Answering {
             },
             "/api/v1/events" => match self.seats.take() {
                 Some(seat) => {
-                    let mut response = Response::new(Either::Right(Events::new(seat, self.latest.clone(), self.words)));
+                    let seat = Arc::new(seat);
+                    let events = Events::new(seat.clone(), self.latest.clone(), self.words);
+                    let mut response = Response::new(Either::Right(events));
+                    response.extensions_mut().insert(seat);
                     let kind = HeaderValue::from_static("text/event-stream");
                     response.headers_mut().insert(header::CONTENT_TYPE, kind);
                     response
@@ -120,8 +124,14 @@ impl Answering {
 
     /// A page of a stranger whose name was made to lead here has that name in its requests. With a token it has no use; without one,
     /// only names that cannot be made to lead elsewhere are taken.
-    fn is_asked_for(&self, headers: &HeaderMap) -> bool {
-        let Some(host) = headers.get(header::HOST).and_then(|host| host.to_str().ok()) else { return false };
+    fn is_asked_for<B>(&self, request: &Request<B>) -> bool {
+        // Two names, or one more in the request's line, are nobody's who means this node.
+        let mut hosts = request.headers().get_all(header::HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+        let Ok(host) = host.to_str() else { return false };
+        if request.uri().authority().is_some_and(|named| named.as_str() != host) {
+            return false;
+        }
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
             _ => host,

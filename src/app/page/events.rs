@@ -5,10 +5,7 @@ use std::{
     collections::BTreeMap,
     convert::Infallible,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{self, Poll},
     time::{Duration, Instant},
 };
@@ -41,40 +38,53 @@ const LEFT_OUT: [&str; 4] = ["sent_bytes", "received_bytes", "answer_ms", "place
 
 /// The places of open pages.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Seats(Arc<AtomicUsize>);
+pub(super) struct Seats(watch::Sender<usize>);
 
-/// One of them; it is free again when this goes.
+/// One of them; it is free again when this goes. The events and their connection share it, or it would be free before the last
+/// word has left.
 #[derive(Debug)]
 pub(super) struct Seat(Seats);
 
 impl Seats {
     pub(super) fn take(&self) -> Option<Seat> {
-        let taken = self.0.fetch_update(Ordering::AcqRel, Ordering::Acquire, |n| (n < VIEWERS_MAX).then_some(n + 1));
-        taken.is_ok().then(|| Seat(self.clone()))
+        let taken = self.0.send_if_modified(|n| {
+            let is_free = *n < VIEWERS_MAX;
+            *n += usize::from(is_free);
+            is_free
+        });
+        taken.then(|| Seat(self.clone()))
+    }
+
+    /// Waits until all are free.
+    pub(super) async fn free(&self) {
+        // Whoever asks holds the sender.
+        let _ = self.0.subscribe().wait_for(|n| *n == 0).await;
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.0.send_modify(|n| *n -= 1);
     }
 }
 
 /// What is sent to one page.
 #[derive(Debug)]
 pub(super) struct Events {
-    _seat: Seat,
+    _seat: Arc<Seat>,
     latest: watch::Receiver<Arc<Status>>,
     words: fn(&Advice) -> String,
     looks: Interval,
     told: Teller,
+    /// The end was told.
+    is_over: bool,
 }
 
 impl Events {
-    pub(super) fn new(seat: Seat, latest: watch::Receiver<Arc<Status>>, words: fn(&Advice) -> String) -> Self {
+    pub(super) fn new(seat: Arc<Seat>, latest: watch::Receiver<Arc<Status>>, words: fn(&Advice) -> String) -> Self {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Events { _seat: seat, latest, words, looks, told: Teller::default() }
+        Events { _seat: seat, latest, words, looks, told: Teller::default(), is_over: false }
     }
 }
 
@@ -87,16 +97,23 @@ impl Body for Events {
         context: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         loop {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
             if self.looks.poll_tick(context).is_pending() {
                 return Poll::Pending;
             }
-            // The node has ended: the page says since when nothing has come, and tries again.
+            // The node is gone: the page says since when nothing has come, and tries again.
             if self.latest.has_changed().is_err() {
                 return Poll::Ready(None);
             }
             let status = self.latest.borrow_and_update().clone();
             let value = view(&status, self.words);
-            let text = self.told.tell(clock::now(), value);
+            self.is_over = !status.running;
+            let text = match self.is_over {
+                true => Some(self.told.tell_all(clock::now(), value)),
+                false => self.told.tell(clock::now(), value),
+            };
             if let Some(text) = text {
                 return Poll::Ready(Some(Ok(Frame::data(text.into()))));
             }
@@ -133,12 +150,7 @@ struct Teller {
 impl Teller {
     /// The next event, if there is one to be sent now.
     fn tell(&mut self, now: Instant, value: Value) -> Option<String> {
-        let Some(last) = &self.last else {
-            let text = format!("retry: {RETRY_MS}\nevent: status\ndata: {value}\n\n");
-            self.last = Some(value);
-            self.next = Some(now);
-            return Some(text);
-        };
+        let Some(last) = &self.last else { return Some(self.tell_all(now, value)) };
         if last["unix_seconds"] == value["unix_seconds"] {
             return None;
         }
@@ -146,11 +158,22 @@ impl Teller {
             // The page hears that the node lives.
             return Some(format!("event: change\ndata: {{\"unix_seconds\":{}}}\n\n", value["unix_seconds"]));
         }
-        let patch = patch(last, &value);
-        let text = format!("event: change\ndata: {patch}\n\n");
-        self.next = Some(now + Duration::from_secs_f64(text.len() as f64 / RATE as f64));
+        Some(self.tell_all(now, value))
+    }
+
+    /// The next event, with all that there is to tell.
+    fn tell_all(&mut self, now: Instant, value: Value) -> String {
+        let (text, rest) = match &self.last {
+            None => (format!("retry: {RETRY_MS}\nevent: status\ndata: {value}\n\n"), Duration::ZERO),
+            Some(last) => {
+                let text = format!("event: change\ndata: {}\n\n", patch(last, &value));
+                let rest = Duration::from_secs_f64(text.len() as f64 / RATE as f64);
+                (text, rest)
+            }
+        };
+        self.next = Some(now + rest);
         self.last = Some(value);
-        Some(text)
+        text
     }
 }
 
@@ -266,6 +289,17 @@ mod tests {
         evil.log = vec!["a\nevent: x\n\n<script>".to_owned()];
         let text = teller.tell(now, view(&evil, words)).unwrap();
         assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn the_end_is_told_at_once_whatever_was_told_before() {
+        let (mut teller, now) = (Teller::default(), clock::now());
+        teller.tell(now, view(&busy(0), words)).unwrap();
+        teller.tell(now, view(&busy(1), words)).unwrap();
+        let end = Status { running: false, log: vec!["the end".to_owned()], ..busy(1) };
+        assert_eq!(teller.tell(now, view(&end, words)), None, "as another word in the same second");
+        let text = teller.tell_all(now, view(&end, words));
+        assert!(text.contains("\"running\":false") && text.contains("the end"), "{text}");
     }
 
     #[test]

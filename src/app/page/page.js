@@ -31,6 +31,8 @@ const short = (peer) => peer.slice(-8);
 
 let state = null;
 let heard = 0;
+// No answer came to the last that was asked.
+let unheard = false;
 
 const patch = (target, change) => {
   if (change === null || typeof change !== "object" || Array.isArray(change)) return change;
@@ -107,9 +109,9 @@ function showNow() {
   if (parts.length && estimate.bound_seconds !== undefined) parts.push("the lines allow no less than " + time(estimate.bound_seconds));
   const everyone = chunks && Object.values(state.members || {}).every((m) => m.chunks >= chunks.count) && (node.complete || node.role === "watch");
   say("far", soFar());
-  say("limit", estimate.limit.words);
+  say("limit", state.running ? estimate.limit.words : "nothing any more: this node has ended");
   const here = Object.keys(state.members || {}).length;
-  say("ends", parts.join("; ") || (!here ? "nobody to send to or to get from" : everyone ? "whoever is here has everything" : "not known yet when it is done"));
+  say("ends", !state.running ? "over" : parts.join("; ") || (!here ? "nobody to send to or to get from" : everyone ? "whoever is here has everything" : "not known yet when it is done"));
   say("watch", watchOut());
   $("watch").hidden = $("watch-name").hidden = !$("watch").textContent;
   say("next", state.next);
@@ -124,7 +126,7 @@ function showNow() {
 
 function showOwn() {
   const { node } = state;
-  say("own", (ROLES[node.role] || "a node") + (node.directory ? ", in " + node.directory : "") + (node.doing ? ": " + node.doing : ""));
+  say("own", (ROLES[node.role] || "a node") + (node.directory ? ", in " + node.directory : "") + (node.doing && state.running ? ": " + node.doing : ""));
   bar($("own-bar"), node.have_bytes, node.total_bytes);
   say("own-have", node.total_bytes ? percent(node.have_bytes, node.total_bytes) + "%, " + size(node.have_bytes) + " of " + size(node.total_bytes) : "");
   say("own-rates", "in " + rate(node.in_rate) + ", out " + rate(node.out_rate) + "; received " + size(node.received_bytes) + ", sent " + size(node.sent_bytes));
@@ -135,9 +137,13 @@ function showOwn() {
   say("own-work", work.join("; "));
 }
 
+// What a card says before there is something to show in it.
+const notYet = () => state.network ? "not known yet" : "known once the manifest is here, which the first member brings";
+
 function showChunks() {
   const chunks = state.chunks;
-  if (!chunks) return;
+  $("chunks-key").hidden = $("first-bar").hidden = !chunks;
+  if (!chunks) return say("first", notYet());
   bar($("first-bar"), chunks.count - chunks.single, chunks.count);
   say("first", chunks.single ? percent(chunks.count - chunks.single, chunks.count) + "% of the first copies are out: " + chunks.single + " of "
     + count(chunks.count, "chunk") + (chunks.single === 1 ? " is" : " are") + " with one node only" : "all first copies are out: no chunk is with one node only");
@@ -174,7 +180,8 @@ function stage(seat) {
 
 function showReady() {
   const all = state.readiness;
-  if (!all) return;
+  $("ready-bar").hidden = !all;
+  if (!all) return say("ready", notYet());
   bar($("ready-bar"), all.power, all.power_of_all);
   say("ready", all.ready + " of " + count(all.validators, "validator") + ", power " + all.power + " of " + all.power_of_all + ": "
     + (all.quorum ? "enough to make blocks" : "more than 2/3 are needed") + (all.confirmed ? "; " + all.confirmed + " confirmed" : ""));
@@ -193,7 +200,8 @@ function showSigned() {
 
 function showAttested() {
   const all = state.attestations;
-  if (!all) return;
+  $("attest-bar").hidden = !all;
+  if (!all) return say("attest", notYet());
   bar($("attest-bar"), all.power, all.power_of_all);
   const verdict = { met: "enough", lost: "it cannot be enough any more" }[all.verdict] || "not enough yet";
   say("attest", all.validators ? all.agree + " of " + count(all.validators, "old validator") + " agree, power " + all.power + " of " + all.power_of_all
@@ -251,9 +259,14 @@ function show() {
 
 function live() {
   const stale = state && Date.now() - heard > 5000;
-  document.body.classList.toggle("stale", Boolean(stale));
-  if (!state) say("live", "connecting");
+  // How it ended was told; of who is gone without a word that is not known.
+  const ended = state && !state.running;
+  document.body.classList.toggle("stale", Boolean(stale || ended));
+  if (!state) say("live", unheard ? "connecting: the node has ended, or too many look at its page already" : "connecting");
+  else if (ended) say("live", "ended at " + clock(state.unix_seconds));
   else say("live", stale ? "stale since " + clock(heard / 1000) + ": the node has ended, or cannot be reached" : "live");
+  // What is shown was true then; what is done now it cannot say any more.
+  if (stale && !ended) say("next", "look at the node's terminal or journal: it says why it ended; unless its work was done, the same command goes on where it stopped, and so does this page");
 }
 
 function listen() {
@@ -269,6 +282,7 @@ function listen() {
   on("status", (told) => patch({}, told));
   on("change", (told) => patch(state, told));
   source.onerror = () => {
+    unheard = true;
     live();
     if (source.readyState === EventSource.CLOSED) setTimeout(listen, 3000);
   };

@@ -37,7 +37,7 @@ const STALLED_AFTER: Duration = Duration::from_secs(5);
 /// Takes the samples as long as it lives, and answers who asks.
 #[derive(Debug)]
 pub struct Reporter {
-    latest: watch::Receiver<Arc<Status>>,
+    latest: watch::Sender<Arc<Status>>,
     socket: Option<Socket>,
     board: Board,
     viewer: Viewer,
@@ -50,7 +50,8 @@ impl Reporter {
     pub(in crate::app) fn start(board: &Board, viewer: Viewer, private: Option<PathBuf>, progress: &Progress) -> Self {
         let mut tasks = Tasks::new(CancellationToken::new());
         let first = Arc::new(Sampler::default().status(Duration::ZERO, &View::default(), board.read()));
-        let (sender, latest) = watch::channel(first);
+        let latest = watch::Sender::new(first);
+        let sender = latest.clone();
         let keeper = private.clone().map(|private| Arc::new(Mutex::new(Keeper::new(private))));
         let (board, kept) = (board.clone(), keeper.clone());
         let (looked_at, looking) = (board.clone(), viewer.clone());
@@ -59,7 +60,17 @@ impl Reporter {
             while let Some(view) = viewer.view().await {
                 let now = clock::now().duration_since(began);
                 let status = Arc::new(sampler.status(now, &view, board.read()));
-                sender.send_replace(status.clone());
+                // Nothing is told after the end.
+                let goes_on = sender.send_if_modified(|latest| {
+                    let goes_on = latest.running;
+                    if goes_on {
+                        latest.clone_from(&status);
+                    }
+                    goes_on
+                });
+                if !goes_on {
+                    return Ok(());
+                }
                 board.show(&Shown::Sample(&status));
                 keep(kept.as_ref(), move |keeper| keeper.take(&status, &view.parts)).await;
                 sleep(INTERVAL).await;
@@ -68,7 +79,7 @@ impl Reporter {
         });
         let socket = private.and_then(|private| match Socket::bind(&private) {
             Ok((socket, listener)) => {
-                let latest = latest.clone();
+                let latest = latest.subscribe();
                 tasks.spawn("status socket", async move { super::socket::answer(listener, latest).await });
                 Some(socket)
             }
@@ -80,10 +91,14 @@ impl Reporter {
         Reporter { latest, socket, board: looked_at, viewer: looking, keeper, _tasks: tasks }
     }
 
-    /// Writes down how the node stands at its end, for a report.
+    /// Writes down how the node stands at its end, for a report, and tells it to those who look at its page.
     pub(in crate::app) async fn finish(&self) {
         if let Some(view) = self.viewer.view().await {
             let status = Sampler::default().status(Duration::ZERO, &view, self.board.read());
+            // What has happened since the last sample is told as well.
+            self.board.show(&Shown::Sample(&status));
+            let node = Own { pid: None, ..status.node.clone() };
+            self.latest.send_replace(Arc::new(Status { running: false, node, ..status.clone() }));
             keep(self.keeper.as_ref(), move |keeper| keeper.finish(&status, &view.parts)).await;
         }
     }
@@ -95,7 +110,7 @@ impl Reporter {
 
     /// The same each time that it is sampled.
     pub fn watch(&self) -> watch::Receiver<Arc<Status>> {
-        self.latest.clone()
+        self.latest.subscribe()
     }
 
     /// The private directory stands under another name now.

@@ -20,31 +20,43 @@ impl Status {
         if by == By::Alarm {
             return Next::StopDifferingNode;
         }
-        if !self.running {
-            return self.step_of_directory();
-        }
         let quorum = self.readiness.as_ref().is_some_and(|ready| ready.quorum);
+        if !self.running {
+            return match self.node.role {
+                // What was seen last still stands.
+                Some(Role::Join) if self.dissents() => Next::OwnDissent,
+                Some(_) if quorum => self.start_together(),
+                Some(Role::Join) => Next::FetchAgain,
+                _ => self.step_of_directory(),
+            };
+        }
         let out = self.chunks.as_ref().is_some_and(|chunks| chunks.out);
         match (by, self.node.role) {
             (By::NoMember, Some(Role::Publish | Role::Seed)) => Next::GiveTicket,
             (By::NoMember, _) => Next::CheckReach,
+            (By::Silence, _) if !self.estimate.limit.who.is_empty() => {
+                Next::AskThem { who: self.estimate.limit.who.clone() }
+            }
             (By::NobodyHasIt | By::Silence, _) => Next::AskWhetherLeadServes,
             (_, Some(Role::Join)) if self.dissents() => Next::OwnDissent,
+            (_, Some(Role::Publish | Role::Seed)) if !quorum && self.lacks_own_root() => Next::JoinToo,
             (_, Some(Role::Publish | Role::Seed)) if !out && !quorum => Next::KeepServing,
             (By::Signature, _) => Next::CosignInSwarm,
             (By::Attestation, _) => Next::WaitForAttestations,
             (By::Still | By::Line, Some(Role::Publish | Role::Seed)) => {
                 Next::AskThem { who: self.estimate.limit.who.clone() }
             }
-            (_, role) if quorum => {
-                let root = self.node.directory.as_deref().filter(|_| role == Some(Role::Join));
-                Next::StartTogether { root: root.map(setup::shell_path) }
-            }
+            (_, _) if quorum => self.start_together(),
             (By::Readiness, Some(Role::Publish | Role::Seed)) => Next::WaitOrLeave,
             (By::Readiness, _) => Next::WaitForOthers { directory: self.directory() },
             (_, Some(Role::Publish | Role::Seed)) => Next::MayLeave,
             (_, _) => Next::LetItRun,
         }
+    }
+
+    fn start_together(&self) -> Next {
+        let root = self.node.directory.as_deref().filter(|_| self.node.role == Some(Role::Join));
+        Next::StartTogether { root: root.map(setup::shell_path) }
     }
 
     fn step_of_directory(&self) -> Next {
@@ -64,6 +76,15 @@ impl Status {
         self.node.directory.as_deref().map_or_else(|| "DIR".to_owned(), setup::shell_path)
     }
 
+    /// This node's own validator is of the new network, is not ready, and no node of it that joins is here.
+    fn lacks_own_root(&self) -> bool {
+        let own = self.node.validator.as_deref();
+        let mut seats = self.readiness.iter().flat_map(|all| &all.seats);
+        own.is_some()
+            && seats.any(|seat| !seat.ready && Some(&*seat.key) == own)
+            && !self.members.iter().any(|member| member.validator.as_deref() == own)
+    }
+
     /// This node's own validator has found another state, and has no root in spite of that.
     fn dissents(&self) -> bool {
         let own = self.node.validator.as_deref();
@@ -77,7 +98,7 @@ impl Status {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::status::{Attestations, Chunks, Elector, Limit, Own, Readiness, Seat};
+    use crate::app::status::{Attestations, Chunks, Elector, Limit, Member, Own, Readiness, Seat};
 
     fn status(role: Role, by: By) -> Status {
         Status {
@@ -98,6 +119,24 @@ mod tests {
         lead.estimate.limit = Limit { by: By::Still, who: vec!["a".to_owned()], ..Limit::default() };
         assert_eq!(lead.step(), Next::AskThem { who: vec!["a".to_owned()] });
         assert_eq!(status(Role::Publish, By::NoMember).step(), Next::GiveTicket);
+    }
+
+    #[test]
+    fn a_lead_that_is_a_validator_is_told_to_join_as_well_until_it_does() {
+        let mut lead = status(Role::Publish, By::OwnUplink);
+        lead.chunks = Some(Chunks { count: 9, single: 3, thin: 9, ..Chunks::default() });
+        let seat = |ready| Seat { key: "k".to_owned(), ready, ..Seat::default() };
+        lead.readiness = Some(Readiness { seats: vec![seat(false)], ..Readiness::default() });
+        assert_eq!(lead.step(), Next::KeepServing, "its key is no validator's");
+        lead.node.validator = Some("k".to_owned());
+        assert_eq!(lead.step(), Next::JoinToo);
+        lead.members = vec![Member { validator: lead.node.validator.clone(), ..Member::default() }];
+        assert_eq!(lead.step(), Next::KeepServing, "its own join is here");
+        lead.members.clear();
+        lead.readiness = Some(Readiness { seats: vec![seat(true)], ..Readiness::default() });
+        assert_eq!(lead.step(), Next::KeepServing, "its root is there");
+        lead.readiness = Some(Readiness { seats: vec![seat(false)], quorum: true, ..Readiness::default() });
+        assert_eq!(lead.step(), Next::StartTogether { root: None });
     }
 
     #[test]
@@ -125,6 +164,29 @@ mod tests {
         let seat = Seat { key: "k".to_owned(), ready: true, ..Seat::default() };
         node.readiness = Some(Readiness { seats: vec![seat], ..Readiness::default() });
         assert_eq!(node.step(), Next::LetItRun);
+    }
+
+    #[test]
+    fn who_sends_nothing_is_asked() {
+        let mut fetch = status(Role::Fetch, By::Silence);
+        assert_eq!(fetch.step(), Next::AskWhetherLeadServes);
+        fetch.estimate.limit.who = vec!["a".to_owned()];
+        assert_eq!(fetch.step(), Next::AskThem { who: vec!["a".to_owned()] });
+    }
+
+    #[test]
+    fn a_node_that_has_ended_says_what_is_to_be_done_about_it() {
+        let ended = |role| Status { running: false, ..status(role, By::NoMember) };
+        assert_eq!(ended(Role::Fetch).step(), Next::FetchAgain);
+        let mut join = ended(Role::Join);
+        join.node.complete = true;
+        assert_eq!(join.step(), Next::FetchAgain, "a root is not served from before it is whole");
+        join.readiness = Some(Readiness { quorum: true, ..Readiness::default() });
+        assert_eq!(join.step(), Next::StartTogether { root: None });
+        let voice = Elector { key: "k".to_owned(), vote: "dissents".to_owned(), ..Elector::default() };
+        join.attestations = Some(Attestations { voices: vec![voice], ..Attestations::default() });
+        join.node.validator = Some("k".to_owned());
+        assert_eq!(join.step(), Next::OwnDissent);
     }
 
     #[test]

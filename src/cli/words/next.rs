@@ -123,6 +123,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::GiveTicket => "give the ticket to the validators; this node's port must be reachable from their machines".into(),
         Next::CheckReach => "does the lead serve, and can its port be reached from here? --connect names another address of a member".into(),
         Next::AskWhetherLeadServes => "ask the lead whether it still serves, and whether its files are sound".into(),
+        Next::JoinToo => "leave this running, and run `regenesis join` for this validator's own node in a second terminal, as the others do: it needs a new root, too".into(),
         Next::KeepServing => "leave this running: the others still need it".into(),
         Next::MayLeave => "this node may be stopped (Ctrl-C): every chunk is with two others".into(),
         Next::AskThem { who } => format!("ask {} what holds them up: the line, the disk, the machine; leave this running", text::first_few(who, 4)).into(),

@@ -241,6 +241,8 @@ pub enum Next {
     AskWhetherLeadServes,
     /// Leave the node running: others need what it alone has.
     KeepServing,
+    /// Serve on, and join as well: the validator whose key signs here has no new root yet.
+    JoinToo,
     /// The node may be stopped: others have everything.
     MayLeave,
     /// Others are not ready yet; this node is not needed for that.

@@ -164,7 +164,7 @@ impl Browser {
     #[track_caller]
     fn picture(&mut self, name: &str, width: u32, scheme: &str) {
         self.look(width, scheme);
-        let height = self.eval("Math.min(document.documentElement.scrollHeight, 1200)").as_u64().unwrap();
+        let height = self.eval("Math.min(document.documentElement.scrollHeight, 1120)").as_u64().unwrap();
         let clip = json!({"x": 0, "y": 0, "width": width, "height": height, "scale": 1});
         let params = json!({"format": "png", "captureBeyondViewport": true, "clip": clip});
         let taken = self.call("Page.captureScreenshot", params);
@@ -276,7 +276,11 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
     let (process, _) = fetch(&validator, &ticket, &site.at.to_string());
     browser.wait_for("document.getElementById('live').textContent === 'live'");
     browser.wait_for("document.querySelector('#members td')?.textContent.startsWith('validator ')");
+    // One that ends in order says so, with what is done next.
+    browser.wait_for("state.node.complete === true");
     process.stop(Signal::SIGTERM);
+    browser.wait_for("document.getElementById('live').textContent.startsWith('ended at ')");
+    assert!(browser.text("next").contains("serves it again"), "{}", browser.text("next"));
     publish.stop(Signal::SIGTERM).done();
 }
 
@@ -289,12 +293,19 @@ fn a_page_shows_who_holds_another_state_and_when_enough_are_ready() {
     let mut browser = Browser::start();
     browser.open(&site);
     browser.wait_for("document.getElementById('live')?.textContent === 'live'");
-    let stay = |party: &Party, index| quartet.join_and_stay(party, &ticket, index, "1h", &["--wait", "quorum"]);
+    let wait = ["--wait", "quorum", "--status-addr", "127.0.0.1:0"];
+    let stay = |party: &Party, index| quartet.join_and_stay(party, &ticket, index, "1h", &wait);
     let parties = [(); 4].map(|()| Party::new());
     let dissenter = stay(&parties[3], 2);
+    // Who looks at the page of the one that ends hears why, and what is done about it.
+    let mut its_page = Site::of(&dissenter).events();
+    let heard = thread::spawn(move || its_page.until_the_end());
     let first = [stay(&parties[0], 1), stay(&parties[1], 3)];
     let dissenter = dissenter.finish();
     assert_eq!(dissenter.code, 3, "{dissenter:?}");
+    let end = heard.join().unwrap();
+    assert_eq!(end["running"], false, "{end}");
+    assert!(end["next"].as_str().unwrap().contains("--despite-dissent"), "{end}");
     browser.wait_for(&format!(
         "document.querySelector('#voices .dissents')?.textContent.includes('{}')",
         quartet.tampered()

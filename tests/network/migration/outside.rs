@@ -55,6 +55,18 @@ fn a_program_is_told_of_each_validator_that_is_ready_and_of_the_quorum() {
 }
 
 #[test]
+fn a_program_is_told_that_all_is_here_also_by_a_fetch_that_ends_at_once() {
+    let (lead, fetcher) = (Party::new(), Party::new());
+    lead.take_recording(Family::V010, "snaps");
+    let publish = lead.publish("snaps");
+    let fetch = ["fetch", &publish.ticket(), "--dir", "into", "--linger", "none"];
+    fetcher.swarm(&[&fetch[..], &KEEP_EVENTS].concat()).finish().done();
+    let told = events(&fetcher);
+    assert_eq!(told.iter().filter(|event| event["event"] == "complete").count(), 1, "{told:?}");
+    publish.stop(Signal::SIGTERM).done();
+}
+
+#[test]
 fn a_program_that_fails_or_hangs_holds_nothing_up() {
     let lead = Party::new();
     lead.take_recording(Family::V010, "snaps");

@@ -80,26 +80,42 @@ impl Site {
         serde_json::from_str(&answer.body).unwrap()
     }
 
-    fn events(&self) -> Events {
+    pub(super) fn events(&self) -> Events {
         let mut stream = self.connect();
         write!(stream, "GET /api/v1/events{} HTTP/1.1\r\nHost: {}\r\n\r\n", self.query, self.at).unwrap();
         Events(BufReader::new(stream))
     }
 }
 
-struct Events(BufReader<TcpStream>);
+pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
     /// The next event: its name and what it says.
+    #[track_caller]
     fn next(&mut self) -> (String, Value) {
+        self.next_or_end().expect("the stream goes on")
+    }
+
+    /// The last that was heard of each of a status' parts when the stream ended.
+    pub(super) fn until_the_end(&mut self) -> Value {
+        let mut status = serde_json::Map::new();
+        while let Some((_, told)) = self.next_or_end() {
+            status.extend(told.as_object().unwrap().clone());
+        }
+        status.into()
+    }
+
+    fn next_or_end(&mut self) -> Option<(String, Value)> {
         let (mut name, mut line) = (String::new(), String::new());
         loop {
             line.clear();
-            assert!(self.0.read_line(&mut line).unwrap() > 0, "the stream has ended");
+            if self.0.read_line(&mut line).unwrap() == 0 {
+                return None;
+            }
             if let Some(told) = line.strip_prefix("event: ") {
                 name = told.trim().to_owned();
             } else if let Some(data) = line.strip_prefix("data: ") {
-                return (name, serde_json::from_str(data.trim()).unwrap());
+                return Some((name, serde_json::from_str(data.trim()).unwrap()));
             }
         }
     }
@@ -154,6 +170,23 @@ fn a_page_its_numbers_and_its_events_are_told_to_this_machine_and_to_no_other_si
         assert_eq!(site.get_as("/api/v1/status", stranger, "").code, 421, "{stranger}");
     }
     assert_eq!(site.send("GET / HTTP/1.0\r\n\r\n").code, 421);
+    // Nor by a second name.
+    for second in ["evil.example", "127.0.0.1"] {
+        assert_eq!(site.get_as("/api/v1/status", &host, &format!("Host: {second}\r\n")).code, 421, "{second}");
+        assert_eq!(site.get_as("/api/v1/status", second, &format!("Host: {host}\r\n")).code, 421, "{second}");
+    }
+    assert_eq!(site.get_as("http://evil.example/api/v1/status", &host, "").code, 421);
+    assert_eq!(site.get_as(&format!("http://{host}/api/v1/status"), &host, "").code, 200);
+    // What is sent behind the first request is not read, and what is only asked about has no body.
+    let one = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+    assert_eq!(site.send(&one.repeat(3)).body, "ok\n");
+    let head = site.send(&format!("HEAD /api/v1/status HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    assert_eq!((head.code, head.body.as_str()), (200, ""));
+    for method in ["OPTIONS", "PUT", "TRACE", "CONNECT"] {
+        let refused = site
+            .send(&format!("{method} /api/v1/status HTTP/1.1\r\nHost: {host}\r\nOrigin: http://evil.example\r\n\r\n"));
+        assert!(refused.code >= 400 && !refused.head.contains("access-control"), "{method}: {}", refused.head);
+    }
     // Nothing secret is in any answer.
     let secret = hex::encode(lead.read("snaps/.regenesis/secret"));
     let key = String::from_utf8(lead.read("lead.key")).unwrap();
@@ -193,6 +226,10 @@ fn on_an_address_for_others_only_those_who_have_the_token_see_anything() {
     }
     assert_eq!(site.get_as("/", "lead.example", &format!("Authorization: Bearer {token}\r\n")).code, 200);
     assert_eq!(site.get_as("/healthz", "lead.example", "").code, 200);
+    // What a browser may give away by itself opens nothing.
+    for more in [format!("Referer: http://lead.example/?token={token}"), format!("Cookie: token={token}")] {
+        assert_eq!(site.get_as("/", "lead.example", &format!("{more}\r\n")).code, 401, "{more}");
+    }
     // As the program itself asks from another machine: with the whole address.
     let elsewhere = Party::new();
     let address = format!("http://{}/", site.at);
@@ -232,6 +269,9 @@ fn a_thousand_connections_that_say_nothing_and_pages_that_never_read_keep_nobody
     assert!(site.get_as("/", "127.0.0.1", &format!("X: {}\r\n", "a".repeat(64 << 10))).code >= 400);
     let many: String = (0..1000).map(|n| format!("X-{n}: a\r\n")).collect();
     assert!(site.get_as("/", "127.0.0.1", &many).code >= 400);
+    // Ten megabytes are not read to their end to be refused.
+    let endless = format!("GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nX: {}\r\n\r\n", "a".repeat(10 << 20));
+    assert!(site.connect().write_all(endless.as_bytes()).is_err(), "it reads all of it");
     // The work goes on beside them.
     let validator = Party::new();
     validator.fetch(&ticket, "into").finish().done();
