@@ -125,6 +125,10 @@ struct Proved<'a, 'b> {
 }
 
 impl Take for Proved<'_, '_> {
+    fn buffer(&mut self, len: usize) -> Vec<u8> {
+        self.taking.buffer(len)
+    }
+
     fn chunk(&mut self, chunk: u32, mut data: Vec<u8>) -> Result<bool> {
         seal::apply(self.key, chunk, 0, &mut data);
         let Some((artifact, index)) = self.contents.locate(chunk) else { return Ok(false) };
