@@ -65,3 +65,6 @@ clean="rm -rf $work/copied $work/written $work/taken && sync"
     printf '%s\t%s\t%s\n' "b3sum" "b3sum $work/medium/data*" "true"
     printf '%s\t%s\t%s\n' "bundle verify" "$program bundle verify $work/medium $quiet" "true"
 } | table "looking at a medium" "b3sum"
+
+# Parity alone, on data in memory. Whoever brings a program of theirs has nothing built for it.
+[ -n "${REGENESIS:-}" ] || cargo bench --locked --quiet --bench parity

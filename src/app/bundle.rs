@@ -4,6 +4,7 @@ mod export;
 mod import;
 mod in_place;
 mod join;
+mod judging;
 mod label;
 mod media;
 mod missing;

@@ -48,7 +48,7 @@ pub struct Status {
     pub network: Option<Network>,
     /// How the chunks are spread; null before the manifest is known.
     pub chunks: Option<Chunks>,
-    /// What is on its way on media, as far as the directory knows of any; told to whoever names the directory.
+    /// What is on its way on media, as far as the directory knows of any; a node looks every few seconds.
     pub on_media: OnMedia,
     /// Who is here.
     pub members: Vec<Member>,

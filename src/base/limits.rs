@@ -118,10 +118,16 @@ pub const KWILD_VERSION_CHARS_MAX: usize = 64;
 pub const SET_VOLUMES_MAX: usize = 250;
 /// Ranges of chunks that the volumes of one set are made of, all together. Enforced by `bundle`.
 pub const SET_RANGES_MAX: usize = 1 << 16;
-/// Bytes of pieces of all members of a stripe, in which parity is made and used; the code takes about as much again. Enforced by `bundle`.
+/// Bytes of pieces of all members of a stripe, in which parity is made; the code takes no more than as much again. Enforced by `bundle`.
 pub const PARITY_MEMORY_BYTES: usize = 8 << 20;
+/// Bytes in which the code restores: all members of a stripe are held there and nowhere else. Beside them stand the tables of the code, 9 MiB
+/// whatever is restored, and [`PARITY_RESTORED_BYTES`]: an import with its check of the text is to stay below 64 MiB with all of that. Enforced
+/// by `bundle`.
+pub const PARITY_CODE_BYTES: usize = 4 << 20;
 /// Bytes of chunks that are restored at the same time; where more are lost of one stripe, it is read more than once. Enforced by `bundle`.
-pub const PARITY_RESTORED_BYTES: usize = 16 << 20;
+pub const PARITY_RESTORED_BYTES: usize = 4 << 20;
+/// Bytes of chunks of media that the store was given and has not answered for, before the next one is read. Enforced by `app`.
+pub const MEDIA_ASKED_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of each member that are read at once: longer reads gain nothing, even on a disk that has to seek. Enforced by `bundle`.
 pub const PARITY_PIECE_BYTES_MAX: usize = 1 << 20;
 /// How often a stripe is restored with other parity volumes when one of them lies. Enforced by `bundle`.

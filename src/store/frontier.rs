@@ -5,8 +5,11 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::Store;
+use super::{Scratch, Store};
 use crate::{base::Error, manifest::ChunkSet};
+
+/// Bytes that are read at once: a chunk may have megabytes, and nobody needs them all at the same time.
+const PART_BYTES: usize = 256 << 10;
 
 /// Which chunks are written, for those who wait for one.
 #[derive(Debug)]
@@ -65,30 +68,52 @@ pub struct ArtifactReader {
     store: Arc<Store>,
     frontier: Arc<Frontier>,
     chunks: std::ops::Range<u32>,
-    data: Vec<u8>,
+    /// The chunk that is read, and how many of its bytes were.
+    chunk: Option<(u32, usize)>,
+    part: Vec<u8>,
     at: usize,
+    scratch: Scratch,
 }
 
 impl ArtifactReader {
     /// Reads the artifact at that place in the manifest.
     pub fn new(store: Arc<Store>, frontier: Arc<Frontier>, artifact: usize) -> Self {
         let chunks = store.contents().chunks_of(artifact);
-        ArtifactReader { store, frontier, chunks, data: Vec::new(), at: 0 }
+        ArtifactReader { store, frontier, chunks, chunk: None, part: Vec::new(), at: 0, scratch: Scratch::default() }
+    }
+
+    /// Reads the next part; false at the artifact's end.
+    fn next_part(&mut self) -> io::Result<bool> {
+        let (chunk, done) = match self.chunk.take() {
+            Some(begun) => begun,
+            None => {
+                let Some(chunk) = self.chunks.next() else { return Ok(false) };
+                if !self.frontier.wait(chunk) {
+                    return Err(io::Error::other("the fetch ended before every chunk was here"));
+                }
+                (chunk, 0)
+            }
+        };
+        let left = self.store.contents().chunk_len(chunk) - done;
+        self.part.resize(left.min(PART_BYTES), 0);
+        self.store
+            .read_part(chunk, done, &mut self.part, &mut self.scratch)
+            .map_err(|e| io::Error::other(Error::from(e).chain()))?;
+        self.chunk = (left > self.part.len()).then_some((chunk, done + self.part.len()));
+        self.at = 0;
+        Ok(true)
     }
 }
 
 impl io::Read for ArtifactReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.data.len() {
-            let Some(chunk) = self.chunks.next() else { return Ok(0) };
-            if !self.frontier.wait(chunk) {
-                return Err(io::Error::other("the fetch ended before every chunk was here"));
+        while self.at == self.part.len() {
+            if !self.next_part()? {
+                return Ok(0);
             }
-            self.store.read_into(chunk, &mut self.data).map_err(|e| io::Error::other(Error::from(e).chain()))?;
-            self.at = 0;
         }
-        let n = buffer.len().min(self.data.len() - self.at);
-        buffer[..n].copy_from_slice(&self.data[self.at..self.at + n]);
+        let n = buffer.len().min(self.part.len() - self.at);
+        buffer[..n].copy_from_slice(&self.part[self.at..self.at + n]);
         self.at += n;
         Ok(n)
     }

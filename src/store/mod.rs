@@ -87,6 +87,14 @@ impl From<ReadError> for Error {
     }
 }
 
+/// The chunk that one reader of parts had to have whole: one at a time, whatever it reads.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// The chunk whose bytes, made sure of, these are.
+    chunk: Option<u32>,
+    data: Vec<u8>,
+}
+
 /// The files of one manifest in one directory, open for reading and, while incomplete, for writing.
 pub struct Store {
     contents: Contents,
@@ -321,7 +329,8 @@ impl Store {
     }
 
     /// Fills `into` with bytes of a chunk from `at` on. The chunk is made sure of when its first bytes are read, as
-    /// [`Store::read_into`] does it, and one in a file of others each time; `scratch` is used for that.
+    /// [`Store::read_into`] does it. One that has to be hashed for that is kept in `scratch`, and its other bytes come from there; one in a
+    /// file of others is hashed whenever another one was read with this `scratch` since.
     ///
     /// # Errors
     /// As [`Store::read_into`].
@@ -330,21 +339,36 @@ impl Store {
         chunk: u32,
         at: usize,
         into: &mut [u8],
-        scratch: &mut Vec<u8>,
+        scratch: &mut Scratch,
     ) -> std::result::Result<(), ReadError> {
         let len = self.contents.chunk_len(chunk);
-        let beyond = || ReadError::Chunk(Error::failed(format!("chunk {chunk} has {len} bytes")));
+        let end = at.saturating_add(into.len());
         let located = self.contents.locate(chunk).and_then(|(a, index)| Some((a, index, self.slots.get(a)?)));
-        if at == 0 || located.is_some_and(|(_, _, slot)| slot.lent.is_some()) {
-            self.read_into(chunk, scratch)?;
-            into.copy_from_slice(scratch.get(at..at + into.len()).ok_or_else(beyond)?);
+        let Some((artifact, index, slot)) = located.filter(|_| end <= len) else {
+            return Err(ReadError::Chunk(Error::failed(format!("chunk {chunk} has {len} bytes"))));
+        };
+        if at > 0 && scratch.chunk == Some(chunk) {
+            into.copy_from_slice(&scratch.data[at..end]);
             return Ok(());
         }
-        let Some((artifact, index, slot)) = located.filter(|_| at + into.len() <= len) else { return Err(beyond()) };
-        let offset = self.contents.files()[artifact].layout.offset(index) + at as u64;
-        let read = slot.disk.read_at(into, offset);
-        self.notice_change(slot, artifact)?;
-        read.or_failed(|| format!("cannot read {}", slot.final_path.display())).map_err(ReadError::Chunk)
+        if slot.lent.is_none() && !(at == 0 && self.is_doubted(chunk)) {
+            let offset = self.contents.files()[artifact].layout.offset(index) + at as u64;
+            let read = slot.disk.read_at(into, offset);
+            self.notice_change(slot, artifact)?;
+            read.or_failed(|| format!("cannot read {}", slot.final_path.display())).map_err(|e| {
+                self.damaged.store(true, Ordering::Relaxed);
+                ReadError::Chunk(e)
+            })?;
+            // Where it is in doubt only now, the file was touched since it was last looked at.
+            if at > 0 || !self.is_doubted(chunk) {
+                return Ok(());
+            }
+        }
+        scratch.chunk = None;
+        self.read_into(chunk, &mut scratch.data)?;
+        scratch.chunk = Some(chunk);
+        into.copy_from_slice(&scratch.data[at..end]);
+        Ok(())
     }
 
     /// Looks whether a complete file was touched since it was last looked at: then every chunk of it is in doubt.

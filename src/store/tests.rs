@@ -1,6 +1,6 @@
 //! The store on good, full, torn and edited disks.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use super::{contents::tests::describe, *};
 use crate::{
@@ -283,7 +283,7 @@ fn a_chunk_is_read_in_parts_and_made_sure_of_at_its_beginning() {
     fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
     fs::write(f.dir.path().join("snapshot.sql.gz"), &f.snapshot).unwrap();
     let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
-    let (chunk, mut scratch) = (f.chunk(1), Vec::new());
+    let (chunk, mut scratch) = (f.chunk(1), Scratch::default());
     let mut read = |at: usize, len: usize| {
         let mut part = vec![0; len];
         store.read_part(1, at, &mut part, &mut scratch).map(|()| part)
@@ -295,6 +295,77 @@ fn a_chunk_is_read_in_parts_and_made_sure_of_at_its_beginning() {
     write_at(&f.dir.path().join("snapshot.sql.gz"), 500, &[chunk[500] ^ 1]);
     store.doubt(1);
     assert!(matches!(read(0, 10), Err(ReadError::Chunk(_))));
+}
+
+/// A disk that counts how often it is read.
+struct Counted(Arc<Pieces>, Arc<AtomicUsize>);
+
+impl Disk for Counted {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.read_at(buf, offset)
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_at(buf, offset)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn stamp(&self) -> io::Result<Stamp> {
+        self.0.stamp()
+    }
+}
+
+#[test]
+fn a_chunk_on_a_medium_is_read_and_made_sure_of_once_while_its_parts_are_read_in_order() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    let medium = f.dir.path().join("medium");
+    fs::write(&medium, &f.snapshot).unwrap();
+    let piece = Piece { path: medium.clone(), at: 0, bytes: f.snapshot.len() as u64 };
+    let mut store = Store::open_lent(f.dir.path(), f.contents(), vec![None, Some(vec![piece])]).unwrap();
+    let reads = Arc::new(AtomicUsize::new(0));
+    let pieces = store.slots[1].lent.clone().unwrap();
+    store.slots[1].disk = Box::new(Counted(pieces, reads.clone()));
+    let count = || reads.swap(0, Ordering::Relaxed);
+    let mut scratch = Scratch::default();
+    let mut read = |chunk: u32, at: usize, len: usize| {
+        let mut part = vec![0; len];
+        store.read_part(chunk, at, &mut part, &mut scratch).map(|()| part)
+    };
+    for chunk in [1, 2] {
+        let expected = f.chunk(chunk);
+        for at in (0..expected.len()).step_by(16 << 10) {
+            let len = (16 << 10).min(expected.len() - at);
+            assert!(read(chunk, at, len).unwrap() == expected[at..at + len]);
+        }
+        assert_eq!(count(), 1, "chunk {chunk} is read once");
+    }
+    // Only one chunk is kept, and one that is begun anew is made sure of anew.
+    read(1, 100, 10).unwrap();
+    read(1, 0, 10).unwrap();
+    assert_eq!(count(), 2);
+    // What somebody writes to the medium meanwhile is given to nobody, and is found when the chunk is begun again.
+    let good = f.chunk(1);
+    write_at(&medium, 500, &[good[500] ^ 1]);
+    assert!(read(1, 400, 200).unwrap() == good[400..600]);
+    let named = |read: std::result::Result<Vec<u8>, ReadError>| {
+        let chain = Error::from(read.unwrap_err()).chain();
+        assert!(chain.contains(&medium.display().to_string()), "{chain}");
+    };
+    named(read(1, 0, 10));
+    named(read(1, 400, 200));
+    write_at(&medium, 500, &[good[500]]);
+    assert!(read(1, 400, 200).unwrap() == good[400..600]);
+    // A medium that is gone is named, and serves again once it is back.
+    let away = f.dir.path().join("away");
+    fs::rename(&medium, &away).unwrap();
+    named(read(2, 0, 10));
+    fs::rename(&away, &medium).unwrap();
+    assert!(read(2, 0, 10).unwrap() == f.chunk(2)[..10]);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     media::{Media, used},
-    verify::Checking as Proving,
+    verify,
 };
 use crate::{
     app::{
@@ -151,15 +151,12 @@ fn prove(
 ) -> Result<Vec<ChunkSet>> {
     let (mut known, mut all, mut said) = (ChunkSet::empty(contents.chunk_count()), Vec::new(), Vec::new());
     for (directory, volume) in used(&media.seen) {
-        let mut proving = Proving::new(contents, &known, volume.index.size_bytes(), progress);
-        let troubles = volume.read_chunks(contents, &mut proving, cancel)?;
+        let proved = verify::prove(volume, contents, &known, progress, cancel)?;
         let mut bad = volume.index.chunks(contents.chunk_count());
         bad.remove_all(&known);
-        bad.remove_all(&proving.good);
-        let troubles = troubles.into_iter().map(|trouble| trouble.0).chain(proving.trouble());
-        said.push((directory.to_owned(), bad.count(), troubles.collect::<Vec<_>>()));
-        let good = proving.good;
-        known.insert_all(&good);
+        bad.remove_all(&proved.good);
+        said.push((directory.to_owned(), bad.count(), proved.all_troubles()));
+        known.insert_all(&proved.good);
         all.push(bad);
     }
     for (directory, bad, troubles) in said {

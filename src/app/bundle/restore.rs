@@ -15,7 +15,7 @@ use crate::{
         seal,
     },
     manifest::chunk_id,
-    store::{Contents, Store},
+    store::{Contents, Scratch, Store},
 };
 
 impl Media {
@@ -65,7 +65,7 @@ impl Media {
         let shard_id =
             |volume: usize, stripe: u32| volumes[volume].as_ref()?.index.shard_ids.get(stripe as usize).copied();
         let key = volumes.iter().flatten().next().and_then(|volume| volume.key.as_ref());
-        let mut members = OfSet { store, volumes, key, scratch: Vec::new() };
+        let mut members = OfSet { store, volumes, key, scratch: Scratch::default() };
         let mut take = Proved { contents, key, taking };
         let outcome = restore(set.shape, &set.stripes, &have, &chunk_len, &shard_id, &mut members, &mut take, cancel);
         // Also after a signal: what was made is counted.
@@ -99,7 +99,7 @@ struct OfSet<'a> {
     volumes: &'a [Option<ParityVolume>],
     /// Parity is made of chunks as they lie on the media.
     key: Option<&'a DataKey>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl Members for OfSet<'_> {
@@ -125,6 +125,10 @@ struct Proved<'a, 'b> {
 }
 
 impl Take for Proved<'_, '_> {
+    fn buffer(&mut self, len: usize) -> Vec<u8> {
+        self.taking.buffer(len)
+    }
+
     fn chunk(&mut self, chunk: u32, mut data: Vec<u8>) -> Result<bool> {
         seal::apply(self.key, chunk, 0, &mut data);
         let Some((artifact, index)) = self.contents.locate(chunk) else { return Ok(false) };

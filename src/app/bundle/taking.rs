@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 
 use super::media::Seen;
 use crate::{
-    base::{Error, Progress, Result, task::CancellationToken, text},
+    base::{Error, Progress, Result, limits, task::CancellationToken, text},
     bundle::ReadChunks,
     manifest::{ChunkSet, ranges},
     store::{Buffers, Outcome, Store, Untrusted, Writer},
@@ -30,6 +30,7 @@ pub(in crate::app) struct Taking<'a> {
     have_bytes: u64,
     /// Given to the store, and not answered yet.
     asked: u32,
+    asked_bytes: u64,
     /// Those and the ones that were bad on the medium that is read: not to be read from it again.
     tried: ChunkSet,
     bad: Vec<u32>,
@@ -55,6 +56,7 @@ impl<'a> Taking<'a> {
             tried: ChunkSet::empty(have.len()),
             have,
             asked: 0,
+            asked_bytes: 0,
             bad: Vec::new(),
             taken_chunks: 0,
             taken_bytes: 0,
@@ -109,8 +111,7 @@ impl<'a> Taking<'a> {
     fn hear(&mut self, outcome: Outcome) -> Result<()> {
         match outcome {
             Outcome::Stored { chunk, .. } => {
-                let len = self.store.contents().chunk_len(chunk) as u64;
-                self.asked -= 1;
+                let len = self.answered(chunk);
                 self.have.insert(chunk);
                 self.taken_chunks += 1;
                 self.taken_bytes += len;
@@ -118,7 +119,7 @@ impl<'a> Taking<'a> {
                 self.progress.bytes("import", self.have_bytes, Some(self.store.contents().size_bytes()), "");
             }
             Outcome::Bad { chunk, .. } => {
-                self.asked -= 1;
+                self.answered(chunk);
                 self.bad.push(chunk);
             }
             Outcome::Failed(error) => return Err(error),
@@ -129,10 +130,23 @@ impl<'a> Taking<'a> {
     /// Waits until the store has answered for everything.
     pub(in crate::app) fn settle(&mut self) -> Result<()> {
         while self.asked > 0 {
-            let outcome = futures::executor::block_on(self.outcomes.recv());
-            self.hear(outcome.ok_or_else(|| Error::failed("the writer ended"))?)?;
+            self.wait()?;
         }
         Ok(())
+    }
+
+    /// Waits for one answer of the store.
+    fn wait(&mut self) -> Result<()> {
+        let outcome = futures::executor::block_on(self.outcomes.recv());
+        self.hear(outcome.ok_or_else(|| Error::failed("the writer ended"))?)
+    }
+
+    /// The store has answered for a chunk; gives its length.
+    fn answered(&mut self, chunk: u32) -> u64 {
+        let len = self.store.contents().chunk_len(chunk) as u64;
+        self.asked -= 1;
+        self.asked_bytes -= len;
+        len
     }
 }
 
@@ -149,10 +163,16 @@ impl ReadChunks for Taking<'_> {
         let sent = futures::executor::block_on(self.queue.send(Untrusted { source: 0, chunk, data }));
         if sent.is_ok() {
             self.asked += 1;
+            self.asked_bytes += self.store.contents().chunk_len(chunk) as u64;
         }
         while let Ok(outcome) = self.outcomes.try_recv() {
             self.hear(outcome)?;
         }
-        sent.map_err(|_| Error::failed("the writer ended"))
+        sent.map_err(|_| Error::failed("the writer ended"))?;
+        // Of large chunks fewer wait than the queue takes: all of them are in memory.
+        while self.asked_bytes > limits::MEDIA_ASKED_BYTES_MAX {
+            self.wait()?;
+        }
+        Ok(())
     }
 }

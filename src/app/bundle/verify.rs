@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::{
+    judging::{Judged, Judges, judged},
     lead_itself,
     needed::{ParitySet, StillNeeded, shards_of},
     taking::words_of_range,
@@ -17,12 +18,9 @@ use crate::{
         Index, Medium, ReadChunks, ShardReader, Trouble, Unseal, Volume, label,
         parity::{ParityIndex, Stripes},
     },
-    manifest::{ChunkSet, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, ranges, verify_chunk},
+    manifest::{ChunkSet, MANIFEST_FILE_NAME, SignedManifest, TrustPolicy, VerifiedManifest, chunk_id, ranges},
     store::Contents,
 };
-
-/// Bytes of a shard that are read at once.
-const SHARD_PIECE_BYTES: usize = 1 << 20;
 
 /// What is known of one medium.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -184,12 +182,11 @@ fn check(
     let chain_id = manifest.manifest().network.new_chain_id.clone();
     checked.label = Some(label(&chain_id, &index.set, index.number));
     let nothing = ChunkSet::empty(contents.chunk_count());
-    let mut checking = Checking::new(&contents, &nothing, index.size_bytes(), progress);
-    let troubles = volume.read_chunks(&contents, &mut checking, cancel)?;
-    checked.troubles.extend(troubles.into_iter().map(|trouble| trouble.0));
-    checked.good_chunks = checking.good.count();
-    checked.good_bytes = checking.good.iter().map(|chunk| contents.chunk_len(chunk) as u64).sum();
-    checked.bad_chunks = u32::try_from(checking.bad.len()).unwrap_or(u32::MAX);
+    let proved = prove(&volume, &contents, &nothing, progress, cancel)?;
+    checked.troubles.extend(proved.troubles);
+    checked.good_chunks = proved.good.count();
+    checked.good_bytes = proved.good_bytes;
+    checked.bad_chunks = u32::try_from(proved.bad.len()).unwrap_or(u32::MAX);
     let bad_stripes = match shards_of(&volume, &contents) {
         Ok(Some(parity)) => check_shards(&parity, &contents, checked, progress, cancel)?,
         Ok(None) => Vec::new(),
@@ -198,9 +195,8 @@ fn check(
             Vec::new()
         }
     };
-    checked.troubles.extend(checking.trouble());
-    let good = checking.good;
-    Ok(Ok((Found { chain_id, volume, good, bad_stripes }, contents)))
+    checked.troubles.extend(not_signed(&proved.bad));
+    Ok(Ok((Found { chain_id, volume, good: proved.good, bad_stripes }, contents)))
 }
 
 /// Reads every shard of a volume with parity and compares it with the id that the volume itself says: nothing else proves one. Gives
@@ -212,26 +208,29 @@ fn check_shards(
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<Vec<u32>> {
-    let (mut bad, mut buffer) = (Vec::new(), vec![0; SHARD_PIECE_BYTES]);
-    for (stripe, id) in (0..stripes.count()).zip(&index.shard_ids) {
-        let len = stripes.shard_len(stripe, &|chunk| contents.chunk_len(chunk));
-        let mut hasher = blake3::Hasher::new();
-        let mut is_read = true;
-        for at in (0..len).step_by(SHARD_PIECE_BYTES) {
+    let is_good = |stripe: u32, shard: &[u8]| {
+        index.shard_ids.get(stripe as usize).is_some_and(|id| blake3::hash(shard).as_bytes() == id.as_bytes())
+    };
+    let (mut bad, judged) = judged(stripes.count(), is_good, |judges| {
+        let (mut unreadable, mut bytes) = (Vec::new(), 0);
+        for (stripe, _) in (0..stripes.count()).zip(&index.shard_ids) {
             if cancel.is_cancelled() {
                 return Err(Error::interrupted("while media were read").hint("run the same command again"));
             }
-            let piece = &mut buffer[..SHARD_PIECE_BYTES.min(len - at)];
-            is_read = is_read && shards.read(stripe, at, piece).is_ok();
-            hasher.update(piece);
+            let mut shard = judges.buffer();
+            shard.resize(stripes.shard_len(stripe, &|chunk| contents.chunk_len(chunk)), 0);
+            bytes += shard.len() as u64;
+            match shards.read(stripe, 0, &mut shard) {
+                Ok(()) => judges.give(stripe, shard)?,
+                Err(_) => unreadable.push(stripe),
+            }
+            progress.bytes("verify", checked.good_bytes + bytes, None, "parity");
         }
-        if is_read && hasher.finalize().as_bytes() == id.as_bytes() {
-            checked.good_bytes += len as u64;
-        } else {
-            bad.push(stripe);
-        }
-        progress.bytes("verify", checked.good_bytes, None, "parity");
-    }
+        Ok(unreadable)
+    })?;
+    checked.good_bytes += judged.good_bytes;
+    bad.extend(judged.bad);
+    bad.sort_unstable();
     if !bad.is_empty() {
         let words = text::first_few(ranges(bad.iter().copied()).into_iter().map(words_of_range), 6);
         checked.troubles.push(format!("not as it was written: shard of parity {words}"));
@@ -248,52 +247,76 @@ fn manifest_of(bytes: &[u8], trust: Option<&TrustPolicy>) -> Result<(VerifiedMan
     Ok((verified, words))
 }
 
-/// Proves the chunks of one medium.
-pub(super) struct Checking<'a> {
-    contents: &'a Contents,
+/// What the chunks of one medium are.
+pub(super) struct Proved {
+    pub(super) good: ChunkSet,
+    good_bytes: u64,
+    /// Those that are not what was signed, ascending.
+    bad: Vec<u32>,
+    /// What is wrong with its files.
+    troubles: Vec<String>,
+}
+
+impl Proved {
+    /// All that is wrong.
+    pub(super) fn all_troubles(&self) -> Vec<String> {
+        self.troubles.iter().cloned().chain(not_signed(&self.bad)).collect()
+    }
+}
+
+/// What is said of chunks that are not what was signed.
+fn not_signed(bad: &[u32]) -> Option<String> {
+    let words = || text::first_few(ranges(bad.iter().copied()).into_iter().map(words_of_range), 6);
+    (!bad.is_empty()).then(|| format!("not what was signed: chunk {}", words()))
+}
+
+/// Reads the chunks of a volume that are not `known`, and proves them on all processors.
+///
+/// # Errors
+/// Interrupted by a signal.
+pub(super) fn prove(
+    volume: &Volume,
+    contents: &Contents,
+    known: &ChunkSet,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Proved> {
+    let is_good = |chunk: u32, data: &[u8]| {
+        contents.locate(chunk).is_some_and(|(artifact, index)| {
+            let layout = &contents.files()[artifact].layout;
+            data.len() == layout.len(index) && chunk_id(layout, index, data) == *contents.chunk_id(artifact, index)
+        })
+    };
+    let (troubles, judged) = judged(contents.chunk_count(), is_good, |judges| {
+        let mut reading = Reading { judges, known, bytes: 0, total: volume.index.size_bytes(), progress };
+        volume.read_chunks(contents, &mut reading, cancel)
+    })?;
+    let Judged { good, good_bytes, bad } = judged;
+    Ok(Proved { good, good_bytes, bad, troubles: troubles.into_iter().map(|trouble| trouble.0).collect() })
+}
+
+/// Gives the chunks of one medium to those who prove them.
+struct Reading<'a> {
+    judges: &'a mut Judges,
     /// Chunks that need not be read.
     known: &'a ChunkSet,
-    pub(super) good: ChunkSet,
-    pub(super) bad: Vec<u32>,
     bytes: u64,
     total: u64,
     progress: &'a Progress,
-    spare: Vec<u8>,
 }
 
-impl<'a> Checking<'a> {
-    pub(super) fn new(contents: &'a Contents, known: &'a ChunkSet, total: u64, progress: &'a Progress) -> Self {
-        let good = ChunkSet::empty(contents.chunk_count());
-        Checking { contents, known, good, bad: Vec::new(), bytes: 0, total, progress, spare: Vec::new() }
-    }
-
-    /// What is wrong with the chunks, in words.
-    pub(super) fn trouble(&self) -> Option<String> {
-        let words = || text::first_few(ranges(self.bad.iter().copied()).into_iter().map(words_of_range), 6);
-        (!self.bad.is_empty()).then(|| format!("not what was signed: chunk {}", words()))
-    }
-}
-
-impl ReadChunks for Checking<'_> {
+impl ReadChunks for Reading<'_> {
     fn is_wanted(&mut self, chunk: u32) -> bool {
         !self.known.contains(chunk)
     }
 
     fn buffer(&mut self, _len: usize) -> Vec<u8> {
-        std::mem::take(&mut self.spare)
+        self.judges.buffer()
     }
 
     fn take(&mut self, chunk: u32, data: Vec<u8>) -> Result<()> {
-        let Some((artifact, index)) = self.contents.locate(chunk) else { return Ok(()) };
         self.bytes += data.len() as u64;
-        let layout = &self.contents.files()[artifact].layout;
-        match verify_chunk(layout, self.contents.chunk_id(artifact, index), index, data) {
-            Ok(verified) => {
-                self.good.insert(chunk);
-                self.spare = verified.into_data();
-            }
-            Err(_) => self.bad.push(chunk),
-        }
+        self.judges.give(chunk, data)?;
         self.progress.bytes("verify", self.bytes, Some(self.total), "");
         Ok(())
     }

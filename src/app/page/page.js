@@ -129,6 +129,7 @@ function showOwn() {
   say("own", (ROLES[node.role] || "a node") + (node.directory ? ", in " + node.directory : "") + (node.doing && state.running ? ": " + node.doing : ""));
   bar($("own-bar"), node.have_bytes, node.total_bytes);
   say("own-have", node.total_bytes ? percent(node.have_bytes, node.total_bytes) + "%, " + size(node.have_bytes) + " of " + size(node.total_bytes) : "");
+  showMedia();
   say("own-rates", "in " + rate(node.in_rate) + ", out " + rate(node.out_rate) + "; received " + size(node.received_bytes) + ", sent " + size(node.sent_bytes));
   const names = { verify: "text checked", check: "files checked" };
   const work = (node.work || []).map((w) => (names[w.name] || w.name) + ": " + (w.total ? percent(w.done, w.total) + "%" : size(w.done)));
@@ -139,6 +140,25 @@ function showOwn() {
 
 // What a card says before there is something to show in it.
 const notYet = () => state.network ? "not known yet" : "known once the manifest is here, which the first member brings";
+
+// What media bring: as text, and hatched in the bar behind what is here.
+function showMedia() {
+  const { node, on_media: media } = state;
+  const coming = media && media.coming_chunks ? media.coming_bytes : 0;
+  const some = (labels) => labels.slice(0, 6).join(", ") + (labels.length > 6 ? " and " + (labels.length - 6) + " more" : "");
+  const at = (seconds) => new Date(seconds * 1000).toLocaleString([], { dateStyle: "short", timeStyle: "short", hourCycle: "h23" });
+  const parts = [];
+  if (coming) parts.push("on its way on media: " + count(media.coming_chunks, "chunk") + ", " + size(coming) + ", on " + some(media.coming));
+  if (media && media.asked_unix_seconds) parts.push("asked for on " + at(media.asked_unix_seconds) + ": " + count(media.asked_chunks, "chunk") + ", " + size(media.asked_bytes));
+  if (media && media.written_unix_seconds) parts.push("written from here: " + count(media.written_volumes, "volume") + " with " + size(media.written_bytes)
+    + ", the last on " + at(media.written_unix_seconds));
+  say("own-media", parts.join("; "));
+  const has = percent(node.have_bytes, node.total_bytes);
+  const more = Math.min(percent(coming, node.total_bytes), 100 - has);
+  $("own-coming").style.left = has + "%";
+  $("own-coming").style.width = more + "%";
+  if (coming) $("own-bar").setAttribute("aria-valuetext", has + "%, and " + more + "% on media"); else $("own-bar").removeAttribute("aria-valuetext");
+}
 
 function showChunks() {
   const chunks = state.chunks;

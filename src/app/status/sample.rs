@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -12,6 +12,7 @@ use tokio::{sync::watch, time::sleep};
 use super::{
     Board, Chunks, Member, OnMedia, Own, Status, Tried, VERSION,
     board::Known,
+    directory::on_media,
     estimate::{Growth, Seen},
     socket::Socket,
     watchers::Shown,
@@ -27,6 +28,8 @@ use crate::{
 
 /// Time between two samples.
 const INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two looks at what the directory knows of media: they are carried, and reading all of it takes a moment.
+const MEDIA_INTERVAL: Duration = Duration::from_secs(5);
 /// A rate is of the bytes of this last while,
 const WINDOW: Duration = Duration::from_secs(10);
 /// and counts for what a line can do once it is of so long a while.
@@ -42,7 +45,16 @@ pub struct Reporter {
     board: Board,
     viewer: Viewer,
     keeper: Option<Arc<Mutex<Keeper>>>,
+    place: Place,
     _tasks: Tasks,
+}
+
+/// The directory that a node works in; none of a node that keeps nothing.
+type Place = Arc<Mutex<Option<PathBuf>>>;
+
+/// The directory of which this is the private one.
+fn place_of(private: &Path) -> Option<PathBuf> {
+    private.parent().map(Path::to_owned)
 }
 
 impl Reporter {
@@ -55,11 +67,19 @@ impl Reporter {
         let keeper = private.clone().map(|private| Arc::new(Mutex::new(Keeper::new(private))));
         let (board, kept) = (board.clone(), keeper.clone());
         let (looked_at, looking) = (board.clone(), viewer.clone());
+        let place: Place = Arc::new(Mutex::new(private.as_deref().and_then(place_of)));
+        let worked_in = place.clone();
         tasks.spawn("status", async move {
             let (mut sampler, began) = (Sampler::default(), clock::now());
+            let (mut media, mut next_look) = (OnMedia::default(), Duration::ZERO);
             while let Some(view) = viewer.view().await {
                 let now = clock::now().duration_since(began);
-                let status = Arc::new(sampler.status(now, &view, board.read()));
+                if now >= next_look {
+                    media = look_for_media(&worked_in, media).await;
+                    next_look = now + MEDIA_INTERVAL;
+                }
+                let status = sampler.status(now, &view, board.read());
+                let status = Arc::new(Status { on_media: media.clone(), ..status });
                 // Nothing is told after the end.
                 let goes_on = sender.send_if_modified(|latest| {
                     let goes_on = latest.running;
@@ -88,13 +108,14 @@ impl Reporter {
                 None
             }
         });
-        Reporter { latest, socket, board: looked_at, viewer: looking, keeper, _tasks: tasks }
+        Reporter { latest, socket, board: looked_at, viewer: looking, keeper, place, _tasks: tasks }
     }
 
     /// Writes down how the node stands at its end, for a report, and tells it to those who look at its page.
     pub(in crate::app) async fn finish(&self) {
         if let Some(view) = self.viewer.view().await {
             let status = Sampler::default().status(Duration::ZERO, &view, self.board.read());
+            let status = Status { on_media: self.latest.borrow().on_media.clone(), ..status };
             // What has happened since the last sample is told as well.
             self.board.show(&Shown::Sample(&status));
             let node = Own { pid: None, ..status.node.clone() };
@@ -115,6 +136,7 @@ impl Reporter {
 
     /// The private directory stands under another name now.
     pub(in crate::app) fn moved(&mut self, private: PathBuf) {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place_of(&private);
         if let Some(keeper) = &self.keeper {
             keeper.lock().unwrap_or_else(PoisonError::into_inner).moved(private.clone());
         }
@@ -122,6 +144,13 @@ impl Reporter {
             socket.moved(private);
         }
     }
+}
+
+/// What media carry for the directory now; what was known of it where that cannot be looked at.
+async fn look_for_media(place: &Place, known: OnMedia) -> OnMedia {
+    let place = place.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    let Some(place) = place else { return known };
+    tokio::task::spawn_blocking(move || on_media(&place)).await.unwrap_or(known)
 }
 
 /// Lets the run log be written where a slow disk holds up nobody.
@@ -225,7 +254,7 @@ impl Sampler {
                 own_map: map(|cell| cell.own),
                 others_map: map(|cell| cell.others),
             }),
-            // A node in a swarm knows of no media: whoever asks its directory is told of them.
+            // A node in a swarm knows of no media: its directory does.
             on_media: OnMedia::default(),
             members,
             kept_out: view.kept_out.clone(),

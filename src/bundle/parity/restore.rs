@@ -1,5 +1,7 @@
 //! Restores the chunks that are lost from those that are there and from parity.
 
+use std::ops::Range;
+
 use super::{
     Member, Members, Shape, Stripes,
     code::{Decoder, Place},
@@ -11,8 +13,14 @@ use crate::{
     manifest::ChunkSet,
 };
 
+/// Bytes of a shard that are hashed at once.
+const PROVED_BYTES: usize = 256 << 10;
+
 /// Takes what is restored.
 pub trait Take {
+    /// An empty buffer for a chunk of this length.
+    fn buffer(&mut self, len: usize) -> Vec<u8>;
+
     /// Bytes that should be a chunk. True if they are: the manifest's id proved it.
     ///
     /// # Errors
@@ -54,8 +62,8 @@ pub fn restore(
 ) -> Result<Outcome> {
     debug_assert_eq!(stripes.volume_count(), shape.data);
     let outcome = Outcome { bad_shards: vec![Vec::new(); shape.parity], ..Outcome::default() };
-    let mut work =
-        Work { shape, stripes, chunk_len, shard_id, members, take, cancel, outcome, decoder: Decoder::new(shape) };
+    let (decoder, member) = (Decoder::new(shape), Vec::new());
+    let mut work = Work { shape, stripes, chunk_len, shard_id, members, take, cancel, outcome, decoder, member };
     for stripe in stripes.incomplete(have) {
         let mut lost = Vec::new();
         let mut known = Vec::new();
@@ -81,6 +89,8 @@ struct Work<'a> {
     cancel: &'a CancellationToken,
     outcome: Outcome,
     decoder: Decoder,
+    /// The piece of a member that is read.
+    member: Vec<u8>,
 }
 
 impl Work<'_> {
@@ -145,14 +155,13 @@ impl Work<'_> {
 
     fn is_sound(&mut self, volume: usize, stripe: u32, shard_len: usize, id: &Blake3Hash) -> Result<bool> {
         let mut hasher = blake3::Hasher::new();
-        let mut buffer = Vec::new();
-        for piece in pieces(shard_len, self.shape.piece()) {
+        for piece in pieces(shard_len, PROVED_BYTES) {
             self.go_on()?;
-            buffer.resize(piece.len(), 0);
-            if self.members.shard(volume, stripe, piece.start, &mut buffer).is_err() {
+            self.member.resize(piece.len(), 0);
+            if self.members.shard(volume, stripe, piece.start, &mut self.member).is_err() {
                 return Ok(false);
             }
-            hasher.update(&buffer);
+            hasher.update(&self.member);
         }
         Ok(hasher.finalize().as_bytes() == id.as_bytes())
     }
@@ -173,21 +182,20 @@ impl Work<'_> {
         used: &[usize],
         lost: &mut Vec<(usize, u32)>,
     ) -> Result<()> {
-        let places = known.iter().map(|v| Place::Data(*v)).chain(used.iter().map(|v| Place::Parity(*v)));
-        let mut known: Vec<_> = places.map(|place| (place, Vec::new())).collect();
+        let places = || known.iter().map(|v| Place::Data(*v)).chain(used.iter().map(|v| Place::Parity(*v)));
         // Chunks are proved whole; where all that are lost would take too much memory, some are made after the others.
         let at_once = (limits::PARITY_RESTORED_BYTES / shard_len.max(1)).max(1);
         for some in std::mem::take(lost).chunks(at_once) {
-            let mut made: Vec<_> = some.iter().map(|(volume, _)| (*volume, Vec::with_capacity(shard_len))).collect();
-            for piece in pieces(shard_len, self.shape.piece()) {
+            let mut made: Vec<_> = some.iter().map(|(volume, _)| (*volume, self.take.buffer(shard_len))).collect();
+            for column in pieces(shard_len, self.decoder.column()) {
                 self.go_on()?;
-                if !self.fill_known(stripe, piece.start, piece.len(), &mut known)? {
+                if !self.fill(stripe, column, places())? {
                     // It was sound when it was looked at: the medium is going away.
                     lost.extend_from_slice(some);
                     made.clear();
                     break;
                 }
-                self.decoder.restore(piece.len(), &known, &mut made);
+                self.decoder.restore(&mut made);
             }
             for ((volume, chunk), (_, mut data)) in some.iter().zip(made) {
                 data.truncate((self.chunk_len)(*chunk));
@@ -201,21 +209,24 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Reads the same piece of every member that is used; false when parity cannot be read.
-    fn fill_known(&mut self, stripe: u32, at: usize, len: usize, known: &mut [(Place, Vec<u8>)]) -> Result<bool> {
-        for (place, buffer) in known {
-            match *place {
+    /// Gives the code the same column of every member that is used; false when parity cannot be read.
+    fn fill(&mut self, stripe: u32, column: Range<usize>, places: impl Iterator<Item = Place>) -> Result<bool> {
+        let (at, len) = (column.start, column.len());
+        self.decoder.begin(len);
+        for place in places {
+            match place {
                 Place::Data(volume) => {
                     let member = self.stripes.member(stripe, volume);
-                    fill(member, at, len, self.chunk_len, self.members, buffer)?;
+                    fill(member, at, len, self.chunk_len, self.members, &mut self.member)?;
                 }
                 Place::Parity(volume) => {
-                    buffer.resize(len, 0);
-                    if self.members.shard(volume, stripe, at, buffer).is_err() {
+                    self.member.resize(len, 0);
+                    if self.members.shard(volume, stripe, at, &mut self.member).is_err() {
                         return Ok(false);
                     }
                 }
             }
+            self.decoder.add(place, &self.member);
         }
         Ok(true)
     }

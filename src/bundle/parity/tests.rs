@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use reed_solomon_simd::ReedSolomonEncoder;
 
 use super::{
-    code::{ALIGN, COLUMN, Decoder, Encoder, Place},
+    code::{ALIGN, Decoder, Encoder, Place, work_count},
     *,
 };
 use crate::{
@@ -44,6 +44,8 @@ struct Set {
     unreadable: Vec<(usize, u32)>,
     /// Bytes asked for at once, at most, of all members together that are held at one time.
     largest_piece: usize,
+    /// Bytes of chunks that were restored at the same time.
+    most_held_bytes: usize,
 }
 
 impl Members for Set {
@@ -81,10 +83,26 @@ struct Proving<'a> {
     originals: &'a [Vec<u8>],
     have: ChunkSet,
     refused: u32,
+    /// Bytes of buffers that it gave and did not get back, now and at most.
+    held_bytes: usize,
+    most_held_bytes: usize,
+}
+
+impl<'a> Proving<'a> {
+    fn new(originals: &'a [Vec<u8>], have: ChunkSet) -> Self {
+        Proving { originals, have, refused: 0, held_bytes: 0, most_held_bytes: 0 }
+    }
 }
 
 impl Take for Proving<'_> {
+    fn buffer(&mut self, len: usize) -> Vec<u8> {
+        self.held_bytes += len;
+        self.most_held_bytes = self.most_held_bytes.max(self.held_bytes);
+        Vec::with_capacity(len)
+    }
+
     fn chunk(&mut self, chunk: u32, data: Vec<u8>) -> Result<bool> {
+        self.held_bytes -= data.capacity();
         let good = data == self.originals[chunk as usize];
         if good {
             assert!(self.have.insert(chunk), "a chunk that is there is not made again");
@@ -107,6 +125,7 @@ impl Set {
             ids: HashMap::new(),
             unreadable: Vec::new(),
             largest_piece: 0,
+            most_held_bytes: 0,
         };
         let (mut members, mut made) = (empty.clone(), empty);
         let (stripes, lens) = (made.stripes.clone(), lens.to_vec());
@@ -144,7 +163,7 @@ impl Set {
                 self.chunks[chunk as usize] = vec![0xee; originals[chunk as usize].len()];
             }
         }
-        let mut take = Proving { originals: &originals, have: have.clone(), refused: 0 };
+        let mut take = Proving::new(&originals, have.clone());
         let outcome = restore(
             self.shape,
             &stripes,
@@ -157,6 +176,7 @@ impl Set {
         )
         .unwrap();
         let (have, refused) = (take.have, take.refused);
+        self.most_held_bytes = take.most_held_bytes;
         self.chunks = originals;
         (outcome, have, refused)
     }
@@ -331,7 +351,7 @@ fn an_interrupted_making_goes_on_where_it_was() {
     cancelled.cancel();
     let error = make(shape, &stripes, 0, &|_| 700, &mut whole.clone(), &mut rest, &cancelled).unwrap_err();
     assert!(error.chain().contains("interrupted"), "{error}");
-    let mut take = Proving { originals: &[], have: ChunkSet::empty(0), refused: 0 };
+    let mut take = Proving::new(&[], ChunkSet::empty(0));
     let have = whole.without([1]);
     let (id, len) = (|_, _| Some(Blake3Hash::from_bytes([0; 32])), |_| 700);
     let error = restore(shape, &stripes, &have, &len, &id, &mut whole, &mut take, &cancelled).unwrap_err();
@@ -341,8 +361,10 @@ fn an_interrupted_making_goes_on_where_it_was() {
 #[test]
 fn pieces_of_a_large_set_stay_within_the_bound() {
     // 250 members of 4 MiB would be a gigabyte; a piece of each is held.
-    for (data, parity) in [(1, 1), (10, 2), (200, 50), (1, 249), (249, 1)] {
+    for (data, parity) in [(1, 1), (10, 2), (2, 2), (125, 125), (200, 50), (1, 249), (249, 1)] {
         let shape = Shape::new(data, parity).unwrap();
+        let restoring = Decoder::new(shape).column() * work_count(shape);
+        assert!(restoring <= limits::PARITY_CODE_BYTES, "{restoring} bytes to restore {data} + {parity}");
         let held = shape.piece() * (data + parity);
         assert!(held <= limits::PARITY_MEMORY_BYTES, "{held} bytes for {data} + {parity}");
         assert!(shape.piece() <= limits::PARITY_PIECE_BYTES_MAX);
@@ -358,9 +380,13 @@ fn more_lost_chunks_than_memory_holds_are_made_in_turns() {
     let len = 4 << 20;
     assert!(5 * len > limits::PARITY_RESTORED_BYTES);
     let mut set = Set::even(6, 5, &[len; 6]);
+    set.largest_piece = 0;
     let (outcome, complete, refused) = set.restore(&set.without(1..6), &all);
     assert!(complete.is_full());
     assert_eq!((outcome.restored, refused), (5, 0));
+    // What is held meanwhile: some of the chunks, one piece of one member, and what the code works on.
+    assert!(set.most_held_bytes <= limits::PARITY_RESTORED_BYTES, "{}", set.most_held_bytes);
+    assert!(set.largest_piece <= Decoder::new(set.shape).column(), "{}", set.largest_piece);
 }
 
 #[test]
@@ -395,19 +421,25 @@ fn an_index_that_lies_about_its_chunks_is_refused() {
 
 #[test]
 fn pieces_give_the_bytes_of_whole_shards() {
-    let len = 2 * COLUMN + 3 * ALIGN;
+    let shape = Shape::new(7, 3).unwrap();
+    let len = 2 * Decoder::new(shape).column() + 3 * ALIGN;
     let data: Vec<Vec<u8>> = (0..7).map(|i| bytes(i, len)).collect();
     let mut whole = ReedSolomonEncoder::new(7, 3, len).unwrap();
     data.iter().for_each(|member| whole.add_original_shard(member).unwrap());
     let expected: Vec<Vec<u8>> = whole.encode().unwrap().recovery_iter().map(<[u8]>::to_vec).collect();
     let mut parity = vec![vec![0; len]; 3];
-    Encoder::new(Shape::new(7, 3).unwrap()).encode(len, &data, &mut parity);
+    Encoder::new(shape).encode(len, &data, &mut parity);
     assert!(parity == expected);
     // And the other way: three members from the four others and the three shards.
     let known = (3..7).map(|v| (Place::Data(v), data[v].clone()));
     let known: Vec<_> = known.chain(parity.into_iter().enumerate().map(|(v, p)| (Place::Parity(v), p))).collect();
     let mut lost: Vec<(usize, Vec<u8>)> = (0..3).map(|v| (v, Vec::new())).collect();
-    Decoder::new(Shape::new(7, 3).unwrap()).restore(len, &known, &mut lost);
+    let mut decoder = Decoder::new(shape);
+    for column in pieces(len, decoder.column()) {
+        decoder.begin(column.len());
+        known.iter().for_each(|(place, bytes)| decoder.add(*place, &bytes[column.clone()]));
+        decoder.restore(&mut lost);
+    }
     assert!(lost.iter().all(|(volume, made)| *made == data[*volume]));
 }
 

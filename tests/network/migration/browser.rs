@@ -237,6 +237,20 @@ fn a_page_shows_a_fetch_as_it_goes_says_when_it_is_stale_and_goes_on_after_a_res
     assert!(browser.text("next").len() > 3 && browser.text("log").contains("fetching"));
     assert_eq!(browser.eval("document.querySelectorAll('#seats li').length"), 4);
 
+    // What media bring stands in words, and hatched in the bar behind what is here.
+    let media = browser.eval(
+        "(() => { const { node, on_media } = state; \
+         state.node = { ...node, have_bytes: 40, total_bytes: 100 }; \
+         state.on_media = { coming_chunks: 3, coming_bytes: 25, coming: ['chain-2-0707-4'], written_volumes: 0 }; show(); \
+         const bar = document.getElementById('own-bar'), coming = document.getElementById('own-coming'); \
+         const shown = [document.getElementById('own-media').textContent, coming.style.left, coming.style.width, \
+         bar.getAttribute('aria-valuetext')]; \
+         state.node = node; state.on_media = on_media; show(); \
+         return [...shown, coming.style.width, bar.hasAttribute('aria-valuetext')]; })()",
+    );
+    let words = "on its way on media: 3 chunks, 25 B, on chain-2-0707-4";
+    assert_eq!(media, json!([words, "40%", "25%", "40%, and 25% on media", "0%", false]));
+
     // For those who do not see it, and those who have no mouse.
     let unnamed = "[...document.querySelectorAll('section,[role=progressbar],[role=img],[role=region],[tabindex]')].filter(e => \
         !e.getAttribute('aria-label') && !document.getElementById(e.getAttribute('aria-labelledby'))?.textContent).length";

@@ -197,6 +197,12 @@ fn a_page_its_numbers_and_its_events_are_told_to_this_machine_and_to_no_other_si
             assert!(!body.contains(hidden) && !head.contains(hidden), "{path}: {hidden}");
         }
     }
+    // What was written onto media from here meanwhile.
+    assert_eq!(status["on_media"]["written_volumes"], 0);
+    lead.run(&["bundle", "export", "--dir", "snaps", "--to", "medium"]).done();
+    while events.next().1["on_media"]["written_volumes"] != 1 {}
+    let media = &site.status()["on_media"];
+    assert!(media["written"][0].as_str().unwrap().ends_with("-1") && media["coming_chunks"] == 0, "{media}");
     // A port that is taken is said before anything else is done.
     let taken = ["fetch", &ticket, "--dir", "other", "--status-addr", &host];
     validator.swarm(&taken).finish().failed(1, &["cannot serve the status page", "--status-addr"]);

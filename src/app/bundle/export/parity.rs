@@ -12,7 +12,7 @@ use crate::{
         seal,
     },
     manifest::ChunkSet,
-    store::Store,
+    store::{Scratch, Store},
 };
 
 /// Bytes a second that the words on time reckon with: what a common USB stick writes.
@@ -181,7 +181,7 @@ impl Exporting<'_> {
             }
         }
         if sink.is_needed() {
-            let mut members = FromStore { store: self.store, key: self.key(), scratch: Vec::new() };
+            let mut members = FromStore { store: self.store, key: self.key(), scratch: Scratch::default() };
             make(plan.shape, &plan.stripes, sink.first(), &chunk_len, &mut members, &mut sink, self.cancel)?;
         }
         for at in open {
@@ -229,7 +229,7 @@ struct FromStore<'a> {
     store: &'a Store,
     /// It is made of chunks as they lie on the media.
     key: Option<&'a DataKey>,
-    scratch: Vec<u8>,
+    scratch: Scratch,
 }
 
 impl Members for FromStore<'_> {
