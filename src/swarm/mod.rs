@@ -11,6 +11,7 @@ mod budget;
 mod door;
 mod driver;
 mod handshake;
+mod inlet;
 mod introduction;
 mod lan;
 mod lines;
