@@ -6,7 +6,8 @@
 # DIR is a directory that is complete and signed, as publish leaves it. A ROW is the lead's uplink and those of the others in
 # Mbit/s, such as 100:25,100,400; without one, five are run. For each row it prints how long it took until everyone had everything,
 # verified, over the bound that the lines allow, and what left the lead's line over the files' size. One plain TCP stream
-# through the same shaping takes 1.046 times its bound: that is the floor of these figures.
+# through the same shaping takes 1.046 times its bound: that is the floor of these figures. Where the processors were idle for less
+# than a tenth of the time, the row says how fast they are and not what the lines allow: take lines that are a part as fast.
 # The others are relays, which prove every chunk; as fetch, each of them checks the whole text as well, and a dozen of those on
 # one machine are as slow as its processors.
 # REGENESIS names the program (default: the release build). Needs root, ip, tc with tbf, and a kernel with veth and bridges.
@@ -132,6 +133,16 @@ began, size, up, ups = float(began), int(size), float(up), [float(u) for u in up
 bound = 8e-6 * max(size / up, len(ups) * size / (up + sum(ups)))
 waits = dict(enumerate(ups, 2))
 ends, end_by = {}, time.time() + 20 * bound + 120
+
+
+def processor_ticks():
+    """Of all processors together since the machine began: idle, and all."""
+    with open("/proc/stat") as stat:
+        ticks = [int(n) for n in stat.readline().split()[1:9]]
+    return ticks[3] + ticks[4], sum(ticks)
+
+
+idle_before, all_before = processor_ticks()
 while waits:
     for node in list(waits):
         directory = f"{work}/node{node}"
@@ -143,17 +154,19 @@ while waits:
     if time.time() > end_by:
         sys.exit(f"error: {len(waits)} of {len(ups)} nodes have not ended")
     time.sleep(0.02)
+idle_after, all_after = processor_ticks()
+idle = (idle_after - idle_before) / max(1, all_after - all_before)
 tx = subprocess.check_output(["ip", "netns", "exec", f"{tag}-1", "cat", "/sys/class/net/eth0/statistics/tx_bytes"])
 took = max(ends.values())
 copies, needed = (int(tx) - int(sent)) / size, max(1, len(ups) - sum(ups) * 1e6 / 8 * bound / size)
 first = min(ends.values())
-print(f"| {row} | {took:.1f} | {bound:.1f} | {took / bound:.2f} | {first:.1f} | {copies:.2f} | {needed:.2f} |", flush=True)
+print(f"| {row} | {took:.1f} | {bound:.1f} | {took / bound:.2f} | {first:.1f} | {copies:.2f} | {needed:.2f} | {idle:.0%} |", flush=True)
 PY
     clear_swarm
 }
 
-echo "| Mbit/s, lead:others | seconds | bound | T/T* | first to end | lead sent, over the size | needed |"
-echo "|---|---|---|---|---|---|---|"
+echo "| Mbit/s, lead:others | seconds | bound | T/T* | first to end | lead sent, over the size | needed | processors idle |"
+echo "|---|---|---|---|---|---|---|---|"
 for row in "${rows[@]}"; do
     for _ in $(seq "$rounds"); do run_row "$row"; done
 done
