@@ -119,6 +119,8 @@ pub struct Scheduler {
     intake: Width,
     /// Smoothed time from a request to its chunk.
     flight: Duration,
+    /// How many of the chunks in flight are asked of those of whom nothing is known to come, about: counted anew at each tick.
+    doubted: usize,
     /// Who has sent nothing of what it owes for long, though part of it may be here.
     silent: BTreeSet<PeerId>,
     /// Chunks that were asked for elsewhere because they were late.
@@ -205,6 +207,7 @@ impl Scheduler {
             missing: Rarity::new(count),
             intake: Width::new(INTAKE_FIRST.min(window_chunks), window_chunks),
             flight: Duration::ZERO,
+            doubted: 0,
             silent: BTreeSet::new(),
             late_asked: 0,
             relieved: ChunkSet::empty(count),
@@ -419,6 +422,7 @@ impl Scheduler {
             }
             let Some(peer) = self.peers.get_mut(&id) else { return };
             if !peer.receiving.contains(&chunk) && !peer.owed.contains_key(&chunk) {
+                peer.refused += u32::from(!lost && peer.asked.contains_key(&chunk));
                 self.no_longer_from(now, id, chunk);
             }
         }
@@ -433,11 +437,13 @@ impl Scheduler {
         let mut sources = came.unwrap_or_default();
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.receiving.remove(&chunk);
+            peer.came += 1;
             peer.pulled += u32::from(!peer.suggests);
             self.pulls |= !peer.suggests;
             if let Some(since) = peer.asked.get(&chunk) {
                 let took = now.saturating_sub(*since);
-                let smoothed = |old: Duration| if old.is_zero() { took } else { (old * 7 + took) / 8 };
+                // One that came late says little of the others.
+                let smoothed = |old: Duration| if old.is_zero() { took } else { (old * 7 + took.min(old * 2)) / 8 };
                 (self.flight, peer.flight) = (smoothed(self.flight), smoothed(peer.flight));
             }
             sources.push(id);
@@ -489,6 +495,7 @@ impl Scheduler {
         let mut waited: BTreeSet<PeerId> = self.in_flight.values().flatten().copied().collect();
         self.silent.retain(|id| self.peers.get(id).is_some_and(Peer::is_waited_for));
         waited.extend(&self.silent);
+        freed.extend(self.doubt(now, &waited));
         for id in waited {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.measure(now);

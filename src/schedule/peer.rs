@@ -64,6 +64,12 @@ pub(super) struct Peer {
     pub(super) last_byte: Time,
     /// How often it left us waiting since its last byte.
     pub(super) stalls: u32,
+    /// Chunks that came from it in this session.
+    pub(super) came: u32,
+    /// Chunks that it refused, though nobody had taken them back.
+    pub(super) refused: u32,
+    /// What was asked of it first takes far longer than chunks take.
+    pub(super) behind: bool,
     /// Smoothed time from a request to its chunk; zero until known.
     pub(super) flight: Duration,
     bytes: u64,
@@ -128,6 +134,9 @@ impl Peer {
             receiving: HashSet::new(),
             last_byte: now,
             stalls: 0,
+            came: 0,
+            refused: 0,
+            behind: false,
             flight: Duration::ZERO,
             bytes: 0,
             measured_bytes: 0,
@@ -259,6 +268,11 @@ impl Peer {
     /// Bytes a second, as last measured.
     pub(super) fn rate(&self) -> f64 {
         self.rate
+    }
+
+    /// Nobody knows whether what was asked of it comes.
+    pub(super) fn is_doubted(&self) -> bool {
+        self.came == 0 || self.behind || self.refused > self.came
     }
 
     /// It owes us something.

@@ -121,7 +121,7 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    /// A node to which 1 has sent chunk after chunk; `queue` more are asked of 2, of which nothing has come, and nothing else is left. What it
+    /// A node to which 1 has sent chunk after chunk; `queue` more are asked of 2, of which nothing has come yet, and nothing else is left. What it
     /// decides when the last chunk of 1 is here.
     fn ends(queue: u32) -> (Scheduler, Vec<Effect>) {
         let mut node = Scheduler::new(ChunkSet::empty(CHUNKS), 1000, 64_000, 7);
@@ -129,6 +129,8 @@ mod tests {
             node.handle(at(0), Input::Connected(id));
             node.handle(at(0), Input::Haves(id, vec![0..CHUNKS]));
         }
+        // It has been good before.
+        node.peers.get_mut(&2).unwrap().came = CHUNKS;
         let mut requests = 0;
         let mut ask = |node: &mut Scheduler, now, id, chunks| {
             node.handle(now, Input::Suggested(id, vec![chunks]));

@@ -1,8 +1,8 @@
 //! What we take: suggestions that are accepted, and, where nobody suggests anything, requests of our own.
 
-use std::{cmp::Reverse, ops::Range, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet, ops::Range, time::Duration};
 
-use super::{Effect, OWED_MAX, PeerId, SUGGESTED_MAX, Scheduler, Time, peer::Peer};
+use super::{Effect, OWED_MAX, PeerId, SUGGESTED_MAX, Scheduler, Time, UNSEEN, peer::Peer};
 
 /// Nothing has been suggested to us, nothing came, and nothing came to anybody else, for so long, and so many times as long as it ever took: we ask by ourselves.
 const UNFED: Duration = Duration::from_secs(5);
@@ -15,6 +15,17 @@ const LATE_TIMES: u32 = 2;
 const LATE_MAX: u32 = 6;
 /// See [`LATE_MAX`].
 const LATE_SHARE: u32 = 100;
+/// What may be asked of a peer from which nothing has come yet, and how many more for each chunk that has: where it sends nothing, little
+/// waits for it, and the lines of those who do are soon filled.
+const UNPROVED_MAX: usize = 4;
+/// See [`UNPROVED_MAX`].
+const PROVED_TIMES: usize = 2;
+/// What may be asked of a peer that is behind: one on its line, one that follows it.
+const BEHIND_MAX: usize = 2;
+/// A peer is behind when what was asked of it first takes so many times as long as chunks take,
+const BEHIND_TIMES: u32 = 4;
+/// and at least so long.
+const BEHIND_TIME: Duration = Duration::from_secs(1);
 /// Places looked at for the rarest chunk that a peer has.
 const PROBES: usize = 64;
 /// Chunks that nobody can be asked for now, of which others are looked at before it is left for another time.
@@ -24,14 +35,44 @@ impl Scheduler {
     /// Whether one more chunk may come from the peer: no single one takes all of what may come.
     fn has_room_for(&self, peer: &Peer) -> bool {
         let room = self.intake.limit() as usize;
-        let share = if peer.stalls > 0 {
+        let share = if peer.stalls > 0 || peer.refused > peer.came {
             1
-        } else if self.sources > 1 {
-            room.div_ceil(2)
-        } else {
+        } else if self.sources <= 1 {
             room
+        } else if peer.behind {
+            BEHIND_MAX
+        } else {
+            room.div_ceil(2).min(UNPROVED_MAX + PROVED_TIMES * peer.came as usize)
         };
-        self.in_flight.len() < room && peer.asked.len() < share && peer.owed.len() < OWED_MAX
+        // Whoever sends nothing takes no room from those who do.
+        let under_way = if peer.is_doubted() { self.doubted } else { self.under_way() };
+        under_way < room && peer.asked.len() < share && peer.owed.len() < OWED_MAX
+    }
+
+    /// How many chunks are on their way from those who do send.
+    fn under_way(&self) -> usize {
+        self.in_flight.len().saturating_sub(self.doubted)
+    }
+
+    /// Looks who is behind, and counts anew what is on its way from those of whom nobody knows whether it comes; gives what is to be taken
+    /// back: where nothing ever came from, once nothing else is left to be asked for.
+    pub(super) fn doubt(&mut self, now: Time, waited: &BTreeSet<PeerId>) -> Vec<(PeerId, Vec<u32>)> {
+        let patience = if self.flight.is_zero() { UNSEEN } else { BEHIND_TIME.max(self.flight * BEHIND_TIMES) };
+        self.doubted = 0;
+        let ends = self.all_in_flight() && self.sources > 1;
+        let mut freed = Vec::new();
+        for id in waited {
+            let Some(peer) = self.peers.get_mut(id) else { continue };
+            peer.behind = peer.asked.values().any(|since| now.saturating_sub(*since) > patience);
+            if peer.is_doubted() {
+                self.doubted += peer.asked.len();
+            }
+            if ends && peer.behind && peer.came == 0 {
+                let waiting = peer.asked.keys().copied().filter(|chunk| !peer.receiving.contains(chunk));
+                freed.push((*id, waiting.collect()));
+            }
+        }
+        freed
     }
 
     /// The peer would send us chunks: each is asked for, or declined.
@@ -75,7 +116,7 @@ impl Scheduler {
             }
             return;
         }
-        self.intake.hungers(!no_room.is_empty() || self.in_flight.len() as u32 >= self.intake.limit());
+        self.intake.hungers(!no_room.is_empty() || self.under_way() as u32 >= self.intake.limit());
         self.request(id, taken);
         for (chunks, full) in [(had, false), (no_room, true)] {
             if !chunks.is_empty() {
@@ -88,7 +129,11 @@ impl Scheduler {
     fn is_free(&self, now: Time, id: PeerId, chunk: u32) -> bool {
         match self.in_flight.get(&chunk).map(Vec::as_slice) {
             None => true,
-            Some([one]) => *one != id && self.late_left() > 0 && self.all_in_flight() && self.is_late(now, *one, chunk),
+            // They are few, and so only from somebody who does send.
+            Some([one]) => {
+                let sends = self.peers.get(&id).is_some_and(|peer| !peer.is_doubted());
+                *one != id && sends && self.late_left() > 0 && self.all_in_flight() && self.is_late(now, *one, chunk)
+            }
             Some(_) => false,
         }
     }
@@ -121,6 +166,7 @@ impl Scheduler {
         }
         peer.asked.insert(chunk, now);
         peer.owed.entry(chunk).or_default().push(request);
+        self.doubted += usize::from(peer.is_doubted());
         let from = self.in_flight.entry(chunk).or_default();
         if from.is_empty() {
             self.intake.begin(now);
@@ -170,7 +216,7 @@ impl Scheduler {
     /// Those who declined it elsewhere do not suggest it again.
     fn pull_orphans(&mut self, now: Time) {
         let mut waiting = Vec::new();
-        while (self.in_flight.len() as u32) < self.intake.limit() && waiting.len() < ORPHANS_WAITING_MAX {
+        while (self.under_way() as u32) < self.intake.limit() && waiting.len() < ORPHANS_WAITING_MAX {
             let Some(chunk) = self.orphans.pop_front() else { break };
             if self.have.contains(chunk) || self.in_flight.contains_key(&chunk) {
                 continue;
@@ -180,7 +226,7 @@ impl Scheduler {
             // A seed's line has more to do, and not everyone asks the same one.
             let best = able.max_by_key(|(id, p)| {
                 let chance = (**id ^ u64::from(chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
-                (p.stalls == 0, !p.came_complete, Reverse(p.asked.len()), chance)
+                (p.stalls == 0, !p.is_doubted(), !p.came_complete, Reverse(p.asked.len()), chance)
             });
             let Some(id) = best.map(|(id, _)| *id) else {
                 // Whoever has it may have been silent, and is asked for one at a time until something comes again.
@@ -242,7 +288,11 @@ impl Scheduler {
         late.sort_unstable();
         for (chunk, from) in late.into_iter().take(self.late_left() as usize) {
             let able = self.peers.iter().filter(|(id, p)| {
-                **id != from && p.asked.is_empty() && p.has.contains(chunk) && !p.receiving.contains(&chunk)
+                **id != from
+                    && !p.is_doubted()
+                    && p.asked.is_empty()
+                    && p.has.contains(chunk)
+                    && !p.receiving.contains(&chunk)
             });
             let fastest = able.max_by(|(_, a), (_, b)| a.rate().total_cmp(&b.rate()));
             let Some(id) = fastest.map(|(id, _)| *id) else { continue };
@@ -254,6 +304,8 @@ impl Scheduler {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::{manifest::ChunkSet, schedule::Input};
 
@@ -295,5 +347,129 @@ mod tests {
         node.handle(now, Input::Stored(1, chunk));
         let rest: usize = requests(&mut node).iter().map(|(_, chunks)| chunks.len()).sum();
         assert_eq!(rest, 4);
+    }
+
+    /// A node of 600 chunks with one honest source, which sends one chunk in 20 ms, and others that suggest everything and do with what is
+    /// asked of them what `act` does; each comes again under another name after so long. Gives the time until everything was there.
+    fn time_beside(
+        others: u64,
+        stays: Duration,
+        act: impl Fn(&mut Scheduler, Time, PeerId, &mut Vec<(u64, u32)>),
+    ) -> Duration {
+        const CHUNKS: u32 = 600;
+        const STEP: Duration = Duration::from_millis(20);
+        let mut node = Scheduler::new(ChunkSet::empty(CHUNKS), 1000, 256_000, 7);
+        let mut now = Duration::from_secs(1);
+        let mut asked: BTreeMap<PeerId, Vec<(u64, u32)>> = BTreeMap::new();
+        let mut present: Vec<PeerId> = Vec::new();
+        let (mut next, mut sent) = (1, 0);
+        node.handle(now, Input::Connected(0));
+        node.handle(now, Input::Haves(0, vec![0..CHUNKS]));
+        let begun = now;
+        for step in 0..30_000u32 {
+            now += STEP;
+            if step % (stays.as_millis() / STEP.as_millis()) as u32 == 0 {
+                for id in present.drain(..) {
+                    node.handle(now, Input::Gone(id));
+                    asked.remove(&id);
+                }
+                for _ in 0..others {
+                    node.handle(now, Input::Connected(next));
+                    node.handle(now, Input::Haves(next, vec![0..CHUNKS]));
+                    present.push(next);
+                    next += 1;
+                }
+            }
+            for id in &present {
+                let from = step * 97 % (CHUNKS - 200);
+                node.handle(now, Input::Suggested(*id, vec![from..from + 200]));
+            }
+            // The honest one keeps eight on its way.
+            let queue = asked.get(&0).map_or(0, Vec::len) as u32;
+            if queue < 8 {
+                let lacks: Vec<u32> = (0..CHUNKS)
+                    .filter(|c| !node.have().contains(*c) && !node.in_flight.contains_key(c))
+                    .take(8)
+                    .collect();
+                for chunk in lacks {
+                    node.handle(now, Input::Suggested(0, vec![chunk..chunk + 1]));
+                }
+            }
+            while let Some(effect) = node.poll_effect() {
+                match effect {
+                    Effect::Request(id, request, chunks) => {
+                        asked.entry(id).or_default().extend(chunks.into_iter().map(|chunk| (request, chunk)));
+                    }
+                    Effect::Cancel(id, chunks) => {
+                        let queue = asked.entry(id).or_default();
+                        let (back, stay): (Vec<_>, Vec<_>) =
+                            queue.drain(..).partition(|(_, chunk)| chunks.contains(chunk));
+                        *queue = stay;
+                        for (request, chunk) in back {
+                            let ranges = vec![chunk..chunk + 1];
+                            node.handle(now, Input::Refused { peer: id, request, ranges, lost: false });
+                        }
+                    }
+                    Effect::Complete => return now - begun,
+                    Effect::Drop(id, words) => panic!("{id} is dropped: {words}"),
+                    _ => {}
+                }
+            }
+            let first = asked.get_mut(&0).filter(|queue| !queue.is_empty()).map(|queue| queue.remove(0));
+            if let Some((request, chunk)) = first
+                && node.offered(now, 0, chunk, request) == crate::schedule::Expect::Wanted
+            {
+                sent += 1000;
+                node.handle(now, Input::Progress(0, sent));
+                node.handle(now, Input::Stored(0, chunk));
+            }
+            for id in &present {
+                act(&mut node, now, *id, asked.entry(*id).or_default());
+            }
+            if step % 5 == 0 {
+                node.handle(now, Input::Tick);
+            }
+        }
+        panic!("{} of {CHUNKS} chunks are here", node.have().count());
+    }
+
+    #[test]
+    fn who_suggests_everything_and_sends_nothing_takes_no_room_from_who_sends() {
+        let alone = time_beside(0, Duration::from_secs(5), |_, _, _, _| {});
+        for (others, stays) in [(4, 3600), (4, 5), (12, 5), (12, 3600)] {
+            let time = time_beside(others, Duration::from_secs(stays), |_, _, _, _| {});
+            // What is asked of them last is asked elsewhere once they are known for it.
+            assert!(time < alone + Duration::from_secs(13), "{time:?} instead of {alone:?} beside {others}");
+        }
+    }
+
+    #[test]
+    fn who_suggests_everything_and_refuses_it_when_asked_takes_no_room_from_who_sends() {
+        let alone = time_beside(0, Duration::from_secs(5), |_, _, _, _| {});
+        let refuses = |node: &mut Scheduler, now: Time, id: PeerId, asked: &mut Vec<(u64, u32)>| {
+            for (request, chunk) in asked.drain(..) {
+                let ranges = vec![chunk..chunk + 1];
+                node.handle(now, Input::Refused { peer: id, request, ranges, lost: false });
+            }
+        };
+        let time = time_beside(4, Duration::from_secs(3600), refuses);
+        assert!(time < alone + Duration::from_secs(5), "{time:?} instead of {alone:?}");
+    }
+
+    #[test]
+    fn who_sends_a_little_and_then_nothing_takes_no_room_for_long() {
+        let alone = time_beside(0, Duration::from_secs(5), |_, _, _, _| {});
+        let a_little = |node: &mut Scheduler, now: Time, id: PeerId, asked: &mut Vec<(u64, u32)>| {
+            let came = node.peers[&id].came;
+            if came < 20 && !asked.is_empty() {
+                let (request, chunk) = asked.remove(0);
+                if node.offered(now, id, chunk, request) == crate::schedule::Expect::Wanted {
+                    node.handle(now, Input::Progress(id, u64::from(came + 1) * 1000));
+                    node.handle(now, Input::Stored(id, chunk));
+                }
+            }
+        };
+        let time = time_beside(4, Duration::from_secs(3600), a_little);
+        assert!(time < alone + Duration::from_secs(13), "{time:?} instead of {alone:?}");
     }
 }

@@ -7,6 +7,8 @@ use crate::base::limits::{CONTROL_BURST_BYTES, CONTROL_BYTES_PER_SECOND};
 
 /// What a message costs beside its bytes: the driver looks at each.
 const MESSAGE_BYTES: u64 = 16;
+/// What a chunk costs that is suggested, asked for or taken back: each gets an answer.
+const CHUNK_BYTES: u64 = 64;
 /// What an address costs: it is parsed, compared and told to others.
 const ADDRESS_BYTES: u64 = 1 << 10;
 
@@ -47,6 +49,11 @@ pub(super) fn cost(message: &Message, size: usize) -> u64 {
     match message {
         Message::Manifest(_) => 0,
         Message::Peers(addresses) => size as u64 + addresses.len() as u64 * ADDRESS_BYTES,
+        Message::Suggestion(ranges) | Message::Request(_, ranges) | Message::Cancel(ranges) => {
+            let chunks: u64 = ranges.iter().map(|(_, range)| u64::from(range.end.saturating_sub(range.start))).sum();
+            // One that names more than any is refused by whoever knows how many there are.
+            size as u64 + MESSAGE_BYTES + (chunks * CHUNK_BYTES).min(CONTROL_BURST_BYTES / 2)
+        }
         _ => size as u64 + MESSAGE_BYTES,
     }
 }
