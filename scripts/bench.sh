@@ -6,6 +6,7 @@
 #   scripts/bench.sh page --dir DIR [--rounds 5]  # the status page: its first paint, and what open pages cost a transfer of DIR,
 #                                               # which is complete and signed, as publish leaves it
 #   scripts/bench.sh swarm [--size 500M]        # the simulator's table; scripts/netns.sh has that of real processes
+#   scripts/bench.sh evil --dir DIR [--rounds 1]  # members that do harm, four of twelve, of each kind; DIR as for page
 #   scripts/bench.sh transfer --dir DIR [--rounds 3] [--peers]   # DIR: complete and signed, as publish leaves it
 #   scripts/bench.sh media --dir DIR [--rounds 3]   # DIR: a signed snapshot, as publish leaves it; needs b3sum
 #
@@ -20,7 +21,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/lib.sh
 
 usage() {
-    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], manifest, page --dir DIR, swarm [--size 500M], transfer --dir DIR, or media --dir DIR"
+    die "$1" "usage: scripts/bench.sh snapshot [--size 3G] [--rounds 3], manifest, page --dir DIR, swarm [--size 500M], transfer --dir DIR, evil --dir DIR, or media --dir DIR"
 }
 
 # 250 KB of text for each unit of the database's scale.
@@ -77,6 +78,26 @@ if [ "${1:-}" = page ]; then
     target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
     cargo build --release --locked --quiet --target-dir "$target"
     exec python3 scripts/bench/page.py "$target/release/regenesis" "$files" "$rounds"
+fi
+if [ "${1:-}" = evil ]; then
+    shift
+    files='' rounds=1
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --dir) files=${2:-}; shift 2 || usage "--dir wants a directory" ;;
+            --rounds) rounds=${2:-}; shift 2 || usage "--rounds wants a value" ;;
+            *) usage "no such flag: $1" ;;
+        esac
+    done
+    [ -f "$files/manifest.regenesis" ] || usage "--dir wants a directory that is complete and signed"
+    [[ $rounds =~ ^[1-9][0-9]*$ ]] || usage "--rounds wants a number"
+    need_rust
+    install_packages
+    command -v python3 >/dev/null 2>&1 || die "python3 is missing" "install python3"
+    target=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+    cargo build --release --locked --quiet --target-dir "$target"
+    evil=$(cargo build --locked --quiet --bench evil --target-dir "$target" --message-format json | sed -n 's/.*"name":"evil".*"executable":"\([^"]*\)".*/\1/p')
+    exec python3 scripts/bench/evil.py "$target/release/regenesis" "$evil" "$files" "$rounds"
 fi
 [ "${1:-}" = snapshot ] || usage "what is to be measured?"
 shift

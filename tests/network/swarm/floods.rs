@@ -3,7 +3,7 @@
 use regenesis::swarm::short_peer;
 
 use super::{
-    hostile::{Hostile, Say, offer, range, wire},
+    hostile::{Hostile, Say, range, wire},
     world::*,
 };
 

@@ -1,15 +1,23 @@
 //! A member that speaks the protocol as `proto/README.md` tells it, over an ordinary libp2p with its own TLS and yamux, and does with
-//! its session what it likes.
+//! its session what it likes. `scripts/bench/evil.rs` stands on it, too.
 
-use std::io;
+use std::{io, time::Duration};
 
 use futures::{AsyncReadExt, AsyncWriteExt, StreamExt};
 use libp2p::{
     Multiaddr, PeerId, Stream, StreamProtocol, SwarmBuilder, identity::Keypair, multiaddr::Protocol, swarm::SwarmEvent,
 };
+use regenesis::base::Blake3Hash;
 use tokio::task::JoinHandle;
 
-use super::world::{CHUNK, SECRET, World};
+/// How long the node may take to say what it is listened for.
+const HEARING_TIME: Duration = Duration::from_secs(60);
+
+/// What a member of a swarm knows.
+pub(crate) trait Membership {
+    fn manifest_id(&self) -> Blake3Hash;
+    fn secret(&self) -> [u8; 32];
+}
 
 pub(crate) mod wire {
     #![allow(missing_docs, unreachable_pub, clippy::all, clippy::pedantic)]
@@ -31,6 +39,11 @@ pub(crate) struct Visitor {
 
 impl Visitor {
     pub(crate) async fn connect(address: &str, key: Keypair) -> io::Result<Self> {
+        Self::connect_and(address, key, true).await
+    }
+
+    /// [`Visitor::connect`]; it reads the chunks that it is sent, or leaves them where they are.
+    pub(crate) async fn connect_and(address: &str, key: Keypair, reads: bool) -> io::Result<Self> {
         let address: Multiaddr = address.parse().unwrap();
         let Some(Protocol::P2p(them)) = address.iter().last() else { panic!("{address} names no peer") };
         let mut swarm = SwarmBuilder::with_existing_identity(key)
@@ -53,7 +66,12 @@ impl Visitor {
         }
         let task = tokio::spawn(async move {
             let read_all = async {
+                let mut unread = Vec::new();
                 while let Some((_, mut stream)) = bulk.next().await {
+                    if !reads {
+                        unread.push(stream);
+                        continue;
+                    }
                     let mut bytes = vec![0; 1 << 16];
                     while matches!(stream.read(&mut bytes).await, Ok(1..)) {}
                 }
@@ -91,25 +109,39 @@ pub(crate) struct Hostile {
 
 impl Hostile {
     /// Dials the node and proves membership.
-    pub(crate) async fn enter(address: &str, world: &World) -> Self {
+    pub(crate) async fn enter(address: &str, world: &impl Membership) -> Self {
         Self::enter_as(address, world, Keypair::generate_ed25519()).await
     }
 
-    pub(crate) async fn enter_as(address: &str, world: &World, key: Keypair) -> Self {
+    pub(crate) async fn enter_as(address: &str, world: &impl Membership, key: Keypair) -> Self {
         Self::enter_with(address, world, key, Vec::new()).await
     }
 
     /// [`Hostile::enter_as`], and it shows these bindings.
-    pub(crate) async fn enter_with(address: &str, world: &World, key: Keypair, bindings: Vec<Vec<u8>>) -> Self {
-        let mut visitor = Visitor::connect(address, key).await.unwrap();
-        let mut session = visitor.open_session().await.unwrap();
-        prove(&mut session, world, SECRET, visitor.us, visitor.them).await.unwrap();
-        introduce(&mut session, bindings).await.unwrap();
-        Hostile { visitor, session }
+    pub(crate) async fn enter_with(
+        address: &str,
+        world: &impl Membership,
+        key: Keypair,
+        bindings: Vec<Vec<u8>>,
+    ) -> Self {
+        let visitor = Visitor::connect(address, key).await.unwrap();
+        Self::proved(visitor, world, bindings).await.unwrap()
+    }
+
+    /// Proves over a connection that it is a member.
+    pub(crate) async fn proved(
+        mut visitor: Visitor,
+        world: &impl Membership,
+        bindings: Vec<Vec<u8>>,
+    ) -> io::Result<Self> {
+        let mut session = visitor.open_session().await?;
+        prove(&mut session, world, world.secret(), visitor.us, visitor.them).await?;
+        introduce(&mut session, bindings).await?;
+        Ok(Hostile { visitor, session })
     }
 
     /// [`Hostile::enter`], and both sides know the manifest.
-    pub(crate) async fn enter_ready(address: &str, world: &World) -> Self {
+    pub(crate) async fn enter_ready(address: &str, world: &impl Membership) -> Self {
         let mut hostile = Self::enter(address, world).await;
         hostile.say(Say::Ready(wire::Ready {})).await.unwrap();
         hostile.hears(|said| matches!(said, Say::Ready(_))).await;
@@ -156,7 +188,7 @@ impl Hostile {
                 }
             }
         };
-        tokio::time::timeout(super::world::LIMIT, heard).await.expect("in time")
+        tokio::time::timeout(HEARING_TIME, heard).await.expect("in time")
     }
 
     /// Listens until it is asked for chunks: the request's id and the chunks of the snapshot.
@@ -178,15 +210,10 @@ pub(crate) fn range(artifact: u32, chunks: std::ops::Range<u32>) -> wire::ChunkR
     wire::ChunkRange { artifact, first: chunks.start, count: chunks.len() as u32 }
 }
 
-/// Announces a chunk of the snapshot; `request` 0 answers none.
-pub(crate) async fn offer(bulk: &mut Stream, index: u32, request: u64) -> io::Result<()> {
-    write(bulk, &wire::Offer { artifact: 1, index, size_bytes: CHUNK as u32, request }).await
-}
-
 /// The handshake of a dialler.
 pub(crate) async fn prove(
     session: &mut Stream,
-    world: &World,
+    world: &impl Membership,
     secret: [u8; 32],
     us: PeerId,
     them: PeerId,
@@ -205,7 +232,7 @@ pub(crate) async fn prove(
         hasher.update(&nonce).update(&theirs.nonce).update(last);
         hasher.finalize().as_bytes().to_vec()
     };
-    let (membership, manifest) = (proof(b"membership", &[]), proof(b"manifest", world.id().as_bytes()));
+    let (membership, manifest) = (proof(b"membership", &[]), proof(b"manifest", world.manifest_id().as_bytes()));
     write(session, &wire::Proof { membership, manifest, instance: vec![9; 16] }).await?;
     read::<wire::Proof>(session).await.map(drop)
 }

@@ -11,7 +11,7 @@ use regenesis::{
 use tempfile::TempDir;
 
 use super::{
-    hostile::{Hostile, Say, Visitor, offer, range, wire},
+    hostile::{Hostile, Say, Visitor, range, wire},
     world::*,
 };
 

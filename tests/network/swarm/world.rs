@@ -22,6 +22,8 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use zeroize::Zeroizing;
 
+use super::hostile::{self, Membership, wire};
+
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 pub(crate) const CHUNK: usize = limits::CHUNK_SIZE_BYTES_MIN as usize;
 pub(crate) const TCP: &str = "/ip4/127.0.0.1/tcp/0";
@@ -101,6 +103,21 @@ impl World {
             rate_limits: RateLimits::default(),
         }
     }
+}
+
+impl Membership for World {
+    fn manifest_id(&self) -> Blake3Hash {
+        self.id()
+    }
+
+    fn secret(&self) -> [u8; 32] {
+        SECRET
+    }
+}
+
+/// Announces a chunk of the snapshot; `request` 0 answers none.
+pub(crate) async fn offer(bulk: &mut libp2p::Stream, index: u32, request: u64) -> io::Result<()> {
+    hostile::write(bulk, &wire::Offer { artifact: 1, index, size_bytes: CHUNK as u32, request }).await
 }
 
 /// Reads right while it is checked and wrong afterwards: one bit of every chunk.
