@@ -132,7 +132,8 @@ impl Scheduler {
             // They are few, and so only from somebody who does send.
             Some([one]) => {
                 let sends = self.peers.get(&id).is_some_and(|peer| !peer.is_doubted());
-                *one != id && sends && self.late_left() > 0 && self.all_in_flight() && self.is_late(now, *one, chunk)
+                let may = self.late_left() > 0 || self.is_hopeless(*one);
+                *one != id && sends && may && self.all_in_flight() && self.is_late(now, *one, chunk)
             }
             Some(_) => false,
         }
@@ -145,6 +146,11 @@ impl Scheduler {
     /// How many more may be asked for twice.
     fn late_left(&self) -> u32 {
         (LATE_MAX + self.have.len() / LATE_SHARE).saturating_sub(self.late_asked)
+    }
+
+    /// Nothing came from it in its time, though some bytes may: what it was asked for may be asked of another without being counted.
+    fn is_hopeless(&self, id: PeerId) -> bool {
+        self.peers.get(&id).is_none_or(|peer| peer.behind && peer.came == 0)
     }
 
     fn is_late(&self, now: Time, from: PeerId, chunk: u32) -> bool {
@@ -160,6 +166,7 @@ impl Scheduler {
     /// Notes that the chunk comes from the peer.
     pub(super) fn book(&mut self, now: Time, id: PeerId, chunk: u32) {
         let request = self.next_request;
+        let hopeless = self.in_flight.get(&chunk).is_some_and(|from| from.iter().all(|from| self.is_hopeless(*from)));
         let Some(peer) = self.peers.get_mut(&id) else { return };
         if peer.asked.is_empty() {
             peer.last_byte = now;
@@ -170,7 +177,7 @@ impl Scheduler {
         let from = self.in_flight.entry(chunk).or_default();
         if from.is_empty() {
             self.intake.begin(now);
-        } else {
+        } else if !hopeless {
             self.late_asked += 1;
         }
         if !from.contains(&id) {
@@ -286,7 +293,10 @@ impl Scheduler {
             .map(|(chunk, from)| (*chunk, from[0]))
             .collect();
         late.sort_unstable();
-        for (chunk, from) in late.into_iter().take(self.late_left() as usize) {
+        for (chunk, from) in late {
+            if self.late_left() == 0 && !self.is_hopeless(from) {
+                continue;
+            }
             let able = self.peers.iter().filter(|(id, p)| {
                 **id != from
                     && !p.is_doubted()
@@ -453,6 +463,19 @@ mod tests {
             }
         };
         let time = time_beside(4, Duration::from_secs(3600), refuses);
+        assert!(time < alone + Duration::from_secs(5), "{time:?} instead of {alone:?}");
+    }
+
+    #[test]
+    fn who_suggests_everything_and_never_ends_a_chunk_takes_no_room_from_who_sends() {
+        let alone = time_beside(0, Duration::from_secs(5), |_, _, _, _| {});
+        let trickles = |node: &mut Scheduler, now: Time, id: PeerId, asked: &mut Vec<(u64, u32)>| {
+            for (request, chunk) in asked.drain(..) {
+                let _ = node.offered(now, id, chunk, request);
+            }
+            node.handle(now, Input::Progress(id, now.as_millis() as u64 / 100));
+        };
+        let time = time_beside(4, Duration::from_secs(3600), trickles);
         assert!(time < alone + Duration::from_secs(5), "{time:?} instead of {alone:?}");
     }
 
