@@ -35,6 +35,20 @@ scale_of() {
     esac
 }
 
+# Reads --dir into files and --rounds into rounds.
+files_and_rounds() {
+    files=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+            --dir) files=${2:-}; shift 2 || usage "--dir wants a directory" ;;
+            --rounds) rounds=${2:-}; shift 2 || usage "--rounds wants a value" ;;
+            *) usage "no such flag: $1" ;;
+        esac
+    done
+    [ -f "$files/manifest.regenesis" ] || usage "--dir wants a directory that is complete and signed"
+    [[ $rounds =~ ^[1-9][0-9]*$ ]] || usage "--rounds wants a number"
+}
+
 if [ "${1:-}" = swarm ]; then
     shift
     size=500M
@@ -63,15 +77,8 @@ if [ "${1:-}" = manifest ]; then
 fi
 if [ "${1:-}" = page ]; then
     shift
-    files='' rounds=5
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --dir) files=${2:-}; shift 2 || usage "--dir wants a directory" ;;
-            --rounds) rounds=${2:-}; shift 2 || usage "--rounds wants a value" ;;
-            *) usage "no such flag: $1" ;;
-        esac
-    done
-    [ -f "$files/manifest.regenesis" ] || usage "--dir wants a directory that is complete and signed"
+    rounds=5
+    files_and_rounds "$@"
     need_rust
     install_packages
     install_browser || die "no browser can be installed" "install chromium, then run this script again"
@@ -81,16 +88,8 @@ if [ "${1:-}" = page ]; then
 fi
 if [ "${1:-}" = evil ]; then
     shift
-    files='' rounds=1
-    while [ $# -gt 0 ]; do
-        case $1 in
-            --dir) files=${2:-}; shift 2 || usage "--dir wants a directory" ;;
-            --rounds) rounds=${2:-}; shift 2 || usage "--rounds wants a value" ;;
-            *) usage "no such flag: $1" ;;
-        esac
-    done
-    [ -f "$files/manifest.regenesis" ] || usage "--dir wants a directory that is complete and signed"
-    [[ $rounds =~ ^[1-9][0-9]*$ ]] || usage "--rounds wants a number"
+    rounds=1
+    files_and_rounds "$@"
     need_rust
     install_packages
     command -v python3 >/dev/null 2>&1 || die "python3 is missing" "install python3"

@@ -5,13 +5,11 @@
 //! comes after a silence is read at once, so that single words do not wait.
 
 use std::{
-    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
-use futures::{AsyncRead, AsyncWrite};
 use tokio::time::{Sleep, sleep};
 
 use crate::base::clock;
@@ -52,66 +50,33 @@ impl Trickle {
     }
 }
 
-/// A socket that is read seldom where little comes at a time.
-pub(super) struct Inlet<S> {
-    socket: S,
+/// When a socket is read again.
+#[derive(Debug, Default)]
+pub(super) struct Inlet {
     trickle: Trickle,
     rest: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Inlet<S> {
-    pub(super) fn new(socket: S) -> Self {
-        Inlet { socket, trickle: Trickle::default(), rest: None }
-    }
-}
-
-impl<S> std::fmt::Debug for Inlet<S> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Inlet")
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Inlet<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+impl Inlet {
+    /// Ready when the socket is to be read.
+    pub(super) fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if let Some(rest) = &mut self.rest {
             ready!(rest.as_mut().poll(cx));
             self.rest = None;
         }
-        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        // The end of what comes, and a failure, are told at once.
-        if read > 0 && self.trickle.read(read, read < buffer.len(), clock::since_start()) {
+        Poll::Ready(())
+    }
+
+    /// So much was read; `emptied`: the buffer had room for more. The end of what comes is told at once.
+    pub(super) fn read(&mut self, bytes: usize, emptied: bool) {
+        if bytes > 0 && self.trickle.read(bytes, emptied, clock::since_start()) {
             self.rest = Some(Box::pin(sleep(REST_TIME)));
         }
-        Poll::Ready(Ok(read))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Inlet<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(cx, data)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        data: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(cx, data)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_close(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_close(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use futures::AsyncReadExt;
-
     use super::*;
 
     /// Readings at such distances of so many bytes, each of which empties the socket: after how many of them there is a rest.
@@ -145,25 +110,5 @@ mod tests {
         let mut trickle = Trickle::default();
         let rests = (1..1000).filter(|n| trickle.read(1448, false, Duration::from_micros(100) * *n));
         assert_eq!(rests.count(), 0);
-    }
-
-    #[tokio::test]
-    async fn everything_comes_through_and_so_does_the_end() {
-        /// Gives a few bytes at a time.
-        struct Packets(Vec<u8>);
-
-        impl AsyncRead for Packets {
-            fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-                let some = self.0.len().min(buffer.len()).min(70);
-                buffer[..some].copy_from_slice(&self.0[..some]);
-                self.0.drain(..some);
-                Poll::Ready(Ok(some))
-            }
-        }
-
-        let sent: Vec<u8> = (0..20_000u32).map(|n| n as u8).collect();
-        let mut came = Vec::new();
-        Inlet::new(Packets(sent.clone())).read_to_end(&mut came).await.unwrap();
-        assert_eq!(came, sent);
     }
 }

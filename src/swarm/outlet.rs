@@ -11,13 +11,14 @@ use std::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use futures::{AsyncRead, AsyncWrite};
 use libp2p::tcp::tokio::TcpStream;
 
+use super::inlet::Inlet;
 use crate::base::clock;
 
 /// What waits in the socket, at the least and at the most: the most also before anything is known, for a slow line is soon full and known.
@@ -115,11 +116,12 @@ impl KeepUnsent for TcpStream {
     }
 }
 
-/// A socket that takes little at once where its line is slow.
+/// A socket that takes little at once where its line is slow, and that is read seldom where little comes at a time.
 #[derive(Debug)]
 pub(super) struct Outlet<S> {
     socket: S,
     line: Arc<Line>,
+    inlet: Inlet,
     drain: Drain,
     unsent_bytes: usize,
 }
@@ -128,7 +130,7 @@ impl<S: KeepUnsent> Outlet<S> {
     pub(super) fn new(socket: S, line: Arc<Line>) -> Self {
         let unsent_bytes = UNSENT_BYTES.1;
         socket.keep_unsent(unsent_bytes);
-        Outlet { socket, line, drain: Drain::default(), unsent_bytes }
+        Outlet { socket, line, inlet: Inlet::default(), drain: Drain::default(), unsent_bytes }
     }
 
     fn note(&mut self, written: &Poll<io::Result<usize>>) {
@@ -150,7 +152,10 @@ impl<S: KeepUnsent> Outlet<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Outlet<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_read(cx, buffer)
+        ready!(self.inlet.poll_open(cx));
+        let read = ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
+        self.inlet.read(read, read < buffer.len());
+        Poll::Ready(Ok(read))
     }
 }
 
@@ -195,6 +200,8 @@ impl<S: AsyncWrite + KeepUnsent + Unpin> AsyncWrite for Outlet<S> {
 
 #[cfg(test)]
 mod tests {
+    use futures::AsyncReadExt;
+
     use super::*;
 
     const MS: Duration = Duration::from_millis(1);
@@ -293,5 +300,29 @@ mod tests {
         assert_eq!(n, 16 << 10, "a part of one that is too large");
         assert!(outlet.socket.wrote.iter().all(|n| *n <= 16 << 10));
         assert_eq!(*outlet.socket.kept.lock().unwrap(), [128 << 10]);
+    }
+
+    #[tokio::test]
+    async fn everything_comes_through_and_so_does_the_end() {
+        /// Gives a few bytes at a time.
+        struct Packets(Vec<u8>);
+
+        impl AsyncRead for Packets {
+            fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+                let some = self.0.len().min(buffer.len()).min(70);
+                buffer[..some].copy_from_slice(&self.0[..some]);
+                self.0.drain(..some);
+                Poll::Ready(Ok(some))
+            }
+        }
+
+        impl KeepUnsent for Packets {
+            fn keep_unsent(&self, _: usize) {}
+        }
+
+        let sent: Vec<u8> = (0..20_000u32).map(|n| n as u8).collect();
+        let mut came = Vec::new();
+        Outlet::new(Packets(sent.clone()), Arc::default()).read_to_end(&mut came).await.unwrap();
+        assert_eq!(came, sent);
     }
 }

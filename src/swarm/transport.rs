@@ -19,7 +19,6 @@ use libp2p::{
 
 use super::{
     door::{Door, Watches},
-    inlet::Inlet,
     lines::Lines,
     muxer::{LargeFrames, STREAMS_MAX},
     outlet::Outlet,
@@ -64,7 +63,7 @@ fn without_names(key: &identity::Keypair, watches: &Watches, lines: &Lines) -> R
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true))
         .map(move |stream, point| {
             let line = new_lines.begin(&point);
-            watches.watch(Inlet::new(Outlet::new(stream, line.clone())), &point, line)
+            watches.watch(Outlet::new(stream, line.clone()), &point, line)
         })
         .upgrade(Version::V1Lazy)
         .authenticate(Tls::new(key)?)

@@ -3,7 +3,7 @@
 use std::{
     num::NonZero,
     sync::{
-        Mutex, PoisonError,
+        Arc, Mutex, PoisonError,
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     thread,
@@ -96,12 +96,13 @@ pub(super) fn judged<T>(
     let (pieces, to_judge) = sync_channel::<Piece>(0);
     // As many answers as there may be pieces: no judge waits for the reader to hear.
     let (answer, answers) = sync_channel(count + 1);
-    let to_judge = Mutex::new(to_judge);
+    // It goes with the last judge: whoever gives something to none hears of it.
+    let to_judge = Arc::new(Mutex::new(to_judge));
     let judged = Judged { good: ChunkSet::empty(numbers), good_bytes: 0, bad: Vec::new() };
     let mut judges = Judges { pieces, answers, spare: Vec::new(), judged };
     thread::scope(|scope| {
         for _ in 0..count {
-            let (answer, to_judge, is_good) = (answer.clone(), &to_judge, &is_good);
+            let (answer, to_judge, is_good) = (answer.clone(), to_judge.clone(), &is_good);
             scope.spawn(move || {
                 loop {
                     let next = to_judge.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -113,7 +114,7 @@ pub(super) fn judged<T>(
                 }
             });
         }
-        drop(answer);
+        drop((answer, to_judge));
         let read = read(&mut judges);
         let judged = judges.end();
         Ok((read?, judged))
