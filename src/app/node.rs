@@ -1,5 +1,6 @@
 //! A node of ours in a swarm: its identity and port, kept with the data; what happens to it, told as progress.
 
+mod address_wait;
 mod against;
 mod bindings;
 mod said;
@@ -19,7 +20,7 @@ use kwil_formats::formats::{
 };
 use tokio::time::timeout;
 
-use self::against::Against;
+use self::{address_wait::AddressWait, against::Against};
 use super::{
     identity,
     kept::KeptStatements,
@@ -44,10 +45,6 @@ pub(super) const STATEMENTS_NAME: &str = "statements";
 pub(super) const OWN_STATEMENT_NAME: &str = "own-statement";
 /// The ticket that leads into the swarm of the directory, for whoever comes by it later on this machine.
 pub(super) const TICKET_NAME: &str = "ticket";
-/// When no more listening addresses come for this long, the ticket is made.
-const ADDRESSES_QUIET: Duration = Duration::from_millis(200);
-/// How long the first listening address may take.
-const FIRST_ADDRESS_TIME_MAX: Duration = Duration::from_secs(10);
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How a node enters a swarm, as the operator says it.
@@ -251,11 +248,17 @@ impl Node {
     /// # Errors
     /// When it listens nowhere, or the ticket would be longer than a reader takes.
     pub async fn ticket(&mut self, ticket: &Ticket) -> Result<Ticket> {
-        // On a busy machine the first address takes its time.
-        let quiet = |node: &Node| if node.addresses.is_empty() { FIRST_ADDRESS_TIME_MAX } else { ADDRESSES_QUIET };
-        while let Ok(Some(event)) = timeout(quiet(self), self.handle.event()).await {
-            let heard = self.hear(event)?;
-            self.early.push_back(heard);
+        let mut wait = AddressWait::new(clock::now());
+        while let Some(left) = wait.left(clock::now())
+            && let Ok(Some(event)) = timeout(left, self.handle.event()).await
+        {
+            if matches!(event, Event::Listening(_)) {
+                wait.heard_one(clock::now());
+            }
+            match self.hear(event)? {
+                Heard::Nothing => {}
+                heard => self.early.push_back(heard),
+            }
         }
         if self.addresses.is_empty() {
             return Err(Error::failed("this node listens nowhere, so nobody can fetch from it").hint(Next::GiveListen));

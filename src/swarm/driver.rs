@@ -166,8 +166,6 @@ pub(super) struct Driver {
     early_streams: Vec<(PeerId, Stream, Duration)>,
     /// Members that were asked for the manifest, and when.
     manifest_asked: BTreeMap<u64, Duration>,
-    /// The session that was asked last: the next one gets its turn.
-    manifest_last: u64,
     /// Whose manifest the application is looking at.
     manifest_judged: Option<PeerId>,
     active: Option<Active>,
@@ -273,7 +271,6 @@ impl Driver {
             parts: BTreeMap::new(),
             early_streams: Vec::new(),
             manifest_asked: BTreeMap::new(),
-            manifest_last: 0,
             manifest_judged: None,
             active: None,
             statements: Vec::new(),

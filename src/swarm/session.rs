@@ -185,6 +185,8 @@ pub(super) struct Session {
     /// Addresses under which it can be reached, as it says and as we believe.
     pub(super) addresses: Vec<String>,
     manifests_given: u32,
+    /// How often it was asked for the manifest.
+    pub(super) manifest_asks: u32,
     /// Bytes of statements that it has passed on.
     pub(super) statement_bytes: usize,
     /// Pieces of evidence that it has told.
@@ -267,6 +269,7 @@ impl Session {
             sent: None,
             addresses: Vec::new(),
             manifests_given: 0,
+            manifest_asks: 0,
             statement_bytes: 0,
             evidence: 0,
             control,
@@ -312,7 +315,8 @@ impl Session {
 
     /// Queues the request for its manifest, unless an answer to an earlier one is still to come; false when the peer does not
     /// keep up.
-    pub(super) fn ask_for_manifest(&self) -> bool {
+    pub(super) fn ask_for_manifest(&mut self) -> bool {
+        self.manifest_asks += 1;
         !self.asked.begin() || self.say(Message::ManifestRequest)
     }
 

@@ -197,15 +197,14 @@ impl Driver {
             self.manifest_asked.retain(|id, asked| sends(id, *asked) || now < *asked + 5 * MANIFEST_SILENCE);
             return;
         }
-        let mut turn = self.sessions.range(self.manifest_last + 1..).chain(self.sessions.range(..=self.manifest_last));
-        let next = turn.find(|(id, session)| {
+        // Whoever was asked least, and of those who came first: newcomers, however many, take nobody's turn.
+        let able = self.sessions.iter_mut().filter(|(id, session)| {
             let had_none = session.had_no_manifest.is_some_and(|at| now < at + MANIFEST_SILENCE / 2);
             !self.manifest_asked.contains_key(id) && !session.owes_manifest() && !had_none
         });
-        if let Some((id, session)) = next
+        if let Some((id, session)) = able.min_by_key(|(id, session)| (session.manifest_asks, **id))
             && session.ask_for_manifest()
         {
-            self.manifest_last = *id;
             self.manifest_asked.insert(*id, now);
         }
     }
