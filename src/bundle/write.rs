@@ -22,12 +22,15 @@ use super::{
 };
 use crate::{
     base::{Context, Error, Result, durable, limits, task::CancellationToken},
-    manifest::chunk_id,
+    manifest::ChunkHasher,
     store::Store,
 };
 
 use read_back::ReadBack;
 pub use shards::ShardWriter;
+
+/// Bytes of a chunk that are in memory at once, for each volume that is made: there may be many, and chunks are large.
+const PIECE_BYTES: usize = 256 << 10;
 
 /// A small file of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,15 +198,18 @@ impl VolumeWriter<'_> {
         written.kept_bytes += kept;
         let begun = ReadBack::begin(&file, &path, kept, sums, self.cancel);
         let mut read_back = begun.map_err(|e| cannot("read back", e))?;
-        let mut data = Vec::new();
+        let mut buffer = vec![0; PIECE_BYTES];
         for chunk in chunks {
             go_on(self.cancel)?;
-            self.store.read_into(chunk, &mut data).map_err(Error::from)?;
-            seal::apply(self.key, chunk, 0, &mut data);
-            file.write_all(&data).map_err(|e| cannot("write", e))?;
-            read_back.written(&data).map_err(|e| self.explain(e))?;
-            written.written_bytes += data.len() as u64;
-            (self.told)(data.len() as u64);
+            // What turns out to be no chunk in the end stands in a part that gets no name, and the next run writes it anew.
+            self.store.read_pieces(chunk, &mut buffer, |at, piece| {
+                seal::apply(self.key, chunk, at, piece);
+                file.write_all(piece).map_err(|e| cannot("write", e))?;
+                read_back.written(piece).map_err(|e| self.explain(e))?;
+                written.written_bytes += piece.len() as u64;
+                (self.told)(piece.len() as u64);
+                Ok(())
+            })?;
         }
         let sums = read_back.end().map_err(|e| self.explain(e))?;
         durable::rename(&path, &whole).map_err(|e| self.explain(e))?;
@@ -218,24 +224,29 @@ impl VolumeWriter<'_> {
         sums: &mut Sums,
     ) -> Result<u64> {
         let contents = self.store.contents();
-        let (mut kept, mut data) = (0, Vec::new());
+        let (mut kept, mut buffer) = (0, vec![0; PIECE_BYTES]);
         while let Some(chunk) = chunks.peek().copied() {
             let Some((artifact, index)) = contents.locate(chunk) else { break };
             go_on(self.cancel)?;
             let layout = &contents.files()[artifact].layout;
-            data.resize(layout.len(index), 0);
-            if file.read_exact(&mut data).is_err() {
-                break;
+            let (mut hasher, mut found, mut at) = (ChunkHasher::new(layout, index), sums.clone(), 0);
+            while at < layout.len(index) {
+                let len = buffer.len().min(layout.len(index) - at);
+                let piece = &mut buffer[..len];
+                if file.read_exact(piece).is_err() {
+                    return Ok(kept);
+                }
+                found.update(piece);
+                seal::apply(self.key, chunk, at, piece);
+                hasher.update(piece);
+                at += len;
             }
-            let mut found = sums.clone();
-            found.update(&data);
-            seal::apply(self.key, chunk, 0, &mut data);
-            if chunk_id(layout, index, &data) != *contents.chunk_id(artifact, index) {
+            if hasher.finish() != *contents.chunk_id(artifact, index) {
                 break;
             }
             *sums = found;
-            kept += data.len() as u64;
-            (self.told)(data.len() as u64);
+            kept += at as u64;
+            (self.told)(at as u64);
             chunks.next();
         }
         Ok(kept)

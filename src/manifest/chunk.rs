@@ -13,14 +13,38 @@ use crate::base::{Blake3Hash, Sha256Hash, limits::CHUNK_SIZE_BYTES_MIN};
 /// `data` must have the chunk's length.
 pub fn chunk_id(layout: &Layout, index: ChunkIndex, data: &[u8]) -> Blake3Hash {
     debug_assert_eq!(data.len(), layout.len(index));
-    let mut hasher = blake3::Hasher::new();
-    // The place is part of the id, so a chunk cannot be moved.
-    hasher.set_input_offset(layout.offset(index));
+    let mut hasher = ChunkHasher::new(layout, index);
     hasher.update(data);
-    if layout.chunk_count() == 1 {
-        Blake3Hash::from_bytes(*hasher.finalize().as_bytes())
-    } else {
-        Blake3Hash::from_bytes(hasher.finalize_non_root())
+    hasher.finish()
+}
+
+/// The id of one chunk whose bytes come in pieces.
+#[derive(Debug)]
+pub struct ChunkHasher {
+    hasher: blake3::Hasher,
+    is_only: bool,
+}
+
+impl ChunkHasher {
+    /// Begins a chunk of that layout.
+    pub fn new(layout: &Layout, index: ChunkIndex) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        // The place is part of the id, so a chunk cannot be moved.
+        hasher.set_input_offset(layout.offset(index));
+        ChunkHasher { hasher, is_only: layout.chunk_count() == 1 }
+    }
+
+    /// Takes the next bytes, which must come to the chunk's length in the end.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.hasher.update(bytes);
+    }
+
+    /// The id of what came.
+    pub fn finish(&self) -> Blake3Hash {
+        Blake3Hash::from_bytes(match self.is_only {
+            true => *self.hasher.finalize().as_bytes(),
+            false => self.hasher.finalize_non_root(),
+        })
     }
 }
 

@@ -26,7 +26,7 @@ use std::{cmp::Ordering, fmt};
 pub use ballot::{Ballot, Tally, Verdict, Voice, Vote};
 pub use binding::{Binding, BindingError};
 pub use certificate::Certificate;
-pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, VerifiedChunk, chunk_id, verify_chunk};
+pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, ChunkHasher, VerifiedChunk, chunk_id, verify_chunk};
 pub use chunk_set::{ChunkSet, ranges};
 pub use evidence::{Equivocation, Evidence, HeadSignatures};
 use kwil_formats::{

@@ -38,8 +38,8 @@ pub use private::PrivateDirectory;
 pub use writer::{Outcome, Untrusted, Writer};
 
 use crate::{
-    base::{Context, Error, Next, Progress, Result, durable, task::CancellationToken},
-    manifest::{ChunkIndex, ChunkSet, VerifiedChunk, chunk_id, ranges, verify_chunk},
+    base::{Blake3Hash, Context, Error, Next, Progress, Result, durable, task::CancellationToken},
+    manifest::{ChunkHasher, ChunkIndex, ChunkSet, VerifiedChunk, chunk_id, ranges, verify_chunk},
 };
 
 const JOURNAL_NAME: &str = "journal";
@@ -67,6 +67,12 @@ impl Slot {
 
     fn is_sealed(&self) -> bool {
         self.sealed().is_some()
+    }
+
+    /// Why the disk did not give what was read, in words.
+    fn explain(&self, read: io::Result<()>) -> Result<()> {
+        let read = read.or_failed(|| format!("cannot read {}", self.final_path.display()));
+        read.map_err(|e| if self.lent.is_some() { e.hint(Next::MediumBack) } else { e })
     }
 }
 
@@ -310,22 +316,58 @@ impl Store {
     /// [`ReadError::Chunk`] when the disk does not give the chunk that was signed, [`ReadError::File`] when the file has another length:
     /// then nothing of it is served any more.
     pub fn read_into(&self, chunk: u32, data: &mut Vec<u8>) -> std::result::Result<(), ReadError> {
-        let Some((artifact, index)) = self.contents.locate(chunk) else {
-            return Err(ReadError::Chunk(Error::failed(format!("there is no chunk {chunk}"))));
-        };
-        let Some(slot) = self.slots.get(artifact) else {
-            return Err(ReadError::Chunk(Error::failed(format!("chunk {chunk} is not kept here"))));
-        };
+        let (slot, artifact, index) = self.slot_of(chunk)?;
         let read = self.read_at(slot, artifact, index, data);
         // After the reading: what was written to the file before it shows now.
         self.notice_change(slot, artifact)?;
-        let read = read.or_failed(|| format!("cannot read {}", slot.final_path.display()));
-        let read = read.map_err(|e| if slot.lent.is_some() { e.hint(Next::MediumBack) } else { e });
-        let checked = read.and_then(|()| self.check(slot, artifact, index, chunk, data));
-        checked.map_err(|e| {
-            self.damaged.store(true, Ordering::Relaxed);
-            ReadError::Chunk(e)
-        })
+        let layout = &self.contents.files()[artifact].layout;
+        let checked = slot
+            .explain(read)
+            .and_then(|()| self.check(slot, artifact, index, chunk, || chunk_id(layout, index, data)));
+        checked.map_err(|e| self.is_damage(e))
+    }
+
+    /// Gives the bytes of a chunk in their order to `take`, as many at a time as `buffer` holds, which is all that is kept of them. They are
+    /// proved when all were given: until this has ended well, nobody may count on them.
+    ///
+    /// # Errors
+    /// As [`Store::read_into`], and what `take` says, which ends the reading.
+    pub fn read_pieces(
+        &self,
+        chunk: u32,
+        buffer: &mut [u8],
+        mut take: impl FnMut(usize, &mut [u8]) -> Result<()>,
+    ) -> Result<()> {
+        let (slot, artifact, index) = self.slot_of(chunk)?;
+        let layout = &self.contents.files()[artifact].layout;
+        let (mut hasher, mut at) = (ChunkHasher::new(layout, index), 0);
+        while at < layout.len(index) {
+            let len = buffer.len().min(layout.len(index) - at);
+            let piece = &mut buffer[..len];
+            let read = slot.disk.read_at(piece, layout.offset(index) + at as u64);
+            slot.explain(read).map_err(|e| self.is_damage(e))?;
+            hasher.update(piece);
+            take(at, piece)?;
+            at += len;
+        }
+        self.notice_change(slot, artifact)?;
+        // Its pieces were read one after the other: whether the file was touched in between, their hash says.
+        self.doubt(chunk);
+        self.check(slot, artifact, index, chunk, || hasher.finish()).map_err(|e| self.is_damage(e).into())
+    }
+
+    /// Where a chunk lies.
+    fn slot_of(&self, chunk: u32) -> std::result::Result<(&Slot, usize, ChunkIndex), ReadError> {
+        let no = |what| ReadError::Chunk(Error::failed(format!("chunk {chunk} {what}")));
+        let (artifact, index) = self.contents.locate(chunk).ok_or_else(|| no("is none of the manifest's"))?;
+        let slot = self.slots.get(artifact).ok_or_else(|| no("is not kept here"))?;
+        Ok((slot, artifact, index))
+    }
+
+    /// A chunk is not what it must be.
+    fn is_damage(&self, error: Error) -> ReadError {
+        self.damaged.store(true, Ordering::Relaxed);
+        ReadError::Chunk(error)
     }
 
     /// Fills `into` with bytes of a chunk from `at` on. The chunk is made sure of when its first bytes are read, as
@@ -341,12 +383,12 @@ impl Store {
         into: &mut [u8],
         scratch: &mut Scratch,
     ) -> std::result::Result<(), ReadError> {
+        let (slot, artifact, index) = self.slot_of(chunk)?;
         let len = self.contents.chunk_len(chunk);
         let end = at.saturating_add(into.len());
-        let located = self.contents.locate(chunk).and_then(|(a, index)| Some((a, index, self.slots.get(a)?)));
-        let Some((artifact, index, slot)) = located.filter(|_| end <= len) else {
+        if end > len {
             return Err(ReadError::Chunk(Error::failed(format!("chunk {chunk} has {len} bytes"))));
-        };
+        }
         if at > 0 && scratch.chunk == Some(chunk) {
             into.copy_from_slice(&scratch.data[at..end]);
             return Ok(());
@@ -355,10 +397,7 @@ impl Store {
             let offset = self.contents.files()[artifact].layout.offset(index) + at as u64;
             let read = slot.disk.read_at(into, offset);
             self.notice_change(slot, artifact)?;
-            read.or_failed(|| format!("cannot read {}", slot.final_path.display())).map_err(|e| {
-                self.damaged.store(true, Ordering::Relaxed);
-                ReadError::Chunk(e)
-            })?;
+            slot.explain(read).map_err(|e| self.is_damage(e))?;
             // Where it is in doubt only now, the file was touched since it was last looked at.
             if at > 0 || !self.is_doubted(chunk) {
                 return Ok(());
@@ -398,12 +437,19 @@ impl Store {
     }
 
     /// Checks a chunk that is in doubt, once; one in a file of others whenever it is read.
-    fn check(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, data: &[u8]) -> Result<()> {
+    fn check(
+        &self,
+        slot: &Slot,
+        artifact: usize,
+        index: ChunkIndex,
+        chunk: u32,
+        id: impl FnOnce() -> Blake3Hash,
+    ) -> Result<()> {
         if slot.lent.is_none() && !self.is_doubted(chunk) {
             return Ok(());
         }
         let layout = &self.contents.files()[artifact].layout;
-        if chunk_id(layout, index, data) != *self.contents.chunk_id(artifact, index) {
+        if id() != *self.contents.chunk_id(artifact, index) {
             let detail = format!("chunk {} differs", index.get());
             return Err(match &slot.lent {
                 Some(pieces) => pieces.is_not_signed(layout.offset(index), &detail),

@@ -297,6 +297,41 @@ fn a_chunk_is_read_in_parts_and_made_sure_of_at_its_beginning() {
     assert!(matches!(read(0, 10), Err(ReadError::Chunk(_))));
 }
 
+#[test]
+fn a_chunk_comes_in_pieces_and_is_proved_at_their_end() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    fs::write(f.dir.path().join("snapshot.sql.gz"), &f.snapshot).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
+    let read = |buffer: usize| {
+        let (mut buffer, mut all) = (vec![0; buffer], Vec::new());
+        let ended = store.read_pieces(1, &mut buffer, |at, piece| {
+            assert_eq!(at, all.len());
+            all.extend_from_slice(piece);
+            Ok(())
+        });
+        (all, ended)
+    };
+    let chunk = f.chunk(1);
+    for buffer in [1000, chunk.len() - 1, chunk.len(), chunk.len() + 1] {
+        let (all, ended) = read(buffer);
+        assert!(all == chunk && ended.is_ok(), "{buffer}");
+    }
+    // Its last bytes are others, and the file looks as before.
+    let last = chunk.len() as u64 - 1;
+    write_at(&f.dir.path().join("snapshot.sql.gz"), last, &[chunk[last as usize] ^ 1]);
+    let (all, ended) = read(1000);
+    assert!(all != chunk && all.len() == chunk.len());
+    assert_eq!(ended.unwrap_err().kind(), crate::base::Kind::Verify);
+    // Whoever takes them ends it.
+    let mut taken = 0;
+    let ended = store.read_pieces(1, &mut [0; 1000], |_, piece| {
+        taken += piece.len();
+        Err(Error::failed("enough"))
+    });
+    assert!(taken == 1000 && ended.unwrap_err().chain().contains("enough"));
+}
+
 /// A disk that counts how often it is read.
 struct Counted(Arc<Pieces>, Arc<AtomicUsize>);
 

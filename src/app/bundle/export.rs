@@ -9,7 +9,7 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use rand::TryRngCore;
@@ -48,6 +48,9 @@ use crate::{
 const SMALL_FILES: u64 = 16;
 /// Bytes of words and lists of hashes on a volume, at most.
 const WORDS_BYTES: u64 = 64 << 10;
+
+/// Volumes that are written at the same time: each takes a megabyte of memory, and three threads.
+const AT_ONCE_MAX: usize = 32;
 
 /// What is exported, and where to.
 #[derive(Debug, Clone)]
@@ -369,13 +372,18 @@ impl Exporting<'_> {
     /// Writes volumes at the same time, each onto its own medium. One that fails does not keep the others from becoming whole.
     fn write_all(&self, planned: &[Planned]) -> Result<Vec<ExportedVolume>> {
         let total = planned.iter().filter(|p| !p.complete).map(|p| p.index.size_bytes()).sum::<u64>();
-        let results: Vec<Result<ExportedVolume>> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                planned.iter().map(|planned| scope.spawn(move || self.write(planned, total))).collect();
-            let ended = |_| Err(Error::failed("a writing thread panicked"));
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(ended)).collect()
+        let next = AtomicUsize::new(0);
+        let in_turn = || {
+            let turns = std::iter::from_fn(|| planned.get(next.fetch_add(1, Ordering::Relaxed)));
+            turns.map(|planned| (planned.index.number, self.write(planned, total))).collect::<Vec<_>>()
+        };
+        let mut results: Vec<(u32, Result<ExportedVolume>)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..planned.len().min(AT_ONCE_MAX)).map(|_| scope.spawn(in_turn)).collect();
+            let ended = |_| vec![(0, Err(Error::failed("a writing thread panicked")))];
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(ended)).collect()
         });
-        results.into_iter().collect()
+        results.sort_by_key(|(number, _)| planned.iter().position(|planned| planned.index.number == *number));
+        results.into_iter().map(|(_, result)| result).collect()
     }
 
     fn write(&self, planned: &Planned, total: u64) -> Result<ExportedVolume> {
