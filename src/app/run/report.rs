@@ -61,9 +61,9 @@ pub struct Transfer {
     pub complete: usize,
     /// Seconds before which no swarm ends on lines that carry what these have shown; null where they have shown too little.
     pub bound_s: Option<f64>,
-    /// What it took over that.
+    /// What it took over that; null where the last only came late.
     pub ratio: Option<f64>,
-    /// Why it could not end earlier.
+    /// Why it could not end earlier; null where the last only came late.
     pub limited_by: Option<LimitedBy>,
     /// Who got everything last, and why it was the last.
     pub last: Option<Last>,

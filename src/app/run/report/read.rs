@@ -175,8 +175,12 @@ fn report(logs: &[Log]) -> Report {
         let transfer = &mut report.transfer;
         // A rate is measured over seconds, and an end to the second: what was is never sooner than what can be.
         let bound_s = transfer.took_s.map_or(bound_s, |took| bound_s.min(took));
-        transfer.ratio = transfer.took_s.filter(|_| bound_s > 0.0).map(|took| took / bound_s);
-        (transfer.bound_s, transfer.limited_by) = (Some(bound_s), Some(limited_by));
+        transfer.bound_s = Some(bound_s);
+        // Where the last only came late no line was what all waited for.
+        if !matches!(transfer.last, Some(Last { why: Why::Late { .. }, .. })) {
+            transfer.ratio = transfer.took_s.filter(|_| bound_s > 0.0).map(|took| took / bound_s);
+            transfer.limited_by = Some(limited_by);
+        }
     }
     report
 }
@@ -390,6 +394,7 @@ mod tests {
         assert_eq!((transfer.begins_s, transfer.took_s, transfer.complete), (10.0, Some(35.0), 2));
         assert_eq!(transfer.last, Some(Last { name: "peer b".to_owned(), why: Why::Late { seconds: 20.0 } }));
         assert!(transfer.bound_s.is_some_and(|bound| bound > 0.0 && bound <= 35.0), "{transfer:?}");
+        assert!(transfer.ratio.is_none() && transfer.limited_by.is_none(), "nobody waited for a line: {transfer:?}");
         assert_eq!(report.first_copies.last(), Some(&(45.0, 1.0)));
     }
 
