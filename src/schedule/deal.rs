@@ -4,8 +4,8 @@
 //! any number alone: a second copy, sent before, would be of what they are just passing on, and their lines would have less to do. Nobody
 //! else may hold more than its part of what our line carries. How fast each passes on is seen by what others announce (`passing.rs`), in the time only in
 //! which it had something to pass on; it is believed for four copies, and nobody counts for so little that it is never tried again.
-//! Where nobody may be dealt to, our line is ahead of the peers': it sends what has waited longest; and where nothing of that is left for
-//! those that take something, they are dealt to all the same.
+//! Where nobody may be dealt to, our line is ahead of the peers': it sends what has waited longest, to one other, who is waited for from then
+//! on; and where nothing of that is left for those that take something, they are dealt to all the same.
 
 use super::{PeerId, Scheduler, Time, peer::Peer};
 
@@ -45,6 +45,20 @@ impl Scheduler {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.sole += 1;
         }
+    }
+
+    /// What waits to be passed on is sent to another one as well, which is now waited for.
+    fn dealt_again(&mut self, now: Time, id: PeerId, chunk: u32) {
+        let Some(first) = self.first_to.remove(&chunk) else { return };
+        self.soles.remove(&(first.number, chunk));
+        if let Some(peer) = self.peers.get_mut(&first.id) {
+            peer.sole = peer.sole.saturating_sub(1);
+            if first.here {
+                peer.passing.has_no_more(now);
+            }
+        }
+        self.first_copy(id, chunk);
+        self.refresh(first.id);
     }
 
     /// A peer has the chunk: whoever was given its first copy has got it, or has passed it on.
@@ -170,10 +184,16 @@ impl Scheduler {
         let oldest = self.soles.iter().take(PROBES).map(|(_, chunk)| *chunk).find(|chunk| fits(*chunk));
         let rarest = self.mine.at_least(u16::from(deals));
         let found = oldest.or_else(|| rarest.iter().take(PROBES).copied().find(|chunk| fits(*chunk)));
-        if found.is_some() || rarest.len() <= PROBES {
+        let (few, mut from) = (rarest.len() <= PROBES, peer.cursor);
+        if let Some(chunk) = oldest {
+            self.dealt_again(self.now, id, chunk);
+        }
+        if found.is_some() || few {
             return found;
         }
-        let (mut from, mut wrapped, mut looked) = (peer.cursor, false, 0);
+        let peer = self.peers.get(&id)?;
+        let fits = |chunk: u32| !peer.has.contains(chunk) && !peer.coming.contains_key(&chunk);
+        let (mut wrapped, mut looked) = (false, 0);
         let found = loop {
             looked += 1;
             match self.have.first_not_in(&peer.has, from) {

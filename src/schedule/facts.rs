@@ -11,6 +11,8 @@ pub enum Input {
     Connected(PeerId),
     /// It ended.
     Gone(PeerId),
+    /// Chunks of the peer were verified in an earlier session.
+    SentBefore(PeerId),
     /// The peer has these chunks.
     Haves(PeerId, Vec<Range<u32>>),
     /// The peer would send us these chunks.
@@ -53,6 +55,8 @@ pub enum Input {
     Stored(PeerId, u32),
     /// A chunk from the peer was dropped unread: we had it already.
     Duplicate(PeerId, u32),
+    /// Somebody sent bytes that are not the chunk they should be, and its session ends.
+    Wrong,
     /// Time has passed.
     Tick,
 }

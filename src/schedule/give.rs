@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Effect, PeerId, RequestId, SENDING_MAX, Scheduler, TICK, Time,
+    Effect, PeerId, RequestId, SENDING_MAX, Scheduler, TICK, Time, UNSEEN,
     peer::{Coming, OnLine, Peer},
 };
 
@@ -17,6 +17,12 @@ const QUEUED_MIN: u32 = 2;
 const OVERTAKEN: u32 = 4;
 /// A peer that takes nothing more is asked again after so long, and as long as a chunk takes, if it says nothing before.
 const FULL_TIME: Time = TICK.saturating_mul(3);
+/// As long as nothing has ever arrived: so many times as long as the first chunk took to leave, nothing may arrive before others are tried,
+const LEFT_TIMES: u32 = 4;
+/// and at the least so long.
+const LEFT_TIME: Time = TICK.saturating_mul(3);
+/// Chunks that are suggested to all peers together of which none has ever said that something arrived, and each of them gets two.
+const UNPROVED_QUEUED: u32 = 8;
 /// Steps in which it is looked who is behind.
 const STEPS: u32 = 32;
 
@@ -41,10 +47,14 @@ impl Scheduler {
     /// The socket has taken a chunk.
     pub(super) fn line_free(&mut self, id: PeerId, chunk: u32) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        if let Some(place) = peer.handed.iter().position(|c| *c == chunk) {
-            peer.handed.swap_remove(place);
-            self.refresh(id);
+        let Some(place) = peer.handed.iter().position(|c| *c == chunk) else { return };
+        peer.handed.swap_remove(place);
+        if let Some(on_line) = peer.on_line.iter().find(|o| o.chunk == chunk).filter(|_| self.line.took().is_zero()) {
+            // Who never says that anything arrives does not hold up the others at the beginning.
+            let took = self.now.saturating_sub(on_line.since);
+            self.line.expect_first((took * LEFT_TIMES).clamp(LEFT_TIME, UNSEEN));
         }
+        self.refresh(id);
     }
 
     /// A chunk could not be read, so it did not leave.
@@ -79,17 +89,22 @@ impl Scheduler {
     }
 
     /// Chunks that one peer may have on our line, and with those that are suggested to it and asked for by it.
-    fn queued_max(&self) -> (u32, u32) {
+    fn queued_max(&self, peer: &Peer) -> (u32, u32) {
         let takers = self.fetchers.max(1) as u32;
         let width = self.width.limit();
-        (QUEUED_MIN + 2 * width / takers, QUEUED_MIN + 2 * (width + self.ahead()) / takers)
+        let (line, queued) = (QUEUED_MIN + 2 * width / takers, QUEUED_MIN + 2 * (width + self.ahead()) / takers);
+        if peer.took > 0 {
+            return (line, queued);
+        }
+        let unproved = QUEUED_MIN.max(UNPROVED_QUEUED / takers);
+        (line.min(unproved), queued.min(unproved))
     }
 
     /// Puts the peer where it belongs in the queues of those that wait for us.
     pub(super) fn refresh(&mut self, id: PeerId) {
         let now = self.now;
         let Some(peer) = self.peers.get(&id) else { return };
-        let (line_max, queued_max) = self.queued_max();
+        let (line_max, queued_max) = self.queued_max(peer);
         let lacks = peer.full.is_none() && !peer.is_seed() && peer.useful() > 0;
         let takes = lacks && peer.queued() < queued_max;
         // Who is behind comes first, so that all end together.

@@ -47,6 +47,7 @@ impl Scheduler {
             }
             self.missing.raise(chunk);
             if let Some(was) = peer.off_the_line(chunk) {
+                peer.took += 1;
                 self.width.arrive(now, was.counts);
                 self.line.done(now, was.since);
             }

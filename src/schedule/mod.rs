@@ -87,7 +87,7 @@ const SERVED_FIRST: u64 = 1 << 16;
 /// Chunks on our line at once, at the least: one arrives, one is ready; and at the most.
 const WIDTH: (u32, u32) = (4, 256);
 /// Before it is known how long it takes: nothing is answered, or arrives, for so long, and others are tried.
-const UNANSWERED: Duration = Duration::from_millis(500);
+const UNANSWERED: Duration = Duration::from_millis(150);
 /// See [`UNANSWERED`].
 const UNSEEN: Duration = Duration::from_secs(2);
 /// Chunks in flight to us at once, at first: some from each of several lines, over ways on which each takes long.
@@ -123,6 +123,8 @@ pub struct Scheduler {
     doubted: usize,
     /// Who has sent nothing of what it owes for long, though part of it may be here.
     silent: BTreeSet<PeerId>,
+    /// How often somebody sent wrong bytes.
+    wrong: u32,
     /// Chunks that were asked for elsewhere because they were late.
     late_asked: u32,
     /// Chunks that were taken back from where they waited, to come from elsewhere.
@@ -134,6 +136,8 @@ pub struct Scheduler {
     pulls: bool,
     /// Chunks that will not come from where they were to come from.
     orphans: VecDeque<u32>,
+    /// Chunks on their way, and who was told that they come from elsewhere.
+    declined: HashMap<u32, Vec<PeerId>>,
     next_request: RequestId,
     /// Chunks are still to come: false for a seed, and once everything was there.
     fetches: bool,
@@ -209,12 +213,14 @@ impl Scheduler {
             flight: Duration::ZERO,
             doubted: 0,
             silent: BTreeSet::new(),
+            wrong: 0,
             late_asked: 0,
             relieved: ChunkSet::empty(count),
             fed_at: Time::ZERO,
             longest_unfed: Duration::ZERO,
             pulls: false,
             orphans: VecDeque::new(),
+            declined: HashMap::new(),
             next_request: 1,
             fetches: !complete,
             watches: false,
@@ -319,6 +325,11 @@ impl Scheduler {
         match input {
             Input::Connected(id) => self.connected(now, id),
             Input::Gone(id) => self.gone(now, id),
+            Input::SentBefore(id) => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.came = peer.came.max(1);
+                }
+            }
             Input::Haves(id, ranges) => self.peer_has(now, id, &ranges),
             Input::Suggested(id, ranges) => self.suggested(now, id, &ranges),
             Input::Declined { peer, ranges, full } => self.declined(now, peer, &ranges, full),
@@ -345,6 +356,7 @@ impl Scheduler {
                     self.no_longer_from(now, id, chunk);
                 }
             }
+            Input::Wrong => self.wrong += 1,
             Input::Tick => {
                 self.next_tick = now + TICK;
                 self.tick(now);
@@ -395,7 +407,13 @@ impl Scheduler {
         let mut asked: Vec<u32> = peer.asked.into_keys().collect();
         asked.sort_unstable();
         for chunk in asked {
-            self.no_longer_from(now, id, chunk);
+            if self.is_free_of(now, id, chunk) {
+                // Where nobody who is here was told that it comes from there, others suggest it in their turn.
+                let told = self.declined.remove(&chunk).unwrap_or_default();
+                if told.iter().any(|other| self.peers.contains_key(other)) {
+                    self.orphans.push_back(chunk);
+                }
+            }
         }
         self.forget_first_copies(id);
         self.told_early.remove(&id);
@@ -448,6 +466,7 @@ impl Scheduler {
             }
             sources.push(id);
         }
+        self.declined.remove(&chunk);
         if !self.have.insert(chunk) {
             return;
         }
@@ -533,19 +552,25 @@ impl Scheduler {
         }
     }
 
-    /// The chunk is not coming from that peer any more.
+    /// The chunk is not coming from that peer any more: it is asked for elsewhere.
     fn no_longer_from(&mut self, now: Time, id: PeerId, chunk: u32) {
+        if self.is_free_of(now, id, chunk) {
+            self.orphans.push_back(chunk);
+        }
+    }
+
+    /// The chunk is not coming from that peer any more; whether it comes from nobody and is lacking.
+    fn is_free_of(&mut self, now: Time, id: PeerId, chunk: u32) -> bool {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.asked.remove(&chunk);
         }
-        let Some(from) = self.in_flight.get_mut(&chunk) else { return };
+        let Some(from) = self.in_flight.get_mut(&chunk) else { return false };
         from.retain(|f| *f != id);
-        if from.is_empty() {
-            self.in_flight.remove(&chunk);
-            self.intake.leave(now);
-            if !self.have.contains(chunk) {
-                self.orphans.push_back(chunk);
-            }
+        if !from.is_empty() {
+            return false;
         }
+        self.in_flight.remove(&chunk);
+        self.intake.leave(now);
+        !self.have.contains(chunk)
     }
 }

@@ -50,6 +50,11 @@ impl Overtaken {
         self.begun
     }
 
+    /// Before it is known how long it takes, nothing may happen for so long.
+    pub(super) fn expect_first(&mut self, within: Duration) {
+        self.first = within;
+    }
+
     /// How long it lately took.
     pub(super) fn took(&self) -> Duration {
         self.took

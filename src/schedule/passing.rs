@@ -31,11 +31,16 @@ impl Passing {
         self.here += 1;
     }
 
+    /// Somebody else will have one of them, and not from it.
+    pub(super) fn has_no_more(&mut self, now: Time) {
+        self.here = self.here.saturating_sub(1);
+        self.busy += now.saturating_sub(std::mem::replace(&mut self.since, now));
+    }
+
     /// Somebody else has one of them, too.
     pub(super) fn passed(&mut self, now: Time) {
-        self.here = self.here.saturating_sub(1);
+        self.has_no_more(now);
         self.passed += 1;
-        self.busy += now.saturating_sub(std::mem::replace(&mut self.since, now));
         if self.passed >= SAMPLE {
             let sample = f64::from(self.passed) / self.busy.as_secs_f64().max(1e-9);
             self.rate = if self.rate == 0.0 { sample } else { self.rate + SMOOTHING * (sample - self.rate) };

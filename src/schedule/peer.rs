@@ -53,6 +53,9 @@ pub(super) struct Peer {
     /// It had everything when it first spoke: it counts among the seeds and not among the holders.
     pub(super) came_complete: bool,
 
+    /// When its session began.
+    pub(super) since: Time,
+
     // What we take from it.
     /// Chunks we asked for and have not got, since when.
     pub(super) asked: HashMap<u32, Time>,
@@ -64,7 +67,7 @@ pub(super) struct Peer {
     pub(super) last_byte: Time,
     /// How often it left us waiting since its last byte.
     pub(super) stalls: u32,
-    /// Chunks that came from it in this session.
+    /// Chunks that came from it in this session; one, if any did in an earlier one.
     pub(super) came: u32,
     /// Chunks that it refused, though nobody had taken them back.
     pub(super) refused: u32,
@@ -97,6 +100,8 @@ pub(super) struct Peer {
     /// Chunks on the line to it, and how many of them count.
     pub(super) on_line: Vec<OnLine>,
     pub(super) counting: u32,
+    /// How many arrived.
+    pub(super) took: u32,
     /// How many of the chunks that it asked for wait for our line, as they were last counted.
     pub(super) waiting: u32,
     /// Chunks of ours that it will have soon.
@@ -129,6 +134,7 @@ impl Peer {
         Peer {
             has: ChunkSet::empty(chunks),
             came_complete: false,
+            since: now,
             asked: HashMap::new(),
             owed: HashMap::new(),
             receiving: HashSet::new(),
@@ -151,6 +157,7 @@ impl Peer {
             handed: Vec::new(),
             on_line: Vec::new(),
             counting: 0,
+            took: 0,
             waiting: 0,
             coming: HashMap::new(),
             suggested: 0,

@@ -10,6 +10,9 @@ mod bound;
 mod chance;
 #[cfg(test)]
 mod faults;
+mod harm;
+#[cfg(test)]
+mod hostile;
 mod line;
 #[cfg(test)]
 mod slow;
@@ -25,6 +28,7 @@ use std::{
 };
 
 pub use bound::{Bound, Limit};
+pub use harm::Harm;
 use line::{Cargo, Uplink};
 
 use super::*;
@@ -73,12 +77,14 @@ pub struct Line {
     pub changes: Option<(Time, f64)>,
     /// The node does nothing at all during the second time of each first time.
     pub stops: Option<(Time, Time)>,
+    /// What it does against the others.
+    pub harm: Option<Harm>,
 }
 
 impl Line {
     /// A line that only its uplink limits.
     pub fn up(up: f64) -> Self {
-        Line { up, down: f64::INFINITY, joins: Time::ZERO, leaves: None, changes: None, stops: None }
+        Line { up, down: f64::INFINITY, joins: Time::ZERO, leaves: None, changes: None, stops: None, harm: None }
     }
 
     /// The first time from `at` on at which the node is awake.
@@ -138,6 +144,8 @@ enum What {
     Request(RequestId, Vec<u32>),
     Cancel(Vec<u32>),
     Refuse(RequestId, Vec<u32>, bool),
+    /// It is back under another name.
+    Back,
     /// It has left the sender's uplink.
     Coming(Cargo),
     Chunk(Cargo),
@@ -160,8 +168,8 @@ pub struct Node {
     /// Chunks from each that wait for the downlink.
     down_waits: HashMap<u32, u32>,
     received_from: HashMap<u32, u64>,
-    /// Says that it sends and sends nothing.
-    silent: bool,
+    /// The last request that a harmful one made.
+    asked: RequestId,
     every_chunk_out: bool,
     /// Chunks that it sent.
     pub sent: u64,
@@ -214,7 +222,7 @@ impl Run {
                     down_free_at: Time::ZERO,
                     down_waits: HashMap::new(),
                     received_from: HashMap::new(),
-                    silent: false,
+                    asked: 0,
                     every_chunk_out: false,
                     sent: 0,
                     sent_before_out: 0,
@@ -224,7 +232,7 @@ impl Run {
             })
             .collect();
         let mut run = Run {
-            unfinished: nodes.iter().filter(|n| n.finished.is_none()).count(),
+            unfinished: nodes.iter().filter(|n| n.finished.is_none() && !n.never_finishes()).count(),
             nodes,
             queue: BinaryHeap::new(),
             order: 0,
@@ -304,8 +312,7 @@ impl Run {
                 self.nodes[node].joined = true;
                 for other in 0..self.nodes.len() {
                     if other != node && self.nodes[other].joined && !self.nodes[other].gone {
-                        self.feed(node, Input::Connected(other as PeerId));
-                        self.feed(other, Input::Connected(node as PeerId));
+                        self.meet(node, other);
                     }
                 }
             }
@@ -315,9 +322,17 @@ impl Run {
         }
     }
 
+    fn meet(&mut self, node: usize, other: usize) {
+        self.nodes[node].uplink.meet(other as u32);
+        self.nodes[other].uplink.meet(node as u32);
+        self.feed(node, Input::Connected(other as PeerId));
+        self.feed(other, Input::Connected(node as PeerId));
+    }
+
     fn leave(&mut self, node: usize) {
         self.nodes[node].gone = true;
-        self.unfinished -= usize::from(self.nodes[node].finished.is_none());
+        let n = &self.nodes[node];
+        self.unfinished -= usize::from(n.finished.is_none() && !n.never_finishes());
         for other in 0..self.nodes.len() {
             if other != node && self.nodes[other].joined && !self.nodes[other].gone {
                 self.part(other, node);
@@ -354,6 +369,9 @@ impl Run {
 
     fn feed(&mut self, node: usize, input: Input) {
         let now = self.now;
+        if self.nodes[node].never_finishes() {
+            return self.harms(node, input);
+        }
         self.nodes[node].scheduler.handle(now, input);
         #[cfg(test)]
         swarms::check(&self.nodes[node].scheduler, &self.world);
@@ -374,13 +392,7 @@ impl Run {
                     self.say(node, to, What::Haves(same));
                 }
                 Effect::Send { peer, chunk, request } => self.send_chunk(node, peer, chunk, request),
-                Effect::Drop(peer, why) | Effect::GiveUp(peer, why) => {
-                    self.nodes[node].dropped.push((peer, why));
-                    self.part(node, peer as usize);
-                    self.part(peer as usize, node);
-                    self.feed(node, Input::Gone(peer));
-                    self.feed(peer as usize, Input::Gone(node as PeerId));
-                }
+                Effect::Drop(peer, why) | Effect::GiveUp(peer, why) => self.ends(node, peer, why),
                 Effect::Complete => {
                     self.nodes[node].finished = Some(now);
                     self.unfinished -= 1;
@@ -388,6 +400,15 @@ impl Run {
                 Effect::EveryChunkOut(out) => self.nodes[node].every_chunk_out = out,
             }
         }
+    }
+
+    /// Ends the session of two.
+    fn ends(&mut self, node: usize, peer: PeerId, why: &'static str) {
+        self.nodes[node].dropped.push((peer, why));
+        self.part(node, peer as usize);
+        self.part(peer as usize, node);
+        self.feed(node, Input::Gone(peer));
+        self.feed(peer as usize, Input::Gone(node as PeerId));
     }
 
     fn say(&mut self, node: usize, to: PeerId, what: What) {
@@ -398,7 +419,7 @@ impl Run {
     fn send_chunk(&mut self, node: usize, to: PeerId, chunk: u32, request: RequestId) {
         let (now, size) = (self.now, self.world.chunk_size_bytes as f64);
         let n = &mut self.nodes[node];
-        if n.silent {
+        if n.line.harm == Some(Harm::Silent) {
             return;
         }
         n.sent += 1;
@@ -474,6 +495,7 @@ impl Run {
                 self.feed(to, Input::Refused { peer, request, ranges: ranges(c), lost });
             }
             What::Cancel(c) => self.feed(to, Input::Cancelled(peer, ranges(c))),
+            What::Back => self.meet(to, from as usize),
             What::Coming(_) | What::Departure(_) => {}
         }
     }
@@ -492,7 +514,13 @@ impl Run {
         let total = node.received_from.entry(from).or_default();
         *total += self.world.chunk_size_bytes;
         let total = *total;
+        if self.nodes[to].never_finishes() {
+            return;
+        }
+        let sends_noise = self.nodes[from as usize].line.harm == Some(Harm::Noise);
+        let node = &mut self.nodes[to];
         match node.scheduler.offered(now, peer, chunk, request) {
+            Expect::Wanted if sends_noise => self.is_noise(to, from),
             Expect::Unasked => {
                 node.dropped.push((peer, "it sent a chunk that was not asked for"));
                 self.feed(to, Input::Gone(peer));

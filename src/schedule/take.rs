@@ -20,6 +20,12 @@ const LATE_SHARE: u32 = 100;
 const UNPROVED_MAX: usize = 4;
 /// See [`UNPROVED_MAX`].
 const PROVED_TIMES: usize = 2;
+/// Since somebody sent wrong bytes, what may be asked of a peer from which nothing has come yet,
+const SUSPECT_MAX: usize = 1;
+/// and how long it must have been here before, for each time that anybody did:
+const SUSPECT_TIME: Duration = Duration::from_millis(250);
+/// at the most so long. Who comes again and again under a new name sends little of what it has to send; others wait once.
+const SUSPECT_TIME_MAX: Duration = Duration::from_secs(10);
 /// What may be asked of a peer that is behind: one on its line, one that follows it.
 const BEHIND_MAX: usize = 2;
 /// A peer is behind when what was asked of it first takes so many times as long as chunks take,
@@ -28,6 +34,8 @@ const BEHIND_TIMES: u32 = 4;
 const BEHIND_TIME: Duration = Duration::from_secs(1);
 /// Places looked at for the rarest chunk that a peer has.
 const PROBES: usize = 64;
+/// What will not come from where it was to come from is asked of who has no more than so many on their way, as long as others suggest the rest.
+const ORPHANS_MAX: usize = 2;
 /// Chunks that nobody can be asked for now, of which others are looked at before it is left for another time.
 const ORPHANS_WAITING_MAX: usize = 8;
 
@@ -41,6 +49,9 @@ impl Scheduler {
             room
         } else if peer.behind {
             BEHIND_MAX
+        } else if peer.came == 0 && self.wrong > 0 {
+            let wait = (SUSPECT_TIME * self.wrong).min(SUSPECT_TIME_MAX);
+            if self.now.saturating_sub(peer.since) < wait { 0 } else { SUSPECT_MAX }
         } else {
             room.div_ceil(2).min(UNPROVED_MAX + PROVED_TIMES * peer.came as usize)
         };
@@ -99,6 +110,12 @@ impl Scheduler {
                 || peer.receiving.contains(&chunk)
                 || !self.is_free(now, id, chunk)
             {
+                if self.in_flight.contains_key(&chunk) {
+                    let told = self.declined.entry(chunk).or_default();
+                    if !told.contains(&id) {
+                        told.push(id);
+                    }
+                }
                 had.push(chunk);
             } else if self.has_room_for(peer) {
                 self.book(now, id, chunk);
@@ -222,14 +239,16 @@ impl Scheduler {
 
     /// Those who declined it elsewhere do not suggest it again.
     fn pull_orphans(&mut self, now: Time) {
-        let mut waiting = Vec::new();
+        let (mut waiting, ends) = (Vec::new(), self.all_in_flight());
         while (self.under_way() as u32) < self.intake.limit() && waiting.len() < ORPHANS_WAITING_MAX {
             let Some(chunk) = self.orphans.pop_front() else { break };
             if self.have.contains(chunk) || self.in_flight.contains_key(&chunk) {
                 continue;
             }
             let having = || self.peers.iter().filter(|(_, p)| p.has.contains(chunk) && !p.receiving.contains(&chunk));
-            let able = having().filter(|(_, p)| self.has_room_for(p));
+            // As long as there is more to come by itself, what is asked for out of turn leaves the lines to the rest.
+            let little = |p: &Peer| p.asked.len() < ORPHANS_MAX || self.fetchers == 0 || ends;
+            let able = having().filter(|(_, p)| self.has_room_for(p) && little(p));
             // A seed's line has more to do, and not everyone asks the same one.
             let best = able.max_by_key(|(id, p)| {
                 let chance = (**id ^ u64::from(chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;

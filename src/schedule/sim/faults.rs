@@ -120,11 +120,21 @@ fn what_was_declined_and_does_not_come_from_elsewhere_is_asked_for() {
         assert!(matches!(effects(&mut s)[..], [Effect::Decline { full: false, .. }]));
     }
     s.handle(at(2), Input::Gone(1));
-    let told = effects(&mut s);
-    let mut asked: Vec<u32> =
-        told.iter().flat_map(|e| if let Effect::Request(_, _, chunks) = e { chunks.clone() } else { vec![] }).collect();
+    let requests = |s: &mut Scheduler| -> Vec<(PeerId, RequestId, Vec<u32>)> {
+        let asked = |e| if let Effect::Request(id, request, chunks) = e { Some((id, request, chunks)) } else { None };
+        effects(s).into_iter().filter_map(asked).collect()
+    };
+    let told = requests(&mut s);
+    let mut asked: Vec<u32> = told.iter().flat_map(|(.., chunks)| chunks.clone()).collect();
     asked.sort_unstable();
-    assert_eq!(asked, [0, 1, 2, 3, 4], "at once, and each of one of them: {told:?}");
+    assert_eq!(asked, [0, 1, 2, 3], "at once, each of one of them, and of each a few: {told:?}");
+    let (id, request, chunks) = told[0].clone();
+    assert_eq!(s.offered(at(3), id, chunks[0], request), Expect::Wanted);
+    s.handle(at(3), Input::Stored(id, chunks[0]));
+    assert!(
+        matches!(&requests(&mut s)[..], [(asked, _, chunks)] if *asked == id && *chunks == [4]),
+        "and then the rest"
+    );
 }
 
 #[test]

@@ -205,6 +205,13 @@ impl Uplink {
         self.connections.get(to as usize).is_some_and(|c| !c.parted)
     }
 
+    /// A session with that one begins.
+    pub(super) fn meet(&mut self, to: u32) {
+        if let Some(connection) = self.connections.get_mut(to as usize) {
+            connection.parted = false;
+        }
+    }
+
     /// The other side is gone, with what was to be sent to it.
     pub(super) fn forget(&mut self, now: Time, to: u32) {
         self.advance(now);

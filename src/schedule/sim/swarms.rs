@@ -62,7 +62,7 @@ impl Run {
             }
         }
         for (i, node) in self.nodes.iter().enumerate() {
-            let honest = |(peer, _): &&(PeerId, &str)| !self.nodes[*peer as usize].silent;
+            let honest = |(peer, _): &&(PeerId, &str)| self.nodes[*peer as usize].line.harm.is_none();
             let accused = node.dropped.iter().find(honest);
             assert!(accused.is_none(), "node {i} accuses an honest one: {accused:?}");
         }
@@ -169,7 +169,7 @@ fn a_peer_that_takes_requests_and_sends_nothing_delays_but_does_not_stop() {
         let mut swarm = Run::new(world(300, &[1e5, 1e5, 1e5], 1, seed));
         swarm.runs(|s| {
             if s.now > Duration::from_secs(1) {
-                s.nodes[2].silent = true;
+                s.nodes[2].line.harm = Some(Harm::Silent);
             }
             // The silent one need not finish: its own requests are served by the others.
         });
@@ -181,7 +181,7 @@ fn a_peer_that_takes_requests_and_sends_nothing_delays_but_does_not_stop() {
 #[test]
 fn a_dead_connection_is_given_up_so_that_a_new_one_can_be_made() {
     let mut swarm = Run::new(world(50, &[1e5, 1e5], 1, 1));
-    swarm.nodes[0].silent = true;
+    swarm.nodes[0].line.harm = Some(Harm::Silent);
     // The only source never sends: the time limit of the run is not reached, because the node gives it up.
     let mut dropped_at = None;
     for tick in 0..3200u32 {

@@ -141,7 +141,7 @@ fn a_peer_that_is_complete_first_and_then_dies_silently_holds_nobody_up() {
         let mut died = None;
         swarm.runs(|s| {
             if s.nodes[1].finished.is_some() {
-                s.nodes[1].silent = true;
+                s.nodes[1].line.harm = Some(Harm::Silent);
                 died.get_or_insert((s.now, s.nodes[2].scheduler.have().count()));
             }
         });

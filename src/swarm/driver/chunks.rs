@@ -124,7 +124,7 @@ impl Driver {
             Message::Ready if session.ready => self.fault(id, "it says again what it has said"),
             Message::Ready => {
                 session.ready = true;
-                self.input(Input::Connected(id));
+                self.is_ready(id);
                 self.tell_newcomer(id);
             }
             Message::Peers(addresses) => self.peers_told(id, &addresses),
@@ -204,10 +204,18 @@ impl Driver {
                 self.drop_peer(id, "it does not read what it is told");
             } else if ready {
                 self.tell_newcomer(id);
-                self.input(Input::Connected(id));
+                self.is_ready(id);
             }
         }
         self.publish_status();
+    }
+
+    /// Chunks may come and go between the member and us.
+    fn is_ready(&mut self, id: u64) {
+        self.input(Input::Connected(id));
+        if self.sessions.get(&id).is_some_and(|session| self.parts.contains_key(&session.peer)) {
+            self.input(Input::SentBefore(id));
+        }
     }
 
     pub(super) fn input(&mut self, input: Input) {
@@ -224,6 +232,7 @@ impl Driver {
                 self.input(Input::Stored(source, chunk));
             }
             Outcome::Bad { source, chunk, error } => {
+                self.input(Input::Wrong);
                 // The session may be over already: that is no way out.
                 let Some(peer) = self.peer_of(source) else {
                     return tracing::debug!("a wrong chunk {chunk} from a session that is long over: {error}");
