@@ -13,7 +13,7 @@ impl Scheduler {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let before = peer.coming.insert(chunk, coming);
         if let Some(Coming::Suggested(_, since)) = before {
-            self.unheard -= peer.answers();
+            self.unheard -= peer.was_answered();
             self.suggestions -= 1;
             self.asks.done(now, since);
         }
@@ -31,7 +31,7 @@ impl Scheduler {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(before) = peer.comes_no_more(chunk) else { return };
         if let Coming::Suggested(_, since) = before {
-            self.unheard -= peer.answers();
+            self.unheard -= peer.was_answered();
             self.suggestions -= 1;
             self.asks.done(now, since);
         }
@@ -62,6 +62,7 @@ impl Scheduler {
             return;
         }
         peer.last_request = request;
+        peer.answers = true;
         peer.full = None;
         let (mut not_again, mut lost) = (Vec::new(), Vec::new());
         for chunk in ranges.iter().cloned().flatten() {
@@ -109,6 +110,7 @@ impl Scheduler {
                 // A list of what was never suggested.
                 continue;
             }
+            peer.answers = true;
             if full {
                 if peer.full != Some(now) {
                     peer.full = Some(now);

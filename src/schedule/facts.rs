@@ -79,6 +79,8 @@ pub enum Effect {
         /// We do not have them any more.
         lost: bool,
     },
+    /// Tell people what a peer does not do.
+    Remark(PeerId, &'static str),
     /// Tell the peer that these chunks would be sent to it, were it to ask for them.
     Suggest(PeerId, Vec<u32>),
     /// Tell the peer that these chunks which it suggested are not asked for.

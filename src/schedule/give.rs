@@ -225,6 +225,7 @@ impl Scheduler {
                 peer.counting -= 1;
                 self.width.leave(now);
                 self.refresh(id);
+                self.watch(now, id);
             }
         }
         // As long as our line has enough, answers may take their time.
@@ -234,6 +235,7 @@ impl Scheduler {
             if matches!(peer.coming.get(&chunk), Some(Coming::Suggested(n, _)) if *n == number) {
                 peer.unheard += 1;
                 self.unheard += 1;
+                self.watch(now, id);
             }
         }
     }

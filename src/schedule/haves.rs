@@ -55,7 +55,7 @@ impl Scheduler {
             answers.extend(peer.wants_no_more(chunk).map(|request| (chunk, request)));
             match peer.comes_no_more(chunk) {
                 Some(Coming::Suggested(_, since)) => {
-                    self.unheard -= peer.answers();
+                    self.unheard -= peer.was_answered();
                     self.suggestions -= 1;
                     self.asks.done(now, since);
                 }

@@ -34,6 +34,7 @@ mod passing;
 mod peer;
 mod rarity;
 mod relief;
+mod remark;
 mod take;
 mod view;
 mod width;
@@ -82,6 +83,8 @@ pub const REQUESTED_MAX: usize = 4096;
 const RARE: u16 = 8;
 /// Other chunks wait to be announced until there is one for so many peers, or until the next tick.
 const TOLD_SHARE: usize = 32;
+/// The tick is each at which so many peers are here, every second one with twice as many, and so on: everyone has to be told.
+const TOLD_PEERS: usize = 64;
 /// Where the count begins of what was given.
 const SERVED_FIRST: u64 = 1 << 16;
 /// Chunks on our line at once, at the least: one arrives, one is ready; and at the most.
@@ -123,6 +126,8 @@ pub struct Scheduler {
     doubted: usize,
     /// Who has sent nothing of what it owes for long, though part of it may be here.
     silent: BTreeSet<PeerId>,
+    /// Who took nothing of what we gave or suggested, since when, as far as nothing was said of it.
+    watched: VecDeque<(Time, PeerId)>,
     /// How often somebody sent wrong bytes.
     wrong: u32,
     /// Chunks that were asked for elsewhere because they were late.
@@ -182,6 +187,8 @@ pub struct Scheduler {
 
     // What is told.
     announce: Vec<u32>,
+    /// The first tick from then on tells everyone.
+    tell_at: Time,
     /// Who was told of some of these already.
     told_early: HashMap<PeerId, Vec<u32>>,
     /// Chunks that were had and whose bytes the disk does not give any more.
@@ -213,6 +220,7 @@ impl Scheduler {
             flight: Duration::ZERO,
             doubted: 0,
             silent: BTreeSet::new(),
+            watched: VecDeque::new(),
             wrong: 0,
             late_asked: 0,
             relieved: ChunkSet::empty(count),
@@ -247,6 +255,7 @@ impl Scheduler {
             line: Overtaken::new(UNSEEN),
             served: SERVED_FIRST,
             announce: Vec::new(),
+            tell_at: Time::ZERO,
             told_early: HashMap::new(),
             lost: ChunkSet::empty(count),
             complete_told: complete,
@@ -442,6 +451,7 @@ impl Scheduler {
             if !peer.receiving.contains(&chunk) && !peer.owed.contains_key(&chunk) {
                 peer.refused += u32::from(!lost && peer.asked.contains_key(&chunk));
                 self.no_longer_from(now, id, chunk);
+                self.remark_refusals(id);
             }
         }
     }
@@ -475,6 +485,9 @@ impl Scheduler {
         if self.lost.remove(chunk) {
             self.announced(chunk);
         } else {
+            if self.announce.is_empty() {
+                self.tell_at = now + TICK * (self.peers.len() / TOLD_PEERS) as u32;
+            }
             self.announce.push(chunk);
         }
         sources.sort_unstable();
@@ -503,7 +516,9 @@ impl Scheduler {
     }
 
     fn tick(&mut self, now: Time) {
-        self.tell_haves();
+        if now >= self.tell_at {
+            self.tell_haves();
+        }
         let out = self.complete_told && self.every_chunk_out();
         if out != self.out_told {
             self.out_told = out;
@@ -515,6 +530,7 @@ impl Scheduler {
         self.silent.retain(|id| self.peers.get(id).is_some_and(Peer::is_waited_for));
         waited.extend(&self.silent);
         freed.extend(self.doubt(now, &waited));
+        self.remark(now, &waited);
         for id in waited {
             let Some(peer) = self.peers.get_mut(&id) else { continue };
             peer.measure(now);

@@ -108,6 +108,11 @@ pub(super) struct Peer {
     pub(super) coming: HashMap<u32, Coming>,
     /// How many of them are suggestions without an answer.
     pub(super) suggested: u32,
+    /// It has answered a suggestion.
+    pub(super) answers: bool,
+    /// It is looked whether it takes what it is given; people were told something of it.
+    pub(super) watched: bool,
+    pub(super) remarked: bool,
     /// How many of those have been overtaken by so many others that nobody is to wait for the answer.
     pub(super) unheard: u32,
     /// Chunks that we have announced and it has not.
@@ -162,6 +167,9 @@ impl Peer {
             coming: HashMap::new(),
             suggested: 0,
             unheard: 0,
+            answers: false,
+            watched: false,
+            remarked: false,
             lacking: 0,
             full: None,
             cursor: 0,
@@ -213,7 +221,7 @@ impl Peer {
     }
 
     /// One suggestion less waits for its answer; how many of those that have waited for long it was.
-    pub(super) fn answers(&mut self) -> u32 {
+    pub(super) fn was_answered(&mut self) -> u32 {
         self.suggested -= 1;
         let heard = u32::from(self.unheard > 0);
         self.unheard -= heard;

@@ -110,29 +110,41 @@ impl Line {
 #[derive(Debug)]
 struct Event {
     at: Time,
+    /// As the how-manieth it was sent.
     order: u64,
     to: u32,
     from: u32,
     what: What,
 }
 
-impl PartialEq for Event {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
+/// What is on its way, in the order of time, and of what happens at the same time in the order in which it was sent.
+#[derive(Debug, Default)]
+struct Queue {
+    /// When, as the how-manieth it was sent, and where it lies: small, so that the heap is quick.
+    order: BinaryHeap<Reverse<(Time, u64, u32)>>,
+    events: Vec<Option<Event>>,
+    free: Vec<u32>,
 }
 
-impl Eq for Event {}
-
-impl PartialOrd for Event {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+impl Queue {
+    fn push(&mut self, event: Event) {
+        let place = self.free.pop().unwrap_or(self.events.len() as u32);
+        self.order.push(Reverse((event.at, event.order, place)));
+        match self.events.get_mut(place as usize) {
+            Some(free) => *free = Some(event),
+            None => self.events.push(Some(event)),
+        }
     }
-}
 
-impl Ord for Event {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        Reverse((self.at, self.order)).cmp(&Reverse((other.at, other.order)))
+    fn pop(&mut self) -> Option<Event> {
+        let Reverse((.., place)) = self.order.pop()?;
+        self.free.push(place);
+        self.events.get_mut(place as usize)?.take()
+    }
+
+    /// The next event up to a time.
+    fn pop_until(&mut self, time: Time) -> Option<Event> {
+        self.order.peek().is_some_and(|Reverse((at, ..))| *at <= time).then(|| self.pop()).flatten()
     }
 }
 
@@ -179,6 +191,8 @@ pub struct Node {
     pub received_twice: u64,
     /// When it had everything.
     pub finished: Option<Time>,
+    /// Of whom people were told that it gives or takes nothing.
+    pub remarked: Vec<PeerId>,
     /// Whom it ended the session with, and why.
     pub dropped: Vec<(PeerId, &'static str)>,
 }
@@ -189,7 +203,7 @@ pub struct Run {
     world: World,
     /// The nodes, in the order of [`World::lines`].
     pub nodes: Vec<Node>,
-    queue: BinaryHeap<Event>,
+    queue: Queue,
     order: u64,
     now: Time,
     next_tick: Time,
@@ -227,6 +241,7 @@ impl Run {
                     sent: 0,
                     sent_before_out: 0,
                     received_twice: 0,
+                    remarked: Vec::new(),
                     dropped: Vec::new(),
                 }
             })
@@ -234,7 +249,7 @@ impl Run {
         let mut run = Run {
             unfinished: nodes.iter().filter(|n| n.finished.is_none() && !n.never_finishes()).count(),
             nodes,
-            queue: BinaryHeap::new(),
+            queue: Queue::default(),
             order: 0,
             now: Time::ZERO,
             next_tick: Time::ZERO,
@@ -272,7 +287,7 @@ impl Run {
 
     /// The next thing happens; true if it was a tick.
     pub fn step(&mut self) -> bool {
-        let Some(event) = self.queue.pop_if_before(self.next_tick) else {
+        let Some(event) = self.queue.pop_until(self.next_tick) else {
             self.now = self.next_tick;
             self.next_tick += TICK;
             self.come_and_go();
@@ -397,6 +412,7 @@ impl Run {
                     self.nodes[node].finished = Some(now);
                     self.unfinished -= 1;
                 }
+                Effect::Remark(peer, _) => self.nodes[node].remarked.push(peer),
                 Effect::EveryChunkOut(out) => self.nodes[node].every_chunk_out = out,
             }
         }
@@ -543,15 +559,4 @@ impl Run {
 /// Each its own range: the order is kept.
 fn in_order(chunks: &[u32]) -> Vec<Range<u32>> {
     chunks.iter().map(|chunk| *chunk..*chunk + 1).collect()
-}
-
-/// The next event before a time.
-trait PopIfBefore {
-    fn pop_if_before(&mut self, time: Time) -> Option<Event>;
-}
-
-impl PopIfBefore for BinaryHeap<Event> {
-    fn pop_if_before(&mut self, time: Time) -> Option<Event> {
-        self.peek().is_some_and(|event| event.at <= time).then(|| self.pop()).flatten()
-    }
 }

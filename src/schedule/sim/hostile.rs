@@ -4,12 +4,28 @@ use super::{swarms::*, *};
 
 /// A lead and eight others on equal lines, a chunk of which takes a tenth of a second, and `evil` that do this on fast ones; until all are
 /// done.
+/// Whoever is remarked is one of them.
 fn beside(harm: Harm, evil: usize, chunks: u32, rng_seed: u64) -> Run {
     let mut lines = vec![Line::up(1e4); 9];
     lines.resize(9 + evil, Line { harm: Some(harm), ..Line::up(1e5) });
     let mut swarm = Run::new(with_lines(chunks, lines, 1, rng_seed));
     swarm.runs(|_| {});
+    assert!(swarm.nodes.iter().flat_map(|node| &node.remarked).all(|id| *id >= 9), "{harm:?}");
     swarm
+}
+
+#[test]
+fn who_gives_or_takes_nothing_is_told_of_by_everyone_and_nobody_else_is() {
+    for harm in [Harm::Deaf, Harm::Takes, Harm::Silent] {
+        let swarm = beside(harm, 4, 240, 1);
+        for (n, node) in swarm.nodes[..9].iter().enumerate() {
+            // A lead takes nothing, so that it sees nobody who sends nothing.
+            let sees = n > 0 || harm != Harm::Silent;
+            let mut remarked = node.remarked.clone();
+            remarked.sort_unstable();
+            assert_eq!(remarked, if sees { vec![9, 10, 11, 12] } else { vec![] }, "{harm:?}, node {n}");
+        }
+    }
 }
 
 /// Times the time that the others take alone.

@@ -8,6 +8,7 @@ use rand::RngCore;
 use super::{
     super::{
         Content, Event,
+        names::short_place,
         session::{Report, SendJob, Verdict},
         wire::{ArtifactRange, Message, Offer, Parting},
     },
@@ -247,6 +248,13 @@ impl Driver {
         }
     }
 
+    /// People are told what a member does not do, once in its session.
+    fn remark(&mut self, id: u64, what: &str) {
+        let Some(peer) = self.sessions.get(&id).map(|session| session.peer) else { return };
+        let at = self.connected.get(&peer).map_or_else(String::new, |c| short_place(&c.address.to_string()));
+        self.tell(Event::Note(format!("{} at {at}: {what}", self.names.of(&peer))));
+    }
+
     /// Whose session this is, or was until lately.
     fn peer_of(&self, session: u64) -> Option<PeerId> {
         let live = self.sessions.get(&session).map(|s| s.peer);
@@ -300,6 +308,10 @@ impl Driver {
                 }
                 Effect::GiveUp(id, why) => {
                     self.drop_peer(id, why);
+                    continue;
+                }
+                Effect::Remark(id, what) => {
+                    self.remark(id, what);
                     continue;
                 }
                 Effect::Complete => {
