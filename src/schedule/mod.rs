@@ -141,7 +141,7 @@ pub struct Scheduler {
     pulls: bool,
     /// Chunks that will not come from where they were to come from.
     orphans: VecDeque<u32>,
-    /// Chunks on their way, and who was told that they come from elsewhere.
+    /// Chunks that we lack, and who was told that they come from elsewhere.
     declined: HashMap<u32, Vec<PeerId>>,
     next_request: RequestId,
     /// Chunks are still to come: false for a seed, and once everything was there.
@@ -418,13 +418,14 @@ impl Scheduler {
         for chunk in asked {
             if self.is_free_of(now, id, chunk) {
                 // Where nobody who is here was told that it comes from there, others suggest it in their turn.
-                let told = self.declined.remove(&chunk).unwrap_or_default();
-                if told.iter().any(|other| self.peers.contains_key(other)) {
+                let told = self.declined.get(&chunk);
+                if told.is_some_and(|told| told.iter().any(|other| self.peers.contains_key(other))) {
                     self.orphans.push_back(chunk);
                 }
             }
         }
         self.forget_first_copies(id);
+        self.watched.retain(|(_, watched)| *watched != id);
         self.told_early.remove(&id);
         self.refresh_all();
     }
@@ -570,6 +571,7 @@ impl Scheduler {
 
     /// The chunk is not coming from that peer any more: it is asked for elsewhere.
     fn no_longer_from(&mut self, now: Time, id: PeerId, chunk: u32) {
+        self.told_elsewhere(id, chunk);
         if self.is_free_of(now, id, chunk) {
             self.orphans.push_back(chunk);
         }

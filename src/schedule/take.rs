@@ -34,6 +34,8 @@ const BEHIND_TIMES: u32 = 4;
 const BEHIND_TIME: Duration = Duration::from_secs(1);
 /// Places looked at for the rarest chunk that a peer has.
 const PROBES: usize = 64;
+/// Peers of which it is remembered that they were told of a chunk that it comes from elsewhere: one that stays is enough.
+const DECLINED_MAX: usize = 8;
 /// What will not come from where it was to come from is asked of who has no more than so many on their way, as long as others suggest the rest.
 const ORPHANS_MAX: usize = 2;
 /// Chunks that nobody can be asked for now, of which others are looked at before it is left for another time.
@@ -110,12 +112,7 @@ impl Scheduler {
                 || peer.receiving.contains(&chunk)
                 || !self.is_free(now, id, chunk)
             {
-                if self.in_flight.contains_key(&chunk) {
-                    let told = self.declined.entry(chunk).or_default();
-                    if !told.contains(&id) {
-                        told.push(id);
-                    }
-                }
+                self.told_elsewhere(id, chunk);
                 had.push(chunk);
             } else if self.has_room_for(peer) {
                 self.book(now, id, chunk);
@@ -139,6 +136,20 @@ impl Scheduler {
             if !chunks.is_empty() {
                 self.effects.push_back(Effect::Decline { peer: id, chunks, full });
             }
+        }
+    }
+
+    /// Notes that the peer was told that the chunk comes from elsewhere: it does not suggest it again.
+    pub(super) fn told_elsewhere(&mut self, id: PeerId, chunk: u32) {
+        if self.have.contains(chunk) {
+            return;
+        }
+        let told = self.declined.entry(chunk).or_default();
+        if told.len() >= DECLINED_MAX {
+            told.retain(|id| self.peers.contains_key(id));
+        }
+        if told.len() < DECLINED_MAX && !told.contains(&id) {
+            told.push(id);
         }
     }
 

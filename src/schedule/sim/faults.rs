@@ -137,6 +137,35 @@ fn what_was_declined_and_does_not_come_from_elsewhere_is_asked_for() {
     );
 }
 
+/// What was taken back from the first is asked of the second, which leaves: the first does not suggest it again, and is asked.
+#[test]
+fn what_was_taken_back_is_asked_of_the_same_one_again_when_the_other_leaves() {
+    let (mut s, _, _) = with_a_request();
+    s.handle(at(1), Input::Connected(2));
+    s.handle(at(1), Input::Haves(2, vec![0..5]));
+    let mut now = STALL + at(1);
+    s.handle(now, Input::Tick);
+    let told = effects(&mut s);
+    assert!(told.iter().any(|e| matches!(e, Effect::Request(2, ..))), "{told:?}");
+    s.handle(now + at(1), Input::Gone(2));
+    let mut told: VecDeque<Effect> = told.into_iter().chain(effects(&mut s)).collect();
+    let mut sent = 0;
+    while let Some(effect) = told.pop_front() {
+        let Effect::Request(1, request, chunks) = effect else { continue };
+        for chunk in chunks {
+            now += at(10);
+            sent += CHUNK;
+            if s.offered(now, 1, chunk, request) == Expect::Wanted {
+                s.handle(now, Input::Progress(1, sent));
+                s.handle(now, Input::Stored(1, chunk));
+            }
+            s.handle(now, Input::Tick);
+            told.extend(effects(&mut s));
+        }
+    }
+    assert_eq!(s.have().count(), 5);
+}
+
 #[test]
 fn an_answer_that_comes_after_its_request_was_taken_back_is_no_fault() {
     let (mut s, request, chunks) = with_a_request();
