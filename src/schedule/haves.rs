@@ -160,9 +160,7 @@ impl Scheduler {
         let mut chunks = std::mem::take(&mut self.announce);
         let told_early = std::mem::take(&mut self.told_early);
         chunks.sort_unstable();
-        for chunk in &chunks {
-            self.announced(*chunk);
-        }
+        self.announced(&chunks);
         let all = ranges(chunks.iter().copied());
         for id in self.peers.keys() {
             let told = match told_early.get(id) {
@@ -182,14 +180,17 @@ impl Scheduler {
         }
     }
 
-    /// The chunk is announced: from now on it may be suggested.
-    pub(super) fn announced(&mut self, chunk: u32) {
-        self.mine.insert(chunk, &mut self.rng);
-        if self.mine.level(chunk) == 0 {
-            self.fresh.insert(chunk);
+    /// The chunks are announced: from now on they may be suggested.
+    pub(super) fn announced(&mut self, chunks: &[u32]) {
+        for chunk in chunks {
+            self.mine.insert(*chunk, &mut self.rng);
+            if self.mine.level(*chunk) == 0 {
+                self.fresh.insert(*chunk);
+            }
         }
-        for peer in self.peers.values_mut().filter(|p| !p.has.contains(chunk)) {
-            peer.lacking += 1;
+        // Each peer once, however many chunks: what is known of it is far away in memory.
+        for peer in self.peers.values_mut() {
+            peer.lacking += chunks.iter().filter(|chunk| !peer.has.contains(**chunk)).count() as u32;
         }
     }
 

@@ -266,7 +266,7 @@ impl Scheduler {
         chunks.shuffle(&mut scheduler.rng);
         for chunk in chunks {
             if scheduler.have.contains(chunk) {
-                scheduler.announced(chunk);
+                scheduler.announced(&[chunk]);
             } else {
                 scheduler.missing.insert(chunk, &mut scheduler.rng);
             }
@@ -484,7 +484,7 @@ impl Scheduler {
         self.missing.remove(chunk);
         // What was lost and has come again was announced before.
         if self.lost.remove(chunk) {
-            self.announced(chunk);
+            self.announced(&[chunk]);
         } else {
             if self.announce.is_empty() {
                 self.tell_at = now + TICK * (self.peers.len() / TOLD_PEERS) as u32;
