@@ -36,6 +36,7 @@ out=${out:-$base/out}
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
 host=$(rustc -vV | sed -n 's/^host: //p')
 epoch=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
+commit=$(git rev-parse HEAD)
 export SOURCE_DATE_EPOCH=$epoch
 
 # Fetches cargo-deb, once.
@@ -228,6 +229,7 @@ if [ -n "$check" ]; then
 fi
 if [ -n "$twice" ]; then
     [ -z "$(git status --porcelain --untracked-files=no)" ] || die "the sources have changes" "commit them: a hash belongs to a commit"
+    [ "$(git rev-parse HEAD)" = "$commit" ] || die "the checkout went on to another commit while it was built" "run this again, and leave it alone meanwhile"
     rm -rf "$base/again"
     mkdir -p "$base/again"
     git clone --quiet --no-hardlinks "$checkout" "$base/again/sources"
