@@ -29,7 +29,7 @@ use crate::{
 use read_back::ReadBack;
 pub use shards::ShardWriter;
 
-/// Bytes of a chunk that are in memory at once, for each volume that is made: there may be many, and chunks are large.
+/// Bytes that are read or written at once, for each volume that is made: there may be many, and chunks are large.
 const PIECE_BYTES: usize = 256 << 10;
 
 /// A small file of a volume.

@@ -47,18 +47,23 @@ impl Scheduler {
         }
     }
 
-    /// What waits to be passed on is sent to another one as well, which is now waited for.
-    fn dealt_again(&mut self, now: Time, id: PeerId, chunk: u32) {
-        let Some(first) = self.first_to.remove(&chunk) else { return };
-        self.soles.remove(&(first.number, chunk));
-        if let Some(peer) = self.peers.get_mut(&first.id) {
-            peer.sole = peer.sole.saturating_sub(1);
-            if first.here {
-                peer.passing.has_no_more(now);
-            }
+    /// The chunk is suggested to the peer: where its first copy waits with another one to be passed on, this one is waited for from now on.
+    pub(super) fn dealt_again(&mut self, now: Time, id: PeerId, chunk: u32) {
+        let Some(first) = self.first_to.get(&chunk).copied().filter(|first| first.id != id) else { return };
+        self.forget_first(chunk, first);
+        if let Some(peer) = self.peers.get_mut(&first.id).filter(|_| first.here) {
+            peer.passing.has_no_more(now);
         }
         self.first_copy(id, chunk);
         self.refresh(first.id);
+    }
+
+    fn forget_first(&mut self, chunk: u32, first: First) {
+        self.first_to.remove(&chunk);
+        self.soles.remove(&(first.number, chunk));
+        if let Some(peer) = self.peers.get_mut(&first.id) {
+            peer.sole = peer.sole.saturating_sub(1);
+        }
     }
 
     /// A peer has the chunk: whoever was given its first copy has got it, or has passed it on.
@@ -80,13 +85,9 @@ impl Scheduler {
     /// The first copy of the chunk is not with that peer alone.
     pub(super) fn not_first(&mut self, now: Time, id: PeerId, chunk: u32) {
         let Some(first) = self.first_to.get(&chunk).copied().filter(|first| first.id == id) else { return };
-        self.first_to.remove(&chunk);
-        self.soles.remove(&(first.number, chunk));
-        if let Some(peer) = self.peers.get_mut(&id) {
-            peer.sole = peer.sole.saturating_sub(1);
-            if first.here {
-                peer.passing.passed(now);
-            }
+        self.forget_first(chunk, first);
+        if let Some(peer) = self.peers.get_mut(&id).filter(|_| first.here) {
+            peer.passing.passed(now);
         }
     }
 
@@ -184,16 +185,10 @@ impl Scheduler {
         let oldest = self.soles.iter().take(PROBES).map(|(_, chunk)| *chunk).find(|chunk| fits(*chunk));
         let rarest = self.mine.at_least(u16::from(deals));
         let found = oldest.or_else(|| rarest.iter().take(PROBES).copied().find(|chunk| fits(*chunk)));
-        let (few, mut from) = (rarest.len() <= PROBES, peer.cursor);
-        if let Some(chunk) = oldest {
-            self.dealt_again(self.now, id, chunk);
-        }
-        if found.is_some() || few {
+        if found.is_some() || rarest.len() <= PROBES {
             return found;
         }
-        let peer = self.peers.get(&id)?;
-        let fits = |chunk: u32| !peer.has.contains(chunk) && !peer.coming.contains_key(&chunk);
-        let (mut wrapped, mut looked) = (false, 0);
+        let (mut from, mut wrapped, mut looked) = (peer.cursor, false, 0);
         let found = loop {
             looked += 1;
             match self.have.first_not_in(&peer.has, from) {

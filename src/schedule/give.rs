@@ -205,6 +205,7 @@ impl Scheduler {
     }
 
     fn suggest(&mut self, now: Time, id: PeerId, chunk: u32) {
+        self.dealt_again(now, id, chunk);
         let number = self.asks.begin(now, id, chunk, self.suggestions);
         self.comes(now, id, chunk, Coming::Suggested(number, now));
         self.served += 1;

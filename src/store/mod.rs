@@ -352,8 +352,7 @@ impl Store {
         }
         self.notice_change(slot, artifact)?;
         // Its pieces were read one after the other: whether the file was touched in between, their hash says.
-        self.doubt(chunk);
-        self.check(slot, artifact, index, chunk, || hasher.finish()).map_err(|e| self.is_damage(e).into())
+        self.prove_chunk(slot, artifact, index, chunk, hasher.finish()).map_err(|e| self.is_damage(e).into())
     }
 
     /// Where a chunk lies.
@@ -448,11 +447,16 @@ impl Store {
         if slot.lent.is_none() && !self.is_doubted(chunk) {
             return Ok(());
         }
-        let layout = &self.contents.files()[artifact].layout;
-        if id() != *self.contents.chunk_id(artifact, index) {
+        self.prove_chunk(slot, artifact, index, chunk, id())
+    }
+
+    /// Compares the id of what was read with the one that was signed.
+    fn prove_chunk(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, id: Blake3Hash) -> Result<()> {
+        if id != *self.contents.chunk_id(artifact, index) {
+            self.doubt(chunk);
             let detail = format!("chunk {} differs", index.get());
             return Err(match &slot.lent {
-                Some(pieces) => pieces.is_not_signed(layout.offset(index), &detail),
+                Some(pieces) => pieces.is_not_signed(self.contents.files()[artifact].layout.offset(index), &detail),
                 None => edited_file(slot, detail),
             });
         }

@@ -374,15 +374,18 @@ impl Exporting<'_> {
         let total = planned.iter().filter(|p| !p.complete).map(|p| p.index.size_bytes()).sum::<u64>();
         let next = AtomicUsize::new(0);
         let in_turn = || {
-            let turns = std::iter::from_fn(|| planned.get(next.fetch_add(1, Ordering::Relaxed)));
-            turns.map(|planned| (planned.index.number, self.write(planned, total))).collect::<Vec<_>>()
+            let turns = std::iter::from_fn(|| {
+                let at = next.fetch_add(1, Ordering::Relaxed);
+                Some((at, planned.get(at)?))
+            });
+            turns.map(|(at, planned)| (at, self.write(planned, total))).collect::<Vec<_>>()
         };
-        let mut results: Vec<(u32, Result<ExportedVolume>)> = std::thread::scope(|scope| {
+        let mut results: Vec<(usize, Result<ExportedVolume>)> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..planned.len().min(AT_ONCE_MAX)).map(|_| scope.spawn(in_turn)).collect();
-            let ended = |_| vec![(0, Err(Error::failed("a writing thread panicked")))];
+            let ended = |_| vec![(usize::MAX, Err(Error::failed("a writing thread panicked")))];
             threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(ended)).collect()
         });
-        results.sort_by_key(|(number, _)| planned.iter().position(|planned| planned.index.number == *number));
+        results.sort_by_key(|(at, _)| *at);
         results.into_iter().map(|(_, result)| result).collect()
     }
 

@@ -11,13 +11,12 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use super::{Sums, go_on, not_given_back};
+use super::{PIECE_BYTES, Sums, go_on, not_given_back};
 use crate::base::{Context, Error, Result, durable, task::CancellationToken};
 
 /// Bytes that are written before they are synced and read back: few enough that little is left when all is written, and enough that a
 /// medium is not busy with syncing.
 const WINDOW_BYTES: u64 = 16 << 20;
-const PIECE_BYTES: usize = 256 << 10;
 
 /// The one that syncs, and the one that reads.
 type Threads = (JoinHandle<Result<()>>, JoinHandle<Result<Sums>>);

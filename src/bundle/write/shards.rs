@@ -12,7 +12,7 @@ use std::{
 
 use nix::fcntl::OFlag;
 
-use super::{Lists, Paper, ReadBack, Sums, VolumeWriter, go_on, open_part};
+use super::{Lists, PIECE_BYTES, Paper, ReadBack, Sums, VolumeWriter, go_on, open_part};
 use crate::{
     base::{Blake3Hash, Error, Result, durable, limits},
     bundle::{
@@ -24,8 +24,6 @@ use crate::{
 
 /// Bytes of an id, and of what the record begins with.
 const ID_BYTES: usize = 32;
-/// Bytes of a shard that are read at once when it is looked whether it is there.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// Makes one volume with parity.
 pub struct ShardWriter<'a> {

@@ -2,9 +2,8 @@
 
 use super::{swarms::*, *};
 
-/// A lead and eight others on equal lines, a chunk of which takes a tenth of a second, and `evil` that do this on fast ones; until all are
-/// done.
-/// Whoever is remarked is one of them.
+/// A lead and eight others on equal lines, on which a chunk takes a tenth of a second, and `evil` that do this on fast ones, until all are done.
+/// Nobody remarks anything of an honest one.
 fn beside(harm: Harm, evil: usize, chunks: u32, rng_seed: u64) -> Run {
     let mut lines = vec![Line::up(1e4); 9];
     lines.resize(9 + evil, Line { harm: Some(harm), ..Line::up(1e5) });

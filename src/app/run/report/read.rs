@@ -399,6 +399,24 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_named_as_what_all_waited_for_only_where_nobody_came_late() {
+        let limited = |second_ms: u64| {
+            let mut lead = log("L", Role::Publish, 1_000_000);
+            let begins = [("a", 1_010_000), ("b", second_ms)];
+            let mut moments: Vec<(u64, &str, u32, u64)> =
+                begins.into_iter().flat_map(|(peer, ms)| [(ms, peer, 0, 0), (ms + 10_000, peer, 10, BYTES)]).collect();
+            moments.sort_unstable();
+            for (ms, peer, chunks, to) in moments {
+                lead.sees(ms, BYTES, peer, (chunks, to, 0));
+            }
+            let transfer = report(&[lead]).transfer;
+            (transfer.ratio.is_some_and(|ratio| ratio >= 1.0), transfer.limited_by.is_some())
+        };
+        assert_eq!(limited(1_021_000), (false, false));
+        assert_eq!(limited(1_010_500), (true, true));
+    }
+
+    #[test]
     fn what_one_node_alone_has_seen_is_told_too_and_a_seed_is_one() {
         let [_, a] = three();
         let report = report(&[a]);
