@@ -23,14 +23,11 @@ use super::{
 use crate::{
     base::{Context, Error, Result, durable, limits, task::CancellationToken},
     manifest::ChunkHasher,
-    store::Store,
+    store::{PIECE_BYTES, Store},
 };
 
 use read_back::ReadBack;
 pub use shards::ShardWriter;
-
-/// Bytes that are read or written at once, for each volume that is made: there may be many, and chunks are large.
-const PIECE_BYTES: usize = 256 << 10;
 
 /// A small file of a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -208,7 +205,7 @@ impl VolumeWriter<'_> {
                 read_back.written(piece).map_err(|e| self.explain(e))?;
                 written.written_bytes += piece.len() as u64;
                 (self.told)(piece.len() as u64);
-                Ok(())
+                Ok::<_, Error>(())
             })?;
         }
         let sums = read_back.end().map_err(|e| self.explain(e))?;

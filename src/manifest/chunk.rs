@@ -1,5 +1,5 @@
 //! Chunk ids: BLAKE3 subtree chaining values that merge to the root that `b3sum` prints. Bytes are untrusted until
-//! [`verify_chunk`] has made a [`VerifiedChunk`] of them.
+//! a [`ChunkVerifier`] has made a [`VerifiedChunk`] of them.
 
 use std::fmt;
 
@@ -77,33 +77,16 @@ fn left_count(count: usize) -> usize {
     count.next_power_of_two() / 2
 }
 
-/// A chunk whose bytes have the manifest's id. Only these are stored and passed on.
-#[derive(Clone, PartialEq, Eq)]
+/// A chunk all of whose bytes were seen and have the manifest's id. Only these count as stored and are passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VerifiedChunk {
     index: ChunkIndex,
-    data: Vec<u8>,
 }
 
 impl VerifiedChunk {
     /// The place of the chunk in its artifact.
     pub fn index(&self) -> ChunkIndex {
         self.index
-    }
-
-    /// The chunk's bytes.
-    pub fn data(&self) -> &[u8] {
-        &self.data
-    }
-
-    /// The chunk's bytes, without a copy.
-    pub fn into_data(self) -> Vec<u8> {
-        self.data
-    }
-}
-
-impl fmt::Debug for VerifiedChunk {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "VerifiedChunk({}, {} bytes)", self.index, self.data.len())
     }
 }
 
@@ -141,26 +124,59 @@ impl ChunkError {
     }
 }
 
-/// Proves that `data` is the chunk that the manifest names.
-///
-/// # Errors
-/// When length or id differ.
-pub fn verify_chunk(
-    layout: &Layout,
-    id: &Blake3Hash,
+/// Proves that bytes, which come in pieces, are the chunk that the manifest names.
+#[derive(Debug)]
+pub struct ChunkVerifier {
     index: ChunkIndex,
-    data: Vec<u8>,
-) -> Result<VerifiedChunk, ChunkError> {
-    let expected = layout.len(index);
-    // The index may come from another layout: an offset past the end gives length 0.
-    if data.len() != expected || layout.index(index.get()).is_none() {
-        return Err(ChunkError::Length { index, expected, got: data.len() });
+    id: Blake3Hash,
+    /// `None` where the index is of another layout: then nothing is this chunk.
+    len: Option<usize>,
+    got: usize,
+    hasher: ChunkHasher,
+}
+
+impl ChunkVerifier {
+    /// For the chunk of this layout that has this id.
+    pub fn new(layout: &Layout, id: &Blake3Hash, index: ChunkIndex) -> Self {
+        let len = layout.index(index.get()).map(|index| layout.len(index));
+        ChunkVerifier { index, id: *id, len, got: 0, hasher: ChunkHasher::new(layout, index) }
     }
-    let got = chunk_id(layout, index, &data);
-    if got != *id {
-        return Err(ChunkError::Id { index, expected: *id, got });
+
+    /// How many bytes it has taken.
+    pub fn taken(&self) -> usize {
+        self.got
     }
-    Ok(VerifiedChunk { index, data })
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// When these are more than the chunk has.
+    pub fn update(&mut self, bytes: &[u8]) -> Result<(), ChunkError> {
+        let got = self.got.saturating_add(bytes.len());
+        if self.len.is_none_or(|len| got > len) {
+            return Err(self.has_length(got));
+        }
+        self.got = got;
+        self.hasher.update(bytes);
+        Ok(())
+    }
+
+    /// Whether all that came is the chunk.
+    ///
+    /// # Errors
+    /// When length or id differ.
+    pub fn finish(&self) -> Result<VerifiedChunk, ChunkError> {
+        let ChunkVerifier { index, id: expected, .. } = *self;
+        if self.len != Some(self.got) {
+            return Err(self.has_length(self.got));
+        }
+        let got = self.hasher.finish();
+        if got == expected { Ok(VerifiedChunk { index }) } else { Err(ChunkError::Id { index, expected, got }) }
+    }
+
+    fn has_length(&self, got: usize) -> ChunkError {
+        ChunkError::Length { index: self.index, expected: self.len.unwrap_or(0), got }
+    }
 }
 
 /// What a manifest says about one artifact's bytes.
@@ -314,6 +330,19 @@ mod tests {
         &data[start..start + layout.len(index)]
     }
 
+    fn verify<'a>(
+        layout: &Layout,
+        id: &Blake3Hash,
+        index: ChunkIndex,
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<VerifiedChunk, ChunkError> {
+        let mut verifier = ChunkVerifier::new(layout, id, index);
+        for piece in pieces {
+            verifier.update(piece)?;
+        }
+        verifier.finish()
+    }
+
     #[test]
     fn every_chunk_verifies_alone_and_only_in_its_place() {
         let data = bytes(4 * CHUNK + 77);
@@ -322,21 +351,25 @@ mod tests {
         for index in layout.indexes() {
             let id = &described.chunk_ids[index.get() as usize];
             let good = piece(layout, index, &data).to_vec();
-            let verified = verify_chunk(layout, id, index, good.clone()).unwrap();
-            assert_eq!((verified.index(), verified.data()), (index, &good[..]));
+            for cut in [1000, good.len()] {
+                assert_eq!(verify(layout, id, index, good.chunks(cut)).unwrap().index(), index);
+            }
 
             let mut flipped = good.clone();
             *flipped.last_mut().unwrap() ^= 1;
-            let error = verify_chunk(layout, id, index, flipped).unwrap_err();
+            let error = verify(layout, id, index, flipped.chunks(70_001)).unwrap_err();
             assert!(matches!(error, ChunkError::Id { .. }) && error.index() == index, "{error}");
 
-            let short = good[1..].to_vec();
-            assert!(matches!(verify_chunk(layout, id, index, short), Err(ChunkError::Length { .. })));
+            let long = [&good[..], b"!"];
+            for other in [&[&good[1..]][..], &[], &long] {
+                let error = verify(layout, id, index, other.iter().copied()).unwrap_err();
+                assert!(matches!(error, ChunkError::Length { .. }), "{error}");
+            }
         }
         // The same bytes in another place are another chunk.
         let (first, second) = (layout.index(0).unwrap(), layout.index(1).unwrap());
-        let moved = piece(layout, first, &data).to_vec();
-        assert!(verify_chunk(layout, &described.chunk_ids[0], second, moved).is_err());
+        let moved = piece(layout, first, &data);
+        assert!(verify(layout, &described.chunk_ids[0], second, [moved]).is_err());
     }
 
     #[test]
@@ -344,7 +377,9 @@ mod tests {
         let (long, short) = (Layout::new(3 * CHUNK, CHUNK).unwrap(), Layout::new(CHUNK, CHUNK).unwrap());
         let foreign = long.index(2).unwrap();
         let id = Blake3Hash::from_bytes(*blake3::hash(b"").as_bytes());
-        assert!(matches!(verify_chunk(&short, &id, foreign, Vec::new()), Err(ChunkError::Length { .. })));
+        for pieces in [&[&b""[..]][..], &[b"x"]] {
+            assert!(matches!(verify(&short, &id, foreign, pieces.iter().copied()), Err(ChunkError::Length { .. })));
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ use std::{cmp::Ordering, fmt};
 pub use ballot::{Ballot, Tally, Verdict, Voice, Vote};
 pub use binding::{Binding, BindingError};
 pub use certificate::Certificate;
-pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, ChunkHasher, VerifiedChunk, chunk_id, verify_chunk};
+pub use chunk::{ArtifactDescription, ArtifactHasher, ChunkError, ChunkHasher, ChunkVerifier, VerifiedChunk, chunk_id};
 pub use chunk_set::{ChunkSet, ranges};
 pub use evidence::{Equivocation, Evidence, HeadSignatures};
 use kwil_formats::{
@@ -115,17 +115,6 @@ impl Artifact {
     /// The id of a chunk; of its layout's index there is always one.
     pub fn chunk_id(&self, index: ChunkIndex) -> Option<&Blake3Hash> {
         self.chunk_ids.get(index.get() as usize)
-    }
-
-    /// Proves that bytes are the chunk that this artifact has at `index`.
-    ///
-    /// # Errors
-    /// When length or id differ.
-    pub fn verify_chunk(&self, index: ChunkIndex, data: Vec<u8>) -> Result<VerifiedChunk, ChunkError> {
-        match self.chunk_id(index) {
-            Some(id) => verify_chunk(&self.layout, id, index, data),
-            None => Err(ChunkError::Length { index, expected: 0, got: data.len() }),
-        }
     }
 
     /// Whether bytes that were described are this artifact's.

@@ -1,4 +1,4 @@
-//! Chunk buffers used again: an allocator gives such large pieces back to the system late, thread by thread.
+//! Buffers of pieces of chunks, used again: an allocator gives such large ones back to the system late, thread by thread.
 
 use std::sync::{Mutex, PoisonError};
 

@@ -5,11 +5,8 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use super::{Scratch, Store};
+use super::{PIECE_BYTES, Scratch, Store};
 use crate::{base::Error, manifest::ChunkSet};
-
-/// Bytes that are read at once: a chunk may have megabytes, and nobody needs them all at the same time.
-const PART_BYTES: usize = 256 << 10;
 
 /// Which chunks are written, for those who wait for one.
 #[derive(Debug)]
@@ -95,7 +92,7 @@ impl ArtifactReader {
             }
         };
         let left = self.store.contents().chunk_len(chunk) - done;
-        self.part.resize(left.min(PART_BYTES), 0);
+        self.part.resize(left.min(PIECE_BYTES), 0);
         self.store
             .read_part(chunk, done, &mut self.part, &mut self.scratch)
             .map_err(|e| io::Error::other(Error::from(e).chain()))?;

@@ -4,6 +4,7 @@
 //! crash at any instant loses at most the unsynced tail, which is hashed again and never trusted. A file gets its final
 //! name when every chunk of it is verified and synced. The store knows nothing of peers: blame is the swarm's business.
 
+mod arrivals;
 mod buffers;
 mod contents;
 mod disk;
@@ -11,6 +12,7 @@ mod frontier;
 mod journal;
 mod lent;
 mod look;
+mod parts;
 mod private;
 mod reading;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use std::{
     },
 };
 
+pub use arrivals::{Arrival, Untrusted};
 pub use buffers::Buffers;
 pub use contents::{ArtifactFile, Contents};
 pub use disk::{Disk, FileSystem, OpenDisk, Stamp};
@@ -34,12 +37,13 @@ pub use frontier::{ArtifactReader, Frontier};
 pub use lent::Piece;
 use lent::Pieces;
 pub use look::look;
+pub use parts::{PIECE_BYTES, Scratch};
 pub use private::PrivateDirectory;
-pub use writer::{Outcome, Untrusted, Writer};
+pub use writer::{Outcome, Writer};
 
 use crate::{
     base::{Blake3Hash, Context, Error, Next, Progress, Result, durable, task::CancellationToken},
-    manifest::{ChunkHasher, ChunkIndex, ChunkSet, VerifiedChunk, chunk_id, ranges, verify_chunk},
+    manifest::{ChunkHasher, ChunkIndex, ChunkSet, ChunkVerifier, Layout, VerifiedChunk, chunk_id, ranges},
 };
 
 const JOURNAL_NAME: &str = "journal";
@@ -76,6 +80,27 @@ impl Slot {
     }
 }
 
+/// Where a chunk lies.
+struct Place<'a> {
+    slot: &'a Slot,
+    layout: &'a Layout,
+    artifact: usize,
+    index: ChunkIndex,
+    chunk: u32,
+}
+
+impl Place<'_> {
+    /// Bytes of the chunk.
+    fn len(&self) -> usize {
+        self.layout.len(self.index)
+    }
+
+    /// Fills `into` with bytes of the chunk from `at` on, whatever they are.
+    fn read(&self, at: usize, into: &mut [u8]) -> io::Result<()> {
+        self.slot.disk.read_at(into, self.layout.offset(self.index) + at as u64)
+    }
+}
+
 /// Why a chunk that is there cannot be had.
 #[derive(Debug)]
 pub enum ReadError {
@@ -91,14 +116,6 @@ impl From<ReadError> for Error {
             ReadError::Chunk(e) | ReadError::File(e) => e,
         }
     }
-}
-
-/// The chunk that one reader of parts had to have whole: one at a time, whatever it reads.
-#[derive(Debug, Default)]
-pub struct Scratch {
-    /// The chunk whose bytes, made sure of, these are.
-    chunk: Option<u32>,
-    data: Vec<u8>,
 }
 
 /// The files of one manifest in one directory, open for reading and, while incomplete, for writing.
@@ -232,13 +249,13 @@ impl Store {
     /// cancelled.
     pub fn prove(&self, progress: &Progress, cancel: &CancellationToken) -> Result<()> {
         let total = (0..self.contents.chunk_count()).map(|chunk| self.contents.chunk_len(chunk) as u64).sum();
-        let (mut data, mut done) = (Vec::new(), 0);
+        let mut done = 0;
         for chunk in 0..self.contents.chunk_count() {
             if cancel.is_cancelled() {
                 return Err(Error::interrupted("while the files were checked"));
             }
             if self.is_doubted(chunk) {
-                self.read_into(chunk, &mut data)?;
+                self.make_sure(chunk)?;
             }
             done += self.contents.chunk_len(chunk) as u64;
             progress.bytes("check", done, Some(total), "");
@@ -316,14 +333,21 @@ impl Store {
     /// [`ReadError::Chunk`] when the disk does not give the chunk that was signed, [`ReadError::File`] when the file has another length:
     /// then nothing of it is served any more.
     pub fn read_into(&self, chunk: u32, data: &mut Vec<u8>) -> std::result::Result<(), ReadError> {
-        let (slot, artifact, index) = self.slot_of(chunk)?;
-        let read = self.read_at(slot, artifact, index, data);
+        let place = self.place(chunk)?;
+        data.resize(place.len(), 0);
+        self.read_whole(&place, data)
+    }
+
+    /// Fills `data` with all of a chunk.
+    fn read_whole(&self, place: &Place<'_>, data: &mut [u8]) -> std::result::Result<(), ReadError> {
+        let read = place.read(0, data);
         // After the reading: what was written to the file before it shows now.
-        self.notice_change(slot, artifact)?;
-        let layout = &self.contents.files()[artifact].layout;
-        let checked = slot
-            .explain(read)
-            .and_then(|()| self.check(slot, artifact, index, chunk, || chunk_id(layout, index, data)));
+        self.notice_change(place)?;
+        let checked = place.slot.explain(read).and_then(|()| match place.slot.lent {
+            // Nothing tells that files of others were touched.
+            None if !self.is_doubted(place.chunk) => Ok(()),
+            _ => self.prove_chunk(place, chunk_id(place.layout, place.index, data)),
+        });
         checked.map_err(|e| self.is_damage(e))
     }
 
@@ -332,35 +356,34 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::read_into`], and what `take` says, which ends the reading.
-    pub fn read_pieces(
+    pub fn read_pieces<E: From<ReadError>>(
         &self,
         chunk: u32,
         buffer: &mut [u8],
-        mut take: impl FnMut(usize, &mut [u8]) -> Result<()>,
-    ) -> Result<()> {
-        let (slot, artifact, index) = self.slot_of(chunk)?;
-        let layout = &self.contents.files()[artifact].layout;
-        let (mut hasher, mut at) = (ChunkHasher::new(layout, index), 0);
-        while at < layout.len(index) {
-            let len = buffer.len().min(layout.len(index) - at);
+        mut take: impl FnMut(usize, &mut [u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
+        let place = self.place(chunk)?;
+        let (mut hasher, mut at) = (ChunkHasher::new(place.layout, place.index), 0);
+        while at < place.len() {
+            let len = buffer.len().min(place.len() - at);
             let piece = &mut buffer[..len];
-            let read = slot.disk.read_at(piece, layout.offset(index) + at as u64);
-            slot.explain(read).map_err(|e| self.is_damage(e))?;
+            place.slot.explain(place.read(at, piece)).map_err(|e| self.is_damage(e))?;
             hasher.update(piece);
             take(at, piece)?;
             at += len;
         }
-        self.notice_change(slot, artifact)?;
+        self.notice_change(&place)?;
         // Its pieces were read one after the other: whether the file was touched in between, their hash says.
-        self.prove_chunk(slot, artifact, index, chunk, hasher.finish()).map_err(|e| self.is_damage(e).into())
+        self.prove_chunk(&place, hasher.finish()).map_err(|e| self.is_damage(e))?;
+        Ok(())
     }
 
     /// Where a chunk lies.
-    fn slot_of(&self, chunk: u32) -> std::result::Result<(&Slot, usize, ChunkIndex), ReadError> {
+    fn place(&self, chunk: u32) -> std::result::Result<Place<'_>, ReadError> {
         let no = |what| ReadError::Chunk(Error::failed(format!("chunk {chunk} {what}")));
         let (artifact, index) = self.contents.locate(chunk).ok_or_else(|| no("is none of the manifest's"))?;
         let slot = self.slots.get(artifact).ok_or_else(|| no("is not kept here"))?;
-        Ok((slot, artifact, index))
+        Ok(Place { slot, layout: &self.contents.files()[artifact].layout, artifact, index, chunk })
     }
 
     /// A chunk is not what it must be.
@@ -369,48 +392,9 @@ impl Store {
         ReadError::Chunk(error)
     }
 
-    /// Fills `into` with bytes of a chunk from `at` on. The chunk is made sure of when its first bytes are read, as
-    /// [`Store::read_into`] does it. One that has to be hashed for that is kept in `scratch`, and its other bytes come from there; one in a
-    /// file of others is hashed whenever another one was read with this `scratch` since.
-    ///
-    /// # Errors
-    /// As [`Store::read_into`].
-    pub fn read_part(
-        &self,
-        chunk: u32,
-        at: usize,
-        into: &mut [u8],
-        scratch: &mut Scratch,
-    ) -> std::result::Result<(), ReadError> {
-        let (slot, artifact, index) = self.slot_of(chunk)?;
-        let len = self.contents.chunk_len(chunk);
-        let end = at.saturating_add(into.len());
-        if end > len {
-            return Err(ReadError::Chunk(Error::failed(format!("chunk {chunk} has {len} bytes"))));
-        }
-        if at > 0 && scratch.chunk == Some(chunk) {
-            into.copy_from_slice(&scratch.data[at..end]);
-            return Ok(());
-        }
-        if slot.lent.is_none() && !(at == 0 && self.is_doubted(chunk)) {
-            let offset = self.contents.files()[artifact].layout.offset(index) + at as u64;
-            let read = slot.disk.read_at(into, offset);
-            self.notice_change(slot, artifact)?;
-            slot.explain(read).map_err(|e| self.is_damage(e))?;
-            // Where it is in doubt only now, the file was touched since it was last looked at.
-            if at > 0 || !self.is_doubted(chunk) {
-                return Ok(());
-            }
-        }
-        scratch.chunk = None;
-        self.read_into(chunk, &mut scratch.data)?;
-        scratch.chunk = Some(chunk);
-        into.copy_from_slice(&scratch.data[at..end]);
-        Ok(())
-    }
-
     /// Looks whether a complete file was touched since it was last looked at: then every chunk of it is in doubt.
-    fn notice_change(&self, slot: &Slot, artifact: usize) -> std::result::Result<(), ReadError> {
+    fn notice_change(&self, place: &Place<'_>) -> std::result::Result<(), ReadError> {
+        let slot = place.slot;
         let mut sealed = slot.sealed();
         let Some(known) = *sealed else { return Ok(()) };
         let found = self.stamp(slot).map_err(ReadError::File)?;
@@ -419,7 +403,7 @@ impl Store {
             return Err(ReadError::File(Error::verify(text).hint(Next::StopAndSignAnew)));
         }
         if found != known {
-            self.doubted().insert_range(self.contents.chunks_of(artifact));
+            self.doubted().insert_range(self.contents.chunks_of(place.artifact));
             *sealed = Some(found);
         }
         Ok(())
@@ -435,47 +419,30 @@ impl Store {
         self.damaged.load(Ordering::Relaxed)
     }
 
-    /// Checks a chunk that is in doubt, once; one in a file of others whenever it is read.
-    fn check(
-        &self,
-        slot: &Slot,
-        artifact: usize,
-        index: ChunkIndex,
-        chunk: u32,
-        id: impl FnOnce() -> Blake3Hash,
-    ) -> Result<()> {
-        if slot.lent.is_none() && !self.is_doubted(chunk) {
-            return Ok(());
-        }
-        self.prove_chunk(slot, artifact, index, chunk, id())
-    }
-
     /// Compares the id of what was read with the one that was signed.
-    fn prove_chunk(&self, slot: &Slot, artifact: usize, index: ChunkIndex, chunk: u32, id: Blake3Hash) -> Result<()> {
-        if id != *self.contents.chunk_id(artifact, index) {
-            self.doubt(chunk);
-            let detail = format!("chunk {} differs", index.get());
-            return Err(match &slot.lent {
-                Some(pieces) => pieces.is_not_signed(self.contents.files()[artifact].layout.offset(index), &detail),
-                None => edited_file(slot, detail),
+    fn prove_chunk(&self, place: &Place<'_>, id: Blake3Hash) -> Result<()> {
+        if id != *self.contents.chunk_id(place.artifact, place.index) {
+            self.doubt(place.chunk);
+            let detail = format!("chunk {} differs", place.index.get());
+            return Err(match &place.slot.lent {
+                Some(pieces) => pieces.is_not_signed(place.layout.offset(place.index), &detail),
+                None => edited_file(place.slot, detail),
             });
         }
-        self.doubted().remove(chunk);
+        self.doubted().remove(place.chunk);
         Ok(())
     }
 
-    fn read_at(&self, slot: &Slot, artifact: usize, index: ChunkIndex, data: &mut Vec<u8>) -> io::Result<()> {
-        let layout = &self.contents.files()[artifact].layout;
-        data.resize(layout.len(index), 0);
-        slot.disk.read_at(data, layout.offset(index))
+    /// Writes bytes of a chunk where they belong. They count once all of it is proved: [`Store::is_stored`].
+    fn write(&self, place: &Place<'_>, at: usize, bytes: &[u8]) -> Result<()> {
+        let slot = place.slot;
+        let written = slot.disk.write_at(bytes, place.layout.offset(place.index) + at as u64);
+        written.map_err(|e| disk_error("cannot write", &slot.final_path, e))
     }
 
-    /// Writes a chunk; only bytes whose id was proved get here.
-    fn write(&self, artifact: usize, chunk: &VerifiedChunk) -> io::Result<()> {
-        let layout = &self.contents.files()[artifact].layout;
-        self.slots[artifact].disk.write_at(chunk.data(), layout.offset(chunk.index()))?;
+    /// The bytes that were written of a chunk are all of it, and proved.
+    fn is_stored(&self, artifact: usize, chunk: VerifiedChunk) {
         self.doubted().remove(self.contents.chunks_of(artifact).start + chunk.index().get());
-        Ok(())
     }
 
     /// How the files look that have no final name yet; `None` if one cannot be looked at.
@@ -523,20 +490,24 @@ impl Store {
     ) -> Result<u64> {
         let total: u64 = chunks.iter().map(|c| self.contents.chunk_len(*c) as u64).sum();
         let mut done = 0;
-        let mut data = Vec::new();
+        let mut buffer = vec![0; PIECE_BYTES];
         for chunk in chunks {
             if cancel.is_cancelled() {
                 return Err(Error::interrupted("while files were checked").hint("run the same command again"));
             }
-            let Some((artifact, index)) = self.contents.locate(*chunk) else { continue };
-            let slot = &self.slots[artifact];
-            self.read_at(slot, artifact, index, &mut data)
-                .or_failed(|| format!("cannot read {}", slot.final_path.display()))?;
-            done += data.len() as u64;
-            let file = &self.contents.files()[artifact];
-            let id = self.contents.chunk_id(artifact, index);
-            if let Ok(verified) = verify_chunk(&file.layout, id, index, std::mem::take(&mut data)) {
-                data = verified.into_data();
+            let Ok(place) = self.place(*chunk) else { continue };
+            let id = self.contents.chunk_id(place.artifact, place.index);
+            let mut verifier = ChunkVerifier::new(place.layout, id, place.index);
+            while verifier.taken() < place.len() {
+                let piece = &mut buffer[..PIECE_BYTES.min(place.len() - verifier.taken())];
+                let read = place.read(verifier.taken(), piece);
+                read.or_failed(|| format!("cannot read {}", place.slot.final_path.display()))?;
+                if verifier.update(piece).is_err() {
+                    break;
+                }
+            }
+            done += place.len() as u64;
+            if verifier.finish().is_ok() {
                 have.insert(*chunk);
             }
             progress.bytes("check", done, Some(total), "");

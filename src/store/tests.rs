@@ -60,7 +60,7 @@ impl Fixture {
         let writer = Writer::start(opened, tx).unwrap();
         let queue = writer.queue();
         for (chunk, data) in chunks {
-            let _ = queue.blocking_send(Untrusted { source: 9, chunk: *chunk, data: data.clone() });
+            let _ = queue.blocking_send(Untrusted::whole(9, *chunk, data.clone()));
         }
         drop(queue);
         let store = writer.stop();
@@ -114,7 +114,7 @@ fn chunks_in_any_order_make_the_files() {
     let (tx, mut rx) = tokio::sync::mpsc::channel(64);
     let writer = Writer::start(opened, tx).unwrap();
     for chunk in [3, 0, 6, 1, 5, 2, 4] {
-        writer.queue().blocking_send(Untrusted { source: 1, chunk, data: f.chunk(chunk) }).unwrap();
+        writer.queue().blocking_send(Untrusted::whole(1, chunk, f.chunk(chunk))).unwrap();
         assert!(matches!(rx.blocking_recv(), Some(Outcome::Stored { source: 1, .. })));
     }
     let store = writer.finish().unwrap();
@@ -308,7 +308,7 @@ fn a_chunk_comes_in_pieces_and_is_proved_at_their_end() {
         let ended = store.read_pieces(1, &mut buffer, |at, piece| {
             assert_eq!(at, all.len());
             all.extend_from_slice(piece);
-            Ok(())
+            Ok::<_, Error>(())
         });
         (all, ended)
     };
@@ -440,7 +440,7 @@ fn a_file_is_read_in_order_while_its_chunks_come_in_any() {
     let (tx, mut rx) = tokio::sync::mpsc::channel(64);
     let writer = Writer::start(opened, tx).unwrap();
     for chunk in [6, 2, 0, 1, 5, 4, 3] {
-        writer.queue().blocking_send(Untrusted { source: 1, chunk, data: f.chunk(chunk) }).unwrap();
+        writer.queue().blocking_send(Untrusted::whole(1, chunk, f.chunk(chunk))).unwrap();
         rx.blocking_recv().unwrap();
     }
     assert!(reading.join().unwrap().unwrap() == f.snapshot);
@@ -580,7 +580,7 @@ fn the_writer_ends_though_somebody_still_holds_an_end_of_its_queue() {
     let writer = Writer::start(opened, tx).unwrap();
     let late = writer.queue();
     for chunk in 0..f.contents().chunk_count() {
-        late.blocking_send(Untrusted { source: 1, chunk, data: f.chunk(chunk) }).unwrap();
+        late.blocking_send(Untrusted::whole(1, chunk, f.chunk(chunk))).unwrap();
     }
     // What was taken in is written.
     writer.finish().unwrap();
@@ -589,7 +589,7 @@ fn the_writer_ends_though_somebody_still_holds_an_end_of_its_queue() {
         stored += 1;
     }
     assert_eq!(stored, f.contents().chunk_count());
-    assert!(late.blocking_send(Untrusted { source: 1, chunk: 0, data: f.chunk(0) }).is_err());
+    assert!(late.blocking_send(Untrusted::whole(1, 0, f.chunk(0))).is_err());
 }
 
 #[test]
@@ -619,4 +619,182 @@ fn a_private_directory_that_is_a_link_is_refused_and_an_open_one_is_closed() {
     fs::set_permissions(dir.path().join(".regenesis"), fs::Permissions::from_mode(0o755)).unwrap();
     let _held = PrivateDirectory::lock(dir.path()).unwrap();
     assert_eq!(fs::metadata(dir.path().join(".regenesis")).unwrap().permissions().mode() & 0o777, 0o700);
+}
+
+/// Copies of chunks that come piece by piece, as their tests give them.
+struct Coming {
+    store: Arc<Store>,
+    arrivals: arrivals::Arrivals,
+}
+
+impl Coming {
+    fn new(f: &Fixture) -> (PrivateDirectory, Self) {
+        let (private, opened) = f.open(&FileSystem).unwrap();
+        let arrivals = arrivals::Arrivals::new(opened.have, private.path().to_owned());
+        (private, Coming { store: opened.store, arrivals })
+    }
+
+    fn piece(&mut self, arrival: &Arc<Arrival>, data: &[u8], is_last: bool) -> Option<Outcome> {
+        let piece = Untrusted { arrival: arrival.clone(), data: data.to_vec(), is_last };
+        self.arrivals.take(&self.store, &piece).unwrap()
+    }
+
+    /// What stands where the chunk belongs, whatever it is.
+    fn stands(&self, chunk: u32) -> Vec<u8> {
+        let place = self.store.place(chunk).unwrap();
+        let mut data = vec![0; place.len()];
+        place.read(0, &mut data).unwrap();
+        data
+    }
+}
+
+#[test]
+fn a_chunk_in_pieces_counts_when_its_last_one_has_proved_it() {
+    let f = Fixture::new();
+    let (_private, mut coming) = Coming::new(&f);
+    let chunk = f.chunk(2);
+    let arrival = Arrival::new(7, 2);
+    let (head, tail) = chunk.split_at(1000);
+    assert!(coming.piece(&arrival, head, false).is_none());
+    assert!(coming.stands(2)[..1000] == *head, "nothing waits in memory for the rest");
+    assert!(matches!(coming.piece(&arrival, tail, true), Some(Outcome::Stored { source: 7, chunk: 2 })));
+    assert!(coming.stands(2) == chunk);
+    // Wrong in its last byte, too short, too long: its source is named, and the next one's copy is taken.
+    let mut wrong = f.chunk(3);
+    *wrong.last_mut().unwrap() ^= 1;
+    let long = [f.chunk(3), vec![1]].concat();
+    for bad in [&wrong[..], &f.chunk(3)[1..], &long] {
+        let arrival = Arrival::new(8, 3);
+        assert!(coming.piece(&arrival, &bad[..1000], false).is_none());
+        let outcome = coming.piece(&arrival, &bad[1000..], true);
+        assert!(matches!(outcome, Some(Outcome::Bad { source: 8, chunk: 3, .. })), "{outcome:?}");
+    }
+    let arrival = Arrival::new(9, 3);
+    assert!(coming.piece(&arrival, &f.chunk(3)[..1000], false).is_none());
+    assert!(matches!(coming.piece(&arrival, &f.chunk(3)[1000..], true), Some(Outcome::Stored { source: 9, .. })));
+    assert!(coming.stands(3) == f.chunk(3));
+}
+
+#[test]
+fn who_trickles_or_lies_about_a_chunk_neither_holds_up_nor_spoils_the_copy_of_another() {
+    let f = Fixture::new();
+    let (_private, mut coming) = Coming::new(&f);
+    let chunk = f.chunk(2);
+    let (slow, fast) = (Arrival::new(1, 2), Arrival::new(2, 2));
+    assert!(coming.piece(&slow, &[0xee; 5000], false).is_none());
+    for part in chunk[..chunk.len() - 77].chunks(70_001) {
+        assert!(coming.piece(&fast, part, false).is_none());
+    }
+    assert!(coming.stands(2)[..5000] == [0xee; 5000], "one writes there at a time");
+    let outcome = coming.piece(&fast, &chunk[chunk.len() - 77..], true);
+    assert!(matches!(outcome, Some(Outcome::Stored { source: 2, chunk: 2 })));
+    assert!(coming.stands(2) == chunk);
+    // Who was overtaken writes nothing any more, and is still found out.
+    let rest = vec![0xee; chunk.len() - 5000];
+    assert!(coming.piece(&slow, &rest[1..], false).is_none());
+    assert!(matches!(coming.piece(&slow, &rest[..1], true), Some(Outcome::Bad { source: 1, chunk: 2, .. })));
+    assert!(coming.stands(2) == chunk);
+    // A chunk in one piece overtakes, too.
+    let (slow, chunk) = (Arrival::new(1, 4), f.chunk(4));
+    assert!(coming.piece(&slow, &[0xee; 5000], false).is_none());
+    assert!(coming.piece(&Arrival::new(3, 4), &chunk, true).is_some());
+    assert!(coming.piece(&slow, &rest, true).is_some());
+    assert!(coming.stands(4) == chunk);
+    // Who was asked before another one's copy was proved spoils nothing, whether it comes in one piece or not.
+    let late = Arrival::new(4, 4);
+    assert!(coming.piece(&late, &[0xee; 5000], false).is_none());
+    assert!(coming.stands(4) == chunk);
+    assert!(matches!(coming.piece(&late, &rest, true), Some(Outcome::Bad { source: 4, .. })));
+    assert!(coming.stands(4) == chunk);
+    // A chunk that was damaged is written anew, once a copy of it is proved.
+    let place = coming.store.place(4).unwrap();
+    coming.store.write(&place, 9000, &[chunk[9000] ^ 1]).unwrap();
+    coming.store.doubt(4);
+    assert!(coming.store.read(4).is_err());
+    let again = Arrival::new(5, 4);
+    assert!(coming.piece(&again, &chunk[..5000], false).is_none());
+    assert!(coming.piece(&again, &chunk[5000..], true).is_some());
+    assert!(coming.store.read(4).unwrap() == chunk);
+    // Who is gone holds no place.
+    let gone = Arrival::new(1, 5);
+    coming.piece(&gone, &[0xee; 5000], false);
+    drop(gone);
+    let next = Arrival::new(2, 5);
+    coming.piece(&next, &f.chunk(5)[..5000], false);
+    assert!(coming.stands(5)[..5000] == f.chunk(5)[..5000]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(48))]
+    #[test]
+    fn copies_in_any_order_of_their_pieces_leave_each_chunk_right_that_one_good_copy_brought(
+        // Chunk, whether it is good, whether its source falls silent, size of its pieces.
+        copies in proptest::collection::vec((1_u32..4, proptest::bool::ANY, proptest::bool::ANY, 20_000_usize..300_000), 1..7),
+        turns in proptest::collection::vec(0_usize..7, 0..120),
+    ) {
+        let f = Fixture::new();
+        let (_private, mut coming) = Coming::new(&f);
+        let mut under_way: Vec<_> = copies
+            .iter()
+            .enumerate()
+            .map(|(source, (chunk, good, _, size))| {
+                let mut data = f.chunk(*chunk);
+                data[source] ^= u8::from(!good);
+                let pieces: Vec<Vec<u8>> = data.chunks(*size).map(<[u8]>::to_vec).collect();
+                Some((Arrival::new(source as u64, *chunk), pieces.into_iter().peekable()))
+            })
+            .collect();
+        let mut stored = std::collections::BTreeSet::new();
+        // In that order, and then whoever has not fallen silent, to its end.
+        let ends = (0..copies.len()).filter(|n| !copies[*n].2).flat_map(|n| std::iter::repeat_n(n, 20));
+        for n in turns.iter().map(|n| n % copies.len()).chain(ends) {
+            let Some((arrival, pieces)) = &mut under_way[n] else { continue };
+            let Some(piece) = pieces.next() else { continue };
+            let is_last = pieces.peek().is_none();
+            let outcome = coming.piece(arrival, &piece, is_last);
+            let (chunk, good, ..) = copies[n];
+            match outcome {
+                None => proptest::prop_assert!(!is_last),
+                Some(Outcome::Stored { source, chunk: c }) => {
+                    proptest::prop_assert!(is_last && good && (source, c) == (n as u64, chunk));
+                    stored.insert(chunk);
+                }
+                Some(Outcome::Bad { source, .. }) => proptest::prop_assert!(is_last && !good && source == n as u64),
+                Some(Outcome::Failed(e)) => panic!("{}", e.chain()),
+            }
+            if is_last {
+                under_way[n] = None;
+            }
+            for chunk in &stored {
+                proptest::prop_assert!(coming.stands(*chunk) == f.chunk(*chunk), "chunk {} is spoilt", chunk);
+            }
+        }
+        for (chunk, ..) in copies.iter().filter(|(_, good, silent, _)| *good && !silent) {
+            proptest::prop_assert!(stored.contains(chunk));
+        }
+    }
+}
+
+#[test]
+fn a_chunk_in_parts_is_made_sure_of_before_the_first_is_given_and_when_the_file_is_touched_between_two() {
+    let f = Fixture::new();
+    fs::write(f.dir.path().join("genesis.json"), &f.genesis).unwrap();
+    let path = f.dir.path().join("snapshot.sql.gz");
+    fs::write(&path, &f.snapshot).unwrap();
+    let store = Store::open_complete(f.dir.path(), f.contents()).unwrap();
+    let (chunk, mut scratch) = (f.chunk(1), Scratch::default());
+    let mut read = |at: usize| {
+        let mut part = vec![0; 1000];
+        store.read_part(1, at, &mut part, &mut scratch).map(|()| part)
+    };
+    assert_eq!(read(0).unwrap(), chunk[..1000]);
+    // Touched, and as it was: it is given on.
+    fs::File::open(&path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+    assert_eq!(read(2000).unwrap(), chunk[2000..3000]);
+    // Written to between two parts: no part of it is given any more, not even a right one.
+    write_at(&path, 9000, &[chunk[9000] ^ 1]);
+    assert!(matches!(read(3000), Err(ReadError::Chunk(_))));
+    assert!(matches!(read(0), Err(ReadError::Chunk(_))));
+    write_at(&path, 9000, &[chunk[9000]]);
+    assert_eq!(read(0).unwrap(), chunk[..1000]);
 }

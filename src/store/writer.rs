@@ -19,34 +19,25 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Buffers, Frontier, PrivateDirectory, Store, disk_error,
+    Buffers, Frontier, PrivateDirectory, Store, Untrusted,
+    arrivals::Arrivals,
+    disk_error,
     journal::{self, Kind},
     synced_ranges,
 };
 use crate::{
     base::{Context, Error, Result, clock, durable},
-    manifest::{ChunkSet, chunk::ChunkError, ranges, verify_chunk},
+    manifest::{ChunkError, ChunkSet, ranges},
 };
 
 /// How many bytes may be unsynced before they are synced.
 const SYNC_BYTES: u64 = 64 << 20;
 /// How long bytes may be unsynced.
 const SYNC_TIME: Duration = Duration::from_secs(2);
-/// Chunks received and not yet written.
-const QUEUE_CHUNKS: usize = 4;
+/// Pieces received and not yet written.
+const QUEUE_PIECES: usize = 8;
 
-/// Bytes from a peer or a medium that are said to be a chunk.
-#[derive(Debug)]
-pub struct Untrusted {
-    /// Who gave them; comes back in the [`Outcome`].
-    pub source: u64,
-    /// Which chunk they are said to be.
-    pub chunk: u32,
-    /// The bytes.
-    pub data: Vec<u8>,
-}
-
-/// What became of one.
+/// What became of a chunk that somebody gave.
 #[derive(Debug)]
 pub enum Outcome {
     /// Verified and written.
@@ -93,6 +84,11 @@ impl Journal {
         Ok(Journal { file, path, manifest_id })
     }
 
+    /// Where it lies.
+    fn directory(&self) -> PathBuf {
+        self.path.parent().map(PathBuf::from).unwrap_or_default()
+    }
+
     fn append(&self, kind: Kind, chunks: impl IntoIterator<Item = u32>) -> Result<()> {
         let mut bytes = Vec::new();
         for range in ranges(chunks) {
@@ -114,7 +110,7 @@ impl Journal {
     }
 }
 
-/// Takes untrusted chunks, verifies, writes and syncs them.
+/// Takes untrusted pieces of chunks, verifies, writes and syncs them.
 #[derive(Debug)]
 pub struct Writer {
     queue: mpsc::Sender<Untrusted>,
@@ -131,7 +127,7 @@ pub struct Writer {
 impl Writer {
     /// Starts the threads; each chunk's outcome goes to `outcomes`, whose reader must never wait for this writer.
     pub fn start(opened: super::Opened, outcomes: mpsc::Sender<Outcome>) -> Result<Self> {
-        let (queue, chunks) = mpsc::channel(QUEUE_CHUNKS);
+        let (queue, pieces) = mpsc::channel(QUEUE_PIECES);
         let (written, to_sync) = sync_channel(1024);
         let journal = Arc::new(opened.journal);
         let buffers = Arc::new(Buffers::default());
@@ -143,10 +139,11 @@ impl Writer {
         let write = {
             let (store, journal, outcomes) = (opened.store.clone(), journal.clone(), outcomes.clone());
             let (frontier, buffers) = (opened.frontier, buffers.clone());
-            let ended = ended.clone();
+            let pieces = Queue { pieces, ended: ended.clone() };
+            let arrivals = Arrivals::new(opened.have, journal.directory());
             let work = move || {
-                let chunks = Queue { chunks, ended };
-                let done = write_chunks(&store, &journal, chunks, &outcomes, &written, &frontier, &buffers);
+                let writing = Writing { store, journal, arrivals, outcomes, written };
+                let done = writing.run(pieces, &frontier, &buffers);
                 frontier.end();
                 done
             };
@@ -169,7 +166,7 @@ impl Writer {
         Ok(Writer { queue, ended, journal, buffers, threads: vec![write, sync], store: opened.store, private_journal })
     }
 
-    /// Where chunks go in; waits when the disk is slower than the peers.
+    /// Where pieces go in; waits when the disk is slower than the peers.
     pub fn queue(&self) -> mpsc::Sender<Untrusted> {
         self.queue.clone()
     }
@@ -214,9 +211,9 @@ impl Writer {
     }
 }
 
-/// Chunks to be written, until the writer is told to end.
+/// Pieces to be written, until the writer is told to end.
 struct Queue {
-    chunks: mpsc::Receiver<Untrusted>,
+    pieces: mpsc::Receiver<Untrusted>,
     ended: CancellationToken,
 }
 
@@ -224,67 +221,69 @@ impl Queue {
     /// The next one. After the end: what was taken in before it.
     fn next(&mut self) -> Option<Untrusted> {
         if !self.ended.is_cancelled() {
-            let Queue { chunks, ended } = self;
+            let Queue { pieces, ended } = self;
             let next = futures::executor::block_on(async {
                 tokio::select! {
                     biased;
-                    chunk = chunks.recv() => Some(chunk),
+                    piece = pieces.recv() => Some(piece),
                     () = ended.cancelled() => None,
                 }
             });
-            if let Some(chunk) = next {
-                return chunk;
+            if let Some(piece) = next {
+                return piece;
             }
         }
-        self.chunks.close();
-        self.chunks.try_recv().ok()
+        self.pieces.close();
+        self.pieces.try_recv().ok()
     }
 }
 
-fn write_chunks(
-    store: &Store,
-    journal: &Journal,
-    mut chunks: Queue,
-    outcomes: &mpsc::Sender<Outcome>,
-    written: &SyncSender<u32>,
-    frontier: &Frontier,
-    buffers: &Buffers,
-) -> Result<()> {
-    while let Some(Untrusted { source, chunk, data }) = chunks.next() {
-        let Some((artifact, index)) = store.contents().locate(chunk) else { continue };
-        let layout = &store.contents().files()[artifact].layout;
-        let outcome = match verify_chunk(layout, store.contents().chunk_id(artifact, index), index, data) {
-            Err(error) => Outcome::Bad { source, chunk, error },
-            Ok(verified) => {
-                let put = store
-                    .write(artifact, &verified)
-                    .map_err(|e| disk_error("cannot write", &store.slots[artifact].final_path, e))
-                    .and_then(|()| journal.append(Kind::Written, [chunk]));
-                match put {
-                    Ok(()) => {
-                        // The sync thread only ends early when the disk failed, which it reports.
-                        let _ = written.send(chunk);
-                        frontier.add(chunk);
-                        buffers.put(verified.into_data());
-                        Outcome::Stored { source, chunk }
-                    }
-                    Err(e) => {
-                        let told = Error::failed(e.chain());
-                        let told = match e.advice() {
-                            Some(advice) => told.hint(advice.clone()),
-                            None => told,
-                        };
-                        let _ = outcomes.blocking_send(Outcome::Failed(told));
-                        return Err(e);
-                    }
+/// What the thread that writes needs.
+struct Writing {
+    store: Arc<Store>,
+    journal: Arc<Journal>,
+    arrivals: Arrivals,
+    outcomes: mpsc::Sender<Outcome>,
+    /// To the thread that syncs.
+    written: SyncSender<u32>,
+}
+
+impl Writing {
+    fn run(mut self, mut pieces: Queue, frontier: &Frontier, buffers: &Buffers) -> Result<()> {
+        while let Some(piece) = pieces.next() {
+            let outcome = match self.write(&piece) {
+                Ok(outcome) => outcome,
+                Err(e) => {
+                    let told = Error::failed(e.chain());
+                    let told = match e.advice() {
+                        Some(advice) => told.hint(advice.clone()),
+                        None => told,
+                    };
+                    let _ = self.outcomes.blocking_send(Outcome::Failed(told));
+                    return Err(e);
                 }
+            };
+            buffers.put(piece.data);
+            let Some(outcome) = outcome else { continue };
+            if let Outcome::Stored { chunk, .. } = outcome {
+                // The sync thread only ends early when the disk failed, which it reports.
+                let _ = self.written.send(chunk);
+                frontier.add(chunk);
             }
-        };
-        if outcomes.blocking_send(outcome).is_err() {
-            break;
+            if self.outcomes.blocking_send(outcome).is_err() {
+                break;
+            }
         }
+        Ok(())
     }
-    Ok(())
+
+    fn write(&mut self, piece: &Untrusted) -> Result<Option<Outcome>> {
+        let outcome = self.arrivals.take(&self.store, piece)?;
+        if let Some(Outcome::Stored { chunk, .. }) = outcome {
+            self.journal.append(Kind::Written, [chunk])?;
+        }
+        Ok(outcome)
+    }
 }
 
 fn sync_chunks(store: &Store, journal: &Journal, written: &Receiver<u32>) -> Result<()> {

@@ -350,7 +350,7 @@ impl Session {
         let tell = self.reports.clone();
         store.doubt(chunk);
         self.tasks.spawn("look-at-chunk", async move {
-            let read = tokio::task::spawn_blocking(move || store.read(chunk).map(drop)).await;
+            let read = tokio::task::spawn_blocking(move || store.make_sure(chunk)).await;
             let report = match read {
                 Ok(Err(ReadError::Chunk(e))) => Report::Damaged(None, chunk, e),
                 Ok(Err(ReadError::File(e))) => Report::Broken(e),

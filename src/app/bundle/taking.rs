@@ -160,7 +160,7 @@ impl ReadChunks for Taking<'_> {
     }
 
     fn take(&mut self, chunk: u32, data: Vec<u8>) -> Result<()> {
-        let sent = futures::executor::block_on(self.queue.send(Untrusted { source: 0, chunk, data }));
+        let sent = futures::executor::block_on(self.queue.send(Untrusted::whole(0, chunk, data)));
         if sent.is_ok() {
             self.asked += 1;
             self.asked_bytes += self.store.contents().chunk_len(chunk) as u64;

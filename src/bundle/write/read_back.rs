@@ -11,8 +11,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use super::{PIECE_BYTES, Sums, go_on, not_given_back};
-use crate::base::{Context, Error, Result, durable, task::CancellationToken};
+use super::{Sums, go_on, not_given_back};
+use crate::{
+    base::{Context, Error, Result, durable, task::CancellationToken},
+    store::PIECE_BYTES,
+};
 
 /// Bytes that are written before they are synced and read back: few enough that little is left when all is written, and enough that a
 /// medium is not busy with syncing.

@@ -12,7 +12,7 @@ use std::{
 
 use nix::fcntl::OFlag;
 
-use super::{Lists, PIECE_BYTES, Paper, ReadBack, Sums, VolumeWriter, go_on, open_part};
+use super::{Lists, Paper, ReadBack, Sums, VolumeWriter, go_on, open_part};
 use crate::{
     base::{Blake3Hash, Error, Result, durable, limits},
     bundle::{
@@ -20,6 +20,7 @@ use crate::{
         parity::{ParityIndex, ShardFiles},
         shards_name,
     },
+    store::PIECE_BYTES,
 };
 
 /// Bytes of an id, and of what the record begins with.

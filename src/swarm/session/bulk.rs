@@ -17,7 +17,7 @@ use super::{
     super::{BULK_PROTOCOL, lines::Lines, throttle::Throttles, wire},
     Counters, Report, SendJob, Signs, Verdict,
 };
-use crate::store::{ReadError, Untrusted};
+use crate::store::{Arrival, PIECE_BYTES, ReadError, Scratch, Untrusted};
 
 /// What the chunks of a member go through.
 #[derive(Debug, Clone)]
@@ -53,48 +53,64 @@ pub(super) async fn send_chunks(
     reports: &mpsc::Sender<Report>,
 ) -> io::Result<()> {
     let mut stream: Option<Stream> = None;
-    let mut buffer = Vec::new();
+    let mut kept = (Vec::new(), Scratch::default());
     let upload = &bulk.throttles.upload;
     while let Some(SendJob { chunk, offer, store }) = jobs.recv().await {
-        let mut data = std::mem::take(&mut buffer);
-        let read = tokio::task::spawn_blocking(move || store.read_into(chunk, &mut data).map(|()| data));
-        let data = match read.await.map_err(io::Error::other)? {
-            Ok(data) => data,
-            Err(ReadError::Chunk(e)) => {
-                // Others of the same file may be sound.
-                let _ = reports.send(Report::Damaged(Some(id), chunk, e)).await;
-                continue;
+        let (len, mut at) = (offer.size_bytes as usize, 0);
+        loop {
+            let (mut data, mut scratch) = std::mem::take(&mut kept);
+            let store = store.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                data.resize(PIECE_BYTES.min(len - at), 0);
+                store.read_part(chunk, at, &mut data, &mut scratch).map(|()| (data, scratch))
+            });
+            kept = match read.await.map_err(io::Error::other)? {
+                Ok(read) => read,
+                Err(ReadError::Chunk(e)) => {
+                    let _ = reports.send(Report::Damaged(Some(id), chunk, e)).await;
+                    match at {
+                        // Others of the same file may be sound.
+                        0 => break,
+                        // A part of it has left, and was right: the rest would be a lie.
+                        _ => return Err(io::Error::other("a chunk of ours was damaged while it was sent")),
+                    }
+                }
+                Err(ReadError::File(e)) => {
+                    let _ = reports.send(Report::Broken(e)).await;
+                    return Ok(());
+                }
+            };
+            let stream = match &mut stream {
+                Some(open) => open,
+                none => {
+                    let open = || {
+                        let mut control = control.clone();
+                        async move { control.open_stream(peer, BULK_PROTOCOL).await }
+                    };
+                    none.insert(while_slow(open).await?)
+                }
+            };
+            if at == 0 {
+                wire::write_offer(stream, offer).await?;
             }
-            Err(ReadError::File(e)) => {
-                let _ = reports.send(Report::Broken(e)).await;
-                return Ok(());
+            let slice_size = upload.slice_size_bytes().min(bulk.lines.frame_bytes(&peer).unwrap_or(usize::MAX));
+            for slice in kept.0.chunks(slice_size) {
+                upload.pass(slice.len()).await;
+                stream.write_all(slice).await?;
+                if upload.is_limited() {
+                    // What waits in a buffer until the next slice would come in one piece, late.
+                    stream.flush().await?;
+                }
+                bulk.counters.sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
             }
-        };
-        let stream = match &mut stream {
-            Some(open) => open,
-            none => {
-                let open = || {
-                    let mut control = control.clone();
-                    async move { control.open_stream(peer, BULK_PROTOCOL).await }
-                };
-                none.insert(while_slow(open).await?)
-            }
-        };
-        wire::write_offer(stream, offer).await?;
-        let slice_size = upload.slice_size_bytes().min(bulk.lines.frame_bytes(&peer).unwrap_or(usize::MAX));
-        for slice in data.chunks(slice_size) {
-            upload.pass(slice.len()).await;
-            stream.write_all(slice).await?;
-            if upload.is_limited() {
-                // What waits in a buffer until the next slice would come in one piece, late.
+            at += kept.0.len();
+            if at == len {
                 stream.flush().await?;
+                if reports.send(Report::Sent(id, chunk)).await.is_err() {
+                    return Ok(());
+                }
+                break;
             }
-            bulk.counters.sent.fetch_add(slice.len() as u64, Ordering::Relaxed);
-        }
-        stream.flush().await?;
-        buffer = data;
-        if reports.send(Report::Sent(id, chunk)).await.is_err() {
-            break;
         }
     }
     Ok(())
@@ -120,20 +136,23 @@ pub(super) async fn receive_chunks(
         // The driver has checked the length against the manifest before anything is allocated for it.
         match verdict {
             Ok(Verdict::Take(chunk, writer, buffers)) => {
-                // Filled as the bytes come: who announces a chunk and sends none of it costs nothing.
-                let len = offer.size_bytes as usize;
-                let mut data = buffers.take(len);
-                let mut done = 0;
-                while done < len {
-                    if done == data.len() {
-                        data.resize(len.min(done + slice_size), 0);
+                let arrival = Arrival::new(id, chunk);
+                let (mut left, mut is_taken) = (offer.size_bytes as usize, true);
+                loop {
+                    let mut data = buffers.take(left.min(PIECE_BYTES));
+                    fill(&mut stream, &mut data, left.min(PIECE_BYTES), bulk, signs).await?;
+                    left -= data.len();
+                    let is_last = left == 0;
+                    if is_taken {
+                        let _held = HeldUp::begin(signs);
+                        is_taken = writer.send(Untrusted { arrival: arrival.clone(), data, is_last }).await.is_ok();
                     }
-                    done += read_some(&mut stream, &mut data[done..], bulk, signs).await?;
+                    if is_last {
+                        break;
+                    }
                 }
-                let _held = HeldUp::begin(signs);
-                let taken = writer.send(Untrusted { source: id, chunk, data }).await.is_ok();
                 // Everything may have come from elsewhere meanwhile. What comes after it on this stream is no less welcome for that.
-                if !taken && reports.send(Report::Spare(id, chunk)).await.is_err() {
+                if !is_taken && reports.send(Report::Spare(id, chunk)).await.is_err() {
                     return Ok(());
                 }
             }
@@ -150,6 +169,25 @@ pub(super) async fn receive_chunks(
             }
             Ok(Verdict::Break) | Err(_) => return Ok(()),
         }
+    }
+    Ok(())
+}
+
+/// Reads so many bytes. The room for them is made as they come: who announces a chunk and sends none of it costs nothing.
+async fn fill(
+    stream: &mut (impl AsyncRead + Unpin),
+    data: &mut Vec<u8>,
+    len: usize,
+    bulk: &Bulk,
+    signs: &Signs,
+) -> io::Result<()> {
+    let slice_size = bulk.throttles.download.slice_size_bytes();
+    let mut done = 0;
+    while done < len {
+        if done == data.len() {
+            data.resize(len.min(done + slice_size), 0);
+        }
+        done += read_some(stream, &mut data[done..], bulk, signs).await?;
     }
     Ok(())
 }

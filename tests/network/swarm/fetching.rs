@@ -228,7 +228,7 @@ async fn a_fetch_goes_on_where_it_stopped() {
             let layout = contents.files()[1].layout;
             let at = layout.offset(index) as usize;
             let data = world.snapshot[at..at + layout.len(index)].to_vec();
-            let untrusted = regenesis::store::Untrusted { source: 0, chunk, data };
+            let untrusted = regenesis::store::Untrusted::whole(0, chunk, data);
             writer.queue().send(untrusted).await.unwrap();
             outcomes.recv().await.unwrap();
         }

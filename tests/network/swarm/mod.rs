@@ -6,6 +6,7 @@ mod fetching;
 mod floods;
 mod hostile;
 mod limits;
+mod pieces;
 mod sources;
 mod strangers;
 mod world;

@@ -36,10 +36,16 @@ pub(crate) struct World {
     pub(crate) genesis: Vec<u8>,
     pub(crate) snapshot: Vec<u8>,
     pub(crate) manifest: Arc<Vec<u8>>,
+    pub(crate) chunk_bytes: usize,
 }
 
 impl World {
     pub(crate) fn new(chunks: usize) -> Self {
+        Self::of_chunks(chunks, CHUNK)
+    }
+
+    /// A world of so many chunks of so many bytes.
+    pub(crate) fn of_chunks(chunks: usize, chunk_bytes: usize) -> Self {
         let mut state = 0x9e37_79b9_u64;
         let mut noise = |len: usize| {
             (0..len)
@@ -51,8 +57,9 @@ impl World {
         };
         World {
             genesis: noise(700),
-            snapshot: noise(CHUNK * chunks - 9),
+            snapshot: noise(chunk_bytes * chunks - 9),
             manifest: Arc::new(b"what was signed".to_vec()),
+            chunk_bytes,
         }
     }
 
@@ -67,7 +74,7 @@ impl World {
     pub(crate) fn contents(&self) -> Contents {
         let files = [("genesis.json", &self.genesis), ("snapshot.sql.gz", &self.snapshot)]
             .map(|(name, data)| {
-                let layout = Layout::new(data.len() as u64, limits::CHUNK_SIZE_BYTES_MIN).unwrap();
+                let layout = Layout::new(data.len() as u64, self.chunk_bytes as u64).unwrap();
                 let chunk_ids = layout
                     .indexes()
                     .map(|i| {
