@@ -296,27 +296,59 @@ pub async fn join(
     }
     let staging = setup::staging_directory(&root)?;
     tell_left(&root, &staging, progress);
+    let mut complete = fetch_checked(&options, &root, &staging, progress, cancel).await?;
+    let made = set_root_up(&mut complete, &options, &root, &staging, progress, cancel).await;
+    let initialised = match made {
+        Ok(initialised) => initialised,
+        Err(error) => {
+            complete.abandon().await;
+            return Err(error);
+        }
+    };
+    complete.node.moved_to(root.join(durable::PRIVATE_DIRECTORY_NAME));
+    complete.directory = root;
+    let version = check::kwild_version(options.kwild.as_deref(), progress).await;
+    let all_peers = (options.config)(initialised.family)?.all_peers;
+    let company = Company::new(&complete.directory, true, &options.node_address, version, all_peers)?;
+    let served = Served::Fetched(Box::new(complete));
+    let mut joining = Joining { served, company, progress: progress.clone(), certified: 0 };
+    if let Err(error) = joining.meet(options.wait, options.swarm.timeout, cancel).await {
+        joining.served.stop().await;
+        return Err(error);
+    }
+    let joined = result_of(&joining, initialised, options.follow, began, progress).await;
+    Ok((joined, joining))
+}
+
+/// Fetches what the ticket names into `staging`, refusing before the first byte what could not be set up here, and makes sure that this
+/// validator's old state agrees with it.
+async fn fetch_checked(
+    options: &JoinOptions,
+    root: &Path,
+    staging: &Path,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Complete> {
     let genesis_judged = AtomicBool::new(false);
     let accept = |signed: &Signed, private: &PrivateDirectory| {
         let family = signed.manifest.manifest().network.family;
         (options.config)(family)?.check(family)?;
-        setup::check_key(&root, family, &options.key)?;
-        let preflight = Preflight { options: &options, root: &root, signed };
+        setup::check_key(root, family, &options.key)?;
+        let preflight = Preflight { options, root, signed };
         let judged = tokio::task::block_in_place(|| Handle::current().block_on(preflight.require(progress)))?;
         genesis_judged.store(judged, Ordering::Relaxed);
         if let Some(media) = &options.media {
             let swarm = &options.swarm;
             let alone = options.ticket.addresses.is_empty() && swarm.connect.is_empty() && !swarm.lan;
-            let here = (staging.as_path(), private);
-            tokio::task::block_in_place(|| media.take(here, alone, progress, cancel))?;
+            tokio::task::block_in_place(|| media.take((staging, private), alone, progress, cancel))?;
         }
         agree::begin(&options.old, &signed.manifest, progress, cancel)
     };
     if let Some(media) = &options.media {
-        media.begin(&staging, progress)?;
+        media.begin(staging, progress)?;
     }
     let fetch = FetchOptions {
-        directory: staging.clone(),
+        directory: staging.to_owned(),
         in_root: true,
         ticket: options.ticket.clone(),
         reuse: options.reuse.clone(),
@@ -338,18 +370,26 @@ pub async fn join(
         complete.abandon().await;
         return Err(error);
     }
-    let family = complete.manifest.manifest().network.family;
-    let mut config = (options.config)(family)?;
-    let all_peers = config.all_peers;
-    config.peers.extend(peers::that_resolve(family, &complete.manifest.manifest().node_addresses, progress).await);
-    if let Err(error) = complete.node.require_manifest().await {
-        complete.abandon().await;
-        return Err(error);
-    }
+    Ok(complete)
+}
+
+/// Makes the root of what was fetched, while the node goes on serving.
+async fn set_root_up(
+    complete: &mut Complete,
+    options: &JoinOptions,
+    root: &Path,
+    staging: &Path,
+    progress: &Progress,
+    cancel: &CancellationToken,
+) -> Result<Initialised> {
+    let manifest = complete.manifest.manifest();
+    let mut config = (options.config)(manifest.network.family)?;
+    config.peers.extend(peers::that_resolve(manifest.network.family, &manifest.node_addresses, progress).await);
+    complete.node.require_manifest().await?;
     progress.step("setting the root up");
     let stop = cancel.child_token();
     let init = InitOptions {
-        root: root.clone(),
+        root: root.to_owned(),
         genesis: GenesisSource::File(staging.join(GENESIS_FILE_NAME)),
         snapshot: Some(SnapshotSource::Complete(complete.snapshot.clone())),
         key: options.key.clone(),
@@ -358,36 +398,16 @@ pub async fn join(
         progress: progress.clone(),
         cancel: stop.clone(),
     };
-    // The node goes on serving meanwhile. Where it ends, as when the manifest counts no more, no root is finished behind it.
+    // Where the node ends meanwhile, as when the manifest counts no more, no root is finished behind it.
     let mut work = tokio::task::spawn_blocking(move || super::setup::init(&init));
-    let served = complete.node.serve_while(&mut work).await;
-    let initialised = match served {
-        Ok(made) => made.or_failed(|| "setting up panicked").and_then(|made| made),
+    match complete.node.serve_while(&mut work).await {
+        Ok(made) => made.or_failed(|| "setting up panicked")?,
         Err(error) => {
             stop.cancel();
             let _ = work.await;
             Err(error)
         }
-    };
-    let initialised = match initialised {
-        Ok(initialised) => initialised,
-        Err(error) => {
-            complete.abandon().await;
-            return Err(error);
-        }
-    };
-    complete.node.moved_to(root.join(durable::PRIVATE_DIRECTORY_NAME));
-    complete.directory = root;
-    let version = check::kwild_version(options.kwild.as_deref(), progress).await;
-    let company = Company::new(&complete.directory, true, &options.node_address, version, all_peers)?;
-    let served = Served::Fetched(Box::new(complete));
-    let mut joining = Joining { served, company, progress: progress.clone(), certified: 0 };
-    if let Err(error) = joining.meet(options.wait, options.swarm.timeout, cancel).await {
-        joining.served.stop().await;
-        return Err(error);
     }
-    let joined = result_of(&joining, initialised, options.follow, began, progress).await;
-    Ok((joined, joining))
 }
 
 /// Names what other joins have left beside the root.
