@@ -17,9 +17,9 @@ use crate::{
 
 /// Nodes of one drill, with the seeds.
 pub const NODES_MAX: usize = 512;
-/// Chunks that are simulated at the most: those of a larger file count as one where they follow on each other, which changes the end by
-/// less than one of them takes.
-const CHUNKS_MAX: u64 = 2048;
+/// Chunks that are simulated at the most: of a larger file the first, with what everyone does in as much less time, and what that takes counts
+/// as often as such a part goes into the file. What the end takes beyond the bound is then a little too long, and never too short.
+const CHUNKS_MAX: u64 = 1536;
 /// What is simulated ends after so many times the bound.
 const LATE: u32 = 20;
 /// What the socket of a connection, and the frames before it, hold of what has not left.
@@ -110,12 +110,12 @@ pub struct Peer {
 pub struct Prediction {
     /// How large the files are.
     pub size_bytes: u64,
-    /// Chunks that were simulated, and the size of each in bytes.
-    pub chunks: u32,
-    /// See [`Self::chunks`]; larger than a real run's where the files are large.
+    /// How many chunks they have, and the size of each in bytes.
+    pub chunks: u64,
+    /// See [`Self::chunks`].
     pub chunk_size_bytes: u64,
-    /// The size of a real run's chunks.
-    pub real_chunk_size_bytes: u64,
+    /// How many of them were simulated.
+    pub simulated_chunks: u32,
     /// Seconds before which no swarm ends.
     pub bound_s: f64,
     /// Seconds until everyone that stays has everything.
@@ -147,10 +147,10 @@ pub fn predict(plan: &Plan, cancel: &CancellationToken) -> Result<Prediction> {
     // Seeds first, as the simulator has them; their order stays.
     links.sort_by_key(|link| !link.seed);
     check(&links, plan.size_bytes)?;
-    let world = world(&links, plan.size_bytes, plan.rng_seed);
+    let Part { world, parts } = part(&links, plan.size_bytes, plan.rng_seed);
     let bound = Bound::of(&world);
-    let (chunk_count, chunk_size_bytes) = (world.chunks, world.chunk_size_bytes);
-    let (chunks, seeds) = (f64::from(chunk_count), world.seeds);
+    let (simulated_chunks, chunk_size_bytes) = (world.chunks, world.chunk_size_bytes);
+    let (chunks, seeds) = (f64::from(simulated_chunks), world.seeds);
     let mut run = Run::new(world);
     let latest = Time::from_secs_f64(bound.seconds) * LATE + Time::from_secs(60);
     while !run.is_over() {
@@ -164,7 +164,9 @@ pub fn predict(plan: &Plan, cancel: &CancellationToken) -> Result<Prediction> {
             .hint("let a seed stay until every chunk is out, or until everyone has everything"));
         }
     }
-    let finish_s = run.nodes.iter().filter_map(|n| n.finished).max().unwrap_or_default().as_secs_f64();
+    let of_all = |at: Time| at.as_secs_f64() * parts;
+    let finish_s = of_all(run.nodes.iter().filter_map(|n| n.finished).max().unwrap_or_default());
+    let bound_s = bound.seconds * parts;
     let of_seeds =
         |sent: fn(&crate::schedule::sim::Node) -> u64| run.nodes[..seeds].iter().map(sent).sum::<u64>() as f64;
     let mut peers: Vec<Peer> = links[seeds..]
@@ -172,23 +174,23 @@ pub fn predict(plan: &Plan, cancel: &CancellationToken) -> Result<Prediction> {
         .zip(&run.nodes[seeds..])
         .map(|(link, node)| Peer {
             name: link.name.clone(),
-            finish_s: node.finished.map(|at| at.as_secs_f64()),
+            finish_s: node.finished.map(of_all),
             sent_copies: node.sent as f64 / chunks,
         })
         .collect();
     peers.sort_by(|a, b| a.finish_s.unwrap_or(f64::MAX).total_cmp(&b.finish_s.unwrap_or(f64::MAX)));
     Ok(Prediction {
         size_bytes: plan.size_bytes,
-        chunks: chunk_count,
+        chunks: plan.size_bytes.div_ceil(chunk_size_bytes),
         chunk_size_bytes,
-        real_chunk_size_bytes: real_chunk_size_bytes(plan.size_bytes),
-        bound_s: bound.seconds,
+        simulated_chunks,
+        bound_s,
         finish_s,
-        ratio: finish_s / bound.seconds,
+        ratio: finish_s / bound_s,
         seed_copies: of_seeds(|n| n.sent_before_out) / chunks,
         seed_copies_in_all: of_seeds(|n| n.sent) / chunks,
         seed_copies_needed: bound.seed_copies,
-        out_s: run.out_at.map(|at| at.as_secs_f64()),
+        out_s: run.out_at.map(of_all),
         limited_by: limited_by(&links, &bound),
         what_if: what_if(&links, plan.size_bytes, &bound),
         peers,
@@ -203,8 +205,9 @@ pub fn bound(plan: &Plan) -> Result<(f64, LimitedBy)> {
     let mut links = plan.links.clone();
     links.sort_by_key(|link| !link.seed);
     check(&links, plan.size_bytes)?;
-    let bound = Bound::of(&world(&links, plan.size_bytes, plan.rng_seed));
-    Ok((bound.seconds, limited_by(&links, &bound)))
+    let Part { world, parts } = part(&links, plan.size_bytes, plan.rng_seed);
+    let bound = Bound::of(&world);
+    Ok((bound.seconds * parts, limited_by(&links, &bound)))
 }
 
 fn limited_by(links: &[Link], bound: &Bound) -> LimitedBy {
@@ -235,37 +238,48 @@ fn check(links: &[Link], size_bytes: u64) -> Result<()> {
 }
 
 /// The size of the chunks that a manifest of files of this size has.
-fn real_chunk_size_bytes(size_bytes: u64) -> u64 {
+fn chunk_size_bytes(size_bytes: u64) -> u64 {
     let wanted = (size_bytes / CHUNK_COUNT_WANTED).max(1).next_power_of_two() / 2;
     wanted.clamp(CHUNK_SIZE_BYTES_MIN, CHUNK_SIZE_BYTES_MAX)
 }
 
-fn world(links: &[Link], size_bytes: u64, rng_seed: u64) -> World {
-    let real = real_chunk_size_bytes(size_bytes);
-    let chunk_size_bytes = real.max(size_bytes.div_ceil(CHUNKS_MAX)).min(size_bytes);
+/// What is simulated, and how many such parts there are: a whole file has one.
+struct Part {
+    world: World,
+    parts: f64,
+}
+
+fn part(links: &[Link], size_bytes: u64, rng_seed: u64) -> Part {
+    let chunk_size_bytes = chunk_size_bytes(size_bytes).min(size_bytes);
+    let of_file = size_bytes.div_ceil(chunk_size_bytes);
+    let chunks = of_file.min(CHUNKS_MAX);
+    let parts = of_file as f64 / chunks as f64;
     let line = |link: &Link| Line {
-        joins: Time::from_secs_f64(link.joins),
-        leaves: link.leaves.map(Time::from_secs_f64),
+        joins: Time::from_secs_f64(link.joins / parts),
+        leaves: link.leaves.map(|leaves| Time::from_secs_f64(leaves / parts)),
         down: link.down / 8.0,
         ..Line::up(link.up / 8.0)
     };
-    World {
-        chunks: size_bytes.div_ceil(chunk_size_bytes) as u32,
+    let world = World {
+        chunks: chunks as u32,
         chunk_size_bytes,
-        // As many chunks as a real node may have on their way to it.
-        window_bytes: WINDOW_BYTES / real * chunk_size_bytes,
+        window_bytes: WINDOW_BYTES,
         lines: links.iter().map(line).collect(),
         seeds: links.iter().filter(|l| l.seed).count(),
         latency: LATENCY,
         socket_bytes: SOCKET_BYTES,
         machine: None,
         rng_seed,
-    }
+    };
+    Part { world, parts }
 }
 
 /// The bound of other lines. That of the fluid, not another run: it says what a change can bring, and takes no time.
 fn what_if(links: &[Link], size_bytes: u64, bound: &Bound) -> Vec<WhatIf> {
-    let bound_of = |links: &[Link]| Bound::of(&world(links, size_bytes, 0)).seconds;
+    let bound_of = |links: &[Link]| {
+        let Part { world, parts } = part(links, size_bytes, 0);
+        Bound::of(&world).seconds * parts
+    };
     let seeds = links.iter().filter(|l| l.seed).count();
     let mut all = Vec::new();
     let mut more = links.to_vec();
@@ -355,9 +369,29 @@ mod tests {
     fn a_large_file_takes_no_more_chunks_than_are_simulated() {
         let links = [link("lead", true, 1e9, 1e9), link("v", false, 1e9, 1e9)];
         for size in [1, 300 << 10, 64 << 20, 50 << 30, 500 << 30] {
-            let world = world(&links, size, 1);
+            let Part { world, parts } = part(&links, size, 1);
             assert!(u64::from(world.chunks) <= CHUNKS_MAX && world.chunks >= 1, "{size}: {}", world.chunks);
-            assert!(u64::from(world.chunks) * world.chunk_size_bytes >= size);
+            assert!(u64::from(world.chunks) as f64 * world.chunk_size_bytes as f64 * parts >= size as f64);
+            assert!(parts >= 1.0 && (size > 6 << 30 || parts == 1.0), "{size}: {parts}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_large_file_says_how_long_the_whole_takes() {
+        let mut links = vec![link("lead", true, 100e6, 1e9)];
+        links.extend((1..=3).map(|i| link(&format!("v{i}"), false, 100e6, 1e9)));
+        links[3].joins = 3600.0;
+        let predict = |size_bytes| {
+            let plan = Plan { links: links.clone(), size_bytes, rng_seed: 1 };
+            predict(&plan, &CancellationToken::new()).unwrap()
+        };
+        let said = predict(50 << 30);
+        let bound = (50u64 << 30) as f64 * 8.0 / 100e6;
+        assert!((said.bound_s - bound).abs() < 1.0 && said.ratio < 1.35, "{said:?}");
+        assert_eq!((said.chunks, said.chunk_size_bytes), (12_800, 4 << 20));
+        assert!(said.peers.iter().all(|p| p.finish_s.is_some_and(|at| at > 3600.0)), "{:?}", said.peers);
+        assert!(said.seed_copies >= 1.0 && said.seed_copies < 1.1, "{said:?}");
+        let what_if = predict(40 << 30).what_if;
+        assert!(matches!(what_if[0], WhatIf::SecondSeed { bound_s } if bound_s > 1000.0), "{what_if:?}");
     }
 }

@@ -387,6 +387,11 @@ impl Scheduler {
         if !self.have.is_empty() {
             self.effects.push_back(Effect::Tell(id, self.have.ranges()));
         }
+        // Where chunks take long it is long before anything is suggested to everyone. Whoever knows that it will be does not ask in its turn
+        // of whoever suggests to others, and takes the line from first copies by that.
+        if !self.watches {
+            self.effects.push_back(Effect::Suggest(id, Vec::new()));
+        }
         self.refresh_all();
     }
 

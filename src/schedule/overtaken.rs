@@ -43,7 +43,7 @@ impl Overtaken {
     /// Begins to wait, beside so many others; gives the number by which it is known.
     pub(super) fn begin(&mut self, now: Time, id: PeerId, chunk: u32, others: u32) -> u64 {
         if others == 0 {
-            (self.last, self.alarms) = (now, 0);
+            self.last = now;
         }
         self.begun += 1;
         self.order.push_back((self.done, id, chunk, self.begun));

@@ -10,8 +10,10 @@ use crate::manifest::ChunkSet;
 
 /// Who owes us something may be silent for so many times as long as chunks take, and
 const FLIGHTS: u32 = 8;
-/// at first never for longer than this.
+/// at first never for longer than this,
 const STALL_MAX: Duration = Duration::from_secs(120);
+/// or so many times as long as they take, where that is more: on slow lines with large chunks it is, and what waits in a queue is no stall.
+const FLIGHTS_MIN: u32 = 3;
 
 /// A chunk of ours that the peer will have soon, as far as we know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -299,7 +301,8 @@ impl Peer {
     /// `flight` is how long they take from anyone.
     pub(super) fn stalled(&self, now: Time, flight: Duration) -> bool {
         // Each time it is waited twice as long, so that it is not asked again and again for what it was about to send.
-        let patience = (self.flight.max(flight) * FLIGHTS).clamp(STALL, STALL_MAX) * (1 << self.stalls.min(4));
+        let flight = self.flight.max(flight);
+        let patience = (flight * FLIGHTS).clamp(STALL, STALL_MAX.max(flight * FLIGHTS_MIN)) * (1 << self.stalls.min(4));
         self.is_waited_for() && now.saturating_sub(self.last_byte) > patience
     }
 }

@@ -21,13 +21,9 @@ impl fmt::Display for Prediction {
             self.ratio
         )?;
         writeln!(f, "limited by   {}", limit(&self.limited_by))?;
-        if self.chunk_size_bytes > self.real_chunk_size_bytes {
-            let (simulated, real) = (text::bytes(self.chunk_size_bytes), text::bytes(self.real_chunk_size_bytes));
-            writeln!(
-                f,
-                "simulated    with {} chunks of {simulated}; a real run has smaller ones, of {real}",
-                self.chunks
-            )?;
+        if u64::from(self.simulated_chunks) < self.chunks {
+            let (simulated, all) = (self.simulated_chunks, self.chunks);
+            writeln!(f, "simulated    with the first {simulated} of {all} chunks; the times are of all")?;
         }
         let (copies, all, needed) = (self.seed_copies, self.seed_copies_in_all, self.seed_copies_needed);
         if let Some(out) = self.out_s {
@@ -163,9 +159,9 @@ mod tests {
         let peer = |name: &str, finish_s| Peer { name: name.to_owned(), finish_s, sent_copies: 0.5 };
         Prediction {
             size_bytes: 1 << 30,
-            chunks: 1024,
-            chunk_size_bytes: 1 << 20,
-            real_chunk_size_bytes: 512 << 10,
+            chunks: 2048,
+            chunk_size_bytes: 512 << 10,
+            simulated_chunks: 1024,
             bound_s: 100.0,
             finish_s: 104.0,
             ratio: 1.04,
@@ -191,7 +187,7 @@ mod tests {
             "a second seed on such a line halves the bound, to 50.0 s",
             "validator 7's uplink of 25 Mbit/s costs nobody anything",
             "may leave after 1 min 39 s",
-            "with 1024 chunks of 1.0 MiB; a real run has smaller ones, of 512.0 KiB",
+            "with the first 1024 of 2048 chunks; the times are of all",
         ] {
             assert!(said.contains(words), "{words}: {said}");
         }

@@ -256,7 +256,7 @@ pub(super) mod tests {
                 size_bytes: 1 << 30,
                 chunks: 1000,
                 chunk_size_bytes: 1 << 20,
-                real_chunk_size_bytes: 1 << 20,
+                simulated_chunks: 1000,
                 bound_s: 30.0,
                 finish_s: 33.0,
                 ratio: 1.1,

@@ -6,8 +6,10 @@ fn at(ms: u64) -> Time {
     Duration::from_millis(ms)
 }
 
+/// What was decided, but for the word to each newcomer that something will be suggested to it.
 fn effects(s: &mut Scheduler) -> Vec<Effect> {
-    std::iter::from_fn(|| s.poll_effect()).collect()
+    let is_word = |effect: &Effect| matches!(effect, Effect::Suggest(_, chunks) if chunks.is_empty());
+    std::iter::from_fn(|| s.poll_effect()).filter(|effect| !is_word(effect)).collect()
 }
 
 /// The same without what is only suggested.
@@ -280,6 +282,21 @@ fn whoever_suggests_nothing_is_asked_after_a_while() {
     assert!(effects(&mut s).iter().any(|e| matches!(e, Effect::Request(1, ..))), "and goes on being asked");
 }
 
+#[test]
+fn whoever_says_that_it_will_suggest_something_is_not_asked_for_one_chunk_after_the_other() {
+    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
+    s.handle(Time::ZERO, Input::Connected(1));
+    assert_eq!(s.poll_effect(), Some(Effect::Suggest(1, Vec::new())), "it hears the same");
+    s.handle(Time::ZERO, Input::Haves(1, vec![0..10]));
+    s.handle(Time::ZERO, Input::Suggested(1, Vec::new()));
+    s.handle(at(5100), Input::Tick);
+    let told = effects(&mut s);
+    let [Effect::Request(1, request, chunks)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(s.offered(at(5101), 1, chunks[0], *request), Expect::Wanted);
+    s.handle(at(5102), Input::Stored(1, chunks[0]));
+    assert!(!effects(&mut s).iter().any(|e| matches!(e, Effect::Request(..))), "its line may have other things to do");
+}
+
 /// What a seed deals to three peers in six seconds, 10 ms a chunk, where each passes on one after the other of what it alone has, each in so
 /// many milliseconds as `passes` says of it at that time.
 fn dealt(passes: impl Fn(u64, PeerId) -> u64) -> impl Fn(Range<u64>) -> [usize; 3] {
@@ -358,7 +375,7 @@ fn asking_for_what_was_not_announced_ends_the_session() {
     let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
     s.handle(Time::ZERO, Input::Connected(1));
     s.handle(Time::ZERO, Input::Requested(1, 1, vec![3..4]));
-    assert!(matches!(s.poll_effect(), Some(Effect::Drop(1, _))));
+    assert!(matches!(effects(&mut s)[..], [Effect::Drop(1, _)]));
 }
 
 #[test]
