@@ -23,8 +23,8 @@ use crate::base::{Advice, Blake3Hash, Error, Next, Result};
 
 type Hash = [u8; 32];
 
-/// Hashes held in memory while a list fills, and as many while one is merged: 4 MiB each.
-const HELD_MAX: usize = (4 << 20) / size_of::<Hash>();
+/// Hashes held in memory while a list fills, and as many while one is merged: 2 MiB each.
+const HELD_MAX: usize = (2 << 20) / size_of::<Hash>();
 /// Hashes that are read from one run at once (32 KiB), or fewer where fewer may be in memory.
 const READ_HASHES: usize = (32 << 10) / size_of::<Hash>();
 

@@ -14,7 +14,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::{Context, Error, Result, Sha256Hash};
 
-/// Pieces that may wait for one listener; each has at most 1 MiB of text.
+/// Pieces that may wait for one listener; each has at most half a mebibyte of text, as a rule.
 const PIECES_WAITING: usize = 3;
 
 /// The pieces of a text that one listener hears, in the text's order,

@@ -32,11 +32,11 @@ const MEMBER_TEXT_BYTES_MAX: usize = BLOCK_BYTES;
 /// Bytes that such a member itself may take, with some room for text that does not compress.
 const MEMBER_BYTES_MAX: usize = MEMBER_TEXT_BYTES_MAX + (64 << 10);
 /// Bytes, of the file or of the text, up to which small members are inflated together as one batch.
-const BATCH_BYTES: usize = 1 << 20;
+const BATCH_BYTES: usize = 512 << 10;
 /// Inflating threads at most: two keep up with one that hashes.
 const THREADS_MAX: usize = 4;
 /// Batches that may be on their way beyond one for each inflating thread.
-const BATCHES_WAITING: usize = 2;
+const BATCHES_WAITING: usize = 1;
 
 /// Reads a snapshot file, gzip or plain, piece by piece.
 pub(in crate::snapshot) struct TextReader<R> {
