@@ -19,7 +19,7 @@ pub(super) use self::{
     signed::{known_manifest, manifest_from_peers, policy, read_manifest},
 };
 pub use self::{
-    relay::relay,
+    relay::{RelayEnds, relay},
     seed::{Serving, seed},
     signed::{Signed, ask_for_manifest},
 };

@@ -62,6 +62,11 @@ pub struct SwarmOptions {
     pub public: bool,
     /// Find members on the local network, and be found there.
     pub lan: bool,
+    /// Find members in BitTorrent's distributed hash table, and be found there: through these of its nodes, as `HOST:PORT`, or through
+    /// those that everyone uses; `None`: not at all.
+    pub dht: Option<Vec<String>>,
+    /// Members that others reach when they cannot reach this node: it keeps connected to them, and its tickets name them.
+    pub relay_via: Vec<String>,
     /// Who may come in.
     pub allow: Allow,
     /// Signed bindings that say whose this node is, as files held them.
@@ -91,6 +96,8 @@ impl Default for SwarmOptions {
             identity: None,
             public: false,
             lan: false,
+            dht: None,
+            relay_via: Vec::new(),
             allow: Allow::default(),
             bindings: Vec::new(),
             own_keys: Vec::new(),
@@ -111,6 +118,8 @@ pub struct Node {
     /// Where it listens, peer id included.
     addresses: Vec<String>,
     external: Vec<String>,
+    /// Members through whom others reach this node.
+    relay_via: Vec<String>,
     /// Heard while the node was starting.
     early: VecDeque<Heard>,
     progress: Progress,
@@ -182,7 +191,7 @@ impl Node {
         for address in options.listen.iter().chain(&options.external) {
             swarm::check_address(address, false)?;
         }
-        for address in &options.connect {
+        for address in options.connect.iter().chain(&options.relay_via) {
             swarm::check_address(address, true)?;
         }
         let (listen, optional_listen) = listen_addresses(private, options, progress)?;
@@ -195,8 +204,9 @@ impl Node {
             listen,
             optional_listen,
             external: options.external.clone(),
-            connect: ticket.addresses.iter().chain(&options.connect).cloned().collect(),
+            connect: ticket.addresses.iter().chain(&options.connect).chain(&options.relay_via).cloned().collect(),
             lan: options.lan,
+            dht: options.dht.clone(),
             allow: options.allow.clone(),
             bindings: shown.clone(),
             new_chain_id: ticket.new_chain_id.clone(),
@@ -221,6 +231,7 @@ impl Node {
             page,
             addresses: Vec::new(),
             external: options.external.clone(),
+            relay_via: options.relay_via.clone(),
             early: VecDeque::new(),
             progress: progress.clone(),
             roster: None,
@@ -271,6 +282,7 @@ impl Node {
                 Some(peer) if !a.contains("/p2p/") => format!("{a}/p2p/{peer}"),
                 _ => a.clone(),
             })
+            .chain(self.relay_via.iter().cloned())
             .collect();
         let mut reachable: Vec<String> = self.addresses.iter().filter(|a| !is_local(a)).cloned().collect();
         if reachable.is_empty() && addresses.is_empty() {

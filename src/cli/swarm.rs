@@ -9,12 +9,12 @@ use super::{
     Session,
     manifest::StateArgs,
     ticket::TicketArgs,
-    values::{Allowed, Rate},
+    values::{Allowed, HostPort, Rate, Size},
     words,
 };
 use crate::{
     app::{
-        fetch::{self, Complete, FetchOptions},
+        fetch::{self, Complete, FetchOptions, RelayEnds},
         meet::WaitFor,
         node::SwarmOptions,
         page::PageOptions,
@@ -48,6 +48,17 @@ pub(crate) struct SwarmArgs {
     /// Find members on the local network, whatever their addresses, and let them find this node (IPv4)
     #[arg(long)]
     lan: bool,
+    /// Find members in BitTorrent's distributed hash table, wherever they are, and let them find this node. Its nodes see this machine's
+    /// address, and neither for which network nor for which swarm
+    #[arg(long)]
+    dht: bool,
+    /// Node of a distributed hash table of your own, by which it is entered instead of the one that everyone uses (repeatable)
+    #[arg(long, value_name = "HOST:PORT", requires = "dht")]
+    dht_node: Vec<HostPort>,
+    /// Member that others reach when they cannot reach this node, such as a `relay`, /p2p/ID included (repeatable): this node keeps
+    /// connected to it, what it serves goes through there, and its tickets name that member, too
+    #[arg(long, value_name = "MULTIADDR")]
+    relay_via: Vec<String>,
     /// Let only these in: a peer id, nodes that show to be a validator's with this public key (HEX or HEX#TYPE), or `validators`, those of
     /// everyone whom the manifest lists; the ticket's own peers always (repeatable) [default: every member]
     #[arg(long, value_name = "PEER|VALIDATOR|validators")]
@@ -95,6 +106,8 @@ impl SwarmArgs {
             identity: self.identity,
             public: self.public,
             lan: self.lan,
+            dht: self.dht.then(|| self.dht_node.iter().map(ToString::to_string).collect()),
+            relay_via: self.relay_via,
             allow: Allowed::together(self.allow),
             bindings: self.binding.iter().map(read_binding).collect::<Result<_>>()?,
             own_keys: Vec::new(),
@@ -352,6 +365,9 @@ pub(crate) struct RelayArgs {
     reuse: Vec<PathBuf>,
     #[command(flatten)]
     until: UntilArgs,
+    /// End when so many bytes of chunks were sent to others in all, such as 500G: for a machine whose traffic is counted
+    #[arg(long, value_name = "SIZE")]
+    relay_limit: Option<Size>,
     #[command(flatten)]
     seen: SeenArgs,
     #[command(flatten)]
@@ -373,8 +389,9 @@ impl RelayArgs {
             session.progress.note("validators who cannot reach the lead take the ticket above in the place of theirs");
             Ok(())
         };
-        let until = self.until.until.map(WaitFor::from);
-        fetch::relay(options, until, tell, &session.progress, &session.cancel).await
+        let ends =
+            RelayEnds { until: self.until.until.map(WaitFor::from), sent: self.relay_limit.map(|Size(bytes)| bytes) };
+        fetch::relay(options, ends, tell, &session.progress, &session.cancel).await
     }
 }
 
@@ -398,10 +415,11 @@ pub(crate) fn read_ticket(args: &TicketArgs, swarm: &SwarmArgs) -> Result<Ticket
         return Err(Error::usage("this ticket only identifies a manifest: it has no secret and leads nowhere")
             .hint("ask the lead for the ticket that `regenesis publish` or `regenesis seed` printed"));
     }
-    if ticket.addresses.is_empty() && swarm.connect.is_empty() && !swarm.lan {
+    let other_ways = [&swarm.connect, &swarm.relay_via].iter().any(|ways| !ways.is_empty()) || swarm.lan || swarm.dht;
+    if ticket.addresses.is_empty() && !other_ways {
         return Err(Error::usage("this ticket has no address")
             .hint("ask the lead for the ticket that `regenesis seed` printed, give an address with --connect, or look for members on this \
-                   network with --lan"));
+                   network with --lan, or anywhere with --dht where they use it, too"));
     }
     Ok(ticket)
 }

@@ -87,6 +87,31 @@ impl FromStr for Rate {
     }
 }
 
+/// Where a service is, as `--dht-node` names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct HostPort(String);
+
+impl FromStr for HostPort {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let good = text.rsplit_once(':').is_some_and(|(host, port)| {
+            let of_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !host.is_empty() && host.chars().all(of_name) && port.parse::<u16>().is_ok_and(|port| port != 0)
+        });
+        if good {
+            return Ok(HostPort(text.to_owned()));
+        }
+        Err("expected a name or an IPv4 address, and a port, such as router.example.org:6881".to_owned())
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// Whom a node lets in, as `--allow` names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Allowed {
@@ -198,6 +223,16 @@ mod tests {
         }
         let bytes = |text: &str| text.parse::<Rate>().unwrap().bytes_per_second().get();
         assert_eq!((bytes("100M"), bytes("1.5G"), bytes("1K")), (12_500_000, 187_500_000, 125));
+    }
+
+    #[test]
+    fn a_host_and_its_port_are_read() {
+        for good in ["router.example.org:6881", "203.0.113.5:1", "dht_1:65535"] {
+            assert_eq!(good.parse::<HostPort>().map(|read| read.to_string()), Ok(good.to_owned()));
+        }
+        for bad in ["", "router.example.org", ":6881", "a:0", "a:65536", "[::1]:6881", "http://a:1", "a b:1"] {
+            assert!(bad.parse::<HostPort>().is_err(), "{bad}");
+        }
     }
 
     #[test]

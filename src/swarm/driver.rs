@@ -3,6 +3,7 @@
 mod access;
 mod chunks;
 mod connections;
+mod elsewhere;
 mod evidence;
 mod members;
 mod statements;
@@ -35,6 +36,7 @@ use super::{
     BULK_PROTOCOL, Command, Config, Content, Event, PeerTotal, SESSION_PROTOCOL, Sink, Status, ToldEvidence,
     access::Access,
     book::{self, Book},
+    dht::{Dht, Found},
     handshake::{Instance, Membership, Role},
     introduction::{Introducer, Shown},
     lan::{self, Lan},
@@ -85,6 +87,8 @@ struct Met {
 struct Active {
     content: Content,
     scheduler: Scheduler,
+    /// This node only hears what others have and say: it neither fetches nor serves.
+    watches: bool,
 }
 
 /// A connected peer.
@@ -112,6 +116,8 @@ enum Happening {
     Outcome(Outcome),
     /// A member has said on the local network where it is.
     Near(PeerId, Vec<Multiaddr>),
+    /// What the distributed hash table says.
+    Elsewhere(Found),
     Command(Option<Command>),
     Tick,
 }
@@ -131,6 +137,9 @@ pub(super) struct Driver {
     book: Book,
     /// Members on the local network, where they are looked for.
     lan: Option<Lan>,
+    /// Members anywhere, where they are looked for, and what is known of that.
+    dht: Option<Dht>,
+    elsewhere: elsewhere::Elsewhere,
     own_addresses: Vec<Multiaddr>,
     external: Vec<Multiaddr>,
     sessions: BTreeMap<u64, Session>,
@@ -238,6 +247,7 @@ impl Driver {
             Ok(lan) => lan,
             Err(e) => return Err(Error::failed("the local network cannot be listened to").because(e)),
         };
+        let dht = config.dht.map(|bootstrap| Dht::start(&membership, us, bootstrap));
         Ok(Driver {
             us,
             membership: Arc::new(membership),
@@ -249,6 +259,8 @@ impl Driver {
             next_tick: TICK,
             book,
             lan,
+            dht,
+            elsewhere: elsewhere::Elsewhere::default(),
             own_addresses: Vec::new(),
             external: parse_all(&config.external),
             sessions: BTreeMap::new(),
@@ -339,6 +351,12 @@ impl Driver {
                 None => std::future::pending().await,
             }
         };
+        let elsewhere = async {
+            match &mut self.dht {
+                Some(dht) => dht.found().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             command = commands.recv() => Happening::Command(command),
             Some((peer, stream)) = self.sessions_in.next() => Happening::SessionStream(peer, stream),
@@ -347,6 +365,7 @@ impl Driver {
             Some(outcome) = outcome => Happening::Outcome(outcome),
             Some(report) = self.reports.1.recv() => Happening::Report(report),
             (peer, addresses) = near => Happening::Near(peer, addresses),
+            found = elsewhere => Happening::Elsewhere(found),
             () = sleep_until(tick_at) => Happening::Tick,
             event = self.swarm.select_next_some() => Happening::Swarm(event),
         }
@@ -368,6 +387,7 @@ impl Driver {
             Happening::Report(report) => self.report(report),
             Happening::Outcome(outcome) => self.outcome(outcome),
             Happening::Near(peer, addresses) => self.is_near(peer, addresses),
+            Happening::Elsewhere(found) => self.heard_elsewhere(found),
             Happening::Command(Some(Command::Activate(content))) => self.activate(content),
             Happening::Command(Some(Command::Deactivate(done))) => {
                 // What is on its way is of no use any more.
@@ -402,7 +422,7 @@ impl Driver {
 
     /// Whether this node is of no use without others.
     fn needs_others(&self) -> bool {
-        self.is_incomplete() || self.active.as_ref().is_some_and(|a| a.content.is_watching())
+        self.is_incomplete() || self.active.as_ref().is_some_and(|a| a.watches)
     }
 
     /// Hands an event to the application. Words are left out where too many wait already: whoever makes them must not fill our memory.

@@ -18,6 +18,7 @@ use crate::base::Blake3Hash;
 
 const SECRET_CONTEXT: &str = "regenesis 2026 swarm membership v1, key from the ticket's secret";
 const LAN_CONTEXT: &str = "regenesis 2026 swarm membership v1, key of what members say to a local network";
+const DHT_CONTEXT: &str = "regenesis 2026 swarm membership v1, keys of what members keep in a distributed hash table";
 const PUBLIC_CONTEXT: &str = "regenesis 2026 swarm membership v1, public swarm, key from the manifest id";
 
 /// What members of a swarm share.
@@ -75,6 +76,13 @@ impl Membership {
     pub(super) fn lan_key(&self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new_derive_key(LAN_CONTEXT);
         hasher.update(&self.key).update(self.manifest_id.as_bytes());
+        *hasher.finalize().as_bytes()
+    }
+
+    /// A key for what members of this manifest's swarm keep in a distributed hash table.
+    pub(super) fn dht_key(&self, purpose: &[u8]) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new_derive_key(DHT_CONTEXT);
+        hasher.update(&self.key).update(self.manifest_id.as_bytes()).update(purpose);
         *hasher.finalize().as_bytes()
     }
 

@@ -8,6 +8,7 @@
 mod access;
 mod book;
 mod budget;
+mod dht;
 mod door;
 mod driver;
 mod handshake;
@@ -108,6 +109,9 @@ pub struct Config {
     pub connect: Vec<String>,
     /// Find members on the local network, and be found there.
     pub lan: bool,
+    /// Find members in BitTorrent's distributed hash table, and be found there: through these of its nodes, as `HOST:PORT`, or through
+    /// those that everyone uses; `None`: not at all.
+    pub dht: Option<Vec<String>>,
     /// Who may come in.
     pub allow: Allow,
     /// Signed bindings that say whose this node is, which every member is shown.
@@ -301,6 +305,16 @@ impl Handle {
     /// Where the node stands now.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()
+    }
+
+    /// Waits until so many bytes of chunks have gone out; for ever, where the node ends before.
+    pub fn has_sent(&self, bytes: u64) -> impl Future<Output = ()> + use<> {
+        let mut status = self.status.clone();
+        async move {
+            if status.wait_for(|status| status.sent_bytes >= bytes).await.is_err() {
+                std::future::pending().await
+            }
+        }
     }
 
     /// What asks the node what it sees of the swarm.

@@ -7,24 +7,36 @@ use crate::{
         meet::{self, WaitFor},
         node::Node,
     },
-    base::{Next, Notice, Progress, Result, limits, task::CancellationToken},
+    base::{Kind, Next, Notice, Progress, Result, limits, task::CancellationToken, text},
     manifest::{Ticket, VerifiedManifest},
     store::{FileSystem, PrivateDirectory},
 };
 
-/// Fetches what is missing and serves it meanwhile and afterwards, until it is so or until a signal comes; once everything is here both
-/// are good ends. `tell` hears the ticket that leads here, as soon as the manifest is known.
+/// When a relay ends by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct RelayEnds {
+    /// When the swarm has come so far.
+    pub until: Option<WaitFor>,
+    /// When so many bytes of chunks were sent.
+    pub sent: Option<u64>,
+}
+
+/// Fetches what is missing and serves it meanwhile and afterwards, until one of its ends or until a signal comes; once everything is here
+/// both are good ends. `tell` hears the ticket that leads here, as soon as the manifest is known.
 ///
 /// # Errors
 /// As [`super::fetch`], but for the snapshot's text, which is not read.
 pub async fn relay(
     options: FetchOptions,
-    until: Option<WaitFor>,
+    ends: RelayEnds,
     tell: impl FnOnce(&Ticket, &VerifiedManifest) -> Result<()>,
     progress: &Progress,
     cancel: &CancellationToken,
 ) -> Result<()> {
     let (private, mut node) = begin(&options, progress).await?;
+    let limit = ends.sent.map(|bytes| (bytes, node.handle().has_sent(bytes)));
+    let stopped = cancel;
+    let cancel = &cancel.child_token();
     let relayed = async {
         let ticket = ticket_of(&mut node, &options.ticket, &private).await?;
         if let Some(address) = ticket.addresses.first() {
@@ -37,11 +49,35 @@ pub async fn relay(
         let unread = |_: &_, _| Check { task: tokio::spawn(async { Ok(()) }), words: None };
         fetching.run(&mut node, unread).await?;
         progress.note("everything is here, as it was signed: serving others");
-        meet::serve_until(&mut node, (until, options.swarm.timeout), &options.directory, progress, cancel).await
+        meet::serve_until(&mut node, (ends.until, options.swarm.timeout), &options.directory, progress, cancel).await
     };
-    let relayed = relayed.await;
+    let (relayed, limit) = until_limit(relayed, limit, cancel).await;
     node.stop().await;
-    relayed
+    let Some(bytes) = limit.filter(|_| !stopped.is_cancelled()) else { return relayed };
+    progress
+        .note(format!("{} were sent to others, as much as --relay-limit allows: this relay ends", text::bytes(bytes)));
+    // Whatever it still waited for, it was told to end then.
+    match relayed {
+        Err(error) if !matches!(error.kind(), Kind::Interrupted(_)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Works until the limit is reached, and then has the work end as after a signal; gives the limit if that was so.
+async fn until_limit<T>(
+    work: impl Future<Output = T>,
+    limit: Option<(u64, impl Future<Output = ()>)>,
+    cancel: &CancellationToken,
+) -> (T, Option<u64>) {
+    tokio::pin!(work);
+    let Some((bytes, reached)) = limit else { return (work.await, None) };
+    tokio::select! {
+        done = &mut work => (done, None),
+        () = reached => {
+            cancel.cancel();
+            (work.await, Some(bytes))
+        }
+    }
 }
 
 /// The ticket that leads here first, and then where the given one led: whoever has it finds the others, too.

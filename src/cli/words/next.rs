@@ -114,7 +114,7 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::OpenPortOrChoose { port } => format!("open {port} in the firewall, or choose a port with --listen").into(),
         Next::GiveListen => "give an address of this machine with --listen /ip4/ADDRESS/tcp/PORT".into(),
         Next::AddAddress => "add one with --connect".into(),
-        Next::ConnectToRelay => "a lead that this machine cannot reach serves with `--connect` and that address".into(),
+        Next::ConnectToRelay => "a lead that this machine cannot reach serves with `--relay-via` and that address, and its ticket then names this relay".into(),
         Next::OtherIdentityThere => "on the other one, remove .regenesis/identity beside its files, or give it another --identity".into(),
         Next::OtherIdentityHere => "stop that one, or stop this one, remove .regenesis/identity beside its files (or give another --identity), and start it again".into(),
         Next::ShowWhoseNode => "if this node is a validator's: `regenesis key bind --key-file KEY --peer ID -o FILE` where the validator's key is, and --binding FILE here; `regenesis key peer` prints the ID. Else ask who serves to let this peer in (--allow)".into(),

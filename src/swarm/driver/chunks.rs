@@ -191,11 +191,13 @@ impl Driver {
         let mut seed = [0; 8];
         rand::rng().fill_bytes(&mut seed);
         let rng_seed = u64::from_le_bytes(seed);
-        let scheduler = match content.is_watching() {
+        // Who has fetched everything has no sink any more either, and yet does not only watch.
+        let watches = content.is_watching();
+        let scheduler = match watches {
             true => Scheduler::watching(content.have.len(), chunk_size, rng_seed),
             false => Scheduler::new(content.have.clone(), chunk_size, WINDOW_BYTES, rng_seed),
         };
-        self.active = Some(Active { content, scheduler });
+        self.active = Some(Active { content, scheduler, watches });
         self.manifest_asked.clear();
         self.manifest_judged = None;
         for id in self.sessions.keys().copied().collect::<Vec<_>>() {

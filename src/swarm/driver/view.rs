@@ -29,8 +29,7 @@ impl Driver {
         let scheduler = self.active.as_ref().map(|active| &active.scheduler);
         if let Some(active) = &self.active {
             view.chunk_size_bytes = active.content.store.contents().chunk_size_bytes();
-            // Who has fetched everything needs no sink any more, and yet does not only watch.
-            view.watches = active.content.is_watching() && !active.scheduler.have().is_full();
+            view.watches = active.watches;
             view.spread = active.scheduler.spread();
         }
         view.members = (self.sessions.iter().take(MEMBERS_TOLD_MAX))

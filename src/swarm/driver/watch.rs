@@ -109,6 +109,7 @@ impl Driver {
         if let Some(lan) = &mut self.lan {
             lan.speak(now, &self.own_addresses);
         }
+        self.look_elsewhere(now);
         self.dial_due();
         self.look_for_sources(now);
         self.tell_news(now);

@@ -206,6 +206,7 @@ async fn lie(ticket: &Ticket) {
         external: Vec::new(),
         connect: ticket.addresses.clone(),
         lan: false,
+        dht: None,
         allow: Allow::default(),
         bindings: Vec::new(),
         new_chain_id: ticket.new_chain_id.clone(),

@@ -5,6 +5,7 @@ mod bindings;
 mod browser;
 mod cosign;
 mod edits;
+mod elsewhere;
 mod faces;
 mod gap;
 mod lan;

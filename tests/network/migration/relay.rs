@@ -61,14 +61,36 @@ fn a_lead_that_nobody_can_reach_goes_to_the_relay() {
         let (_, rest) = stderr.split_once("this relay is at ")?;
         rest.split_once('\n').map(|(address, _)| address.to_owned())
     });
-    let seed = lead.swarm(&["seed", "--dir", "snaps", "--connect", &address]);
+    let seed = lead.swarm(&["seed", "--dir", "snaps", "--relay-via", &address]);
     relay.wait_for_words("everything is here, as it was signed");
     let party = Party::new();
     let run = party.swarm(&["fetch", &relay.ticket(), "--dir", "files", "--linger", "none"]).finish().done();
     assert!(run.stdout.contains("fetched and verified"), "{}", run.stdout);
-    seed.ticket();
+    // The lead's own ticket leads to the relay, too, for those who cannot reach the lead.
+    let through = change(&seed.ticket(), |ticket| ticket.addresses.retain(|named| *named == address));
+    let other = Party::new();
+    other.swarm(&["fetch", &through, "--dir", "files", "--linger", "none"]).finish().done();
     seed.stop(Signal::SIGTERM).done();
     relay.stop(Signal::SIGTERM).done();
+}
+
+#[test]
+fn a_relay_ends_when_it_has_sent_as_much_as_it_may() {
+    let lead = Party::new();
+    lead.take_recording(Family::V010, "snaps");
+    let publish = lead.publish("snaps");
+    let machine = Party::new();
+    machine.write("ticket.txt", publish.ticket());
+    let relay = machine.swarm(&[&FOREVER[..], &["ticket.txt", "--relay-limit", "1"]].concat());
+    relay.wait_for_words("everything is here, as it was signed");
+    let its_ticket = relay.ticket();
+    publish.stop(Signal::SIGTERM).done();
+    // It ends with the first chunk that went out; whoever needed more goes on elsewhere.
+    let party = Party::new();
+    let fetch = party.swarm(&["fetch", &its_ticket, "--dir", "files", "--linger", "1h"]);
+    let run = relay.finish().done();
+    assert!(run.stderr.contains("as much as --relay-limit allows"), "{}", run.stderr);
+    fetch.stop(Signal::SIGKILL);
 }
 
 #[test]

@@ -107,6 +107,7 @@ impl World {
             new_chain_id: CHAIN_ID.to_owned(),
             peers_max: 16,
             lan: false,
+            dht: None,
             rate_limits: RateLimits::default(),
         }
     }

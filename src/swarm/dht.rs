@@ -1,0 +1,503 @@
+//! Members find each other in BitTorrent's distributed hash table (a Kademlia that has millions of nodes and none of ours), where a
+//! ticket's addresses lead nowhere any more: because the lead has moved, or has gone and others have what it had.
+//!
+//! A swarm has [`SLOTS`] places in the table, mutable items (BEP 44) under ed25519 keys that are derived from what only members know. A
+//! member writes its addresses into one of them, beside those of others that stand there; who looks for members reads all. A value is
+//! `nonce (12 bytes) ‖ ChaCha20(key, nonce, entries)`, an entry
+//! `UNIX seconds (4 bytes, the most significant first) ‖ length (1 byte) ‖ multiaddress with its peer id`.
+//! The table's nodes see that something is kept and from which address it came, and neither for which swarm nor what; only members can
+//! write there, and what they write is only ever tried: who answers at an address proves membership like everyone else.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use chacha20::{
+    ChaCha20,
+    cipher::{KeyIvInit, StreamCipher},
+};
+use futures::{StreamExt, future::join_all};
+use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
+use mainline::{
+    MutableItem, ServerSettings, SigningKey,
+    async_dht::AsyncDht,
+    errors::{PutMutableError, PutQueryError},
+};
+use rand::RngCore;
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep_until, timeout},
+};
+
+use super::{book, handshake::Membership};
+use crate::base::{
+    clock,
+    task::{CancellationToken, Tasks},
+};
+
+/// Places of one swarm in the table.
+const SLOTS: u8 = 8;
+/// Bytes of a value: the table takes 1000, the length before them included.
+const VALUE_BYTES_MAX: usize = 960;
+const NONCE_BYTES: usize = 12;
+/// What a node forgets that nobody told again for so long: as long as the table's nodes do.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(2 * 3600);
+/// How often a member says again where it is.
+const TELL_INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// How soon again where it could not be said, or where the addresses have changed.
+const TELL_AGAIN: Duration = Duration::from_secs(20);
+/// How often others are looked for while nobody is reached.
+const LOOK_INTERVAL: Duration = Duration::from_secs(20);
+/// How long one question to the table may take.
+const QUESTION_TIME: Duration = Duration::from_secs(30);
+/// Addresses of this node that are told.
+const TOLD_MAX: usize = 4;
+/// Addresses that are taken from one reading.
+const FOUND_MAX: usize = 64;
+/// Strangers' items that this node keeps for the table, should the table count it among its own: a megabyte at most.
+const KEPT_FOR_OTHERS_MAX: usize = 200;
+
+/// What one swarm's places are found, read and written with.
+struct Places {
+    slots: Vec<SigningKey>,
+    cipher: [u8; 32],
+}
+
+impl Places {
+    fn of(membership: &Membership) -> Self {
+        let slots = (0..SLOTS).map(|slot| SigningKey::from_bytes(&membership.dht_key(&[b's', slot]))).collect();
+        Places { slots, cipher: membership.dht_key(b"cipher") }
+    }
+
+    fn slot_of(&self, peer: &PeerId) -> &SigningKey {
+        &self.slots[usize::from(blake3::hash(&peer.to_bytes()).as_bytes()[0]) % self.slots.len()]
+    }
+
+    fn seal(&self, entries: &Entries) -> Vec<u8> {
+        let mut nonce = [0; NONCE_BYTES];
+        rand::rng().fill_bytes(&mut nonce);
+        let mut bytes = entries.encode(VALUE_BYTES_MAX - NONCE_BYTES);
+        ChaCha20::new(&self.cipher.into(), &nonce.into()).apply_keystream(&mut bytes);
+        [&nonce[..], &bytes].concat()
+    }
+
+    fn open(&self, value: &[u8], now: u64) -> Entries {
+        let mut entries = Entries::default();
+        if let Some((nonce, sealed)) =
+            value.split_first_chunk::<NONCE_BYTES>().filter(|_| value.len() <= VALUE_BYTES_MAX)
+        {
+            let mut bytes = sealed.to_vec();
+            ChaCha20::new(&self.cipher.into(), &(*nonce).into()).apply_keystream(&mut bytes);
+            entries.decode(&bytes, now);
+        }
+        entries
+    }
+}
+
+/// Addresses with their peer ids, and when each was told, in UNIX seconds.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+struct Entries(BTreeMap<Multiaddr, u64>);
+
+impl Entries {
+    fn add(&mut self, address: Multiaddr, at: u64) {
+        let told = self.0.entry(address).or_insert(at);
+        *told = at.max(*told);
+    }
+
+    fn merge(&mut self, other: Entries) {
+        other.0.into_iter().for_each(|(address, at)| self.add(address, at));
+    }
+
+    /// The youngest, as far as they have room.
+    fn encode(&self, bytes_max: usize) -> Vec<u8> {
+        let mut by_age: Vec<_> = self.0.iter().collect();
+        by_age.sort_by_key(|(_, at)| std::cmp::Reverse(**at));
+        let mut bytes = Vec::new();
+        for (address, at) in by_age {
+            let (Ok(at), address) = (u32::try_from(*at), address.to_vec()) else { continue };
+            let Ok(length) = u8::try_from(address.len()) else { continue };
+            if bytes.len() + 5 + address.len() > bytes_max {
+                break;
+            }
+            bytes.extend(at.to_be_bytes());
+            bytes.push(length);
+            bytes.extend(address);
+        }
+        bytes
+    }
+
+    /// Adds what is right of what a member has written, up to the first that is not, and leaves out what is too old to be told again.
+    fn decode(&mut self, mut bytes: &[u8], now: u64) {
+        while let Some((at, rest)) = bytes.split_first_chunk::<4>()
+            && let Some((length, rest)) = rest.split_first()
+            && let Some((address, rest)) = rest.split_at_checked(usize::from(*length))
+            && let Ok(address) = Multiaddr::try_from(address.to_vec())
+            && let Some((_, address)) = book::parse(&address.to_string())
+        {
+            bytes = rest;
+            // A member whose clock is ahead is not younger than the others for that.
+            let at = u64::from(u32::from_be_bytes(*at)).min(now);
+            if now - at < FORGOTTEN_AFTER.as_secs() {
+                self.add(address, at);
+            }
+        }
+    }
+}
+
+/// What the table is to do now.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Wishes {
+    /// Where this node is, peer id included.
+    own: Vec<Multiaddr>,
+    /// Others are looked for.
+    looks: bool,
+}
+
+/// What the table says.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Members, or those who were.
+    Members(Vec<(PeerId, Multiaddr)>),
+    /// This node stands in it now.
+    Told,
+    /// It cannot be used, and why.
+    Unreachable(String),
+}
+
+/// This node's hold on the table. Dropping it ends its work.
+#[derive(Debug)]
+pub(super) struct Dht {
+    wishes: watch::Sender<Wishes>,
+    found: mpsc::Receiver<Found>,
+    /// Where the table is one of the operator's own, addresses of this machine are of use in it.
+    is_own: bool,
+    _task: Tasks,
+}
+
+impl Dht {
+    /// Begins. `bootstrap` are nodes of the table, as `HOST:PORT`; none: those that everyone uses.
+    pub(super) fn start(membership: &Membership, us: PeerId, bootstrap: Vec<String>) -> Self {
+        let (wishes, wished) = watch::channel(Wishes::default());
+        let (tell, found) = mpsc::channel(4);
+        let is_own = !bootstrap.is_empty();
+        let work = Work { places: Places::of(membership), us, wished, tell };
+        let mut task = Tasks::new(CancellationToken::new());
+        task.spawn("dht", async move {
+            work.run(bootstrap).await;
+            Ok(())
+        });
+        Dht { wishes, found, is_own, _task: task }
+    }
+
+    /// Whether addresses of this machine itself are told, too.
+    pub(super) fn is_own(&self) -> bool {
+        self.is_own
+    }
+
+    /// The next thing that the table says.
+    pub(super) async fn found(&mut self) -> Found {
+        match self.found.recv().await {
+            Some(found) => found,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Where this node is now, and whether it looks for others.
+    pub(super) fn wish(&self, own: &[Multiaddr], looks: bool) {
+        self.wishes.send_if_modified(|wishes| {
+            let own = &own[..own.len().min(TOLD_MAX)];
+            let changed = wishes.own != own || wishes.looks != looks;
+            if changed {
+                *wishes = Wishes { own: own.to_vec(), looks };
+            }
+            changed
+        });
+    }
+}
+
+struct Work {
+    places: Places,
+    us: PeerId,
+    wished: watch::Receiver<Wishes>,
+    tell: mpsc::Sender<Found>,
+}
+
+impl Work {
+    async fn run(mut self, bootstrap: Vec<String>) {
+        // Names are resolved, which waits.
+        let client = tokio::task::spawn_blocking(move || client(&bootstrap)).await;
+        let client = match client {
+            Ok(Ok(client)) => client,
+            Ok(Err(why)) => return drop(self.tell.send(Found::Unreachable(why)).await),
+            Err(_) => return,
+        };
+        let (mut look_at, mut tell_at) = (Instant::now(), Instant::now());
+        let mut told = Vec::new();
+        loop {
+            let wishes = self.wished.borrow_and_update().clone();
+            let now = Instant::now();
+            if wishes.looks && now >= look_at {
+                let members = self.look(&client).await;
+                look_at = Instant::now() + LOOK_INTERVAL;
+                if !members.is_empty() && self.tell.send(Found::Members(members)).await.is_err() {
+                    return;
+                }
+            }
+            if !wishes.own.is_empty() && now >= tell_at {
+                let said = self.say(&client, &wishes.own).await;
+                tell_at = Instant::now() + if said.is_ok() { TELL_INTERVAL } else { TELL_AGAIN };
+                let word = match said {
+                    Ok(()) => {
+                        told = wishes.own.clone();
+                        Found::Told
+                    }
+                    Err(why) => Found::Unreachable(why),
+                };
+                if self.tell.send(word).await.is_err() {
+                    return;
+                }
+            }
+            let look_next = wishes.looks.then_some(look_at);
+            let tell_next = (!wishes.own.is_empty()).then_some(tell_at);
+            let next = look_next.into_iter().chain(tell_next).min();
+            tokio::select! {
+                changed = self.wished.changed() => {
+                    if changed.is_err() {
+                        return;
+                    }
+                    let own = &self.wished.borrow().own;
+                    if *own != told {
+                        tell_at = tell_at.min(Instant::now() + if told.is_empty() { Duration::ZERO } else { TELL_AGAIN });
+                    }
+                }
+                () = async { match next { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
+            }
+        }
+    }
+
+    /// What stands in a place now, and under which number.
+    async fn read(&self, client: &AsyncDht, slot: &SigningKey) -> (Entries, Option<i64>) {
+        let now = clock::unix_seconds();
+        let mut items = client.get_mutable(&slot.verifying_key().to_bytes(), None, None);
+        let (mut entries, mut last) = (Entries::default(), None);
+        let reading = async {
+            while let Some(item) = items.next().await {
+                last = last.max(Some(item.seq()));
+                // Nodes may have different versions: all are true.
+                entries.merge(self.places.open(item.value(), now));
+            }
+        };
+        let _ = timeout(QUESTION_TIME, reading).await;
+        (entries, last)
+    }
+
+    async fn look(&self, client: &AsyncDht) -> Vec<(PeerId, Multiaddr)> {
+        let mut all = Entries::default();
+        for (entries, _) in join_all(self.places.slots.iter().map(|slot| self.read(client, slot))).await {
+            all.merge(entries);
+        }
+        let mut by_age: Vec<_> = all.0.into_iter().collect();
+        by_age.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
+        let parsed = by_age.into_iter().filter_map(|(address, _)| book::parse(&address.to_string()));
+        parsed.filter(|(peer, _)| *peer != self.us).take(FOUND_MAX).collect()
+    }
+
+    /// Writes where this node is beside what others have written; says why it could not.
+    async fn say(&self, client: &AsyncDht, own: &[Multiaddr]) -> Result<(), String> {
+        let slot = self.places.slot_of(&self.us);
+        let (mut entries, last) = self.read(client, slot).await;
+        entries.0.retain(|address, _| book::parse(&address.to_string()).is_none_or(|(peer, _)| peer != self.us));
+        let now = clock::unix_seconds();
+        let seen_at = client.info().await.public_address().map(|at| *at.ip());
+        for address in own.iter().cloned().chain(seen_at.and_then(|ip| as_seen(own, ip))) {
+            entries.add(address, now);
+        }
+        let number = last.map_or(0, |last| last.saturating_add(1)).max(now as i64);
+        let item = MutableItem::new(slot.clone(), &self.places.seal(&entries), number, None);
+        match timeout(QUESTION_TIME, client.put_mutable(item, last)).await {
+            Err(_) => Err("it did not answer in time".to_owned()),
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(PutMutableError::Query(PutQueryError::NoClosestNodes))) => {
+                Err("none of its nodes answers: does a firewall keep UDP in?".to_owned())
+            }
+            Ok(Err(PutMutableError::Concurrency(_))) => Err("another member wrote at the same time".to_owned()),
+            Ok(Err(PutMutableError::Query(error))) => Err(error.to_string()),
+        }
+    }
+}
+
+/// Where the world may reach a node that does not see its own address, because a translator stands before it.
+fn as_seen(own: &[Multiaddr], ip: Ipv4Addr) -> Option<Multiaddr> {
+    let seen = |address: &Multiaddr| address.replace(0, |_| Some(Protocol::Ip4(ip)));
+    let tcp = |address: &&Multiaddr| matches!(address.iter().next(), Some(Protocol::Ip4(_))) && !book::is_quic(address);
+    let address = own.iter().find(tcp).and_then(seen).filter(|address| book::reach(address) == 0)?;
+    (!own.contains(&address)).then_some(address)
+}
+
+/// A node of the table that only asks, unless the world reaches it for a quarter of an hour.
+fn client(bootstrap: &[String]) -> Result<AsyncDht, String> {
+    let mut builder = mainline::Dht::builder();
+    if !bootstrap.is_empty() {
+        builder.bootstrap(bootstrap);
+        if bootstrap.iter().all(|node| is_loopback(node)) {
+            builder.bind_address(Ipv4Addr::LOCALHOST);
+        }
+    }
+    builder.server_settings(ServerSettings {
+        max_info_hashes: KEPT_FOR_OTHERS_MAX,
+        max_peers_per_info_hash: KEPT_FOR_OTHERS_MAX,
+        max_immutable_values: KEPT_FOR_OTHERS_MAX,
+        max_mutable_values: KEPT_FOR_OTHERS_MAX,
+        ..ServerSettings::default()
+    });
+    builder.build().map(mainline::Dht::as_async).map_err(|e| e.to_string())
+}
+
+fn is_loopback(node: &str) -> bool {
+    node.parse().is_ok_and(|node: SocketAddr| matches!(node.ip(), IpAddr::V4(ip) if ip.is_loopback()))
+}
+
+#[cfg(test)]
+mod tests {
+    use mainline::Testnet;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::Blake3Hash;
+
+    const NOW: u64 = 1_800_000_000;
+
+    fn membership(secret: u8) -> Membership {
+        Membership::with_secret(&[secret; 32], Blake3Hash::from_bytes([7; 32]), [0; 16])
+    }
+
+    fn at(peer: PeerId, n: u8) -> Multiaddr {
+        format!("/ip4/198.51.100.{n}/tcp/6690/p2p/{peer}").parse().unwrap()
+    }
+
+    fn many(count: u8) -> Entries {
+        Entries((0..count).map(|n| (at(PeerId::random(), n), NOW - u64::from(n))).collect())
+    }
+
+    fn decoded(bytes: &[u8]) -> Entries {
+        let mut entries = Entries::default();
+        entries.decode(bytes, NOW);
+        entries
+    }
+
+    #[test]
+    fn what_is_sealed_fits_the_table_and_only_members_read_it() {
+        let (ours, theirs) = (Places::of(&membership(1)), Places::of(&membership(2)));
+        let few = many(5);
+        let value = ours.seal(&few);
+        assert_eq!(ours.open(&value, NOW), few);
+        assert_eq!(theirs.open(&value, NOW), Entries::default());
+        assert_ne!(ours.slots[0].to_bytes(), theirs.slots[0].to_bytes());
+        assert_ne!(ours.slots[0].to_bytes(), ours.slots[1].to_bytes());
+        let all = many(200);
+        let value = ours.seal(&all);
+        assert!(value.len() <= VALUE_BYTES_MAX);
+        let read = ours.open(&value, NOW);
+        let oldest = *read.0.values().min().unwrap();
+        assert!(read.0.len() > 10 && all.0.iter().all(|(address, at)| *at <= oldest || read.0.contains_key(address)));
+    }
+
+    #[test]
+    fn what_is_old_is_left_out_and_a_clock_that_is_ahead_gains_nothing() {
+        let (old, ahead) = (at(PeerId::random(), 1), at(PeerId::random(), 2));
+        let mut entries = Entries::default();
+        entries.add(old, NOW - FORGOTTEN_AFTER.as_secs());
+        entries.add(ahead.clone(), NOW + 1_000_000);
+        assert_eq!(decoded(&entries.encode(900)), Entries([(ahead, NOW)].into()));
+    }
+
+    #[test]
+    fn only_what_can_be_dialled_is_read() {
+        let peer = PeerId::random();
+        let mut entries = Entries::default();
+        entries.add("/ip4/198.51.100.7/tcp/1".parse().unwrap(), NOW);
+        assert_eq!(decoded(&entries.encode(900)), Entries::default(), "without a peer id");
+        entries.0.clear();
+        entries.add(format!("/unix/a/p2p/{peer}").parse().unwrap(), NOW);
+        assert_eq!(decoded(&entries.encode(900)), Entries::default());
+    }
+
+    #[test]
+    fn behind_a_translator_the_address_is_told_that_the_table_sees() {
+        let peer = PeerId::random();
+        let own: Vec<Multiaddr> =
+            [format!("/ip4/10.0.0.2/tcp/6690/p2p/{peer}"), format!("/ip4/10.0.0.2/udp/6690/quic-v1/p2p/{peer}")]
+                .iter()
+                .map(|address| address.parse().unwrap())
+                .collect();
+        assert_eq!(as_seen(&own, Ipv4Addr::new(198, 51, 100, 7)), Some(at(peer, 7)));
+        assert_eq!(as_seen(&own, Ipv4Addr::new(10, 0, 0, 9)), None, "the table is as near as that");
+        assert_eq!(as_seen(&[at(peer, 7)], Ipv4Addr::new(198, 51, 100, 7)), None, "it is known already");
+        assert_eq!(as_seen(&[], Ipv4Addr::new(198, 51, 100, 7)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_stands_there_is_read_within_bounds(value in prop::collection::vec(any::<u8>(), 0..1500)) {
+            let entries = Places::of(&membership(1)).open(&value, NOW);
+            prop_assert!(entries.0.len() <= VALUE_BYTES_MAX / 5);
+            prop_assert!(decoded(&value).0.len() <= 1500 / 5);
+        }
+    }
+
+    async fn members(dht: &mut Dht) -> Vec<(PeerId, Multiaddr)> {
+        loop {
+            if let Found::Members(members) = dht.found().await {
+                return members;
+            }
+        }
+    }
+
+    async fn is_told(dht: &mut Dht) {
+        while !matches!(dht.found().await, Found::Told) {}
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn members_find_each_other_and_nobody_displaces_another_in_one_place() {
+        let table = Testnet::builder(4).build().unwrap();
+        let places = Places::of(&membership(1));
+        // All in one place, one after the other.
+        let mut peers = vec![PeerId::random()];
+        while peers.len() < 3 {
+            let peer = PeerId::random();
+            if places.slot_of(&peer).to_bytes() == places.slot_of(&peers[0]).to_bytes() {
+                peers.push(peer);
+            }
+        }
+        let mut told = Vec::new();
+        for (n, peer) in (1..).zip(&peers) {
+            let mut dht = Dht::start(&membership(1), *peer, table.bootstrap.clone());
+            dht.wish(&[at(*peer, n)], false);
+            is_told(&mut dht).await;
+            told.push((*peer, at(*peer, n)));
+        }
+        let mut seeks = Dht::start(&membership(1), PeerId::random(), table.bootstrap.clone());
+        seeks.wish(&[], true);
+        let mut found = members(&mut seeks).await;
+        found.sort();
+        told.sort();
+        assert_eq!(found, told);
+        // Of another swarm there is nothing.
+        let client = client(&table.bootstrap).unwrap();
+        let (wished, tell) = (watch::channel(Wishes::default()).1, mpsc::channel(1).0);
+        let stranger = Work { places: Places::of(&membership(2)), us: PeerId::random(), wished, tell };
+        assert_eq!(stranger.look(&client).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_table_that_nobody_answers_for_is_said_to_be_out_of_reach() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let nobody = socket.local_addr().unwrap().to_string();
+        let mut dht = Dht::start(&membership(1), PeerId::random(), vec![nobody]);
+        dht.wish(&[at(PeerId::random(), 1)], false);
+        let Found::Unreachable(why) = dht.found().await else { panic!("it was told") };
+        assert!(why.contains("firewall"), "{why}");
+    }
+}
