@@ -10,7 +10,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Duration,
 };
 
@@ -21,14 +21,14 @@ use chacha20::{
 use futures::{StreamExt, future::join_all};
 use libp2p::{Multiaddr, PeerId, multiaddr::Protocol};
 use mainline::{
-    MutableItem, ServerSettings, SigningKey,
+    MutableItem, RequestFilter, RequestSpecific, ServerSettings, SigningKey,
     async_dht::AsyncDht,
     errors::{PutMutableError, PutQueryError},
 };
 use rand::RngCore;
 use tokio::{
-    sync::{mpsc, watch},
-    time::{Instant, sleep_until, timeout},
+    sync::{mpsc, oneshot, watch},
+    time::{sleep_until, timeout},
 };
 
 use super::{book, handshake::Membership};
@@ -56,9 +56,6 @@ const QUESTION_TIME: Duration = Duration::from_secs(30);
 const TOLD_MAX: usize = 4;
 /// Addresses that are taken from one reading.
 const FOUND_MAX: usize = 64;
-/// Strangers' items that this node keeps for the table, should the table count it among its own: a megabyte at most.
-const KEPT_FOR_OTHERS_MAX: usize = 200;
-
 /// What one swarm's places are found, read and written with.
 struct Places {
     slots: Vec<SigningKey>,
@@ -226,28 +223,32 @@ struct Work {
 
 impl Work {
     async fn run(mut self, bootstrap: Vec<String>) {
-        // Names are resolved, which waits.
-        let client = tokio::task::spawn_blocking(move || client(&bootstrap)).await;
-        let client = match client {
-            Ok(Ok(client)) => client,
-            Ok(Err(why)) => return drop(self.tell.send(Found::Unreachable(why)).await),
-            Err(_) => return,
+        // Names are resolved, which may wait for long: on a thread that nothing waits for when the node ends.
+        let (made, client_made) = oneshot::channel();
+        let thread = std::thread::Builder::new().name("dht".to_owned());
+        let client = match thread.spawn(move || drop(made.send(client(&bootstrap)))) {
+            Ok(_) => client_made.await.unwrap_or_else(|_| Err("its thread ended early".to_owned())),
+            Err(e) => Err(e.to_string()),
         };
-        let (mut look_at, mut tell_at) = (Instant::now(), Instant::now());
+        let client = match client {
+            Ok(client) => client,
+            Err(why) => return drop(self.tell.send(Found::Unreachable(why)).await),
+        };
+        let (mut look_at, mut tell_at) = (clock::now(), clock::now());
         let mut told = Vec::new();
         loop {
             let wishes = self.wished.borrow_and_update().clone();
-            let now = Instant::now();
+            let now = clock::now();
             if wishes.looks && now >= look_at {
                 let members = self.look(&client).await;
-                look_at = Instant::now() + LOOK_INTERVAL;
+                look_at = clock::now() + LOOK_INTERVAL;
                 if !members.is_empty() && self.tell.send(Found::Members(members)).await.is_err() {
                     return;
                 }
             }
             if !wishes.own.is_empty() && now >= tell_at {
                 let said = self.say(&client, &wishes.own).await;
-                tell_at = Instant::now() + if said.is_ok() { TELL_INTERVAL } else { TELL_AGAIN };
+                tell_at = clock::now() + if said.is_ok() { TELL_INTERVAL } else { TELL_AGAIN };
                 let word = match said {
                     Ok(()) => {
                         told = wishes.own.clone();
@@ -269,10 +270,10 @@ impl Work {
                     }
                     let own = &self.wished.borrow().own;
                     if *own != told {
-                        tell_at = tell_at.min(Instant::now() + if told.is_empty() { Duration::ZERO } else { TELL_AGAIN });
+                        tell_at = tell_at.min(clock::now() + if told.is_empty() { Duration::ZERO } else { TELL_AGAIN });
                     }
                 }
-                () = async { match next { Some(at) => sleep_until(at).await, None => std::future::pending().await } } => {}
+                () = async { match next { Some(at) => sleep_until(at.into()).await, None => std::future::pending().await } } => {}
             }
         }
     }
@@ -336,7 +337,17 @@ fn as_seen(own: &[Multiaddr], ip: Ipv4Addr) -> Option<Multiaddr> {
     (!own.contains(&address)).then_some(address)
 }
 
-/// A node of the table that only asks, unless the world reaches it for a quarter of an hour.
+/// Answers no stranger, also when the world has reached this node for so long that the table would count it among its own.
+#[derive(Debug, Clone)]
+struct Nobody;
+
+impl RequestFilter for Nobody {
+    fn allow_request(&self, _: &RequestSpecific, _: SocketAddrV4) -> bool {
+        false
+    }
+}
+
+/// A node of the table that only asks.
 fn client(bootstrap: &[String]) -> Result<AsyncDht, String> {
     let mut builder = mainline::Dht::builder();
     if !bootstrap.is_empty() {
@@ -345,13 +356,7 @@ fn client(bootstrap: &[String]) -> Result<AsyncDht, String> {
             builder.bind_address(Ipv4Addr::LOCALHOST);
         }
     }
-    builder.server_settings(ServerSettings {
-        max_info_hashes: KEPT_FOR_OTHERS_MAX,
-        max_peers_per_info_hash: KEPT_FOR_OTHERS_MAX,
-        max_immutable_values: KEPT_FOR_OTHERS_MAX,
-        max_mutable_values: KEPT_FOR_OTHERS_MAX,
-        ..ServerSettings::default()
-    });
+    builder.server_settings(ServerSettings { filter: Box::new(Nobody), ..ServerSettings::default() });
     builder.build().map(mainline::Dht::as_async).map_err(|e| e.to_string())
 }
 

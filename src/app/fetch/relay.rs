@@ -54,8 +54,7 @@ pub async fn relay(
     let (relayed, limit) = until_limit(relayed, limit, cancel).await;
     node.stop().await;
     let Some(bytes) = limit.filter(|_| !stopped.is_cancelled()) else { return relayed };
-    progress
-        .note(format!("{} were sent to others, as much as --relay-limit allows: this relay ends", text::bytes(bytes)));
+    progress.note(format!("{} were sent to others, as much as this relay was allowed: it ends", text::bytes(bytes)));
     // Whatever it still waited for, it was told to end then.
     match relayed {
         Err(error) if !matches!(error.kind(), Kind::Interrupted(_)) => Err(error),

@@ -89,7 +89,7 @@ fn a_relay_ends_when_it_has_sent_as_much_as_it_may() {
     let party = Party::new();
     let fetch = party.swarm(&["fetch", &its_ticket, "--dir", "files", "--linger", "1h"]);
     let run = relay.finish().done();
-    assert!(run.stderr.contains("as much as --relay-limit allows"), "{}", run.stderr);
+    assert!(run.stderr.contains("as much as this relay was allowed"), "{}", run.stderr);
     fetch.stop(Signal::SIGKILL);
 }
 
