@@ -9,7 +9,10 @@ use std::{
 use kwil_formats::formats::config::CONFIG_FILE_NAME;
 
 use crate::{
-    base::{Blake3Hash, Context, Error, Next, Result, durable::PRIVATE_DIRECTORY_NAME},
+    base::{
+        Blake3Hash, Context, Error, Next, Result,
+        durable::{PART_SUFFIX, PRIVATE_DIRECTORY_NAME},
+    },
     manifest::MANIFEST_FILE_NAME,
 };
 
@@ -62,7 +65,9 @@ fn entry_names(root: &Path) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for entry in fs::read_dir(root).or_failed(what)? {
         let name = entry.or_failed(what)?.file_name().to_string_lossy().into_owned();
-        if name != PRIVATE_DIRECTORY_NAME && name != MANIFEST_FILE_NAME {
+        // A node that serves writes anew whom it dials, whenever it hears of another one.
+        let being_written = name == format!("{CONFIG_FILE_NAME}{PART_SUFFIX}");
+        if name != PRIVATE_DIRECTORY_NAME && name != MANIFEST_FILE_NAME && !being_written {
             names.insert(name);
         }
     }
