@@ -9,6 +9,7 @@
 //! write there, and what they write is only ever tried: who answers at an address proves membership like everyone else.
 
 use std::{
+    cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
     time::Duration,
@@ -46,6 +47,8 @@ const NONCE_BYTES: usize = 12;
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(2 * 3600);
 /// How often a member says again where it is.
 const TELL_INTERVAL: Duration = Duration::from_secs(30 * 60);
+/// How soon again for the first time: of two that wrote at the same time one may have displaced the other.
+const TELL_TWICE: Duration = Duration::from_secs(60);
 /// How soon again where it could not be said, or where the addresses have changed.
 const TELL_AGAIN: Duration = Duration::from_secs(20);
 /// How often others are looked for while nobody is reached.
@@ -56,6 +59,7 @@ const QUESTION_TIME: Duration = Duration::from_secs(30);
 const TOLD_MAX: usize = 4;
 /// Addresses that are taken from one reading.
 const FOUND_MAX: usize = 64;
+
 /// What one swarm's places are found, read and written with.
 struct Places {
     slots: Vec<SigningKey>,
@@ -93,27 +97,34 @@ impl Places {
     }
 }
 
+/// Whose an address is.
+type Known = (PeerId, Multiaddr);
+
 /// Addresses with their peer ids, and when each was told, in UNIX seconds.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Entries(BTreeMap<Multiaddr, u64>);
+struct Entries(BTreeMap<Known, u64>);
 
 impl Entries {
-    fn add(&mut self, address: Multiaddr, at: u64) {
-        let told = self.0.entry(address).or_insert(at);
+    fn add(&mut self, known: Known, at: u64) {
+        let told = self.0.entry(known).or_insert(at);
         *told = at.max(*told);
     }
 
     fn merge(&mut self, other: Entries) {
-        other.0.into_iter().for_each(|(address, at)| self.add(address, at));
+        other.0.into_iter().for_each(|(known, at)| self.add(known, at));
+    }
+
+    fn youngest_first(&self) -> Vec<(&Known, u64)> {
+        let mut all: Vec<_> = self.0.iter().map(|(known, at)| (known, *at)).collect();
+        all.sort_by_key(|(_, at)| Reverse(*at));
+        all
     }
 
     /// The youngest, as far as they have room.
     fn encode(&self, bytes_max: usize) -> Vec<u8> {
-        let mut by_age: Vec<_> = self.0.iter().collect();
-        by_age.sort_by_key(|(_, at)| std::cmp::Reverse(**at));
         let mut bytes = Vec::new();
-        for (address, at) in by_age {
-            let (Ok(at), address) = (u32::try_from(*at), address.to_vec()) else { continue };
+        for ((_, address), at) in self.youngest_first() {
+            let (Ok(at), address) = (u32::try_from(at), address.to_vec()) else { continue };
             let Ok(length) = u8::try_from(address.len()) else { continue };
             if bytes.len() + 5 + address.len() > bytes_max {
                 break;
@@ -131,13 +142,13 @@ impl Entries {
             && let Some((length, rest)) = rest.split_first()
             && let Some((address, rest)) = rest.split_at_checked(usize::from(*length))
             && let Ok(address) = Multiaddr::try_from(address.to_vec())
-            && let Some((_, address)) = book::parse(&address.to_string())
+            && let Some(known) = book::parse(&address.to_string())
         {
             bytes = rest;
             // A member whose clock is ahead is not younger than the others for that.
             let at = u64::from(u32::from_be_bytes(*at)).min(now);
             if now - at < FORGOTTEN_AFTER.as_secs() {
-                self.add(address, at);
+                self.add(known, at);
             }
         }
     }
@@ -223,39 +234,55 @@ struct Work {
 
 impl Work {
     async fn run(mut self, bootstrap: Vec<String>) {
-        // Names are resolved, which may wait for long: on a thread that nothing waits for when the node ends.
-        let (made, client_made) = oneshot::channel();
-        let thread = std::thread::Builder::new().name("dht".to_owned());
-        let client = match thread.spawn(move || drop(made.send(client(&bootstrap)))) {
-            Ok(_) => client_made.await.unwrap_or_else(|_| Err("its thread ended early".to_owned())),
-            Err(e) => Err(e.to_string()),
-        };
-        let client = match client {
-            Ok(client) => client,
-            Err(why) => return drop(self.tell.send(Found::Unreachable(why)).await),
-        };
         let (mut look_at, mut tell_at) = (clock::now(), clock::now());
-        let mut told = Vec::new();
+        let (mut told, mut entered) = (Vec::new(), None);
         loop {
             let wishes = self.wished.borrow_and_update().clone();
             let now = clock::now();
-            if wishes.looks && now >= look_at {
-                let members = self.look(&client).await;
-                look_at = clock::now() + LOOK_INTERVAL;
-                if !members.is_empty() && self.tell.send(Found::Members(members)).await.is_err() {
-                    return;
-                }
-            }
-            if !wishes.own.is_empty() && now >= tell_at {
-                let said = self.say(&client, &wishes.own).await;
-                tell_at = clock::now() + if said.is_ok() { TELL_INTERVAL } else { TELL_AGAIN };
-                let word = match said {
-                    Ok(()) => {
-                        told = wishes.own.clone();
-                        Found::Told
+            let (looks, tells) = (wishes.looks && now >= look_at, !wishes.own.is_empty() && now >= tell_at);
+            let client = match entered.take() {
+                None if looks || tells => enter(bootstrap.clone()).await,
+                None => Err(String::new()),
+                Some(client) => Ok(client),
+            };
+            let mut words = Vec::new();
+            match &client {
+                Ok(client) => {
+                    if looks {
+                        words.push(Found::Members(self.look(client).await));
                     }
-                    Err(why) => Found::Unreachable(why),
-                };
+                    if tells {
+                        words.extend(match self.say(client, &wishes.own).await {
+                            Ok(()) => {
+                                tell_at = clock::now() + if told == wishes.own { TELL_INTERVAL } else { TELL_TWICE };
+                                told = wishes.own.clone();
+                                Some(Found::Told)
+                            }
+                            Err(unsaid) => {
+                                tell_at = clock::now() + TELL_AGAIN;
+                                match unsaid {
+                                    Unsaid::Overtaken => None,
+                                    Unsaid::Because(why) => Some(Found::Unreachable(why)),
+                                }
+                            }
+                        });
+                    }
+                }
+                Err(why) if looks || tells => {
+                    tell_at = clock::now() + TELL_AGAIN;
+                    words.push(Found::Unreachable(why.clone()));
+                }
+                Err(_) => {}
+            }
+            if looks {
+                look_at = clock::now() + LOOK_INTERVAL;
+            }
+            // One that knows no node, because no name could be resolved or nothing was answered, is entered anew.
+            entered = match client {
+                Ok(client) if !client.to_bootstrap().await.is_empty() => Some(client),
+                _ => None,
+            };
+            for word in words {
                 if self.tell.send(word).await.is_err() {
                     return;
                 }
@@ -299,34 +326,39 @@ impl Work {
         for (entries, _) in join_all(self.places.slots.iter().map(|slot| self.read(client, slot))).await {
             all.merge(entries);
         }
-        let mut by_age: Vec<_> = all.0.into_iter().collect();
-        by_age.sort_by_key(|(_, at)| std::cmp::Reverse(*at));
-        let parsed = by_age.into_iter().filter_map(|(address, _)| book::parse(&address.to_string()));
-        parsed.filter(|(peer, _)| *peer != self.us).take(FOUND_MAX).collect()
+        let known = all.youngest_first().into_iter().map(|(known, _)| known);
+        known.filter(|(peer, _)| *peer != self.us).take(FOUND_MAX).cloned().collect()
     }
 
-    /// Writes where this node is beside what others have written; says why it could not.
-    async fn say(&self, client: &AsyncDht, own: &[Multiaddr]) -> Result<(), String> {
+    /// Writes where this node is beside what others have written.
+    async fn say(&self, client: &AsyncDht, own: &[Multiaddr]) -> Result<(), Unsaid> {
         let slot = self.places.slot_of(&self.us);
         let (mut entries, last) = self.read(client, slot).await;
-        entries.0.retain(|address, _| book::parse(&address.to_string()).is_none_or(|(peer, _)| peer != self.us));
+        entries.0.retain(|(peer, _), _| *peer != self.us);
         let now = clock::unix_seconds();
         let seen_at = client.info().await.public_address().map(|at| *at.ip());
         for address in own.iter().cloned().chain(seen_at.and_then(|ip| as_seen(own, ip))) {
-            entries.add(address, now);
+            entries.add((self.us, address), now);
         }
         let number = last.map_or(0, |last| last.saturating_add(1)).max(now as i64);
         let item = MutableItem::new(slot.clone(), &self.places.seal(&entries), number, None);
         match timeout(QUESTION_TIME, client.put_mutable(item, last)).await {
-            Err(_) => Err("it did not answer in time".to_owned()),
+            Err(_) => Err(Unsaid::Because("it did not answer in time".to_owned())),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(PutMutableError::Query(PutQueryError::NoClosestNodes))) => {
-                Err("none of its nodes answers: does a firewall keep UDP in?".to_owned())
+                Err(Unsaid::Because("none of its nodes answers: does a firewall keep UDP in?".to_owned()))
             }
-            Ok(Err(PutMutableError::Concurrency(_))) => Err("another member wrote at the same time".to_owned()),
-            Ok(Err(PutMutableError::Query(error))) => Err(error.to_string()),
+            Ok(Err(PutMutableError::Concurrency(_))) => Err(Unsaid::Overtaken),
+            Ok(Err(PutMutableError::Query(error))) => Err(Unsaid::Because(error.to_string())),
         }
     }
+}
+
+/// Why a node does not stand in the table yet.
+enum Unsaid {
+    /// Another member wrote at the same time: the next time is good.
+    Overtaken,
+    Because(String),
 }
 
 /// Where the world may reach a node that does not see its own address, because a translator stands before it.
@@ -344,6 +376,16 @@ struct Nobody;
 impl RequestFilter for Nobody {
     fn allow_request(&self, _: &RequestSpecific, _: SocketAddrV4) -> bool {
         false
+    }
+}
+
+/// Enters the table. Names are resolved, which may wait for long: on a thread that nothing waits for when the node ends.
+async fn enter(bootstrap: Vec<String>) -> Result<AsyncDht, String> {
+    let (made, client_made) = oneshot::channel();
+    let thread = std::thread::Builder::new().name("dht".to_owned());
+    match thread.spawn(move || drop(made.send(client(&bootstrap)))) {
+        Ok(_) => client_made.await.unwrap_or_else(|_| Err("its thread ended early".to_owned())),
+        Err(e) => Err(e.to_string()),
     }
 }
 
@@ -382,8 +424,13 @@ mod tests {
         format!("/ip4/198.51.100.{n}/tcp/6690/p2p/{peer}").parse().unwrap()
     }
 
+    fn known(n: u8) -> Known {
+        let peer = PeerId::random();
+        (peer, at(peer, n))
+    }
+
     fn many(count: u8) -> Entries {
-        Entries((0..count).map(|n| (at(PeerId::random(), n), NOW - u64::from(n))).collect())
+        Entries((0..count).map(|n| (known(n), NOW - u64::from(n))).collect())
     }
 
     fn decoded(bytes: &[u8]) -> Entries {
@@ -411,7 +458,7 @@ mod tests {
 
     #[test]
     fn what_is_old_is_left_out_and_a_clock_that_is_ahead_gains_nothing() {
-        let (old, ahead) = (at(PeerId::random(), 1), at(PeerId::random(), 2));
+        let (old, ahead) = (known(1), known(2));
         let mut entries = Entries::default();
         entries.add(old, NOW - FORGOTTEN_AFTER.as_secs());
         entries.add(ahead.clone(), NOW + 1_000_000);
@@ -422,10 +469,10 @@ mod tests {
     fn only_what_can_be_dialled_is_read() {
         let peer = PeerId::random();
         let mut entries = Entries::default();
-        entries.add("/ip4/198.51.100.7/tcp/1".parse().unwrap(), NOW);
+        entries.add((peer, "/ip4/198.51.100.7/tcp/1".parse().unwrap()), NOW);
         assert_eq!(decoded(&entries.encode(900)), Entries::default(), "without a peer id");
         entries.0.clear();
-        entries.add(format!("/unix/a/p2p/{peer}").parse().unwrap(), NOW);
+        entries.add((peer, format!("/unix/a/p2p/{peer}").parse().unwrap()), NOW);
         assert_eq!(decoded(&entries.encode(900)), Entries::default());
     }
 
@@ -454,7 +501,9 @@ mod tests {
 
     async fn members(dht: &mut Dht) -> Vec<(PeerId, Multiaddr)> {
         loop {
-            if let Found::Members(members) = dht.found().await {
+            if let Found::Members(members) = dht.found().await
+                && !members.is_empty()
+            {
                 return members;
             }
         }

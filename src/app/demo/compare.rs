@@ -127,6 +127,12 @@ mod tests {
     fn roots_that_differ_in_key_and_ports_alone_are_equal() {
         assert_eq!(outcome(|_| ()), "equal");
         assert_eq!(outcome(|roots| fs::write(roots[1].path.join(MANIFEST_FILE_NAME), "m").unwrap()), "equal");
+        let part = format!("{CONFIG_FILE_NAME}{PART_SUFFIX}");
+        assert_eq!(
+            outcome(|roots| fs::write(roots[1].path.join(part), "a =").unwrap()),
+            "equal",
+            "it is being written"
+        );
         let peers = "a = 1\nlisten = '127.0.0.1:2'\nbootnodes = ['x']\n";
         assert_eq!(outcome(|roots| fs::write(roots[1].path.join(CONFIG_FILE_NAME), peers).unwrap()), "equal");
     }

@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// When a relay ends by itself.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 pub struct RelayEnds {
     /// When the swarm has come so far.
     pub until: Option<WaitFor>,

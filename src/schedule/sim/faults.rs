@@ -6,10 +6,17 @@ fn at(ms: u64) -> Time {
     Duration::from_millis(ms)
 }
 
-/// What was decided, but for the word to each newcomer that something will be suggested to it.
+/// A peer comes, and is told, once, that something will be suggested to it; what else was decided stays to be looked at.
+fn connect(s: &mut Scheduler, now: Time, id: PeerId) {
+    s.handle(now, Input::Connected(id));
+    let word = Effect::Suggest(id, Vec::new());
+    let before = s.effects.len();
+    s.effects.retain(|effect| *effect != word);
+    assert_eq!(before - s.effects.len(), 1, "one word to {id}");
+}
+
 fn effects(s: &mut Scheduler) -> Vec<Effect> {
-    let is_word = |effect: &Effect| matches!(effect, Effect::Suggest(_, chunks) if chunks.is_empty());
-    std::iter::from_fn(|| s.poll_effect()).filter(|effect| !is_word(effect)).collect()
+    std::iter::from_fn(|| s.poll_effect()).collect()
 }
 
 /// The same without what is only suggested.
@@ -20,7 +27,7 @@ fn answers(s: &mut Scheduler) -> Vec<Effect> {
 /// A node that has nothing and a peer with half of the chunks, which it suggests: the request and its chunks.
 fn with_a_request() -> (Scheduler, RequestId, Vec<u32>) {
     let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     s.handle(Time::ZERO, Input::Haves(1, vec![0..5]));
     s.handle(Time::ZERO, Input::Suggested(1, vec![0..5]));
     let asked = effects(&mut s);
@@ -32,7 +39,7 @@ fn with_a_request() -> (Scheduler, RequestId, Vec<u32>) {
 #[test]
 fn what_was_never_asked_for_is_refused() {
     let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     assert_eq!(s.offered(Time::ZERO, 1, 3, 1), Expect::Unasked);
     assert_eq!(s.offered(Time::ZERO, 1, 3, 0), Expect::Unasked);
     assert_eq!(s.offered(Time::ZERO, 2, 3, 1), Expect::Unasked, "nobody we know");
@@ -55,7 +62,7 @@ fn a_chunk_is_offered_once_for_each_time_it_was_asked_for() {
 #[test]
 fn what_is_suggested_is_asked_for_or_declined_once() {
     let (mut s, request, _) = with_a_request();
-    s.handle(at(1), Input::Connected(2));
+    connect(&mut s, at(1), 2);
     s.handle(at(1), Input::Haves(2, vec![3..8]));
     s.handle(at(1), Input::Suggested(2, vec![7..8, 4..5, 5..6]));
     let told = effects(&mut s);
@@ -74,7 +81,7 @@ fn what_is_suggested_is_asked_for_or_declined_once() {
 fn a_node_takes_no_more_at_once_than_it_may_keep() {
     let mut s = Scheduler::new(ChunkSet::empty(100), CHUNK, 64 * CHUNK, 1);
     for id in 1..=20 {
-        s.handle(Time::ZERO, Input::Connected(id));
+        connect(&mut s, Time::ZERO, id);
         s.handle(Time::ZERO, Input::Haves(id, vec![0..100]));
         s.handle(Time::ZERO, Input::Suggested(id, vec![id as u32 * 5 - 5..id as u32 * 5]));
     }
@@ -92,7 +99,7 @@ fn a_node_takes_no_more_at_once_than_it_may_keep() {
 #[test]
 fn a_declined_suggestion_is_not_made_again_unless_there_was_no_room() {
     let mut s = Scheduler::new(ChunkSet::full(2), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     let suggested = |told: &[Effect]| {
         let all =
             told.iter().filter_map(|e| if let Effect::Suggest(1, chunks) = e { Some(chunks.clone()) } else { None });
@@ -116,7 +123,7 @@ fn a_declined_suggestion_is_not_made_again_unless_there_was_no_room() {
 fn what_was_declined_and_does_not_come_from_elsewhere_is_asked_for() {
     let (mut s, _, _) = with_a_request();
     for id in [2, 3] {
-        s.handle(at(1), Input::Connected(id));
+        connect(&mut s, at(1), id);
         s.handle(at(1), Input::Haves(id, vec![0..5]));
         s.handle(at(1), Input::Suggested(id, vec![0..5]));
         assert!(matches!(effects(&mut s)[..], [Effect::Decline { full: false, .. }]));
@@ -143,7 +150,7 @@ fn what_was_declined_and_does_not_come_from_elsewhere_is_asked_for() {
 #[test]
 fn what_was_taken_back_is_asked_of_the_same_one_again_when_the_other_leaves() {
     let (mut s, _, _) = with_a_request();
-    s.handle(at(1), Input::Connected(2));
+    connect(&mut s, at(1), 2);
     s.handle(at(1), Input::Haves(2, vec![0..5]));
     let mut now = STALL + at(1);
     s.handle(now, Input::Tick);
@@ -205,7 +212,7 @@ fn what_is_half_here_is_not_taken_back_and_counts_when_it_comes() {
 #[test]
 fn a_request_that_is_refused_is_free_again_and_refusing_anything_else_ends_the_session() {
     let (mut s, request, chunks) = with_a_request();
-    s.handle(Time::ZERO, Input::Connected(2));
+    connect(&mut s, Time::ZERO, 2);
     s.handle(Time::ZERO, Input::Haves(2, vec![chunks[0]..chunks[0] + 1]));
     let suggest = |s: &mut Scheduler| {
         s.handle(at(1), Input::Suggested(2, vec![chunks[0]..chunks[0] + 1]));
@@ -226,7 +233,7 @@ fn a_request_that_is_refused_is_free_again_and_refusing_anything_else_ends_the_s
 #[test]
 fn every_request_gets_one_answer() {
     let mut s = Scheduler::new(ChunkSet::full(100), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     effects(&mut s);
     s.handle(Time::ZERO, Input::Requested(1, 7, vec![0..10]));
     let sent = answers(&mut s);
@@ -256,7 +263,7 @@ fn every_request_gets_one_answer() {
 #[test]
 fn a_chunk_that_is_asked_for_twice_goes_over_the_line_once() {
     let mut s = Scheduler::new(ChunkSet::full(100), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     effects(&mut s);
     s.handle(Time::ZERO, Input::Requested(1, 1, vec![5..6]));
     assert!(effects(&mut s).contains(&Effect::Send { peer: 1, chunk: 5, request: 1 }));
@@ -269,7 +276,7 @@ fn a_chunk_that_is_asked_for_twice_goes_over_the_line_once() {
 #[test]
 fn whoever_suggests_nothing_is_asked_after_a_while() {
     let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     s.handle(Time::ZERO, Input::Haves(1, vec![0..10]));
     s.handle(at(100), Input::Tick);
     assert!(effects(&mut s).is_empty());
@@ -285,8 +292,7 @@ fn whoever_suggests_nothing_is_asked_after_a_while() {
 #[test]
 fn whoever_says_that_it_will_suggest_something_is_not_asked_for_one_chunk_after_the_other() {
     let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
-    assert_eq!(s.poll_effect(), Some(Effect::Suggest(1, Vec::new())), "it hears the same");
+    connect(&mut s, Time::ZERO, 1);
     s.handle(Time::ZERO, Input::Haves(1, vec![0..10]));
     s.handle(Time::ZERO, Input::Suggested(1, Vec::new()));
     s.handle(at(5100), Input::Tick);
@@ -304,7 +310,7 @@ fn dealt(passes: impl Fn(u64, PeerId) -> u64) -> impl Fn(Range<u64>) -> [usize; 
     let mut log: Vec<(u64, PeerId)> = Vec::new();
     let mut queues: [(VecDeque<u32>, f64); 4] = Default::default();
     for id in 1..=3 {
-        s.handle(Time::ZERO, Input::Connected(id));
+        connect(&mut s, Time::ZERO, id);
     }
     let (mut line, mut told, mut requests) = (VecDeque::new(), VecDeque::from(effects(&mut s)), 0);
     for ms in (0..6000).step_by(10) {
@@ -373,20 +379,20 @@ fn a_peer_whose_line_drops_to_a_tenth_is_dealt_less_at_once_and_more_when_it_is_
 #[test]
 fn asking_for_what_was_not_announced_ends_the_session() {
     let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     s.handle(Time::ZERO, Input::Requested(1, 1, vec![3..4]));
-    assert!(matches!(effects(&mut s)[..], [Effect::Drop(1, _)]));
+    assert!(matches!(s.poll_effect(), Some(Effect::Drop(1, _))));
 }
 
 #[test]
 fn a_flood_of_requests_ends_the_session() {
     let mut s = Scheduler::new(ChunkSet::full(100_000), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     s.handle(Time::ZERO, Input::Requested(1, 1, vec![0..100_000]));
     assert!(effects(&mut s).iter().any(|e| matches!(e, Effect::Drop(1, _))));
     // Taken back and asked for again and again: what is kept of it stays small.
     let mut s = Scheduler::new(ChunkSet::full(100_000), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     for round in 0..50u64 {
         s.handle(at(round), Input::Requested(1, round + 1, vec![0..4000]));
         s.handle(at(round), Input::Cancelled(1, vec![0..100_000]));
@@ -398,7 +404,7 @@ fn a_flood_of_requests_ends_the_session() {
 #[test]
 fn saying_the_same_again_ends_the_session() {
     let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     s.handle(Time::ZERO, Input::Haves(1, vec![0..5]));
     effects(&mut s);
     s.handle(Time::ZERO, Input::Haves(1, vec![4..7]));
@@ -414,7 +420,7 @@ fn every_chunk_is_out_when_two_peers_say_so_and_no_longer_when_one_leaves() {
         told.collect::<Vec<_>>()
     };
     for id in 1..=3 {
-        s.handle(Time::ZERO, Input::Connected(id));
+        connect(&mut s, Time::ZERO, id);
     }
     s.handle(Time::ZERO, Input::Haves(1, vec![0..10]));
     assert!(out(&mut s, at(100)).is_empty(), "one may lie, or leave");
@@ -433,7 +439,7 @@ fn what_our_disk_loses_is_fetched_again_and_not_announced_again() {
     let mut have = ChunkSet::full(10);
     have.remove(9);
     let mut s = Scheduler::new(have, CHUNK, 16 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
+    connect(&mut s, Time::ZERO, 1);
     s.handle(Time::ZERO, Input::Haves(1, vec![0..5]));
     effects(&mut s);
     s.handle(at(1), Input::Lost(3));
@@ -477,8 +483,8 @@ fn nobody_is_accused_in_a_swarm_of_fifty() {
 #[test]
 fn who_takes_chunks_and_announces_none_holds_up_nobody() {
     let mut s = Scheduler::new(ChunkSet::full(100), CHUNK, 64 * CHUNK, 1);
-    s.handle(Time::ZERO, Input::Connected(1));
-    s.handle(Time::ZERO, Input::Connected(2));
+    connect(&mut s, Time::ZERO, 1);
+    connect(&mut s, Time::ZERO, 2);
     let (mut requests, mut arrives, mut has) = (0, VecDeque::new(), ChunkSet::empty(100));
     let mut ms = 0;
     while !has.is_full() {
