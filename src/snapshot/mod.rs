@@ -9,6 +9,7 @@ mod facts;
 mod guard;
 mod gzip;
 mod hash_log;
+mod literals;
 #[cfg(test)]
 mod odd;
 mod part;

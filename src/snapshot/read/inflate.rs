@@ -10,6 +10,7 @@ mod code;
 #[cfg(test)]
 mod tests;
 
+pub(in crate::snapshot) use code::ORDER as LENGTHS_ORDER;
 use code::{Code, Completeness, Lengths, dist_entry, litlen_entry};
 #[cfg(feature = "isal")]
 use memchr::memmem;
@@ -19,7 +20,7 @@ use crate::snapshot::gzip::TRAILER_BYTES;
 
 /// Bits of the input that index the table of literals and lengths; three such lookups and the longest length take at
 /// most the 56 bits that a refill brings.
-const LITLEN_BITS: u32 = 11;
+const LITLEN_BITS: u32 = 12;
 /// Bits of the input that index the table of distances.
 const DIST_BITS: u32 = 10;
 /// Mask of every entry: the bits that its code takes, together with those of the number behind the code.

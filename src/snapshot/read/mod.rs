@@ -38,6 +38,7 @@ use std::{
 
 use kwil_formats::dump::scan::{ScanError, ScanReport};
 
+pub(super) use inflate::LENGTHS_ORDER;
 pub use listen::{Listener, Listeners, Pieces, hash_pieces, scan_pieces};
 pub use piece::TextPiece;
 use stream::Unlike;

@@ -16,7 +16,7 @@ const FIXED_DIST_CODES: usize = 32;
 /// The symbol of literals and lengths that ends a block.
 const END: usize = 256;
 /// The order in which a dynamic block says the lengths of the code in which its two codes' lengths are written.
-const ORDER: [u8; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
+pub(in crate::snapshot) const ORDER: [u8; 19] = [16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15];
 
 /// Of the symbols after the end's: the smallest length each means, and the bits of the number that is added to it.
 const LENGTHS: [(u16, u8); 29] = [
