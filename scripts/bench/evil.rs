@@ -206,7 +206,7 @@ async fn session(
             (Kind::Refuser, Say::Request(wire::Request { id, mut ranges })) => {
                 ranges.sort_by_key(|r| (r.artifact, r.first));
                 let ranges = joined(ranges);
-                member.say(Say::Refusal(wire::Refusal { request: id, ranges, lost: false })).await?;
+                member.say(Say::Refusal(wire::Refusal { request: id, ranges })).await?;
             }
             (Kind::Taker, Say::Suggestion(wire::Suggestion { ranges })) => {
                 request += 1;

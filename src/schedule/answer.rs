@@ -64,15 +64,17 @@ impl Scheduler {
         peer.last_request = request;
         peer.answers = true;
         peer.full = None;
-        let (mut not_again, mut lost) = (Vec::new(), Vec::new());
+        let mut refused = Vec::new();
         for chunk in ranges.iter().cloned().flatten() {
             let Some(peer) = self.peers.get_mut(&id) else { return };
-            if peer.wanted.len() + not_again.len() + lost.len() >= REQUESTED_MAX {
+            if peer.wanted.len() + refused.len() >= REQUESTED_MAX {
                 self.effects.push_back(Effect::Drop(id, "it asks for more chunks at once than the protocol allows"));
                 return;
             }
             if self.lost.contains(chunk) {
-                lost.push((chunk, request));
+                // It asked before it heard of that.
+                self.comes_no_more(now, id, chunk);
+                refused.push((chunk, request));
             } else if !self.have.contains(chunk) {
                 // Nobody knows a chunk that we did not announce.
                 self.effects.push_back(Effect::Drop(id, "it asks for chunks that were not announced"));
@@ -81,7 +83,7 @@ impl Scheduler {
                 || peer.wanted.contains_key(&chunk)
                 || peer.on_line.iter().any(|s| s.chunk == chunk)
             {
-                not_again.push((chunk, request));
+                refused.push((chunk, request));
             } else {
                 let suggested = matches!(peer.coming.get(&chunk), Some(Coming::Suggested(..)));
                 peer.wanted.insert(chunk, Wanted { request, suggested });
@@ -97,8 +99,7 @@ impl Scheduler {
             peer.forget_stale_wants();
         }
         self.refresh(id);
-        self.refuse(id, not_again, false);
-        self.refuse(id, lost, true);
+        self.refuse(id, refused);
     }
 
     /// The peer does not take what was suggested.
@@ -143,7 +144,7 @@ impl Scheduler {
             self.not_first(now, id, chunk);
         }
         self.refresh(id);
-        self.refuse(id, answers, false);
+        self.refuse(id, answers);
     }
 
     /// It does not want a chunk any more; gives the request that is to be answered.
@@ -152,7 +153,7 @@ impl Scheduler {
     }
 
     /// Answers chunks of requests with a no.
-    pub(super) fn refuse(&mut self, id: PeerId, answers: Vec<(u32, RequestId)>, lost: bool) {
+    pub(super) fn refuse(&mut self, id: PeerId, answers: Vec<(u32, RequestId)>) {
         let mut by_request: BTreeMap<RequestId, Vec<u32>> = BTreeMap::new();
         for (chunk, request) in answers {
             by_request.entry(request).or_default().push(chunk);
@@ -160,7 +161,7 @@ impl Scheduler {
         for (request, mut chunks) in by_request {
             chunks.sort_unstable();
             chunks.dedup();
-            self.effects.push_back(Effect::Refuse { peer: id, request, chunks, lost });
+            self.effects.push_back(Effect::Refuse { peer: id, request, chunks });
         }
     }
 }

@@ -38,9 +38,9 @@ pub enum Input {
         request: RequestId,
         /// Which.
         ranges: Vec<Range<u32>>,
-        /// It does not have them any more.
-        lost: bool,
     },
+    /// The peer does not have these chunks any more.
+    HasLost(PeerId, Vec<Range<u32>>),
     /// The peer's socket has taken a chunk; when it arrives is another matter.
     Sent(PeerId, u32),
     /// A chunk to the peer could not be read as it must be.
@@ -76,8 +76,6 @@ pub enum Effect {
         request: RequestId,
         /// Which, ascending.
         chunks: Vec<u32>,
-        /// We do not have them any more.
-        lost: bool,
     },
     /// Tell people what a peer does not do.
     Remark(PeerId, &'static str),
@@ -92,8 +90,10 @@ pub enum Effect {
         /// Nothing more is taken for now; otherwise they are here, or come from elsewhere.
         full: bool,
     },
-    /// Tell a peer what we have, or now have as well: no chunk twice.
+    /// Tell a peer what we have, or now have as well: no chunk twice, unless it was told that we lost it.
     Tell(PeerId, Vec<Range<u32>>),
+    /// Tell a peer that we have these chunks no more, of which it was told that we do.
+    TellLost(PeerId, Vec<Range<u32>>),
     /// Send the peer a chunk that it asked for.
     Send {
         /// To whom.

@@ -68,7 +68,7 @@ impl Scheduler {
         self.comes_no_more(now, id, chunk);
         self.not_first(now, id, chunk);
         self.refresh(id);
-        self.refuse(id, vec![(chunk, was.request)], true);
+        self.refuse(id, vec![(chunk, was.request)]);
     }
 
     /// The next chunk that the peer asked for and still wants.
@@ -84,7 +84,7 @@ impl Scheduler {
                 return Some((chunk, request));
             }
             self.comes_no_more(now, id, chunk);
-            self.refuse(id, vec![(chunk, request)], true);
+            self.refuse(id, vec![(chunk, request)]);
         }
     }
 

@@ -10,6 +10,11 @@ use super::{
 };
 use crate::manifest::ranges;
 
+/// A peer's disk may lose each chunk so many times in a session, and so many chunks more.
+const LOST_TIMES: u32 = 2;
+/// See [`LOST_TIMES`].
+const LOST_MORE: u32 = 16;
+
 impl Scheduler {
     /// How many chunks are missing that no connected peer has.
     pub fn nowhere(&self) -> u32 {
@@ -31,7 +36,7 @@ impl Scheduler {
         let first_words = peer.has.is_empty();
         let was_seed = peer.is_seed();
         peer.full = None;
-        let (mut answers, mut first_copies) = (Vec::new(), Vec::new());
+        let (mut answers, mut first_copies, mut not_counted) = (Vec::new(), Vec::new(), Vec::new());
         let mut told = 0;
         for chunk in ranges.iter().flat_map(|range| range.start..range.end.min(count)) {
             if !peer.has.insert(chunk) {
@@ -42,10 +47,11 @@ impl Scheduler {
             if self.mine.contains(chunk) {
                 peer.lacking -= 1;
             }
-            if peer.came_complete {
-                continue;
+            // Seeds are counted apart, also those that have lost something and have it again.
+            let is_counted = !peer.came_complete;
+            if is_counted {
+                self.missing.raise(chunk);
             }
-            self.missing.raise(chunk);
             if let Some(was) = peer.off_the_line(chunk) {
                 peer.took += 1;
                 self.width.arrive(now, was.counts);
@@ -53,19 +59,21 @@ impl Scheduler {
             }
             // It has come from elsewhere meanwhile.
             answers.extend(peer.wants_no_more(chunk).map(|request| (chunk, request)));
-            match peer.comes_no_more(chunk) {
-                Some(Coming::Suggested(_, since)) => {
-                    self.unheard -= peer.was_answered();
-                    self.suggestions -= 1;
-                    self.asks.done(now, since);
-                }
-                Some(_) => {}
-                None => {
+            let came = peer.comes_no_more(chunk);
+            if let Some(Coming::Suggested(_, since)) = came {
+                self.unheard -= peer.was_answered();
+                self.suggestions -= 1;
+                self.asks.done(now, since);
+            }
+            match (is_counted, came) {
+                (true, None) => {
                     if self.mine.level(chunk) == 0 {
                         self.fresh.remove(&chunk);
                     }
                     self.mine.raise(chunk);
                 }
+                (false, Some(_)) => not_counted.push(chunk),
+                (true, Some(_)) | (false, None) => {}
             }
             if !self.first_to.is_empty() && self.first_to.contains_key(&chunk) {
                 first_copies.push(chunk);
@@ -75,18 +83,21 @@ impl Scheduler {
         if peer.is_seed() && !was_seed {
             self.is_seed_now(id, first_words && told == count);
         }
+        for chunk in not_counted {
+            self.lower(chunk);
+        }
         for chunk in first_copies {
             self.copied(now, id, chunk);
         }
         self.refresh(id);
-        self.refuse(id, answers, false);
+        self.refuse(id, answers);
     }
 
     /// The peer has everything; `came`: it had when it came.
     fn is_seed_now(&mut self, id: PeerId, came: bool) {
         self.seeds += 1;
         self.fetchers -= 1;
-        if came && let Some(peer) = self.peers.get_mut(&id) {
+        if came && let Some(peer) = self.peers.get_mut(&id).filter(|peer| !peer.came_complete) {
             // Seeds are counted apart: what they have says nothing of rarity.
             peer.came_complete = true;
             self.came_complete += 1;
@@ -106,21 +117,34 @@ impl Scheduler {
         self.lower(chunk);
     }
 
-    /// The peer does not have the chunk any more.
-    pub(super) fn has_lost(&mut self, id: PeerId, chunk: u32) {
-        let Some(peer) = self.peers.get_mut(&id) else { return };
-        let was_seed = peer.is_seed();
-        if !peer.has.remove(chunk) {
-            return;
-        }
-        self.sources -= usize::from(peer.has.is_empty());
-        self.seeds -= usize::from(was_seed);
-        self.fetchers += usize::from(was_seed);
-        if self.mine.contains(chunk) {
-            peer.lacking += 1;
-        }
-        if !peer.came_complete {
-            self.one_holder_less(chunk);
+    /// The peer does not have chunks any more.
+    pub(super) fn has_lost(&mut self, now: Time, id: PeerId, ranges: &[Range<u32>]) {
+        let count = self.have.len();
+        for chunk in ranges.iter().flat_map(|range| range.start..range.end.min(count)) {
+            let Some(peer) = self.peers.get_mut(&id) else { return };
+            let was_seed = peer.is_seed();
+            if !peer.has.remove(chunk) {
+                self.effects.push_back(Effect::Drop(id, "it has lost what it never said it had"));
+                return;
+            }
+            peer.lost += 1;
+            if peer.lost > LOST_TIMES * count + LOST_MORE {
+                self.effects.push_back(Effect::Drop(id, "it loses chunks again and again"));
+                return;
+            }
+            let (counts, has_none, lacks_ours) = (!peer.came_complete, peer.has.is_empty(), self.mine.contains(chunk));
+            peer.lacking += u32::from(lacks_ours);
+            // Where it is on its way already it may still come; what was only asked for will be refused.
+            let was_asked = peer.asked.contains_key(&chunk) && !peer.receiving.contains(&chunk);
+            self.sources -= usize::from(has_none);
+            self.seeds -= usize::from(was_seed);
+            self.fetchers += usize::from(was_seed);
+            if counts {
+                self.one_holder_less(chunk);
+            }
+            if was_asked {
+                self.no_longer_from(now, id, chunk);
+            }
         }
         self.refresh(id);
     }
@@ -131,15 +155,28 @@ impl Scheduler {
             return;
         }
         self.lost.insert(chunk);
-        self.announce.retain(|c| *c != chunk);
         self.orphans.push_back(chunk);
         self.missing.insert(chunk, &mut self.rng);
+        // Who knows that we had it hears that we do not: then we may ask for it there, and may say again that we have it.
+        let mut told: Vec<PeerId> = Vec::new();
         if self.mine.contains(chunk) {
             self.mine.remove(chunk);
             self.fresh.remove(&chunk);
             for peer in self.peers.values_mut().filter(|p| !p.has.contains(chunk)) {
                 peer.lacking -= 1;
             }
+            told.extend(self.peers.keys());
+        } else {
+            self.announce.retain(|c| *c != chunk);
+            for (id, early) in &mut self.told_early {
+                let before = early.len();
+                early.retain(|c| *c != chunk);
+                told.extend((early.len() < before).then_some(*id));
+            }
+            told.sort_unstable();
+        }
+        for id in told {
+            self.effects.push_back(Effect::TellLost(id, vec![chunk..chunk + 1]));
         }
         self.refresh_all();
     }

@@ -191,7 +191,7 @@ pub struct Scheduler {
     tell_at: Time,
     /// Who was told of some of these already.
     told_early: HashMap<PeerId, Vec<u32>>,
-    /// Chunks that were had and whose bytes the disk does not give any more.
+    /// Chunks that were had and whose bytes the disk does not give any more, until they have come again.
     lost: ChunkSet,
     complete_told: bool,
     out_told: bool,
@@ -344,7 +344,8 @@ impl Scheduler {
             Input::Declined { peer, ranges, full } => self.declined(now, peer, &ranges, full),
             Input::Requested(id, request, ranges) => self.requested(now, id, request, &ranges),
             Input::Cancelled(id, ranges) => self.cancelled(now, id, &ranges),
-            Input::Refused { peer, request, ranges, lost } => self.refused(now, peer, request, ranges, lost),
+            Input::Refused { peer, request, ranges } => self.refused(now, peer, request, ranges),
+            Input::HasLost(id, ranges) => self.has_lost(now, id, &ranges),
             Input::Sent(id, chunk) => self.line_free(id, chunk),
             Input::NotSent(id, chunk) => self.not_sent(now, id, chunk),
             Input::Lost(chunk) => self.lost(chunk),
@@ -442,7 +443,7 @@ impl Scheduler {
     }
 
     /// The peer will not send what was asked of it.
-    fn refused(&mut self, now: Time, id: PeerId, request: RequestId, ranges: Vec<Range<u32>>, lost: bool) {
+    fn refused(&mut self, now: Time, id: PeerId, request: RequestId, ranges: Vec<Range<u32>>) {
         for chunk in ranges.into_iter().flatten() {
             let Some(peer) = self.peers.get_mut(&id) else { return };
             // So a list may be as long as what was asked, and not longer.
@@ -450,12 +451,11 @@ impl Scheduler {
                 self.effects.push_back(Effect::Drop(id, "it refuses what was not asked of it"));
                 return;
             }
-            if lost {
-                self.has_lost(id, chunk);
-            }
-            let Some(peer) = self.peers.get_mut(&id) else { return };
             if !peer.receiving.contains(&chunk) && !peer.owed.contains_key(&chunk) {
-                peer.refused += u32::from(!lost && peer.asked.contains_key(&chunk));
+                if peer.asked.contains_key(&chunk) {
+                    peer.refused += 1;
+                    peer.refused_at = Some(now);
+                }
                 self.no_longer_from(now, id, chunk);
                 self.remark_refusals(id);
             }
@@ -487,15 +487,11 @@ impl Scheduler {
             return;
         }
         self.missing.remove(chunk);
-        // What was lost and has come again was announced before.
-        if self.lost.remove(chunk) {
-            self.announced(&[chunk]);
-        } else {
-            if self.announce.is_empty() {
-                self.tell_at = now + TICK * (self.peers.len() / TOLD_PEERS) as u32;
-            }
-            self.announce.push(chunk);
+        self.lost.remove(chunk);
+        if self.announce.is_empty() {
+            self.tell_at = now + TICK * (self.peers.len() / TOLD_PEERS) as u32;
         }
+        self.announce.push(chunk);
         sources.sort_unstable();
         sources.dedup();
         for source in sources {

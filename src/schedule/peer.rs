@@ -73,8 +73,14 @@ pub(super) struct Peer {
     pub(super) came: u32,
     /// Chunks that it refused, though nobody had taken them back.
     pub(super) refused: u32,
+    /// When it last did.
+    pub(super) refused_at: Option<Time>,
+    /// Chunks that it had and then had no more.
+    pub(super) lost: u32,
     /// What was asked of it first takes far longer than chunks take.
     pub(super) behind: bool,
+    /// And that for so long that nobody waits for it any more.
+    pub(super) hopeless: bool,
     /// Smoothed time from a request to its chunk; zero until known.
     pub(super) flight: Duration,
     bytes: u64,
@@ -149,7 +155,10 @@ impl Peer {
             stalls: 0,
             came: 0,
             refused: 0,
+            refused_at: None,
+            lost: 0,
             behind: false,
+            hopeless: false,
             flight: Duration::ZERO,
             bytes: 0,
             measured_bytes: 0,
@@ -290,6 +299,12 @@ impl Peer {
     /// Nobody knows whether what was asked of it comes.
     pub(super) fn is_doubted(&self) -> bool {
         self.came == 0 || self.behind || self.refused > self.came
+    }
+
+    /// It may be asked for what it did not suggest: who has just refused something would refuse it again.
+    pub(super) fn may_be_asked(&self, now: Time) -> bool {
+        let patience = if self.refused > self.came { STALL } else { STALL / 10 };
+        self.refused_at.is_none_or(|at| now.saturating_sub(at) > patience)
     }
 
     /// It owes us something.

@@ -47,7 +47,7 @@ impl Behind {
 impl Scheduler {
     /// Asks those of whom nothing is asked for what waits longest at others. To be called where all that we lack has been asked for.
     pub(super) fn relieve(&mut self, now: Time) {
-        let mut helpers = self.helpers();
+        let mut helpers = self.helpers(now);
         if helpers.is_empty() {
             return;
         }
@@ -82,8 +82,11 @@ impl Scheduler {
         }
     }
 
-    fn helpers(&self) -> Vec<Helper> {
-        let idle = self.peers.iter().filter(|(_, p)| p.asked.is_empty() && p.stalls == 0 && p.rate() > 0.0);
+    fn helpers(&self, now: Time) -> Vec<Helper> {
+        let idle = self
+            .peers
+            .iter()
+            .filter(|(_, p)| p.asked.is_empty() && p.stalls == 0 && p.rate() > 0.0 && p.may_be_asked(now));
         let mut helpers: Vec<Helper> = idle.map(|(id, p)| Helper { id: *id, rate: p.rate(), asked: 0 }).collect();
         helpers.sort_by(|a, b| b.rate.total_cmp(&a.rate));
         helpers.truncate(HELPERS_MAX);

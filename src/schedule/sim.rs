@@ -155,7 +155,8 @@ enum What {
     Decline(Vec<u32>, bool),
     Request(RequestId, Vec<u32>),
     Cancel(Vec<u32>),
-    Refuse(RequestId, Vec<u32>, bool),
+    Refuse(RequestId, Vec<u32>),
+    Lost(Vec<Range<u32>>),
     /// It is back under another name.
     Back,
     /// It has left the sender's uplink.
@@ -394,10 +395,11 @@ impl Run {
         while let Some(effect) = self.nodes[node].scheduler.poll_effect() {
             match effect {
                 Effect::Request(to, id, chunks) => self.say(node, to, What::Request(id, chunks)),
-                Effect::Refuse { peer, request, chunks, lost } => {
-                    self.say(node, peer, What::Refuse(request, chunks, lost));
+                Effect::Refuse { peer, request, chunks } => {
+                    self.say(node, peer, What::Refuse(request, chunks));
                 }
                 Effect::Cancel(to, chunks) => self.say(node, to, What::Cancel(chunks)),
+                Effect::TellLost(to, ranges) => self.say(node, to, What::Lost(ranges)),
                 Effect::Suggest(to, chunks) => self.say(node, to, What::Suggest(chunks)),
                 Effect::Decline { peer, chunks, full } => self.say(node, peer, What::Decline(chunks, full)),
                 Effect::Tell(to, ranges) => {
@@ -504,11 +506,12 @@ impl Run {
             What::Chunk(cargo) => self.arrives(to, from, cargo),
             What::Taken(chunk) => self.feed(to, Input::Sent(peer, chunk)),
             What::Haves(r) => self.feed(to, Input::Haves(peer, r.to_vec())),
+            What::Lost(r) => self.feed(to, Input::HasLost(peer, r)),
             What::Suggest(c) => self.feed(to, Input::Suggested(peer, in_order(&c))),
             What::Decline(c, full) => self.feed(to, Input::Declined { peer, ranges: ranges(c), full }),
             What::Request(id, c) => self.feed(to, Input::Requested(peer, id, in_order(&c))),
-            What::Refuse(request, c, lost) => {
-                self.feed(to, Input::Refused { peer, request, ranges: ranges(c), lost });
+            What::Refuse(request, c) => {
+                self.feed(to, Input::Refused { peer, request, ranges: ranges(c) });
             }
             What::Cancel(c) => self.feed(to, Input::Cancelled(peer, ranges(c))),
             What::Back => self.meet(to, from as usize),

@@ -32,6 +32,8 @@ const BEHIND_MAX: usize = 2;
 const BEHIND_TIMES: u32 = 4;
 /// and at least so long.
 const BEHIND_TIME: Duration = Duration::from_secs(1);
+/// Who is behind for so many times as long is not waited for at the end, whatever came from it before.
+const HOPELESS_TIMES: u32 = 8;
 /// Places looked at for the rarest chunk that a peer has.
 const PROBES: usize = 64;
 /// Peers of which it is remembered that they were told of a chunk that it comes from elsewhere: one that stays is enough.
@@ -76,7 +78,8 @@ impl Scheduler {
         let mut freed = Vec::new();
         for id in waited {
             let Some(peer) = self.peers.get_mut(id) else { continue };
-            peer.behind = peer.asked.values().any(|since| now.saturating_sub(*since) > patience);
+            let longest = peer.asked.values().map(|since| now.saturating_sub(*since)).max().unwrap_or_default();
+            (peer.behind, peer.hopeless) = (longest > patience, longest > patience * HOPELESS_TIMES);
             if peer.is_doubted() {
                 self.doubted += peer.asked.len();
             }
@@ -176,9 +179,10 @@ impl Scheduler {
         (LATE_MAX + self.have.len() / LATE_SHARE).saturating_sub(self.late_asked)
     }
 
-    /// Nothing came from it in its time, though some bytes may: what it was asked for may be asked of another without being counted.
+    /// Nothing came from it in its time, or in many times that, though some bytes may: what it was asked for may be asked of another without
+    /// being counted.
     fn is_hopeless(&self, id: PeerId) -> bool {
-        self.peers.get(&id).is_none_or(|peer| peer.behind && peer.came == 0)
+        self.peers.get(&id).is_none_or(|peer| peer.hopeless || peer.behind && peer.came == 0)
     }
 
     fn is_late(&self, now: Time, from: PeerId, chunk: u32) -> bool {
@@ -259,7 +263,7 @@ impl Scheduler {
             let having = || self.peers.iter().filter(|(_, p)| p.has.contains(chunk) && !p.receiving.contains(&chunk));
             // As long as there is more to come by itself, what is asked for out of turn leaves the lines to the rest.
             let little = |p: &Peer| p.asked.len() < ORPHANS_MAX || self.fetchers == 0 || ends;
-            let able = having().filter(|(_, p)| self.has_room_for(p) && little(p));
+            let able = having().filter(|(_, p)| self.has_room_for(p) && little(p) && p.may_be_asked(now));
             // A seed's line has more to do, and not everyone asks the same one.
             let best = able.max_by_key(|(id, p)| {
                 let chance = (**id ^ u64::from(chunk)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 48;
@@ -285,7 +289,8 @@ impl Scheduler {
         while let Some(peer) = self.peers.get(&id) {
             let goes_on = !peer.suggests && peer.pulled > 0;
             self.pulls |= goes_on;
-            if !(unfed || goes_on) || peer.asked.len() as u32 > peer.pulled || !self.has_room_for(peer) {
+            let may = peer.may_be_asked(now) && self.has_room_for(peer);
+            if !(unfed || goes_on) || peer.asked.len() as u32 > peer.pulled || !may {
                 break;
             }
             let Some(chunk) = self.rarest_of(peer) else { break };
@@ -330,6 +335,7 @@ impl Scheduler {
             let able = self.peers.iter().filter(|(id, p)| {
                 **id != from
                     && !p.is_doubted()
+                    && p.may_be_asked(now)
                     && p.asked.is_empty()
                     && p.has.contains(chunk)
                     && !p.receiving.contains(&chunk)
@@ -381,7 +387,7 @@ mod tests {
         }
         assert_eq!(again.iter().map(|(_, chunks)| chunks.len()).sum::<usize>(), 1, "one at a time: {again:?}");
         let (request, chunk) = (again[0].0, again[0].1[0]);
-        node.handle(now, Input::Refused { peer: 1, request: first, ranges: vec![5..10], lost: false });
+        node.handle(now, Input::Refused { peer: 1, request: first, ranges: vec![5..10] });
         assert_eq!(node.offered(now, 1, chunk, request), crate::schedule::Expect::Wanted);
         node.handle(now, Input::Progress(1, 1));
         node.handle(now, Input::Stored(1, chunk));
@@ -447,7 +453,7 @@ mod tests {
                         *queue = stay;
                         for (request, chunk) in back {
                             let ranges = vec![chunk..chunk + 1];
-                            node.handle(now, Input::Refused { peer: id, request, ranges, lost: false });
+                            node.handle(now, Input::Refused { peer: id, request, ranges });
                         }
                     }
                     Effect::Complete => return now - begun,
@@ -489,7 +495,7 @@ mod tests {
         let refuses = |node: &mut Scheduler, now: Time, id: PeerId, asked: &mut Vec<(u64, u32)>| {
             for (request, chunk) in asked.drain(..) {
                 let ranges = vec![chunk..chunk + 1];
-                node.handle(now, Input::Refused { peer: id, request, ranges, lost: false });
+                node.handle(now, Input::Refused { peer: id, request, ranges });
             }
         };
         let time = time_beside(4, Duration::from_secs(3600), refuses);
@@ -507,6 +513,24 @@ mod tests {
         };
         let time = time_beside(4, Duration::from_secs(3600), trickles);
         assert!(time < alone + Duration::from_secs(5), "{time:?} instead of {alone:?}");
+    }
+
+    /// Each owes more than may be asked for twice, and gave something first.
+    #[test]
+    fn who_gives_some_chunks_and_then_one_byte_now_and_then_does_not_keep_the_rest_for_ever() {
+        let alone = time_beside(0, Duration::from_secs(5), |_, _, _, _| {});
+        let trickles = |node: &mut Scheduler, now: Time, id: PeerId, asked: &mut Vec<(u64, u32)>| {
+            let came = u64::from(node.peers[&id].came);
+            for (request, chunk) in asked.drain(..) {
+                if node.offered(now, id, chunk, request) == crate::schedule::Expect::Wanted && came < 3 {
+                    node.handle(now, Input::Progress(id, (came + 1) * 1000));
+                    node.handle(now, Input::Stored(id, chunk));
+                }
+            }
+            node.handle(now, Input::Progress(id, 10_000 + now.as_millis() as u64 / 100));
+        };
+        let time = time_beside(12, Duration::from_secs(3600), trickles);
+        assert!(time < alone + Duration::from_secs(30), "{time:?} instead of {alone:?}");
     }
 
     #[test]

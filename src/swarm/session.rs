@@ -46,8 +46,10 @@ use crate::{
 const MESSAGES_WITH_DRIVER: usize = 2;
 /// A member that has nothing to say says so this often.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// So many bytes beside messages are no mere headers of frames.
+/// So many bytes beside messages, within so long, are no mere headers of frames and signs of life of the multiplexer.
 const CHUNK_SIGN_BYTES: u64 = 512;
+/// See [`CHUNK_SIGN_BYTES`].
+const CHUNK_SIGN_TIME: Duration = Duration::from_secs(10);
 /// Requests for the manifest that a member may have open: it may ask again as soon as it has the end of a reply, which we may not have
 /// noticed yet.
 const MANIFEST_REQUESTS_MAX: usize = 2;
@@ -64,12 +66,30 @@ pub(super) struct Counters {
 /// What the tasks of a session count for the driver.
 #[derive(Debug, Default)]
 pub(super) struct Signs {
-    /// Bytes of control messages that came.
+    /// Bytes of control messages that came, with what carried them.
     pub(super) heard: AtomicU64,
     /// Bytes of chunks that came in this session.
     pub(super) received: AtomicU64,
     /// Streams whose bytes wait for us: for our disk, or for the driver.
     pub(super) held_up: AtomicUsize,
+}
+
+/// How many bytes beside messages had come on a line, and when, when they were last looked at anew.
+#[derive(Debug)]
+struct ChunkSigns {
+    bytes: u64,
+    since: Duration,
+}
+
+impl ChunkSigns {
+    /// Whether they have become so many more since, in so short a time, that there are bytes of chunks among them.
+    fn come(&mut self, bytes: u64, now: Duration) -> bool {
+        let come = bytes >= self.bytes + CHUNK_SIGN_BYTES;
+        if come || bytes < self.bytes || now > self.since + CHUNK_SIGN_TIME {
+            *self = ChunkSigns { bytes, since: now };
+        }
+        come
+    }
 }
 
 /// What a task tells the driver.
@@ -172,8 +192,7 @@ pub(super) struct Session {
     pub(super) signs: Arc<Signs>,
     /// What was counted when it last was heard, and when that was.
     pub(super) last_heard: (u64, Duration),
-    /// Bytes of its line beside what it said, when they were last enough to show that chunks come.
-    chunk_line: u64,
+    chunk_signs: ChunkSigns,
     /// The peer says that it knows the manifest.
     pub(super) ready: bool,
     /// It has sent the manifest.
@@ -262,7 +281,7 @@ impl Session {
             bulk,
             signs,
             last_heard: (0, now),
-            chunk_line: 0,
+            chunk_signs: ChunkSigns { bytes: 0, since: now },
             ready: false,
             got_manifest: false,
             had_no_manifest: None,
@@ -363,13 +382,8 @@ impl Session {
 
     /// Whether bytes of a chunk may have come since this was last asked, of all that came on its line: what it says does not count, so that
     /// nobody keeps us waiting by talking.
-    pub(super) fn chunks_come(&mut self, line: u64) -> bool {
-        let beside = line.saturating_sub(self.signs.heard.load(Ordering::Relaxed));
-        let come = beside >= self.chunk_line + CHUNK_SIGN_BYTES;
-        if come || beside < self.chunk_line {
-            self.chunk_line = beside;
-        }
-        come
+    pub(super) fn chunks_come(&mut self, line: u64, now: Duration) -> bool {
+        self.chunk_signs.come(line.saturating_sub(self.signs.heard.load(Ordering::Relaxed)), now)
     }
 
     /// When a byte last came from it, of all that came on its line.
@@ -472,7 +486,8 @@ pub(super) fn open_failure(error: &libp2p_stream::OpenStreamError) -> String {
                 .to_owned()
         }
         libp2p_stream::OpenStreamError::Io(e) => {
-            format!("it closed the connection before a session could begin: it may be full, or be ending ({e})")
+            tracing::debug!("no session: {e}");
+            "it closed the connection before a session could begin: it may be full, or be ending".to_owned()
         }
         other => format!("no session could be opened: {other}"),
     }
@@ -480,9 +495,9 @@ pub(super) fn open_failure(error: &libp2p_stream::OpenStreamError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
+    use std::{io, time::Duration};
 
-    use super::{ManifestRequest, in_words};
+    use super::{CHUNK_SIGN_BYTES, CHUNK_SIGN_TIME, ChunkSigns, ManifestRequest, in_words};
 
     #[test]
     fn an_operator_is_not_told_the_numbers_of_streams() {
@@ -490,6 +505,22 @@ mod tests {
         assert_eq!(words("00000001/2: connection is closed"), "the connection is closed");
         assert_eq!(words("it sent 1/2: no number"), "it sent 1/2: no number");
         assert_eq!(words("deadline has elapsed"), "deadline has elapsed");
+    }
+
+    #[test]
+    fn signs_of_life_are_no_chunk_however_many_there_are() {
+        let mut signs = ChunkSigns { bytes: 0, since: Duration::ZERO };
+        let (mut bytes, mut now) = (0, Duration::ZERO);
+        // A ping and a header of a frame now and then, for an hour.
+        while now < Duration::from_secs(3600) {
+            (bytes, now) = (bytes + 60, now + Duration::from_secs(5));
+            assert!(!signs.come(bytes, now), "{now:?}");
+        }
+        // 100 bytes a second are a slow line.
+        let ticks = (1..=200).filter(|tick| signs.come(bytes + 10 * tick, now + Duration::from_millis(100 * tick)));
+        assert_eq!(ticks.count(), 3);
+        // A message was counted as more than it took.
+        assert!(!signs.come(0, now) && signs.come(CHUNK_SIGN_BYTES, now + CHUNK_SIGN_TIME));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub(super) enum Message {
     Ready,
     /// Ascending.
     Haves(Vec<ArtifactRange>),
+    /// Ascending.
+    Lost(Vec<ArtifactRange>),
     /// In the order in which they would come.
     Suggestion(Vec<ArtifactRange>),
     /// Ascending.
@@ -73,7 +75,6 @@ pub(super) enum Message {
     Refusal {
         request: u64,
         ranges: Vec<ArtifactRange>,
-        lost: bool,
     },
     Peers(Vec<String>),
     /// What validators have signed.
@@ -110,9 +111,12 @@ fn invalid(text: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, text.to_owned())
 }
 
+/// What a message takes on the line beside its own bytes, at the most: its length, a header of the multiplexer, and two records of TLS.
+const CARRIER_BYTES: u64 = 64;
+
 /// Reads one length-prefixed message, if it is at most as long as `limit` says for its length; `None` at the end of the stream.
 ///
-/// Memory is taken as the bytes come, each of which is counted.
+/// Memory is taken as the bytes come, each of which is counted, with those that carried them.
 async fn read_frame(
     stream: &mut (impl AsyncRead + Unpin),
     limit: impl FnOnce(usize) -> usize,
@@ -135,7 +139,7 @@ async fn read_frame(
     if len > limit(len) {
         return Err(invalid("a message is longer than the protocol allows"));
     }
-    heard.fetch_add(1, Ordering::Relaxed);
+    heard.fetch_add(CARRIER_BYTES, Ordering::Relaxed);
     let mut bytes = Vec::new();
     let mut done = 0;
     while done < len {
@@ -253,14 +257,15 @@ pub(super) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), messag
         Message::ManifestRequest => Some(Kind::ManifestRequest(generated::ManifestRequest {})),
         Message::Ready => Some(Kind::Ready(generated::Ready {})),
         Message::Haves(r) => Some(Kind::Haves(generated::Haves { ranges: to_ranges(r) })),
+        Message::Lost(r) => Some(Kind::Lost(generated::Lost { ranges: to_ranges(r) })),
         Message::Suggestion(r) => Some(Kind::Suggestion(generated::Suggestion { ranges: to_ranges(r) })),
         Message::Decline { ranges, full } => {
             Some(Kind::Decline(generated::Decline { ranges: to_ranges(ranges), full }))
         }
         Message::Request(id, r) => Some(Kind::Request(generated::Request { id, ranges: to_ranges(r) })),
         Message::Cancel(r) => Some(Kind::Cancel(generated::Cancel { ranges: to_ranges(r) })),
-        Message::Refusal { request, ranges, lost } => {
-            Some(Kind::Refusal(generated::Refusal { request, ranges: to_ranges(ranges), lost }))
+        Message::Refusal { request, ranges } => {
+            Some(Kind::Refusal(generated::Refusal { request, ranges: to_ranges(ranges) }))
         }
         Message::Peers(addresses) => Some(Kind::Peers(generated::Peers { addresses })),
         Message::Complaint { artifact, index } => Some(Kind::Complaint(generated::Complaint { artifact, index })),
@@ -334,13 +339,12 @@ pub(super) async fn read_message(
         Some(Kind::ManifestRequest(_)) => Message::ManifestRequest,
         Some(Kind::Ready(_)) => Message::Ready,
         Some(Kind::Haves(m)) => Message::Haves(from_ascending(m.ranges)?),
+        Some(Kind::Lost(m)) => Message::Lost(from_ascending(m.ranges)?),
         Some(Kind::Suggestion(m)) => Message::Suggestion(from_ranges(m.ranges)?),
         Some(Kind::Decline(m)) => Message::Decline { ranges: from_ascending(m.ranges)?, full: m.full },
         Some(Kind::Request(m)) => Message::Request(m.id, from_ranges(m.ranges)?),
         Some(Kind::Cancel(m)) => Message::Cancel(from_ascending(m.ranges)?),
-        Some(Kind::Refusal(m)) => {
-            Message::Refusal { request: m.request, ranges: from_ascending(m.ranges)?, lost: m.lost }
-        }
+        Some(Kind::Refusal(m)) => Message::Refusal { request: m.request, ranges: from_ascending(m.ranges)? },
         Some(Kind::Peers(m)) if m.addresses.len() > PEERS_MESSAGE_ADDRESSES_MAX => {
             return Err(invalid("it names more addresses than the protocol allows"));
         }
@@ -439,11 +443,12 @@ mod tests {
             Message::Manifest(Some(charter(100, 300_000))),
             Message::Ready,
             Message::Haves(vec![(0, 0..1), (1, 5..2000), (1, 2001..2002)]),
+            Message::Lost(vec![(1, 3..4)]),
             Message::Suggestion(vec![(1, 3..4), (0, 0..1)]),
             Message::Decline { ranges: vec![(0, 0..1), (1, 3..4)], full: true },
             Message::Request(9, vec![(1, 3..4), (0, 0..1)]),
             Message::Cancel(vec![(1, 3..4)]),
-            Message::Refusal { request: 9, ranges: vec![(1, 3..9)], lost: true },
+            Message::Refusal { request: 9, ranges: vec![(1, 3..9)] },
             Message::Peers(vec!["/ip4/127.0.0.1/tcp/1".into()]),
             Message::Complaint { artifact: 1, index: 7 },
             Message::Goodbye { reason: "done".into(), why: Parting::IdentityInUse },
@@ -475,7 +480,8 @@ mod tests {
         {
             assert!(told(bad).is_err(), "{bad:?}");
             assert!(read(written(Message::Cancel(bad.to_vec())), false).is_err(), "{bad:?}");
-            let refusal = Message::Refusal { request: 1, ranges: bad.to_vec(), lost: false };
+            assert!(read(written(Message::Lost(bad.to_vec())), false).is_err(), "{bad:?}");
+            let refusal = Message::Refusal { request: 1, ranges: bad.to_vec() };
             assert!(read(written(refusal), false).is_err(), "{bad:?}");
             // What is wanted is wanted in an order.
             assert!(read(written(Message::Request(1, bad.to_vec())), false).is_ok());

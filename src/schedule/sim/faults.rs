@@ -219,14 +219,14 @@ fn a_request_that_is_refused_is_free_again_and_refusing_anything_else_ends_the_s
         effects(s)
     };
     assert!(matches!(suggest(&mut s)[..], [Effect::Decline { full: false, .. }]), "it comes from the first");
-    let refused = |request, chunk: u32, lost| Input::Refused { peer: 1, request, ranges: vec![chunk..chunk + 1], lost };
-    s.handle(at(1), refused(request, chunks[0], true));
+    let refused = |request, chunk: u32| Input::Refused { peer: 1, request, ranges: vec![chunk..chunk + 1] };
+    s.handle(at(1), refused(request, chunks[0]));
     let told = effects(&mut s);
     assert!(told.iter().any(|e| matches!(e, Effect::Request(2, _, asked) if *asked == [chunks[0]])), "{told:?}");
-    s.handle(at(2), refused(request, chunks[0], true));
+    s.handle(at(2), refused(request, chunks[0]));
     assert!(matches!(effects(&mut s)[..], [Effect::Drop(1, _)]));
     // A list of refusals costs as much as there is to refuse, however long it says to be.
-    s.handle(at(3), Input::Refused { peer: 1, request, ranges: vec![0..u32::MAX], lost: false });
+    s.handle(at(3), Input::Refused { peer: 1, request, ranges: vec![0..u32::MAX] });
     assert!(effects(&mut s).iter().any(|e| matches!(e, Effect::Drop(1, _))));
 }
 
@@ -241,23 +241,171 @@ fn every_request_gets_one_answer() {
     assert!(sent.iter().all(|e| matches!(e, Effect::Send { request: 7, .. })), "{sent:?}");
     // Taken back, all of it: what is on the line goes on.
     s.handle(at(1), Input::Cancelled(1, vec![0..100]));
-    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 7, chunks: (2..10).collect(), lost: false }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 7, chunks: (2..10).collect() }]);
     // It has come from elsewhere.
     s.handle(at(2), Input::Requested(1, 8, vec![20..23]));
     s.handle(at(3), Input::Haves(1, vec![21..22]));
-    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![21], lost: false }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![21] }]);
     s.handle(at(4), Input::Sent(1, 0));
     assert_eq!(answers(&mut s), [Effect::Send { peer: 1, chunk: 20, request: 8 }]);
     // A chunk that our disk has lost.
     s.handle(at(5), Input::Lost(22));
+    assert_eq!(answers(&mut s), [Effect::TellLost(1, vec![22..23])]);
     s.handle(at(6), Input::Sent(1, 1));
-    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![22], lost: true }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![22] }]);
     s.handle(at(7), Input::NotSent(1, 20));
-    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![20], lost: true }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 8, chunks: vec![20] }]);
     s.handle(at(8), Input::Requested(1, 9, vec![22..23]));
-    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 9, chunks: vec![22], lost: true }]);
+    assert_eq!(answers(&mut s), [Effect::Refuse { peer: 1, request: 9, chunks: vec![22] }]);
     s.handle(at(9), Input::Requested(1, 9, vec![30..31]));
     assert!(matches!(answers(&mut s)[..], [Effect::Drop(1, _)]), "an id that was used");
+}
+
+/// Carries what two nodes say to each other, node 0 and node 1, until nothing is said any more; each knows the other as peer 1. Chunks
+/// arrive at once. Gives who asked for which chunks.
+fn talk(now: Time, nodes: &mut [Scheduler; 2]) -> Vec<(usize, u32)> {
+    let mut asked = Vec::new();
+    for _ in 0..1000 {
+        let mut silent = true;
+        for from in 0..2 {
+            while let Some(effect) = nodes[from].poll_effect() {
+                silent = false;
+                let to = &mut nodes[1 - from];
+                let listed = |chunks: Vec<u32>| chunks.into_iter().map(|c| c..c + 1).collect::<Vec<_>>();
+                match effect {
+                    Effect::Tell(_, ranges) => to.handle(now, Input::Haves(1, ranges)),
+                    Effect::TellLost(_, ranges) => to.handle(now, Input::HasLost(1, ranges)),
+                    Effect::Suggest(_, chunks) => to.handle(now, Input::Suggested(1, listed(chunks))),
+                    Effect::Decline { chunks, full, .. } => {
+                        to.handle(now, Input::Declined { peer: 1, ranges: listed(chunks), full });
+                    }
+                    Effect::Request(_, request, chunks) => {
+                        asked.extend(chunks.iter().map(|chunk| (from, *chunk)));
+                        to.handle(now, Input::Requested(1, request, listed(chunks)));
+                    }
+                    Effect::Refuse { request, chunks, .. } => {
+                        to.handle(now, Input::Refused { peer: 1, request, ranges: listed(chunks) });
+                    }
+                    Effect::Cancel(_, chunks) => to.handle(now, Input::Cancelled(1, listed(chunks))),
+                    Effect::Send { chunk, request, .. } => {
+                        let expect = to.offered(now, 1, chunk, request);
+                        nodes[from].handle(now, Input::Sent(1, chunk));
+                        if expect == Expect::Wanted {
+                            nodes[1 - from].handle(now, Input::Stored(1, chunk));
+                        }
+                    }
+                    Effect::Drop(_, why) | Effect::GiveUp(_, why) | Effect::Remark(_, why) => {
+                        panic!("node {from} accuses the other: {why}");
+                    }
+                    Effect::Complete | Effect::EveryChunkOut(_) => {}
+                }
+            }
+        }
+        if silent {
+            return asked;
+        }
+    }
+    panic!("they talk without end");
+}
+
+fn pair(have: ChunkSet) -> [Scheduler; 2] {
+    let new = |have, seed| Scheduler::new(have, CHUNK, 16 * CHUNK, seed);
+    let mut nodes = [new(ChunkSet::full(20), 1), new(have, 2)];
+    nodes.iter_mut().for_each(|node| node.handle(Time::ZERO, Input::Connected(1)));
+    nodes
+}
+
+/// The source had heard of every chunk that the other has them.
+#[test]
+fn what_a_disk_loses_comes_again_from_whoever_knew_that_it_was_there() {
+    let mut have = ChunkSet::full(20);
+    for chunk in 10..20 {
+        have.remove(chunk);
+    }
+    let mut nodes = pair(have);
+    nodes[1].handle(at(1), Input::Lost(3));
+    let asked = talk(at(1), &mut nodes);
+    assert!(nodes[1].have().is_full(), "{:?}", nodes[1].have());
+    assert_eq!(asked.iter().filter(|asked| **asked == (1, 3)).count(), 1);
+    // A second time, once everything was there, it is said and not served; the other goes on.
+    nodes[1].handle(at(2), Input::Lost(3));
+    talk(at(2), &mut nodes);
+    nodes[1].handle(at(3), Input::Tick);
+    talk(at(3), &mut nodes);
+}
+
+/// The session begins while the chunk is not there, or one that is there hears of it before and after.
+#[test]
+fn a_chunk_that_was_lost_and_has_come_again_is_announced_to_whoever_did_not_know_of_it() {
+    for begins_before in [true, false] {
+        let new = |have, seed| Scheduler::new(have, CHUNK, 16 * CHUNK, seed);
+        let mut have = ChunkSet::empty(20);
+        for chunk in 0..10 {
+            have.insert(chunk);
+        }
+        let mut nodes = [new(have, 1), new(ChunkSet::empty(20), 2)];
+        let connect = |nodes: &mut [Scheduler; 2]| {
+            nodes.iter_mut().for_each(|node| node.handle(at(2), Input::Connected(1)));
+        };
+        if begins_before {
+            connect(&mut nodes);
+            talk(at(2), &mut nodes);
+            assert!(nodes[1].have().contains(3));
+        }
+        nodes[0].handle(at(3), Input::Lost(3));
+        if !begins_before {
+            connect(&mut nodes);
+            talk(at(3), &mut nodes);
+            assert!(!nodes[1].have().contains(3));
+        }
+        // It comes from somebody who is not here any more.
+        nodes[0].handle(at(4), Input::Stored(9, 3));
+        for step in 0..20 {
+            nodes.iter_mut().for_each(|node| node.handle(at(100 * step + 5), Input::Tick));
+            talk(at(100 * step + 5), &mut nodes);
+        }
+        assert!(nodes[0].have().contains(3) && nodes[1].have().contains(3));
+    }
+}
+
+#[test]
+fn losing_what_was_never_had_or_again_and_again_ends_the_session() {
+    let with_a_peer = || {
+        let mut s = Scheduler::new(ChunkSet::empty(4), CHUNK, 16 * CHUNK, 1);
+        connect(&mut s, Time::ZERO, 1);
+        effects(&mut s);
+        s
+    };
+    let mut s = with_a_peer();
+    s.handle(at(1), Input::HasLost(1, vec![2..3]));
+    assert!(effects(&mut s).iter().any(|e| matches!(e, Effect::Drop(1, _))));
+    let mut s = with_a_peer();
+    let dropped = (0..20).position(|_| {
+        s.handle(at(1), Input::Haves(1, vec![0..4]));
+        s.handle(at(1), Input::HasLost(1, vec![0..4]));
+        effects(&mut s).iter().any(|e| matches!(e, Effect::Drop(1, _)))
+    });
+    assert_eq!(dropped, Some(6));
+}
+
+#[test]
+fn who_refuses_a_chunk_is_not_asked_for_it_again_at_once() {
+    let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
+    connect(&mut s, Time::ZERO, 1);
+    s.handle(Time::ZERO, Input::Haves(1, vec![0..10]));
+    let mut asked = 0;
+    // A minute, in which it refuses whatever it is asked for.
+    for step in 0..600 {
+        s.handle(at(100 * step), Input::Tick);
+        while let Some(effect) = s.poll_effect() {
+            if let Effect::Request(1, request, chunks) = effect {
+                asked += 1;
+                let ranges = chunks.into_iter().map(|c| c..c + 1).collect();
+                s.handle(at(100 * step), Input::Refused { peer: 1, request, ranges });
+            }
+        }
+    }
+    assert!((3..10).contains(&asked), "{asked}");
 }
 
 #[test]
@@ -268,7 +416,7 @@ fn a_chunk_that_is_asked_for_twice_goes_over_the_line_once() {
     s.handle(Time::ZERO, Input::Requested(1, 1, vec![5..6]));
     assert!(effects(&mut s).contains(&Effect::Send { peer: 1, chunk: 5, request: 1 }));
     s.handle(at(1), Input::Requested(1, 2, vec![5..6]));
-    assert!(effects(&mut s).contains(&Effect::Refuse { peer: 1, request: 2, chunks: vec![5], lost: false }));
+    assert!(effects(&mut s).contains(&Effect::Refuse { peer: 1, request: 2, chunks: vec![5] }));
     s.handle(at(2), Input::Sent(1, 5));
     assert!(!effects(&mut s).iter().any(|e| matches!(e, Effect::Send { .. })));
 }
@@ -435,7 +583,7 @@ fn every_chunk_is_out_when_two_peers_say_so_and_no_longer_when_one_leaves() {
 }
 
 #[test]
-fn what_our_disk_loses_is_fetched_again_and_not_announced_again() {
+fn what_our_disk_loses_is_said_fetched_again_and_announced_again() {
     let mut have = ChunkSet::full(10);
     have.remove(9);
     let mut s = Scheduler::new(have, CHUNK, 16 * CHUNK, 1);
@@ -444,11 +592,12 @@ fn what_our_disk_loses_is_fetched_again_and_not_announced_again() {
     effects(&mut s);
     s.handle(at(1), Input::Lost(3));
     let told = effects(&mut s);
-    assert!(matches!(&told[..], [Effect::Request(1, _, chunks)] if *chunks == [3]), "{told:?}");
+    let [Effect::TellLost(1, lost), Effect::Request(1, _, chunks)] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&lost[..], &chunks[..]), (&[3..4][..], &[3][..]));
     assert_eq!(s.offered(at(2), 1, 3, 1), Expect::Wanted);
     s.handle(at(3), Input::Stored(1, 3));
     s.handle(at(200), Input::Tick);
-    assert!(answers(&mut s).is_empty());
+    assert_eq!(effects(&mut s).iter().filter(|e| **e == Effect::Tell(1, vec![3..4])).count(), 1);
 }
 
 #[test]

@@ -143,8 +143,9 @@ impl Driver {
                 self.ranges_input(id, r, |ranges| Input::Requested(id, request, ranges));
             }
             Message::Cancel(r) => self.ranges_input(id, r, |ranges| Input::Cancelled(id, ranges)),
-            Message::Refusal { request, ranges, lost } => {
-                self.ranges_input(id, ranges, |ranges| Input::Refused { peer: id, request, ranges, lost });
+            Message::Lost(r) => self.ranges_input(id, r, |ranges| Input::HasLost(id, ranges)),
+            Message::Refusal { request, ranges } => {
+                self.ranges_input(id, ranges, |ranges| Input::Refused { peer: id, request, ranges });
             }
             Message::Suggestion(r) => self.ranges_input(id, r, |ranges| Input::Suggested(id, ranges)),
             Message::Decline { ranges, full } => {
@@ -286,11 +287,12 @@ impl Driver {
                     (peer, split(contents, &ranges(chunks), |ranges| Message::Decline { ranges, full }))
                 }
                 Effect::Cancel(id, chunks) => (id, split(contents, &ranges(chunks), Message::Cancel)),
-                Effect::Refuse { peer, request, chunks, lost } => {
-                    let refusal = |ranges| Message::Refusal { request, ranges, lost };
+                Effect::Refuse { peer, request, chunks } => {
+                    let refusal = |ranges| Message::Refusal { request, ranges };
                     (peer, split(contents, &ranges(chunks), refusal))
                 }
                 Effect::Tell(id, ranges) => (id, split(contents, &ranges, Message::Haves)),
+                Effect::TellLost(id, ranges) => (id, split(contents, &ranges, Message::Lost)),
                 Effect::Send { peer: id, chunk, request } => {
                     let Some((artifact, index)) = contents.locate(chunk) else { continue };
                     let size_bytes = contents.chunk_len(chunk) as u32;

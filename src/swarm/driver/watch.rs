@@ -91,7 +91,7 @@ impl Driver {
             } else if now > heard + NOTHING_LARGE && received == 0 && !session.got_manifest && !held_up {
                 silent.push((*id, true));
             }
-            signs.push((*id, received, held_up || session.chunks_come(line)));
+            signs.push((*id, received, held_up || session.chunks_come(line, now)));
         }
         for (id, received, alive) in signs {
             self.input(Input::Progress(id, received));

@@ -78,9 +78,12 @@ async fn a_seed_hears_that_a_chunk_came_wrong_and_looks_at_it() {
         damage(seed._dir.path(), &world, 5);
         member.say(Say::Complaint(wire::Complaint { artifact: 1, index: 5 })).await.unwrap();
         says(&mut seed.handle, &["chunk 5 differs", "not served any more"]).await;
+        let lost = member.hears(|said| matches!(said, Say::Lost(_))).await;
+        assert_eq!(lost, Say::Lost(wire::Lost { ranges: vec![range(1, 5..6)] }));
+        // It asks all the same: before it heard of that.
         member.say(Say::Request(wire::Request { id: 2, ranges: vec![range(1, 5..6)] })).await.unwrap();
         let refusal = member.hears(|said| matches!(said, Say::Refusal(_))).await;
-        assert_eq!(refusal, Say::Refusal(wire::Refusal { request: 2, ranges: vec![range(1, 5..6)], lost: true }));
+        assert_eq!(refusal, Say::Refusal(wire::Refusal { request: 2, ranges: vec![range(1, 5..6)] }));
     })
     .await;
 }

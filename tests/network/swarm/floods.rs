@@ -150,7 +150,7 @@ async fn who_sends_a_chunk_that_was_not_asked_for_is_dropped() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_refuses_what_it_was_not_asked_for_is_dropped() {
     is_dropped("it refuses what was not asked of it", async |hostile| {
-        let refusal = wire::Refusal { request: 1, ranges: vec![range(1, 0..12)], lost: false };
+        let refusal = wire::Refusal { request: 1, ranges: vec![range(1, 0..12)] };
         hostile.say(Say::Refusal(refusal)).await.unwrap();
     })
     .await;
