@@ -348,7 +348,7 @@ impl Store {
             None if !self.is_doubted(place.chunk) => Ok(()),
             _ => self.prove_chunk(place, chunk_id(place.layout, place.index, data)),
         });
-        checked.map_err(|e| self.is_damage(e))
+        checked.map_err(|e| self.is_damage(place, e))
     }
 
     /// Gives the bytes of a chunk in their order to `take`, as many at a time as `buffer` holds, which is all that is kept of them. They are
@@ -367,14 +367,14 @@ impl Store {
         while at < place.len() {
             let len = buffer.len().min(place.len() - at);
             let piece = &mut buffer[..len];
-            place.slot.explain(place.read(at, piece)).map_err(|e| self.is_damage(e))?;
+            place.slot.explain(place.read(at, piece)).map_err(|e| self.is_damage(&place, e))?;
             hasher.update(piece);
             take(at, piece)?;
             at += len;
         }
         self.notice_change(&place)?;
         // Its pieces were read one after the other: whether the file was touched in between, their hash says.
-        self.prove_chunk(&place, hasher.finish()).map_err(|e| self.is_damage(e))?;
+        self.prove_chunk(&place, hasher.finish()).map_err(|e| self.is_damage(&place, e))?;
         Ok(())
     }
 
@@ -386,9 +386,10 @@ impl Store {
         Ok(Place { slot, layout: &self.contents.files()[artifact].layout, artifact, index, chunk })
     }
 
-    /// A chunk is not what it must be.
-    fn is_damage(&self, error: Error) -> ReadError {
+    /// A chunk is not what it must be, or the disk does not give it: what comes in its place is to be written.
+    fn is_damage(&self, place: &Place<'_>, error: Error) -> ReadError {
         self.damaged.store(true, Ordering::Relaxed);
+        self.doubt(place.chunk);
         ReadError::Chunk(error)
     }
 
@@ -422,7 +423,6 @@ impl Store {
     /// Compares the id of what was read with the one that was signed.
     fn prove_chunk(&self, place: &Place<'_>, id: Blake3Hash) -> Result<()> {
         if id != *self.contents.chunk_id(place.artifact, place.index) {
-            self.doubt(place.chunk);
             let detail = format!("chunk {} differs", place.index.get());
             return Err(match &place.slot.lent {
                 Some(pieces) => pieces.is_not_signed(place.layout.offset(place.index), &detail),
@@ -480,7 +480,8 @@ impl Store {
         slot.disk.stamp().or_failed(|| format!("cannot read {}", slot.final_path.display()))
     }
 
-    /// Adds to `have` those of `chunks` whose bytes on disk are right; gives how many bytes were read.
+    /// Adds to `have` those of `chunks` whose bytes on disk are right; gives how many bytes were read. Where the disk does not give bytes of
+    /// an incomplete file, that chunk is not there: it comes again, and is written anew.
     fn rehash(
         &self,
         chunks: &[u32],
@@ -491,6 +492,7 @@ impl Store {
         let total: u64 = chunks.iter().map(|c| self.contents.chunk_len(*c) as u64).sum();
         let mut done = 0;
         let mut buffer = vec![0; PIECE_BYTES];
+        let mut unreadable = 0;
         for chunk in chunks {
             if cancel.is_cancelled() {
                 return Err(Error::interrupted("while files were checked").hint("run the same command again"));
@@ -500,8 +502,22 @@ impl Store {
             let mut verifier = ChunkVerifier::new(place.layout, id, place.index);
             while verifier.taken() < place.len() {
                 let piece = &mut buffer[..PIECE_BYTES.min(place.len() - verifier.taken())];
-                let read = place.read(verifier.taken(), piece);
-                read.or_failed(|| format!("cannot read {}", place.slot.final_path.display()))?;
+                if let Err(error) = place.read(verifier.taken(), piece) {
+                    let part = durable::part_path(&place.slot.final_path);
+                    if part.symlink_metadata().is_err() {
+                        return Err(error).or_failed(|| format!("cannot read {}", place.slot.final_path.display()));
+                    }
+                    unreadable += 1;
+                    if unreadable == 1 {
+                        let text = format!(
+                            "{}: chunk {} cannot be read ({error}): it is fetched again. The disk may be failing",
+                            part.display(),
+                            place.index.get()
+                        );
+                        progress.warning(text);
+                    }
+                    break;
+                }
                 if verifier.update(piece).is_err() {
                     break;
                 }

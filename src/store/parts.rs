@@ -53,7 +53,7 @@ impl Store {
             let read = place.read(at, into);
             // After the reading: what was written to the file before it shows now.
             self.notice_change(place)?;
-            place.slot.explain(read).map_err(|e| self.is_damage(e))?;
+            place.slot.explain(read).map_err(|e| self.is_damage(place, e))?;
             if !self.is_doubted(place.chunk) {
                 return Ok(());
             }

@@ -1,6 +1,6 @@
 //! The store on good, full, torn and edited disks.
 
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 
 use super::{contents::tests::describe, *};
 use crate::{
@@ -104,6 +104,97 @@ impl Disk for FullFile {
     fn stamp(&self) -> io::Result<Stamp> {
         self.0.stamp()
     }
+}
+
+/// A disk that does not give the bytes at one place until they are written, and counts how often they are.
+struct BadSector {
+    at: u64,
+    bad: Arc<AtomicBool>,
+    written: Arc<AtomicUsize>,
+}
+
+struct BadFile(Box<dyn Disk>, u64, Arc<AtomicBool>, Arc<AtomicUsize>);
+
+impl OpenDisk for BadSector {
+    fn open(&self, path: &Path) -> io::Result<Box<dyn Disk>> {
+        FileSystem.open(path)
+    }
+    fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn Disk>> {
+        let at = if path.to_string_lossy().contains("snapshot") { self.at } else { u64::MAX };
+        Ok(Box::new(BadFile(FileSystem.create(path, size)?, at, self.bad.clone(), self.written.clone())))
+    }
+}
+
+impl BadFile {
+    fn is_there(&self, buf: &[u8], offset: u64) -> bool {
+        (offset..offset + buf.len() as u64).contains(&self.1)
+    }
+}
+
+impl Disk for BadFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        if self.is_there(buf, offset) && self.2.load(Ordering::SeqCst) {
+            return Err(io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32));
+        }
+        self.0.read_at(buf, offset)
+    }
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        if self.is_there(buf, offset) {
+            self.2.store(false, Ordering::SeqCst);
+            self.3.fetch_add(1, Ordering::SeqCst);
+        }
+        self.0.write_at(buf, offset)
+    }
+    fn sync(&self) -> io::Result<()> {
+        self.0.sync()
+    }
+    fn stamp(&self) -> io::Result<Stamp> {
+        self.0.stamp()
+    }
+}
+
+#[test]
+fn a_bad_sector_of_an_incomplete_file_is_fetched_again_and_written_anew() {
+    let f = Fixture::new();
+    let (outcomes, _) = f.put(&FileSystem, &[(1, f.chunk(1)), (2, f.chunk(2)), (3, f.chunk(3))]);
+    assert_eq!(outcomes.len(), 3);
+    // Killed: nothing vouches for what is there, and all of it is looked at.
+    fs::remove_file(f.dir.path().join(".regenesis").join(JOURNAL_NAME)).unwrap();
+    let (bad, written) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let disk = BadSector { at: CHUNK as u64 + 100, bad: bad.clone(), written: written.clone() };
+    let (private, opened) = f.open(&disk).unwrap();
+    assert_eq!(opened.have.iter().collect::<Vec<_>>(), [1, 3]);
+    drop((private, opened));
+    let (outcomes, _) = f.put(&disk, &[(2, f.chunk(2))]);
+    assert!(matches!(outcomes[..], [Outcome::Stored { chunk: 2, .. }]), "{outcomes:?}");
+    assert!(!bad.load(Ordering::SeqCst) && written.load(Ordering::SeqCst) == 1);
+}
+
+#[test]
+fn what_the_disk_does_not_give_any_more_is_written_anew_when_it_comes_again() {
+    let f = Fixture::new();
+    let (bad, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let disk = BadSector { at: CHUNK as u64 + 100, bad: bad.clone(), written: written.clone() };
+    let (_private, opened) = f.open(&disk).unwrap();
+    let (tx, mut rx) = tokio::sync::mpsc::channel(64);
+    let store = opened.store.clone();
+    let writer = Writer::start(opened, tx).unwrap();
+    let queue = writer.queue();
+    for times in 1..=2 {
+        // In two pieces, so that it is written as it comes.
+        let chunk = f.chunk(2);
+        let (first, last) = chunk.split_at(chunk.len() / 2);
+        let arrival = Arrival::new(9, 2);
+        for (data, is_last) in [(first, false), (last, true)] {
+            queue.blocking_send(Untrusted { arrival: arrival.clone(), data: data.to_vec(), is_last }).unwrap();
+        }
+        assert!(matches!(rx.blocking_recv(), Some(Outcome::Stored { chunk: 2, .. })));
+        assert_eq!(written.load(Ordering::SeqCst), times);
+        bad.store(true, Ordering::SeqCst);
+        assert!(matches!(store.read(2), Err(ReadError::Chunk(_))));
+    }
+    drop(queue);
+    let _ = writer.stop();
 }
 
 #[test]
