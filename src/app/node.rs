@@ -205,6 +205,7 @@ impl Node {
             optional_listen,
             external: options.external.clone(),
             connect: ticket.addresses.iter().chain(&options.connect).chain(&options.relay_via).cloned().collect(),
+            relay_via: options.relay_via.clone(),
             lan: options.lan,
             dht: options.dht.clone(),
             allow: options.allow.clone(),

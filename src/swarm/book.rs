@@ -197,6 +197,11 @@ impl Book {
         true
     }
 
+    /// Whether this address of the peer is known.
+    pub(super) fn knows(&self, peer: &PeerId, address: &Multiaddr) -> bool {
+        self.entries.get(peer).is_some_and(|entry| entry.ways.iter().any(|way| way.address == *address))
+    }
+
     /// The peers of the ticket and the flags.
     pub(super) fn pinned(&self) -> impl Iterator<Item = &PeerId> {
         self.entries.iter().filter(|(_, entry)| entry.pinned).map(|(peer, _)| peer)

@@ -12,7 +12,7 @@ use std::{
     cmp::Reverse,
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chacha20::{
@@ -43,14 +43,20 @@ const SLOTS: u8 = 8;
 /// Bytes of a value: the table takes 1000, the length before them included.
 const VALUE_BYTES_MAX: usize = 960;
 const NONCE_BYTES: usize = 12;
-/// What a node forgets that nobody told again for so long: as long as the table's nodes do.
+/// What is forgotten that nobody told again for so long before what was told last: as long as the table's nodes keep it.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(2 * 3600);
+/// Clocks of members may be so far apart that they still find each other.
+const CLOCKS_APART_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How often a member says again where it is.
 const TELL_INTERVAL: Duration = Duration::from_secs(30 * 60);
 /// How soon again for the first time: of two that wrote at the same time one may have displaced the other.
 const TELL_TWICE: Duration = Duration::from_secs(60);
-/// How soon again where it could not be said, or where the addresses have changed.
+/// How soon again where it could not be said, or where the addresses have changed; twice as long each time that it could not,
 const TELL_AGAIN: Duration = Duration::from_secs(20);
+/// so many times at the most.
+const TELL_AGAIN_DOUBLED_MAX: u32 = 5;
+/// Others may write before us so often before people hear of it.
+const OVERTAKEN_MAX: u32 = 5;
 /// How often others are looked for while nobody is reached.
 const LOOK_INTERVAL: Duration = Duration::from_secs(20);
 /// How long one question to the table may take.
@@ -76,22 +82,22 @@ impl Places {
         &self.slots[usize::from(blake3::hash(&peer.to_bytes()).as_bytes()[0]) % self.slots.len()]
     }
 
-    fn seal(&self, entries: &Entries) -> Vec<u8> {
+    fn seal(&self, entries: &Entries, now: u64) -> Vec<u8> {
         let mut nonce = [0; NONCE_BYTES];
         rand::rng().fill_bytes(&mut nonce);
-        let mut bytes = entries.encode(VALUE_BYTES_MAX - NONCE_BYTES);
+        let mut bytes = entries.encode(VALUE_BYTES_MAX - NONCE_BYTES, now);
         ChaCha20::new(&self.cipher.into(), &nonce.into()).apply_keystream(&mut bytes);
         [&nonce[..], &bytes].concat()
     }
 
-    fn open(&self, value: &[u8], now: u64) -> Entries {
+    fn open(&self, value: &[u8]) -> Entries {
         let mut entries = Entries::default();
         if let Some((nonce, sealed)) =
             value.split_first_chunk::<NONCE_BYTES>().filter(|_| value.len() <= VALUE_BYTES_MAX)
         {
             let mut bytes = sealed.to_vec();
             ChaCha20::new(&self.cipher.into(), &(*nonce).into()).apply_keystream(&mut bytes);
-            entries.decode(&bytes, now);
+            entries.decode(&bytes);
         }
         entries
     }
@@ -114,16 +120,28 @@ impl Entries {
         other.0.into_iter().for_each(|(known, at)| self.add(known, at));
     }
 
-    fn youngest_first(&self) -> Vec<(&Known, u64)> {
+    /// When the last one was told, by the clock of who did.
+    fn newest(&self) -> Option<u64> {
+        self.0.values().max().copied()
+    }
+
+    /// Leaves out what is too old, by our clock or by theirs, whichever is behind: of two that disagree neither displaces the other.
+    fn forget_old(&mut self, now: u64) {
+        let now = self.newest().map_or(now, |newest| newest.min(now));
+        self.0.retain(|_, at| *at + FORGOTTEN_AFTER.as_secs() > now);
+    }
+
+    /// By `now`, so that a member whose clock is ahead is not younger than the others for that.
+    fn youngest_first(&self, now: u64) -> Vec<(&Known, u64)> {
         let mut all: Vec<_> = self.0.iter().map(|(known, at)| (known, *at)).collect();
-        all.sort_by_key(|(_, at)| Reverse(*at));
+        all.sort_by_key(|(_, at)| Reverse((*at).min(now)));
         all
     }
 
     /// The youngest, as far as they have room.
-    fn encode(&self, bytes_max: usize) -> Vec<u8> {
+    fn encode(&self, bytes_max: usize, now: u64) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for ((_, address), at) in self.youngest_first() {
+        for ((_, address), at) in self.youngest_first(now) {
             let (Ok(at), address) = (u32::try_from(at), address.to_vec()) else { continue };
             let Ok(length) = u8::try_from(address.len()) else { continue };
             if bytes.len() + 5 + address.len() > bytes_max {
@@ -136,8 +154,8 @@ impl Entries {
         bytes
     }
 
-    /// Adds what is right of what a member has written, up to the first that is not, and leaves out what is too old to be told again.
-    fn decode(&mut self, mut bytes: &[u8], now: u64) {
+    /// Adds what is right of what a member has written, up to the first that is not.
+    fn decode(&mut self, mut bytes: &[u8]) {
         while let Some((at, rest)) = bytes.split_first_chunk::<4>()
             && let Some((length, rest)) = rest.split_first()
             && let Some((address, rest)) = rest.split_at_checked(usize::from(*length))
@@ -145,11 +163,7 @@ impl Entries {
             && let Some(known) = book::parse(&address.to_string())
         {
             bytes = rest;
-            // A member whose clock is ahead is not younger than the others for that.
-            let at = u64::from(u32::from_be_bytes(*at)).min(now);
-            if now - at < FORGOTTEN_AFTER.as_secs() {
-                self.add(known, at);
-            }
+            self.add(known, u64::from(u32::from_be_bytes(*at)));
         }
     }
 }
@@ -190,7 +204,8 @@ impl Dht {
         let (wishes, wished) = watch::channel(Wishes::default());
         let (tell, found) = mpsc::channel(4);
         let is_own = !bootstrap.is_empty();
-        let work = Work { places: Places::of(membership), us, wished, tell };
+        let plan = Plan::new(clock::now());
+        let work = Work { places: Places::of(membership), us, wished, tell, plan };
         let mut task = Tasks::new(CancellationToken::new());
         task.spawn("dht", async move {
             work.run(bootstrap).await;
@@ -225,96 +240,163 @@ impl Dht {
     }
 }
 
+/// What is to be done now.
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    looks: bool,
+    tells: bool,
+}
+
+impl Due {
+    fn any(self) -> bool {
+        self.looks || self.tells
+    }
+}
+
+/// When others are looked for and this node is told of, as far as that is wished.
+#[derive(Debug)]
+struct Plan {
+    look_at: Instant,
+    tell_at: Instant,
+    /// What was told last.
+    told: Vec<Multiaddr>,
+    /// How often in a row the table could not be used, and how often others wrote before us.
+    failures: u32,
+    overtaken: u32,
+}
+
+impl Plan {
+    fn new(now: Instant) -> Self {
+        Plan { look_at: now, tell_at: now, told: Vec::new(), failures: 0, overtaken: 0 }
+    }
+
+    fn due(&self, wishes: &Wishes, now: Instant) -> Due {
+        Due { looks: wishes.looks && now >= self.look_at, tells: !wishes.own.is_empty() && now >= self.tell_at }
+    }
+
+    fn next(&self, wishes: &Wishes) -> Option<Instant> {
+        let look = wishes.looks.then_some(self.look_at);
+        look.into_iter().chain((!wishes.own.is_empty()).then_some(self.tell_at)).min()
+    }
+
+    /// The addresses may have changed.
+    fn hear(&mut self, own: &[Multiaddr]) {
+        if own != self.told {
+            let wait = if self.told.is_empty() && self.failures == 0 { Duration::ZERO } else { TELL_AGAIN };
+            self.tell_at = self.tell_at.min(clock::now() + wait);
+        }
+    }
+
+    /// Plans the next time; gives why the table cannot be used, the less often the longer that has been so.
+    fn done(&mut self, due: Due, said: Result<(), Unsaid>, wishes: &Wishes, now: Instant) -> Option<String> {
+        if due.looks {
+            self.look_at = now + LOOK_INTERVAL;
+        }
+        self.overtaken = if matches!(said, Err(Unsaid::Overtaken)) { self.overtaken + 1 } else { 0 };
+        let why = match said {
+            Ok(()) => {
+                self.failures = 0;
+                if due.tells {
+                    self.tell_at = now + if self.told == wishes.own { TELL_INTERVAL } else { TELL_TWICE };
+                    self.told.clone_from(&wishes.own);
+                }
+                return None;
+            }
+            Err(Unsaid::Overtaken) if self.overtaken < OVERTAKEN_MAX => {
+                self.tell_at = now + TELL_AGAIN;
+                return None;
+            }
+            Err(Unsaid::Overtaken) => OTHERS_WRITE.to_owned(),
+            Err(Unsaid::Because(why)) => why,
+        };
+        if due.tells {
+            self.tell_at = now + TELL_AGAIN * (1 << self.failures.min(TELL_AGAIN_DOUBLED_MAX));
+        }
+        self.failures = self.failures.saturating_add(1);
+        self.failures.is_power_of_two().then_some(why)
+    }
+}
+
 struct Work {
     places: Places,
     us: PeerId,
     wished: watch::Receiver<Wishes>,
     tell: mpsc::Sender<Found>,
+    plan: Plan,
 }
 
 impl Work {
     async fn run(mut self, bootstrap: Vec<String>) {
-        let (mut look_at, mut tell_at) = (clock::now(), clock::now());
-        let (mut told, mut entered) = (Vec::new(), None);
+        let mut client = None;
         loop {
             let wishes = self.wished.borrow_and_update().clone();
-            let now = clock::now();
-            let (looks, tells) = (wishes.looks && now >= look_at, !wishes.own.is_empty() && now >= tell_at);
-            let client = match entered.take() {
-                None if looks || tells => enter(bootstrap.clone()).await,
-                None => Err(String::new()),
-                Some(client) => Ok(client),
-            };
-            let mut words = Vec::new();
-            match &client {
-                Ok(client) => {
-                    if looks {
-                        words.push(Found::Members(self.look(client).await));
-                    }
-                    if tells {
-                        words.extend(match self.say(client, &wishes.own).await {
-                            Ok(()) => {
-                                tell_at = clock::now() + if told == wishes.own { TELL_INTERVAL } else { TELL_TWICE };
-                                told = wishes.own.clone();
-                                Some(Found::Told)
-                            }
-                            Err(unsaid) => {
-                                tell_at = clock::now() + TELL_AGAIN;
-                                match unsaid {
-                                    Unsaid::Overtaken => None,
-                                    Unsaid::Because(why) => Some(Found::Unreachable(why)),
-                                }
-                            }
-                        });
+            let due = self.plan.due(&wishes, clock::now());
+            if due.any() {
+                let words = self.turn(&mut client, &bootstrap, &wishes, due).await;
+                for word in words {
+                    if self.tell.send(word).await.is_err() {
+                        return;
                     }
                 }
-                Err(why) if looks || tells => {
-                    tell_at = clock::now() + TELL_AGAIN;
-                    words.push(Found::Unreachable(why.clone()));
-                }
-                Err(_) => {}
             }
-            if looks {
-                look_at = clock::now() + LOOK_INTERVAL;
-            }
-            // One that knows no node, because no name could be resolved or nothing was answered, is entered anew.
-            entered = match client {
-                Ok(client) if !client.to_bootstrap().await.is_empty() => Some(client),
-                _ => None,
-            };
-            for word in words {
-                if self.tell.send(word).await.is_err() {
-                    return;
-                }
-            }
-            let look_next = wishes.looks.then_some(look_at);
-            let tell_next = (!wishes.own.is_empty()).then_some(tell_at);
-            let next = look_next.into_iter().chain(tell_next).min();
+            let next = self.plan.next(&wishes);
             tokio::select! {
                 changed = self.wished.changed() => {
                     if changed.is_err() {
                         return;
                     }
-                    let own = &self.wished.borrow().own;
-                    if *own != told {
-                        tell_at = tell_at.min(clock::now() + if told.is_empty() { Duration::ZERO } else { TELL_AGAIN });
-                    }
+                    self.plan.hear(&self.wished.borrow().own);
                 }
                 () = async { match next { Some(at) => sleep_until(at.into()).await, None => std::future::pending().await } } => {}
             }
         }
     }
 
+    /// Looks and tells, whichever is due, through a table that is entered where it was not yet; gives what is to be said of it.
+    async fn turn(
+        &mut self,
+        entered: &mut Option<AsyncDht>,
+        bootstrap: &[String],
+        wishes: &Wishes,
+        due: Due,
+    ) -> Vec<Found> {
+        let client = match entered.take() {
+            Some(client) => Ok(client),
+            None => enter(bootstrap.to_vec()).await,
+        };
+        let mut words = Vec::new();
+        let mut said = Ok(());
+        match client {
+            Ok(client) => {
+                if due.looks {
+                    words.push(Found::Members(self.look(&client).await));
+                }
+                if due.tells {
+                    said = self.say(&client, &wishes.own).await;
+                    words.extend(said.is_ok().then_some(Found::Told));
+                }
+                // One that knows no node, because no name could be resolved or nothing was answered, is entered anew.
+                if client.to_bootstrap().await.is_empty() {
+                    said = said.and(Err(Unsaid::Because(NO_NODE.to_owned())));
+                } else {
+                    *entered = Some(client);
+                }
+            }
+            Err(why) => said = Err(Unsaid::Because(why)),
+        }
+        words.extend(self.plan.done(due, said, wishes, clock::now()).map(Found::Unreachable));
+        words
+    }
+
     /// What stands in a place now, and under which number.
     async fn read(&self, client: &AsyncDht, slot: &SigningKey) -> (Entries, Option<i64>) {
-        let now = clock::unix_seconds();
         let mut items = client.get_mutable(&slot.verifying_key().to_bytes(), None, None);
         let (mut entries, mut last) = (Entries::default(), None);
         let reading = async {
             while let Some(item) = items.next().await {
                 last = last.max(Some(item.seq()));
                 // Nodes may have different versions: all are true.
-                entries.merge(self.places.open(item.value(), now));
+                entries.merge(self.places.open(item.value()));
             }
         };
         let _ = timeout(QUESTION_TIME, reading).await;
@@ -326,7 +408,9 @@ impl Work {
         for (entries, _) in join_all(self.places.slots.iter().map(|slot| self.read(client, slot))).await {
             all.merge(entries);
         }
-        let known = all.youngest_first().into_iter().map(|(known, _)| known);
+        let now = clock::unix_seconds();
+        all.forget_old(now);
+        let known = all.youngest_first(now).into_iter().map(|(known, _)| known);
         known.filter(|(peer, _)| *peer != self.us).take(FOUND_MAX).cloned().collect()
     }
 
@@ -336,23 +420,32 @@ impl Work {
         let (mut entries, last) = self.read(client, slot).await;
         entries.0.retain(|(peer, _), _| *peer != self.us);
         let now = clock::unix_seconds();
+        entries.forget_old(now);
+        // Whose clock is behind tells of itself by the others' clocks: it would be forgotten at once by its own.
+        let now = entries.newest().map_or(now, |newest| now.max(newest.min(now + CLOCKS_APART_MAX.as_secs())));
         let seen_at = client.info().await.public_address().map(|at| *at.ip());
         for address in own.iter().cloned().chain(seen_at.and_then(|ip| as_seen(own, ip))) {
             entries.add((self.us, address), now);
         }
-        let number = last.map_or(0, |last| last.saturating_add(1)).max(now as i64);
-        let item = MutableItem::new(slot.clone(), &self.places.seal(&entries), number, None);
+        // The table keeps what has the highest number.
+        let Some(number) = last.unwrap_or(0).checked_add(1).map(|next| next.max(clock::unix_seconds() as i64)) else {
+            return Err(Unsaid::Because(LOCKED.to_owned()));
+        };
+        let item = MutableItem::new(slot.clone(), &self.places.seal(&entries, now), number, None);
         match timeout(QUESTION_TIME, client.put_mutable(item, last)).await {
             Err(_) => Err(Unsaid::Because("it did not answer in time".to_owned())),
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(PutMutableError::Query(PutQueryError::NoClosestNodes))) => {
-                Err(Unsaid::Because("none of its nodes answers: does a firewall keep UDP in?".to_owned()))
-            }
+            Ok(Err(PutMutableError::Query(PutQueryError::NoClosestNodes))) => Err(Unsaid::Because(NO_NODE.to_owned())),
             Ok(Err(PutMutableError::Concurrency(_))) => Err(Unsaid::Overtaken),
             Ok(Err(PutMutableError::Query(error))) => Err(Unsaid::Because(error.to_string())),
         }
     }
 }
+
+const NO_NODE: &str = "none of its nodes answers: does a firewall keep UDP in, or has this machine no IPv4?";
+const OTHERS_WRITE: &str = "other members write in the same place all the time";
+const LOCKED: &str =
+    "a member has written in this node's place what nothing can follow: take its access back, or start a new swarm";
 
 /// Why a node does not stand in the table yet.
 enum Unsaid {
@@ -435,7 +528,7 @@ mod tests {
 
     fn decoded(bytes: &[u8]) -> Entries {
         let mut entries = Entries::default();
-        entries.decode(bytes, NOW);
+        entries.decode(bytes);
         entries
     }
 
@@ -443,26 +536,47 @@ mod tests {
     fn what_is_sealed_fits_the_table_and_only_members_read_it() {
         let (ours, theirs) = (Places::of(&membership(1)), Places::of(&membership(2)));
         let few = many(5);
-        let value = ours.seal(&few);
-        assert_eq!(ours.open(&value, NOW), few);
-        assert_eq!(theirs.open(&value, NOW), Entries::default());
+        let value = ours.seal(&few, NOW);
+        assert_eq!(ours.open(&value), few);
+        assert_eq!(theirs.open(&value), Entries::default());
         assert_ne!(ours.slots[0].to_bytes(), theirs.slots[0].to_bytes());
         assert_ne!(ours.slots[0].to_bytes(), ours.slots[1].to_bytes());
         let all = many(200);
-        let value = ours.seal(&all);
+        let value = ours.seal(&all, NOW);
         assert!(value.len() <= VALUE_BYTES_MAX);
-        let read = ours.open(&value, NOW);
+        let read = ours.open(&value);
         let oldest = *read.0.values().min().unwrap();
         assert!(read.0.len() > 10 && all.0.iter().all(|(address, at)| *at <= oldest || read.0.contains_key(address)));
     }
 
     #[test]
     fn what_is_old_is_left_out_and_a_clock_that_is_ahead_gains_nothing() {
-        let (old, ahead) = (known(1), known(2));
+        let (old, young, ahead) = (known(1), known(2), known(3));
         let mut entries = Entries::default();
         entries.add(old, NOW - FORGOTTEN_AFTER.as_secs());
+        entries.add(young.clone(), NOW);
         entries.add(ahead.clone(), NOW + 1_000_000);
-        assert_eq!(decoded(&entries.encode(900)), Entries([(ahead, NOW)].into()));
+        let mut read = decoded(&entries.encode(900, NOW));
+        assert_eq!(read, entries);
+        read.forget_old(NOW);
+        assert_eq!(read, Entries([(young.clone(), NOW), (ahead.clone(), NOW + 1_000_000)].into()));
+        entries.add(ahead, NOW - 5);
+        assert_eq!(read.youngest_first(NOW).len(), 2);
+        assert!(read.youngest_first(NOW).iter().all(|(_, at)| (*at).min(NOW) == NOW));
+    }
+
+    #[test]
+    fn members_whose_clocks_are_hours_apart_leave_each_other_in_place() {
+        for apart in [-3 * 3600_i64, 3 * 3600] {
+            let wrong = NOW.saturating_add_signed(apart);
+            let mut entries = Entries::default();
+            entries.add(known(1), NOW - 60);
+            // It reads what others have written, and writes it again beside what it says itself; then others do.
+            entries.forget_old(wrong);
+            entries.add(known(2), wrong.max(entries.newest().unwrap()));
+            entries.forget_old(NOW);
+            assert_eq!(entries.0.len(), 2, "{apart}");
+        }
     }
 
     #[test]
@@ -470,10 +584,10 @@ mod tests {
         let peer = PeerId::random();
         let mut entries = Entries::default();
         entries.add((peer, "/ip4/198.51.100.7/tcp/1".parse().unwrap()), NOW);
-        assert_eq!(decoded(&entries.encode(900)), Entries::default(), "without a peer id");
+        assert_eq!(decoded(&entries.encode(900, NOW)), Entries::default(), "without a peer id");
         entries.0.clear();
         entries.add((peer, format!("/unix/a/p2p/{peer}").parse().unwrap()), NOW);
-        assert_eq!(decoded(&entries.encode(900)), Entries::default());
+        assert_eq!(decoded(&entries.encode(900, NOW)), Entries::default());
     }
 
     #[test]
@@ -493,7 +607,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_stands_there_is_read_within_bounds(value in prop::collection::vec(any::<u8>(), 0..1500)) {
-            let entries = Places::of(&membership(1)).open(&value, NOW);
+            let entries = Places::of(&membership(1)).open(&value);
             prop_assert!(entries.0.len() <= VALUE_BYTES_MAX / 5);
             prop_assert!(decoded(&value).0.len() <= 1500 / 5);
         }
@@ -541,7 +655,8 @@ mod tests {
         // Of another swarm there is nothing.
         let client = client(&table.bootstrap).unwrap();
         let (wished, tell) = (watch::channel(Wishes::default()).1, mpsc::channel(1).0);
-        let stranger = Work { places: Places::of(&membership(2)), us: PeerId::random(), wished, tell };
+        let (places, plan) = (Places::of(&membership(2)), Plan::new(clock::now()));
+        let stranger = Work { places, us: PeerId::random(), wished, tell, plan };
         assert_eq!(stranger.look(&client).await, []);
     }
 
@@ -549,9 +664,40 @@ mod tests {
     async fn a_table_that_nobody_answers_for_is_said_to_be_out_of_reach() {
         let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let nobody = socket.local_addr().unwrap().to_string();
-        let mut dht = Dht::start(&membership(1), PeerId::random(), vec![nobody]);
-        dht.wish(&[at(PeerId::random(), 1)], false);
-        let Found::Unreachable(why) = dht.found().await else { panic!("it was told") };
-        assert!(why.contains("firewall"), "{why}");
+        // Also to who only looks, and has nothing to tell yet.
+        for (own, looks) in [(vec![at(PeerId::random(), 1)], false), (Vec::new(), true)] {
+            let mut dht = Dht::start(&membership(1), PeerId::random(), vec![nobody.clone()]);
+            dht.wish(&own, looks);
+            let why = loop {
+                match dht.found().await {
+                    Found::Unreachable(why) => break why,
+                    Found::Members(members) => assert!(members.is_empty()),
+                    Found::Told => panic!("it was told"),
+                }
+            };
+            assert!(why.contains("firewall"), "{why}");
+        }
+    }
+
+    #[test]
+    fn what_goes_wrong_for_long_is_tried_and_said_less_and_less() {
+        let begun = clock::now();
+        let wishes = Wishes { own: vec![at(PeerId::random(), 1)], looks: false };
+        let mut plan = Plan::new(begun);
+        let (mut now, mut words) = (begun, Vec::new());
+        for _ in 0..100 {
+            let due = plan.due(&wishes, now);
+            assert!(due.tells && !due.looks);
+            words.extend(plan.done(due, Err(Unsaid::Because("no".to_owned())), &wishes, now));
+            now = plan.next(&wishes).unwrap();
+        }
+        assert!(words.len() == 7 && now > begun + Duration::from_secs(15 * 3600), "{} {:?}", words.len(), now - begun);
+        // Overtaken now and then says nothing, all the time does.
+        let said = |times: usize| {
+            let mut plan = Plan::new(begun);
+            let due = plan.due(&wishes, begun);
+            (0..times).filter_map(|_| plan.done(due, Err(Unsaid::Overtaken), &wishes, begun)).count()
+        };
+        assert_eq!((said(4), said(5)), (0, 1));
     }
 }

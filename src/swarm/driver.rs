@@ -6,6 +6,7 @@ mod connections;
 mod elsewhere;
 mod evidence;
 mod members;
+mod relays;
 mod statements;
 mod view;
 mod watch;
@@ -27,7 +28,7 @@ use libp2p::{
 use libp2p_stream::IncomingStreams;
 use rand::RngCore;
 use tokio::{
-    sync::{mpsc, watch as status_watch},
+    sync::{Semaphore, mpsc, watch as status_watch},
     time::sleep_until,
 };
 
@@ -59,6 +60,8 @@ use crate::{
 };
 
 const TICK: Duration = Duration::from_millis(100);
+/// Chunks that others complain of that are looked at at once; others are made sure of before they next leave.
+const LOOKS_MAX: usize = 2;
 /// How long peers have to hear a goodbye.
 const GOODBYE_TIME: Duration = Duration::from_millis(300);
 /// Peers of whom is remembered whose they are.
@@ -140,6 +143,11 @@ pub(super) struct Driver {
     /// Members anywhere, where they are looked for, and what is known of that.
     dht: Option<Dht>,
     elsewhere: elsewhere::Elsewhere,
+    relays: Vec<relays::Relay>,
+    /// How many chunks that others complain of are looked at at once.
+    looks: Arc<Semaphore>,
+    /// How many lines told of members that come and go since when.
+    noted: (u32, Duration),
     own_addresses: Vec<Multiaddr>,
     external: Vec<Multiaddr>,
     sessions: BTreeMap<u64, Session>,
@@ -247,6 +255,11 @@ impl Driver {
             Ok(lan) => lan,
             Err(e) => return Err(Error::failed("the local network cannot be listened to").because(e)),
         };
+        let relays = config
+            .relay_via
+            .iter()
+            .filter_map(|text| book::parse(text).map(|(peer, _)| relays::Relay::new(peer, text.clone())));
+        let relays = relays.collect();
         let dht = config.dht.map(|bootstrap| Dht::start(&membership, us, bootstrap));
         Ok(Driver {
             us,
@@ -261,6 +274,9 @@ impl Driver {
             lan,
             dht,
             elsewhere: elsewhere::Elsewhere::default(),
+            relays,
+            looks: Arc::new(Semaphore::new(LOOKS_MAX)),
+            noted: (0, Duration::ZERO),
             own_addresses: Vec::new(),
             external: parse_all(&config.external),
             sessions: BTreeMap::new(),

@@ -364,12 +364,17 @@ impl Session {
         true
     }
 
-    /// Looks at a chunk of ours that the peer says came wrong.
-    pub(super) fn look_at(&mut self, store: Arc<Store>, chunk: u32) {
+    /// Looks at a chunk of ours that the peer says came wrong: now if few are being looked at, or before it next leaves.
+    pub(super) fn look_at(&mut self, store: Arc<Store>, chunk: u32, looks: &Arc<Semaphore>) {
         let tell = self.reports.clone();
         store.doubt(chunk);
+        let Ok(look) = looks.clone().try_acquire_owned() else { return };
         self.tasks.spawn("look-at-chunk", async move {
-            let read = tokio::task::spawn_blocking(move || store.make_sure(chunk)).await;
+            let read = tokio::task::spawn_blocking(move || {
+                let _look = look;
+                store.make_sure(chunk)
+            });
+            let read = read.await;
             let report = match read {
                 Ok(Err(ReadError::Chunk(e))) => Report::Damaged(None, chunk, e),
                 Ok(Err(ReadError::File(e))) => Report::Broken(e),

@@ -165,7 +165,7 @@ impl Driver {
         let Some(chunk) = sent else {
             return self.fault(id, "it complains of a chunk that it was not sent");
         };
-        session.look_at(store.clone(), chunk);
+        session.look_at(store.clone(), chunk, &self.looks);
         let (peer, at) = (session.peer, self.connected.get(&session.peer).map(|c| c.address.clone()));
         let called = self.names.of(&peer);
         let words = format!("{called} says that chunk {index} came to it damaged: looking at that chunk of ours");

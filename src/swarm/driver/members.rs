@@ -256,7 +256,7 @@ impl Driver {
         self.by_peer.insert(peer, id);
         self.tell_whose(id);
         let (called, at) = (self.names.of(&peer), short_place(&address.to_string()));
-        self.tell(Event::Note(format!("connected to {called} at {at}")));
+        self.note(format!("connected to {called} at {at}"));
         self.ask_for_manifest();
     }
 
@@ -335,7 +335,7 @@ impl Driver {
         }
         self.ended.push_back((id, peer));
         self.input(Input::Gone(id));
-        self.tell(Event::Note(format!("session with {} ended: {}", self.names.of(&peer), text::escape(why))));
+        self.note(format!("session with {} ended: {}", self.names.of(&peer), text::escape(why)));
         Some((peer, session.part(words)))
     }
 

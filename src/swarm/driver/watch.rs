@@ -40,6 +40,10 @@ const NOWHERE_INTERVAL: Duration = Duration::from_secs(30);
 const EARLY_STREAM_TIME: Duration = Duration::from_secs(5);
 /// How often others are told of new addresses.
 const NEWS_INTERVAL: Duration = Duration::from_secs(1);
+/// So many lines tell of members that come and go,
+const NOTES_MAX: u32 = 100;
+/// in so long.
+const NOTES_INTERVAL: Duration = Duration::from_secs(60);
 /// What waits to be told.
 const NEWS_MAX: usize = 1024;
 
@@ -66,6 +70,20 @@ impl Quiet {
 }
 
 impl Driver {
+    /// What happens as often as an outsider likes: in the log, and of some in a minute the operator hears.
+    pub(super) fn note(&mut self, words: String) {
+        let now = self.now();
+        if now >= self.noted.1 + NOTES_INTERVAL {
+            self.noted = (0, now);
+        }
+        self.noted.0 += 1;
+        if self.noted.0 <= NOTES_MAX {
+            self.tell(Event::Note(words));
+        } else {
+            tracing::debug!("{words}");
+        }
+    }
+
     /// A warning that an outsider can cause: in the log, and before the operator now and then.
     pub(super) fn warn(&mut self, kind: &'static str, at: Option<&Multiaddr>, notice: impl Into<Notice>) {
         let notice = notice.into();
@@ -106,6 +124,7 @@ impl Driver {
         self.late_strangers(now);
         self.last_words(now);
         self.ask_for_manifest();
+        self.miss_relays(now);
         if let Some(lan) = &mut self.lan {
             lan.speak(now, &self.own_addresses);
         }
@@ -225,19 +244,28 @@ impl Driver {
             Some(active) if self.is_incomplete() && !self.sessions.is_empty() => active.scheduler.nowhere(),
             _ => 0,
         };
-        if nowhere == 0 {
+        // The first thing that is missing is the manifest.
+        let no_manifest = self.active.is_none() && self.manifest_judged.is_none() && !self.sessions.is_empty();
+        if nowhere == 0 && !no_manifest {
             self.nowhere.0 = None;
             return;
         }
         let since = *self.nowhere.0.get_or_insert(now);
         if now >= since + NOWHERE_TIME && self.nowhere.1.is_none_or(|said| now >= said + NOWHERE_INTERVAL) {
             self.nowhere.1 = Some(now);
-            let text = format!(
-                "{} missing, and no other source has {}: waiting for one. Ask the lead whether its files are sound and whether it \
-                 still serves them",
-                text::count(u64::from(nowhere), "chunk"),
-                if nowhere == 1 { "it" } else { "them" }
-            );
+            let text = match no_manifest {
+                true => format!(
+                    "{} here, and none has given the manifest: waiting for one that has it. Ask the lead whether it serves, and whether \
+                     this is its ticket",
+                    text::count(self.sessions.len() as u64, "member")
+                ),
+                false => format!(
+                    "{} missing, and no other source has {}: waiting for one. Ask the lead whether its files are sound and whether it \
+                     still serves them",
+                    text::count(u64::from(nowhere), "chunk"),
+                    if nowhere == 1 { "it" } else { "them" }
+                ),
+            };
             self.tell(Event::Warning(text.into()));
         }
     }

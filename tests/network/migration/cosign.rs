@@ -205,6 +205,7 @@ async fn lie(ticket: &Ticket) {
         optional_listen: Vec::new(),
         external: Vec::new(),
         connect: ticket.addresses.clone(),
+        relay_via: Vec::new(),
         lan: false,
         dht: None,
         allow: Allow::default(),

@@ -106,6 +106,7 @@ impl World {
             bindings: Vec::new(),
             new_chain_id: CHAIN_ID.to_owned(),
             peers_max: 16,
+            relay_via: Vec::new(),
             lan: false,
             dht: None,
             rate_limits: RateLimits::default(),
