@@ -16,7 +16,7 @@ use tokio::task::JoinHandle;
 pub(super) use self::{
     check::Checking,
     seed::require_directory,
-    signed::{known_manifest, manifest_from_peers, policy, read_manifest},
+    signed::{known_manifest, manifest_from_peers, policy, read_manifest, refuse_another},
 };
 pub use self::{
     relay::{RelayEnds, relay},
@@ -230,6 +230,7 @@ async fn enter(
 async fn begin(options: &FetchOptions, progress: &Progress) -> Result<(PrivateDirectory, Node)> {
     let ticket = &options.ticket;
     let private = PrivateDirectory::lock(&options.directory)?;
+    refuse_another(&options.directory, ticket)?;
     if let Some(secret) = &ticket.secret {
         private.write(durable::SECRET_FILE_NAME, &secret[..])?;
     }

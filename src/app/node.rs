@@ -196,6 +196,12 @@ impl Node {
         }
         let (listen, optional_listen) = listen_addresses(private, options, progress)?;
         let identity = own_identity(private, options)?;
+        if let Some(own) =
+            options.relay_via.iter().find(|relay| relay.ends_with(&format!("/p2p/{}", identity.peer_id())))
+        {
+            return Err(Error::usage(format!("--relay-via {own} is this node itself"))
+                .hint("name a member that others can reach: `regenesis relay` on another machine"));
+        }
         let shown = bindings::shown(&identity, ticket, options)?;
         let config = swarm::Config {
             identity: identity.clone(),

@@ -32,6 +32,18 @@ pub fn read_bounded(path: &Path, max: usize, what: &str) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// [`read_bounded`] of a file in a directory of ours: what is no file there would keep its reader waiting for ever.
+///
+/// # Errors
+/// As [`read_bounded`]; `Kind::Refused` when it is a pipe, a device or a socket.
+pub fn read_regular(path: &Path, max: usize, what: &str) -> Result<Vec<u8>> {
+    if path.metadata().is_ok_and(|data| !data.is_file() && !data.is_dir()) {
+        let text = format!("{} is no file, where the {what} should be", path.display());
+        return Err(Error::refused(text).hint("move it away"));
+    }
+    read_bounded(path, max, what)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -51,5 +63,14 @@ mod tests {
         assert!(error.chain().contains("thing is larger than 3 B: it is no manifest"), "{}", error.chain());
         let error = read_bounded(dir.path(), 3, "manifest").unwrap_err();
         assert!(error.chain().contains("is a directory, not the manifest"), "{}", error.chain());
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_a_file_keeps_nobody_waiting() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("thing");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        let error = read_regular(&path, 3, "manifest").unwrap_err();
+        assert!(error.kind() == Kind::Refused && error.chain().contains("is no file"), "{}", error.chain());
     }
 }

@@ -32,6 +32,11 @@ impl Stamp {
         }
     }
 
+    /// Whether it is the same file and of the same length, whatever was written to it since.
+    pub(super) fn is_same_file(&self, other: &Stamp) -> bool {
+        (self.inode, self.size_bytes) == (other.inode, other.size_bytes)
+    }
+
     /// The stamp of what is of that size and cannot be seen to change.
     pub(super) fn of_nothing_that_changes(size_bytes: u64) -> Self {
         Stamp { size_bytes, inode: 0, modified: (0, 0), changed: (0, 0) }

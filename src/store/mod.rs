@@ -455,15 +455,51 @@ impl Store {
     }
 
     fn sync(&self) -> Result<()> {
-        for slot in self.slots.iter().filter(|s| !s.is_sealed()) {
+        for (i, slot) in self.slots.iter().enumerate().filter(|(_, s)| !s.is_sealed()) {
             slot.disk.sync().map_err(|e| disk_error("cannot sync", &slot.final_path, e))?;
+            self.is_in_place(i, slot)?;
         }
         Ok(())
     }
 
+    /// Makes sure that the incomplete file that is written is still the one under its name, as long as it was made.
+    fn is_in_place(&self, artifact: usize, slot: &Slot) -> Result<()> {
+        let part = durable::part_path(&slot.final_path);
+        let written = self.stamp(slot)?;
+        let is_whole = written.size_bytes == self.contents.files()[artifact].layout.size_bytes();
+        match is_whole && part.symlink_metadata().is_ok_and(|data| Stamp::of(&data).is_same_file(&written)) {
+            true => Ok(()),
+            false => Err(not_left_alone(&part)),
+        }
+    }
+
+    /// Makes sure of an incomplete file that takes less room than its bytes, though they were all written and their room was taken at first:
+    /// it was cut, and has grown again over a hole. File systems that compress look the same, so all of it is read.
+    fn has_no_hole(&self, artifact: usize, slot: &Slot) -> Result<()> {
+        let part = durable::part_path(&slot.final_path);
+        let data = part.symlink_metadata().or_failed(|| format!("cannot read {}", part.display()))?;
+        if data.blocks() * 512 >= data.len() {
+            return Ok(());
+        }
+        let chunks: Vec<u32> = self.contents.chunks_of(artifact).collect();
+        let mut right = ChunkSet::empty(self.contents.chunk_count());
+        self.rehash(&chunks, &mut right, &Progress::silent(), &CancellationToken::new())?;
+        match chunks.iter().all(|chunk| right.contains(*chunk)) {
+            true => Ok(()),
+            false => Err(not_left_alone(&part)),
+        }
+    }
+
     /// Gives the complete and synced files their final names.
     fn finish(&self) -> Result<()> {
-        for slot in self.slots.iter().filter(|s| !s.is_sealed()) {
+        for (i, slot) in self.slots.iter().enumerate().filter(|(_, s)| !s.is_sealed()) {
+            self.is_in_place(i, slot)?;
+            self.has_no_hole(i, slot)?;
+            if slot.final_path.symlink_metadata().is_ok() {
+                let text =
+                    format!("{} has appeared while it was fetched, and is left as it is", slot.final_path.display());
+                return Err(Error::refused(text).hint("move it away and run the same command again"));
+            }
             durable::rename(&durable::part_path(&slot.final_path), &slot.final_path)?;
             self.seal(slot)?;
         }
@@ -565,6 +601,11 @@ fn require_room(directory: &Path, contents: &Contents) -> Result<()> {
         needed += file.layout.size_bytes().saturating_sub(taken);
     }
     durable::require_space(directory, needed, "what the manifest describes")
+}
+
+fn not_left_alone(part: &Path) -> Error {
+    Error::failed(format!("{} was moved, replaced or cut while it was written", part.display()))
+        .hint("leave it alone and run the same command again: what is right of what is there is kept")
 }
 
 /// A complete file that is not what the manifest describes.

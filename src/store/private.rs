@@ -47,6 +47,10 @@ impl PrivateDirectory {
     /// Reads a small file, if it is there.
     pub fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
         let path = self.file(name);
+        // A pipe would keep its reader waiting for ever.
+        if path.metadata().is_ok_and(|data| !data.is_file()) {
+            return Err(Error::refused(format!("{} is no file", path.display())).hint("move it away"));
+        }
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

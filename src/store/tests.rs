@@ -198,6 +198,47 @@ fn what_the_disk_does_not_give_any_more_is_written_anew_when_it_comes_again() {
 }
 
 #[test]
+fn a_file_that_is_cut_replaced_or_removed_while_it_is_filled_gets_no_name_and_takes_nobodys() {
+    let cut = |part: &Path| fs::File::options().write(true).open(part).unwrap().set_len(10).unwrap();
+    let replace = |part: &Path| {
+        let copy = part.with_extension("copy");
+        fs::copy(part, &copy).unwrap();
+        fs::rename(copy, part).unwrap();
+    };
+    let remove = |part: &Path| fs::remove_file(part).unwrap();
+    let link = |part: &Path| {
+        let moved = part.with_extension("moved");
+        fs::rename(part, &moved).unwrap();
+        std::os::unix::fs::symlink(moved, part).unwrap();
+    };
+    let harms: [(&dyn Fn(&Path), &str); 5] = [
+        (&cut, "moved, replaced or cut"),
+        (&replace, "moved, replaced or cut"),
+        (&remove, "moved, replaced or cut"),
+        (&link, "moved, replaced or cut"),
+        (&|part| fs::write(part.with_extension(""), "hello").unwrap(), "has appeared"),
+    ];
+    for (harm, words) in harms {
+        let f = Fixture::new();
+        let (_private, opened) = f.open(&FileSystem).unwrap();
+        let (tx, mut rx) = tokio::sync::mpsc::channel(64);
+        let writer = Writer::start(opened, tx).unwrap();
+        let queue = writer.queue();
+        let name = f.dir.path().join("snapshot.sql.gz");
+        queue.blocking_send(Untrusted::whole(9, 1, f.chunk(1))).unwrap();
+        assert!(matches!(rx.blocking_recv(), Some(Outcome::Stored { chunk: 1, .. })));
+        harm(&durable::part_path(&name));
+        for chunk in (0..f.contents().chunk_count()).filter(|chunk| *chunk != 1) {
+            let _ = queue.blocking_send(Untrusted::whole(9, chunk, f.chunk(chunk)));
+        }
+        drop(queue);
+        let ended = writer.finish().map(drop).expect_err(words).chain();
+        assert!(ended.contains(words), "{ended}");
+        assert!(fs::read(&name).is_err() || fs::read(&name).unwrap() == b"hello", "{words}");
+    }
+}
+
+#[test]
 fn chunks_in_any_order_make_the_files() {
     let f = Fixture::new();
     let (_private, opened) = f.open(&FileSystem).unwrap();

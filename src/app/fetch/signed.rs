@@ -12,7 +12,7 @@ use crate::{
         state::StateDirectory,
         visit::visit,
     },
-    base::{Progress, Result, clock, durable, files::read_bounded, limits, task::CancellationToken, text},
+    base::{Error, Progress, Result, clock, durable, files::read_regular, limits, task::CancellationToken, text},
     manifest::{MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest, VerifyError},
     swarm::{Charter, short_place},
 };
@@ -88,7 +88,30 @@ pub async fn ask_for_manifest(
 }
 
 pub(in crate::app) fn read_manifest(path: &Path) -> Result<Vec<u8>> {
-    read_bounded(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
+    read_regular(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
+}
+
+/// Refuses a directory in which something else was signed: its manifest, its secret and what is half-fetched are somebody's.
+pub(in crate::app) fn refuse_another(directory: &Path, ticket: &Ticket) -> Result<()> {
+    let path = directory.join(MANIFEST_FILE_NAME);
+    if path.symlink_metadata().is_err() {
+        return Ok(());
+    }
+    let Ok(found) = SignedManifest::decode(&read_manifest(&path)?) else {
+        let text = format!("{} is no manifest that this regenesis can read", path.display());
+        return Err(Error::refused(text).hint("move it away, or choose another directory"));
+    };
+    if found.id() == ticket.manifest_id {
+        return Ok(());
+    }
+    let text = format!(
+        "{} holds another migration: manifest {}, and the ticket is for {}",
+        directory.display(),
+        found.id(),
+        ticket.manifest_id
+    );
+    Err(Error::refused(text)
+        .hint("choose another directory with --dir; with --reuse what is here need not be fetched again"))
 }
 
 /// The manifest and genesis that an earlier fetch left, if they are the ticket's.
@@ -107,7 +130,7 @@ pub(in crate::app) fn known_manifest(
     }
     // It was verified before it was kept, but time has passed: a newer one may have been seen.
     let manifest = state.verify(&bytes, &policy_of_member(ticket), clock::unix_seconds())?;
-    let genesis_bytes = Arc::new(read_bounded(&genesis, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?);
+    let genesis_bytes = Arc::new(read_regular(&genesis, limits::GENESIS_SIZE_BYTES_MAX, "genesis")?);
     // Where it is another one, the right one is asked for, and the store says so.
     let genesis = manifest.check_genesis(&genesis_bytes).ok();
     Ok(genesis.map(|genesis| Signed { manifest, genesis, genesis_bytes, is_new: false }))

@@ -37,6 +37,7 @@ impl Status {
             (By::Silence, _) if !self.estimate.limit.who.is_empty() => {
                 Next::AskThem { who: self.estimate.limit.who.clone() }
             }
+            (By::NobodyHasIt, Some(Role::Publish | Role::Seed)) => Next::SignedFileOrAnew,
             (By::NobodyHasIt | By::Silence, _) => Next::AskWhetherLeadServes,
             (_, Some(Role::Join)) if self.dissents() => Next::OwnDissent,
             (_, Some(Role::Publish | Role::Seed)) if !quorum && self.lacks_own_root() => Next::JoinToo,

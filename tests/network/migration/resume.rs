@@ -113,3 +113,31 @@ fn a_served_directory_is_not_served_twice_nor_signed_meanwhile() {
     assert!(served["ticket"].as_str().unwrap().starts_with("regenesis1"));
     assert!(served["addresses"][0].as_str().unwrap().starts_with("/ip4/127.0.0.1/tcp/"));
 }
+
+/// The wrong one of two tickets, with nobody behind it any more.
+#[test]
+fn a_directory_that_holds_another_migration_is_left_as_it_is() {
+    let (lead, other) = (Party::new(), Party::new());
+    let published = |party: &Party, family| {
+        party.take_recording(family, "snaps");
+        let publish = party.publish("snaps");
+        let ticket = publish.ticket();
+        publish.stop(Signal::SIGTERM).done();
+        ticket
+    };
+    published(&lead, Family::V09);
+    let ticket = published(&other, Family::V010);
+    let kept = ["snaps/manifest.regenesis", "snaps/.regenesis/secret", "snaps/.regenesis/ticket", "snaps/genesis.json"];
+    let before = kept.map(|name| lead.read(name));
+    for role in ["fetch", "relay"] {
+        let refused = lead.swarm(&[role, &ticket, "--dir", "snaps", "--timeout", "1s"]).finish();
+        refused.failed(4, &["holds another migration", "choose another directory"]);
+    }
+    // What is no manifest is somebody's, too.
+    let stray = Party::new();
+    std::fs::create_dir(stray.path("files")).unwrap();
+    std::fs::write(stray.path("files/manifest.regenesis"), "foreign").unwrap();
+    stray.swarm(&["fetch", &ticket, "--dir", "files", "--timeout", "1s"]).finish().failed(4, &["is no manifest"]);
+    assert!(stray.read("files/manifest.regenesis") == b"foreign");
+    assert!(kept.map(|name| lead.read(name)) == before);
+}
