@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn it_takes_as_much_as_it_says_and_what_says_the_code() {
-        for text in [&b"to be or not to be"[..], &with_counts(|byte| usize::from(byte))] {
+        for text in [&b"to be or not to be"[..], &with_counts(usize::from)] {
             let (said, written) = (LiteralCode::of(text).bytes(), written(text).len());
             assert!((said..said + 200).contains(&written), "{said} said, {written} written");
         }

@@ -211,7 +211,8 @@ fn a_file_that_is_cut_replaced_or_removed_while_it_is_filled_gets_no_name_and_ta
         fs::rename(part, &moved).unwrap();
         std::os::unix::fs::symlink(moved, part).unwrap();
     };
-    let harms: [(&dyn Fn(&Path), &str); 5] = [
+    type Harm<'a> = (&'a dyn Fn(&Path), &'a str);
+    let harms: [Harm<'_>; 5] = [
         (&cut, "moved, replaced or cut"),
         (&replace, "moved, replaced or cut"),
         (&remove, "moved, replaced or cut"),

@@ -91,7 +91,8 @@ pub(in crate::app) fn read_manifest(path: &Path) -> Result<Vec<u8>> {
     read_regular(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
 }
 
-/// Refuses a directory in which something else was signed: its manifest, its secret and what is half-fetched are somebody's.
+/// Refuses a directory that holds another migration: its manifest, its secret and what is half-fetched are somebody's. One that its lead has
+/// signed before for the same network gives way, as far as the newer manifest holds.
 pub(in crate::app) fn refuse_another(directory: &Path, ticket: &Ticket) -> Result<()> {
     let path = directory.join(MANIFEST_FILE_NAME);
     if path.symlink_metadata().is_err() {
@@ -101,7 +102,8 @@ pub(in crate::app) fn refuse_another(directory: &Path, ticket: &Ticket) -> Resul
         let text = format!("{} is no manifest that this regenesis can read", path.display());
         return Err(Error::refused(text).hint("move it away, or choose another directory"));
     };
-    if found.id() == ticket.manifest_id {
+    let manifest = found.manifest();
+    if manifest.trust.lead == ticket.lead && manifest.network.new_chain_id == ticket.new_chain_id {
         return Ok(());
     }
     let text = format!(
