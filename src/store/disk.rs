@@ -32,9 +32,11 @@ impl Stamp {
         }
     }
 
-    /// Whether it is the same file and of the same length, whatever was written to it since.
+    /// Whether it is the same file and of the same length, whatever was written to it since. Some network file systems number a file anew
+    /// whenever it is looked up: there its times must do.
     pub(super) fn is_same_file(&self, other: &Stamp) -> bool {
-        (self.inode, self.size_bytes) == (other.inode, other.size_bytes)
+        let times = |stamp: &Stamp| (stamp.modified, stamp.changed);
+        self.size_bytes == other.size_bytes && (self.inode == other.inode || times(self) == times(other))
     }
 
     /// The stamp of what is of that size and cannot be seen to change.

@@ -13,7 +13,7 @@ use crate::{
         visit::visit,
     },
     base::{Error, Progress, Result, clock, durable, files::read_regular, limits, task::CancellationToken, text},
-    manifest::{MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest, VerifyError},
+    manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest, VerifyError},
     swarm::{Charter, short_place},
 };
 
@@ -91,8 +91,9 @@ pub(in crate::app) fn read_manifest(path: &Path) -> Result<Vec<u8>> {
     read_regular(path, limits::MANIFEST_SIZE_BYTES_MAX, "manifest")
 }
 
-/// Refuses a directory that holds another migration: its manifest, its secret and what is half-fetched are somebody's. One that its lead has
-/// signed before for the same network gives way, as far as the newer manifest holds.
+/// Refuses a directory that holds another migration: its manifest, its secret and what is fetched or half-fetched are somebody's. Where
+/// nothing of its snapshot is there yet it gives way; so does one that the same lead has signed for the same network, as far as the newer
+/// manifest holds.
 pub(in crate::app) fn refuse_another(directory: &Path, ticket: &Ticket) -> Result<()> {
     let path = directory.join(MANIFEST_FILE_NAME);
     if path.symlink_metadata().is_err() {
@@ -103,7 +104,10 @@ pub(in crate::app) fn refuse_another(directory: &Path, ticket: &Ticket) -> Resul
         return Err(Error::refused(text).hint("move it away, or choose another directory"));
     };
     let manifest = found.manifest();
-    if manifest.trust.lead == ticket.lead && manifest.network.new_chain_id == ticket.new_chain_id {
+    let snapshot = directory.join(ArtifactName::Snapshot.file_name(manifest.network.family));
+    let is_begun = [durable::part_path(&snapshot), snapshot].iter().any(|path| path.symlink_metadata().is_ok());
+    let is_newer = manifest.trust.lead == ticket.lead && manifest.network.new_chain_id == ticket.new_chain_id;
+    if is_newer || !is_begun {
         return Ok(());
     }
     let text = format!(
