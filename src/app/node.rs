@@ -199,8 +199,7 @@ impl Node {
         if let Some(own) =
             options.relay_via.iter().find(|relay| relay.ends_with(&format!("/p2p/{}", identity.peer_id())))
         {
-            return Err(Error::usage(format!("--relay-via {own} is this node itself"))
-                .hint("name a member that others can reach: `regenesis relay` on another machine"));
+            return Err(Error::usage(format!("the relay {own} is this node itself")).hint(Next::OtherRelay));
         }
         let shown = bindings::shown(&identity, ticket, options)?;
         let config = swarm::Config {

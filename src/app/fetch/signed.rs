@@ -12,7 +12,7 @@ use crate::{
         state::StateDirectory,
         visit::visit,
     },
-    base::{Error, Progress, Result, clock, durable, files::read_regular, limits, task::CancellationToken, text},
+    base::{Error, Next, Progress, Result, clock, durable, files::read_regular, limits, task::CancellationToken, text},
     manifest::{ArtifactName, MANIFEST_FILE_NAME, SignedManifest, Ticket, TrustPolicy, VerifiedManifest, VerifyError},
     swarm::{Charter, short_place},
 };
@@ -116,8 +116,7 @@ pub(in crate::app) fn refuse_another(directory: &Path, ticket: &Ticket) -> Resul
         found.id(),
         ticket.manifest_id
     );
-    Err(Error::refused(text)
-        .hint("choose another directory with --dir; with --reuse what is here need not be fetched again"))
+    Err(Error::refused(text).hint(Next::OtherDirectory))
 }
 
 /// The manifest and genesis that an earlier fetch left, if they are the ticket's.

@@ -224,6 +224,8 @@ pub(crate) fn words_of(step: &Next) -> Cow<'static, str> {
         Next::SnapshotOfLead => "do not start kwild on it; ask the lead for a snapshot made by `regenesis snapshot create`".into(),
         Next::GuardPair => "put the guard around it with `regenesis snapshot guard FILE --genesis GENESIS --out DIR`, and use that pair on every node; where a manifest describes it, the lead does so and signs the new pair".into(),
         Next::SignedFileOrAnew => "put the signed file back and start this command again, or sign and serve what is there with `regenesis publish --dir DIR --key FILE`".into(),
+        Next::OtherDirectory => "choose another directory with --dir; with --reuse what is here need not be fetched again".into(),
+        Next::OtherRelay => "start `regenesis relay` with this ticket where others can reach it, or name another one with --relay-via".into(),
         Next::StopAndSignAnew => "put the signed files back and start this command again; where the new ones are meant, sign and serve them with `regenesis publish --dir DIR --key FILE`".into(),
         Next::SetPower => "change its power with --set-power KEY:POWER".into(),
         Next::PowerText => "write it as --set-power KEY:POWER".into(),

@@ -485,6 +485,10 @@ pub enum Next {
     GuardPair,
     /// Put the signed file back, or sign what is there.
     SignedFileOrAnew,
+    /// Fetch into another directory; what is in this one need not be fetched again.
+    OtherDirectory,
+    /// Have a relay that others reach, or name another one.
+    OtherRelay,
     /// Stop, and sign what is there.
     StopAndSignAnew,
     /// Change the validator's power.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use libp2p::PeerId;
 
 use super::{super::Event, Driver};
-use crate::base::text;
+use crate::base::{Next, Notice, text};
 
 /// A relay is not here for so long before people hear of it,
 const MISSED_TIME: Duration = Duration::from_secs(10);
@@ -51,15 +51,14 @@ impl Driver {
                 let failures = self.book.failures();
                 let why = failures.into_iter().find(|(address, _)| *address == relay.address).map(|(_, why)| why);
                 words.push(format!(
-                    "the relay {}, which this node's tickets name, is not connected: {}. Whoever cannot reach this node itself waits: \
-                     start that relay with this ticket, or name another one with --relay-via",
+                    "the relay {}, which this node's tickets name, is not connected: {}. Whoever cannot reach this node itself waits",
                     relay.address,
                     text::escape(why.as_deref().unwrap_or("it has not answered yet"))
                 ));
             }
         }
         for text in words {
-            self.tell(Event::Warning(text.into()));
+            self.tell(Event::Warning(Notice::from(text).next(Next::OtherRelay)));
         }
     }
 }
