@@ -15,6 +15,11 @@ const LOST_TIMES: u32 = 2;
 /// See [`LOST_TIMES`].
 const LOST_MORE: u32 = 16;
 
+/// The chunks that a message names, of `count`.
+fn chunks_of(ranges: &[Range<u32>], count: u32) -> impl Iterator<Item = u32> + '_ {
+    ranges.iter().flat_map(move |range| range.start..range.end.min(count))
+}
+
 impl Scheduler {
     /// How many chunks are missing that no connected peer has.
     pub fn nowhere(&self) -> u32 {
@@ -31,18 +36,20 @@ impl Scheduler {
     /// The peer has chunks.
     pub(super) fn peer_has(&mut self, now: Time, id: PeerId, ranges: &[Range<u32>]) {
         self.fed(now);
-        let Some(peer) = self.peers.get_mut(&id) else { return };
         let count = self.have.len();
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        // Before anything is counted: what is counted by halves could not be taken back when it goes.
+        if chunks_of(ranges, count).any(|chunk| peer.has.contains(chunk)) {
+            self.effects.push_back(Effect::Drop(id, "it says again what it has said"));
+            return;
+        }
         let first_words = peer.has.is_empty();
         let was_seed = peer.is_seed();
         peer.full = None;
         let (mut answers, mut first_copies, mut not_counted) = (Vec::new(), Vec::new(), Vec::new());
         let mut told = 0;
-        for chunk in ranges.iter().flat_map(|range| range.start..range.end.min(count)) {
-            if !peer.has.insert(chunk) {
-                self.effects.push_back(Effect::Drop(id, "it says again what it has said"));
-                return;
-            }
+        for chunk in chunks_of(ranges, count) {
+            peer.has.insert(chunk);
             told += 1;
             if self.mine.contains(chunk) {
                 peer.lacking -= 1;
@@ -120,18 +127,20 @@ impl Scheduler {
     /// The peer does not have chunks any more.
     pub(super) fn has_lost(&mut self, now: Time, id: PeerId, ranges: &[Range<u32>]) {
         let count = self.have.len();
-        for chunk in ranges.iter().flat_map(|range| range.start..range.end.min(count)) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if chunks_of(ranges, count).any(|chunk| !peer.has.contains(chunk)) {
+            self.effects.push_back(Effect::Drop(id, "it has lost what it never said it had"));
+            return;
+        }
+        peer.lost += chunks_of(ranges, count).count() as u32;
+        if peer.lost > LOST_TIMES * count + LOST_MORE {
+            self.effects.push_back(Effect::Drop(id, "it loses chunks again and again"));
+            return;
+        }
+        for chunk in chunks_of(ranges, count) {
             let Some(peer) = self.peers.get_mut(&id) else { return };
             let was_seed = peer.is_seed();
-            if !peer.has.remove(chunk) {
-                self.effects.push_back(Effect::Drop(id, "it has lost what it never said it had"));
-                return;
-            }
-            peer.lost += 1;
-            if peer.lost > LOST_TIMES * count + LOST_MORE {
-                self.effects.push_back(Effect::Drop(id, "it loses chunks again and again"));
-                return;
-            }
+            peer.has.remove(chunk);
             let (counts, has_none, lacks_ours) = (!peer.came_complete, peer.has.is_empty(), self.mine.contains(chunk));
             peer.lacking += u32::from(lacks_ours);
             // Where it is on its way already it may still come; what was only asked for will be refused.

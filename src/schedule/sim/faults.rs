@@ -388,6 +388,32 @@ fn losing_what_was_never_had_or_again_and_again_ends_the_session() {
     assert_eq!(dropped, Some(6));
 }
 
+/// Whatever it says wrongly is counted wholly or not at all, so that nothing of it is left when it goes.
+#[test]
+fn nothing_is_left_of_a_peer_that_is_dropped_in_the_middle_of_its_words() {
+    let full = || Input::Haves(1, vec![0..4]);
+    for words in [
+        // It says again, as its last chunk, what it has said: with the others it would be a seed.
+        vec![Input::Haves(1, vec![3..4]), full()],
+        // A seed loses more than a disk can.
+        (0..7).flat_map(|_| [full(), Input::HasLost(1, vec![0..4])]).collect(),
+        vec![full(), Input::HasLost(1, vec![1..2]), Input::HasLost(1, vec![0..2])],
+        vec![Input::HasLost(1, vec![0..4])],
+    ] {
+        let mut s = Scheduler::new(ChunkSet::empty(4), CHUNK, 16 * CHUNK, 1);
+        connect(&mut s, Time::ZERO, 1);
+        words.into_iter().for_each(|words| s.handle(at(1), words));
+        assert!(effects(&mut s).iter().any(|e| matches!(e, Effect::Drop(1, _))));
+        s.handle(at(2), Input::Gone(1));
+        connect(&mut s, at(3), 2);
+        assert_eq!((s.seeds(), s.nowhere()), (0, 4));
+        s.handle(at(4), Input::Haves(2, vec![0..2]));
+        assert_eq!((s.seeds(), s.nowhere()), (0, 2));
+        s.handle(at(5), Input::Haves(2, vec![2..4]));
+        assert_eq!((s.seeds(), s.nowhere()), (1, 0));
+    }
+}
+
 #[test]
 fn who_refuses_a_chunk_is_not_asked_for_it_again_at_once() {
     let mut s = Scheduler::new(ChunkSet::empty(10), CHUNK, 16 * CHUNK, 1);
