@@ -209,7 +209,7 @@ impl Node {
             listen,
             optional_listen,
             external: options.external.clone(),
-            connect: ticket.addresses.iter().chain(&options.connect).chain(&options.relay_via).cloned().collect(),
+            connect: ticket.addresses.iter().chain(&options.connect).cloned().collect(),
             relay_via: options.relay_via.clone(),
             lan: options.lan,
             dht: options.dht.clone(),

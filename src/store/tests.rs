@@ -1,7 +1,10 @@
 //! The store on good, full, torn and edited disks.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
+mod harm;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use self::harm::Watched;
 use super::{contents::tests::describe, *};
 use crate::{
     base::{Kind, limits::CHUNK_SIZE_BYTES_MIN},
@@ -72,173 +75,6 @@ impl Fixture {
     }
 }
 
-/// A disk that says "no space" once so many bytes are written.
-struct FullDisk {
-    left: Arc<AtomicI64>,
-}
-
-struct FullFile(Box<dyn Disk>, Arc<AtomicI64>);
-
-impl OpenDisk for FullDisk {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Disk>> {
-        FileSystem.open(path)
-    }
-    fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn Disk>> {
-        Ok(Box::new(FullFile(FileSystem.create(path, size)?, self.left.clone())))
-    }
-}
-
-impl Disk for FullFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        if self.1.fetch_sub(buf.len() as i64, Ordering::SeqCst) < buf.len() as i64 {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.0.write_at(buf, offset)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-    fn stamp(&self) -> io::Result<Stamp> {
-        self.0.stamp()
-    }
-}
-
-/// A disk that does not give the bytes at one place until they are written, and counts how often they are.
-struct BadSector {
-    at: u64,
-    bad: Arc<AtomicBool>,
-    written: Arc<AtomicUsize>,
-}
-
-struct BadFile(Box<dyn Disk>, u64, Arc<AtomicBool>, Arc<AtomicUsize>);
-
-impl OpenDisk for BadSector {
-    fn open(&self, path: &Path) -> io::Result<Box<dyn Disk>> {
-        FileSystem.open(path)
-    }
-    fn create(&self, path: &Path, size: u64) -> io::Result<Box<dyn Disk>> {
-        let at = if path.to_string_lossy().contains("snapshot") { self.at } else { u64::MAX };
-        Ok(Box::new(BadFile(FileSystem.create(path, size)?, at, self.bad.clone(), self.written.clone())))
-    }
-}
-
-impl BadFile {
-    fn is_there(&self, buf: &[u8], offset: u64) -> bool {
-        (offset..offset + buf.len() as u64).contains(&self.1)
-    }
-}
-
-impl Disk for BadFile {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        if self.is_there(buf, offset) && self.2.load(Ordering::SeqCst) {
-            return Err(io::Error::from_raw_os_error(nix::errno::Errno::EIO as i32));
-        }
-        self.0.read_at(buf, offset)
-    }
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        if self.is_there(buf, offset) {
-            self.2.store(false, Ordering::SeqCst);
-            self.3.fetch_add(1, Ordering::SeqCst);
-        }
-        self.0.write_at(buf, offset)
-    }
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-    fn stamp(&self) -> io::Result<Stamp> {
-        self.0.stamp()
-    }
-}
-
-#[test]
-fn a_bad_sector_of_an_incomplete_file_is_fetched_again_and_written_anew() {
-    let f = Fixture::new();
-    let (outcomes, _) = f.put(&FileSystem, &[(1, f.chunk(1)), (2, f.chunk(2)), (3, f.chunk(3))]);
-    assert_eq!(outcomes.len(), 3);
-    // Killed: nothing vouches for what is there, and all of it is looked at.
-    fs::remove_file(f.dir.path().join(".regenesis").join(JOURNAL_NAME)).unwrap();
-    let (bad, written) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
-    let disk = BadSector { at: CHUNK as u64 + 100, bad: bad.clone(), written: written.clone() };
-    let (private, opened) = f.open(&disk).unwrap();
-    assert_eq!(opened.have.iter().collect::<Vec<_>>(), [1, 3]);
-    drop((private, opened));
-    let (outcomes, _) = f.put(&disk, &[(2, f.chunk(2))]);
-    assert!(matches!(outcomes[..], [Outcome::Stored { chunk: 2, .. }]), "{outcomes:?}");
-    assert!(!bad.load(Ordering::SeqCst) && written.load(Ordering::SeqCst) == 1);
-}
-
-#[test]
-fn what_the_disk_does_not_give_any_more_is_written_anew_when_it_comes_again() {
-    let f = Fixture::new();
-    let (bad, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-    let disk = BadSector { at: CHUNK as u64 + 100, bad: bad.clone(), written: written.clone() };
-    let (_private, opened) = f.open(&disk).unwrap();
-    let (tx, mut rx) = tokio::sync::mpsc::channel(64);
-    let store = opened.store.clone();
-    let writer = Writer::start(opened, tx).unwrap();
-    let queue = writer.queue();
-    for times in 1..=2 {
-        // In two pieces, so that it is written as it comes.
-        let chunk = f.chunk(2);
-        let (first, last) = chunk.split_at(chunk.len() / 2);
-        let arrival = Arrival::new(9, 2);
-        for (data, is_last) in [(first, false), (last, true)] {
-            queue.blocking_send(Untrusted { arrival: arrival.clone(), data: data.to_vec(), is_last }).unwrap();
-        }
-        assert!(matches!(rx.blocking_recv(), Some(Outcome::Stored { chunk: 2, .. })));
-        assert_eq!(written.load(Ordering::SeqCst), times);
-        bad.store(true, Ordering::SeqCst);
-        assert!(matches!(store.read(2), Err(ReadError::Chunk(_))));
-    }
-    drop(queue);
-    let _ = writer.stop();
-}
-
-#[test]
-fn a_file_that_is_cut_replaced_or_removed_while_it_is_filled_gets_no_name_and_takes_nobodys() {
-    let cut = |part: &Path| fs::File::options().write(true).open(part).unwrap().set_len(10).unwrap();
-    let replace = |part: &Path| {
-        let copy = part.with_extension("copy");
-        fs::copy(part, &copy).unwrap();
-        fs::rename(copy, part).unwrap();
-    };
-    let remove = |part: &Path| fs::remove_file(part).unwrap();
-    let link = |part: &Path| {
-        let moved = part.with_extension("moved");
-        fs::rename(part, &moved).unwrap();
-        std::os::unix::fs::symlink(moved, part).unwrap();
-    };
-    type Harm<'a> = (&'a dyn Fn(&Path), &'a str);
-    let harms: [Harm<'_>; 5] = [
-        (&cut, "moved, replaced or cut"),
-        (&replace, "moved, replaced or cut"),
-        (&remove, "moved, replaced or cut"),
-        (&link, "moved, replaced or cut"),
-        (&|part| fs::write(part.with_extension(""), "hello").unwrap(), "has appeared"),
-    ];
-    for (harm, words) in harms {
-        let f = Fixture::new();
-        let (_private, opened) = f.open(&FileSystem).unwrap();
-        let (tx, mut rx) = tokio::sync::mpsc::channel(64);
-        let writer = Writer::start(opened, tx).unwrap();
-        let queue = writer.queue();
-        let name = f.dir.path().join("snapshot.sql.gz");
-        queue.blocking_send(Untrusted::whole(9, 1, f.chunk(1))).unwrap();
-        assert!(matches!(rx.blocking_recv(), Some(Outcome::Stored { chunk: 1, .. })));
-        harm(&durable::part_path(&name));
-        for chunk in (0..f.contents().chunk_count()).filter(|chunk| *chunk != 1) {
-            let _ = queue.blocking_send(Untrusted::whole(9, chunk, f.chunk(chunk)));
-        }
-        drop(queue);
-        let ended = writer.finish().map(drop).expect_err(words).chain();
-        assert!(ended.contains(words), "{ended}");
-        assert!(fs::read(&name).is_err() || fs::read(&name).unwrap() == b"hello", "{words}");
-    }
-}
-
 #[test]
 fn chunks_in_any_order_make_the_files() {
     let f = Fixture::new();
@@ -303,23 +139,6 @@ fn a_lost_journal_costs_a_hash_and_no_fetch() {
     fs::remove_file(f.dir.path().join(".regenesis/journal")).unwrap();
     let (_p, again) = f.open(&FileSystem).unwrap();
     assert_eq!(again.have.ranges(), [0..1, 2..3]);
-}
-
-#[test]
-fn a_disk_that_fills_pauses_with_a_clear_error_and_goes_on_later() {
-    let f = Fixture::new();
-    let disk = FullDisk { left: Arc::new(AtomicI64::new(2 * CHUNK as i64 + 1000)) };
-    let (outcomes, store) = f.put(&disk, &[(0, f.chunk(0)), (1, f.chunk(1)), (2, f.chunk(2)), (3, f.chunk(3))]);
-    let stored = outcomes.iter().filter(|o| matches!(o, Outcome::Stored { .. })).count();
-    assert_eq!(stored, 3);
-    let Some(Outcome::Failed(e)) = outcomes.iter().find(|o| matches!(o, Outcome::Failed(_))) else {
-        panic!("no failure told: {outcomes:?}")
-    };
-    assert!(e.chain().contains("is full"), "{}", e.chain());
-    assert!(format!("{:?}", e.advice()).contains("goes on where it stopped"));
-    assert_eq!(store.unwrap_err().kind(), Kind::Failed);
-    let (_p, again) = f.open(&FileSystem).unwrap();
-    assert_eq!(again.have.ranges(), [0..3]);
 }
 
 #[test]
@@ -465,28 +284,6 @@ fn a_chunk_comes_in_pieces_and_is_proved_at_their_end() {
     assert!(taken == 1000 && ended.unwrap_err().chain().contains("enough"));
 }
 
-/// A disk that counts how often it is read.
-struct Counted(Arc<Pieces>, Arc<AtomicUsize>);
-
-impl Disk for Counted {
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.read_at(buf, offset)
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
-        self.0.write_at(buf, offset)
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        self.0.sync()
-    }
-
-    fn stamp(&self) -> io::Result<Stamp> {
-        self.0.stamp()
-    }
-}
-
 #[test]
 fn a_chunk_on_a_medium_is_read_and_made_sure_of_once_while_its_parts_are_read_in_order() {
     let f = Fixture::new();
@@ -497,7 +294,15 @@ fn a_chunk_on_a_medium_is_read_and_made_sure_of_once_while_its_parts_are_read_in
     let mut store = Store::open_lent(f.dir.path(), f.contents(), vec![None, Some(vec![piece])]).unwrap();
     let reads = Arc::new(AtomicUsize::new(0));
     let pieces = store.slots[1].lent.clone().unwrap();
-    store.slots[1].disk = Box::new(Counted(pieces, reads.clone()));
+    let counted = reads.clone();
+    store.slots[1].disk = Box::new(Watched::new(
+        Box::new(pieces),
+        Arc::new(move |_| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            Ok(())
+        }),
+        Arc::new(|_| Ok(())),
+    ));
     let count = || reads.swap(0, Ordering::Relaxed);
     let mut scratch = Scratch::default();
     let mut read = |chunk: u32, at: usize, len: usize| {

@@ -8,11 +8,12 @@
 //! The table's nodes see that something is kept and from which address it came, and neither for which swarm nor what; only members can
 //! write there, and what they write is only ever tried: who answers at an address proves membership like everyone else.
 
+mod entries;
+mod plan;
+
 use std::{
-    cmp::Reverse,
-    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use chacha20::{
@@ -32,6 +33,10 @@ use tokio::{
     time::{sleep_until, timeout},
 };
 
+use self::{
+    entries::Entries,
+    plan::{Due, Plan, Unsaid, Wishes},
+};
 use super::{book, handshake::Membership};
 use crate::base::{
     clock,
@@ -43,22 +48,8 @@ const SLOTS: u8 = 8;
 /// Bytes of a value: the table takes 1000, the length before them included.
 const VALUE_BYTES_MAX: usize = 960;
 const NONCE_BYTES: usize = 12;
-/// What is forgotten that nobody told again for so long before what was told last: as long as the table's nodes keep it.
-const FORGOTTEN_AFTER: Duration = Duration::from_secs(2 * 3600);
 /// Clocks of members may be so far apart that they still find each other.
 const CLOCKS_APART_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How often a member says again where it is.
-const TELL_INTERVAL: Duration = Duration::from_secs(30 * 60);
-/// How soon again for the first time: of two that wrote at the same time one may have displaced the other.
-const TELL_TWICE: Duration = Duration::from_secs(60);
-/// How soon again where it could not be said, or where the addresses have changed; twice as long each time that it could not,
-const TELL_AGAIN: Duration = Duration::from_secs(20);
-/// so many times at the most.
-const TELL_AGAIN_DOUBLED_MAX: u32 = 5;
-/// Others may write before us so often before people hear of it.
-const OVERTAKEN_MAX: u32 = 5;
-/// How often others are looked for while nobody is reached.
-const LOOK_INTERVAL: Duration = Duration::from_secs(20);
 /// How long one question to the table may take.
 const QUESTION_TIME: Duration = Duration::from_secs(30);
 /// Addresses of this node that are told.
@@ -101,80 +92,6 @@ impl Places {
         }
         entries
     }
-}
-
-/// Whose an address is.
-type Known = (PeerId, Multiaddr);
-
-/// Addresses with their peer ids, and when each was told, in UNIX seconds.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-struct Entries(BTreeMap<Known, u64>);
-
-impl Entries {
-    fn add(&mut self, known: Known, at: u64) {
-        let told = self.0.entry(known).or_insert(at);
-        *told = at.max(*told);
-    }
-
-    fn merge(&mut self, other: Entries) {
-        other.0.into_iter().for_each(|(known, at)| self.add(known, at));
-    }
-
-    /// When the last one was told, by the clock of who did.
-    fn newest(&self) -> Option<u64> {
-        self.0.values().max().copied()
-    }
-
-    /// Leaves out what is too old, by our clock or by theirs, whichever is behind: of two that disagree neither displaces the other.
-    fn forget_old(&mut self, now: u64) {
-        let now = self.newest().map_or(now, |newest| newest.min(now));
-        self.0.retain(|_, at| *at + FORGOTTEN_AFTER.as_secs() > now);
-    }
-
-    /// By `now`, so that a member whose clock is ahead is not younger than the others for that.
-    fn youngest_first(&self, now: u64) -> Vec<(&Known, u64)> {
-        let mut all: Vec<_> = self.0.iter().map(|(known, at)| (known, *at)).collect();
-        all.sort_by_key(|(_, at)| Reverse((*at).min(now)));
-        all
-    }
-
-    /// The youngest, as far as they have room.
-    fn encode(&self, bytes_max: usize, now: u64) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        for ((_, address), at) in self.youngest_first(now) {
-            let (Ok(at), address) = (u32::try_from(at), address.to_vec()) else { continue };
-            let Ok(length) = u8::try_from(address.len()) else { continue };
-            if bytes.len() + 5 + address.len() > bytes_max {
-                break;
-            }
-            bytes.extend(at.to_be_bytes());
-            bytes.push(length);
-            bytes.extend(address);
-        }
-        bytes
-    }
-
-    /// Adds what is right of what a member has written, up to the first that is not.
-    fn decode(&mut self, mut bytes: &[u8]) {
-        while let Some((at, rest)) = bytes.split_first_chunk::<4>()
-            && let Some((length, rest)) = rest.split_first()
-            && let Some((address, rest)) = rest.split_at_checked(usize::from(*length))
-            && let Ok(address) = Multiaddr::try_from(address.to_vec())
-            && let Some(known) = book::parse(&address.to_string())
-        {
-            bytes = rest;
-            self.add(known, u64::from(u32::from_be_bytes(*at)));
-        }
-    }
-}
-
-/// What the table is to do now.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Wishes {
-    /// Where this node is, peer id included.
-    own: Vec<Multiaddr>,
-    /// Others are looked for.
-    looks: bool,
 }
 
 /// What the table says.
@@ -237,83 +154,6 @@ impl Dht {
             }
             changed
         });
-    }
-}
-
-/// What is to be done now.
-#[derive(Debug, Clone, Copy)]
-struct Due {
-    looks: bool,
-    tells: bool,
-}
-
-impl Due {
-    fn any(self) -> bool {
-        self.looks || self.tells
-    }
-}
-
-/// When others are looked for and this node is told of, as far as that is wished.
-#[derive(Debug)]
-struct Plan {
-    look_at: Instant,
-    tell_at: Instant,
-    /// What was told last.
-    told: Vec<Multiaddr>,
-    /// How often in a row the table could not be used, and how often others wrote before us.
-    failures: u32,
-    overtaken: u32,
-}
-
-impl Plan {
-    fn new(now: Instant) -> Self {
-        Plan { look_at: now, tell_at: now, told: Vec::new(), failures: 0, overtaken: 0 }
-    }
-
-    fn due(&self, wishes: &Wishes, now: Instant) -> Due {
-        Due { looks: wishes.looks && now >= self.look_at, tells: !wishes.own.is_empty() && now >= self.tell_at }
-    }
-
-    fn next(&self, wishes: &Wishes) -> Option<Instant> {
-        let look = wishes.looks.then_some(self.look_at);
-        look.into_iter().chain((!wishes.own.is_empty()).then_some(self.tell_at)).min()
-    }
-
-    /// The addresses may have changed.
-    fn hear(&mut self, own: &[Multiaddr]) {
-        if own != self.told {
-            let wait = if self.told.is_empty() && self.failures == 0 { Duration::ZERO } else { TELL_AGAIN };
-            self.tell_at = self.tell_at.min(clock::now() + wait);
-        }
-    }
-
-    /// Plans the next time; gives why the table cannot be used, the less often the longer that has been so.
-    fn done(&mut self, due: Due, said: Result<(), Unsaid>, wishes: &Wishes, now: Instant) -> Option<String> {
-        if due.looks {
-            self.look_at = now + LOOK_INTERVAL;
-        }
-        self.overtaken = if matches!(said, Err(Unsaid::Overtaken)) { self.overtaken + 1 } else { 0 };
-        let why = match said {
-            Ok(()) => {
-                self.failures = 0;
-                if due.tells {
-                    self.tell_at = now + if self.told == wishes.own { TELL_INTERVAL } else { TELL_TWICE };
-                    self.told.clone_from(&wishes.own);
-                }
-                return None;
-            }
-            Err(Unsaid::Overtaken) if self.overtaken < OVERTAKEN_MAX => {
-                self.tell_at = now + TELL_AGAIN;
-                return None;
-            }
-            Err(Unsaid::Overtaken) => OTHERS_WRITE.to_owned(),
-            Err(Unsaid::Because(why)) => why,
-        };
-        if due.tells {
-            self.tell_at = now + TELL_AGAIN * (1 << self.failures.min(TELL_AGAIN_DOUBLED_MAX));
-        }
-        self.failures = self.failures.saturating_add(1);
-        self.failures.is_power_of_two().then_some(why)
     }
 }
 
@@ -443,16 +283,8 @@ impl Work {
 }
 
 const NO_NODE: &str = "none of its nodes answers: does a firewall keep UDP in, or has this machine no IPv4?";
-const OTHERS_WRITE: &str = "other members write in the same place all the time";
 const LOCKED: &str =
     "a member has written in this node's place what nothing can follow: take its access back, or start a new swarm";
-
-/// Why a node does not stand in the table yet.
-enum Unsaid {
-    /// Another member wrote at the same time: the next time is good.
-    Overtaken,
-    Because(String),
-}
 
 /// Where the world may reach a node that does not see its own address, because a translator stands before it.
 fn as_seen(own: &[Multiaddr], ip: Ipv4Addr) -> Option<Multiaddr> {
@@ -504,7 +336,7 @@ mod tests {
     use mainline::Testnet;
     use proptest::prelude::*;
 
-    use super::*;
+    use super::{entries::Known, *};
     use crate::base::Blake3Hash;
 
     const NOW: u64 = 1_800_000_000;
@@ -547,47 +379,6 @@ mod tests {
         let read = ours.open(&value);
         let oldest = *read.0.values().min().unwrap();
         assert!(read.0.len() > 10 && all.0.iter().all(|(address, at)| *at <= oldest || read.0.contains_key(address)));
-    }
-
-    #[test]
-    fn what_is_old_is_left_out_and_a_clock_that_is_ahead_gains_nothing() {
-        let (old, young, ahead) = (known(1), known(2), known(3));
-        let mut entries = Entries::default();
-        entries.add(old, NOW - FORGOTTEN_AFTER.as_secs());
-        entries.add(young.clone(), NOW);
-        entries.add(ahead.clone(), NOW + 1_000_000);
-        let mut read = decoded(&entries.encode(900, NOW));
-        assert_eq!(read, entries);
-        read.forget_old(NOW);
-        assert_eq!(read, Entries([(young.clone(), NOW), (ahead.clone(), NOW + 1_000_000)].into()));
-        entries.add(ahead, NOW - 5);
-        assert_eq!(read.youngest_first(NOW).len(), 2);
-        assert!(read.youngest_first(NOW).iter().all(|(_, at)| (*at).min(NOW) == NOW));
-    }
-
-    #[test]
-    fn members_whose_clocks_are_hours_apart_leave_each_other_in_place() {
-        for apart in [-3 * 3600_i64, 3 * 3600] {
-            let wrong = NOW.saturating_add_signed(apart);
-            let mut entries = Entries::default();
-            entries.add(known(1), NOW - 60);
-            // It reads what others have written, and writes it again beside what it says itself; then others do.
-            entries.forget_old(wrong);
-            entries.add(known(2), wrong.max(entries.newest().unwrap()));
-            entries.forget_old(NOW);
-            assert_eq!(entries.0.len(), 2, "{apart}");
-        }
-    }
-
-    #[test]
-    fn only_what_can_be_dialled_is_read() {
-        let peer = PeerId::random();
-        let mut entries = Entries::default();
-        entries.add((peer, "/ip4/198.51.100.7/tcp/1".parse().unwrap()), NOW);
-        assert_eq!(decoded(&entries.encode(900, NOW)), Entries::default(), "without a peer id");
-        entries.0.clear();
-        entries.add((peer, format!("/unix/a/p2p/{peer}").parse().unwrap()), NOW);
-        assert_eq!(decoded(&entries.encode(900, NOW)), Entries::default());
     }
 
     #[test]
@@ -677,27 +468,5 @@ mod tests {
             };
             assert!(why.contains("firewall"), "{why}");
         }
-    }
-
-    #[test]
-    fn what_goes_wrong_for_long_is_tried_and_said_less_and_less() {
-        let begun = clock::now();
-        let wishes = Wishes { own: vec![at(PeerId::random(), 1)], looks: false };
-        let mut plan = Plan::new(begun);
-        let (mut now, mut words) = (begun, Vec::new());
-        for _ in 0..100 {
-            let due = plan.due(&wishes, now);
-            assert!(due.tells && !due.looks);
-            words.extend(plan.done(due, Err(Unsaid::Because("no".to_owned())), &wishes, now));
-            now = plan.next(&wishes).unwrap();
-        }
-        assert!(words.len() == 7 && now > begun + Duration::from_secs(15 * 3600), "{} {:?}", words.len(), now - begun);
-        // Overtaken now and then says nothing, all the time does.
-        let said = |times: usize| {
-            let mut plan = Plan::new(begun);
-            let due = plan.due(&wishes, begun);
-            (0..times).filter_map(|_| plan.done(due, Err(Unsaid::Overtaken), &wishes, begun)).count()
-        };
-        assert_eq!((said(4), said(5)), (0, 1));
     }
 }

@@ -236,7 +236,7 @@ impl Driver {
         let us = *swarm.local_peer_id();
         listen(&mut swarm, &config)?;
         let mut book = Book::new(us);
-        for address in &config.connect {
+        for address in config.connect.iter().chain(&config.relay_via) {
             let Some((peer, address)) = book::parse(address) else {
                 return Err(Error::usage(format!("{} is no address of a member", text::escape(address))));
             };

@@ -107,7 +107,7 @@ pub struct Config {
     pub external: Vec<String>,
     /// Multiaddresses with peer ids to connect to.
     pub connect: Vec<String>,
-    /// Members that others reach when they cannot reach this node, as in `connect`: it is said when one of them is missing.
+    /// More of these, through which others reach this node when they cannot reach it: it is said when one of them is missing.
     pub relay_via: Vec<String>,
     /// Find members on the local network, and be found there.
     pub lan: bool,

@@ -106,8 +106,8 @@ pub(in crate::app) fn refuse_another(directory: &Path, ticket: &Ticket) -> Resul
     let manifest = found.manifest();
     let snapshot = directory.join(ArtifactName::Snapshot.file_name(manifest.network.family));
     let is_begun = [durable::part_path(&snapshot), snapshot].iter().any(|path| path.symlink_metadata().is_ok());
-    let is_newer = manifest.trust.lead == ticket.lead && manifest.network.new_chain_id == ticket.new_chain_id;
-    if is_newer || !is_begun {
+    let is_the_same = manifest.trust.lead == ticket.lead && manifest.network.new_chain_id == ticket.new_chain_id;
+    if is_the_same || !is_begun {
         return Ok(());
     }
     let text = format!(
