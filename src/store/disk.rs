@@ -17,6 +17,8 @@ pub struct Stamp {
     /// Length.
     pub size_bytes: u64,
     inode: u64,
+    /// Some name leads to it: it was not removed, nor was another file given its only name.
+    is_named: bool,
     modified: (i64, i64),
     changed: (i64, i64),
 }
@@ -27,21 +29,22 @@ impl Stamp {
         Stamp {
             size_bytes: data.len(),
             inode: data.ino(),
+            is_named: data.nlink() > 0,
             modified: (data.mtime(), data.mtime_nsec()),
             changed: (data.ctime(), data.ctime_nsec()),
         }
     }
 
     /// Whether it is the same file and of the same length, whatever was written to it since. Some network file systems number a file anew
-    /// whenever it is looked up: there its times must do.
+    /// whenever it is looked up: there its times must do, which are the same for two files that were written at one moment.
     pub(super) fn is_same_file(&self, other: &Stamp) -> bool {
-        let times = |stamp: &Stamp| (stamp.modified, stamp.changed);
+        let times = |stamp: &Stamp| (stamp.is_named, stamp.modified, stamp.changed);
         self.size_bytes == other.size_bytes && (self.inode == other.inode || times(self) == times(other))
     }
 
     /// The stamp of what is of that size and cannot be seen to change.
     pub(super) fn of_nothing_that_changes(size_bytes: u64) -> Self {
-        Stamp { size_bytes, inode: 0, modified: (0, 0), changed: (0, 0) }
+        Stamp { size_bytes, inode: 0, is_named: true, modified: (0, 0), changed: (0, 0) }
     }
 
     /// The stamp as bytes, for a digest over several stamps.

@@ -185,7 +185,7 @@ impl Work {
                     if changed.is_err() {
                         return;
                     }
-                    self.plan.hear(&self.wished.borrow().own);
+                    self.plan.hear(&self.wished.borrow().own, clock::now());
                 }
                 () = async { match next { Some(at) => sleep_until(at.into()).await, None => std::future::pending().await } } => {}
             }

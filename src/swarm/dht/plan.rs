@@ -4,8 +4,6 @@ use std::time::{Duration, Instant};
 
 use libp2p::Multiaddr;
 
-use crate::base::clock;
-
 /// How often a member says again where it is.
 const TELL_INTERVAL: Duration = Duration::from_secs(30 * 60);
 /// How soon again for the first time: of two that wrote at the same time one may have displaced the other.
@@ -76,10 +74,10 @@ impl Plan {
     }
 
     /// The addresses may have changed.
-    pub(super) fn hear(&mut self, own: &[Multiaddr]) {
+    pub(super) fn hear(&mut self, own: &[Multiaddr], now: Instant) {
         if own != self.told {
             let wait = if self.told.is_empty() && self.failures == 0 { Duration::ZERO } else { TELL_AGAIN };
-            self.tell_at = self.tell_at.min(clock::now() + wait);
+            self.tell_at = self.tell_at.min(now + wait);
         }
     }
 
@@ -123,6 +121,7 @@ impl Plan {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::clock;
 
     fn address() -> Multiaddr {
         "/ip4/198.51.100.1/tcp/6690".parse().unwrap()
